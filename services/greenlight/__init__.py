@@ -1,0 +1,1 @@
+"""Greenlight ships a commit the moment every gate is green."""

@@ -1,0 +1,1 @@
+"""Pages for people, JSON for the command line, and what people do."""

@@ -1,0 +1,1 @@
+"""A Knative-compatible broker on one machine: durable, and it imports no ledger and no policy."""

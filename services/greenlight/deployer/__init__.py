@@ -1,0 +1,1 @@
+"""promotion.ready becomes a deployment that a driver carries out."""

@@ -1,0 +1,82 @@
+"""The Event type: one CloudEvent 1.0, as it was on the wire."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+AttributeValue = str | int | bool
+"""What an extension attribute may be: a String, an Integer (32 bit) or a Boolean of the specification's type system."""
+
+NO_EXTENSIONS: Mapping[str, AttributeValue] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A CloudEvent 1.0. Absent attributes are None, never invented; `data` is the exact bytes that were sent.
+
+    `time` is kept as the text that came (RFC 3339), because a nanosecond cut off is another event for whoever signed it.
+    """
+
+    id: str
+    source: str
+    type: str
+    subject: str | None = None
+    time: str | None = None
+    datacontenttype: str | None = None
+    dataschema: str | None = None
+    extensions: Mapping[str, AttributeValue] = field(default_factory=lambda: NO_EXTENSIONS)
+    data: bytes | None = None
+
+    def json(self) -> Any:
+        """The data as a JSON value; None where there is none. Raises ValueError for what is not JSON."""
+        return None if self.data is None else json.loads(self.data)
+
+    @classmethod
+    def of(
+        cls,
+        type: str,
+        *,
+        id: str,
+        source: str,
+        time: datetime,
+        data: Mapping[str, Any],
+        subject: str | None = None,
+        dataschema: str | None = None,
+        extensions: Mapping[str, AttributeValue | None] | None = None,
+    ) -> Event:
+        """An event of ours with JSON data. Extensions that are None, or not safe as an attribute, are left out."""
+        from greenlight.events.attributes import safe
+
+        kept = {name: value for name, value in (extensions or {}).items() if value is not None and safe(value)}
+        return cls(
+            id=id,
+            source=source,
+            type=type,
+            subject=subject if subject is not None and safe(subject) else None,
+            time=rfc3339(time),
+            datacontenttype="application/json",
+            dataschema=dataschema,
+            extensions=MappingProxyType(kept),
+            data=json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode(),
+        )
+
+
+def rfc3339(moment: datetime) -> str:
+    """`moment` as RFC 3339 in UTC with microseconds, ending in Z. Raises ValueError for a naive datetime."""
+    if moment.tzinfo is None:
+        raise ValueError("a time without a zone means nothing")
+    from datetime import UTC
+
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def moment(text: str) -> datetime:
+    """The datetime (UTC) that an RFC 3339 text of ours names."""
+    from datetime import UTC
+
+    return datetime.fromisoformat(text).astimezone(UTC)

@@ -1,0 +1,38 @@
+"""Ids are functions of their cause, so that a repetition has the same one."""
+
+from __future__ import annotations
+
+import hashlib
+
+
+def derive(kind: str, *parts: str | int) -> str:
+    """H(kind, parts): 32 hex digits of SHA-256 over the parts, each with its length, so that no two lists collide."""
+    digest = hashlib.sha256(kind.encode())
+    for part in parts:
+        raw = str(part).encode("utf-8", "surrogatepass")
+        digest.update(b"\n%d:" % len(raw))
+        digest.update(raw)
+    return digest.hexdigest()[:32]
+
+
+def trace_id(repo: str, sha: str) -> str:
+    """The trace of a commit: the first 16 bytes of SHA-256("greenlight/v1\\n" repo "\\n" sha), as hex. Public contract."""
+    return hashlib.sha256(f"greenlight/v1\n{repo.lower()}\n{sha}".encode()).hexdigest()[:32]
+
+
+def span_id(event_id: str, step: str) -> str:
+    """The span of one step caused by one event, as 16 hex digits, so that a redelivery adds none."""
+    return hashlib.sha256(f"{event_id}\n{step}".encode()).hexdigest()[:16]
+
+
+def traceparent(repo: str, sha: str, event_id: str, step: str) -> str:
+    """The W3C traceparent that an event of this commit carries."""
+    return f"00-{trace_id(repo, sha)}-{span_id(event_id, step)}-01"
+
+
+def identity(kind: str, value: str) -> str:
+    """A person as the ledger names one: a digest of a login or e-mail, so that the chain holds no address.
+
+    `kind` is `github` or `email`. Both sides of a comparison go through here.
+    """
+    return "p" + derive(f"person/{kind}", value.strip().lower())[:16]

@@ -1,0 +1,53 @@
+"""The vocabulary: every event type that Greenlight itself speaks."""
+
+from __future__ import annotations
+
+GATE_PASSED = "gate.passed"
+GATE_FAILED = "gate.failed"
+APPROVAL_GRANTED = "approval.granted"
+APPROVAL_REVOKED = "approval.revoked"
+DEPLOYMENT_REQUESTED = "deployment.requested"
+
+COMMIT_RECORDED = "commit.recorded"
+PROMOTION_READY = "promotion.ready"
+DEPLOYMENT_APPLIED = "deployment.applied"
+DEPLOYMENT_PROGRESSING = "deployment.progressing"
+DEPLOYMENT_SUCCEEDED = "deployment.succeeded"
+DEPLOYMENT_FAILED = "deployment.failed"
+DEPLOYMENT_ERROR = "deployment.error"
+DEPLOYMENT_SUPERSEDED = "deployment.superseded"
+TARGET_PAUSED = "target.paused"
+TARGET_RESUMED = "target.resumed"
+
+PING = "dev.knative.sources.ping"
+
+DERIVED = (
+    COMMIT_RECORDED,
+    PROMOTION_READY,
+    DEPLOYMENT_APPLIED,
+    DEPLOYMENT_PROGRESSING,
+    DEPLOYMENT_SUCCEEDED,
+    DEPLOYMENT_FAILED,
+    DEPLOYMENT_ERROR,
+    DEPLOYMENT_SUPERSEDED,
+    TARGET_PAUSED,
+    TARGET_RESUMED,
+)
+"""What our own services conclude. Everything else on the Broker is a fact, or a stranger's."""
+
+NOT_FACTS = (*DERIVED, PING)
+
+ENDS = (DEPLOYMENT_SUCCEEDED, DEPLOYMENT_FAILED, DEPLOYMENT_ERROR, DEPLOYMENT_SUPERSEDED)
+
+RESERVED_PREFIXES = (
+    "com.github.",
+    "com.circleci.",
+    "gate.",
+    "approval.",
+    "commit.",
+    "promotion.",
+    "deployment.",
+    "target.",
+    "dev.knative.",
+)
+"""Types that only their own route can say; a sender of `POST /webhooks/events/SENDER` may not."""

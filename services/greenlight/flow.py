@@ -1,0 +1,47 @@
+"""The wiring, once: which service handles which event type, and what it emits.
+
+The Triggers in knative/triggers, the README's diagram and docs/events.md are compared with this table by tests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from greenlight.events import types
+
+FACT = "*"
+"""Stands for every type that is not in events.types.NOT_FACTS: what happened outside, whatever its type is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One Trigger: events of these types go to that service."""
+
+    trigger: str  # name of the Trigger and, with its number, of its file
+    number: int
+    service: str
+    on: tuple[str, ...]
+    emits: tuple[str, ...]
+
+
+FLOW = (
+    Edge("facts-to-recorder", 10, "recorder", (FACT,), (types.COMMIT_RECORDED,)),
+    Edge("commit-recorded-to-promoter", 20, "promoter", (types.COMMIT_RECORDED,), (types.PROMOTION_READY,)),
+    Edge(
+        "promotion-ready-to-deployer",
+        30,
+        "deployer",
+        (types.PROMOTION_READY,),
+        (types.DEPLOYMENT_APPLIED, types.DEPLOYMENT_ERROR, types.DEPLOYMENT_SUPERSEDED),
+    ),
+    Edge(
+        "deployment-to-deployer",
+        40,
+        "deployer",
+        (types.DEPLOYMENT_APPLIED, types.DEPLOYMENT_PROGRESSING),
+        (types.DEPLOYMENT_PROGRESSING, types.DEPLOYMENT_SUCCEEDED, types.DEPLOYMENT_FAILED, types.DEPLOYMENT_ERROR),
+    ),
+    Edge("deployment-ended-to-promoter", 50, "promoter", types.ENDS, (types.PROMOTION_READY,)),
+    Edge("target-resumed-to-promoter", 60, "promoter", (types.TARGET_RESUMED,), (types.PROMOTION_READY,)),
+    Edge("ping-to-reconciler", 70, "reconciler", (types.PING,), ()),
+)

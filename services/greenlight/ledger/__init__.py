@@ -1,0 +1,1 @@
+"""What is known: the port, its rows, and its adapters."""

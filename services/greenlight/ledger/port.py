@@ -1,0 +1,155 @@
+"""The ledger's port. Every adapter passes the tests in tests/contract/ledger.
+
+A handler reads rows, computes, and writes one Transaction. A row in it is stored only if its stored version is still the one
+that was read; otherwise nothing of the transaction happens and Conflict is raised: read again, decide again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from greenlight.events import Event
+from greenlight.ledger.rows import (
+    DecisionRow,
+    Deployment,
+    Due,
+    Entry,
+    Fact,
+    NewEntry,
+    Push,
+    Record,
+    Target,
+)
+
+
+class Conflict(Exception):
+    """A row that this transaction builds on was changed by somebody else. Nothing was written; read again."""
+
+
+class Unavailable(Exception):
+    """The ledger cannot be reached or cannot write now. Nothing is known to be written; trying again helps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """What is written in one piece, or not at all. Stored rows get version + 1."""
+
+    records: Sequence[Record] = ()
+    targets: Sequence[Target] = ()
+    deployments: Sequence[Deployment] = ()
+    decisions: Sequence[DecisionRow] = ()
+    pushes: Sequence[Push] = ()  # by fact id; a repetition changes nothing
+    recorded: Sequence[str] = ()  # facts (ids) that are in their record now; Conflict if one was already
+    unchanged: Sequence[Record | Target | Deployment] = ()  # rows read that must still have their version
+    entries: Sequence[NewEntry] = ()  # an id that the stream already holds is not appended again
+    emit: Sequence[Event] = ()  # published after the commit, and by the sweeper if a crash comes first
+    due: Sequence[Due] = ()  # set, replacing what the key had
+    done: Sequence[tuple[str, str]] = ()  # (key, event id): no longer due; another event under that key stays
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some records, newest first, and where to go on."""
+
+    records: Sequence[Record]
+    next: str | None
+
+
+class Ledger(Protocol):
+    """Facts, records, targets, decisions, deployments, journals, outbox, what is due, policies and bodies."""
+
+    def accept(self, fact: Fact, body: bytes | None, due: Due) -> bool:
+        """Store a fact with its outbox row, its provider's body and when it is due again, in one transaction.
+
+        False, and nothing is written, if a fact with that id is already there.
+        """
+        ...
+
+    def fact(self, id: str) -> Fact | None: ...
+
+    def claim(self, sender: str, message: str, digest: str) -> str:
+        """The digest under which `sender` first used the message id `message`: `digest` itself if this is the first use."""
+        ...
+
+    def record(self, repo: str, sha: str) -> Record | None: ...
+
+    def find(self, repo: str, prefix: str) -> Sequence[str]:
+        """The shas of that repository that begin with `prefix`; at most two, which is enough to tell ambiguous."""
+        ...
+
+    def records(
+        self,
+        *,
+        repo: str | None = None,
+        ref: str | None = None,
+        application: str | None = None,
+        environment: str | None = None,
+        decision: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page:
+        """Records by `updated`, newest first. `decision` needs no application: any target's counts. ValueError: bad cursor."""
+        ...
+
+    def pushes(self, repo: str, *, since: datetime | None = None, limit: int = 1000) -> Sequence[Push]:
+        """The newest `limit` pushes of a repository with pushed_at >= since, by (pushed_at, arrived), oldest first."""
+        ...
+
+    def target(self, application: str, environment: str) -> Target | None: ...
+
+    def targets(self) -> Sequence[Target]: ...
+
+    def decision(self, application: str, environment: str, repo: str, sha: str) -> DecisionRow | None: ...
+
+    def decisions(
+        self, application: str, environment: str, states: Sequence[str], *, limit: int = 200
+    ) -> Sequence[DecisionRow]:
+        """The decisions of a target in one of `states`, newest push first."""
+        ...
+
+    def deployment(self, id: str) -> Deployment | None: ...
+
+    def deployments(self, application: str, environment: str, *, limit: int = 20) -> Sequence[Deployment]:
+        """The deployments of a target, newest first."""
+        ...
+
+    def transact(self, transaction: Transaction) -> None:
+        """Write it all, or raise Conflict and write nothing. Durable when it returns."""
+        ...
+
+    def journal(self, stream: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
+        """The entries of a stream with seq > after, in order."""
+        ...
+
+    def entries(self, repo: str, sha: str) -> Sequence[Entry]:
+        """Every entry about a commit in any stream (its own, and its targets'), by time."""
+        ...
+
+    def outbox(self, *, older_than: datetime, limit: int = 100) -> Sequence[Event]:
+        """Events that were emitted before `older_than` and are not known to be published."""
+        ...
+
+    def published(self, ids: Sequence[str]) -> None: ...
+
+    def due(self, before: datetime, *, limit: int = 100) -> Sequence[Due]:
+        """What is due at or before `before`, earliest first."""
+        ...
+
+    def next_due(self) -> datetime | None: ...
+
+    def keep_policy(self, digest: str, text: str) -> None: ...
+
+    def policy(self, digest: str) -> str | None: ...
+
+    def body(self, digest: str) -> bytes | None: ...
+
+    def forget_bodies(self, before: datetime) -> int:
+        """Drop provider's bodies stored before `before`; how many."""
+        ...
+
+    def ready(self) -> None:
+        """Raise Unavailable if the ledger cannot be written now."""
+        ...

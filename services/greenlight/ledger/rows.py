@@ -1,0 +1,278 @@
+"""The rows of the ledger. Each is frozen; what changes is replaced by a copy with the version that was read.
+
+`repo` is lower case everywhere; times are aware datetimes in UTC; `version` is 0 for a row that is not stored yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from greenlight.events import Event
+
+Order = tuple[int | str, ...]
+"""A provider's own order of the facts of one signal. Compared element by element; all facts of a signal use one shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """A push put `sha` at the head of `ref`. Pushes order the candidates of every target (see policy.lineage)."""
+
+    repo: str
+    ref: str  # refs/heads/main, refs/tags/v1
+    sha: str  # forty zeros for a deletion
+    before: str | None
+    pushed_at: datetime
+    arrived: datetime
+    fact: str  # id of the fact that says so
+    forced: bool = False
+    deleted: bool = False
+    people: tuple[str, ...] = ()  # identities (events.ids.identity) of who authored, committed or pushed any commit of it
+    paths: tuple[str, ...] | None = None  # what it changed, at most 1 000; None: unknown or more, so it may touch anything
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something that happened to a commit, as accepted."""
+
+    event: Event
+    repo: str
+    sha: str
+    at: datetime  # the earlier of the provider's time and ours: what age is counted from
+    accepted: datetime
+    refs: tuple[str, ...] = ()  # refs it was made for; a bare name where the provider does not say branch or tag
+    signal: str | None = None  # "KIND:NAME", for what can open a gate
+    outcome: str | None = None  # passed, failed, or the provider's word for neither (cancelled, skipped, ...)
+    order: Order = ()
+    evidence: Any = None  # a URL or small object
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+    push: Push | None = None
+    tree: str | None = None  # id of the commit's tree, where a push says it
+    people: tuple[str, ...] = ()  # identities that count as authors of the commit (a pull request's author, ...)
+    body: str | None = None  # sha256:HEX of the provider's raw body
+    foreign: bool = False  # made by or for another repository (a fork): never opens a gate
+    recorded: bool = False
+
+    @property
+    def id(self) -> str:
+        """The event's id: H(type, repo, natural key), from signed content."""
+        return self.event.id
+
+    @property
+    def type(self) -> str:
+        """The event's type."""
+        return self.event.type
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """The newest fact of one signal for one ref."""
+
+    outcome: str
+    order: Order
+    at: datetime
+    fact: str
+    evidence: Any = None
+    data: Mapping[str, Any] = field(default_factory=dict)  # what a gate's `where` compares
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """The newest word of one person on one gate: granted or taken back."""
+
+    granted: bool
+    person: str  # id in people.yaml
+    groups: tuple[str, ...]  # the groups the person was in when the word was given
+    identities: tuple[str, ...]  # of the person then, for `not: author`
+    at: datetime
+    fact: str
+    comment: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """A person said that a gate does not hold. It stands until a later run of the signal or a new approval."""
+
+    person: str
+    at: datetime
+    fact: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A person asked for a deployment of this commit to one target."""
+
+    kind: str  # deploy, retry or rollback
+    person: str
+    at: datetime
+    fact: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What the record remembers of the newest deployment of its commit to one target."""
+
+    id: str
+    n: int
+    outcome: str  # running, succeeded, failed, error or superseded
+    cause: str  # automatic, deploy, retry, rollback
+    started: datetime
+    ended: datetime | None = None
+    reason: str | None = None
+    request: str | None = None  # the fact of the request that it served
+    push: str | None = None  # fact id of the push that was newest then; a later one is a re-push
+    succeeded_at: datetime | None = None  # when a deployment of this commit last succeeded here
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is known of one (repo, commit). Any order and any repetition of the same facts gives the same record."""
+
+    repo: str
+    sha: str
+    version: int = 0
+    tree: str | None = None
+    pushes: Mapping[str, Push] = field(default_factory=dict)  # by ref: the newest push that put this commit there
+    signals: Mapping[str, Mapping[str, Signal]] = field(default_factory=dict)  # by signal, then by ref ("" unknown)
+    approvals: Mapping[str, Mapping[str, Approval]] = field(default_factory=dict)  # by "APP/GATE", then by person
+    revocations: Mapping[str, Revocation] = field(default_factory=dict)  # by "APP/GATE"
+    requests: Mapping[str, Request] = field(default_factory=dict)  # by "APP/ENV"
+    artifacts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # two digests for one name block
+    people: tuple[str, ...] = ()  # sorted identities
+    attempts: Mapping[str, Attempt] = field(default_factory=dict)  # by "APP/ENV"; not a fact's, the deployer's
+    updated: datetime | None = None  # when the newest fact was accepted; orders the listing
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who may change a target now, and until when."""
+
+    owner: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What a target runs."""
+
+    sha: str
+    deployment: str
+    since: datetime
+    push: Push | None  # the push it is ordered by; None for a commit that was never pushed to a shipped ref
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """A decision `ready` for one commit and target that is wanted next. id = H(application, environment, sha, n)."""
+
+    id: str
+    sha: str
+    n: int
+    cause: str  # automatic, deploy, retry, rollback
+    policy: str  # digest
+    at: datetime
+    push: Push | None = None
+    request: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One (application, environment): the unit of concurrency."""
+
+    application: str
+    environment: str
+    repo: str
+    version: int = 0
+    running: Running | None = None
+    newest: Push | None = None  # the newest push ever deployed here: an older candidate is superseded, also after a rollback
+    history: tuple[str, ...] = ()  # shas that succeeded here, newest first, each once, at most 20
+    wanted: Promotion | None = None
+    deployment: str | None = None  # id of the deployment under way
+    paused: str | None = None  # who and why, as text
+    fence: int = 0
+    lease: Lease | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One attempt to make a target run a commit. Its id is its promotion's."""
+
+    id: str
+    application: str
+    environment: str
+    repo: str
+    sha: str
+    n: int
+    cause: str
+    policy: str
+    fence: int
+    outcome: str  # running, succeeded, failed, error, superseded
+    started: datetime
+    version: int = 0
+    deadline: datetime | None = None
+    ended: datetime | None = None
+    reason: str | None = None
+    tries: int = 0  # how often the driver was asked to apply; errors are tried again as the same deployment
+    output: str | None = None  # the end of what the driver printed, scrubbed
+    previous: str | None = None  # the sha that ran before
+    request: str | None = None
+    push: Push | None = None
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRow:
+    """The last decision for one commit and target, as journaled."""
+
+    application: str
+    environment: str
+    repo: str
+    sha: str
+    decision: str  # ready, waiting, blocked, superseded
+    reasons: tuple[str, ...]
+    at: datetime
+    policy: str
+    push: Push | None = None  # its place among the candidates
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NewEntry:
+    """What is to be appended to a journal. A stream holds each id once."""
+
+    stream: str  # commit/OWNER/NAME/SHA or target/APPLICATION/ENVIRONMENT
+    type: str
+    at: datetime
+    id: str
+    payload: Mapping[str, Any]
+    repo: str
+    sha: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One link of a journal's chain: hash = SHA-256(0x01 + prev + JCS({seq, type, at, id, payload}))."""
+
+    stream: str
+    seq: int  # from 1
+    type: str
+    at: str  # RFC 3339, as hashed
+    id: str
+    payload: Mapping[str, Any]
+    prev: str  # 64 hex digits, zeros first
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """At `at`, unless it was done before, `event` is emitted again. A key is due once."""
+
+    key: str
+    at: datetime
+    event: Event
+    attempts: int = 0

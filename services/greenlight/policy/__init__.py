@@ -1,0 +1,1 @@
+"""The pipeline file, and the pure decision."""

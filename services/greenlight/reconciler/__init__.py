@@ -1,0 +1,1 @@
+"""What is due and lacks a result is emitted again."""

@@ -1,0 +1,1 @@
+"""A fact is folded into the record of its commit."""

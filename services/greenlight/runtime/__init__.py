@@ -1,0 +1,1 @@
+"""What every service is built on: the edge, errors, publishing, settings, clock."""

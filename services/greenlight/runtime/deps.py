@@ -1,0 +1,23 @@
+"""What every service is given. A service that needs more has a Deps of its own, derived from this one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from greenlight.ledger.port import Ledger
+from greenlight.policy.model import Pipeline
+from greenlight.runtime.clock import Clock
+from greenlight.runtime.publisher import Publisher
+
+
+@dataclass(frozen=True)
+class Deps:
+    """Clients are made once and shared; `pipeline()` is the configuration in force now."""
+
+    clock: Clock
+    ledger: Ledger
+    pipeline: Callable[[], Pipeline]
+    publisher: Publisher
+    log: logging.Logger = field(default_factory=lambda: logging.getLogger("greenlight"))

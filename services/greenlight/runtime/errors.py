@@ -1,0 +1,22 @@
+"""What a handler may raise, and what it means for the delivery of its event.
+
+The one mapping from outcome to HTTP status is in runtime/edge.py.
+"""
+
+from __future__ import annotations
+
+
+class Malformed(Exception):
+    """This cannot be parsed: 400. The sender made a mistake; the same bytes will never be right."""
+
+
+class Rejected(Exception):
+    """This is understood and can never succeed: 422."""
+
+
+class Unavailable(Exception):
+    """A dependency is down: 503. Trying again helps."""
+
+
+class ConfigurationError(Exception):
+    """Settings or configuration files are wrong. Each line of the message is one thing to mend, with file and line."""

@@ -1,0 +1,1 @@
+"""A provider's webhook becomes a fact."""
