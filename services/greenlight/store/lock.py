@@ -1,0 +1,47 @@
+"""One process owns a file: an operating system's lock, which dies with its holder."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from greenlight.store.errors import Locked
+
+
+def own(path: Path) -> int:
+    """A descriptor that holds the lock of `path` (PATH.lock, with our pid in it) until it is closed. Raises Locked."""
+    lock = path.with_name(path.name + ".lock")
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
+        os.close(descriptor)
+        who = f"process {holder}" if holder else "another process"
+        raise Locked(f"{path} is in use by {who}: stop it first, or choose another data folder") from None
+    except OSError:
+        os.close(descriptor)
+        raise
+    # The file stays when the lock goes: to unlink it would let two owners lock two files of one name.
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+def fsync_directory(folder: Path) -> None:
+    """Make the names in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Create `folder`, for its owner alone, with its parents, durably. Nothing happens if it is there."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    fsync_directory(folder.parent)

@@ -1,0 +1,303 @@
+"""One SQLite file, one writer thread, group commit: what is acknowledged is on the disk.
+
+Changes queue up; the writer takes all that wait, at most BATCH, into one transaction with one fsync, then wakes their
+callers. Nobody waits for company: under no load a change is committed alone. One process owns the file (see lock.py).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, NoReturn, TypeVar
+
+from greenlight.store.errors import Unavailable, unavailable
+from greenlight.store.lock import make_folder, own
+from greenlight.store.schema import Schema, migrate
+
+T = TypeVar("T")
+
+BATCH = 256
+"""Changes in one commit, at most."""
+
+READERS = 16
+"""Idle read connections that are kept. More are opened when more threads read at once, and closed afterwards."""
+
+STATEMENTS = 256
+"""Prepared statements that each connection keeps."""
+
+CHECKPOINT_PAGES = 1000
+"""Pages of the write-ahead log after which it is copied into the file."""
+
+_log = logging.getLogger("greenlight.store")
+
+Parameters = Sequence[Any] | Mapping[str, Any]
+
+
+class Tx:
+    """What a change writes with; valid only while the change runs."""
+
+    __slots__ = ("_calls", "_connection")
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection: sqlite3.Connection | None = connection
+        self._calls: list[Callable[[], None]] = []
+
+    def execute(self, sql: str, parameters: Parameters = ()) -> sqlite3.Cursor:
+        """Run one statement."""
+        return self._open().execute(sql, parameters)
+
+    def executemany(self, sql: str, parameters: Iterable[Parameters]) -> sqlite3.Cursor:
+        """Run one statement for each of the parameters."""
+        return self._open().executemany(sql, parameters)
+
+    def on_commit(self, call: Callable[[], None]) -> None:
+        """Have `call` called once the change is durable, before its caller is woken; never if the change fails.
+
+        It runs in the writer thread, so it must be quick. What it raises is logged.
+        """
+        self._open()
+        self._calls.append(call)
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise RuntimeError("a Tx is valid only inside its change")
+        return self._connection
+
+
+class _Change(Generic[T]):
+    """A change in the queue, and later what came of it."""
+
+    __slots__ = ("calls", "future", "result", "run")
+
+    def __init__(self, run: Callable[[Tx], T]) -> None:
+        self.run = run
+        self.future: Future[T] = Future()
+        self.result: T
+        self.calls: list[Callable[[], None]] = []
+
+    def apply(self, connection: sqlite3.Connection) -> None:
+        """Run it in a savepoint of its own. Raises what it raises, its own work undone."""
+        connection.execute("SAVEPOINT change")
+        tx = Tx(connection)
+        try:
+            self.result = self.run(tx)
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK TO change")
+                connection.execute("RELEASE change")
+            raise
+        finally:
+            tx._connection = None
+        connection.execute("RELEASE change")
+        self.calls = tx._calls
+
+
+class Store:
+    """Owns the file at `path`. Every method may be called from any thread."""
+
+    def __init__(self, path: Path, schemas: Sequence[Schema], *, synchronous: str = "FULL") -> None:
+        """Open, lock and migrate. Raises Locked (another process has it), Newer (than we know) or Unavailable.
+
+        `synchronous` FULL survives a power cut; NORMAL may lose the last commits in one, and is for tests.
+        """
+        if synchronous not in ("FULL", "NORMAL"):
+            raise ValueError(f"synchronous is FULL or NORMAL, not {synchronous!r}")
+        self._path = path.absolute()
+        self._synchronous = synchronous
+        self._queue: SimpleQueue[_Change[Any] | None] = SimpleQueue()
+        self._readers: SimpleQueue[sqlite3.Connection] = SimpleQueue()
+        self._gate = threading.Lock()
+        self._closed = False
+        make_folder(self._path.parent)
+        self._lock = own(self._path)
+        try:
+            self._connection = self._writer()
+            self._migrate(schemas)
+        except BaseException:
+            os.close(self._lock)
+            raise
+        self._thread = threading.Thread(target=self._serve, name=f"store {self._path.name}", daemon=True)
+        self._thread.start()
+
+    def write(self, change: Callable[[Tx], T]) -> T:
+        """Run `change` in the writer thread and return its result once it is durable.
+
+        Raises what `change` raised, with its work undone and nobody else's; Unavailable if it could not be written.
+        """
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("a change cannot wait for another one: use its own Tx, or submit")
+        return self.submit(change).result()
+
+    def submit(self, change: Callable[[Tx], T]) -> Future[T]:
+        """As `write`, without waiting. Changes are made in the order in which they were submitted."""
+        queued = _Change(change)
+        with self._gate:
+            if self._closed:
+                raise Unavailable(f"{self._path} is closed")
+            self._queue.put(queued)
+        return queued.future
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """A read-only connection. Each SELECT sees the newest commit; BEGIN holds one state until the block ends."""
+        connection = self._reader()
+        try:
+            yield connection
+        except sqlite3.Error as error:
+            self._raise(error)
+        finally:
+            self._give_back(connection)
+
+    def close(self) -> None:
+        """Finish what is queued, then let go of the file. Later changes and reads raise Unavailable."""
+        with self._gate:
+            if self._closed:
+                return
+            self._closed = True
+            self._queue.put(None)
+        self._thread.join()
+        self._close_readers()
+        self._connection.close()  # the last one to close: it copies the log into the file
+        os.close(self._lock)
+
+    # The writer thread.
+
+    def _serve(self) -> None:
+        more = True
+        while more:
+            batch, more = self._take()
+            if batch:
+                self._commit(batch)
+
+    def _take(self) -> tuple[list[_Change[Any]], bool]:
+        """Everything that waits, at most BATCH; and whether there may be more."""
+        batch: list[_Change[Any]] = []
+        change = self._queue.get()
+        try:
+            while change is not None:
+                if change.future.set_running_or_notify_cancel():
+                    batch.append(change)
+                if len(batch) == BATCH:
+                    return batch, True
+                change = self._queue.get_nowait()
+        except Empty:
+            return batch, True
+        return batch, False
+
+    def _commit(self, batch: Sequence[_Change[Any]]) -> None:
+        """One transaction for all. Those that fail by themselves are left out; if it fails as a whole, all fail."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            good = [change for change in batch if self._applied(change)]
+            self._connection.execute("COMMIT")
+        except BaseException as error:
+            self._undo()
+            problem = unavailable(self._path, error) or error
+            for change in batch:
+                if not change.future.done():
+                    change.future.set_exception(problem)
+            return
+        _acknowledge(good)
+
+    def _applied(self, change: _Change[Any]) -> bool:
+        """Whether the change went well; if not, its caller knows now. Raises if the whole batch is lost with it."""
+        try:
+            change.apply(self._connection)
+        except BaseException as error:
+            if not self._connection.in_transaction:  # SQLite undid everything: the disk is full, or worse
+                raise
+            change.future.set_exception(unavailable(self._path, error) or error)
+            return False
+        return True
+
+    def _undo(self) -> None:
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            _log.warning("opening %s again: it would not roll back", self._path, exc_info=True)
+            self._connection.close()
+            self._connection = self._writer()
+
+    # Connections.
+
+    def _writer(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS
+        )
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            # Builds of SQLite differ in their default, so it is said.
+            connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+            connection.execute("PRAGMA journal_size_limit = 67108864")
+            connection.execute("PRAGMA cache_size = -32768")
+        except sqlite3.Error as error:
+            connection.close()
+            self._raise(error)
+        return connection
+
+    def _migrate(self, schemas: Sequence[Schema]) -> None:
+        try:
+            migrate(self._connection, schemas)
+        except BaseException as error:
+            self._connection.close()
+            self._raise(error)
+
+    def _reader(self) -> sqlite3.Connection:
+        if self._closed:
+            raise Unavailable(f"{self._path} is closed")
+        try:
+            return self._readers.get_nowait()
+        except Empty:
+            pass
+        try:
+            return sqlite3.connect(
+                f"{self._path.as_uri()}?mode=ro",
+                uri=True,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=STATEMENTS,
+            )
+        except sqlite3.Error as error:
+            self._raise(error)
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        if self._closed or self._readers.qsize() >= READERS:
+            connection.close()
+        else:
+            self._readers.put(connection)
+
+    def _raise(self, error: BaseException) -> NoReturn:
+        """Raise `error` in the caller's words."""
+        problem = unavailable(self._path, error)
+        if problem is None:
+            raise error
+        raise problem from error
+
+    def _close_readers(self) -> None:
+        while True:
+            try:
+                self._readers.get_nowait().close()
+            except Empty:
+                return
+
+
+def _acknowledge(batch: Sequence[_Change[Any]]) -> None:
+    for change in batch:
+        for call in change.calls:
+            try:
+                call()
+            except Exception:
+                _log.exception("a call after a commit failed")
+    for change in batch:
+        change.future.set_result(change.result)
