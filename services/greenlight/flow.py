@@ -9,10 +9,6 @@ from dataclasses import dataclass
 
 from greenlight.events import types
 
-FACT = "*"
-"""Stands for every type that is not in events.types.NOT_FACTS: what happened outside, whatever its type is called."""
-
-
 @dataclass(frozen=True, slots=True)
 class Edge:
     """One Trigger: events of these types go to that service."""
@@ -25,7 +21,7 @@ class Edge:
 
 
 FLOW = (
-    Edge("facts-to-recorder", 10, "recorder", (FACT,), (types.COMMIT_RECORDED,)),
+    Edge("facts-to-recorder", 10, "recorder", (types.FACT,), (types.COMMIT_RECORDED,)),
     Edge("commit-recorded-to-promoter", 20, "promoter", (types.COMMIT_RECORDED,), (types.PROMOTION_READY,)),
     Edge(
         "promotion-ready-to-deployer",

@@ -37,6 +37,9 @@ DERIVED = (
 
 NOT_FACTS = (*DERIVED, PING)
 
+FACT = "*"
+"""Stands for every type that is not in NOT_FACTS: what happened outside, whatever its type is called."""
+
 ENDS = (DEPLOYMENT_SUCCEEDED, DEPLOYMENT_FAILED, DEPLOYMENT_ERROR, DEPLOYMENT_SUPERSEDED)
 
 RESERVED_PREFIXES = (

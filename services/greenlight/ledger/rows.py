@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from greenlight.events import Event
+
+PATIENCE = timedelta(seconds=30)
+"""How long an event may be under way before it is due again: longer than any delivery that is going well."""
 
 Order = tuple[int | str, ...]
 """A provider's own order of the facts of one signal. Compared element by element; all facts of a signal use one shape."""

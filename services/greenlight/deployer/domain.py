@@ -1,0 +1,268 @@
+"""What a deployment's progress means for its rows, journal and events. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from greenlight.events import Event, ids, rfc3339, types
+from greenlight.events.schemas import dataschema
+from greenlight.ledger.port import Transaction
+from greenlight.ledger.rows import (
+    PATIENCE,
+    Attempt,
+    Deployment,
+    Due,
+    Lease,
+    NewEntry,
+    Promotion,
+    Push,
+    Record,
+    Running,
+    Target,
+)
+from greenlight.policy.lineage import newer
+from greenlight.policy.model import Decision, Policy
+
+LEASE = timedelta(seconds=30)
+"""How long a target is held without a word from its holder. Longer than one watch, which is at most 20 s."""
+
+KEPT = 20
+"""How many shas a target remembers to roll back to."""
+
+RUNNING = "running"
+
+
+def begin(
+    policy: Policy, record: Record, target: Target, promotion: Promotion, decision: Decision, owner: str, now: datetime
+) -> tuple[Deployment, Transaction]:
+    """The intent: from here on the promotion is this deployment, or nothing of it happened.
+
+    Conditional on the versions of record and target that the decision was made from.
+    """
+    key = f"{target.application}/{target.environment}"
+    deployment = Deployment(
+        id=promotion.id,
+        application=target.application,
+        environment=target.environment,
+        repo=target.repo,
+        sha=promotion.sha,
+        n=promotion.n,
+        cause=promotion.cause,
+        policy=policy.digest,
+        fence=target.fence + 1,
+        outcome=RUNNING,
+        started=now,
+        tries=1,
+        previous=target.running.sha if target.running else None,
+        request=promotion.request,
+        push=decision.push,
+        artifacts=decision.artifacts,
+    )
+    earlier = record.attempts.get(key)
+    attempt = Attempt(
+        id=deployment.id,
+        n=deployment.n,
+        outcome=RUNNING,
+        cause=deployment.cause,
+        started=now,
+        request=promotion.request,
+        push=decision.push.fact if decision.push else None,
+        succeeded_at=earlier.succeeded_at if earlier else None,
+    )
+    again = event_of(types.PROMOTION_READY, deployment, now, id=ids.derive(types.PROMOTION_READY, promotion.id))
+    transaction = Transaction(
+        records=[replace(record, attempts={**record.attempts, key: attempt})],
+        targets=[
+            replace(
+                target,
+                wanted=None,
+                deployment=deployment.id,
+                fence=deployment.fence,
+                lease=Lease(owner, now + LEASE),
+            )
+        ],
+        deployments=[deployment],
+        entries=[entry("deployment.started", deployment, now)],
+        due=[Due(key_of(deployment.id), now + PATIENCE, again)],
+    )
+    return replace(deployment, version=1), transaction
+
+
+def hold(deployment: Deployment, target: Target, owner: str, now: datetime) -> Transaction | None:
+    """Take or keep the target for `owner`; None while somebody else holds it. A new holder gets a higher fence."""
+    lease = target.lease
+    if lease is not None and lease.owner != owner and lease.until > now:
+        return None
+    taken_over = lease is None or lease.owner != owner
+    fence = target.fence + 1 if taken_over else target.fence
+    deployments = [replace(deployment, fence=fence, tries=deployment.tries + 1)]
+    return Transaction(
+        targets=[replace(target, fence=fence, lease=Lease(owner, now + LEASE))],
+        deployments=deployments,
+    )
+
+
+def applied(deployment: Deployment, target: Target, owner: str, now: datetime) -> tuple[Event, Transaction]:
+    """The driver has begun: what is watched from now on."""
+    event = event_of(
+        types.DEPLOYMENT_APPLIED, deployment, now, id=ids.derive(types.DEPLOYMENT_APPLIED, deployment.id, deployment.tries)
+    )
+    return event, Transaction(
+        targets=[replace(target, lease=Lease(owner, now + LEASE))],
+        entries=[entry(types.DEPLOYMENT_APPLIED, deployment, now, step=deployment.tries)],
+        emit=[event],
+        due=[Due(key_of(deployment.id), now + PATIENCE, event)],
+    )
+
+
+def progressing(
+    deployment: Deployment, target: Target, owner: str, cause: Event, now: datetime
+) -> tuple[Event, Transaction]:
+    """No end yet: look again."""
+    event = event_of(
+        types.DEPLOYMENT_PROGRESSING,
+        deployment,
+        now,
+        id=ids.derive(types.DEPLOYMENT_PROGRESSING, deployment.id, cause.id),
+    )
+    return event, Transaction(
+        targets=[replace(target, lease=Lease(owner, now + LEASE))],
+        emit=[event],
+        due=[Due(key_of(deployment.id), now + PATIENCE, event)],
+    )
+
+
+def later(deployment: Deployment, target: Target, reason: str, cause: Event, now: datetime) -> Transaction:
+    """An error that trying again may mend: the same deployment, after a pause that doubles with every try, up to 5 min."""
+    pause = min(timedelta(seconds=2 ** min(deployment.tries, 9)), timedelta(minutes=5))
+    again = event_of(
+        types.PROMOTION_READY, deployment, now, id=ids.derive(types.PROMOTION_READY, deployment.id, deployment.tries)
+    )
+    return Transaction(
+        targets=[replace(target, lease=None)],
+        deployments=[replace(deployment, reason=reason)],
+        entries=[entry("deployment.retrying", replace(deployment, reason=reason), now, step=deployment.tries)],
+        due=[Due(key_of(deployment.id), now + pause, again)],
+    )
+
+
+def end(
+    deployment: Deployment,
+    target: Target,
+    record: Record,
+    outcome: str,
+    reason: str | None,
+    output: str | None,
+    pushes: Sequence[Push],
+    now: datetime,
+) -> tuple[Event, Transaction]:
+    """The one end that every deployment reaches: succeeded, failed, error or superseded."""
+    key = f"{target.application}/{target.environment}"
+    ended = replace(deployment, outcome=outcome, ended=now, reason=reason, output=output)
+    attempt = replace(
+        record.attempts[key],
+        outcome=outcome,
+        ended=now,
+        reason=reason,
+        succeeded_at=now if outcome == "succeeded" else record.attempts[key].succeeded_at,
+    )
+    type = f"deployment.{outcome}"
+    event = event_of(type, ended, now, id=ids.derive(type, deployment.id))
+    return event, Transaction(
+        records=[replace(record, attempts={**record.attempts, key: attempt})],
+        targets=[_after(target, ended, pushes, now)],
+        deployments=[ended],
+        entries=[entry(type, ended, now)],
+        emit=[event],
+        due=[Due(key_of(deployment.id), now + PATIENCE, event)],
+    )
+
+
+def _after(target: Target, ended: Deployment, pushes: Sequence[Push], now: datetime) -> Target:
+    """The target once the deployment is over. What did not succeed leaves `running` as it was known."""
+    free = replace(target, deployment=None, lease=None)
+    if ended.outcome != "succeeded":
+        return free
+    newest = target.newest
+    if ended.push is not None and (newest is None or newer(ended.push, newest, pushes)):
+        newest = ended.push
+    return replace(
+        free,
+        running=Running(ended.sha, ended.id, now, ended.push),
+        newest=newest,
+        history=(ended.sha, *(sha for sha in target.history if sha != ended.sha))[:KEPT],
+    )
+
+
+def key_of(deployment: str) -> str:
+    """The key under which a promotion and its deployment are due, from promotion.ready to the end's consequences."""
+    return f"deployment/{deployment}"
+
+
+def event_of(type: str, deployment: Deployment, now: datetime, *, id: str) -> Event:
+    """An event about a deployment."""
+    data: dict[str, Any] = {
+        "repo": deployment.repo,
+        "sha": deployment.sha,
+        "deployment": deployment.id,
+        "promotion": deployment.id,
+        "application": deployment.application,
+        "environment": deployment.environment,
+        "n": deployment.n,
+        "cause": deployment.cause,
+        "policy": deployment.policy,
+    }
+    if deployment.outcome != RUNNING:
+        data["outcome"] = deployment.outcome
+        data["reason"] = deployment.reason
+    return Event.of(
+        type,
+        id=id,
+        source="greenlight/deployer",
+        time=now,
+        subject=deployment.sha,
+        dataschema=dataschema(type),
+        data=data,
+        extensions={
+            "repo": deployment.repo,
+            "commit": deployment.sha,
+            "application": deployment.application,
+            "environment": deployment.environment,
+            "outcome": deployment.outcome,
+            "partitionkey": f"{deployment.application}/{deployment.environment}",
+            "traceparent": ids.traceparent(deployment.repo, deployment.sha, id, "deploy"),
+        },
+    )
+
+
+def entry(type: str, deployment: Deployment, now: datetime, *, step: int = 0) -> NewEntry:
+    """What the target's journal says of a deployment; a step that may recur is told apart by its number."""
+    payload: dict[str, Any] = {
+        "deployment": deployment.id,
+        "application": deployment.application,
+        "environment": deployment.environment,
+        "repo": deployment.repo,
+        "sha": deployment.sha,
+        "n": deployment.n,
+        "cause": deployment.cause,
+        "outcome": deployment.outcome,
+        "fence": deployment.fence,
+        "policy": deployment.policy,
+        "started": rfc3339(deployment.started),
+        "ended": rfc3339(deployment.ended) if deployment.ended else None,
+        "reason": deployment.reason,
+        "previous": deployment.previous,
+    }
+    stream = f"target/{deployment.application}/{deployment.environment}"
+    return NewEntry(
+        stream,
+        type,
+        now,
+        ids.derive("entry", type, deployment.id, step),
+        {key: value for key, value in payload.items() if value is not None},
+        deployment.repo,
+        deployment.sha,
+    )

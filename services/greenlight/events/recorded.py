@@ -1,0 +1,39 @@
+"""commit.recorded: something about a commit changed, or must be looked at again."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from greenlight.events import ids, types
+from greenlight.events.event import Event, rfc3339
+from greenlight.events.schemas import dataschema
+
+
+def commit_recorded(repo: str, sha: str, fact: str, accepted: datetime) -> Event:
+    """The event that follows from a fact: the same one however often it is asked for."""
+    return _event(repo, sha, accepted, ids.derive(types.COMMIT_RECORDED, fact), "greenlight/recorder", {"fact": fact})
+
+
+def look_again(repo: str, sha: str, why: str, at: datetime) -> Event:
+    """Nothing new was recorded, but the commit must be decided again. `why` is the key under which that is due."""
+    id = ids.derive(types.COMMIT_RECORDED, "again", why, rfc3339(at))
+    return _event(repo, sha, at, id, "greenlight/ledger", {"due": why})
+
+
+def _event(repo: str, sha: str, at: datetime, id: str, source: str, more: dict[str, Any]) -> Event:
+    return Event.of(
+        types.COMMIT_RECORDED,
+        id=id,
+        source=source,
+        time=at,
+        subject=sha,
+        dataschema=dataschema(types.COMMIT_RECORDED),
+        data={"repo": repo, "sha": sha, **more},
+        extensions={
+            "repo": repo,
+            "commit": sha,
+            "partitionkey": repo,
+            "traceparent": ids.traceparent(repo, sha, id, "record"),
+        },
+    )

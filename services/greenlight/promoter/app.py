@@ -1,0 +1,127 @@
+"""A changed record is decided for each target; when every gate is green, promotion.ready says so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from flask import Flask
+
+from greenlight.events import Event, types
+from greenlight.ledger.port import Ledger, Transaction
+from greenlight.ledger.use import pushes_since, until_settled
+from greenlight.ledger.rows import Record, Target
+from greenlight.policy.model import Policy
+from greenlight.promoter import domain
+from greenlight.runtime.deps import Deps
+from greenlight.runtime.edge import Handler, event_app
+
+OPEN = ("ready", "waiting", "blocked")
+"""Decisions that may still become a deployment."""
+
+
+def on_commit_recorded(event: Event, deps: Deps) -> Sequence[Event]:
+    """Decide the commit for every target of its repository; after a push, the commits that it may have superseded too."""
+    data = event.json()
+    repo, sha = data["repo"], data["sha"]
+    policies = deps.pipeline().of(repo)
+    targets = [(policy, environment) for policy in policies for environment in policy.environments]
+    done = [(f"record/{repo}/{sha}", event.id)]
+    if "due" in data:
+        done.append((data["due"], event.id))
+    events = _consider(repo, sha, targets, done, deps)
+    fact = deps.ledger.fact(data["fact"]) if "fact" in data else None
+    if fact is not None and fact.push is not None:
+        for policy, environment in targets:
+            events = [*events, *_reconsider(policy, environment, deps)]
+    return events
+
+
+def on_deployment_ended(event: Event, deps: Deps) -> Sequence[Event]:
+    """The target is free: decide its next candidate, and this commit for the environments that come after."""
+    data = event.json()
+    deployment = deps.ledger.deployment(data["deployment"])
+    policy = deps.pipeline().applications.get(data["application"])
+    done = [(f"deployment/{data['deployment']}", event.id)]
+    if deployment is None or policy is None or deployment.outcome == "running":
+        deps.ledger.transact(Transaction(done=done))
+        return []
+    following = [(policy, name) for name, it in policy.environments.items() if deployment.environment in it.after]
+    events = list(_consider(deployment.repo, deployment.sha, following, done, deps))
+    if deployment.environment in policy.environments:
+        events += _reconsider(policy, deployment.environment, deps)
+    return events
+
+
+def on_target_resumed(event: Event, deps: Deps) -> Sequence[Event]:
+    """A person lets a target go on: decide its candidates."""
+    data = event.json()
+    policy = deps.pipeline().applications.get(data["application"])
+    if policy is None or data["environment"] not in policy.environments:
+        return []
+    return _reconsider(policy, data["environment"], deps)
+
+
+def _reconsider(policy: Policy, environment: str, deps: Deps) -> list[Event]:
+    """Decide every open candidate of a target again, newest first."""
+    events: list[Event] = []
+    for row in deps.ledger.decisions(policy.name, environment, OPEN):
+        events += _consider(row.repo, row.sha, [(policy, environment)], [], deps)
+    return events
+
+
+def _consider(
+    repo: str, sha: str, targets: Sequence[tuple[Policy, str]], done: Sequence[tuple[str, str]], deps: Deps
+) -> list[Event]:
+    """Decide one commit for some targets in one transaction; what it emitted."""
+
+    def attempt() -> list[Event]:
+        now = deps.clock.now()
+        record = deps.ledger.record(repo, sha)
+        if record is None:
+            return []
+        outcomes = [_outcome(policy, environment, record, now, deps.ledger) for policy, environment in targets]
+        transaction = _transaction(record, outcomes, done)
+        if transaction is not None:
+            deps.ledger.transact(transaction)
+        return [event for outcome in outcomes for event in outcome.events]
+
+    return until_settled(attempt)
+
+
+def _outcome(policy: Policy, environment: str, record: Record, now: datetime, ledger: Ledger) -> domain.Outcome:
+    target = ledger.target(policy.name, environment) or Target(policy.name, environment, policy.repo)
+    last = ledger.decision(policy.name, environment, record.repo, record.sha)
+    return domain.consider(policy, environment, record, target, pushes_since(ledger, target), last, now)
+
+
+def _transaction(
+    record: Record, outcomes: Sequence[domain.Outcome], done: Sequence[tuple[str, str]]
+) -> Transaction | None:
+    """What the outcomes change, conditional on the record they were computed from; None if nothing changes."""
+    rows = [outcome.row for outcome in outcomes if outcome.row]
+    targets = [outcome.target for outcome in outcomes if outcome.target]
+    due = [due for outcome in outcomes for due in outcome.due]
+    if not (rows or targets or due or done):
+        return None
+    return Transaction(
+        decisions=rows,
+        targets=targets,
+        unchanged=[record] if rows or targets else [],
+        entries=[entry for outcome in outcomes for entry in outcome.entries],
+        emit=[event for outcome in outcomes for event in outcome.events],
+        due=due,
+        done=done,
+    )
+
+
+HANDLERS: Mapping[str, Handler[Deps]] = {
+    types.COMMIT_RECORDED: on_commit_recorded,
+    **dict.fromkeys(types.ENDS, on_deployment_ended),
+    types.TARGET_RESUMED: on_target_resumed,
+}
+
+
+def create_app(deps: Deps) -> Flask:
+    """The promoter as a service."""
+    return event_app("promoter", HANDLERS, deps)

@@ -1,0 +1,57 @@
+"""The slow, level-triggered path: what is due and lacks a result is emitted again, with the same event id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from flask import Flask
+
+from greenlight.events import Event, types
+from greenlight.ledger.port import Transaction
+from greenlight.ledger.rows import PATIENCE, Due
+from greenlight.runtime import metrics
+from greenlight.runtime.deps import Deps
+from greenlight.runtime.edge import Handler, event_app
+
+SWEEP_AFTER = timedelta(seconds=5)
+"""An outbox row older than this was left behind by a crash or an outage."""
+
+BODIES_KEPT = timedelta(days=30)
+"""How long a provider's raw body is kept as evidence."""
+
+BATCH = 100
+"""How much is emitted again per ping; the rest is the next ping's, so that a backlog does not become a storm."""
+
+
+def on_ping(event: Event, deps: Deps) -> Sequence[Event]:
+    """Publish what the outbox still holds, then emit again what is due."""
+    now = deps.clock.now()
+    left = deps.ledger.outbox(older_than=now - SWEEP_AFTER, limit=BATCH)
+    if left:
+        deps.publisher.publish(left)
+    due = deps.ledger.due(now, limit=BATCH)
+    if not due:
+        deps.ledger.forget_bodies(now - BODIES_KEPT)
+        return []
+    events = [item.event for item in due]
+    deps.ledger.transact(Transaction(emit=events, due=[_postponed(item, now) for item in due]))
+    for again in events:
+        metrics.REEMITTED.labels(again.type).inc()
+    deps.publisher.publish(events)
+    return []
+
+
+def _postponed(item: Due, now: datetime) -> Due:
+    """Due once more, later each time: what cannot be finished must not fill the Broker."""
+    pause = min(PATIENCE * 2 ** min(item.attempts, 5), timedelta(minutes=15))
+    return replace(item, at=now + pause, attempts=item.attempts + 1)
+
+
+HANDLERS: Mapping[str, Handler[Deps]] = {types.PING: on_ping}
+
+
+def create_app(deps: Deps) -> Flask:
+    """The reconciler as a service."""
+    return event_app("reconciler", HANDLERS, deps)

@@ -1,0 +1,81 @@
+"""A fact is folded into the record of its commit, and commit.recorded says so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flask import Flask
+
+from greenlight.events import Event, rfc3339, types
+from greenlight.events.recorded import commit_recorded
+from greenlight.ledger.port import Transaction
+from greenlight.ledger.use import until_settled
+from greenlight.ledger.rows import PATIENCE, Due, Fact, NewEntry
+from greenlight.recorder import domain
+from greenlight.runtime.deps import Deps
+from greenlight.runtime.edge import Handler, event_app
+
+
+def on_fact(event: Event, deps: Deps) -> Sequence[Event]:
+    """Fold the fact that the ledger holds under this event's id; an event without one is a stranger's."""
+    fact = deps.ledger.fact(event.id)
+    if fact is None:
+        return []
+    recorded = commit_recorded(fact.repo, fact.sha, fact.id, fact.accepted)
+    if not fact.recorded:
+        until_settled(lambda: _record(fact, recorded, deps))
+    return [recorded]
+
+
+def _record(fact: Fact, recorded: Event, deps: Deps) -> None:
+    now = deps.clock.now()
+    current = deps.ledger.fact(fact.id)
+    if current is None or current.recorded:
+        return
+    record = domain.fold(deps.ledger.record(fact.repo, fact.sha), fact)
+    deps.ledger.transact(
+        Transaction(
+            records=[record],
+            pushes=[fact.push] if fact.push else [],
+            recorded=[fact.id],
+            entries=[_entry(fact)],
+            emit=[recorded],
+            due=[Due(f"record/{fact.repo}/{fact.sha}", now + PATIENCE, recorded)],
+            done=[(f"fact/{fact.id}", fact.event.id)],
+        )
+    )
+
+
+def _entry(fact: Fact) -> NewEntry:
+    """The fact as the journal keeps it: people by id only, the provider's body by its digest."""
+    payload: dict[str, Any] = {
+        "repo": fact.repo,
+        "sha": fact.sha,
+        "source": fact.event.source,
+        "refs": list(fact.refs),
+        "signal": fact.signal,
+        "outcome": fact.outcome,
+        "at": rfc3339(fact.at),
+        "evidence": fact.evidence,
+        "artifacts": dict(fact.artifacts),
+        "details": {key: value for key, value in fact.details.items() if key != "identities"},
+        "body": fact.body,
+    }
+    return NewEntry(
+        stream=f"commit/{fact.repo}/{fact.sha}",
+        type=fact.type,
+        at=fact.accepted,
+        id=fact.id,
+        payload={key: value for key, value in payload.items() if value not in (None, [], {})},
+        repo=fact.repo,
+        sha=fact.sha,
+    )
+
+
+HANDLERS: Mapping[str, Handler[Deps]] = {types.FACT: on_fact}
+
+
+def create_app(deps: Deps) -> Flask:
+    """The recorder as a service."""
+    return event_app("recorder", HANDLERS, deps)

@@ -1,0 +1,17 @@
+"""Every metric of ours, in one place, so that names and labels are decided once."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter
+
+WEBHOOKS = Counter("greenlight_webhooks_total", "Webhooks by provider and verdict.", ["provider", "verdict"])
+SECRETS = Counter(
+    "greenlight_secret_used_total", "Signatures that a line of a secrets file was right for.", ["file", "line"]
+)
+HANDLED = Counter("greenlight_events_handled_total", "Events by service and outcome.", ["service", "outcome"])
+REEMITTED = Counter("greenlight_events_reemitted_total", "Events that were due and lacked a result.", ["type"])
+
+
+def handled(service: str, outcome: str) -> None:
+    """Count one event that a service answered."""
+    HANDLED.labels(service, outcome).inc()
