@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from greenlight.ledger.rows import Order, Signal
 from greenlight.policy.model import Gate, Pipeline
+
+_RANK = {"passed": 0, "failed": 2}
+"""Of two facts that a provider's order cannot tell apart, the worse one stands."""
 
 
 def circleci_workflow(name: str) -> str:
@@ -71,6 +77,16 @@ def _owned(name: str, owner: str | None, wanted: str) -> bool:
     """Whether "OWNER/WANTED" is wanted; without an owner, anybody's is."""
     by, _, what = name.partition("/")
     return what == wanted and owner in (None, by)
+
+
+def age(signal: Signal) -> tuple[Any, ...]:
+    """What sorts the facts of one signal, oldest first: the provider's order, then failed after passed, then the id."""
+    return (_sortable(signal.order), _RANK.get(signal.outcome, 1), signal.fact)
+
+
+def _sortable(order: Order) -> tuple[tuple[int, int, str], ...]:
+    """A provider's order as something that always compares: position by position, numbers before words."""
+    return tuple((0, part, "") if isinstance(part, int) else (1, 0, str(part)) for part in order)
 
 
 def repo_of_circleci_project(pipeline: Pipeline, project: str) -> str | None:

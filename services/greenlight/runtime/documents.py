@@ -49,7 +49,7 @@ class Document:
     lines: dict[tuple[Step, ...], int] = field(repr=False, compare=False)
 
     def line(self, path: Sequence[Step]) -> int:
-        """The line (from 1) of what is at `path`, in a mapping of its key; of what would hold it, if it is not there."""
+        """The line, from 1, of what is at `path`, of its key in a mapping; of what would hold it if it is not there."""
         steps = tuple(path)
         while steps not in self.lines and steps:
             steps = steps[:-1]

@@ -1,0 +1,114 @@
+"""A fact is folded into its commit's record. Pure, commutative, idempotent: every slot is a maximum over a total order.
+
+Any order and any repetition of the same facts therefore gives the same record, and an older fact never overrides a
+newer one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from greenlight.events import types
+from greenlight.ledger.rows import Approval, Fact, Push, Record, Request, Revocation, Signal
+from greenlight.policy.signals import age
+
+T = TypeVar("T")
+
+
+def fold(record: Record | None, fact: Fact) -> Record:
+    """The record of the fact's commit with the fact in it; `version` and `attempts` are not a fact's to change."""
+    record = record or Record(fact.repo, fact.sha)
+    approval, key = _approval(fact), _gate(fact)
+    return replace(
+        record,
+        tree=max((tree for tree in (record.tree, fact.tree) if tree), default=None),
+        pushes=_newest(record.pushes, _pushes(fact), _by_push),
+        signals=_signals(record.signals, fact),
+        approvals=_approvals(record.approvals, key, approval),
+        revocations=_newest(record.revocations, _revocations(fact, key, approval), _by_time),
+        requests=_newest(record.requests, _requests(fact), _by_time),
+        artifacts=_artifacts(record.artifacts, fact),
+        people=tuple(sorted({*record.people, *fact.people})),
+        updated=max(fact.accepted, record.updated or fact.accepted),
+    )
+
+
+def _by_time(word: Approval | Revocation | Request) -> tuple[Any, ...]:
+    return (word.at, word.fact)
+
+
+def _by_push(push: Push) -> tuple[Any, ...]:
+    """Which of two pushes of one commit to one ref is newer."""
+    return (push.pushed_at, push.arrived, push.fact)
+
+
+def _newest(slots: Mapping[str, T], new: Mapping[str, T], order: Callable[[T], Any]) -> Mapping[str, T]:
+    """The slots with the greater of old and new in each."""
+    if not new:
+        return slots
+    return {**slots, **{key: max(slots.get(key, value), value, key=order) for key, value in new.items()}}
+
+
+def _pushes(fact: Fact) -> Mapping[str, Push]:
+    """A deletion puts no commit anywhere; it lives in the repository's list of pushes alone."""
+    push = fact.push
+    return {} if push is None or push.deleted or push.sha != fact.sha else {push.ref: push}
+
+
+def _signals(signals: Mapping[str, Mapping[str, Signal]], fact: Fact) -> Mapping[str, Mapping[str, Signal]]:
+    if fact.signal is None or fact.foreign:
+        return signals
+    signal = Signal(fact.outcome or "", fact.order, fact.at, fact.id, fact.evidence, fact.details)
+    new = dict.fromkeys(fact.refs or ("",), signal)
+    return {**signals, fact.signal: _newest(signals.get(fact.signal, {}), new, age)}
+
+
+def _gate(fact: Fact) -> str:
+    return f"{fact.details.get('application')}/{fact.details.get('gate')}"
+
+
+def _approval(fact: Fact) -> Approval | None:
+    """What a person says on a gate, granted or taken back."""
+    if fact.type not in (types.APPROVAL_GRANTED, types.APPROVAL_REVOKED):
+        return None
+    return Approval(
+        granted=fact.type == types.APPROVAL_GRANTED,
+        person=fact.details["person"],
+        groups=tuple(fact.details.get("groups", ())),
+        identities=tuple(fact.details.get("identities", ())),
+        at=fact.at,
+        fact=fact.id,
+        comment=fact.details.get("comment"),
+    )
+
+
+def _approvals(
+    approvals: Mapping[str, Mapping[str, Approval]], key: str, approval: Approval | None
+) -> Mapping[str, Mapping[str, Approval]]:
+    if approval is None:
+        return approvals
+    return {**approvals, key: _newest(approvals.get(key, {}), {approval.person: approval}, _by_time)}
+
+
+def _revocations(fact: Fact, key: str, approval: Approval | None) -> Mapping[str, Revocation]:
+    if approval is None or approval.granted:
+        return {}
+    return {key: Revocation(approval.person, fact.at, fact.id, approval.comment)}
+
+
+def _requests(fact: Fact) -> Mapping[str, Request]:
+    if fact.type != types.DEPLOYMENT_REQUESTED:
+        return {}
+    asked = fact.details
+    key = f"{asked['application']}/{asked['environment']}"
+    return {key: Request(asked["kind"], asked["person"], fact.at, fact.id, asked.get("reason"))}
+
+
+def _artifacts(artifacts: Mapping[str, tuple[str, ...]], fact: Fact) -> Mapping[str, tuple[str, ...]]:
+    """Every digest that was ever named; a fork says nothing of what we would deploy."""
+    if fact.foreign or not fact.artifacts:
+        return artifacts
+    named = {name: tuple(sorted({*artifacts.get(name, ()), digest})) for name, digest in fact.artifacts.items()}
+    return {**artifacts, **named}
