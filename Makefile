@@ -1,0 +1,43 @@
+# make up and make test need nothing but Python 3.11 or newer on this machine.
+.DEFAULT_GOAL := help
+.PHONY: help up test lint bench lock clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+CONFIG ?= config
+UP_FLAGS ?= $(if $(wildcard $(CONFIG)/pipeline.yaml $(CONFIG)/pipeline),--config $(CONFIG),--demo)
+
+help: ## say what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: .venv/runtime ## install, and run the pipeline; without a pipeline file of your own, the talk's story
+	@$(BIN)/greenlight up $(UP_FLAGS)
+
+test: .venv/test ## install, and pass the tests
+	$(BIN)/pytest -q
+
+lint: .venv/lint ## style, types, import contracts
+	$(BIN)/ruff format --check services tests
+	$(BIN)/ruff check services tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/test ## measure; prints ratios and absolute figures, fails on neither
+	$(BIN)/python -m tests.bench
+
+lock: .venv/runtime ## compile the lock files again from pyproject.toml
+	$(BIN)/pip install --quiet uv
+	tests/lock.sh
+
+clean: ## remove what make installed (not the data in .greenlight)
+	rm -rf .venv
+
+# Each set of packages is installed once per change of its lock file, by hash, and the project itself without building tools
+# that the lock does not name.
+.venv/runtime .venv/test .venv/lint: .venv/%: requirements/%.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Greenlight needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

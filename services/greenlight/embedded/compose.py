@@ -1,0 +1,161 @@
+"""The whole pipeline in one process: one store, one ledger, one broker, every service behind its own WSGI edge."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+from wsgiref.types import WSGIApplication
+
+from greenlight.board import app as board
+from greenlight.broker import log as broker_log
+from greenlight.broker.broker import Broker
+from greenlight.broker.manifests import TriggerSpec, default_folder, load_folder
+from greenlight.broker.subscribers import WsgiSubscriber
+from greenlight.deployer import app as deployer
+from greenlight.deployer.command import CommandDriver
+from greenlight.deployer.driver import Driver
+from greenlight.events import Event, ids, rfc3339, types
+from greenlight.events.http import to_binary
+from greenlight.events.recorded import look_again
+from greenlight.ledger import sqlite
+from greenlight.ledger.port import Transaction
+from greenlight.policy.model import Pipeline
+from greenlight.promoter import app as promoter
+from greenlight.reconciler import app as reconciler
+from greenlight.recorder import app as recorder
+from greenlight.runtime.clock import Clock, SystemClock
+from greenlight.runtime.configuration import PipelineFiles
+from greenlight.runtime.deps import Deps
+from greenlight.runtime.people import People
+from greenlight.runtime.publisher import InLog
+from greenlight.runtime.scrub import Scrubber
+from greenlight.runtime.secrets import Secrets
+from greenlight.runtime.ticker import Ticker
+from greenlight.store.store import Store
+from greenlight.webhooks import app as webhooks
+
+DATABASE = "greenlight.db"
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where one Greenlight keeps what it has."""
+
+    config: Path  # pipeline.yaml, people.yaml: what operators edit
+    data: Path  # the store, bodies, output, locks: what one process owns
+    secrets: Path  # a file per sender
+
+
+@dataclass(frozen=True)
+class Strangers:
+    """Triggers that are not ours, with the apps that they name: they get every event and change nothing."""
+
+    triggers: Sequence[TriggerSpec] = ()
+    services: Mapping[str, WSGIApplication] = field(default_factory=dict)
+
+
+class Greenlight:
+    """Everything composed and, once started, at work."""
+
+    def __init__(
+        self,
+        folders: Folders,
+        *,
+        open_reads: bool,
+        log: logging.Logger,
+        clock: Clock | None = None,
+        strangers: Strangers | None = None,
+    ) -> None:
+        clock = clock or SystemClock()
+        strangers = strangers or Strangers()
+        self.log, self.clock = log, clock
+        self.pipeline = PipelineFiles(folders.config, clock, log)
+        self.secrets = Secrets(folders.secrets)
+        self.people = People(folders.config / "people.yaml", clock=clock, log=log)
+        self.store = Store(folders.data / DATABASE, [sqlite.SCHEMA, broker_log.SCHEMA])
+        self.ledger = sqlite.SqliteLedger(
+            self.store, folders.data / "bodies", emit=lambda tx, event: self.broker.append(tx, event), clock=clock.now
+        )
+        deps = Deps(clock, self.ledger, self.pipeline, InLog(), log)
+        scrub = Scrubber([secret.value.decode("utf-8", "replace") for secret in self.secrets.all()])
+        self.driver = CommandDriver(folders.data / "deployer", scrub=scrub, clock=clock)
+        self.apps = _apps(deps, self.secrets, self.people, {"command": self.driver}, open_reads)
+        self.broker = _broker(self.store, self.apps, strangers)
+        self.ticker = Ticker(_pinger(self.apps["reconciler"], clock), self.ledger.next_due, clock, log)
+
+    def start(self) -> None:
+        """Take over what an earlier life left, then go on: unfinished work first."""
+        expire_leases(self.ledger, self.clock)
+        self.pipeline.on_change(lambda pipeline: adopt(pipeline, self.ledger, self.clock))
+        self.broker.start()
+        self.ticker.start()
+
+    def stop(self, timeout: float) -> bool:
+        """Finish the deliveries in flight within `timeout` seconds, then close the store. False if some were cut off."""
+        self.ticker.stop()
+        drained = self.broker.drain(timeout)
+        self.broker.stop()
+        self.driver.close()
+        self.store.close()
+        return drained
+
+
+def expire_leases(ledger: sqlite.SqliteLedger, clock: Clock) -> None:
+    """Let go of what an earlier process held: we own the store's lock, so every holder that it names is dead."""
+    now = clock.now()
+    for target in ledger.targets():
+        if target.lease is not None and target.lease.until > now:
+            ledger.transact(Transaction(targets=[replace(target, lease=replace(target.lease, until=now))]))
+
+
+def adopt(pipeline: Pipeline, ledger: sqlite.SqliteLedger, clock: Clock) -> None:
+    """Keep the policies' texts under their digests, and have what they may decide otherwise decided again."""
+    now = clock.now()
+    for policy in pipeline.applications.values():
+        if ledger.policy(policy.digest) is not None:
+            continue
+        ledger.keep_policy(policy.digest, policy.text)
+        rows = [row for name in policy.environments for row in ledger.decisions(policy.name, name, promoter.OPEN)]
+        events = [look_again(row.repo, row.sha, f"policy/{policy.digest}", now) for row in rows]
+        if events:
+            ledger.transact(Transaction(emit=events))
+
+
+def _apps(
+    deps: Deps, secrets: Secrets, people: People, drivers: Mapping[str, Driver], open_reads: bool
+) -> Mapping[str, WSGIApplication]:
+    """Each service's own app, by the name of its Knative Service."""
+    base: dict[str, Any] = {field.name: getattr(deps, field.name) for field in fields(deps)}
+    owner = ids.derive("process", str(deps.clock.now().timestamp()), os.getpid())
+    return {
+        "webhooks": webhooks.create_app(webhooks.Deps(**base, secrets=secrets)),
+        "board": board.create_app(board.Deps(**base, people=people, open_reads=open_reads)),
+        "recorder": recorder.create_app(deps),
+        "promoter": promoter.create_app(deps),
+        "deployer": deployer.create_app(deployer.Deps(**base, drivers=drivers, owner=owner)),
+        "reconciler": reconciler.create_app(deps),
+    }
+
+
+def _broker(store: Store, apps: Mapping[str, WSGIApplication], strangers: Strangers) -> Broker:
+    brokers, triggers = load_folder(default_folder())
+    return Broker(store, brokers, [*triggers, *strangers.triggers], services={**apps, **strangers.services})
+
+
+def _pinger(app: WSGIApplication, clock: Clock) -> Callable[[], None]:
+    """What PingSource is in a cluster: posts a ping to the reconciler, through its WSGI edge."""
+    subscriber = WsgiSubscriber(app)
+
+    def ping() -> None:
+        now = clock.now()
+        id = ids.derive(types.PING, rfc3339(now))
+        headers, body = to_binary(Event.of(types.PING, id=id, source="greenlight/ticker", time=now, data={}))
+        answer = subscriber.deliver(headers, body, None)
+        if answer.status >= 300:
+            raise RuntimeError(f"the reconciler answered {answer.status}")
+
+    return ping

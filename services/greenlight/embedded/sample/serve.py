@@ -1,0 +1,29 @@
+"""The sample application: says which commit it is."""
+
+import os
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+SHA = os.environ["GREENLIGHT_SHA"]
+
+
+class Hello(BaseHTTPRequestHandler):
+    """Answers every GET with the commit."""
+
+    def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+        body = f"hello, this is commit {SHA}\n".encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing: the address line is all that is read."""
+
+
+server = HTTPServer(("127.0.0.1", 0), Hello)
+sys.stdout.write(f"http://127.0.0.1:{server.server_port}/\n")
+sys.stdout.flush()
+sys.stdout.close()
+server.serve_forever()

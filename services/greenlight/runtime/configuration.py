@@ -1,0 +1,88 @@
+"""The configuration in force: files that operators edit, read again when they change."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from greenlight.policy.load import PolicyError, parse
+from greenlight.policy.model import Pipeline
+from greenlight.runtime.clock import Clock
+from greenlight.runtime.errors import ConfigurationError
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks at the files."""
+
+
+def pipeline_files(folder: Path) -> list[Path]:
+    """`pipeline.yaml`, or every YAML file of the folder `pipeline/`, in the order of their names."""
+    single, many = folder / "pipeline.yaml", folder / "pipeline"
+    if single.is_file():
+        return [single]
+    return sorted([*many.glob("*.yaml"), *many.glob("*.yml")]) if many.is_dir() else []
+
+
+def read_pipeline(folder: Path) -> Pipeline:
+    """The pipeline of a configuration folder; ConfigurationError names every problem with file and line."""
+    files = pipeline_files(folder)
+    if not files:
+        raise ConfigurationError(
+            f"{folder}/pipeline.yaml: not there. Write one (docs/policy.md, config/pipeline.example.yaml), "
+            "or name its folder with --config, or see it work first: greenlight up --demo"
+        )
+    try:
+        return parse({str(file): file.read_text(encoding="utf-8") for file in files}, files[0].parent)
+    except PolicyError as error:
+        raise ConfigurationError(str(error)) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{folder}: cannot be read: {error}") from error
+
+
+class PipelineFiles:
+    """The pipeline in force. An edit takes effect within LOOK_EVERY; a wrong one changes nothing, and the log says why."""
+
+    def __init__(self, folder: Path, clock: Clock, log: logging.Logger) -> None:
+        self._folder, self._clock, self._log = folder, clock, log
+        self._lock = threading.Lock()
+        self._changed: Callable[[Pipeline], None] = lambda pipeline: None
+        self._seen = self._stamp()
+        self._current = read_pipeline(folder)
+        self._looked = clock.monotonic()
+
+    def __call__(self) -> Pipeline:
+        """The pipeline now; the files are looked at once in LOOK_EVERY at most."""
+        if self._clock.monotonic() - self._looked >= LOOK_EVERY and self._lock.acquire(blocking=False):
+            try:
+                self._look()
+            finally:
+                self._lock.release()
+        return self._current
+
+    def on_change(self, call: Callable[[Pipeline], None]) -> None:
+        """Have `call` told of the pipeline in force, now and whenever it changes."""
+        self._changed = call
+        call(self._current)
+
+    def _look(self) -> None:
+        self._looked = self._clock.monotonic()
+        stamp = self._stamp()
+        if stamp == self._seen:
+            return
+        self._seen = stamp
+        try:
+            fresh = read_pipeline(self._folder)
+        except ConfigurationError as error:
+            self._log.error("the edited pipeline is wrong, the one before stays in force:\n%s", error)
+            return
+        self._current = fresh
+        self._log.info("the edited pipeline is in force: %s", ", ".join(fresh.applications))
+        self._changed(fresh)
+
+    def _stamp(self) -> tuple[tuple[str, int, int], ...]:
+        try:
+            stats = [(str(file), file.stat()) for file in pipeline_files(self._folder)]
+        except OSError:
+            return ()
+        return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats)

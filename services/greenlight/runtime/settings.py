@@ -1,0 +1,62 @@
+"""Settings of a service: one frozen object, read once from the environment; everything wrong with them is said together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from greenlight.runtime.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `greenlight serve SERVICE` needs to know."""
+
+    config: Path
+    """GREENLIGHT_CONFIG: the folder with pipeline.yaml and people.yaml. Default `config`."""
+
+    data: Path
+    """GREENLIGHT_DATA: the folder of the SQLite ledger, which one process may own. Default `.greenlight`."""
+
+    secrets: Path
+    """GREENLIGHT_SECRETS: the folder with a file per sender. Default DATA/secrets."""
+
+    sink: str | None
+    """K_SINK: where events go, set by a SinkBinding. None only where the broker is in the same process."""
+
+    port: int
+    """PORT: what Knative Serving tells a container to listen on. Default 8080."""
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Settings:
+        """Read them; ConfigurationError names everything that is wrong, a line each."""
+        problems: list[str] = []
+        data = Path(env.get("GREENLIGHT_DATA", ".greenlight"))
+        settings = cls(
+            config=Path(env.get("GREENLIGHT_CONFIG", "config")),
+            data=data,
+            secrets=Path(env["GREENLIGHT_SECRETS"]) if "GREENLIGHT_SECRETS" in env else data / "secrets",
+            sink=_sink(env.get("K_SINK"), problems),
+            port=_port(env.get("PORT", "8080"), problems),
+        )
+        if problems:
+            raise ConfigurationError("\n".join(problems))
+        return settings
+
+
+def _sink(text: str | None, problems: list[str]) -> str | None:
+    if text is None:
+        return None
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        problems.append(f"K_SINK is {text!r}; it must be the http(s) URL of the Broker, which a SinkBinding sets")
+    return text
+
+
+def _port(text: str, problems: list[str]) -> int:
+    if text.isdecimal() and 0 < int(text) < 65536:
+        return int(text)
+    problems.append(f"PORT is {text!r}; it must be a number from 1 to 65535")
+    return 0

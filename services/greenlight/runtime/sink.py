@@ -1,0 +1,56 @@
+"""Publishing over HTTP to a Broker that is somewhere else."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+import urllib3
+
+from greenlight.events import Event
+from greenlight.events.http import to_binary
+from greenlight.ledger.port import Ledger, Unavailable
+
+TIMEOUT = urllib3.Timeout(connect=2.0, read=10.0)
+
+
+class Sink:
+    """Posts events to `$K_SINK`, and tells the ledger's outbox which have arrived. One connection pool for the process."""
+
+    def __init__(self, url: str, ledger: Ledger, log: logging.Logger) -> None:
+        parts = urlsplit(url)
+        self._path = parts.path or "/"
+        self._pool = urllib3.connection_from_url(url, maxsize=8, retries=False, timeout=TIMEOUT)
+        self._ledger, self._log = ledger, log
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """Send them; what does not arrive stays in the outbox for the sweeper."""
+        self._arrived([event.id for event in events if self._post(event)])
+
+    def settle(self, events: Sequence[Event]) -> Event | None:
+        """One event goes out as the reply: if that is lost, the delivery that it answers is repeated. Several are posted."""
+        if len(events) == 1:
+            self._arrived([events[0].id])
+            return events[0]
+        self.publish(events)
+        return None
+
+    def _post(self, event: Event) -> bool:
+        headers, body = to_binary(event)
+        try:
+            answer = self._pool.urlopen("POST", self._path, body=body, headers=headers, redirect=False)
+        except urllib3.exceptions.HTTPError as problem:
+            self._log.warning("event %s was not taken by the Broker, the sweeper will send it: %s", event.id, problem)
+            return False
+        if not 200 <= answer.status < 300:
+            self._log.warning("event %s was refused by the Broker with %d", event.id, answer.status)
+        return 200 <= answer.status < 300
+
+    def _arrived(self, ids: Sequence[str]) -> None:
+        if not ids:
+            return
+        try:
+            self._ledger.published(ids)
+        except Unavailable as problem:
+            self._log.warning("published, but not noted; the sweeper will send it again: %s", problem)
