@@ -1,0 +1,189 @@
+"""From signed webhooks to a command that was started, through the whole pipeline."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from pathlib import Path
+
+import pytest
+from support_flow import REPO, Shop, sha_of
+
+
+def test_a_commit_ships_to_every_environment_the_moment_its_gates_are_green(shop: Shop) -> None:
+    """Staging follows the build; production waits for staging, scan and approval; the command gets the commit."""
+    shop.push("one")
+    shop.build("one")
+    assert shop.watch.end("staging", sha_of("one"))["outcome"] == "succeeded"
+    shop.settle()
+    waiting = shop.environment("one", "production")
+    assert waiting["decision"] == "waiting"
+    assert any("scan" in reason for reason in waiting["reasons"])
+    shop.scan("one")
+    shop.approve("one")
+    assert shop.watch.end("production", sha_of("one"))["outcome"] == "succeeded"
+    assert [(environment, sha) for environment, sha, _, _ in shop.deployed()] == [
+        ("staging", sha_of("one")),
+        ("production", sha_of("one")),
+    ]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(["push", "build", "scan"]))[1::2])
+def test_the_order_of_the_facts_changes_nothing(tmp_path: Path, order: tuple[str, ...]) -> None:
+    """Whatever comes first, the commit is deployed once."""
+    shop = Shop(tmp_path).start()
+    for word in order:
+        getattr(shop, word)("one")
+    shop.watch.end("staging", sha_of("one"))
+    shop.approve("one")
+    assert shop.watch.end("production", sha_of("one"))["outcome"] == "succeeded"
+    assert len(shop.deployed()) == 2
+    shop.stop()
+
+
+def test_a_repeated_webhook_is_the_same_fact(shop: Shop) -> None:
+    """The same id each time, and one deployment."""
+    assert len({shop.push("one", at=1) for _ in range(3)}) == 1
+    assert len({shop.build("one") for _ in range(3)}) == 1
+    shop.watch.end("staging", sha_of("one"))
+    shop.settle()
+    assert len(shop.deployed()) == 1
+
+
+def test_a_failed_deployment_blocks_until_a_person_retries(shop: Shop) -> None:
+    """Failed is the world's no: nothing tries again by itself, a retry is the next attempt under an id of its own."""
+    marker = shop.folder / "config" / f"fail-{sha_of('one')}"
+    marker.touch()
+    shop.push("one")
+    shop.build("one")
+    end = shop.watch.end("staging", sha_of("one"))
+    assert (end["outcome"], end["reason"]) == ("failed", "exit status 3")
+    shop.settle()
+    blocked = shop.environment("one", "staging")
+    assert blocked["decision"] == "blocked"
+    marker.unlink()
+    shop.act("/targets/shop/staging/deployments", {"sha": sha_of("one"), "kind": "retry", "reason": "mended"}, "dev")
+    assert shop.watch.end("staging", sha_of("one"), n=1)["outcome"] == "succeeded"
+    ids = [id for _, _, id, _ in shop.deployed()]
+    assert len(set(ids)) == 2
+
+
+def test_a_newer_commit_replaces_a_failed_one(shop: Shop) -> None:
+    """A newer candidate needs nobody's leave."""
+    (shop.folder / "config" / f"fail-{sha_of('one')}").touch()
+    shop.push("one")
+    shop.build("one")
+    shop.watch.end("staging", sha_of("one"))
+    shop.push("two", before="one")
+    shop.build("two")
+    assert shop.watch.end("staging", sha_of("two"))["outcome"] == "succeeded"
+
+
+def test_an_older_candidate_never_replaces_a_newer_one(shop: Shop) -> None:
+    """The build of the older commit comes late: it is superseded, and not deployed."""
+    shop.push("one")
+    shop.push("two", before="one")
+    shop.build("two")
+    shop.watch.end("staging", sha_of("two"))
+    shop.build("one")
+    shop.settle()
+    assert shop.environment("one", "staging")["decision"] == "superseded"
+    assert [sha for _, sha, _, _ in shop.deployed()] == [sha_of("two")]
+
+
+def test_a_target_that_is_busy_takes_the_newest_candidate_next(shop: Shop) -> None:
+    """One change to a target at a time; of those that became ready meanwhile only the newest is deployed."""
+    fifo = shop.folder / "config" / "hold-staging"
+    os.mkfifo(fifo)
+    shop.push("one")
+    shop.build("one")
+    shop.watch.until(lambda event: event.type == "deployment.applied")
+    for older, word in (("one", "two"), ("two", "three")):
+        shop.push(word, before=older)
+        shop.build(word)
+    with fifo.open("w") as gate:
+        fifo.unlink()
+        gate.write("go\n")
+    assert shop.watch.end("staging", sha_of("three"))["outcome"] == "succeeded"
+    shop.settle()
+    assert [sha for environment, sha, _, _ in shop.deployed() if environment == "staging"] == [
+        sha_of("one"),
+        sha_of("three"),
+    ]
+    fences = [int(fence) for environment, _, _, fence in shop.deployed() if environment == "staging"]
+    assert fences == sorted(set(fences))
+
+
+def test_the_author_of_a_commit_cannot_approve_it(shop: Shop) -> None:
+    """Four eyes: dev, whose push it is, is refused, and would not be entitled either."""
+    shop.push("one")
+    answer = shop.api(
+        "POST", f"/commits/{REPO}/{sha_of('one')}/approvals", {"application": "shop", "gate": "legal"}, who="dev"
+    )
+    assert answer.status_code == 403
+
+
+def test_a_revocation_before_the_deployment_prevents_it(shop: Shop) -> None:
+    """What a person took back does not count, until somebody gives it again."""
+    shop.push("one")
+    shop.approve("one")
+    shop.act(
+        f"/commits/{REPO}/{sha_of('one')}/revocations",
+        {"application": "shop", "gate": "legal", "comment": "a licence is missing"},
+    )
+    shop.build("one")
+    shop.scan("one")
+    shop.watch.end("staging", sha_of("one"))
+    shop.settle()
+    assert shop.environment("one", "production")["decision"] == "blocked"
+    shop.approve("one", "omar")
+    assert shop.watch.end("production", sha_of("one"))["outcome"] == "succeeded"
+
+
+def test_a_pause_holds_the_target_and_a_resume_ships_what_is_ready(shop: Shop) -> None:
+    """Nothing is lost while a target is paused."""
+    shop.act("/targets/shop/staging/pause", {"reason": "holiday"})
+    shop.push("one")
+    shop.build("one")
+    shop.settle()
+    assert shop.environment("one", "staging")["decision"] == "waiting"
+    assert shop.deployed() == []
+    shop.act("/targets/shop/staging/resume", {})
+    assert shop.watch.end("staging", sha_of("one"))["outcome"] == "succeeded"
+
+
+def test_a_rollback_is_a_deployment_of_its_own_and_stays(shop: Shop) -> None:
+    """After it the newer commit does not come back by itself; the next push does."""
+    for before, word in (("nothing", "one"), ("one", "two")):
+        shop.push(word, before=before)
+        shop.build(word)
+        shop.watch.end("staging", sha_of(word))
+    shop.settle()
+    shop.act("/targets/shop/staging/deployments", {"kind": "rollback", "reason": "two is slow"})
+    end = shop.watch.end("staging", sha_of("one"), n=1)
+    assert (end["outcome"], end["cause"]) == ("succeeded", "rollback")
+    shop.settle()
+    assert shop.environment("two", "staging")["decision"] == "blocked"
+    shop.push("three", before="two")
+    shop.build("three")
+    assert shop.watch.end("staging", sha_of("three"))["outcome"] == "succeeded"
+    assert [sha for _, sha, _, _ in shop.deployed()] == [sha_of(word) for word in ("one", "two", "one", "three")]
+
+
+def test_the_journal_of_a_commit_and_of_a_target_verify(shop: Shop) -> None:
+    """Every fact and decision is there, chained from the first entry."""
+    from greenlight.ledger.journal import verify
+
+    shop.push("one")
+    shop.build("one")
+    shop.watch.end("staging", sha_of("one"))
+    shop.settle()
+    ledger = shop.greenlight.ledger
+    commit = ledger.journal(f"commit/{REPO}/{sha_of('one')}")
+    target = ledger.journal("target/shop/staging")
+    assert {"com.github.push", "com.circleci.buildsuccess", "decision"} <= {entry.type for entry in commit}
+    assert [entry.type for entry in target][:2] == ["promotion.ready", "deployment.started"]
+    assert verify(commit).ok
+    assert verify(target).ok
+    assert json.loads(shop.api("GET", f"/commits/{REPO}/{sha_of('one')}/journal").get_data())["entries"]
