@@ -1,4 +1,4 @@
-"""Which pushes make candidates, and which of two is newer. Patterns are matched in linear time for every sane pattern."""
+"""Which pushes make candidates, and which of two is newer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 
-from greenlight.ledger.rows import Push
+from greenlight.ledger.rows import Push, Record
 from greenlight.policy.model import Policy
 
 MAX_NAME = 256
@@ -17,7 +17,7 @@ QUEUE = "gh-readonly-queue/"
 
 
 def shipped(policy: Policy, ref: str) -> bool:
-    """Whether the application ships that ref; a bare name may be a branch or a tag; a merge queue's entry is neither."""
+    """Whether the application ships that ref. A bare name may be either kind; a merge queue's entry is neither."""
     if ref.startswith(BRANCH):
         return _branch(policy, ref.removeprefix(BRANCH))
     if ref.startswith(TAG):
@@ -74,6 +74,31 @@ def superseded_by_force(lineage: Sequence[Push], push: Push) -> bool:
     return any(other.sha != push.sha and newer(other, push, lineage) for other in resets)
 
 
+def candidate(policy: Policy, record: Record, lineage: Sequence[Push], *, asked: bool = False) -> Push | None:
+    """The newest push that makes the commit a candidate of the application, one that was not undone if there is any.
+
+    None: no push that touches `paths`, which a person who asks may waive, put the commit at the head of a shipped ref.
+    """
+    seen = order(push for ref, push in record.pushes.items() if shipped(policy, ref))
+    pool = [push for push in seen if touches(policy, push)] or (seen if asked else [])
+    standing = [push for push in pool if not superseded_by_force(lineage, push)]
+    return next(reversed(standing or pool), None)
+
+
+def authors(policy: Policy, record: Record, lineage: Sequence[Push], since: Push | None) -> frozenset[str]:
+    """Identities of who made or pushed any commit of the pushes after `since` up to the record's commit."""
+    own = order(push for ref, push in record.pushes.items() if shipped(policy, ref))
+    last = own[-1] if own else None
+    between = [
+        push
+        for push in lineage
+        if shipped(policy, push.ref)
+        and (since is None or newer(push, since, lineage))
+        and (last is None or not newer(push, last, lineage))
+    ]
+    return frozenset({*record.people, *(person for push in (*own, *between) for person in push.people)})
+
+
 def _branch(policy: Policy, name: str) -> bool:
     return not name.startswith(QUEUE) and any(like(pattern, name) for pattern in policy.branches)
 
@@ -105,7 +130,7 @@ def _wild(pattern: Sequence[str], text: Sequence[str], star: str, one: Callable[
 
 
 def _linked(group: list[Push]) -> list[Push]:
-    """Pushes of one instant: who builds on another comes after it, else the earlier arrival first, where a cycle is cut."""
+    """Pushes of one instant: who builds on another comes after it, else by arrival, where cycles are cut."""
     waiting = sorted(group, key=lambda push: (push.arrived, push.fact))
     heads = Counter((push.ref, push.sha) for push in waiting)
     ordered: list[Push] = []

@@ -41,6 +41,11 @@ def github_review(login: str) -> str:
     return f"github.review:{login.lower()}"
 
 
+def reviewer(key: str) -> str:
+    """The login whose review a signal is."""
+    return key.partition(":")[2]
+
+
 def webhook(name: str) -> str:
     """The signal of a scanner that posts to /webhooks/gates/NAME."""
     return f"webhook:{name}"

@@ -1,0 +1,147 @@
+"""What a schema cannot say of pipeline files: that names name something, that paths stay inside, that order has an end.
+
+Each check leaves what has the wrong shape to the schema and goes on, so that all problems are told together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from greenlight.policy.shape import Fault, Step, closest
+
+Path = tuple[Step, ...]
+
+_PLACEHOLDER = re.compile(r"\$\{([^}]*)\}?")
+_ALLOWED = re.compile(r"sha|repo|artifacts\.[a-z0-9][a-z0-9_-]{0,62}")
+_OURS = re.compile(r"\$\{(?:[a-z][a-z0-9_.-]*)\}")
+_OCI = re.compile(r"oci://[a-z0-9][a-z0-9.:/_-]{0,500}@sha256:[0-9a-f]{64}")
+
+
+def application(app: Mapping[str, Any], path: Path, clusters: Sequence[str]) -> Iterator[Fault]:
+    """What is wrong with an application, given the names of all clusters."""
+    if "branches" not in app and "tags" not in app:
+        yield Fault(path, "ships nothing; give it branches or tags, such as branches: [main]")
+    for field in ("branches", "tags", "paths"):
+        yield from _patterns(app.get(field), (*path, field))
+    environments = [(index, env) for index, env in _items(app.get("environments")) if isinstance(env, dict)]
+    names = [env.get("name") for _, env in environments]
+    yield from _circles(environments, (*path, "environments"))
+    for index, env in environments:
+        at = (*path, "environments", index)
+        if env.get("name") in names[:index]:
+            yield Fault(at, "there is an environment of that name already")
+        yield from _required(app, env, at)
+        yield from _afters(env, [str(name) for name in names], at)
+        yield from _deploy(_mapping(env.get("deploy")), (*at, "deploy"), clusters)
+
+
+def texts(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
+    """Every text in a JSON value, keys aside, with its path."""
+    if isinstance(value, str):
+        yield path, value
+    for key, item in value.items() if isinstance(value, dict) else _items(value):
+        yield from texts(item, (*path, key))
+
+
+def _patterns(patterns: Any, path: Path) -> Iterator[Fault]:
+    for index, pattern in _items(patterns):
+        parts = pattern.split("/") if isinstance(pattern, str) else []
+        if any("**" in part and part != "**" for part in parts):
+            yield Fault(
+                (*path, index),
+                f"{pattern!r}: ** stands for whole parts between slashes; write * or {_whole(pattern)!r}",
+            )
+
+
+def _whole(pattern: str) -> str:
+    return pattern.replace("**", "*") + "/**"
+
+
+def _required(app: Mapping[str, Any], env: Mapping[str, Any], path: Path) -> Iterator[Fault]:
+    gates = list(_mapping(app.get("gates")))
+    for index, name in _items(env.get("require")):
+        if isinstance(name, str) and name not in gates:
+            message = f"{name!r} is not a gate of {app.get('name')}; its gates are {', '.join(gates) or 'none'}"
+            yield Fault((*path, "require"), message, index)
+
+
+def _afters(env: Mapping[str, Any], names: Sequence[str], path: Path) -> Iterator[Fault]:
+    for index, name in _items(env.get("after")):
+        if isinstance(name, str) and name not in names:
+            yield Fault((*path, "after"), f"{name!r} is not an environment; {closest(name, names)}", index)
+
+
+def _circles(environments: Sequence[tuple[int, Mapping[str, Any]]], path: Path) -> Iterator[Fault]:
+    """Environments that would wait for themselves; each circle is told once, at its first member."""
+    after = {env.get("name"): [name for _, name in _items(env.get("after"))] for _, env in environments}
+    told: set[Any] = set()
+    for index, env in environments:
+        circle = _circle(env.get("name"), after)
+        if circle and not told & set(circle):
+            told |= set(circle)
+            yield Fault((*path, index, "after"), f"goes in a circle: {' → '.join(circle)}; leave one of them out")
+
+
+def _circle(start: Any, after: Mapping[Any, Sequence[Any]]) -> list[str]:
+    """A way from `start` back to itself; empty if there is none."""
+    ways, seen = [[start]], set()
+    while ways:
+        way = ways.pop()
+        for name in after.get(way[-1], ()):
+            if name == start:
+                return [*way, name]
+            if isinstance(name, str) and name not in seen:
+                seen.add(name)
+                ways.append([*way, name])
+    return []
+
+
+def _deploy(deploy: Mapping[str, Any], path: Path, clusters: Sequence[str]) -> Iterator[Fault]:
+    if "command" in deploy:
+        yield from _command(_mapping(deploy["command"]), (*path, "command"))
+    if "helm" in deploy:
+        yield from _helm(_mapping(deploy["helm"]), (*path, "helm"), clusters)
+
+
+def _command(command: Mapping[str, Any], path: Path) -> Iterator[Fault]:
+    yield from _inside(command.get("cwd"), (*path, "cwd"))
+    for field in ("run", "env"):
+        for at, text in texts(command.get(field)):
+            for found in _OURS.findall(text):
+                variable = "$GREENLIGHT_REPO" if found == "${repo}" else "$GREENLIGHT_SHA"
+                message = (
+                    f"{found} is not replaced in a command; its arguments are constants, so have it read {variable}"
+                )
+                yield Fault((*path, field, *at), f"{message} or another GREENLIGHT_ variable")
+
+
+def _helm(helm: Mapping[str, Any], path: Path, clusters: Sequence[str]) -> Iterator[Fault]:
+    cluster, chart = helm.get("cluster"), helm.get("chart")
+    if isinstance(cluster, str) and cluster not in clusters:
+        yield Fault((*path, "cluster"), f"{cluster!r} is not one of the clusters; {closest(cluster, clusters)}")
+    if isinstance(chart, str) and "://" in chart and not _OCI.fullmatch(chart):
+        what = "must be oci://…@sha256: and 64 hex digits; a tag or version can be moved to another chart"
+        yield Fault((*path, "chart"), f"is {chart!r}, but {what}")
+    elif isinstance(chart, str) and "://" not in chart:
+        yield from _inside(chart, (*path, "chart"))
+    for at, text in texts(helm.get("values")):
+        for found in _PLACEHOLDER.finditer(text):
+            if not _ALLOWED.fullmatch(found[1]) or not found[0].endswith("}"):
+                known = "${sha}, ${repo} and ${artifacts.NAME}"
+                yield Fault((*path, "values", *at), f"{found[0]!r} is not known; there are {known}")
+
+
+def _inside(folder: Any, path: Path) -> Iterator[Fault]:
+    """Only names below the pipeline file; that no link leads out is for whoever opens it to see."""
+    if isinstance(folder, str) and (folder.startswith(("/", "~")) or ".." in folder.split("/") or "\\" in folder):
+        yield Fault(path, f"{folder!r} leads out of the folder of the pipeline file; name one below it")
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _items(value: Any) -> list[tuple[int, Any]]:
+    return list(enumerate(value)) if isinstance(value, list) else []

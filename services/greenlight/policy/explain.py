@@ -1,0 +1,65 @@
+"""A policy in words, for `greenlight policy explain`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from greenlight.policy.durations import span
+from greenlight.policy.gates import CI, subject
+from greenlight.policy.model import Environment, Gate, Policy
+
+
+def explain(policy: Policy) -> str:
+    """What an application ships, what each of its gates takes, and what each environment waits for; several lines."""
+    return "\n".join(_lines(policy))
+
+
+def _lines(policy: Policy) -> Iterator[str]:
+    yield f"{policy.name} is made from {policy.repo}"
+    yield f"  policy      {policy.digest}"
+    yield f"  candidates  commits pushed to {' or '.join(_refs(policy))}" + _only(policy)
+    yield f"  operators   {', '.join(policy.operators) or 'everybody known'}"
+    yield "gates"
+    width = max((len(name) for name in policy.gates), default=0)
+    yield from (f"  {name:{width}}  {_takes(gate)}" for name, gate in policy.gates.items())
+    for environment in policy.environments.values():
+        yield from _environment(environment)
+
+
+def _refs(policy: Policy) -> Iterator[str]:
+    if policy.branches:
+        yield f"branch {', '.join(policy.branches)}"
+    if policy.tags:
+        yield f"tag {', '.join(policy.tags)}"
+
+
+def _only(policy: Policy) -> str:
+    return f", if the push changed {', '.join(policy.paths)}" if policy.paths else ""
+
+
+def _takes(gate: Gate) -> str:
+    """What opens the gate, and how long it stays open."""
+    if gate.kind in ("approval", "github-review"):
+        words = f"{gate.wants['count']} × {subject(gate)}"
+    elif "where" in gate.wants:
+        words = f"{subject(gate)} where {', '.join(f'{name} is {it!r}' for name, it in gate.wants['where'].items())}"
+    else:
+        words = f"{subject(gate)} passed"
+    if gate.kind in CI:
+        words += " on any branch" if gate.any_branch else " on a shipped branch or tag, or in its merge queue"
+    lasts = gate.max_age or gate.expires
+    return f"{words}, for {span(lasts)}" if lasts else words
+
+
+def _environment(environment: Environment) -> Iterator[str]:
+    yield f"environment {environment.name}"
+    if environment.after:
+        yield f"  after       {', '.join(environment.after)}"
+    yield f"  requires    {', '.join(environment.require) or 'nothing: every candidate is deployed'}"
+    config = environment.deploy.config
+    if environment.deploy.driver == "command":
+        yield f"  deploys     by command: {' '.join(config['run'])} (in {config['cwd']}, at most {config['timeout']})"
+    else:
+        where = f"{config['release']} in {config['namespace']} of cluster {config['cluster']}"
+        yield f"  deploys     by {environment.deploy.driver}: {where}"
+    yield f"  an error    is tried {environment.tries} times"

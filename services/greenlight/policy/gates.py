@@ -1,0 +1,189 @@
+"""The state of a gate, computed from the record of a commit. Only success passes, only failure fails."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from greenlight.events.ids import identity
+from greenlight.ledger.rows import Approval, Push, Record, Revocation, Signal, Target
+from greenlight.policy.durations import span
+from greenlight.policy.lineage import authors, counts
+from greenlight.policy.model import Gate, GateState, Policy
+from greenlight.policy.signals import age, matches, reviewer
+
+CI = ("circleci", "github-check", "github-status", "github-workflow")
+"""What runs for a ref: a fact of these that does not tell its ref never counts. The others need not tell one."""
+
+
+def gate_state(
+    policy: Policy, gate: Gate, record: Record, lineage: Sequence[Push], target: Target | None, now: datetime
+) -> GateState:
+    """What the record says of `gate` at `now`.
+
+    `lineage` are the repository's pushes since what the target runs, that one included; without a target, all of them.
+    """
+    revoked = record.revocations.get(f"{policy.name}/{gate.name}")
+    since = target.running.push if target is not None and target.running is not None else None
+    if gate.kind == "approval":
+        return _approval(policy, gate, record, authors(policy, record, lineage, since), revoked, now)
+    if gate.kind == "github-review":
+        return _review(gate, record, authors(policy, record, lineage, since), revoked, now)
+    return _signal(policy, gate, record, revoked, now)
+
+
+def subject(gate: Gate) -> str:
+    """What a gate listens to, in words."""
+    wants = gate.wants
+    match gate.kind:
+        case "circleci":
+            kind, name = next(iter(wants.items()))
+            return f"CircleCI {kind} {name}"
+        case "github-check":
+            return f"check {wants['name']}" + (f" of {wants['app']}" if "app" in wants else "")
+        case "github-status":
+            return f"commit status {wants['context']}"
+        case "github-workflow":
+            return f"GitHub workflow {wants['name']}"
+        case "webhook":
+            return f"webhook {wants['name']}"
+        case "event":
+            return f"event {wants['type']}" + (f" from {wants['sender']}" if "sender" in wants else "")
+        case "approval":
+            return f"approval from {' or '.join(wants['groups'])}" + _not_author(gate)
+    return "GitHub review" + _not_author(gate)
+
+
+def _signal(policy: Policy, gate: Gate, record: Record, revoked: Revocation | None, now: datetime) -> GateState:
+    heard = {key: refs for key, refs in record.signals.items() if matches(gate, key)}
+    newest = max(_counted(policy, gate, heard), key=age, default=None)
+    if revoked is not None and (newest is None or newest.at <= revoked.at):
+        return _revoked(revoked, "a later run")
+    if newest is None:
+        return GateState("pending", _nothing_heard(policy, gate, heard))
+    state, reason = _verdict(gate, newest)
+    until = newest.at + gate.max_age if gate.max_age is not None and state == "passed" else None
+    if gate.max_age is not None and until is not None and until <= now:
+        state, reason = "expired", f"{reason} more than {span(gate.max_age)} ago, on {_day(newest.at)}; run it again"
+    return GateState(state, reason, newest.at, (), newest.evidence, until, (newest.fact,))
+
+
+def _counted(policy: Policy, gate: Gate, heard: Mapping[str, Mapping[str, Signal]]) -> list[Signal]:
+    """The signals made for a ref that counts; a CI fact whose ref nobody told counts for none."""
+
+    def fits(ref: str) -> bool:
+        if gate.any_branch or not ref:
+            return bool(ref) or gate.kind not in CI
+        return counts(policy, ref)
+
+    return [signal for refs in heard.values() for ref, signal in refs.items() if fits(ref)]
+
+
+def _nothing_heard(policy: Policy, gate: Gate, heard: Mapping[str, Mapping[str, Signal]]) -> str:
+    refs = sorted({ref for by_ref in heard.values() for ref in by_ref})
+    if not refs:
+        return f"nothing heard from {subject(gate)} yet"
+    told = ", ".join(ref or "an unknown ref" for ref in refs[:3])
+    return f"{subject(gate)} was heard for {told} only, which {policy.name} does not ship"
+
+
+def _verdict(gate: Gate, signal: Signal) -> tuple[str, str]:
+    """The state and its reason that a fact gives, time left aside."""
+    where = gate.wants.get("where")
+    if where is not None:
+        wrong = [
+            f"{name} is {_shown(signal.data, name)}" for name in where if not _same(signal.data, name, where[name])
+        ]
+        return ("failed", f"{subject(gate)}: {', '.join(wrong)}") if wrong else ("passed", f"{subject(gate)} passed")
+    outcome = signal.outcome or ("passed" if gate.kind == "event" else "no outcome")
+    if outcome in ("passed", "failed"):
+        return outcome, f"{subject(gate)} {outcome}"
+    return "pending", f"{subject(gate)}: {outcome}, and only a success passes"
+
+
+def _same(data: Mapping[str, Any], name: str, wanted: Any) -> bool:
+    """Whether a field is there and equal as JSON has it: true is not 1."""
+    missing = object()
+    value = data.get(name, missing)
+    return bool(value == wanted) and isinstance(value, bool) == isinstance(wanted, bool)
+
+
+def _shown(data: Mapping[str, Any], name: str) -> str:
+    return repr(data[name])[:60] if name in data else "missing"
+
+
+def _review(gate: Gate, record: Record, makers: frozenset[str], revoked: Revocation | None, now: datetime) -> GateState:
+    words = {
+        reviewer(key): max(refs.values(), key=age)
+        for key, refs in record.signals.items()
+        if matches(gate, key) and refs
+    }
+    words = {login: word for login, word in words.items() if revoked is None or word.at > revoked.at}
+    refusing = sorted(login for login, word in words.items() if word.outcome == "failed")
+    if refusing:
+        facts = tuple(words[login].fact for login in refusing)
+        return GateState("failed", f"changes requested by {', '.join(refusing)}", None, (), None, None, facts)
+    given = {login: word for login, word in words.items() if word.outcome == "passed"}
+    own = sorted(login for login in given if gate.wants.get("not_author") and identity("github", login) in makers)
+    notes = [f"{login}'s review does not count: {login} is among the authors" for login in own]
+    votes = [(word.at, login, word.fact) for login, word in given.items() if login not in own]
+    if revoked is not None and not votes:
+        return _revoked(revoked, "a new review")
+    return _tally(gate, votes, gate.max_age, notes, now)
+
+
+def _approval(
+    policy: Policy, gate: Gate, record: Record, makers: frozenset[str], revoked: Revocation | None, now: datetime
+) -> GateState:
+    words = record.approvals.get(f"{policy.name}/{gate.name}", {}).values()
+    given = [word for word in words if word.granted and (revoked is None or word.at > revoked.at)]
+    refusals = {word.person: _refusal(gate, word, makers) for word in given}
+    votes = [(word.at, word.person, word.fact) for word in given if refusals[word.person] is None]
+    if revoked is not None and not votes:
+        return _revoked(revoked, "a new approval")
+    notes = [f"{person}'s approval does not count: {why}" for person, why in sorted(refusals.items()) if why]
+    return _tally(gate, votes, gate.expires, notes, now)
+
+
+def _refusal(gate: Gate, word: Approval, makers: frozenset[str]) -> str | None:
+    """Why an approval does not count, or None. Who they were when they gave it is what counts."""
+    if not set(word.groups) & set(gate.wants["groups"]):
+        return f"{word.person} was not in {' or '.join(gate.wants['groups'])}"
+    if not gate.wants.get("not_author"):
+        return None
+    if not word.identities:
+        return (
+            f"people.yaml had no github login or e-mail of {word.person}, so nobody can tell whether they are an author"
+        )
+    return f"{word.person} is among the authors" if makers & set(word.identities) else None
+
+
+def _tally(
+    gate: Gate, votes: list[tuple[datetime, str, str]], lasts: timedelta | None, notes: list[str], now: datetime
+) -> GateState:
+    """The state that `votes` (at, who, fact) give, each of which `lasts` for a while."""
+    count = gate.wants.get("count", 1)
+    live = sorted(vote for vote in votes if lasts is None or vote[0] + lasts > now)
+    by, facts = tuple(who for _, who, _ in live), tuple(fact for _, _, fact in live)
+    if len(live) >= count:
+        until = live[-count][0] + lasts if lasts is not None else None
+        return GateState("passed", f"given by {', '.join(by)}", live[count - 1][0], by, None, until, facts)
+    gone = [f"{who}'s expired on {_day(at + lasts)}" for at, who, _ in sorted(votes) if lasts and at + lasts <= now]
+    needs = f"needs {count - len(live)} more {subject(gate)}"
+    state = "expired" if len(votes) >= count else "pending"
+    return GateState(state, "; ".join([needs, *gone, *notes]), None, by, None, None, facts)
+
+
+def _revoked(revoked: Revocation, lifted_by: str) -> GateState:
+    why = f": {revoked.reason}" if revoked.reason else ""
+    reason = f"revoked by {revoked.person} on {_day(revoked.at)}{why}; {lifted_by} lifts it"
+    return GateState("revoked", reason, revoked.at, (revoked.person,), None, None, (revoked.fact,))
+
+
+def _not_author(gate: Gate) -> str:
+    return " (not the author)" if gate.wants.get("not_author") else ""
+
+
+def _day(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M UTC")
