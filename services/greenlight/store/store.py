@@ -18,7 +18,8 @@ from queue import Empty, SimpleQueue
 from typing import Any, Generic, NoReturn, TypeVar
 
 from greenlight.store.errors import Unavailable, unavailable
-from greenlight.store.lock import make_folder, own
+from greenlight.store.folders import make_folder
+from greenlight.store.lock import own
 from greenlight.store.schema import Schema, migrate
 
 T = TypeVar("T")
