@@ -1,0 +1,110 @@
+"""The journal's chain: hash = SHA-256(0x01 ‖ prev ‖ JCS({seq, type, at, id, payload})).
+
+JCS is RFC 8785, whose numbers are IEEE 754 doubles. So that every reader in any language computes the same bytes, an
+entry's payload is made portable before it is hashed, and stored in its canonical form (see `portable`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+import rfc8785
+
+from greenlight.ledger.rows import Entry
+
+ZEROS = "0" * 64
+"""The `prev` of a stream's first entry."""
+
+_SAFE = 2**53 - 1
+
+
+def portable(value: Any) -> Any:
+    """`value` as JSON that means the same to everybody.
+
+    A number that a double cannot be trusted with (beyond ±(2^53 - 1), infinity, not-a-number) becomes its decimal text,
+    and half a surrogate pair becomes its escape: neither has a canonical form that everybody reads alike.
+    """
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, int):
+        return value if -_SAFE <= value <= _SAFE else str(value)
+    if isinstance(value, float):
+        return value if isfinite(value) and abs(value) <= _SAFE else repr(value)
+    if isinstance(value, Mapping):
+        return {portable(key): portable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [portable(item) for item in value]
+    raise ValueError(f"a journal entry cannot hold a {type(value).__name__}")
+
+
+def canonical(value: Any) -> bytes:
+    """JCS (RFC 8785) of a JSON value. Raises ValueError for what has none: see `portable`."""
+    return rfc8785.dumps(value)
+
+
+def entry_hash(seq: int, type: str, at: str, id: str, payload: Mapping[str, Any], prev: bytes) -> bytes:
+    """The hash (32 bytes) of an entry that follows the one whose hash is `prev` (32 bytes; zeros for the first)."""
+    return link(seq, type, at, id, canonical(payload), prev)
+
+
+def link(seq: int, type: str, at: str, id: str, payload: bytes, prev: bytes) -> bytes:
+    """`entry_hash` for a payload that is canonical already."""
+    if len(prev) != 32:
+        raise ValueError(f"the hash of the entry before has 32 bytes, not {len(prev)}")
+    # JCS orders names by their UTF-16 code units: at, id, payload, seq, type.
+    parts = (
+        b'{"at":', canonical(at), b',"id":', canonical(id), b',"payload":', payload,
+        b',"seq":', canonical(seq), b',"type":', canonical(type), b"}",
+    )  # fmt: skip
+    return hashlib.sha256(b"\x01" + prev + b"".join(parts)).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a check of a chain found."""
+
+    entries: int  # how many hold, from the first on
+    head: str  # hash of the last one that holds
+    bad: int | None = None  # seq of the first entry that does not hold
+    reason: str | None = None  # why, for people
+
+    @property
+    def holds(self) -> bool:
+        """Whether every entry was as it was written."""
+        return self.bad is None
+
+
+def verify(entries: Iterable[Entry], *, prev: str = ZEROS) -> Verdict:
+    """Check the entries of one stream, in order, beginning after the entry whose hash is `prev`.
+
+    It proves that no entry was changed, removed from the middle, inserted or moved. It cannot see that the last ones
+    were cut off, or all written anew: for that, compare `head` with a checkpoint kept elsewhere.
+    """
+    count, head, expected = 0, prev, 1 if prev == ZEROS else None
+    for entry in entries:
+        reason = _fault(entry, head, expected)
+        if reason is not None:
+            return Verdict(count, head, entry.seq, reason)
+        count, head, expected = count + 1, entry.hash, entry.seq + 1
+    return Verdict(count, head)
+
+
+def _fault(entry: Entry, prev: str, expected: int | None) -> str | None:
+    """What is wrong with an entry that should follow `prev`; None if nothing is."""
+    if expected is not None and entry.seq != expected:
+        return f"entry {expected} should come here, and this is {entry.seq}: something was removed, inserted or moved"
+    if entry.prev != prev:
+        return "it names another entry as the one before it"
+    try:
+        computed = entry_hash(entry.seq, entry.type, entry.at, entry.id, entry.payload, bytes.fromhex(prev)).hex()
+    except (ValueError, TypeError, RecursionError) as error:
+        return f"its hash cannot be computed: {error}"
+    return (
+        None if computed == entry.hash else "its hash is not that of what it says: it was changed after it was written"
+    )
