@@ -1,0 +1,52 @@
+"""Providers' bodies that are too large for a table: a folder, a file for each digest."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from greenlight.store.folders import fsync_directory, make_folder
+
+
+class Folder:
+    """Files named after the SHA-256 (64 hex digits) of what they hold. What `put` returned from survives a power cut.
+
+    A file's time is when it was put there, in microseconds since 1970.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        make_folder(path)
+
+    def put(self, name: str, body: bytes, at: int) -> None:
+        """Write the file as a whole or not at all. Raises OSError."""
+        descriptor, partial = tempfile.mkstemp(dir=self._path, prefix=".partial-")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(body)
+                file.flush()
+                os.utime(file.fileno(), ns=(at * 1000, at * 1000))
+                os.fsync(file.fileno())
+            os.replace(partial, self._path / name)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.unlink(partial)
+            raise
+        fsync_directory(self._path)
+
+    def get(self, name: str) -> bytes | None:
+        """What the file holds, or None. Raises OSError."""
+        try:
+            return (self._path / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def sweep(self, wanted: Callable[[str], bool], before: int) -> None:
+        """Drop the files put there before `before` that are not `wanted`; what a crash left behind is one of them."""
+        for entry in os.scandir(self._path):
+            with suppress(FileNotFoundError):
+                if entry.stat().st_mtime_ns < before * 1000 and not wanted(entry.name):
+                    os.unlink(entry)

@@ -1,0 +1,119 @@
+"""Rows as JSON text and back, equal.
+
+What has its default value is left out, and names that this version does not know are passed over, so that rows written
+by an older or a newer version can be read. `version` and `recorded` change without the rest of their row, so they are
+columns.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from datetime import UTC, datetime
+from types import NoneType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+R = TypeVar("R")
+
+Decode = Callable[[Any], Any]
+
+_COLUMNS = ("version", "recorded")
+
+
+def dumps(row: Any) -> str:
+    """A row as compact ASCII JSON. Raises TypeError or ValueError for what no row may hold (a naive time, a set)."""
+    return _ENCODER.encode(row)
+
+
+def loads(kind: type[R], text: str, **columns: Any) -> R:
+    """The row of type `kind` that `text` is, with `columns` (its version, say) put in."""
+    decode = _ROW_DECODERS.get(kind) or _row_decoder(kind)
+    row: R = decode({**json.loads(text), **columns})
+    return row
+
+
+def _plain(value: Any) -> Any:
+    """What the JSON encoder does not know, in words that it knows."""
+    if type(value) is datetime:
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone means nothing")
+        return (value if value.tzinfo is UTC else value.astimezone(UTC)).isoformat()
+    if type(value) is bytes:
+        return b64encode(value).decode()
+    if isinstance(value, Mapping):
+        return dict(value)
+    return {
+        name: item
+        for name, default, factory in _DEFAULTS.get(type(value)) or _defaults(type(value))
+        if (item := getattr(value, name)) is not default and (item or not factory)
+    }
+
+
+_ENCODER = json.JSONEncoder(default=_plain, separators=(",", ":"), check_circular=False)
+
+
+_DEFAULTS: dict[type, tuple[tuple[str, Any, bool], ...]] = {}
+_ROW_DECODERS: dict[type, Decode] = {}
+
+
+def _defaults(kind: type) -> tuple[tuple[str, Any, bool], ...]:
+    """(name, default, whether it is an empty collection) of each field. Raises TypeError for what is no row."""
+    if not is_dataclass(kind):
+        raise TypeError(f"no row may hold a {kind.__name__}")
+    _DEFAULTS[kind] = tuple(
+        (field.name, field.default, field.default_factory is not MISSING)
+        for field in fields(kind)
+        if field.name not in _COLUMNS
+    )
+    return _DEFAULTS[kind]
+
+
+def _row_decoder(kind: type) -> Decode:
+    hints = get_type_hints(kind)
+    names = {field.name for field in fields(kind)}
+    decoders = [(name, decoder) for name in names if (decoder := _decoder(hints[name])) is not None]
+
+    def decode(raw: dict[str, Any]) -> Any:
+        for name, decoder in decoders:
+            value = raw.get(name)
+            if value is not None:
+                raw[name] = decoder(value)
+        if not raw.keys() <= names:
+            raw = {name: value for name, value in raw.items() if name in names}
+        return kind(**raw)
+
+    _ROW_DECODERS[kind] = decode
+    return decode
+
+
+def _decoder(hint: Any) -> Decode | None:
+    """How a JSON value becomes a value of type `hint`; None: it is one already."""
+    if hint is datetime:
+        return datetime.fromisoformat
+    if hint is bytes:
+        return b64decode
+    if is_dataclass(hint):
+        return _row_decoder(hint)  # type: ignore[arg-type]
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is tuple:
+        return _tuple_decoder(_decoder(arguments[0]))
+    if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
+        return _mapping_decoder(_decoder(arguments[1]))
+    if NoneType in arguments:
+        (some,) = (argument for argument in arguments if argument is not NoneType)
+        return _decoder(some)
+    return None
+
+
+def _tuple_decoder(item: Decode | None) -> Decode:
+    if item is None:
+        return tuple
+    return lambda raw: tuple(item(value) for value in raw)
+
+
+def _mapping_decoder(item: Decode | None) -> Decode | None:
+    if item is None:
+        return None
+    return lambda raw: {key: item(value) for key, value in raw.items()}

@@ -1,0 +1,301 @@
+"""The ledger in one SQLite file: what one machine runs on. The port says what each method promises."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeVar
+
+from greenlight import store
+from greenlight.events import Event
+from greenlight.ledger.bodies import Folder
+from greenlight.ledger.port import Page, Transaction, Unavailable
+from greenlight.ledger.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target
+from greenlight.ledger.rows_json import dumps, loads
+from greenlight.ledger.sqlite_listing import from_cursor, query, to_cursor
+from greenlight.ledger.sqlite_schema import SCHEMA, from_micros, micros
+from greenlight.ledger.sqlite_writes import Emit, send, set_due, steps
+from greenlight.store import Store, Tx
+
+__all__ = ["SCHEMA", "SqliteLedger"]
+
+T = TypeVar("T")
+
+IN_TABLE = 256 * 1024
+"""Bytes of a body that is kept in the table, in the same commit as its fact; a larger one gets a file."""
+
+FORGET_AT_ONCE = 200
+"""Bodies that are dropped in one commit, so that other changes need not wait long."""
+
+_DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
+
+
+class SqliteLedger:
+    """A Ledger in `store`, with large bodies in the folder `bodies`.
+
+    With `emit`, every event goes through it inside the transaction that emits it (into the embedded broker's log), and
+    nothing is added to the outbox.
+    """
+
+    def __init__(self, store: Store, bodies: Path, *, emit: Emit | None = None, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._folder = Folder(bodies)
+        self._files = threading.Lock()  # a large body's file and row come and go together
+        self._emit = emit
+        self._clock = clock
+
+    # Facts.
+
+    def accept(self, fact: Fact, body: bytes | None, due: Due) -> bool:
+        if body is None or len(body) <= IN_TABLE:
+            return self._accept(fact, None if body is None else (_digest(body), zlib.compress(body, 1)), due)
+        digest = _digest(body)
+        with self._files:
+            try:
+                self._folder.put(digest.removeprefix("sha256:"), body, micros(self._clock()))
+            except OSError as error:
+                raise Unavailable(f"a body of {len(body)} bytes cannot be kept: {error}") from error
+            return self._accept(fact, (digest, None), due)
+
+    def _accept(self, fact: Fact, body: tuple[str, bytes | None] | None, due: Due) -> bool:
+        text, now = dumps(fact), self._clock()
+        follow = (set_due(due), send(fact.event, self._emit, now))
+
+        def change(tx: Tx) -> bool:
+            inserted = tx.execute(
+                "INSERT INTO facts (id, recorded, json) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                (fact.id, fact.recorded, text),
+            )
+            if inserted.rowcount == 0:
+                return False
+            if body is not None:
+                tx.execute(
+                    "INSERT OR REPLACE INTO bodies (digest, deflated, stored) VALUES (?, ?, ?)", (*body, micros(now))
+                )
+            for step in follow:
+                step(tx)
+            return True
+
+        return self._write(change)
+
+    def fact(self, id: str) -> Fact | None:
+        row = self._one("SELECT json, recorded FROM facts WHERE id = ?", id)
+        return None if row is None else loads(Fact, row[0], recorded=bool(row[1]))
+
+    def claim(self, sender: str, message: str, digest: str) -> str:
+        def change(tx: Tx) -> str:
+            tx.execute("INSERT INTO claims VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (sender, message, digest))
+            found = tx.execute("SELECT digest FROM claims WHERE sender = ? AND message = ?", (sender, message))
+            first: str = found.fetchone()[0]
+            return first
+
+        return self._write(change)
+
+    # Records and pushes.
+
+    def record(self, repo: str, sha: str) -> Record | None:
+        row = self._one("SELECT json, version FROM records WHERE repo = ? AND sha = ?", repo, sha)
+        return None if row is None else loads(Record, row[0], version=row[1])
+
+    def find(self, repo: str, prefix: str) -> Sequence[str]:
+        rows = self._all(
+            "SELECT sha FROM records WHERE repo = ? AND sha >= ? AND sha < ? ORDER BY sha LIMIT 2",
+            *(repo, prefix, prefix + "\U0010ffff"),
+        )
+        return [sha for (sha,) in rows]
+
+    def records(
+        self,
+        *,
+        repo: str | None = None,
+        ref: str | None = None,
+        application: str | None = None,
+        environment: str | None = None,
+        decision: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page:
+        decided = {"application": application, "environment": environment, "decision": decision}
+        after = None if cursor is None else from_cursor(cursor)
+        sql, parameters = query(repo, ref, decided, after, limit + 1)
+        rows = self._all(sql, *parameters)
+        more = len(rows) > limit
+        del rows[limit:]
+        return Page(
+            records=[loads(Record, text, version=version) for _, _, _, version, text in rows],
+            next=to_cursor(rows[-1][:3]) if more and rows else None,
+        )
+
+    def pushes(self, repo: str, *, since: datetime | None = None, limit: int = 1000) -> Sequence[Push]:
+        rows = self._all(
+            "SELECT json FROM pushes WHERE repo = ? AND pushed_at >= ?"
+            " ORDER BY pushed_at DESC, arrived DESC, fact DESC LIMIT ?",
+            *(repo, -(2**63) if since is None else micros(since), limit),
+        )
+        return [loads(Push, text) for (text,) in reversed(rows)]
+
+    # Targets, decisions, deployments.
+
+    def target(self, application: str, environment: str) -> Target | None:
+        row = self._one(
+            "SELECT json, version FROM targets WHERE application = ? AND environment = ?", application, environment
+        )
+        return None if row is None else loads(Target, row[0], version=row[1])
+
+    def targets(self) -> Sequence[Target]:
+        rows = self._all("SELECT json, version FROM targets ORDER BY application, environment")
+        return [loads(Target, text, version=version) for text, version in rows]
+
+    def decision(self, application: str, environment: str, repo: str, sha: str) -> DecisionRow | None:
+        row = self._one(
+            "SELECT json, version FROM decisions WHERE repo = ? AND sha = ? AND application = ? AND environment = ?",
+            *(repo, sha, application, environment),
+        )
+        return None if row is None else loads(DecisionRow, row[0], version=row[1])
+
+    def decisions(
+        self, application: str, environment: str, states: Sequence[str], *, limit: int = 200
+    ) -> Sequence[DecisionRow]:
+        # The inner query finds the rows in the index alone, so that a long past is not read to give its end.
+        rows = self._all(
+            "SELECT json, version FROM decisions WHERE rowid IN (SELECT rowid FROM decisions"
+            " WHERE application = ? AND environment = ? AND decision IN (SELECT value FROM json_each(?))"
+            " ORDER BY pushed_at DESC, arrived DESC, repo, sha LIMIT ?)"
+            " ORDER BY pushed_at DESC, arrived DESC, repo, sha",
+            *(application, environment, json.dumps(list(states)), limit),
+        )
+        return [loads(DecisionRow, text, version=version) for text, version in rows]
+
+    def deployment(self, id: str) -> Deployment | None:
+        row = self._one("SELECT json, version FROM deployments WHERE id = ?", id)
+        return None if row is None else loads(Deployment, row[0], version=row[1])
+
+    def deployments(self, application: str, environment: str, *, limit: int = 20) -> Sequence[Deployment]:
+        rows = self._all(
+            "SELECT json, version FROM deployments WHERE application = ? AND environment = ?"
+            " ORDER BY started DESC, id DESC LIMIT ?",
+            *(application, environment, limit),
+        )
+        return [loads(Deployment, text, version=version) for text, version in rows]
+
+    # Writing.
+
+    def transact(self, transaction: Transaction) -> None:
+        parts = steps(transaction, self._emit, self._clock())
+
+        def change(tx: Tx) -> None:
+            for step in parts:
+                step(tx)
+
+        self._write(change)
+
+    # The journal.
+
+    def journal(self, stream: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
+        return self._entries("WHERE stream = ? AND seq > ? ORDER BY seq LIMIT ?", stream, after, limit)
+
+    def entries(self, repo: str, sha: str) -> Sequence[Entry]:
+        return self._entries("WHERE repo = ? AND sha = ? ORDER BY at, stream, seq", repo, sha)
+
+    def _entries(self, which: str, *parameters: object) -> Sequence[Entry]:
+        rows = self._all(f"SELECT stream, seq, type, at, id, payload, prev, hash FROM entries {which}", *parameters)  # noqa: S608
+        return [
+            Entry(stream, seq, type, at, id, json.loads(payload), prev.hex(), hash.hex())
+            for stream, seq, type, at, id, payload, prev, hash in rows
+        ]
+
+    # The outbox, and what is due.
+
+    def outbox(self, *, older_than: datetime, limit: int = 100) -> Sequence[Event]:
+        rows = self._all("SELECT json FROM outbox WHERE at < ? ORDER BY at, rowid LIMIT ?", micros(older_than), limit)
+        return [loads(Event, text) for (text,) in rows]
+
+    def published(self, ids: Sequence[str]) -> None:
+        if ids:
+            self._write(lambda tx: tx.executemany("DELETE FROM outbox WHERE id = ?", [(id,) for id in ids]))
+
+    def due(self, before: datetime, *, limit: int = 100) -> Sequence[Due]:
+        rows = self._all("SELECT json FROM due WHERE at <= ? ORDER BY at, key LIMIT ?", micros(before), limit)
+        return [loads(Due, text) for (text,) in rows]
+
+    def next_due(self) -> datetime | None:
+        row = self._one("SELECT min(at) FROM due")
+        return None if row is None or row[0] is None else from_micros(row[0])
+
+    # Policies and bodies.
+
+    def keep_policy(self, digest: str, text: str) -> None:
+        if self.policy(digest) is None:
+            self._write(
+                lambda tx: tx.execute("INSERT INTO policies VALUES (?, ?) ON CONFLICT DO NOTHING", (digest, text))
+            )
+
+    def policy(self, digest: str) -> str | None:
+        row = self._one("SELECT text FROM policies WHERE digest = ?", digest)
+        return None if row is None else str(row[0])
+
+    def body(self, digest: str) -> bytes | None:
+        name = _DIGEST.fullmatch(digest)
+        row = None if name is None else self._one("SELECT deflated FROM bodies WHERE digest = ?", digest)
+        if name is None or row is None:
+            return None
+        if row[0] is not None:
+            return zlib.decompress(row[0])
+        try:
+            return self._folder.get(name[1])
+        except OSError as error:
+            raise Unavailable(f"the body {digest} cannot be read: {error}") from error
+
+    def forget_bodies(self, before: datetime) -> int:
+        limit = micros(before)
+        with self._files:
+            total = count = self._forget_some(limit)
+            while count == FORGET_AT_ONCE:
+                count = self._forget_some(limit)
+                total += count
+            kept = {digest for (digest,) in self._all("SELECT digest FROM bodies WHERE deflated IS NULL")}
+            self._folder.sweep(lambda name: f"sha256:{name}" in kept, limit)
+        return total
+
+    def _forget_some(self, before: int) -> int:
+        sql = "DELETE FROM bodies WHERE rowid IN (SELECT rowid FROM bodies WHERE stored < ? LIMIT ?)"
+        return self._write(lambda tx: tx.execute(sql, (before, FORGET_AT_ONCE)).rowcount)
+
+    def ready(self) -> None:
+        self._write(
+            lambda tx: tx.execute("INSERT INTO probe VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET count = count + 1")
+        )
+
+    # The store's errors in the port's words.
+
+    def _write(self, change: Callable[[Tx], T]) -> T:
+        with _reachable():
+            return self._store.write(change)
+
+    def _one(self, sql: str, *parameters: object) -> tuple[Any, ...] | None:
+        with _reachable(), self._store.read() as connection:
+            row: tuple[Any, ...] | None = connection.execute(sql, parameters).fetchone()
+            return row
+
+    def _all(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+        with _reachable(), self._store.read() as connection:
+            return connection.execute(sql, parameters).fetchall()
+
+
+@contextmanager
+def _reachable() -> Iterator[None]:
+    try:
+        yield
+    except store.Unavailable as error:
+        raise Unavailable(str(error)) from error
+
+
+def _digest(body: bytes) -> str:
+    return "sha256:" + sha256(body).hexdigest()

@@ -1,0 +1,93 @@
+"""The ledger's tables.
+
+Times are microseconds since 1970 in UTC. `json` is the row (greenlight.ledger.rows_json); other columns are what it is
+found by, and what changes without the rest of it.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from greenlight.store import Schema
+
+SCHEMA = Schema(
+    "ledger",
+    (
+        """
+CREATE TABLE facts (id TEXT PRIMARY KEY, recorded INTEGER NOT NULL, json TEXT NOT NULL);
+
+CREATE TABLE claims (
+    sender TEXT, message TEXT, digest TEXT NOT NULL,
+    PRIMARY KEY (sender, message)
+) WITHOUT ROWID;
+
+CREATE TABLE records (
+    repo TEXT, sha TEXT, version INTEGER NOT NULL, updated INTEGER NOT NULL, json TEXT NOT NULL,
+    PRIMARY KEY (repo, sha)
+);
+CREATE INDEX records_by_time ON records (updated, repo, sha);
+CREATE INDEX records_by_repo ON records (repo, updated, sha);
+
+CREATE TABLE record_refs (repo TEXT, sha TEXT, ref TEXT, PRIMARY KEY (repo, sha, ref)) WITHOUT ROWID;
+
+CREATE TABLE pushes (
+    fact TEXT PRIMARY KEY, repo TEXT NOT NULL, pushed_at INTEGER NOT NULL, arrived INTEGER NOT NULL, json TEXT NOT NULL
+);
+CREATE INDEX pushes_by_time ON pushes (repo, pushed_at, arrived, fact);
+
+CREATE TABLE targets (
+    application TEXT, environment TEXT, version INTEGER NOT NULL, json TEXT NOT NULL,
+    PRIMARY KEY (application, environment)
+);
+
+CREATE TABLE decisions (
+    repo TEXT, sha TEXT, application TEXT, environment TEXT, version INTEGER NOT NULL,
+    decision TEXT NOT NULL, pushed_at INTEGER, arrived INTEGER, json TEXT NOT NULL,
+    PRIMARY KEY (repo, sha, application, environment)
+);
+CREATE INDEX decisions_by_push ON decisions (application, environment, decision, pushed_at, arrived, repo, sha);
+
+CREATE TABLE deployments (
+    id TEXT PRIMARY KEY, version INTEGER NOT NULL,
+    application TEXT NOT NULL, environment TEXT NOT NULL, started INTEGER NOT NULL, json TEXT NOT NULL
+);
+CREATE INDEX deployments_by_time ON deployments (application, environment, started, id);
+
+CREATE TABLE entries (
+    stream TEXT, seq INTEGER, id TEXT NOT NULL, type TEXT NOT NULL, at TEXT NOT NULL, payload TEXT NOT NULL,
+    prev BLOB NOT NULL, hash BLOB NOT NULL, repo TEXT NOT NULL, sha TEXT NOT NULL,
+    PRIMARY KEY (stream, seq)
+);
+CREATE UNIQUE INDEX entries_once ON entries (stream, id);
+CREATE INDEX entries_by_commit ON entries (repo, sha, at);
+
+CREATE TABLE outbox (id TEXT PRIMARY KEY, at INTEGER NOT NULL, json TEXT NOT NULL);
+CREATE INDEX outbox_by_time ON outbox (at);
+
+CREATE TABLE due (
+    key TEXT PRIMARY KEY, at INTEGER NOT NULL, event TEXT NOT NULL, json TEXT NOT NULL
+);
+CREATE INDEX due_by_time ON due (at, key);
+
+CREATE TABLE policies (digest TEXT PRIMARY KEY, text TEXT NOT NULL);
+
+CREATE TABLE bodies (digest TEXT PRIMARY KEY, stored INTEGER NOT NULL, deflated BLOB);
+CREATE INDEX bodies_by_time ON bodies (stored);
+
+CREATE TABLE probe (id INTEGER PRIMARY KEY, count INTEGER NOT NULL);
+""",
+    ),
+)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def micros(moment: datetime) -> int:
+    """Microseconds from 1970 to `moment`. Raises TypeError for a naive datetime."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_micros(count: int) -> datetime:
+    """The time (UTC) that is `count` microseconds after 1970."""
+    return _EPOCH + count * _MICROSECOND
