@@ -1,16 +1,76 @@
-"""Which attribute values every CloudEvents SDK reads alike."""
+"""What an attribute may be, by the specification, and which values every SDK reads alike."""
 
 from __future__ import annotations
 
 import re
+from datetime import date
 
 from greenlight.events.event import AttributeValue
+
+REQUIRED = ("id", "source", "type")
+OPTIONAL = ("subject", "time", "datacontenttype", "dataschema")
+CONTEXT = frozenset((*REQUIRED, *OPTIONAL, "specversion"))
 
 # SDKs disagree about percent-encoding, and a Trigger sees what the wire has, so attributes stay where all agree:
 # printable ASCII without space, double quote and percent.
 _SAFE = re.compile(r"[!#$&-~]{1,256}")
+_NAME = re.compile(r"[a-z0-9]{1,64}")
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_URI_REFERENCE = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%\u00a0-\U0010ffff]+")
+_ABSOLUTE_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\S+")
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_MEDIA_TYPE = re.compile(rf"{_TOKEN}/{_TOKEN}(?:[ \t]*;[ \t]*{_TOKEN}=(?:{_TOKEN}|\"[^\"\\\x00-\x1f]*\"))*[ \t]*;?")
+_TIME = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.\d+)?(?:[Zz]|[+-](\d\d):(\d\d))", re.ASCII
+)  # RFC 3339, section 5.6
 
 
 def safe(value: AttributeValue) -> bool:
     """Whether every SDK and every Trigger filter sees the same `value`. What is not safe is left out, never escaped."""
     return not isinstance(value, str) or _SAFE.fullmatch(value) is not None
+
+
+def is_name(name: str) -> bool:
+    """Whether `name` may name an attribute: lower-case ASCII letters and digits (CloudEvents 1.0, naming conventions)."""
+    return _NAME.fullmatch(name) is not None and name != "data"
+
+
+def has_control(text: str) -> bool:
+    """Whether `text` holds what the type system forbids in a String: control characters, lone surrogates."""
+    return _CONTROL.search(text) is not None
+
+
+def is_uri_reference(text: str) -> bool:
+    """Whether `text` is shaped like a URI-reference: no white space, quotes or brackets that a URI cannot have."""
+    return _URI_REFERENCE.fullmatch(text) is not None
+
+
+def is_absolute_uri(text: str) -> bool:
+    """Whether `text` is shaped like a URI with a scheme."""
+    return is_uri_reference(text) and _ABSOLUTE_URI.fullmatch(text) is not None
+
+
+def is_media_type(text: str) -> bool:
+    """Whether `text` is a media type (RFC 2046) with parameters."""
+    return len(text) <= 256 and _MEDIA_TYPE.fullmatch(text) is not None
+
+
+def is_json(datacontenttype: str | None) -> bool:
+    """Whether data of that type is JSON; absent means JSON (CloudEvents 1.0, JSON event format 3.1)."""
+    if datacontenttype is None:
+        return True
+    media = datacontenttype.partition(";")[0].strip().lower()
+    return media.endswith(("/json", "+json"))
+
+
+def is_time(text: str) -> bool:
+    """Whether `text` is an RFC 3339 timestamp; 60 seconds are a leap second, and right."""
+    match = _TIME.fullmatch(text)
+    if match is None:
+        return False
+    year, month, day, hour, minute, second, *offset = (int(part or 0) for part in match.groups())
+    try:
+        date(max(year, 1), month, day)
+    except ValueError:
+        return False
+    return hour < 24 and minute < 60 and second <= 60 and offset[0] < 24 and offset[1] < 60
