@@ -88,7 +88,7 @@ class _Reader:
     def _value(self, event: yaml.Event, path: tuple[Step, ...]) -> Any:
         self.lines.setdefault(path, _line(event))
         self._refuse_references(event)
-        if len(path) > MAX_DEPTH:
+        if isinstance(event, yaml.CollectionStartEvent) and len(path) >= MAX_DEPTH:
             raise self._error(event, f"is nested deeper than {MAX_DEPTH}")
         if isinstance(event, yaml.MappingStartEvent):
             self._check_tag(event, "map")
