@@ -1,0 +1,180 @@
+"""The embedded Broker: durable, with the data-plane contract of Knative's, over one store."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from greenlight.broker import log
+from greenlight.broker.courier import Courier
+from greenlight.broker.delivery import travelling
+from greenlight.broker.dispatcher import Dispatcher, Limits
+from greenlight.broker.errors import Overloaded, UnknownBroker
+from greenlight.broker.ingress import Ingress
+from greenlight.broker.log import ERRORS, MAX_TTL, TTL, DeadLetter, Entry
+from greenlight.broker.manifests import BrokerSpec, TriggerSpec
+from greenlight.broker.subscribers import Services, Subscriber, resolve
+from greenlight.events import Event
+from greenlight.runtime.clock import Clock, SystemClock
+from greenlight.runtime.errors import ConfigurationError, Rejected
+from greenlight.store import Store, Tx, Unavailable
+
+_log = logging.getLogger("greenlight.broker")
+
+
+class Broker:
+    """Some Brokers and their Triggers. The store must have been opened with `log.SCHEMA`.
+
+    From the moment it is made, events can be appended and published; they are delivered from `start` on. What an
+    earlier run left undelivered is delivered too. Deliveries are at least once.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        brokers: Sequence[BrokerSpec],
+        triggers: Sequence[TriggerSpec],
+        *,
+        services: Services | None = None,
+        clock: Clock | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        """`services`: what refs to Knative Services mean here. Raises ConfigurationError for those it lacks."""
+        self._store = store
+        self._clock = clock or SystemClock()
+        self._brokers = {broker.key for broker in brokers}
+        self._default = brokers[0].key if len(brokers) == 1 else None
+        limits = limits or Limits()
+        couriers = _couriers(triggers, services or {}, limits.workers)
+        self._dispatcher = Dispatcher(store, self._clock, limits, zip(triggers, couriers, strict=True))
+        self.ingress = Ingress(self.publish)  # the WSGI app behind every Broker's address
+
+    def start(self) -> None:
+        """Begin delivering."""
+        self._dispatcher.start()
+
+    # In.
+
+    def append(self, tx: Tx, event: Event, *, ttl: int | None = None, broker: str | None = None) -> None:
+        """Append an event inside somebody's transaction: it is on its way when, and only if, that is durable.
+
+        `broker` (NAMESPACE/NAME) may be left out if there is only one. Raises Rejected if no hops are left.
+        """
+        self._dispatcher.append(tx, self._key(broker), Entry(event, _hops(event) if ttl is None else ttl))
+
+    def publish(self, event: Event, *, broker: str | None = None, headers: Mapping[str, str] | None = None) -> None:
+        """Take an event from outside; it is durable on return. `headers`: the HTTP headers it came with.
+
+        Raises UnknownBroker, Rejected (it has been around too often), Overloaded, or Unavailable (of the store).
+        """
+        key = self._key(broker)
+        entry = Entry(event, _hops(event), travelling(headers or {}))
+        if self._dispatcher.full():
+            raise Overloaded("too many events wait to be delivered; come back later")
+        self._store.write(lambda tx: self._dispatcher.append(tx, key, entry))
+
+    def _key(self, broker: str | None) -> str:
+        key = self._default if broker is None else broker
+        if key is None:
+            raise UnknownBroker("there are several Brokers here: say which one, as NAMESPACE/NAME")
+        if key not in self._brokers:
+            raise UnknownBroker(
+                f"there is no Broker {key} here; there are {', '.join(sorted(self._brokers)) or 'none'}"
+            )
+        return key
+
+    # Dead letters.
+
+    def dead_letters(self, *, after: int = 0, limit: int = 100) -> list[DeadLetter]:
+        """What no attempt could deliver and nobody has dealt with, oldest first, with ids over `after`."""
+        with self._store.read() as connection:
+            return log.letters(connection, after, limit)
+
+    def replay(self, id: int) -> None:
+        """Deliver a dead letter again, to its Trigger alone, with the event's own id. Raises LookupError."""
+
+        def change(tx: Tx) -> None:
+            broker, letter = self._close(tx, id, "replayed")
+            if all(lane.spec.key != letter.trigger for lane in self._dispatcher.lanes):
+                raise LookupError(f"the Trigger {letter.trigger} of dead letter {id} is not here any more")
+            entry = Entry(log.without(letter.entry.event, ERRORS), MAX_TTL, letter.entry.headers)
+            self._dispatcher.append(tx, broker, entry, only=letter.trigger)
+
+        self._store.write(change)
+
+    def discard(self, id: int, reason: str) -> None:
+        """Take a dead letter away for good; the reason is kept with it. Raises LookupError."""
+
+        def change(tx: Tx) -> DeadLetter:
+            return self._close(tx, id, f"discarded: {reason}")[1]
+
+        letter = self._store.write(change)
+        _log.warning(
+            "dead letter %d (%s, event %s) was discarded: %s", id, letter.trigger, letter.entry.event.id, reason
+        )
+
+    def _close(self, tx: Tx, id: int, closed: str) -> tuple[str, DeadLetter]:
+        found = log.close(tx, id, closed)
+        if found is None:
+            raise LookupError(f"there is no open dead letter {id}")
+        return found
+
+    # Out.
+
+    def lag(self) -> dict[str, int]:
+        """Events that each Trigger (NAMESPACE/NAME) has not settled; those it has not looked at yet count in full."""
+        return {lane.spec.key: lane.progress.lag() for lane in self._dispatcher.lanes}
+
+    def idle(self, timeout: float) -> bool:
+        """Wait until every Trigger has settled everything, at most `timeout` seconds. Returns whether they have."""
+        return self._dispatcher.wait(lambda lane: lane.progress.settled(), timeout)
+
+    def drain(self, timeout: float) -> bool:
+        """Begin no more deliveries and wait for those on their way, at most `timeout` seconds.
+
+        Returns whether all ended. Events are still taken; the next start delivers them.
+        """
+        self._dispatcher.pause()
+        rested = self._dispatcher.wait(lambda lane: lane.progress.resting(), timeout)
+        try:
+            self._dispatcher.flush()
+        except Unavailable as problem:
+            _log.warning("the cursors cannot be written; the next start repeats some deliveries: %s", problem)
+        return rested
+
+    def stop(self) -> None:
+        """End at once. What is on its way is delivered again at the next start; `drain` first to wait for it."""
+        self._dispatcher.stop()
+
+
+def _hops(event: Event) -> int:
+    """Hops left once the Broker has taken the event. Raises Rejected if there are none: events go round in a circle.
+
+    A value that is no number counts as absent (Knative's ttl.go).
+    """
+    try:
+        hops = int(event.extensions[TTL]) - 1
+    except (KeyError, ValueError):
+        return MAX_TTL
+    if hops <= 0:
+        raise Rejected(f"the event has no hops left ({TTL}): it goes round in a circle")
+    return hops
+
+
+def _couriers(triggers: Sequence[TriggerSpec], services: Services, workers: int) -> list[Courier]:
+    couriers: list[Courier] = []
+    errors: list[str] = []
+    for spec in triggers:
+        connections = spec.concurrency or workers
+        try:
+            subscriber = resolve(spec.subscriber, services, connections)
+            sink: Subscriber | None = None
+            if spec.delivery.dead_letter_sink is not None:
+                sink = resolve(spec.delivery.dead_letter_sink, services, connections)
+        except LookupError as problem:
+            errors.append(str(problem))
+            continue
+        couriers.append(Courier(spec, subscriber, sink))
+    if errors:
+        raise ConfigurationError("\n".join(errors))
+    return couriers

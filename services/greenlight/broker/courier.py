@@ -1,0 +1,70 @@
+"""One attempt: the request that a subscriber or a dead-letter sink gets, and what its answer means."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+
+from greenlight.broker.delivery import NO_ANSWER, Delivered, Failed, verdict
+from greenlight.broker.log import ERRORS, TTL, DeadLetter, Entry, with_added, without
+from greenlight.broker.manifests import TriggerSpec
+from greenlight.broker.subscribers import Subscriber, Undelivered
+from greenlight.events import Event
+from greenlight.events.http import to_binary, to_structured
+
+ERROR_BYTES = 768
+"""Bytes of an answer that a dead letter carries: 1024 characters of base64, as Knative's broker has it."""
+
+
+class Courier:
+    """Carries one Trigger's events."""
+
+    def __init__(self, spec: TriggerSpec, subscriber: Subscriber, sink: Subscriber | None) -> None:
+        self.subscriber, self.sink = subscriber, sink
+        self._timeout = spec.delivery.timeout
+        self._structured = spec.delivery.format == "json"
+        self._namespace = {"Kn-Namespace": spec.namespace}
+        self._extra = {"Prefer": "reply", **self._namespace}
+
+    def deliver(self, entry: Entry) -> Delivered | Failed:
+        """Bring an event to the subscriber."""
+        event = without(entry.event, [TTL])
+        headers, body = to_structured(event) if self._structured else to_binary(event)
+        return self._post(self.subscriber, {**(entry.headers or {}), **headers, **self._extra}, body)
+
+    def bury(self, letter: DeadLetter) -> Delivered | Failed:
+        """Bring a dead letter to the sink, always in binary mode. An answer's event is not a reply there."""
+        assert self.sink is not None
+        headers, body = to_binary(_with_reason(letter))
+        passed_on = letter.entry.headers or {}
+        return self._post(self.sink, {**passed_on, **headers, **self._namespace}, body, replies=False)
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self.subscriber.close()
+        if self.sink is not None:
+            self.sink.close()
+
+    def _post(
+        self, port: Subscriber, headers: Mapping[str, str], body: bytes, replies: bool = True
+    ) -> Delivered | Failed:
+        try:
+            answer = port.deliver(headers, body, self._timeout)
+        except Undelivered as problem:
+            return Failed(True, NO_ANSWER, str(problem), f"dispatch error: {problem}".encode())
+        if not replies and 200 <= answer.status < 300:
+            return Delivered()
+        return verdict(answer)
+
+
+def _with_reason(letter: DeadLetter) -> Event:
+    """The event as a sink gets it: with Knative's three attributes that say why it died, and the hops it has left.
+
+    Values from an earlier death are replaced: they would tell of another failure.
+    """
+    dest, code, data = ERRORS
+    answer = base64.b64encode(letter.answer[:ERROR_BYTES]).decode()
+    reason: dict[str, str | int] = {dest: letter.destination, code: letter.code, TTL: letter.entry.ttl}
+    if answer:  # an attribute cannot be empty
+        reason[data] = answer
+    return with_added(without(letter.entry.event, ERRORS), reason)

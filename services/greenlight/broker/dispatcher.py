@@ -1,0 +1,233 @@
+"""Brings every event to the lanes that want it, and keeps their cursors, the log and dead letters in order."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+
+from greenlight.broker import log
+from greenlight.broker.courier import Courier
+from greenlight.broker.crew import Alarm, Crew
+from greenlight.broker.lane import PATIENCE, Lane
+from greenlight.broker.log import ARRIVAL, TTL, Entry
+from greenlight.broker.manifests import TriggerSpec
+from greenlight.events import rfc3339
+from greenlight.runtime.clock import Clock
+from greenlight.store import Store, Tx, Unavailable
+
+FLUSH = 0.02
+"""Seconds that cursors may wait, so that their commits keep out of the events' way. A crash repeats so much."""
+
+FLUSH_EVENTS = 1000
+"""Events after which the cursors are written even if nobody wanted them."""
+
+PRUNE = 60.0
+"""Seconds between two looks for what is old enough to drop."""
+
+_Move = tuple[Lane, int, list[int]]
+"""A cursor to write, and rows of broker_attempts to delete."""
+
+_log = logging.getLogger("greenlight.broker")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much, and for how long. Ages in seconds."""
+
+    workers: int = 8  # deliveries of one Trigger at once, unless the Trigger says otherwise
+    undelivered: int = 2_000_000  # events; with more, producers are told to come back later
+    keep_events: float = 7 * 86_400.0  # settled events
+    keep_letters: float = 90 * 86_400.0
+
+
+class Dispatcher:
+    """The lanes of every Trigger over one log. Between `open` and `start` events are kept, but not delivered."""
+
+    def __init__(
+        self, store: Store, clock: Clock, limits: Limits, lanes: Iterable[tuple[TriggerSpec, Courier]]
+    ) -> None:
+        """Read cursors and tries; a Trigger that is new starts here. Raises Unavailable."""
+        self.store, self.clock, self.limits = store, clock, limits
+        self.crew, self.alarm = Crew(), Alarm()
+        self._quiet = threading.Condition()
+        self._waiting = 0
+        self._marks = threading.Lock()
+        self._flush_set = False
+        self._prune_set = False
+        self._stopped = False
+        pairs = list(lanes)
+        cursors = store.write(lambda tx: log.register(tx, [spec.key for spec, _ in pairs]))
+        with store.read() as connection:
+            self.announced = self.head = self._flushed = log.last(connection.execute)
+            self.lanes = [
+                Lane(
+                    self, spec, courier, spec.concurrency or limits.workers, cursors[spec.key],
+                    log.attempts(connection, spec.key),
+                )
+                for spec, courier in pairs
+            ]  # fmt: skip
+        self._of_broker: dict[str, list[Lane]] = {}
+        for lane in self.lanes:
+            self._of_broker.setdefault(lane.spec.broker_key, []).append(lane)
+        self._floor = self._lowest()
+
+    def start(self) -> None:
+        """Begin delivering."""
+        for lane in self.lanes:
+            lane.start()
+
+    # In.
+
+    def append(self, tx: Tx, broker: str, entry: Entry, *, only: str | None = None) -> None:
+        """Append an event inside a transaction; it is on its way as soon as that is durable. `only`: to one Trigger."""
+        now = self.clock.now()
+        stripped = log.without(entry.event, [TTL])
+        kept = replace(entry, event=log.with_added(stripped, {ARRIVAL: rfc3339(now)}))
+        seq = log.insert(tx, broker, kept, now.timestamp(), only)
+        tx.on_commit(lambda: self._committed(broker, seq, kept, only))
+
+    def full(self) -> bool:
+        """Whether some Trigger is so far behind that producers should wait."""
+        if self.announced - self._floor <= self.limits.undelivered:
+            return False
+        self._floor = self._lowest()
+        return self.announced - self._floor > self.limits.undelivered
+
+    def _committed(self, broker: str, seq: int, entry: Entry, only: str | None) -> None:
+        """Offer an event to the lanes that want it. Runs in the store's writer thread, in the order of the numbers."""
+        self.announced = seq
+        for lane in self._of_broker.get(broker, ()):
+            if lane.wants(entry.event) if only is None else lane.spec.key == only:
+                lane.progress.offer(seq, entry)
+        self.head = seq
+        if seq - self._flushed >= FLUSH_EVENTS:
+            self.touched()
+
+    # Cursors.
+
+    def touched(self) -> None:
+        """Something was settled: write cursors soon, and wake who waits for that."""
+        with self._marks:
+            first, self._flush_set = not self._flush_set, True
+        if first:
+            self.alarm.after(FLUSH, self._flush)
+        if self._waiting:
+            with self._quiet:
+                self._quiet.notify_all()
+
+    def _flush(self) -> None:
+        with self._marks:
+            self._flush_set = False
+            prune, self._prune_set = not self._prune_set, True
+        if prune:
+            self.alarm.after(PRUNE, self._prune)
+        self._flushed = self.head
+        for lane in self.lanes:
+            lane.part_with_stragglers()
+        moves = self._moves()
+
+        def failed(problem: BaseException) -> None:
+            for lane, _, finished in moves:
+                lane.progress.unsave(finished)
+            self._complain("the cursors cannot be written", problem, self.touched)
+
+        if moves:
+            self._submit(lambda tx: _move(tx, moves), lambda _: None, failed)
+
+    def flush(self) -> None:
+        """Write the cursors now. Raises Unavailable."""
+        moves = self._moves()
+        self.store.write(lambda tx: _move(tx, moves))
+
+    def _moves(self) -> list[_Move]:
+        return [(lane, *unsaved) for lane in self.lanes if (unsaved := lane.progress.unsaved()) is not None]
+
+    # What is old.
+
+    def _prune(self) -> None:
+        with self._marks:
+            self._prune_set = False
+        self._floor = self._lowest()
+        now = self.clock.now().timestamp()
+        self._prune_events(0, self._floor, now - self.limits.keep_events)
+        self._submit(lambda tx: log.prune_letters(tx, now - self.limits.keep_letters), self._pruned_letters, self._old)
+
+    def _prune_events(self, after: int, floor: int, before: float) -> None:
+        """Drop a chunk, then, in a commit of its own, the next: others write in between."""
+
+        def done(more: int | None) -> None:
+            if more is not None:
+                self._prune_events(more, floor, before)
+
+        self._submit(lambda tx: log.prune(tx, floor, after, before), done, self._old)
+
+    def _pruned_letters(self, open: int) -> None:
+        if open:
+            _log.warning("%d dead letters were dropped for their age; nobody had looked after them", open)
+
+    def _old(self, problem: BaseException) -> None:
+        self._complain("old events cannot be dropped", problem, lambda: None)
+
+    def _complain(self, what: str, problem: BaseException, again: Callable[[], None]) -> None:
+        if not self._stopped:
+            _log.warning("%s: %s", what, problem)
+            self.alarm.after(PATIENCE, again)
+
+    def _submit(
+        self, change: Callable[[Tx], object], done: Callable[..., None], failed: Callable[[BaseException], None]
+    ) -> None:
+        def call(future: Future[object]) -> None:
+            problem = future.exception()
+            if problem is None:
+                done(future.result())
+            else:
+                failed(problem)
+
+        try:
+            self.store.submit(change).add_done_callback(call)
+        except Unavailable as problem:
+            failed(problem)
+
+    def _lowest(self) -> int:
+        return min((lane.progress.cursor() for lane in self.lanes), default=self.head)
+
+    # Waiting.
+
+    def wait(self, until: Callable[[Lane], bool], timeout: float) -> bool:
+        """Wait until `until` holds for every lane at once, at most `timeout` seconds. Returns whether it does."""
+        end = time.monotonic() + timeout
+        with self._quiet:
+            self._waiting += 1
+            try:
+                while not all(until(lane) for lane in self.lanes):
+                    left = end - time.monotonic()
+                    if left <= 0:
+                        return False
+                    self._quiet.wait(left)
+                return True
+            finally:
+                self._waiting -= 1
+
+    def pause(self) -> None:
+        """Begin no more deliveries."""
+        for lane in self.lanes:
+            lane.progress.pause()
+
+    def stop(self) -> None:
+        """End the threads. What is on its way is not waited for, and is delivered again at the next start."""
+        self._stopped = True
+        self.pause()
+        self.alarm.stop()
+        self.crew.stop()
+        for lane in self.lanes:
+            lane.courier.close()
+
+
+def _move(tx: Tx, moves: Iterable[_Move]) -> None:
+    for lane, cursor, finished in moves:
+        log.forget(tx, lane.spec.key, finished)
+        log.move(tx, lane.spec.key, cursor)

@@ -1,0 +1,134 @@
+"""`POST /NAMESPACE/BROKER`: how events come in over HTTP. A bare WSGI app, because every event passes it.
+
+Rules: Knative's data-plane contract, `specs/eventing/data-plane.md`, and its multi-tenant broker's ingress.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
+from typing import Any, Protocol
+
+from greenlight.broker.errors import Overloaded, UnknownBroker
+from greenlight.events import Event
+from greenlight.events.http import NotAnEvent, UnsupportedMedia, from_http
+from greenlight.runtime.errors import Rejected
+from greenlight.store import Unavailable
+
+MAX_EVENT = 1 << 20
+"""Bytes of one event: what Kafka's data plane takes; CloudEvents promises 64 KiB."""
+
+_log = logging.getLogger("greenlight.broker")
+
+_HANDSHAKE = {"Allow": "POST, OPTIONS", "WebHook-Allowed-Origin": "*", "WebHook-Allowed-Rate": "*"}
+
+Environ = dict[str, Any]
+
+
+class Publish(Protocol):
+    """Takes an event for a Broker, durably; see Broker.publish for what it raises."""
+
+    def __call__(self, event: Event, *, broker: str, headers: Mapping[str, str]) -> None: ...
+
+
+class _Refused(Exception):
+    """An answer that is not 202."""
+
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.headers = status, detail, headers or {}
+
+
+class Ingress:
+    """202, empty, once the event is durable; 400 not an event, or no hops left; 404; 405; 413; 429 full; 503."""
+
+    def __init__(self, publish: Publish, *, max_event: int = MAX_EVENT) -> None:
+        self._publish = publish
+        self._max_event = max_event
+
+    def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """The WSGI app."""
+        try:
+            status, headers = self._answer(environ)
+            body = b""
+        except _Refused as refusal:
+            status, body = refusal.status, _problem(refusal)
+            headers = {**refusal.headers, "Content-Type": "application/problem+json"}
+        start_response(f"{status} {HTTPStatus(status).phrase}", [*headers.items(), ("Content-Length", str(len(body)))])
+        return [body]
+
+    def _answer(self, environ: Environ) -> tuple[int, Mapping[str, str]]:
+        if str(environ.get("HTTP_USER_AGENT", "")).startswith("kube-probe/"):
+            return 200, {}
+        method = environ["REQUEST_METHOD"]
+        if method == "OPTIONS":  # the CloudEvents web hook handshake: everybody may send
+            return 200, _HANDSHAKE
+        if method != "POST":
+            raise _Refused(405, f"{method} is not for events: POST one", {"Allow": "POST, OPTIONS"})
+        self._take(_broker(environ), environ)
+        return 202, {}
+
+    def _take(self, broker: str, environ: Environ) -> None:
+        headers = _headers(environ)
+        body = self._body(environ)
+        try:
+            self._publish(from_http(headers, body), broker=broker, headers=headers)
+        except (NotAnEvent, UnsupportedMedia, Rejected) as problem:
+            raise _Refused(400, str(problem)) from None
+        except UnknownBroker as problem:
+            raise _Refused(404, str(problem)) from None
+        except Overloaded as problem:
+            raise _Refused(429, str(problem), {"Retry-After": "1"}) from None
+        except Unavailable as problem:
+            _log.error("an event was refused: %s", problem)
+            detail = "the event cannot be stored now; nothing was taken"
+            raise _Refused(503, detail, {"Retry-After": "1"}) from None
+
+    def _body(self, environ: Environ) -> bytes:
+        """The body, read only up to the bound."""
+        text = environ.get("CONTENT_LENGTH") or ""
+        if text and not (text.isascii() and text.isdigit()):
+            raise _Refused(400, "Content-Length is not a number")
+        length = int(text) if text else self._max_event + 1 if environ.get("wsgi.input_terminated") else 0
+        if text and length > self._max_event:
+            raise self._too_large()
+        body: bytes = environ["wsgi.input"].read(length)
+        if len(body) > self._max_event:
+            raise self._too_large()
+        if text and len(body) < length:
+            raise _Refused(400, "the body ended early")
+        return body
+
+    def _too_large(self) -> _Refused:
+        return _Refused(
+            413, f"an event has at most {self._max_event} bytes; put what is larger elsewhere and send a link"
+        )
+
+
+def _broker(environ: Environ) -> str:
+    """NAMESPACE/NAME of the address. One slash may follow; a query is not part of an address."""
+    path = str(environ.get("PATH_INFO") or "/")
+    if path == "/":
+        raise _Refused(404, "the address of a Broker is /NAMESPACE/NAME")
+    segments = path.removeprefix("/").removesuffix("/").split("/")
+    if len(segments) != 2:
+        raise _Refused(400, "the address of a Broker is /NAMESPACE/NAME")
+    if environ.get("QUERY_STRING"):
+        raise _Refused(404, "the address of a Broker has no query")
+    return "/".join(segments)
+
+
+def _headers(environ: Environ) -> dict[str, str]:
+    headers = {name[5:].replace("_", "-").lower(): value for name, value in environ.items() if name.startswith("HTTP_")}
+    if environ.get("CONTENT_TYPE"):
+        headers["content-type"] = environ["CONTENT_TYPE"]
+    return headers
+
+
+def _problem(refusal: _Refused) -> bytes:
+    """RFC 9457."""
+    title = HTTPStatus(refusal.status).phrase
+    members = {"type": "about:blank", "title": title, "status": refusal.status, "detail": refusal.detail}
+    return json.dumps(members, ensure_ascii=False).encode()

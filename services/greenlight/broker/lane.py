@@ -1,0 +1,259 @@
+"""One Trigger at work: takes jobs from its books, makes the attempts, and settles what comes of them.
+
+A lane shares no lock and no limit with another one, so a subscriber that is dead, slow or hanging delays nobody else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Protocol
+
+from greenlight.broker import log
+from greenlight.broker.courier import Courier
+from greenlight.broker.crew import Alarm, Crew
+from greenlight.broker.delivery import NO_ANSWER, Delivered, Failed
+from greenlight.broker.log import Attempt, DeadLetter, Entry
+from greenlight.broker.manifests import TriggerSpec
+from greenlight.broker.progress import Gap, Job, Progress
+from greenlight.events import Event
+from greenlight.runtime.clock import Clock
+from greenlight.store import Store, Tx, Unavailable
+
+PATIENCE = 1.0
+"""Seconds before something that the store refused is tried again."""
+
+_log = logging.getLogger("greenlight.broker")
+
+
+class Hub(Protocol):
+    """What the lanes share."""
+
+    store: Store
+    crew: Crew
+    alarm: Alarm
+    clock: Clock
+    announced: int
+    head: int
+
+    def append(self, tx: Tx, broker: str, entry: Entry) -> None:
+        """Append an event to the log inside a transaction."""
+        ...
+
+    def touched(self) -> None:
+        """Something was settled. Never called with a lane's lock held."""
+        ...
+
+
+class Lane:
+    """Delivers one Trigger's events, at most `workers` at once."""
+
+    def __init__(
+        self, hub: Hub, spec: TriggerSpec, courier: Courier, workers: int, cursor: int, tried: Sequence[Attempt]
+    ) -> None:
+        self.spec, self.courier = spec, courier
+        self._hub = hub
+        self._left = tried  # by an earlier run
+        self.progress = Progress(hub, cursor, tried, workers, lambda: hub.crew.run(self._work))
+
+    def start(self) -> None:
+        """Begin delivering, with what an earlier run left."""
+        for attempt in self._left:
+            longest = self.spec.delivery.wait(max(attempt.tries, 1))  # a clock that was set back must not stop us
+            self._later(attempt.seq, min(attempt.next_at - self._now(), longest))
+        self._left = ()
+        self.progress.resume()
+
+    def wants(self, event: Event) -> bool:
+        """Whether the Trigger's filter passes it. An error in a filter is a no, as with Knative."""
+        try:
+            return self.spec.filter(event)
+        except Exception:
+            _log.exception("the filter of Trigger %s failed on event %s", self.spec.key, event.id)
+            return False
+
+    def part_with_stragglers(self) -> None:
+        """Give deliveries that hold the cursor back rows of their own."""
+        for attempt in self.progress.stragglers(self._now()):
+            self._track(attempt)
+
+    # Work, in the crew's threads.
+
+    def _work(self) -> None:
+        while (step := self.progress.take()) is not None:
+            if isinstance(step, Gap):
+                self._read(step)
+            else:
+                self._do(step)
+            self._hub.touched()
+
+    def _read(self, gap: Gap) -> None:
+        try:
+            with self._hub.store.read() as connection:
+                found, until = log.page(connection, self.spec.broker_key, self.spec.key, gap.after, gap.end)
+        except Unavailable as problem:
+            _log.warning("Trigger %s cannot read the log, and waits: %s", self.spec.key, problem)
+            self._hub.alarm.after(PATIENCE, self.progress.fill_later)
+            return
+        wanted = [(seq, entry) for seq, only, entry in found if only or self.wants(entry.event)]
+        self.progress.fill(wanted, until)
+
+    def _do(self, job: Job) -> None:
+        outcome: Delivered | Failed | None = None
+        try:
+            outcome = self._attempt(job)
+        except Unavailable as problem:
+            _log.warning("Trigger %s cannot read the log, and waits: %s", self.spec.key, problem)
+        except Exception as problem:
+            _log.exception("Trigger %s: an error of ours with event number %d", self.spec.key, job.seq)
+            outcome = Failed(True, NO_ANSWER, f"an error of ours: {type(problem).__name__}; the log has the details")
+        self.progress.land(job)
+        try:
+            if outcome is None:
+                self._later(job.seq, PATIENCE)
+            else:
+                self._settle(job, outcome)
+        finally:
+            self.progress.rest()
+
+    def _attempt(self, job: Job) -> Delivered | Failed:
+        """Make the attempt. Raises Unavailable if what is to be delivered cannot be read now."""
+        if job.letter is not None:
+            with self._hub.store.read() as connection:
+                letter = log.letter(connection, job.letter)
+            if letter is None or self.courier.sink is None:
+                return Delivered(note="the dead letter, or its sink, is not there any more")
+            job.entry = letter.entry
+            return self.courier.bury(letter)
+        if job.entry is None:
+            with self._hub.store.read() as connection:
+                job.entry = log.entry(connection, job.seq)
+        if job.entry is None:
+            return Delivered(note="the log does not have it any more")
+        return self.courier.deliver(job.entry)
+
+    # What comes of an attempt.
+
+    def _settle(self, job: Job, outcome: Delivered | Failed) -> None:
+        if isinstance(outcome, Delivered):
+            self._delivered(job, outcome)
+        elif outcome.again and job.tries < self.spec.delivery.retry:
+            self._try_again(job, outcome)
+        elif job.letter is not None:
+            self._tell(job, f"failed: {outcome.why}")
+        else:
+            self._bury(job, outcome, self.courier.subscriber.url)
+
+    def _delivered(self, job: Job, outcome: Delivered) -> None:
+        if outcome.note is not None:
+            _log.warning("Trigger %s, event %s: %s", self.spec.key, _name(job), outcome.note)
+        if job.letter is not None:
+            self._tell(job, "delivered")
+        elif outcome.reply is not None:
+            self._reply(job, outcome)
+        else:
+            self.progress.settle(job.seq)
+
+    def _reply(self, job: Job, outcome: Delivered) -> None:
+        """Append the reply for all Triggers, in the commit that settles its cause, whose hops it goes on counting."""
+        assert job.entry is not None
+        assert outcome.reply is not None
+        ttl = job.entry.ttl - 1
+        if ttl <= 0:
+            why = "its reply was refused: the event has been through this Broker too often, there is a loop"
+            self._bury(job, Failed(False, 400, why), f"http://broker/{self.spec.broker_key}")
+            return
+        reply = Entry(outcome.reply, ttl, outcome.headers)
+        self._write_end(job, lambda tx: self._hub.append(tx, self.spec.broker_key, reply))
+
+    def _try_again(self, job: Job, outcome: Failed) -> None:
+        tries = job.tries + 1
+        wait = self.spec.delivery.wait(tries)
+        _log.info(
+            "Trigger %s, event %s: attempt %d of %d: %s; again in %g s",
+            self.spec.key, _name(job), tries, self.spec.delivery.retry + 1, outcome.why, wait,
+        )  # fmt: skip
+        attempt = Attempt(job.seq, job.letter, tries, self._now() + wait)
+        self._track(attempt, lambda: self._later(job.seq, attempt.next_at - self._now()))
+
+    def _bury(self, job: Job, outcome: Failed, destination: str) -> None:
+        """Keep the event as a dead letter, and send it on its way to the dead-letter sink if there is one."""
+        assert job.entry is not None
+        _log.warning(
+            "Trigger %s, event %s is a dead letter after %d attempts: %s",
+            self.spec.key, _name(job), job.tries + 1, outcome.why,
+        )  # fmt: skip
+        sink = None if self.courier.sink is None else "pending"
+        letter = DeadLetter(
+            0, self.spec.key, job.seq, job.entry, job.tries + 1, outcome.code, outcome.body, outcome.why, destination,
+            self._now(), sink,
+        )  # fmt: skip
+        if sink is None:
+            self._write_end(job, lambda tx: log.bury(tx, self.spec.broker_key, letter))
+            return
+
+        def change(tx: Tx) -> None:
+            attempt = Attempt(job.seq, log.bury(tx, self.spec.broker_key, letter), 0, letter.at)
+            log.keep(tx, self.spec.key, attempt)
+            tx.on_commit(lambda: self.progress.tracked(attempt))
+
+        self._write(change, lambda: self.progress.due(job.seq))
+
+    def _tell(self, job: Job, sink: str) -> None:
+        """Note how a dead letter's way to its sink ended."""
+        letter = job.letter
+        assert letter is not None
+        self._write_end(job, lambda tx: log.tell(tx, letter, sink))
+
+    # Writing without waiting.
+
+    def _write_end(self, job: Job, change: Callable[[Tx], object]) -> None:
+        """Write `change` and the end of the delivery: its row goes, and the cursor goes over it if it is lowest."""
+
+        def end(tx: Tx) -> None:
+            change(tx)
+            log.forget(tx, self.spec.key, [job.seq])
+            log.move(tx, self.spec.key, self.progress.cursor(without=job.seq))
+
+        self._write(end, lambda: self.progress.settle(job.seq, row_gone=True))
+
+    def _track(self, attempt: Attempt, then: Callable[[], None] = lambda: None) -> None:
+        """Write a row for a delivery that is not over."""
+
+        def committed() -> None:
+            self.progress.tracked(attempt)
+            then()
+
+        self._write(lambda tx: log.keep(tx, self.spec.key, attempt), committed)
+
+    def _write(self, change: Callable[[Tx], object], then: Callable[[], None]) -> None:
+        """Write durably, then call `then` in the writer's thread; again and again while the store cannot."""
+
+        def run(tx: Tx) -> None:
+            change(tx)
+            tx.on_commit(then)
+
+        def done(future: Future[None]) -> None:
+            self.progress.rest()
+            problem = future.exception()
+            if problem is not None:
+                _log.warning("Trigger %s cannot write, and tries again: %s", self.spec.key, problem)
+                self._hub.alarm.after(PATIENCE, lambda: self._write(change, then))
+            self._hub.touched()
+
+        self.progress.begin()
+        try:
+            self._hub.store.submit(run).add_done_callback(done)
+        except Unavailable:  # closed: the next start delivers it again
+            self.progress.rest()
+
+    def _later(self, seq: int, wait: float) -> None:
+        self._hub.alarm.after(max(wait, 0.0), lambda: self.progress.due(seq))
+
+    def _now(self) -> float:
+        return self._hub.clock.now().timestamp()
+
+
+def _name(job: Job) -> str:
+    return "?" if job.entry is None else job.entry.event.id

@@ -1,0 +1,260 @@
+"""How far one Trigger is: what waits, what is on its way, what is tried again, and up to where all is settled.
+
+New events are offered in the order of their commits. When more wait than memory should hold, the Trigger falls behind:
+offers pass it by, and the log is read page by page until it has caught up.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from greenlight.broker.log import Attempt, Entry
+
+READY_EVENTS = 256
+READY_BYTES = 4 << 20
+"""What waits in memory at most."""
+
+TRIED = 1000
+"""Deliveries that are tried again at a time; with more, new events wait in the log (congestion control)."""
+
+WINDOW = 1000
+"""How far the cursor may stay behind one delivery that does not end, before that gets a row of its own."""
+
+
+class Feed(Protocol):
+    """The end of the log. `head` is never ahead of `announced`."""
+
+    announced: int  # the newest event that is being offered
+    head: int  # the newest event that has been offered to everybody
+
+
+@dataclass(slots=True)
+class Job:
+    """One attempt. `tries` were made before; `letter`: a dead letter on its way to the sink; `entry` None: read it."""
+
+    seq: int
+    tries: int = 0
+    letter: int | None = None
+    entry: Entry | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A part of the log that must be read: numbers over `after`, up to `end`."""
+
+    after: int
+    end: int
+
+
+class Progress:
+    """The books of one Trigger. `spawn` is called, under the lock, to have one more worker ask `take`."""
+
+    def __init__(
+        self, feed: Feed, cursor: int, tried: Sequence[Attempt], workers: int, spawn: Callable[[], None]
+    ) -> None:
+        self._feed, self._limit, self._spawn = feed, workers, spawn
+        self._lock = threading.Lock()
+        self._paused = True
+        self._workers = 0
+        self._busy = 0  # attempts whose outcome is not settled in memory, and writes that are not durable
+        self._ready: deque[Job] = deque()
+        self._ready_bytes = 0
+        self._open: set[int] = set()  # fresh and not settled
+        self._flying: dict[int, Job] = {}
+        self._tried = {attempt.seq: attempt for attempt in tried}
+        self._due: deque[int] = deque()
+        self._finished: list[int] = []  # settled, but the row in broker_attempts is still there
+        self._position = cursor  # up to here the log was looked at; means nothing while tailing
+        self._stored = cursor
+        self._tailing = cursor >= feed.announced
+        self._filling = False
+
+    # Workers.
+
+    def resume(self) -> None:
+        """Let workers take jobs."""
+        with self._lock:
+            self._paused = False
+            self._wake()
+
+    def pause(self) -> None:
+        """Give out no more jobs."""
+        with self._lock:
+            self._paused = True
+
+    def take(self) -> Job | Gap | None:
+        """The next thing for a worker to do; None: nothing, and the worker is counted as gone."""
+        with self._lock:
+            if not self._workable():
+                self._workers -= 1
+                return None
+            if self._due:
+                attempt = self._tried[self._due.popleft()]
+                return self._launch(Job(attempt.seq, attempt.tries, attempt.letter))
+            if self._ready:
+                job = self._ready.popleft()
+                self._ready_bytes -= _size(job)
+                return self._launch(job)
+            self._filling = True
+            return Gap(self._position, self._feed.announced)
+
+    def land(self, job: Job) -> None:
+        """The attempt has an outcome; it is settled between this and `rest`."""
+        with self._lock:
+            del self._flying[job.seq]
+
+    def rest(self) -> None:
+        """One attempt or write less to wait for."""
+        with self._lock:
+            self._busy -= 1
+
+    def begin(self) -> None:
+        """One write more to wait for."""
+        with self._lock:
+            self._busy += 1
+
+    # Where events come from.
+
+    def offer(self, seq: int, entry: Entry) -> None:
+        """Take an event that was just committed."""
+        with self._lock:
+            if not self._tailing:
+                return
+            if len(self._ready) >= READY_EVENTS or self._ready_bytes > READY_BYTES:
+                self._tailing = False
+                self._position = seq - 1
+                return
+            self._queue(seq, entry)
+            self._wake()
+
+    def fill(self, found: Sequence[tuple[int, Entry]], until: int) -> None:
+        """Take what was found in the log, which is now known up to `until`."""
+        with self._lock:
+            self._filling = False
+            self._position = until
+            for seq, entry in found:
+                if seq not in self._tried:
+                    self._queue(seq, entry)
+            # An event that is being offered right now passed us by, so we stay behind and read it.
+            self._tailing = until >= self._feed.announced
+            for _ in found or (None,):
+                self._wake()
+
+    def fill_later(self) -> None:
+        """The log could not be read; the next worker tries again."""
+        with self._lock:
+            self._filling = False
+            self._wake()
+
+    # What becomes of them.
+
+    def tracked(self, attempt: Attempt) -> None:
+        """The delivery has a row of its own now, so the cursor can go over it."""
+        with self._lock:
+            known = self._tried.get(attempt.seq)
+            if known is None and attempt.seq not in self._open:  # it was settled meanwhile
+                self._finished.append(attempt.seq)
+            elif known is None or attempt.supersedes(known):
+                self._open.discard(attempt.seq)
+                self._tried[attempt.seq] = attempt
+
+    def due(self, seq: int) -> None:
+        """The time of a further try has come."""
+        with self._lock:
+            if seq in self._tried:
+                self._due.append(seq)
+                self._wake()
+
+    def settle(self, seq: int, *, row_gone: bool = False) -> None:
+        """Nothing more is to be done for this event. `row_gone`: nor for its row, if it had one."""
+        with self._lock:
+            if self._tried.pop(seq, None) is not None and not row_gone:
+                self._finished.append(seq)
+            self._open.discard(seq)
+            self._wake()
+
+    def stragglers(self, now: float) -> list[Attempt]:
+        """Deliveries that do not end and hold the cursor back; each should get a row (`tracked`)."""
+        with self._lock:
+            seen = self._feed.head if self._tailing else self._position
+            return [
+                Attempt(seq, None, job.tries, now)
+                for seq, job in self._flying.items()
+                if seq in self._open and seen - seq > WINDOW
+            ]
+
+    # Questions.
+
+    def cursor(self, without: int | None = None) -> int:
+        """Up to here everything is settled or has a row of its own; with `without`, as if that event were settled."""
+        with self._lock:
+            return self._cursor(without)
+
+    def unsaved(self) -> tuple[int, list[int]] | None:
+        """The cursor and the rows to delete, if the store should hear of them. They count as told."""
+        with self._lock:
+            cursor = self._cursor(None)
+            if cursor == self._stored and not self._finished:
+                return None
+            finished, self._finished = self._finished, []
+            self._stored = cursor
+            return cursor, finished
+
+    def unsave(self, finished: Sequence[int]) -> None:
+        """The store did not take them: tell it again."""
+        with self._lock:
+            self._finished += finished
+            self._stored = -1
+
+    def lag(self) -> int:
+        """Events that are not settled; those that were not looked at yet count in full."""
+        with self._lock:
+            unseen = 0 if self._tailing else self._feed.announced - self._position
+            return unseen + len(self._open) + len(self._tried)
+
+    def settled(self) -> bool:
+        """Whether nothing is left to do."""
+        with self._lock:
+            return self._tailing and not (self._open or self._tried or self._busy)
+
+    def resting(self) -> bool:
+        """Whether nothing is on its way."""
+        with self._lock:
+            return not self._busy
+
+    # The lock is held.
+
+    def _workable(self) -> bool:
+        if self._paused:
+            return False
+        fresh = self._ready or (not self._tailing and not self._filling)
+        return bool(self._due or (fresh and len(self._tried) < TRIED))
+
+    def _wake(self) -> None:
+        if self._workers < self._limit and self._workable():
+            self._workers += 1
+            self._spawn()
+
+    def _launch(self, job: Job) -> Job:
+        self._flying[job.seq] = job
+        self._busy += 1
+        return job
+
+    def _queue(self, seq: int, entry: Entry) -> None:
+        self._ready.append(Job(seq, entry=entry))
+        self._ready_bytes += entry.size
+        self._open.add(seq)
+
+    def _cursor(self, without: int | None) -> int:
+        rest = self._open if without is None else self._open - {without}
+        if rest:
+            return min(rest) - 1
+        return self._feed.head if self._tailing else self._position
+
+
+def _size(job: Job) -> int:
+    return 0 if job.entry is None else job.entry.size

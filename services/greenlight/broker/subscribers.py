@@ -1,0 +1,194 @@
+"""The ports that events leave by: an app in this process, or an address over HTTP."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+from urllib.parse import unquote, urljoin, urlsplit
+from wsgiref.types import WSGIApplication
+
+import urllib3
+
+from greenlight.broker.delivery import Answer, Destination
+
+MAX_ANSWER = 1 << 20
+"""Bytes of an answer that are read."""
+
+MAX_TIMEOUT = 900.0
+"""Seconds that any attempt may last (Knative's in-memory channel has the same limit)."""
+
+_CONNECT_TIMEOUT = 10.0
+
+_log = logging.getLogger("greenlight.broker")
+
+
+class Undelivered(Exception):
+    """No answer came: cannot connect, connection lost, or too late. The message says which, to an operator."""
+
+
+class Subscriber(Protocol):
+    """Somewhere to deliver to."""
+
+    url: str  # names it in dead letters and messages
+
+    def deliver(self, headers: Mapping[str, str], body: bytes, timeout: float | None) -> Answer:
+        """POST the event and return the answer. `timeout` in seconds. Raises Undelivered."""
+        ...
+
+    def close(self) -> None:
+        """Let go of idle connections."""
+        ...
+
+
+class WsgiSubscriber:
+    """A WSGI app in this process, called in the delivering thread.
+
+    A thread cannot be stopped from outside, so `timeout` is not enforced here: the apps are ours.
+    """
+
+    def __init__(self, app: WSGIApplication, url: str = "http://localhost/") -> None:
+        self._app = app
+        self.url = url
+        parts = urlsplit(url)
+        self._base = {
+            "REQUEST_METHOD": "POST",
+            "SCRIPT_NAME": "",
+            "PATH_INFO": unquote(parts.path, "latin-1") or "/",
+            "QUERY_STRING": parts.query,
+            "SERVER_NAME": parts.hostname or "localhost",
+            "SERVER_PORT": "80",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "REMOTE_ADDR": "127.0.0.1",
+            "HTTP_HOST": parts.netloc,
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": False,
+            "wsgi.run_once": False,
+            "wsgi.input_terminated": True,
+        }
+
+    def deliver(self, headers: Mapping[str, str], body: bytes, timeout: float | None) -> Answer:
+        environ = {**self._base, "CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)}
+        for name, value in headers.items():
+            key = name.upper().replace("-", "_")
+            environ["CONTENT_TYPE" if key == "CONTENT_TYPE" else f"HTTP_{key}"] = value
+        try:
+            return self._call(environ)
+        except Exception:
+            _log.exception("%s raised instead of answering", self.url)
+            return Answer(500, {}, b"the service raised an exception")
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _call(self, environ: dict[str, Any]) -> Answer:
+        began: list[tuple[int, dict[str, str]]] = []
+        chunks: list[bytes] = []
+
+        def start_response(
+            status: str, headers: list[tuple[str, str]], exc_info: Any = None
+        ) -> Callable[[bytes], None]:
+            began.append((int(status[:3]), dict(headers)))
+            return chunks.append
+
+        answer = self._app(environ, start_response)
+        try:
+            chunks.extend(answer)
+        finally:
+            close = getattr(answer, "close", None)
+            if close is not None:
+                close()
+        status, answered = began[-1]
+        return Answer(status, answered, b"".join(chunks)[:MAX_ANSWER])
+
+
+class HttpSubscriber:
+    """An http or https address, with connections that stay open. Redirections are not followed."""
+
+    def __init__(self, url: str, connections: int = 8) -> None:
+        self.url = url
+        parts = urlsplit(url)
+        self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        pool = urllib3.HTTPSConnectionPool if parts.scheme == "https" else urllib3.HTTPConnectionPool
+        assert parts.hostname is not None
+        self._pool = pool(parts.hostname, parts.port, maxsize=connections, block=False, retries=False)
+
+    def deliver(self, headers: Mapping[str, str], body: bytes, timeout: float | None) -> Answer:
+        limit = min(timeout or MAX_TIMEOUT, MAX_TIMEOUT)
+        end = time.monotonic() + limit
+        try:
+            response = self._pool.urlopen(
+                "POST",
+                self._target,
+                body=body,
+                headers=headers,
+                timeout=urllib3.Timeout(connect=min(limit, _CONNECT_TIMEOUT), total=limit),
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
+            )
+            return Answer(response.status, dict(response.headers.items()), _read(response, end))
+        except urllib3.exceptions.TimeoutError as problem:
+            raise Undelivered(f"no answer within {limit:g} s") from problem
+        except urllib3.exceptions.HTTPError as problem:
+            raise Undelivered(f"cannot reach {self.url}: {problem}") from problem
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+def _read(response: urllib3.BaseHTTPResponse, end: float) -> bytes:
+    """The body, at most MAX_ANSWER bytes of it, before `end`. The connection is kept only if all of it was read."""
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        for chunk in response.stream(65_536):
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > MAX_ANSWER:
+                break
+            if time.monotonic() > end:
+                raise urllib3.exceptions.TimeoutError("the answer's body did not end in time")
+        else:
+            response.release_conn()
+            return b"".join(chunks)
+    except BaseException:
+        response.close()
+        raise
+    response.close()
+    return b"".join(chunks)[:MAX_ANSWER]
+
+
+Services = Mapping[str, WSGIApplication | str]
+"""What a `ref` to a Knative Service means here: NAME or NAMESPACE/NAME to a WSGI app or a base address."""
+
+
+def resolve(destination: Destination, services: Services, connections: int) -> Subscriber:
+    """The port of `destination`. Raises LookupError, with what to do, for a ref that `services` does not have."""
+    ref = destination.ref
+    if ref is None:
+        assert destination.uri is not None
+        return HttpSubscriber(destination.uri, connections)
+    if (ref.api_version.partition("/")[0], ref.kind) != ("serving.knative.dev", "Service"):
+        raise LookupError(
+            f"{destination.where}: a ref to {ref.kind} {ref.name} ({ref.api_version}) cannot be resolved without a "
+            "cluster; use a Knative Service of this pipeline, or an absolute uri"
+        )
+    service = services.get(f"{ref.namespace}/{ref.name}", services.get(ref.name))
+    if service is None:
+        known = ", ".join(sorted(services)) or "none"
+        raise LookupError(
+            f"{destination.where}: there is no service {ref.name} here (known: {known}); correct the name, or use an "
+            "absolute uri"
+        )
+    if isinstance(service, str):
+        return HttpSubscriber(urljoin(service, destination.uri or ""), connections)
+    return WsgiSubscriber(
+        service, urljoin(f"http://{ref.name}.{ref.namespace}.svc.cluster.local/", destination.uri or "")
+    )

@@ -1,0 +1,278 @@
+"""How events reach subscribers: the rows D, B and L of Knative's data-plane contract, and what durability adds."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from pathlib import Path
+
+import pytest
+from support_broker import FAST, PATIENCE, Recorder, Request, Response, event, http_server, reply, running, trigger
+
+from greenlight.events import Event
+
+
+def always(status: int, body: bytes = b"") -> Recorder:
+    return Recorder(lambda n, request: (status, {}, body))
+
+
+def first(count: int, status: int) -> Recorder:
+    """Fails `count` times, then takes the event."""
+    return Recorder(lambda n, request: (status if n < count else 202, {}, b""))
+
+
+@pytest.mark.parametrize("over", ["http", "wsgi"])
+def test_d1_d2_d3_d4_i11_a_subscriber_gets_a_binary_event_with_the_brokers_headers(tmp_path: Path, over: str) -> None:
+    """POST, binary, Prefer: reply, Kn-Namespace, no hop count, an arrival time; data and attributes as they were sent."""
+    recorder = Recorder()
+    sent = Event(
+        "1", "/a%20b", "t", "grün", "2026-01-01T00:00:00.10Z", "text/plain", extensions={"n": 1}, data=b"\x00x"
+    )
+    with http_server(recorder) as url:
+        subscriber = f"{url}/in?x=1" if over == "http" else "service"
+        with running(tmp_path, trigger("one", subscriber), services={"service": recorder}) as broker:
+            broker.publish(sent, headers={"X-Request-Id": "r", "Cookie": "secret", "traceparent": "00-1-2-01"})
+            (request,) = recorder.wait(1)
+    assert request.path == ("/in?x=1" if over == "http" else "/")
+    assert request.headers["prefer"] == "reply"
+    assert request.headers["kn-namespace"] == "test"
+    assert (request.headers["x-request-id"], request.headers["traceparent"]) == ("r", "00-1-2-01")
+    assert "cookie" not in request.headers
+    assert "ce-knativebrokerttl" not in request.headers
+    got = request.event
+    assert got.extensions.keys() == {"n", "knativearrivaltime"}
+    assert (got.id, got.source, got.subject, got.time, got.datacontenttype, got.data) == (
+        sent.id, sent.source, sent.subject, sent.time, sent.datacontenttype, sent.data,
+    )  # fmt: skip
+
+
+def test_d1_format_json_sends_a_structured_event(tmp_path: Path) -> None:
+    """delivery.format: json."""
+    recorder = Recorder()
+    with running(tmp_path, trigger("one", "s", spec="delivery: {format: json}"), services={"s": recorder}) as broker:
+        broker.publish(event())
+        (request,) = recorder.wait(1)
+    assert request.headers["content-type"] == "application/cloudevents+json"
+    assert request.event.json() == {"n": 1}
+
+
+@pytest.mark.parametrize("status", [404, 408, 409, 429, 500, 502, 503, 504, 599])
+def test_b1_a_status_that_may_pass_is_tried_again(tmp_path: Path, status: int) -> None:
+    """SelectiveRetry of Knative's retries.go."""
+    recorder = first(2, status)
+    with running(tmp_path, trigger("one", "s", spec=FAST), services={"s": recorder}) as broker:
+        broker.publish(event())
+        assert broker.idle(PATIENCE)
+        assert len(recorder.requests) == 3
+        assert broker.dead_letters() == []
+
+
+@pytest.mark.parametrize("status", [300, 304, 307, 400, 401, 403, 405, 410, 413, 415, 422, 451])
+def test_a_status_that_stays_is_dead_at_once(tmp_path: Path, status: int) -> None:
+    """Other 4xx and all 3xx: no retry, and the letter says why."""
+    recorder = Recorder(lambda n, request: (status, {"Location": "http://127.0.0.1:1/"}, b"no"))
+    with running(tmp_path, trigger("one", "s", spec=FAST), services={"s": recorder}) as broker:
+        broker.publish(event())
+        assert broker.idle(PATIENCE)
+        (letter,) = broker.dead_letters()
+    assert (letter.code, letter.attempts, letter.answer, len(recorder.requests)) == (status, 1, b"no", 1)
+    assert str(status) in letter.why
+
+
+def test_b1_retry_n_means_n_plus_one_attempts(tmp_path: Path) -> None:
+    """No retry at all without `retry`; the others of a Broker's delivery do not help (B9)."""
+    broker_yaml = """
+apiVersion: eventing.knative.dev/v1
+kind: Broker
+metadata: {name: default, namespace: test}
+spec: {delivery: {retry: 2, backoffPolicy: linear, backoffDelay: PT0.01S}}
+"""
+    inherits, own, none = always(500), always(500), always(500)
+    triggers = (
+        trigger("inherits", "inherits"),
+        trigger("own", "own", spec="delivery: {retry: 4}"),
+        trigger("none", "none", spec="delivery: {timeout: PT5S}"),
+    )
+    services = {"inherits": inherits, "own": own, "none": none}
+    with running(tmp_path, *triggers, services=services, broker=broker_yaml) as broker:
+        broker.publish(event())
+        assert broker.idle(PATIENCE)
+    assert [len(recorder.requests) for recorder in (inherits, own, none)] == [3, 5, 1]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [(200, {}, b"ok"), (201, {"content-type": "application/json"}, b"{}"), (202, {}, b"<html>")],
+    ids=["text", "json", "html"],
+)
+def test_a_2xx_with_a_body_that_is_no_event_is_a_failure(tmp_path: Path, body: Response) -> None:
+    """Knative answers itself 502 for it and retries; the letter tells the author what to do."""
+    recorder = Recorder(lambda n, request: body)
+    with running(tmp_path, trigger("one", "s", spec=FAST), services={"s": recorder}) as broker:
+        broker.publish(event())
+        assert broker.idle(PATIENCE)
+        (letter,) = broker.dead_letters()
+    assert (letter.code, letter.attempts) == (502, 4)
+    assert "answer with an empty body" in letter.why
+
+
+def test_b6_a_timeout_is_tried_again_and_a_hanging_answer_body_too(tmp_path: Path) -> None:
+    """`timeout` bounds each attempt; the two workers are not lost."""
+    release = threading.Event()
+    taken = Recorder(lambda n, request: (202, {}, b"") if n else (release.wait(PATIENCE), (202, {}, b""))[1])
+    with http_server(taken) as url:
+        spec = "delivery: {retry: 1, timeout: PT0.2S}"
+        with running(tmp_path, trigger("one", url, spec=spec)) as broker:
+            broker.publish(event())
+            taken.wait(2)
+            assert broker.idle(PATIENCE)
+            assert broker.dead_letters() == []
+        release.set()
+
+
+def test_nothing_listens_is_tried_again_then_dead_with_code_500(tmp_path: Path) -> None:
+    """L5: the data of a connection error says what the matter was."""
+    spec = "delivery: {retry: 2, backoffPolicy: exponential, backoffDelay: PT0.01S}"
+    with running(tmp_path, trigger("one", "http://127.0.0.1:1/x", spec=spec)) as broker:
+        broker.publish(event())
+        assert broker.idle(PATIENCE)
+        (letter,) = broker.dead_letters()
+    assert (letter.code, letter.attempts, letter.destination) == (500, 3, "http://127.0.0.1:1/x")
+    assert letter.answer.startswith(b"dispatch error: ")
+
+
+def test_l1_l3_l4_l8_a_dead_letter_goes_to_the_sink_with_its_reason(tmp_path: Path) -> None:
+    """The sink is retried too (L1), its reply is thrown away (L9), and stale reasons are replaced (L7)."""
+    sink = Recorder(lambda n, request: (503, {}, b"") if n == 0 else reply("r", "never.routed"))
+    spec = f"{FAST[:-1]}, deadLetterSink: {{ref: {{apiVersion: serving.knative.dev/v1, kind: Service, name: sink}}}}}}"
+    everything = Recorder()
+    triggers = (trigger("one", "s", spec=spec + "\nfilter: {attributes: {type: test.happened}}"), trigger("all", "all"))
+    services = {"s": always(422, b"y" * 2000), "sink": sink, "all": everything}
+    with running(tmp_path, *triggers, services=services) as broker:
+        broker.publish(event(knativeerrordest="stale", knativebrokerttl=7))
+        assert broker.idle(PATIENCE)
+        (letter,) = broker.dead_letters()
+    assert letter.sink == "delivered"
+    assert len(sink.requests) == 2
+    extensions = sink.requests[1].event.extensions
+    assert extensions["knativeerrordest"] == "http://s.test.svc.cluster.local/"
+    assert extensions["knativeerrorcode"] == "422"
+    assert base64.b64decode(str(extensions["knativeerrordata"])) == b"y" * 768
+    assert extensions["knativebrokerttl"] == "6"
+    assert sink.requests[1].headers["kn-namespace"] == "test"
+    assert everything.ids() == ["1"]
+
+
+def test_l2_a_sink_that_fails_leaves_the_letter_with_the_reason(tmp_path: Path) -> None:
+    """Nothing is lost: the table keeps it."""
+    spec = "delivery: {retry: 1, deadLetterSink: {uri: 'http://127.0.0.1:1'}}"
+    with running(tmp_path, trigger("one", "s", spec=spec), services={"s": always(400)}) as broker:
+        broker.publish(event())
+        assert broker.idle(PATIENCE)
+        (letter,) = broker.dead_letters()
+    assert letter.sink is not None
+    assert letter.sink.startswith("failed: ")
+
+
+def test_a_reply_is_a_new_event_for_every_trigger_and_its_hops_are_counted(tmp_path: Path) -> None:
+    """It is matched against all Triggers, also the one that it comes from; a loop ends when the hops do (I12)."""
+    loop = Recorder(lambda n, request: reply(f"r{n}", "loop"))
+    other = Recorder()
+    triggers = (trigger("loop", "loop", spec=FAST), trigger("other", "other"))
+    with running(tmp_path, *triggers, services={"loop": loop, "other": other}) as broker:
+        broker.publish(event("0", knativebrokerttl=6))
+        assert broker.idle(PATIENCE)
+        (letter,) = broker.dead_letters()
+    assert loop.ids() == ["0", "r0", "r1", "r2", "r3"]
+    assert sorted(other.ids()) == sorted(loop.ids())
+    assert (letter.code, letter.entry.event.id) == (400, "r3")
+    assert "loop" in letter.why
+
+
+def test_202_with_an_event_is_not_a_reply(tmp_path: Path) -> None:
+    """The specification says MUST NOT; Knative 1.23 routes it."""
+    recorder = Recorder(lambda n, request: (202, *reply("r", "again")[1:]))
+    with running(tmp_path, trigger("one", "s"), services={"s": recorder}) as broker:
+        broker.publish(event())
+        assert broker.idle(PATIENCE)
+    assert recorder.ids() == ["1"]
+
+
+def test_replies_keep_only_knatives_headers(tmp_path: Path) -> None:
+    """I13, on the way back in."""
+    answers = Recorder(lambda n, request: reply("r", "b", **{"Knative-X": "1", "Server": "x"}))
+    taker = Recorder()
+    triggers = (
+        trigger("a", "a", spec="filters: [{exact: {type: test.happened}}]"),
+        trigger("b", "b", spec="filters: [{exact: {type: b}}]"),
+    )
+    with running(tmp_path, *triggers, services={"a": answers, "b": taker}) as broker:
+        broker.publish(event())
+        (request,) = taker.wait(1)
+    assert request.headers["knative-x"] == "1"
+    assert "server" not in request.headers
+
+
+def test_an_app_that_raises_counts_as_500_and_its_iterable_is_closed(tmp_path: Path) -> None:
+    """A service in this process cannot take the broker with it."""
+    closed = threading.Event()
+
+    class Body(list[bytes]):
+        def close(self) -> None:
+            closed.set()
+
+    def app(environ: dict[str, object], start_response: object) -> list[bytes]:
+        if environ["HTTP_CE_ID"] == "bad":
+            raise RuntimeError("boom")
+        start_response("202 Accepted", [])  # type: ignore[operator]
+        return Body([b""])
+
+    with running(tmp_path, trigger("one", "s", spec="delivery: {retry: 1}"), services={"s": app}) as broker:
+        broker.publish(event("bad"))
+        broker.publish(event("good"))
+        assert broker.idle(PATIENCE)
+        (letter,) = broker.dead_letters()
+    assert (letter.entry.event.id, letter.code, letter.attempts) == ("bad", 500, 2)
+    assert closed.is_set()
+
+
+def test_a_replay_reaches_its_trigger_alone_and_a_discarded_letter_is_gone(tmp_path: Path) -> None:
+    """With the event's own id and without the reasons of its death; a filter that changed meanwhile does not matter."""
+    broken = threading.Event()
+    broken.set()
+    one = Recorder(lambda n, request: (422 if broken.is_set() else 202, {}, b""))
+    other = Recorder()
+    triggers = (trigger("one", "one"), trigger("other", "other"))
+    with running(tmp_path, *triggers, services={"one": one, "other": other}) as broker:
+        broker.publish(event("a", knativeerrorcode=1))
+        broker.publish(event("b"))
+        assert broker.idle(PATIENCE)
+        letters = {letter.entry.event.id: letter.id for letter in broker.dead_letters()}
+        broken.clear()
+        broker.replay(letters["a"])
+        broker.discard(letters["b"], "not needed")
+        assert broker.idle(PATIENCE)
+        assert broker.dead_letters() == []
+        with pytest.raises(LookupError):
+            broker.replay(letters["a"])
+        with pytest.raises(LookupError):
+            broker.discard(99, "never was")
+    assert one.ids().count("a") == 2
+    assert "ce-knativeerrorcode" not in one.requests[-1].headers
+    assert sorted(other.ids()) == ["a", "b"]
+
+
+def test_a_big_event_and_a_big_reply_pass(tmp_path: Path) -> None:
+    """Well beyond the 64 KiB that CloudEvents promises."""
+    big = b"x" * 700_000
+
+    def answer(n: int, request: Request) -> Response:
+        headers = {**reply("r", "reply")[1], "content-type": "application/octet-stream"}
+        return (200, headers, request.body) if request.headers["ce-type"] == "big" else (202, {}, b"")
+
+    recorder = Recorder(answer)
+    with http_server(recorder) as url, running(tmp_path, trigger("one", url)) as broker:
+        broker.publish(Event("1", "/s", "big", data=big))
+        requests = recorder.wait(2)
+        assert broker.idle(PATIENCE)
+    assert [len(request.body) for request in requests] == [700_000, 700_000]
