@@ -78,7 +78,7 @@ def on_deployment_under_way(event: Event, deps: Deps) -> Sequence[Event]:
         deployment = until_settled(lambda: _take(id, deps))
         return [] if deployment is None else _apply(deployment, event, deps)
     job = _job(deployment, deps)
-    progress = _gone(deployment) if job is None else job.driver.watch(job.order, WATCH)
+    progress = _gone(deployment) if job is None else _watch(job)
     return until_settled(lambda: _conclude(id, progress, event, deps))
 
 
@@ -136,16 +136,27 @@ def _take(id: str, deps: Deps) -> Deployment | None:
 def _apply(deployment: Deployment, event: Event, deps: Deps) -> Sequence[Event]:
     """Let the driver start, and write down that it did; the driver is not asked twice when only the writing conflicts."""
     job = _job(deployment, deps)
-    if job is None:
-        progress = _gone(deployment)
-    else:
-        try:
-            progress = job.driver.apply(job.order)
-        except Busy as busy:
-            progress = Progress("error", str(busy), None)
+    progress = _gone(deployment) if job is None else _start(job, deps)
     if progress.outcome == domain.RUNNING:
         return until_settled(lambda: _applied(deployment.id, deps))
     return until_settled(lambda: _conclude(deployment.id, progress, event, deps))
+
+
+def _start(job: _Job, deps: Deps) -> Progress:
+    try:
+        return job.driver.apply(job.order)
+    except Busy as busy:
+        deps.log.info("%s/%s waits: %s", job.order.application, job.order.environment, busy)
+        return Progress(domain.RUNNING)
+
+
+def _watch(job: _Job) -> Progress:
+    """Wait for news. Where an orphan held the target when we began, begin as soon as it is gone."""
+    try:
+        progress = job.driver.apply(job.order)
+    except Busy:
+        return job.driver.watch(job.order, WATCH)
+    return job.driver.watch(job.order, WATCH) if progress.outcome == domain.RUNNING else progress
 
 
 def _applied(id: str, deps: Deps) -> Sequence[Event]:

@@ -1,0 +1,258 @@
+"""The `command` driver: an argument list without a shell, in a closed environment, one at a time per target."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import signal
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from greenlight.deployer.driver import Busy, Order, Progress
+from greenlight.policy.durations import duration
+from greenlight.runtime.clock import Clock
+from greenlight.runtime.process import Process, Start, started_at, wait_for_exit
+from greenlight.runtime.scrub import Scrubber
+
+DEFAULT_TIMEOUT = 600.0  # seconds
+GRACE = 15.0
+"""Seconds between SIGTERM and SIGKILL."""
+
+OUTPUT = 16 * 1024
+"""Characters of the output's end that a deployment keeps."""
+
+_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|KEY|CREDENTIAL", re.IGNORECASE)
+_INHERITED = ("PATH", "HOME")
+
+
+@dataclass
+class _Run:
+    """One deployment's command, running or ended."""
+
+    lock: _Lock
+    scrub: Scrubber
+    timeout: float
+    process: Process | None = None
+    end: Progress | None = None
+    ended: threading.Event = field(default_factory=threading.Event)
+
+
+class CommandDriver:
+    """Keeps locks and output below `state`. See docs/deployer-command.md for what a command is promised."""
+
+    def __init__(self, state: Path, *, scrub: Scrubber, clock: Clock, grace: float = GRACE) -> None:
+        self._locks, self._outputs = state / "locks", state / "output"
+        for folder in (self._locks, self._outputs):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._scrub, self._clock, self._grace = scrub, clock, grace
+        self._mutex = threading.Lock()
+        self._runs: dict[str, _Run] = {}
+        self._closed = threading.Event()
+        self._path = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+
+    def apply(self, order: Order) -> Progress:
+        """Start the command; one that runs for this deployment goes on, one that ended in an error is started again."""
+        with self._mutex:
+            run = self._runs.get(order.deployment)
+            if run is not None and (run.end is None or run.end.outcome != "error"):
+                return run.end or Progress("running")
+            try:
+                return self._begin(order)
+            except OSError as problem:
+                return Progress("error", f"the command cannot be started: {problem}")
+
+    def watch(self, order: Order, seconds: float) -> Progress:
+        """Wait for the end; where an orphan of an earlier process holds the target, wait for that."""
+        run = self._runs.get(order.deployment)
+        if run is not None:
+            run.ended.wait(seconds)
+            return run.end or Progress("running")
+        holder = _Lock(self._lock_path(order)).holder()
+        if holder is None:
+            self._closed.wait(min(seconds, 1.0))  # its name is not known: look again soon
+        else:
+            wait_for_exit(holder, seconds)
+        return Progress("running")
+
+    def cancel(self, order: Order, reason: str) -> None:
+        """End the command's process group."""
+        run = self._runs.get(order.deployment)
+        if run is not None and run.process is not None:
+            run.process.cancel(reason)
+
+    def forget(self, deployment: str) -> None:
+        """Nobody will ask for this deployment again."""
+        with self._mutex:
+            run = self._runs.get(deployment)
+            if run is not None and run.end is not None:
+                del self._runs[deployment]
+
+    def check(self, config: Mapping[str, Any]) -> Sequence[str]:
+        """Whether the program is there."""
+        program = config["run"][0]
+        if os.sep not in program and shutil.which(program, path=self._path.get("PATH")) is None:
+            return [f"{program!r} is not on the PATH of this Greenlight"]
+        return []
+
+    def close(self) -> None:
+        """Commands that run go on, and hold their targets' locks; nobody waits for them here any more."""
+        self._closed.set()
+
+    def _begin(self, order: Order) -> Progress:
+        config = order.config
+        cwd = _below(order.directory, config.get("cwd", "."))
+        env = {**self._path, **_own(order), **{name: str(value) for name, value in config.get("env", {}).items()}}
+        hidden = [value for name, value in env.items() if _SECRET_NAME.search(name)]
+        run = _Run(_Lock(self._lock_path(order)), self._scrub.also(hidden), _seconds(config.get("timeout")))
+        run.lock.take()
+        try:
+            start = Start(
+                argv=_argv(config["run"], env.get("PATH"), cwd),
+                env=env,
+                cwd=cwd,
+                log=self._outputs / f"{order.deployment}.log",
+                timeout=run.timeout,
+                grace=self._grace,
+                keep=[run.lock.descriptor],
+            )
+            run.process = Process(start, lambda process: self._ended(run, process))
+        except BaseException:
+            run.lock.release()
+            raise
+        run.lock.name(run.process.pid, order.deployment)
+        self._runs[order.deployment] = run
+        return Progress("running")
+
+    def _ended(self, run: _Run, process: Process) -> None:
+        outcome, reason = _meaning(process, run.timeout)
+        run.lock.release()
+        run.end = Progress(outcome, reason, run.scrub(process.output())[-OUTPUT:])
+        run.ended.set()
+
+    def _lock_path(self, order: Order) -> Path:
+        return self._locks / f"{order.application}--{order.environment}.lock"
+
+
+class _Lock:
+    """A target's lock: a descriptor that the command inherits, so that an orphan of ours still holds it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.descriptor = -1
+
+    def take(self) -> None:
+        """Lock, or raise Busy. A lock whose command has ended, but which something that it left behind holds, is replaced."""
+        for _ in range(3):
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                self._replace_or_refuse()
+                continue
+            if self._is_current(descriptor):
+                self.descriptor = descriptor
+                os.ftruncate(descriptor, 0)  # nobody's, until the command that inherits it has a name
+                return
+            os.close(descriptor)
+        raise Busy(f"{self._path.name} changes hands; try again")
+
+    def name(self, pid: int, deployment: str) -> None:
+        """Write down who holds it."""
+        text = json.dumps({"pid": pid, "started": started_at(pid), "deployment": deployment}).encode()
+        os.pwrite(self.descriptor, text, 0)
+
+    def release(self) -> None:
+        """Unlock, also for whatever the command left running with the descriptor."""
+        fcntl.flock(self.descriptor, fcntl.LOCK_UN)
+        os.close(self.descriptor)
+
+    def holder(self) -> int | None:
+        """The pid of the command that is named in it and alive."""
+        who = self._who()
+        return who["pid"] if who and who["started"] and started_at(who["pid"]) == who["started"] else None
+
+    def _who(self) -> dict[str, Any] | None:
+        try:
+            who: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return who
+
+    def _replace_or_refuse(self) -> None:
+        holder = self.holder()
+        if holder is not None:
+            raise Busy(f"process {holder}, started before Greenlight was, still deploys to this target")
+        if self._who() is None:
+            raise Busy(f"a process of an earlier life holds {self._path.name} and is not known by name; it is waited for")
+        fresh = self._path.with_suffix(".new")
+        fresh.write_text("", encoding="utf-8")
+        os.replace(fresh, self._path)
+
+    def _is_current(self, descriptor: int) -> bool:
+        try:
+            return os.fstat(descriptor).st_ino == os.stat(self._path).st_ino
+        except FileNotFoundError:
+            return False
+
+
+def _own(order: Order) -> dict[str, str]:
+    """The variables that every command gets, and nothing else of ours."""
+    return {
+        "GREENLIGHT_REPO": order.repo,
+        "GREENLIGHT_SHA": order.sha,
+        "GREENLIGHT_APPLICATION": order.application,
+        "GREENLIGHT_ENVIRONMENT": order.environment,
+        "GREENLIGHT_DEPLOYMENT_ID": order.deployment,
+        "GREENLIGHT_FENCE": str(order.fence),
+        "TRACEPARENT": order.traceparent,
+    }
+
+
+def _argv(run: Sequence[str], path: str | None, cwd: Path) -> list[str]:
+    """The argument list as configured, its program resolved on the closed environment's PATH."""
+    program = run[0]
+    if os.sep in program:
+        found: str | None = str(cwd / program)
+    else:
+        found = shutil.which(program, path=path)
+    if found is None:
+        raise FileNotFoundError(f"{program!r} is not on the PATH")
+    return [found, *run[1:]]
+
+
+def _below(directory: Path, cwd: str) -> Path:
+    """The working directory, links resolved; below the pipeline file's folder, or nowhere."""
+    root = directory.resolve()
+    folder = (root / cwd).resolve()
+    if not folder.is_relative_to(root):
+        raise NotADirectoryError(f"cwd {cwd!r} leads out of the pipeline file's folder")
+    if not folder.is_dir():
+        raise NotADirectoryError(f"cwd {cwd!r} is not a folder beside the pipeline file")
+    return folder
+
+
+def _seconds(timeout: Any) -> float:
+    return DEFAULT_TIMEOUT if timeout is None else duration(timeout).total_seconds()
+
+
+def _meaning(process: Process, timeout: float) -> tuple[str, str | None]:
+    """Exit 0 is succeeded; any other exit or the timeout is failed; a signal that was not ours is an error."""
+    code = process.code
+    assert code is not None, "asked after the end"
+    if process.cancelled is not None:
+        return "failed", process.cancelled
+    if process.timed_out:
+        return "failed", f"timed out after {timeout:g} s"
+    if code == 0:
+        return "succeeded", None
+    if code > 0:
+        return "failed", f"exit status {code}"
+    name = signal.Signals(-code).name
+    return "error", f"ended by {name}, which was not ours" + (" (out of memory?)" if name == "SIGKILL" else "")
