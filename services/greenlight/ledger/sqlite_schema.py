@@ -1,7 +1,7 @@
 """The ledger's tables.
 
 Times are microseconds since 1970 in UTC. `json` is the row (greenlight.ledger.rows_json); other columns are what it is
-found by, and what changes without the rest of it.
+found by, and what changes without the rest of it. What is read in its key's order lies in that order (WITHOUT ROWID).
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ CREATE INDEX records_by_repo ON records (repo, updated, sha);
 CREATE TABLE record_refs (repo TEXT, sha TEXT, ref TEXT, PRIMARY KEY (repo, sha, ref)) WITHOUT ROWID;
 
 CREATE TABLE pushes (
-    fact TEXT PRIMARY KEY, repo TEXT NOT NULL, pushed_at INTEGER NOT NULL, arrived INTEGER NOT NULL, json TEXT NOT NULL
-);
-CREATE INDEX pushes_by_time ON pushes (repo, pushed_at, arrived, fact);
+    repo TEXT, pushed_at INTEGER, arrived INTEGER, fact TEXT NOT NULL UNIQUE, json TEXT NOT NULL,
+    PRIMARY KEY (repo, pushed_at, arrived, fact)
+) WITHOUT ROWID;
 
 CREATE TABLE targets (
     application TEXT, environment TEXT, version INTEGER NOT NULL, json TEXT NOT NULL,
@@ -57,7 +57,7 @@ CREATE TABLE entries (
     stream TEXT, seq INTEGER, id TEXT NOT NULL, type TEXT NOT NULL, at TEXT NOT NULL, payload TEXT NOT NULL,
     prev BLOB NOT NULL, hash BLOB NOT NULL, repo TEXT NOT NULL, sha TEXT NOT NULL,
     PRIMARY KEY (stream, seq)
-);
+) WITHOUT ROWID;
 CREATE UNIQUE INDEX entries_once ON entries (stream, id);
 CREATE INDEX entries_by_commit ON entries (repo, sha, at);
 
@@ -66,7 +66,7 @@ CREATE INDEX outbox_by_time ON outbox (at);
 
 CREATE TABLE due (
     key TEXT PRIMARY KEY, at INTEGER NOT NULL, event TEXT NOT NULL, json TEXT NOT NULL
-);
+) WITHOUT ROWID;
 CREATE INDEX due_by_time ON due (at, key);
 
 CREATE TABLE policies (digest TEXT PRIMARY KEY, text TEXT NOT NULL);

@@ -240,6 +240,8 @@ class Store:
             connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
             connection.execute("PRAGMA journal_size_limit = 67108864")
             connection.execute("PRAGMA cache_size = -32768")
+            # Savepoints keep the pages that they may have to restore; on disk, after 64 KiB of them, otherwise.
+            connection.execute("PRAGMA temp_store = MEMORY")
         except sqlite3.Error as error:
             connection.close()
             self._raise(error)
