@@ -1,0 +1,399 @@
+"""Pipeline files: what they mean, what is wrong with them and on which line, and what their digest covers."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from greenlight.policy.durations import duration, span
+from greenlight.policy.explain import explain
+from greenlight.policy.load import PolicyError, parse, schema, schema_text
+from greenlight.policy.model import Policy
+from greenlight.policy.shape import faults, filled
+from greenlight.policy.signals import repo_of_circleci_project
+
+ROOT = Path(__file__).parents[2]
+
+GOOD = """\
+apiVersion: greenlight/v1
+kind: Pipeline
+clusters:
+  prod: {eks: {name: shop-prod, region: eu-west-1}}
+applications:
+  - name: shop
+    repo: Acme/Shop
+    branches: [main]
+    circleci: {project: 3F2A1B4C-0000-4000-8000-000000000000}
+    gates:
+      tests: {github-check: {name: test, app: github-actions}}
+      scan: {webhook: scan, max-age: 1d12h}
+      custom: {event: com.example.scan, sender: lab, where: {severity: none}}
+      legal: {approval: {groups: [legal], count: 2, not: author, expires: 14d}}
+    environments:
+      - name: staging
+        require: [tests]
+        deploy: {helm: {cluster: prod, chart: charts/shop, release: shop, namespace: staging, values: {tag: "${sha}"}}}
+      - name: production
+        after: [staging]
+        require: [tests, scan, legal]
+        deploy: {command: {run: [./deploy.sh, "--wait"], timeout: 1h}}
+"""
+
+
+def shop(text: str = GOOD) -> Policy:
+    return parse({"pipeline.yaml": text}, Path("config")).applications["shop"]
+
+
+def problems(**files: str) -> list[str]:
+    with pytest.raises(PolicyError) as error:
+        parse({f"{name}.yaml": text for name, text in files.items()}, Path("config"))
+    assert str(error.value).splitlines() == [str(problem) for problem in error.value.problems]
+    return [str(problem) for problem in error.value.problems]
+
+
+def test_a_pipeline_file_becomes_policies() -> None:
+    """Names in lower case, durations as time, defaults filled, gates by kind."""
+    policy = shop()
+    assert (policy.repo, policy.branches, policy.tags, policy.operators) == ("acme/shop", ("main",), (), ())
+    assert policy.gates["scan"].max_age == timedelta(hours=36)
+    assert policy.gates["scan"].wants == {"name": "scan"}
+    assert policy.gates["custom"].wants == {"type": "com.example.scan", "sender": "lab", "where": {"severity": "none"}}
+    assert policy.gates["legal"].wants == {"groups": ["legal"], "count": 2, "not_author": True}
+    assert policy.gates["legal"].expires == timedelta(days=14)
+    production = policy.environments["production"]
+    assert (production.after, production.tries, production.deploy.driver) == (("staging",), 5, "command")
+    assert production.deploy.config == {"run": ["./deploy.sh", "--wait"], "env": {}, "cwd": ".", "timeout": "1h"}
+    assert list(policy.environments) == ["staging", "production"]
+
+
+def test_a_circleci_project_tells_its_repository_in_any_case() -> None:
+    """For webhooks that name no repository."""
+    pipeline = parse({"p.yaml": GOOD}, Path("config"))
+    assert repo_of_circleci_project(pipeline, "3f2a1b4c-0000-4000-8000-000000000000".upper()) == "acme/shop"
+    assert repo_of_circleci_project(pipeline, "00000000-0000-4000-8000-000000000000") is None
+
+
+def test_the_text_of_a_policy_is_a_pipeline_file_of_the_same_policy() -> None:
+    """So that what the ledger keeps under a digest can be read again for ever."""
+    policy = shop()
+    assert shop(policy.text) == policy
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        (("Acme/Shop", "acme/shop"), True),
+        (("    branches: [main]\n", "    branches: [main]  # the trunk\n    operators: []\n"), True),
+        (("kind: Pipeline\n", "kind: Pipeline\n# nothing else\n"), True),
+        (("  prod: {eks", "  spare: {in-cluster: true}\n  prod: {eks"), True),
+        (("eu-west-1", "eu-west-2"), False),
+        (("count: 2", "count: 1"), False),
+        (("timeout: 1h", "timeout: 2h"), False),
+    ],
+)
+def test_the_digest_is_of_what_an_application_says_and_the_clusters_it_uses(
+    change: tuple[str, str], same: bool
+) -> None:
+    """Neither comments nor spelled-out defaults nor other clusters change it; everything that decides does."""
+    changed = GOOD.replace(*change)
+    assert changed != GOOD
+    assert (shop(changed).digest == shop().digest) is same
+
+
+BAD = [
+    ("kind: Pipeline", "kind: Pipelines", 2, "kind: is 'Pipelines', but must be Pipeline"),
+    ("applications:", "aplications:", 5, "unknown field 'aplications'; did you mean 'applications'?"),
+    (
+        "tests: {github-check",
+        "tests: {github_check",
+        11,
+        "gates.tests: unknown gate kind 'github_check'; did you mean 'github-check'?",
+    ),
+    ("{webhook: scan, max-age: 1d12h}", "{max-age: 1d}", 12, "gates.scan: names no gate kind; give one of circleci, "),
+    ("{webhook: scan,", "{webhook: scan, event: x,", 12, "gates.scan: names 2 of circleci, "),
+    (
+        "max-age: 1d12h",
+        "max-age: 1 day",
+        12,
+        "gates.scan.max-age: is '1 day', but must be a duration such as 10m, 7d or 1h30m",
+    ),
+    ("max-age: 1d12h", "max-age: 0m", 12, "gates.scan.max-age: is '0m', but must be a duration"),
+    ("max-age: 1d12h", "sender: lab", 12, "gates.scan.sender: goes only with event"),
+    (
+        "where: {severity: none}",
+        "where: {severity: [none]}",
+        13,
+        "gates.custom.where.severity: must be text, a number, true, false or null",
+    ),
+    ("groups: [legal]", "groups: legal", 14, "gates.legal.approval.groups: is 'legal', but must be a list"),
+    ("not: author", "not: Author", 14, "gates.legal.approval.not: is 'Author', but must be author"),
+    ("count: 2", "count: 0", 14, "gates.legal.approval.count: is 0, but must be a whole number from 1 to 100"),
+    (
+        "expires: 14d}}",
+        "expires: 14d}, max-age: 1d}",
+        14,
+        "gates.legal.max-age: is for signals; write expires inside the approval",
+    ),
+    ("    branches: [main]\n", "", 6, "shop: ships nothing; give it branches or tags, such as branches: [main]"),
+    (
+        "branches: [main]",
+        "branches: [rel**]",
+        8,
+        "branches[0]: 'rel**': ** stands for whole parts between slashes; write * or 'rel*/**'",
+    ),
+    (
+        "branches: [main]",
+        "branches: ['[a-z]*']",
+        8,
+        "branches[0]: is '[a-z]*', but must be a name or a pattern with *, ? and **",
+    ),
+    ("name: shop\n", "name: Shop\n", 6, "name: is 'Shop', but must be a name: lower-case letters"),
+    ("name: shop\n", "name: ../shop\n", 6, "name: is '../shop', but must be a name"),
+    ("      legal:", "      legal gate:", 14, "gates.legal gate: is 'legal gate', but must be a name"),
+    (
+        "require: [tests]",
+        "require: [test]",
+        17,
+        "environments.staging.require: 'test' is not a gate of shop; its gates are tests, scan, custom, legal",
+    ),
+    (
+        "after: [staging]",
+        "after: [stagin]",
+        20,
+        "environments.production.after: 'stagin' is not an environment; did you mean 'staging'?",
+    ),
+    (
+        "after: [staging]",
+        "after: [production]",
+        20,
+        "environments.production.after: goes in a circle: production → production",
+    ),
+    (
+        "        require: [tests]\n",
+        "        require: [tests]\n        after: [production]\n",
+        18,
+        "environments.staging.after: goes in a circle: staging → production → staging",
+    ),
+    ("name: production", "name: staging", 19, "environments.staging: there is an environment of that name already"),
+    (
+        "helm: {cluster: prod",
+        "helm: {cluster: prd",
+        18,
+        "environments.staging.deploy.helm.cluster: 'prd' is not one of the clusters; did you mean 'prod'?",
+    ),
+    ("charts/shop", "../charts", 18, "deploy.helm.chart: '../charts' leads out of the folder of the pipeline file"),
+    ("charts/shop", "/charts", 18, "deploy.helm.chart: '/charts' leads out of the folder"),
+    ("charts/shop", '"oci://x.io/shop:1.2"', 18, "a tag or version can be moved to another chart"),
+    (
+        "charts/shop",
+        '"https://x.io/shop.tgz"',
+        18,
+        "deploy.helm.chart: is 'https://x.io/shop.tgz', but must be oci://…@sha256:",
+    ),
+    (
+        "charts/shop",
+        "{repository: 'https://x.io', name: shop, version: ^1.2, digest: 'sha256:'}",
+        18,
+        "helm.chart.version: is '^1.2', but must be one exact version",
+    ),
+    ("release: shop", "release: --shop", 18, "helm.release: is '--shop', but must be lower-case letters"),
+    (
+        '"${sha}"',
+        '"x-${shaa}"',
+        18,
+        "helm.values.tag: '${shaa}' is not known; there are ${sha}, ${repo} and ${artifacts.NAME}",
+    ),
+    ('"${sha}"', '"${sha"', 18, "helm.values.tag: '${sha' is not known"),
+    ('"${sha}"', '"${artifacts.A B}"', 18, "helm.values.tag: '${artifacts.A B}' is not known"),
+    (
+        '[./deploy.sh, "--wait"]',
+        "./deploy.sh --wait",
+        22,
+        "command.run: is './deploy.sh --wait', but must be a list: the program and its arguments",
+    ),
+    ('[./deploy.sh, "--wait"]', "[]", 22, "command.run: must be a list: the program"),
+    (
+        '"--wait"',
+        '"${sha}"',
+        22,
+        "command.run[1]: ${sha} is not replaced in a command; its arguments are constants, so have it read $GREEN",
+    ),
+    ("timeout: 1h", "cwd: a/../../b", 22, "command.cwd: 'a/../../b' leads out of the folder"),
+    ("timeout: 1h", "timeout: 3600", 22, "command.timeout: is 3600, but must be a duration"),
+    (
+        "timeout: 1h",
+        "env: {GREENLIGHT_SHA: x}",
+        22,
+        "command.env.GREENLIGHT_SHA: is 'GREENLIGHT_SHA', but must be the name of a variable, other than",
+    ),
+    ("timeout: 1h", "env: {A: 1}", 22, "command.env.A: is 1, but must be text; put it in quotes"),
+    ("command: {", "comand: {", 22, "environments.production.deploy: unknown driver 'comand'; did you mean 'command'?"),
+    (
+        "{eks: {name: shop-prod, region: eu-west-1}}",
+        "{kubeconfig: x}",
+        4,
+        "clusters.prod.kubeconfig: goes only with context",
+    ),
+    ("region: eu-west-1", "region: there", 4, "clusters.prod.eks.region: is 'there', but must be an AWS region"),
+    ("repo: Acme/Shop", "repo: Acme/Shop/x", 7, "repo: is 'Acme/Shop/x', but must be OWNER/NAME"),
+    ("3F2A1B4C", "3F2A1B4", 9, "circleci.project: is '3F2A1B4-0000-4000-8000-000000000000', but must be the UUID"),
+    ("branches: [main]", "branches: [main]\n    branches: [main]", 9, "'branches' is there twice; first on line 8"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "line", "says"), BAD)
+def test_what_is_wrong_is_told_with_its_line_and_what_would_be_right(old: str, new: str, line: int, says: str) -> None:
+    """One mistake each in a good file."""
+    assert GOOD.count(old) >= 1
+    text = re.sub(re.escape(old), lambda _: new, GOOD, count=1)
+    found = problems(pipeline=text)
+    assert any(one.startswith(f"pipeline.yaml:{line}: ") and says in one for one in found), found
+
+
+def test_all_problems_of_all_files_are_told_together() -> None:
+    """Broken YAML in one file hides nothing in another; names are unique across files."""
+    other = "apiVersion: greenlight/v1\nkind: Pipeline\nclusters: {prod: {in-cluster: true}}\napplications: {}\n"
+    found = problems(a=GOOD.replace("[tests]", "[test]").replace("14d", "14"), b=other, c="a: [", d=GOOD)
+    assert [one.split(" ")[0] for one in found] == [
+        "a.yaml:14:",
+        "a.yaml:17:",
+        "b.yaml:3:",
+        "b.yaml:4:",
+        "c.yaml:1:",
+        "d.yaml:4:",
+        "d.yaml:6:",
+    ]
+    assert "there is a cluster of that name in a.yaml:4" in found[2]
+    assert "there is an application 'shop' in a.yaml:6" in found[6]
+
+
+def test_applications_and_clusters_may_stand_in_several_files() -> None:
+    """One folder, one pipeline."""
+    head, apps = GOOD.split("applications:")
+    rest = f"apiVersion: greenlight/v1\nkind: Pipeline\napplications:{apps}"
+    assert parse({"clusters.yaml": head, "shop.yaml": rest}, Path("config")).applications["shop"] == shop()
+
+
+def test_one_circleci_project_is_of_one_repository() -> None:
+    """Or its webhooks would speak for whichever was found first."""
+    second = GOOD.replace("name: shop\n", "name: till\n").replace("Acme/Shop", "acme/till").split("clusters:")
+    text = second[0] + "applications:" + second[1].split("applications:")[1]
+    assert (
+        "b.yaml:7: circleci.project: is the project of acme/shop already; a project builds one repository"
+        in problems(a=GOOD, b=text)
+    )
+
+
+@pytest.mark.parametrize("text", ["", "[]", "5", "a", "applications: 5", "applications: [5, null]", "clusters: [a]"])
+def test_what_is_no_pipeline_at_all_is_a_problem_and_not_a_crash(text: str) -> None:
+    """Whatever its shape."""
+    assert problems(pipeline=text)
+
+
+def test_the_schema_beside_the_configuration_is_the_one_that_is_checked() -> None:
+    """Editors read the copy."""
+    assert (ROOT / "config/pipeline.schema.json").read_text(encoding="utf-8") == schema_text()
+    jsonschema.Draft202012Validator.check_schema(dict(schema()))
+
+
+MUTATIONS = st.one_of(
+    st.none(), st.booleans(), st.integers(-2, 200), st.floats(0, 3), st.text("ab/*$ -_.:1dD", max_size=8),
+    st.just([]), st.just({}), st.lists(st.text("ab*", max_size=3), max_size=3), st.just(["tests", "tests"]),
+    st.dictionaries(st.sampled_from(["webhook", "event", "where", "approval", "A", "run"]), st.text("ab", max_size=2)),
+)  # fmt: skip
+
+
+def _paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(found for key, item in inner for found in _paths(item, (*path, key)))]
+
+
+def _changed(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+    if not path:
+        return new
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[path[0]] = _changed(copy[path[0]], path[1:], new)
+    return copy
+
+
+@settings(max_examples=100)
+@given(data=st.data())
+def test_our_reading_of_the_schema_is_that_of_a_general_validator(data: st.DataObject) -> None:
+    """Any part of a good file replaced, or given a field it does not know: the same verdict from both."""
+    good = yaml.safe_load(GOOD)
+    path = data.draw(st.sampled_from(_paths(good)))
+    new = data.draw(MUTATIONS)
+    value = _changed(good, path, new)
+    found = list(faults(value, schema(), schema()))
+    assert (not found) == jsonschema.Draft202012Validator(schema()).is_valid(value), found
+    if not found:
+        whole = filled(value, schema(), schema())
+        assert not list(faults(whole, schema(), schema()))
+        assert filled(whole, schema(), schema()) == whole
+
+
+def test_the_schema_uses_no_keyword_that_our_reader_does_not_know() -> None:
+    """A keyword that were ignored would check nothing."""
+    annotations = {"$schema", "$id", "$ref", "$defs", "title", "description", "default", "errorMessage", "kindOf"}
+    objects = {"required", "properties", "additionalProperties", "propertyNames", "minProperties"}
+    known = annotations | objects | {
+        "type", "const", "pattern", "minLength", "minItems", "uniqueItems", "items", "minimum", "maximum",
+        "oneOf", "not", "dependentRequired", "dependentSchemas",
+    }  # fmt: skip
+
+    def keywords(at: Any) -> set[str]:
+        named = [at.get(field, {}) for field in ("properties", "$defs", "dependentSchemas")]
+        inner = [item for names in named for item in names.values()]
+        inner += [
+            at[field] for field in ("items", "additionalProperties", "propertyNames") if isinstance(at.get(field), dict)
+        ]
+        return set(at) | {word for item in inner for word in keywords(item)}
+
+    assert keywords(schema()) <= known
+
+
+@given(st.integers(1, 99999 * 86400))
+def test_a_span_of_time_is_written_as_it_is_read(seconds: int) -> None:
+    """Both ways."""
+    assert duration(span(timedelta(seconds=seconds))) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("text", ["", "10", "m", "1m1x", "-1m", "1 m", "1.5h"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    """With an example of one that is."""
+    with pytest.raises(ValueError, match="such as 10m"):
+        duration(text)
+
+
+def test_a_policy_is_explained_in_words() -> None:
+    """Who can open each gate, and what each environment waits for."""
+    words = explain(shop())
+    for line in (
+        "shop is made from acme/shop",
+        "commits pushed to branch main",
+        "2 × approval from legal (not the author), for 14d",
+        "webhook scan passed, for 1d12h",
+        "event com.example.scan from lab where severity is 'none'",
+        "check test of github-actions passed on a shipped branch or tag, or in its merge queue",
+        "requires    tests, scan, legal",
+        "by helm: shop in staging of cluster prod",
+    ):
+        assert line in words
+
+
+def test_the_digest_is_of_the_text() -> None:
+    """So that whoever holds the text can check it."""
+    import hashlib
+
+    policy = shop()
+    assert policy.digest == "sha256:" + hashlib.sha256(policy.text.encode()).hexdigest()
+    assert json.loads(policy.text)["applications"][0]["environments"][1]["tries"] == 5
