@@ -1,0 +1,174 @@
+"""The edge to the internet: authenticate, then parse; persist, then acknowledge; then publish."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from flask import Flask, Response, request
+
+from greenlight.events.http import UnsupportedMedia
+from greenlight.ledger.port import Unavailable
+from greenlight.ledger.rows import PATIENCE, Due, Fact
+from greenlight.policy.lineage import shipped
+from greenlight.policy.model import Pipeline
+from greenlight.runtime import metrics
+from greenlight.runtime.deps import Deps as BaseDeps
+from greenlight.runtime.edge import Handler, mount_health, problem_response
+from greenlight.runtime.errors import Malformed, Rejected
+from greenlight.runtime.secrets import Secrets
+from greenlight.runtime.signing import BadSignature
+from greenlight.webhooks.circleci import CircleCI
+from greenlight.webhooks.events import Events
+from greenlight.webhooks.gates import Gates
+from greenlight.webhooks.github import GitHub
+from greenlight.webhooks.provider import Delivery, Ignored, Provider
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+
+
+@dataclass(frozen=True)
+class Deps(BaseDeps):
+    """What the webhooks need besides: the senders' secrets."""
+
+    secrets: Secrets = None  # type: ignore[assignment]
+
+
+class _Refused(Exception):
+    """An answer before anything was read of the body."""
+
+    def __init__(self, status: int, title: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status, self.title = status, title
+
+
+def create_app(deps: Deps) -> Flask:
+    """`POST /webhooks/github`, `/webhooks/circleci`, `/webhooks/gates/NAME`, `/webhooks/events/SENDER`."""
+    app = Flask("webhooks")
+    mount_health(app, deps)
+
+    @app.post("/webhooks/github")
+    def github() -> Response:
+        return _answer(GitHub(), "", deps)
+
+    @app.post("/webhooks/circleci")
+    def circleci() -> Response:
+        return _answer(CircleCI(), "", deps)
+
+    @app.post("/webhooks/gates/<name>")
+    def gates(name: str) -> Response:
+        return _answer(Gates(), name, deps)
+
+    @app.post("/webhooks/events/<name>")
+    def events(name: str) -> Response:
+        return _answer(Events(), name, deps)
+
+    @app.errorhandler(404)
+    @app.errorhandler(405)
+    def unknown(error: object) -> Response:
+        status = getattr(error, "code", 404)
+        return problem_response(status, "not here", "POST to /webhooks/github, circleci, gates/NAME or events/SENDER")
+
+    return app
+
+
+def _answer(provider: Provider, name: str, deps: Deps) -> Response:
+    """One request: the verdict is counted and logged, never the body or the signature."""
+    start = deps.clock.monotonic()
+    verdict, response = _take(provider, name, deps)
+    metrics.WEBHOOKS.labels(provider.label, verdict).inc()
+    deps.log.getChild("webhooks").info(
+        "%s %s %d in %.1f ms, delivery %.64r",
+        provider.label,
+        verdict,
+        response.status_code,
+        (deps.clock.monotonic() - start) * 1000,
+        request.headers.get("X-GitHub-Delivery") or request.headers.get("webhook-id") or "",
+    )
+    return response
+
+
+def _take(provider: Provider, name: str, deps: Deps) -> tuple[str, Response]:
+    try:
+        delivery = _read(provider, name, deps)
+        used = provider.verify(delivery, deps.secrets.of(provider.sender(name)))
+        pipeline = deps.pipeline()
+        fact = provider.fact(delivery, pipeline)
+        if isinstance(fact, Fact):
+            if not any(secret.speaks_for(fact.repo) for secret in used):
+                raise BadSignature("this secret does not speak for that repository")
+            fact = _wanted(fact, pipeline)
+        for secret in used:
+            secret.used()
+        if isinstance(fact, Ignored):
+            return "ignored", _json(202, {"ignored": fact.reason})
+        _unclaimed(provider, delivery, deps)
+        _accept(fact, delivery.body, deps)
+        return "accepted", _json(202, {"id": fact.id})
+    except _Refused as refusal:
+        return "refused", problem_response(refusal.status, refusal.title, str(refusal))
+    except BadSignature as problem:
+        return "unauthenticated", problem_response(401, "not authenticated", str(problem))
+    except Malformed as problem:
+        return "malformed", problem_response(400, "malformed", str(problem))
+    except UnsupportedMedia as problem:
+        return "unsupported", problem_response(415, "content type not understood", str(problem))
+    except Rejected as problem:
+        return "unusable", problem_response(422, "cannot be used", str(problem))
+    except Unavailable as problem:
+        return "unavailable", problem_response(503, "cannot store it now", str(problem), retry_after=5)
+
+
+def _read(provider: Provider, name: str, deps: Deps) -> Delivery:
+    """Bound before reading: length, type, then the bytes."""
+    if name and not _NAME.fullmatch(name):
+        raise _Refused(404, "not here", "a gate or sender is named by letters, digits, and . _ -")
+    length = request.content_length
+    if length is None or "Transfer-Encoding" in request.headers:
+        raise _Refused(411, "length required", "send a Content-Length; chunked bodies are not taken")
+    if length > provider.limit:
+        raise _Refused(413, "too large", f"at most {provider.limit} bytes")
+    if provider.label != "events" and request.mimetype != "application/json":
+        raise _Refused(415, "content type not understood", "send application/json")
+    body = request.get_data(cache=False)
+    if len(body) != length:
+        raise Malformed("the body ended before its Content-Length")
+    headers = {key.lower(): value for key, value in request.headers.items()}
+    return Delivery(headers, body, name, deps.clock.now())
+
+
+def _wanted(fact: Fact, pipeline: Pipeline) -> Fact | Ignored:
+    """Whether any application can learn something from it."""
+    if not pipeline.knows(fact.repo):
+        return Ignored(f"no application of the pipeline file is made from {fact.repo}")
+    push = fact.push
+    if push is not None and (push.deleted or push.ref.startswith("refs/tags/")):
+        if not any(shipped(policy, push.ref) for policy in pipeline.of(fact.repo)):
+            return Ignored(f"no application ships {push.ref}")
+    return fact
+
+
+def _unclaimed(provider: Provider, delivery: Delivery, deps: Deps) -> None:
+    """A message id of Standard Webhooks stands for one body."""
+    if "webhook-id" not in delivery.headers or provider.label not in ("gates", "events"):
+        return
+    digest = hashlib.sha256(delivery.body).hexdigest()
+    if deps.ledger.claim(provider.sender(delivery.name), delivery.headers["webhook-id"], digest) != digest:
+        raise Rejected("this webhook-id was used before, with another body")
+
+
+def _accept(fact: Fact, body: bytes, deps: Deps) -> None:
+    """Fact, event and body in one transaction; then the event goes out. A repetition changes nothing."""
+    kept = replace(fact, body=f"sha256:{hashlib.sha256(body).hexdigest()}")
+    if deps.ledger.accept(kept, body, Due(f"fact/{fact.id}", fact.accepted + PATIENCE, fact.event)):
+        deps.publisher.publish([fact.event])
+
+
+def _json(status: int, document: Mapping[str, str]) -> Response:
+    return Response(json.dumps(document), status=status, mimetype="application/json")
+
+
+HANDLERS: Mapping[str, Handler[Deps]] = {}

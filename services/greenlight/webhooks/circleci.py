@@ -1,0 +1,151 @@
+"""CircleCI: both families of payloads, of GitHub OAuth projects (`pipeline.vcs`) and of GitHub App ones (`trigger_parameters`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from greenlight.events import ids
+from greenlight.events.strictjson import BadJson, loads
+from greenlight.ledger.rows import Fact
+from greenlight.policy import signals
+from greenlight.policy.model import Pipeline
+from greenlight.runtime import signing
+from greenlight.runtime.errors import Malformed, Rejected
+from greenlight.runtime.secrets import Secret
+from greenlight.webhooks.provider import (
+    SHA,
+    Delivery,
+    Ignored,
+    event,
+    get,
+    keyed,
+    micros,
+    need,
+    repo_of,
+    time_at,
+)
+
+_WORDS = {
+    "success": ("success", "passed"),
+    "failed": ("failure", "failed"),
+    "error": ("error", "error"),
+    "canceled": ("canceled", "canceled"),
+    "unauthorized": ("unauthorized", "unauthorized"),
+}
+"""CircleCI's status: the end of the event's type, and what it says to a gate."""
+
+
+class CircleCI:
+    """`POST /webhooks/circleci`. The body's `type` counts: the header is not signed."""
+
+    label = "circleci"
+    limit = 1 << 20
+
+    def sender(self, name: str) -> str:
+        return "circleci"
+
+    def verify(self, delivery: Delivery, secrets: Sequence[Secret]) -> Sequence[Secret]:
+        return signing.check_circleci(delivery.headers.get("circleci-signature"), delivery.body, keyed(secrets))
+
+    def fact(self, delivery: Delivery, pipeline: Pipeline) -> Fact | Ignored:
+        try:
+            payload = loads(delivery.body)
+        except BadJson as problem:
+            raise Malformed(str(problem)) from None
+        if not isinstance(payload, dict):
+            raise Malformed("the body is not a JSON object")
+        kind = {"workflow-completed": "workflow", "job-completed": "job"}.get(str(get(payload, "type")))
+        if kind is None:
+            return Ignored("only workflow-completed and job-completed tell of a commit")
+        if get(payload, "pipeline") is None:
+            return Ignored("a test ping: it speaks of no commit")
+        return _fact(payload, kind, pipeline, delivery.now)
+
+
+def _fact(payload: dict[str, Any], kind: str, pipeline: Pipeline, now: datetime) -> Fact | Ignored:
+    status = need(payload, f"{kind}.status", str)
+    if status not in _WORDS:
+        raise Rejected(f"{kind}.status is {status[:32]!r}; CircleCI knows {', '.join(_WORDS)}")
+    word, outcome = _WORDS[status]
+    sha, refs = _commit(payload)
+    repo, foreign = _repository(payload, pipeline)
+    if sha is None:
+        return Ignored("it speaks of no commit")
+    if repo is None:
+        return Ignored("it names no repository; give the application `circleci: {project: UUID}` in the pipeline file")
+    happened = time_at(payload, "happened_at")
+    if happened is None:
+        raise Rejected("happened_at is missing")
+    type = f"com.circleci.{'build' if kind == 'workflow' else 'job'}{word}"
+    id = ids.derive(type, repo, need(payload, "id", str))
+    name, url = need(payload, f"{kind}.name", str), get(payload, "workflow.url")
+    key = signals.circleci_workflow(name) if kind == "workflow" else signals.circleci_job(name)
+    number = need(payload, "pipeline.number", int)
+    return Fact(
+        event=event(
+            type,
+            id=id,
+            source=f"https://circleci.com/{repo}",
+            repo=repo,
+            sha=sha,
+            at=happened,
+            ref=refs[0] if refs else None,
+            subject=str(get(payload, f"{kind}.id")),
+            more={"signal": key, "outcome": outcome, "evidence": url, "pipeline": number},
+            outcome=outcome,
+        ),
+        repo=repo,
+        sha=sha,
+        at=min(happened, now),
+        accepted=now,
+        refs=refs,
+        signal=key,
+        outcome=outcome,
+        order=(number, micros(happened)),
+        evidence=url,
+        details={"pipeline": number},
+        foreign=foreign,
+    )
+
+
+def _commit(payload: dict[str, Any]) -> tuple[str | None, tuple[str, ...]]:
+    """The sha and the ref that were built."""
+    vcs, git = get(payload, "pipeline.vcs"), _trigger(payload, "git")
+    if isinstance(vcs, dict):
+        sha, branch, tag = get(vcs, "revision"), get(vcs, "branch"), get(vcs, "tag")
+    else:
+        sha = get(git, "checkout_sha") or _trigger(payload, "github_app.commit_sha") or _trigger(payload, "gitlab.checkout_sha")
+        branch, tag = get(git, "branch") or _trigger(payload, "gitlab.branch"), get(git, "tag")
+    if sha is not None and (not isinstance(sha, str) or not SHA.fullmatch(sha)):
+        raise Rejected("the commit is not a sha: 40 or 64 lower-case hex digits")
+    if isinstance(tag, str) and tag:
+        return sha, (f"refs/tags/{tag}",)
+    return sha, (f"refs/heads/{branch}",) if isinstance(branch, str) and branch else ()
+
+
+def _repository(payload: dict[str, Any], pipeline: Pipeline) -> tuple[str | None, bool]:
+    """The repository that was built for, and whether the commit came from another one (a fork's pull request)."""
+    vcs = get(payload, "pipeline.vcs")
+    if isinstance(vcs, dict):
+        target, origin = _of_url(get(vcs, "target_repository_url")), _of_url(get(vcs, "origin_repository_url"))
+        return target or origin, origin is not None and target is not None and origin != target
+    project = get(payload, "project.id")
+    known = signals.repo_of_circleci_project(pipeline, project) if isinstance(project, str) else None
+    built = _of_url(_trigger(payload, "git.checkout_url")) or _of_url(_trigger(payload, "github_app.repo_url"))
+    return known or built, known is not None and built is not None and built != known
+
+
+def _trigger(payload: dict[str, Any], path: str) -> Any:
+    parameters = get(payload, "pipeline.trigger_parameters") or get(payload, "trigger_parameters")
+    return get(parameters, path)
+
+
+def _of_url(url: Any) -> str | None:
+    """`owner/name` of https://HOST/owner/name(.git) or git@HOST:owner/name.git."""
+    if not isinstance(url, str) or not url:
+        return None
+    path = urlsplit(url).path if "://" in url else url.partition(":")[2]
+    return repo_of(path.strip("/").removesuffix(".git"))

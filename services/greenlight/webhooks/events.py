@@ -1,0 +1,112 @@
+"""Any CloudEvent: `POST /webhooks/events/SENDER`, of 1.0, 0.3 or 0.2, Standard Webhooks headers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+from greenlight.events import Event, ids, types
+from greenlight.events.attributes import safe
+from greenlight.events.http import NotAnEvent
+from greenlight.events.legacy import from_http_any
+from greenlight.events.strictjson import BadJson, loads
+from greenlight.ledger.rows import Fact
+from greenlight.policy import signals
+from greenlight.policy.model import Pipeline
+from greenlight.runtime.errors import Malformed, Rejected
+from greenlight.runtime.secrets import Secret
+from greenlight.webhooks.gates import standard
+from greenlight.webhooks.provider import (
+    Delivery,
+    Ignored,
+    artifacts_at,
+    event,
+    get,
+    micros,
+    need,
+    repo_of,
+    sha_at,
+    time_at,
+)
+
+MAX_DATA = 64 << 10
+"""Bytes: what every intermediary must carry (CloudEvents 1.0, size limits)."""
+
+
+class Events:
+    """A secret `events-SENDER` speaks for the events of that sender."""
+
+    label = "events"
+    limit = 1 << 20
+
+    def sender(self, name: str) -> str:
+        return f"events-{name}"
+
+    def verify(self, delivery: Delivery, secrets: Sequence[Secret]) -> Sequence[Secret]:
+        return standard(delivery, secrets)
+
+    def fact(self, delivery: Delivery, pipeline: Pipeline) -> Fact | Ignored:
+        try:
+            sent = from_http_any(delivery.headers, delivery.body)
+        except NotAnEvent as problem:
+            raise Malformed(str(problem)) from None
+        if sent.type.startswith(types.RESERVED_PREFIXES):
+            raise Rejected(f"the type {sent.type[:64]!r} is said by its own route only")
+        return _fact(sent, _data(sent), delivery.name, delivery.now)
+
+
+def _data(sent: Event) -> dict[str, Any]:
+    if sent.data is None or len(sent.data) > MAX_DATA:
+        raise Rejected(f"data is missing, or larger than {MAX_DATA} bytes")
+    try:
+        data = loads(sent.data)
+    except BadJson as problem:
+        raise Rejected(f"data: {problem}") from None
+    if not isinstance(data, dict):
+        raise Rejected("data is not a JSON object with repo and sha")
+    return data
+
+
+def _fact(sent: Event, data: dict[str, Any], sender: str, now: datetime) -> Fact:
+    repo, sha = repo_of(need(data, "repo", str)), sha_at(data, "sha")
+    ref = get(data, "ref")
+    if ref is not None and not isinstance(ref, str):
+        raise Rejected("data.ref is not a string")
+    at = time_at({"time": _readable(sent.time)}, "time")
+    id = ids.derive(sent.type, sender, sent.source, sent.id)
+    ours = event(sent.type, id=id, source=sent.source, repo=repo, sha=sha, at=at or now, ref=ref)
+    kept = {name: value for name, value in sent.extensions.items() if safe(value)}
+    return Fact(
+        event=replace(
+            sent,
+            id=id,
+            subject=sent.subject if sent.subject and safe(sent.subject) else None,
+            source=sent.source if safe(sent.source) else f"events/{sender}",
+            time=sent.time or ours.time,
+            extensions=MappingProxyType({**kept, **ours.extensions}),
+        ),
+        repo=repo,
+        sha=sha,
+        at=min(at or now, now),
+        accepted=now,
+        refs=(ref,) if ref else (),
+        signal=signals.event(sent.type, sender),
+        order=(micros(at or now), sent.id),
+        evidence=get(data, "evidence") if isinstance(get(data, "evidence"), str) else None,
+        artifacts=artifacts_at(data, "artifacts"),
+        details=_compared(data),
+    )
+
+
+def _compared(data: dict[str, Any]) -> dict[str, Any]:
+    """The plain fields of data, which a gate's `where` compares; the whole of it is in the event and in the body."""
+    fields = {name: value for name, value in data.items() if isinstance(value, (str, int, float, bool)) or value is None}
+    return {name: value for name, value in list(fields.items())[:64] if len(str(value)) <= 256}
+
+
+def _readable(time: str | None) -> str | None:
+    """A leap second is right in RFC 3339, and unknown to datetime: the second before it is close enough to order by."""
+    return None if time is None else time.replace(":60Z", ":59Z").replace(":60.", ":59.").upper()

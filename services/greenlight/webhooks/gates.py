@@ -1,0 +1,114 @@
+"""Any scanner: `POST /webhooks/gates/NAME`, Standard Webhooks headers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from greenlight.events import ids, types
+from greenlight.events.strictjson import BadJson, loads
+from greenlight.ledger.rows import Fact
+from greenlight.policy import signals
+from greenlight.policy.model import Pipeline
+from greenlight.runtime import signing
+from greenlight.runtime.errors import Malformed, Rejected
+from greenlight.runtime.secrets import Secret
+from greenlight.webhooks.provider import (
+    Delivery,
+    Ignored,
+    artifacts_at,
+    event,
+    get,
+    keyed,
+    micros,
+    need,
+    repo_of,
+    sha_at,
+    shown,
+    time_at,
+)
+
+MAX_EVIDENCE = 4096
+"""Bytes of evidence as JSON: a report's place is behind a URL."""
+
+
+class Gates:
+    """A secret `gate-NAME` speaks for the gate NAME, and for no other."""
+
+    label = "gates"
+    limit = 1 << 20
+
+    def sender(self, name: str) -> str:
+        return f"gate-{name}"
+
+    def verify(self, delivery: Delivery, secrets: Sequence[Secret]) -> Sequence[Secret]:
+        return standard(delivery, secrets)
+
+    def fact(self, delivery: Delivery, pipeline: Pipeline) -> Fact | Ignored:
+        try:
+            payload = loads(delivery.body)
+        except BadJson as problem:
+            raise Malformed(str(problem)) from None
+        if not isinstance(payload, dict):
+            raise Malformed("the body is not a JSON object")
+        return _fact(payload, delivery)
+
+
+def standard(delivery: Delivery, secrets: Sequence[Secret]) -> Sequence[Secret]:
+    """Check the three headers of Standard Webhooks."""
+    header = delivery.headers.get
+    return signing.check_standard_webhooks(
+        header("webhook-id"),
+        header("webhook-timestamp"),
+        header("webhook-signature"),
+        delivery.body,
+        delivery.now.timestamp(),
+        keyed(secrets),
+    )
+
+
+def _fact(payload: dict[str, Any], delivery: Delivery) -> Fact:
+    gate, now = delivery.name, delivery.now
+    repo, sha, outcome = repo_of(need(payload, "repo", str)), sha_at(payload, "sha"), need(payload, "outcome", str)
+    if outcome not in ("passed", "failed"):
+        raise Rejected('outcome must be "passed" or "failed"; a scan that crashed has none')
+    at = time_at(payload, "at")
+    run = 0 if get(payload, "run") is None else need(payload, "run", int)
+    evidence, artifacts = _evidence(payload), artifacts_at(payload, "artifacts")
+    type = types.GATE_PASSED if outcome == "passed" else types.GATE_FAILED
+    content = json.dumps([evidence, artifacts], sort_keys=True)
+    id = ids.derive(type, repo, gate, sha, run, str(shown(at)), content)
+    more = {"gate": gate, "outcome": outcome, "run": run, "at": shown(at), "evidence": evidence, "artifacts": artifacts}
+    return Fact(
+        event=event(
+            type,
+            id=id,
+            source=f"gates/{gate}",
+            repo=repo,
+            sha=sha,
+            at=at or now,
+            subject=sha,
+            more={key: value for key, value in more.items() if value not in (None, {})},
+            gate=gate,
+            outcome=outcome,
+        ),
+        repo=repo,
+        sha=sha,
+        at=min(at or now, now),
+        accepted=now,
+        signal=signals.webhook(gate),
+        outcome=outcome,
+        order=(run, micros(at)),
+        evidence=evidence,
+        artifacts=artifacts,
+    )
+
+
+def _evidence(payload: dict[str, Any]) -> Any:
+    evidence = get(payload, "evidence")
+    if evidence is not None and not isinstance(evidence, (str, dict)):
+        raise Rejected("evidence is neither a URL nor an object")
+    if len(json.dumps(evidence)) > MAX_EVIDENCE:
+        raise Rejected(f"evidence is larger than {MAX_EVIDENCE} bytes: give the URL of the report")
+    return evidence

@@ -1,0 +1,365 @@
+"""GitHub. Adding an event is one function, and its entry in EVENTS at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from greenlight.events import ids
+from greenlight.events.strictjson import BadJson, loads
+from greenlight.ledger.rows import Fact, Push
+from greenlight.policy import signals
+from greenlight.policy.model import Pipeline
+from greenlight.runtime import signing
+from greenlight.runtime.errors import Malformed, Rejected
+from greenlight.runtime.secrets import Secret
+from greenlight.webhooks.provider import (
+    Delivery,
+    Ignored,
+    event,
+    get,
+    keyed,
+    micros,
+    need,
+    repo_of,
+    sha_at,
+    time_at,
+)
+
+OWN = "greenlight/"
+"""Names of statuses and checks that Greenlight itself writes: its own voice must not move it."""
+
+MAX_PATHS = 1000
+_LISTED = 2048  # commits that GitHub lists in a push at most
+_STAGES = {"queued": 0, "requested": 0, "waiting": 0, "pending": 0, "in_progress": 1, "completed": 2}
+_VERDICTS = {"success": "passed", "failure": "failed", "approved": "passed", "changes_requested": "failed"}
+
+
+class GitHub:
+    """`POST /webhooks/github`."""
+
+    label = "github"
+    limit = 25 << 20  # GitHub sends no more
+
+    def sender(self, name: str) -> str:
+        return "github"
+
+    def verify(self, delivery: Delivery, secrets: Sequence[Secret]) -> Sequence[Secret]:
+        return signing.check_github(delivery.headers.get("x-hub-signature-256"), delivery.body, keyed(secrets))
+
+    def fact(self, delivery: Delivery, pipeline: Pipeline) -> Fact | Ignored:
+        name = delivery.headers.get("x-github-event", "")
+        if not name or "," in name:
+            raise Malformed("X-GitHub-Event is missing or there twice")
+        try:
+            payload = loads(delivery.body)
+        except BadJson as problem:
+            raise Malformed(str(problem)) from None
+        if not isinstance(payload, dict):
+            raise Malformed("the body is not a JSON object")
+        read = EVENTS.get(name)
+        if read is None:
+            return Ignored(f"nothing follows from the event {name[:64]!r}")
+        if get(payload, "repository.full_name") is None:
+            return Ignored("it speaks of no repository")
+        return read(payload, delivery.now)
+
+
+def _push(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
+    repo, ref = _repo(payload), need(payload, "ref", str)
+    before, after = sha_at(payload, "before"), sha_at(payload, "after")
+    stamp = get(payload, "repository.pushed_at")
+    pushed_at = _pushed_at(payload)
+    deleted = not after.strip("0")
+    if deleted and not before.strip("0"):
+        return Ignored("it speaks of no commit")
+    # the `after` of an annotated tag is the tag object; the commit is what it points to
+    commit = get(payload, "head_commit.id") if ref.startswith("refs/tags/") else None
+    sha = before if deleted else (sha_at(payload, "head_commit.id") if commit else after)
+    id = ids.derive("com.github.push", repo, ref, before, after, str(stamp))
+    push = Push(
+        repo=repo,
+        ref=ref,
+        sha=after if deleted else sha,
+        before=before if before.strip("0") else None,
+        pushed_at=pushed_at,
+        arrived=now,
+        fact=id,
+        forced=get(payload, "forced") is True,
+        deleted=deleted,
+        people=_people(payload),
+        paths=_paths(payload),
+    )
+    details = {"before": before, "after": after, "forced": push.forced, "deleted": deleted}
+    return Fact(
+        event=event(
+            "com.github.push",
+            id=id,
+            source=_source(payload),
+            repo=repo,
+            sha=sha,
+            at=pushed_at,
+            ref=ref,
+            subject=ref,
+            more=details,
+        ),
+        repo=repo,
+        sha=sha,
+        at=min(pushed_at, now),
+        accepted=now,
+        refs=(ref,),
+        details=details,
+        push=push,
+        tree=None if deleted else get(payload, "head_commit.tree_id"),
+        people=push.people,
+    )
+
+
+def _check_run(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
+    run = need(payload, "check_run", dict)
+    name, app = need(run, "name", str), get(run, "app.slug") or ""
+    if name.startswith(OWN):
+        return Ignored("Greenlight itself said it")
+    return _run(payload, run, "check_run", signals.github_check(name, str(app)), get(run, "check_suite.head_branch"), now)
+
+
+def _check_suite(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
+    suite = need(payload, "check_suite", dict)
+    return _run(payload, suite, "check_suite", None, get(suite, "head_branch"), now)
+
+
+def _run(
+    payload: dict[str, Any], run: dict[str, Any], kind: str, signal: str | None, branch: Any, now: datetime
+) -> Fact:
+    """A check run or suite: ordered by when it was completed, by its id, and by how far it is."""
+    repo, sha, number = _repo(payload), sha_at(run, "head_sha"), need(run, "id", int)
+    status, conclusion = str(get(run, "status")), get(run, "conclusion")
+    moment = time_at(run, "completed_at") or time_at(run, "started_at") or time_at(run, "updated_at")
+    type = f"com.github.{kind}.{need(payload, 'action', str)}"
+    return _fact(
+        payload,
+        type,
+        ids.derive(type, repo, number, status, str(conclusion), str(get(run, "completed_at"))),
+        sha,
+        moment,
+        now,
+        subject=str(number),
+        refs=(branch,) if isinstance(branch, str) and branch else (),
+        signal=signal,
+        outcome=_outcome(status, conclusion),
+        order=(micros(moment), number, _STAGES.get(status, 0)),
+        evidence=get(run, "html_url") or get(run, "url"),
+    )
+
+
+def _workflow_run(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
+    run = need(payload, "workflow_run", dict)
+    repo, number, attempt = _repo(payload), need(run, "run_number", int), need(run, "run_attempt", int)
+    status, conclusion, branch = str(get(run, "status")), get(run, "conclusion"), get(run, "head_branch")
+    type = f"com.github.workflow_run.{need(payload, 'action', str)}"
+    head = get(run, "head_repository.full_name")
+    return _fact(
+        payload,
+        type,
+        ids.derive(type, repo, need(run, "id", int), attempt, status, str(conclusion)),
+        sha_at(run, "head_sha"),
+        time_at(run, "updated_at"),
+        now,
+        subject=str(get(run, "id")),
+        refs=(branch,) if isinstance(branch, str) and branch else (),
+        signal=signals.github_workflow(need(run, "name", str)),
+        outcome=_outcome(status, conclusion),
+        order=(number, attempt, _STAGES.get(status, 0)),
+        evidence=get(run, "html_url"),
+        foreign=isinstance(head, str) and head.lower() != repo,
+    )
+
+
+def _status(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
+    repo, sha, context = _repo(payload), sha_at(payload, "sha"), need(payload, "context", str)
+    if context.startswith(OWN):
+        return Ignored("Greenlight itself said it")
+    state, number = need(payload, "state", str), need(payload, "id", int)
+    created = time_at(payload, "created_at")
+    branches = get(payload, "branches")
+    names = [get(branch, "name") for branch in branches] if isinstance(branches, list) else []
+    type = f"com.github.status.{state}"
+    return _fact(
+        payload,
+        type,
+        ids.derive(type, repo, number, context, sha),
+        sha,
+        created,
+        now,
+        subject=sha,
+        refs=tuple(f"refs/heads/{name}" for name in names if isinstance(name, str)),
+        signal=signals.github_status(context),
+        outcome=_VERDICTS.get(state, state),
+        order=(micros(created), number),
+        evidence=get(payload, "target_url"),
+    )
+
+
+def _pull_request(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
+    request, repo = need(payload, "pull_request", dict), _repo(payload)
+    merged = get(request, "merged") is True and get(request, "merge_commit_sha") is not None
+    sha = sha_at(request, "merge_commit_sha" if merged else "head.sha")
+    head, author = get(request, "head.repo.full_name"), get(request, "user.login")
+    type = f"com.github.pull_request.{need(payload, 'action', str)}"
+    number = need(request, "number", int)
+    return _fact(
+        payload,
+        type,
+        ids.derive(type, repo, number, sha, str(get(request, "updated_at"))),
+        sha,
+        time_at(request, "updated_at"),
+        now,
+        subject=str(number),
+        details={"number": number, "base": get(request, "base.ref"), "merged": merged},
+        evidence=get(request, "html_url"),
+        people=(ids.identity("github", author),) if isinstance(author, str) else (),
+        foreign=not merged and isinstance(head, str) and head.lower() != repo,
+    )
+
+
+def _pull_request_review(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
+    review, repo = need(payload, "review", dict), _repo(payload)
+    if get(review, "commit_id") is None:
+        return Ignored("it speaks of no commit")
+    number, login, state = need(review, "id", int), need(review, "user.login", str), need(review, "state", str).lower()
+    submitted, base = time_at(review, "submitted_at"), get(payload, "pull_request.base.ref")
+    type = f"com.github.pull_request_review.{need(payload, 'action', str)}"
+    return _fact(
+        payload,
+        type,
+        ids.derive(type, repo, number, state, str(get(review, "submitted_at"))),
+        sha_at(review, "commit_id"),
+        submitted,
+        now,
+        subject=str(number),
+        refs=(f"refs/heads/{base}",) if isinstance(base, str) else (),
+        signal=signals.github_review(login),
+        outcome=_VERDICTS.get(state, state),
+        order=(micros(submitted), number, 1 if state == "dismissed" else 0),
+        evidence=get(review, "html_url"),
+    )
+
+
+def _merge_group(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
+    group, repo = need(payload, "merge_group", dict), _repo(payload)
+    sha, ref = sha_at(group, "head_sha"), need(group, "head_ref", str)
+    type = f"com.github.merge_group.{need(payload, 'action', str)}"
+    id = ids.derive(type, repo, ref, sha, str(get(payload, "reason")))
+    return _fact(payload, type, id, sha, None, now, subject=ref, refs=(ref,), details={"base": get(group, "base_ref")})
+
+
+def _of_no_commit(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
+    return Ignored("it speaks of no commit; the push event of the same branch or tag does")
+
+
+def _fact(
+    payload: dict[str, Any],
+    type: str,
+    id: str,
+    sha: str,
+    moment: datetime | None,
+    now: datetime,
+    *,
+    subject: str | None = None,
+    refs: tuple[str, ...] = (),
+    **known: Any,
+) -> Fact:
+    repo, outcome = _repo(payload), known.get("outcome")
+    more = {"signal": known.get("signal"), "outcome": outcome, "evidence": known.get("evidence")}
+    return Fact(
+        event=event(
+            type,
+            id=id,
+            source=_source(payload),
+            repo=repo,
+            sha=sha,
+            at=moment or now,
+            ref=refs[0] if refs else None,
+            subject=subject,
+            more={key: value for key, value in more.items() if value is not None},
+            outcome=outcome,
+        ),
+        repo=repo,
+        sha=sha,
+        at=min(moment or now, now),
+        accepted=now,
+        refs=refs,
+        **known,
+    )
+
+
+def _outcome(status: str, conclusion: Any) -> str:
+    """Only success passes and only failure fails; anything else is GitHub's own word, and leaves the gate pending."""
+    word = str(conclusion) if status == "completed" and conclusion else status
+    return _VERDICTS.get(word, word) if word in ("success", "failure") else word
+
+
+def _repo(payload: dict[str, Any]) -> str:
+    return repo_of(need(payload, "repository.full_name", str))
+
+
+def _source(payload: dict[str, Any]) -> str:
+    """One URI per repository; GitHub itself names it in two ways, by its API and by its pages."""
+    url = get(payload, "repository.html_url")
+    host = url.split("/")[2].lower() if isinstance(url, str) and url.count("/") >= 3 else "github.com"
+    return f"https://{host}/{_repo(payload)}"
+
+
+def _pushed_at(payload: dict[str, Any]) -> datetime:
+    stamp = get(payload, "repository.pushed_at")
+    if isinstance(stamp, int) and not isinstance(stamp, bool) and 0 < stamp < 1 << 40:
+        return datetime.fromtimestamp(stamp, UTC)
+    moment = time_at(payload, "repository.pushed_at")
+    if moment is None:
+        raise Rejected("repository.pushed_at is missing: nothing else says which push is newer")
+    return moment
+
+
+def _people(payload: dict[str, Any]) -> tuple[str, ...]:
+    """Everybody who authored, committed or pushed any commit of the push, as identities."""
+    found: set[str] = set()
+    commits = get(payload, "commits")
+    rows = [get(payload, "pusher"), {"username": get(payload, "pusher.name")}, {"username": get(payload, "sender.login")}]
+    for commit in [*(commits if isinstance(commits, list) else []), get(payload, "head_commit")]:
+        rows += [get(commit, "author"), get(commit, "committer")]
+    for row in rows:
+        for kind, value in (("email", get(row, "email")), ("github", get(row, "username"))):
+            if isinstance(value, str) and value:
+                found.add(ids.identity(kind, value))
+    return tuple(sorted(found))
+
+
+def _paths(payload: dict[str, Any]) -> tuple[str, ...] | None:
+    """What the push changed; None where it is too much to list, or not known."""
+    commits = get(payload, "commits")
+    if not isinstance(commits, list) or len(commits) >= _LISTED or not commits:
+        return None
+    paths: set[str] = set()
+    for commit in commits:
+        for kind in ("added", "modified", "removed"):
+            names = get(commit, kind)
+            if isinstance(names, list):
+                paths.update(name for name in names if isinstance(name, str))
+        if len(paths) > MAX_PATHS:
+            return None
+    return tuple(sorted(paths))
+
+
+EVENTS: Mapping[str, Callable[[dict[str, Any], datetime], Fact | Ignored]] = {
+    "push": _push,
+    "create": _of_no_commit,
+    "delete": _of_no_commit,
+    "status": _status,
+    "check_run": _check_run,
+    "check_suite": _check_suite,
+    "workflow_run": _workflow_run,
+    "pull_request": _pull_request,
+    "pull_request_review": _pull_request_review,
+    "merge_group": _merge_group,
+}

@@ -1,0 +1,164 @@
+"""What a provider is: one file that knows a sender's signature, and turns its body into a fact."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol, TypeVar
+
+from greenlight.events import Event, ids, rfc3339
+from greenlight.events.schemas import dataschema
+from greenlight.ledger.rows import Fact
+from greenlight.policy.model import Pipeline
+from greenlight.runtime.errors import Rejected
+from greenlight.runtime.secrets import Secret
+
+SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+REPO = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,99})/[a-z0-9._-]{1,100}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """Nothing to keep, and nothing wrong: 202 with the reason."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One request that was read whole."""
+
+    headers: Mapping[str, str]  # by lower-case name
+    body: bytes
+    name: str  # the last part of the route: a gate, a sender
+    now: datetime
+
+
+class Provider(Protocol):
+    """A sender of webhooks."""
+
+    label: str
+    limit: int  # bytes of a body
+
+    def sender(self, name: str) -> str:
+        """The file in the secrets' folder."""
+        ...
+
+    def verify(self, delivery: Delivery, secrets: Sequence[Secret]) -> Sequence[Secret]:
+        """The secrets that signed it. Raises BadSignature (401)."""
+        ...
+
+    def fact(self, delivery: Delivery, pipeline: Pipeline) -> Fact | Ignored:
+        """What it says. Raises Malformed (400), UnsupportedMedia (415), Rejected (422)."""
+        ...
+
+
+def keyed(secrets: Sequence[Secret]) -> list[tuple[bytes, Secret]]:
+    """Secrets as the checks of runtime.signing take them."""
+    return [(secret.value, secret) for secret in secrets]
+
+
+def need(payload: Any, path: str, kind: type[T]) -> T:
+    """The value at `a.b.c`, which must be there and of that type. Raises Rejected, naming the path."""
+    value = get(payload, path)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise Rejected(f"{path} is missing or not {kind.__name__}")
+    return value
+
+
+def get(payload: Any, path: str) -> Any:
+    """The value at `a.b.c`, or None."""
+    for name in path.split("."):
+        payload = payload.get(name) if isinstance(payload, dict) else None
+    return payload
+
+
+def sha_at(payload: Any, path: str) -> str:
+    """A commit's sha. Raises Rejected."""
+    value = need(payload, path, str)
+    if not SHA.fullmatch(value):
+        raise Rejected(f"{path} is not a commit's sha: 40 or 64 lower-case hex digits")
+    return value
+
+
+def repo_of(full_name: str) -> str:
+    """`owner/name` in lower case. Raises Rejected."""
+    repo = full_name.lower()
+    if not REPO.fullmatch(repo):
+        raise Rejected("the repository is not owner/name")
+    return repo
+
+
+def time_at(payload: Any, path: str) -> datetime | None:
+    """An RFC 3339 time, in UTC; None where there is none. Raises Rejected."""
+    value = get(payload, path)
+    if value is None or value == "":
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise Rejected(f"{path} is not a time") from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def artifacts_at(payload: Any, path: str) -> dict[str, str]:
+    """What the commit was built into: names to `sha256:` digests. Raises Rejected."""
+    value = get(payload, path)
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or len(value) > 50:
+        raise Rejected(f"{path} is not an object of at most 50 names")
+    for name, digest in value.items():
+        if not isinstance(digest, str) or not _DIGEST.fullmatch(digest) or not re.fullmatch(r"[a-z0-9_-]{1,63}", name):
+            raise Rejected(f"{path}: a name is not [a-z0-9_-], or its digest not sha256: and 64 hex digits")
+    return dict(value)
+
+
+def micros(moment: datetime | None) -> int:
+    """A time as a number that orders facts; 0 for none."""
+    return 0 if moment is None else int(moment.timestamp() * 1_000_000)
+
+
+def event(
+    type: str,
+    *,
+    id: str,
+    source: str,
+    repo: str,
+    sha: str,
+    at: datetime,
+    ref: str | None = None,
+    subject: str | None = None,
+    more: Mapping[str, Any] | None = None,
+    gate: str | None = None,
+    outcome: str | None = None,
+) -> Event:
+    """The small event that goes through the Broker: repo, ref, sha and the few fields that somebody reads."""
+    branch = ref.removeprefix("refs/heads/") if ref else None
+    return Event.of(
+        type,
+        id=id,
+        source=source,
+        time=at,
+        subject=subject,
+        dataschema=dataschema(type),
+        data={"repo": repo, "sha": sha, **({"ref": ref} if ref else {}), **(more or {})},
+        extensions={
+            "repo": repo,
+            "commit": sha,
+            "branch": branch,
+            "gate": gate,
+            "outcome": outcome,
+            "partitionkey": repo,
+            "traceparent": ids.traceparent(repo, sha, id, "receive"),
+        },
+    )
+
+
+def shown(moment: datetime | None) -> str | None:
+    """A time as events and journals write it."""
+    return None if moment is None else rfc3339(moment)
