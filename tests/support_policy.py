@@ -21,6 +21,32 @@ MAIN = "refs/heads/main"
 BUILD = signals.circleci_workflow("build-test")
 SCAN = signals.webhook("scan")
 
+# Its lines are counted by the tests of what is wrong with it.
+GOOD = """\
+apiVersion: greenlight/v1
+kind: Pipeline
+clusters:
+  prod: {eks: {name: shop-prod, region: eu-west-1}}
+applications:
+  - name: shop
+    repo: Acme/Shop
+    branches: [main]
+    circleci: {project: 3F2A1B4C-0000-4000-8000-000000000000}
+    gates:
+      tests: {github-check: {name: test, app: github-actions}}
+      scan: {webhook: scan, max-age: 1d12h}
+      custom: {event: com.example.scan, sender: lab, where: {severity: none}}
+      legal: {approval: {groups: [legal], count: 2, not: author, expires: 14d}}
+    environments:
+      - name: staging
+        require: [tests]
+        deploy: {helm: {cluster: prod, chart: charts/shop, release: shop, namespace: staging, values: {tag: "${sha}"}}}
+      - name: production
+        after: [staging]
+        require: [tests, scan, legal]
+        deploy: {command: {run: [./deploy.sh, "--wait"], timeout: 1h}}
+"""
+
 GATES = """
       build: {circleci: {workflow: build-test}}
       anywhere: {circleci: {workflow: build-test}, any-branch: true}

@@ -206,6 +206,9 @@ def test_a_commit_that_was_rolled_back_does_not_come_back_by_itself() -> None:
     assert decided(record, before, HERE, at=at, asked=request("deploy")).state == "ready"
     again = push(sha(1), at=30)
     assert decided(replace(record, pushes={MAIN: again}), before, HERE, again, at=at).state == "ready"
+    of, release = policy(ships='branches: [main, "release/*"]'), push(sha(1), at=0, ref="refs/heads/release/1")
+    both, forced = replace(record, pushes={MAIN: HERE, release.ref: release}), replace(NEWER, forced=True)
+    assert decided(both, before, release, HERE, forced, at=at, of=of).reasons == found.reasons
 
 
 def test_a_rollback_reaches_a_commit_whose_gates_have_grown_old_since_it_ran() -> None:

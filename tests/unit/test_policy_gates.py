@@ -145,8 +145,9 @@ def test_a_signal_grows_old() -> None:
 def test_where_compares_fields_of_the_newest_event(details: dict[str, Any], expected: str, reason: str) -> None:
     """All equal passes, anything else fails, whatever came before."""
     key = signals.event("com.example.scan", "lab")
-    before = fact(id="0", signal=key, order=(0,), details={"severity": "none" if expected == "failed" else "high"})
-    found = state("custom", before, fact(id="1", signal=key, order=(1,), details=details))
+    other = {"severity": "none" if expected == "failed" else "high"}
+    before = fact(id="0", signal=key, order=(0,), outcome="said", details={"data": other})
+    found = state("custom", before, fact(id="1", signal=key, order=(1,), outcome="said", details={"data": details}))
     assert (found.state, found.reason) == (expected, reason)
 
 
@@ -156,7 +157,7 @@ def test_where_compares_fields_of_the_newest_event(details: dict[str, Any], expe
 def test_where_compares_as_json_does(value: object, wanted: object, expected: str) -> None:
     """True is not 1, and 1.0 is."""
     gate = Gate("g", "event", {"type": "t", "where": {"x": wanted}})
-    record = recorded(fact(signal=signals.event("t", "lab"), details={"x": value}))
+    record = recorded(fact(signal=signals.event("t", "lab"), details={"data": {"x": value}}))
     assert gate_state(SHOP, gate, record, (), None, minute(0)).state == expected
 
 
@@ -164,6 +165,8 @@ def test_an_event_gate_without_where_is_passed_by_the_event_unless_it_tells_a_fa
     """That it happened is what was asked for."""
     key = signals.event("com.example.seen", "lab")
     assert state("seen", fact(signal=key)).state == "passed"
+    assert state("seen", fact(signal=key, outcome="said")).state == "passed"
+    assert state("build", heard(BUILD, "said")).state == "pending"
     assert state("seen", fact(signal=key, outcome="failed")).state == "failed"
     assert state("seen", fact(signal=signals.event("com.example.seen", "other"))).state == "pending"
 
@@ -258,7 +261,8 @@ def test_row_50_one_person_is_one_approval_however_often_they_say_so() -> None:
     assert (both.state, both.by, both.at) == ("passed", ("lena", "omar"), minute(9))
     gate = replace(SHOP.gates["board"], expires=minute(100) - minute(0))
     three = recorded(*twice, word("omar", "board", at=9), word("kim", "board", at=20))
-    assert gate_state(SHOP, gate, three, (), None, minute(50)).until == minute(109)
+    found = gate_state(SHOP, gate, three, (), None, minute(50))
+    assert (found.at, found.until) == (minute(9), minute(109))
 
 
 def test_a_revoked_approval_holds_until_a_new_one_that_counts() -> None:
@@ -273,14 +277,16 @@ def test_a_revoked_approval_holds_until_a_new_one_that_counts() -> None:
     assert state("board", *two, word("kim", "board", at=4)).reason == "needs 1 more approval from legal or board"
 
 
-def _review(login: str, outcome: str, *, at: float = 0) -> Fact:
-    return heard(signals.github_review(login), outcome, at=at, ref="refs/heads/feature")
+def _review(login: str, outcome: str, *, at: float = 0, into: str | None = MAIN) -> Fact:
+    return heard(signals.github_review(login), outcome, at=at, ref=into)
 
 
 def test_reviews_are_counted_by_person_and_one_request_for_changes_fails() -> None:
-    """An author's own does not count, a dismissed one neither; a review is of the commit, whatever branch it is on."""
+    """An author's own does not count, a dismissed one or one for another branch neither."""
     there = pushed(push(by="ann"))
     assert state("review", there, _review("Bob", "passed")).by == ("bob",)
+    assert state("review", there, _review("bob", "passed", into=None)).state == "passed"
+    assert state("review", there, _review("bob", "passed", into="refs/heads/other")).state == "pending"
     own = state("review", there, _review("ann", "passed"))
     assert own.state == "pending"
     assert own.reason == (

@@ -150,6 +150,7 @@ def test_a_forced_push_or_deletion_supersedes_what_the_ref_held_before() -> None
     assert not superseded_by_force([old, new], new)
     assert not superseded_by_force([old, push(sha(2), at=5)], old)
     assert not superseded_by_force([old, push(sha(2), at=5, forced=True, ref="refs/heads/x")], old)
+    assert not superseded_by_force([old, push(sha(1), at=9, forced=True)], old)
     assert not superseded_by_force([push(sha(1), at=9), new], push(sha(1), at=9))
 
 

@@ -133,8 +133,6 @@ def _ended(
 
 
 def _pushed_again(record: Record, pushes: Sequence[Push], push: Push, attempt: Attempt) -> bool:
-    if push.fact == attempt.push:
-        return False
     known = [other for other in (*pushes, *record.pushes.values()) if other.fact == attempt.push]
     return not known or newer(push, known[0], pushes)
 

@@ -11,7 +11,7 @@ from greenlight.ledger.rows import Approval, Push, Record, Revocation, Signal, T
 from greenlight.policy.durations import span
 from greenlight.policy.lineage import authors, counts
 from greenlight.policy.model import Gate, GateState, Policy
-from greenlight.policy.signals import age, matches, reviewer
+from greenlight.policy.signals import SAID, age, matches, reviewer
 
 CI = ("circleci", "github-check", "github-status", "github-workflow")
 """What runs for a ref: a fact of these that does not tell its ref never counts. The others need not tell one."""
@@ -29,7 +29,7 @@ def gate_state(
     if gate.kind == "approval":
         return _approval(policy, gate, record, authors(policy, record, lineage, since), revoked, now)
     if gate.kind == "github-review":
-        return _review(gate, record, authors(policy, record, lineage, since), revoked, now)
+        return _review(policy, gate, record, authors(policy, record, lineage, since), revoked, now)
     return _signal(policy, gate, record, revoked, now)
 
 
@@ -56,8 +56,8 @@ def subject(gate: Gate) -> str:
 
 
 def _signal(policy: Policy, gate: Gate, record: Record, revoked: Revocation | None, now: datetime) -> GateState:
-    heard = {key: refs for key, refs in record.signals.items() if matches(gate, key)}
-    newest = max(_counted(policy, gate, heard), key=age, default=None)
+    heard = _heard(gate, record)
+    newest = _newest(policy, gate, heard)
     if revoked is not None and (newest is None or newest.at <= revoked.at):
         return _revoked(revoked, "a later run")
     if newest is None:
@@ -69,15 +69,20 @@ def _signal(policy: Policy, gate: Gate, record: Record, revoked: Revocation | No
     return GateState(state, reason, newest.at, (), newest.evidence, until, (newest.fact,))
 
 
-def _counted(policy: Policy, gate: Gate, heard: Mapping[str, Mapping[str, Signal]]) -> list[Signal]:
-    """The signals made for a ref that counts; a CI fact whose ref nobody told counts for none."""
+def _heard(gate: Gate, record: Record) -> dict[str, Mapping[str, Signal]]:
+    return {key: refs for key, refs in record.signals.items() if matches(gate, key)}
+
+
+def _newest(policy: Policy, gate: Gate, heard: Mapping[str, Mapping[str, Signal]]) -> Signal | None:
+    """The newest fact made for a ref that counts; a CI fact whose ref nobody told counts for none."""
 
     def fits(ref: str) -> bool:
         if gate.any_branch or not ref:
             return bool(ref) or gate.kind not in CI
         return counts(policy, ref)
 
-    return [signal for refs in heard.values() for ref, signal in refs.items() if fits(ref)]
+    counted = (signal for refs in heard.values() for ref, signal in refs.items() if fits(ref))
+    return max(counted, key=age, default=None)
 
 
 def _nothing_heard(policy: Policy, gate: Gate, heard: Mapping[str, Mapping[str, Signal]]) -> str:
@@ -96,7 +101,8 @@ def _verdict(gate: Gate, signal: Signal) -> tuple[str, str]:
             f"{name} is {_shown(signal.data, name)}" for name in where if not _same(signal.data, name, where[name])
         ]
         return ("failed", f"{subject(gate)}: {', '.join(wrong)}") if wrong else ("passed", f"{subject(gate)} passed")
-    outcome = signal.outcome or ("passed" if gate.kind == "event" else "no outcome")
+    happened = gate.kind == "event" and signal.outcome in ("", SAID)
+    outcome = "passed" if happened else signal.outcome or "no outcome"
     if outcome in ("passed", "failed"):
         return outcome, f"{subject(gate)} {outcome}"
     return "pending", f"{subject(gate)}: {outcome}, and only a success passes"
@@ -113,13 +119,11 @@ def _shown(data: Mapping[str, Any], name: str) -> str:
     return repr(data[name])[:60] if name in data else "missing"
 
 
-def _review(gate: Gate, record: Record, makers: frozenset[str], revoked: Revocation | None, now: datetime) -> GateState:
-    words = {
-        reviewer(key): max(refs.values(), key=age)
-        for key, refs in record.signals.items()
-        if matches(gate, key) and refs
-    }
-    words = {login: word for login, word in words.items() if revoked is None or word.at > revoked.at}
+def _review(
+    policy: Policy, gate: Gate, record: Record, makers: frozenset[str], revoked: Revocation | None, now: datetime
+) -> GateState:
+    said = {reviewer(key): _newest(policy, gate, {key: refs}) for key, refs in _heard(gate, record).items()}
+    words = {login: word for login, word in said.items() if word and (revoked is None or word.at > revoked.at)}
     refusing = sorted(login for login, word in words.items() if word.outcome == "failed")
     if refusing:
         facts = tuple(words[login].fact for login in refusing)

@@ -10,6 +10,9 @@ from greenlight.policy.model import Gate, Pipeline
 _RANK = {"passed": 0, "failed": 2}
 """Of two facts that a provider's order cannot tell apart, the worse one stands."""
 
+SAID = "said"
+"""The outcome of an event that is neither passed nor failed by itself: a gate's `where` tells what it means."""
+
 
 def circleci_workflow(name: str) -> str:
     """The signal of a CircleCI workflow."""

@@ -54,13 +54,15 @@ def _newest(slots: Mapping[str, T], new: Mapping[str, T], order: Callable[[T], A
 def _pushes(fact: Fact) -> Mapping[str, Push]:
     """A deletion puts no commit anywhere; it lives in the repository's list of pushes alone."""
     push = fact.push
-    return {} if push is None or push.deleted or push.sha != fact.sha else {push.ref: push}
+    return {} if push is None or push.sha != fact.sha else {push.ref: push}
 
 
 def _signals(signals: Mapping[str, Mapping[str, Signal]], fact: Fact) -> Mapping[str, Mapping[str, Signal]]:
     if fact.signal is None or fact.foreign:
         return signals
-    signal = Signal(fact.outcome or "", fact.order, fact.at, fact.id, fact.evidence, fact.details)
+    data = fact.details.get("data")
+    said = data if isinstance(data, Mapping) else {}
+    signal = Signal(fact.outcome or "", fact.order, fact.at, fact.id, fact.evidence, said)
     new = dict.fromkeys(fact.refs or ("",), signal)
     return {**signals, fact.signal: _newest(signals.get(fact.signal, {}), new, age)}
 
