@@ -131,7 +131,8 @@ class CommandDriver:
 
     def _ended(self, run: _Run, process: Process) -> None:
         outcome, reason = _meaning(process, run.timeout)
-        run.lock.release()
+        with self._mutex:  # a command may end before its start has been written down
+            run.lock.release()
         run.end = Progress(outcome, reason, run.scrub(process.output())[-OUTPUT:])
         run.ended.set()
 

@@ -1,0 +1,163 @@
+"""What people do: each action is a fact with its event, or a change of a target, written before it is acknowledged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from greenlight.board import domain, reading
+from greenlight.events import Event, ids, rfc3339, types
+from greenlight.events.schemas import dataschema
+from greenlight.ledger.port import Transaction
+from greenlight.ledger.rows import PATIENCE, Due, Fact, NewEntry, Record
+from greenlight.ledger.use import pushes_since, until_settled
+from greenlight.policy.model import Gate, Policy
+from greenlight.runtime.deps import Deps
+from greenlight.runtime.errors import Rejected
+from greenlight.runtime.people import Person
+
+SOURCE = "greenlight/board"
+KINDS = ("deploy", "retry", "rollback")
+
+
+class Forbidden(Exception):
+    """This person is known, and may not do that; the message says why."""
+
+
+def approve(record: Record, application: str, gate: str, comment: str | None, person: Person, deps: Deps) -> str:
+    """Approve a commit at a gate; the fact's id. Approving again while one's approval stands is the same fact."""
+    policy, found = _gate(record, application, gate, deps)
+    key = f"{application}/{gate}"
+    for environment in [name for name, env in policy.environments.items() if gate in env.require] or [""]:
+        target = deps.ledger.target(application, environment)
+        pushes = pushes_since(deps.ledger, target) if target else deps.ledger.pushes(record.repo)
+        _allowed(domain.may_approve(person, policy, found, record, target, pushes))
+    last, revoked = record.approvals.get(key, {}).get(person.id), record.revocations.get(key)
+    if last is not None and last.granted and (revoked is None or revoked.at < last.at):
+        expired = found.expires is not None and last.at + found.expires <= deps.clock.now()
+        if not expired:
+            return last.fact
+    prior = max((fact for fact in (last, revoked) if fact is not None), key=lambda fact: fact.at, default=None)
+    return _say(types.APPROVAL_GRANTED, record, application, gate, comment, person, prior.fact if prior else "", deps)
+
+
+def revoke(record: Record, application: str, gate: str, reason: str | None, person: Person, deps: Deps) -> str:
+    """Say that a gate does not hold for a commit; the fact's id."""
+    policy, found = _gate(record, application, gate, deps)
+    _allowed(domain.may_revoke(person, policy, found))
+    if not reason:
+        raise Rejected("a revocation needs a reason, as `comment`")
+    key = f"{application}/{gate}"
+    words = [*record.approvals.get(key, {}).values()]
+    newest = max((word.at.timestamp() for word in words), default=0.0)
+    last = record.revocations.get(key)
+    prior = f"{last.fact if last else ''}/{newest}"
+    return _say(types.APPROVAL_REVOKED, record, application, gate, reason, person, prior, deps)
+
+
+def request(
+    record: Record, application: str, environment: str, kind: str, reason: str | None, person: Person, deps: Deps
+) -> str:
+    """Ask for a deployment of a commit; the fact's id. Gates stay as they are: a request lifts none of them."""
+    policy = reading.policy_of(application, deps)
+    reading.target_of(application, environment, deps)
+    _allowed(domain.may_operate(person, policy))
+    if record.repo != policy.repo:
+        raise reading.NotFound(f"{application} is made from {policy.repo}, not from {record.repo}")
+    if kind not in KINDS or not reason:
+        raise Rejected(f"kind must be one of {', '.join(KINDS)}, and a reason must be given")
+    key = f"{application}/{environment}"
+    attempt, earlier = record.attempts.get(key), record.requests.get(key)
+    if kind == "retry" and (attempt is None or attempt.outcome not in ("failed", "error")):
+        was = "never deployed there" if attempt is None else attempt.outcome
+        raise Rejected(f"there is nothing to retry: the commit was {was}; use deploy")
+    type = types.DEPLOYMENT_REQUESTED
+    id = ids.derive(type, record.repo, record.sha, key, kind, person.id, attempt.id if attempt else "", earlier.fact if earlier else "")
+    about = {"application": application, "environment": environment, "kind": kind, "person": person.id, "reason": reason}
+    return _accept(type, id, record, about, about, deps)
+
+
+def set_paused(application: str, environment: str, paused: bool, reason: str | None, person: Person, deps: Deps) -> str:
+    """Hold a target, or let it go on; the event's id."""
+    _allowed(domain.may_operate(person, reading.policy_of(application, deps)))
+    if paused and not reason:
+        raise Rejected("a pause needs a reason")
+
+    def attempt() -> str:
+        target = reading.target_of(application, environment, deps)
+        now, type = deps.clock.now(), types.TARGET_PAUSED if paused else types.TARGET_RESUMED
+        id = ids.derive(type, application, environment, target.version)
+        if (target.paused is not None) == paused:
+            return id
+        data = {"application": application, "environment": environment, "repo": target.repo, "person": person.id, "reason": reason}
+        event = Event.of(
+            type,
+            id=id,
+            source=SOURCE,
+            time=now,
+            dataschema=dataschema(type),
+            data=data,
+            extensions={"repo": target.repo, "application": application, "environment": environment, "partitionkey": f"{application}/{environment}"},
+        )
+        text = f"{person.id}: {reason}" if paused else None
+        entry = NewEntry(f"target/{application}/{environment}", type, now, id, data, target.repo, "")
+        deps.ledger.transact(Transaction(targets=[replace(target, paused=text)], entries=[entry], emit=[event]))
+        deps.publisher.publish([event])
+        return id
+
+    return until_settled(attempt)
+
+
+def _gate(record: Record, application: str, gate: str, deps: Deps) -> tuple[Policy, Gate]:
+    policy = reading.policy_of(application, deps)
+    if policy.repo != record.repo:
+        raise reading.NotFound(f"{application} is made from {policy.repo}, not from {record.repo}")
+    if gate not in policy.gates:
+        raise reading.NotFound(f"{application} has no gate {gate!r}; it has {', '.join(policy.gates)}")
+    return policy, policy.gates[gate]
+
+
+def _allowed(refusal: str | None) -> None:
+    if refusal is not None:
+        raise Forbidden(refusal)
+
+
+def _say(
+    type: str, record: Record, application: str, gate: str, comment: str | None, person: Person, prior: str, deps: Deps
+) -> str:
+    """An approval or revocation: its id is a function of the word that it follows, so that a repetition is the same."""
+    id = ids.derive(type, record.repo, record.sha, application, gate, person.id, prior)
+    about = {"application": application, "gate": gate, "person": person.id, "comment": comment}
+    details = {**about, "groups": list(person.groups), "identities": list(person.identities)}
+    return _accept(type, id, record, about, details, deps)
+
+
+def _accept(
+    type: str, id: str, record: Record, about: Mapping[str, Any], details: Mapping[str, Any], deps: Deps
+) -> str:
+    now = deps.clock.now()
+    ref = next(iter(sorted(record.pushes)), None)
+    event = Event.of(
+        type,
+        id=id,
+        source=SOURCE,
+        time=now,
+        subject=record.sha,
+        dataschema=dataschema(type),
+        data={"repo": record.repo, "sha": record.sha, **({"ref": ref} if ref else {}), **about},
+        extensions={
+            "repo": record.repo,
+            "commit": record.sha,
+            "gate": about.get("gate"),
+            "application": about["application"],
+            "environment": about.get("environment"),
+            "partitionkey": record.repo,
+            "traceparent": ids.traceparent(record.repo, record.sha, id, "receive"),
+        },
+    )
+    fact = Fact(event=event, repo=record.repo, sha=record.sha, at=now, accepted=now, details=dict(details))
+    if deps.ledger.accept(fact, None, Due(f"fact/{id}", now + PATIENCE, event)):
+        deps.publisher.publish([event])
+        deps.log.getChild("board").info("%s %s of %s@%s at %s", about["person"], type, record.repo, record.sha[:7], rfc3339(now))
+    return id

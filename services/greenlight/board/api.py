@@ -1,0 +1,175 @@
+"""The JSON API: what the command line speaks, and what scripts may rely on."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from flask import Blueprint, Response, g, request
+
+from greenlight.board import actions, reading, view, waterfall
+from greenlight.events import ids
+from greenlight.ledger.rows import Entry
+from greenlight.runtime.deps import Deps
+from greenlight.runtime.errors import Malformed, Rejected
+
+PAGE = 50
+ENTRIES = 1000
+
+
+def blueprint(deps: Deps) -> Blueprint:
+    """Everything below /api/v1."""
+    api = Blueprint("api", __name__, url_prefix="/api/v1")
+    _reads(api, deps)
+    _targets(api, deps)
+    _writes(api, deps)
+    return api
+
+
+def _reads(api: Blueprint, deps: Deps) -> None:
+    @api.get("/commits")
+    def commits() -> Response:
+        asked = {name: request.args.get(name) or None for name in ("repo", "ref", "application", "environment", "decision", "cursor")}
+        if asked["repo"]:
+            asked["repo"] = asked["repo"].lower()
+        try:
+            page = deps.ledger.records(**asked, limit=PAGE)
+        except ValueError:
+            raise Rejected("the cursor is not one that this API gave") from None
+        return _json({"commits": [reading.commit_of(record, deps) for record in page.records], "next": page.next})
+
+    @api.get("/commits/<owner>/<name>/<sha>")
+    def commit(owner: str, name: str, sha: str) -> Response:
+        return _json(reading.commit_of(reading.record_of(f"{owner}/{name}", sha, deps), deps))
+
+    @api.get("/commits/<owner>/<name>/<sha>/journal")
+    def journal(owner: str, name: str, sha: str) -> Response:
+        record = reading.record_of(f"{owner}/{name}", sha, deps)
+        after = _number(request.args.get("cursor", "0"))
+        entries = deps.ledger.journal(f"commit/{record.repo}/{record.sha}", after=after, limit=ENTRIES)
+        following = str(entries[-1].seq) if len(entries) == ENTRIES else None
+        return _json({"entries": [_entry(entry) for entry in entries], "next": following})
+
+    @api.get("/commits/<owner>/<name>/<sha>/trace")
+    def trace(owner: str, name: str, sha: str) -> Response:
+        record = reading.record_of(f"{owner}/{name}", sha, deps)
+        entries = deps.ledger.entries(record.repo, record.sha)
+        spans = waterfall.spans(record.repo, record.sha, entries)
+        return _json({"trace_id": ids.trace_id(record.repo, record.sha), "spans": spans})
+
+
+def _targets(api: Blueprint, deps: Deps) -> None:
+    @api.get("/targets")
+    def targets() -> Response:
+        policies = deps.pipeline().applications.values()
+        rows = [reading.target_of(policy.name, name, deps) for policy in policies for name in policy.environments]
+        return _json({"targets": [view.target(row, []) for row in rows]})
+
+    @api.get("/targets/<application>/<environment>")
+    def target(application: str, environment: str) -> Response:
+        row = reading.target_of(application, environment, deps)
+        return _json(view.target(row, deps.ledger.deployments(application, environment)))
+
+    @api.get("/targets/<application>/<environment>/journal")
+    def target_journal(application: str, environment: str) -> Response:
+        row = reading.target_of(application, environment, deps)
+        after = _number(request.args.get("cursor", "0"))
+        entries = deps.ledger.journal(f"target/{row.application}/{row.environment}", after=after, limit=ENTRIES)
+        following = str(entries[-1].seq) if len(entries) == ENTRIES else None
+        return _json({"entries": [_entry(entry) for entry in entries], "next": following})
+
+    @api.get("/people/me")
+    def me() -> Response:
+        person = g.person
+        return _json({"id": person.id, "name": person.name, "groups": list(person.groups)})
+
+
+def _writes(api: Blueprint, deps: Deps) -> None:
+    @api.post("/commits/<owner>/<name>/<sha>/approvals")
+    def approvals(owner: str, name: str, sha: str) -> Response:
+        body, record = _body(), reading.record_of(f"{owner}/{name}", sha, deps)
+        comment = _text(body, "comment", needed=False)
+        id = actions.approve(record, _need(body, "application"), _need(body, "gate"), comment, g.person, deps)
+        return _json({"id": id}, 202)
+
+    @api.post("/commits/<owner>/<name>/<sha>/revocations")
+    def revocations(owner: str, name: str, sha: str) -> Response:
+        body, record = _body(), reading.record_of(f"{owner}/{name}", sha, deps)
+        comment = _text(body, "comment", needed=False)
+        id = actions.revoke(record, _need(body, "application"), _need(body, "gate"), comment, g.person, deps)
+        return _json({"id": id}, 202)
+
+    @api.post("/targets/<application>/<environment>/deployments")
+    def deployments(application: str, environment: str) -> Response:
+        body, kind = _body(), None
+        kind = _need(body, "kind")
+        target = reading.target_of(application, environment, deps)
+        sha = _text(body, "sha", needed=False) or (_back(target) if kind == "rollback" else "")
+        record = reading.record_of(target.repo, sha, deps)
+        id = actions.request(record, application, environment, kind, _text(body, "reason", needed=False), g.person, deps)
+        return _json({"id": id, "sha": record.sha}, 202)
+
+    @api.post("/targets/<application>/<environment>/<verb>")
+    def pause(application: str, environment: str, verb: str) -> Response:
+        if verb not in ("pause", "resume"):
+            raise reading.NotFound(f"no {verb!r} here; there are deployments, pause and resume")
+        reason = _text(_body(), "reason", needed=False)
+        return _json({"id": actions.set_paused(application, environment, verb == "pause", reason, g.person, deps)}, 202)
+
+
+def _back(target: Any) -> str:
+    """What ran before what runs: where a rollback leads unless somebody says otherwise."""
+    running = target.running.sha if target.running else None
+    earlier = [sha for sha in target.history if sha != running]
+    if not earlier:
+        raise Rejected(f"nothing else has ever succeeded in {target.application}/{target.environment}: there is no way back")
+    return str(earlier[0])
+
+
+def _body() -> dict[str, Any]:
+    if request.mimetype != "application/json":
+        raise Malformed("send a JSON object, as application/json")
+    try:
+        body = json.loads(request.get_data() or b"{}")
+    except ValueError:
+        raise Malformed("the body is not JSON") from None
+    if not isinstance(body, dict):
+        raise Malformed("the body is not a JSON object")
+    return body
+
+
+def _need(body: dict[str, Any], name: str) -> str:
+    value = _text(body, name, needed=True)
+    assert value is not None
+    return value
+
+
+def _text(body: dict[str, Any], name: str, *, needed: bool) -> str | None:
+    value = body.get(name)
+    if value is None and not needed:
+        return None
+    if not isinstance(value, str) or not value or len(value) > 2000:
+        raise Rejected(f"{name} is missing, or not a text of at most 2000 characters")
+    return value
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 16):
+        raise Rejected("the cursor is not one that this API gave")
+    return int(text)
+
+
+def _entry(entry: Entry) -> dict[str, Any]:
+    return {
+        "seq": entry.seq,
+        "type": entry.type,
+        "at": entry.at,
+        "id": entry.id,
+        "payload": entry.payload,
+        "prev": entry.prev,
+        "hash": entry.hash,
+    }
+
+
+def _json(document: Any, status: int = 200) -> Response:
+    return Response(json.dumps(document, ensure_ascii=False), status=status, mimetype="application/json")

@@ -1,0 +1,119 @@
+"""The board: pages for people, JSON for the command line. Reading may be free; every write needs a person."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, g, request
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from werkzeug.exceptions import HTTPException
+
+from greenlight.board import api, pages
+from greenlight.board.actions import Forbidden
+from greenlight.board.reading import Ambiguous, NotFound
+from greenlight.ledger.port import Unavailable
+from greenlight.runtime.deps import Deps as BaseDeps
+from greenlight.runtime.edge import Handler, mount_health, problem_response
+from greenlight.runtime.errors import Malformed, Rejected
+from greenlight.runtime.people import People
+
+MAX_BODY = 64 << 10
+_OPEN = ("/healthz", "/readyz")
+
+
+@dataclass(frozen=True)
+class Deps(BaseDeps):
+    """What the board needs besides: who people are, and whether it listens on loopback only."""
+
+    people: People = None  # type: ignore[assignment]
+    open_reads: bool = False
+
+
+class _Unknown(Exception):
+    """Nobody was named, or nobody that we know."""
+
+
+def create_app(deps: Deps) -> Flask:
+    """The board as a service."""
+    app = Flask("greenlight.board")
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    mount_health(app, deps)
+    app.register_blueprint(api.blueprint(deps))
+    app.register_blueprint(pages.blueprint(deps))
+
+    @app.before_request
+    def who() -> None:
+        if request.path in _OPEN:
+            return
+        _same_origin(deps.open_reads)
+        g.person = _person(deps)
+        if g.person is None and not (deps.open_reads and request.method in ("GET", "HEAD") and request.path != "/api/v1/people/me"):
+            raise _Unknown("who are you? Send `Authorization: Bearer TOKEN`; `greenlight people token ID` makes one")
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        return Response(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+
+    @app.after_request
+    def guard(response: Response) -> Response:
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Referrer-Policy"] = "no-referrer"
+        response.headers["Content-Security-Policy"] = "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+        return response
+
+    app.register_error_handler(Exception, lambda problem: _problem(problem, deps))
+    return app
+
+
+def _person(deps: Deps) -> object:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if not token:
+        return None
+    person = deps.people.by_token(token.strip()) if scheme.lower() == "bearer" else None
+    if person is None:
+        raise _Unknown("this token is nobody's: was it replaced? `greenlight people token ID` makes a new one")
+    return person
+
+
+def _same_origin(loopback: bool) -> None:
+    """A page of a stranger must not speak through a reader's browser: neither across origins, nor by a rebound name."""
+    origin = request.headers.get("Origin")
+    if origin is not None and urlsplit(origin).netloc != request.host:
+        raise Forbidden("requests of other origins are refused")
+    if loopback and not _is_loopback(request.host):
+        raise Forbidden(f"this board listens on loopback, and is not called {request.host!r}")
+
+
+def _is_loopback(host: str) -> bool:
+    name = urlsplit(f"//{host}").hostname or ""
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
+
+
+_STATUS: tuple[tuple[type[Exception], int, str], ...] = (
+    (Malformed, 400, "malformed"),
+    (_Unknown, 401, "who?"),
+    (Forbidden, 403, "not entitled"),
+    (NotFound, 404, "not found"),
+    (Ambiguous, 422, "ambiguous"),
+    (Rejected, 422, "cannot be done"),
+    (Unavailable, 503, "a dependency is down"),
+)
+
+
+def _problem(problem: Exception, deps: Deps) -> Response:
+    for kind, status, title in _STATUS:
+        if isinstance(problem, kind):
+            return problem_response(status, title, str(problem), retry_after=5 if status == 503 else None)
+    if isinstance(problem, HTTPException):
+        return problem_response(problem.code or 500, problem.name, problem.description or problem.name)
+    deps.log.getChild("board").error("an error of ours", exc_info=problem)
+    return problem_response(500, "an error of ours", "the board's log has the details")
+
+
+HANDLERS: Mapping[str, Handler[Deps]] = {}

@@ -1,0 +1,53 @@
+"""Who may do what. Pure, and the one place that says it: every route asks here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from greenlight.ledger.rows import Push, Record, Target
+from greenlight.policy.lineage import authors
+from greenlight.policy.model import Gate, Policy
+from greenlight.runtime.people import Person
+
+
+def may_approve(
+    person: Person, policy: Policy, gate: Gate, record: Record, target: Target | None, pushes: Sequence[Push]
+) -> str | None:
+    """Why this person may not approve this commit at this gate; None: go ahead."""
+    if gate.kind != "approval":
+        return f"{gate.name} is not an approval: it opens when {gate.kind} says so"
+    refusal = _in_groups(person, gate)
+    if refusal is not None:
+        return refusal
+    since = target.running.push if target and target.running else None
+    if gate.wants.get("not_author") and set(person.identities) & authors(policy, record, pushes, since):
+        return f"{person.id} authored, committed or pushed something in it, and {gate.name} wants somebody else"
+    return None
+
+
+def may_revoke(person: Person, policy: Policy, gate: Gate) -> str | None:
+    """Why not: whoever may approve a gate may revoke it; a gate that nobody approves, whoever may approve any of them."""
+    if gate.kind == "approval":
+        return _in_groups(person, gate)
+    approvals = [each for each in policy.gates.values() if each.kind == "approval"]
+    if any(_in_groups(person, each) is None for each in approvals) or (policy.operators and _operates(person, policy)):
+        return None
+    return f"{person.id} may approve no gate of {policy.name}, so may revoke none"
+
+
+def may_operate(person: Person, policy: Policy) -> str | None:
+    """Why this person may not deploy, retry, roll back, pause or resume."""
+    if not policy.operators or _operates(person, policy):
+        return None
+    return f"{person.id} is in none of {', '.join(policy.operators)}, who operate {policy.name}"
+
+
+def _in_groups(person: Person, gate: Gate) -> str | None:
+    groups = gate.wants.get("groups") or ()
+    if set(groups) & set(person.groups):
+        return None
+    return f"{person.id} is not in {' or '.join(groups)}, who decide on {gate.name}"
+
+
+def _operates(person: Person, policy: Policy) -> bool:
+    return bool(set(policy.operators) & set(person.groups))

@@ -1,0 +1,66 @@
+"""What the board reads from the ledger, for the API and the pages alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from greenlight.board import view
+from greenlight.ledger.rows import Record, Target
+from greenlight.ledger.use import pushes_since
+from greenlight.policy.model import Policy
+from greenlight.runtime.deps import Deps
+
+
+class NotFound(Exception):
+    """There is no such commit, application, environment or gate. The message says which, and what there is."""
+
+
+class Ambiguous(Exception):
+    """A prefix stands for more than one commit."""
+
+
+def record_of(repo: str, prefix: str, deps: Deps) -> Record:
+    """The record of a commit, by its sha or any unambiguous prefix of at least 7. Raises NotFound, Ambiguous."""
+    repo = repo.lower()
+    if len(prefix) < 7:
+        raise NotFound(f"{prefix!r} is too short: give at least 7 digits of the sha")
+    shas = [prefix] if len(prefix) in (40, 64) else deps.ledger.find(repo, prefix.lower())
+    if len(shas) > 1:
+        raise Ambiguous(f"{prefix} is the beginning of more than one commit of {repo}: give more digits")
+    record = deps.ledger.record(repo, shas[0]) if shas else None
+    if record is None:
+        raise NotFound(f"no commit {prefix} of {repo} is known: was its webhook sent here?")
+    return record
+
+
+def policy_of(application: str, deps: Deps) -> Policy:
+    """Raises NotFound."""
+    policies = deps.pipeline().applications
+    if application not in policies:
+        raise NotFound(f"no application {application!r}; there are {', '.join(policies)}")
+    return policies[application]
+
+
+def target_of(application: str, environment: str, deps: Deps) -> Target:
+    """The target, as it is stored or as it begins. Raises NotFound."""
+    policy = policy_of(application, deps)
+    if environment not in policy.environments:
+        raise NotFound(f"{application} has no environment {environment!r}; it has {', '.join(policy.environments)}")
+    return deps.ledger.target(application, environment) or Target(application, environment, policy.repo)
+
+
+def targets_of(policies: Sequence[Policy], deps: Deps) -> view.Targets:
+    """Every target of these applications, with the pushes that decide who is newer."""
+    found = {}
+    for policy in policies:
+        for environment in policy.environments:
+            target = deps.ledger.target(policy.name, environment) or Target(policy.name, environment, policy.repo)
+            found[policy.name, environment] = (target, pushes_since(deps.ledger, target))
+    return found
+
+
+def commit_of(record: Record, deps: Deps) -> dict[str, Any]:
+    """A commit as the API shows it."""
+    policies = deps.pipeline().of(record.repo)
+    return view.commit(record, policies, targets_of(policies, deps), deps.clock.now())
