@@ -83,7 +83,9 @@ class Up:
 
 def signed(folder: Path, kind: str, word: str, *, at: int = 0) -> tuple[str, str, bytes, dict[str, str]]:
     """A request that a sender would make about the commit `word`: (port's name, path, body, headers)."""
-    secret = {name: (folder / "secrets" / name).read_text().strip().encode() for name in ("github", "circleci", "gate-scan")}
+    secret = {
+        name: (folder / "secrets" / name).read_text().strip().encode() for name in ("github", "circleci", "gate-scan")
+    }
     sha, json_type = sha_of(word), {"Content-Type": "application/json"}
     if kind == "push":
         body = json.dumps(push_payload(word, at=at)).encode()
@@ -91,7 +93,12 @@ def signed(folder: Path, kind: str, word: str, *, at: int = 0) -> tuple[str, str
         return "webhooks", "/webhooks/github", body, headers | json_type
     if kind == "build":
         body = json.dumps(build_payload(word, number=at + 1)).encode()
-        return "webhooks", "/webhooks/circleci", body, {"circleci-signature": signing.circleci(secret["circleci"], body)} | json_type
+        return (
+            "webhooks",
+            "/webhooks/circleci",
+            body,
+            {"circleci-signature": signing.circleci(secret["circleci"], body)} | json_type,
+        )
     if kind == "scan":
         body = json.dumps({"repo": REPO, "sha": sha, "outcome": "passed", "run": 1}).encode()
         id, stamp = f"scan-{word}", int(time.time())
@@ -99,4 +106,9 @@ def signed(folder: Path, kind: str, word: str, *, at: int = 0) -> tuple[str, str
         headers["webhook-signature"] = signing.standard_webhooks(secret["gate-scan"], id, stamp, body)
         return "webhooks", "/webhooks/gates/scan", body, headers | json_type
     body = json.dumps({"application": "shop", "gate": "legal"}).encode()
-    return "board", f"/api/v1/commits/{REPO}/{sha}/approvals", body, {"Authorization": f"Bearer {TOKENS['lena']}"} | json_type
+    return (
+        "board",
+        f"/api/v1/commits/{REPO}/{sha}/approvals",
+        body,
+        {"Authorization": f"Bearer {TOKENS['lena']}"} | json_type,
+    )

@@ -93,5 +93,3 @@ def _bare(folder: Path, reader: int) -> float:
     took = time.perf_counter() - start
     process.wait()
     return took
-
-

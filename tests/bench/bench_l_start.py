@@ -61,6 +61,8 @@ def _fill(folder: Path) -> None:
             pushes.append(push)
             records.append(Record(REPO, sha, pushes={push.ref: push}, updated=at))
             decisions.append(DecisionRow("shop", "staging", REPO, sha, "superseded", ("older",), at, "sha256:0", push))
-            entries.append(NewEntry(f"commit/{REPO}/{sha}", "com.github.push", at, f"fact {n}", {"sha": sha}, REPO, sha))
+            entries.append(
+                NewEntry(f"commit/{REPO}/{sha}", "com.github.push", at, f"fact {n}", {"sha": sha}, REPO, sha)
+            )
         ledger.transact(Transaction(records=records, pushes=pushes, decisions=decisions, entries=entries))
     shop.stop()

@@ -100,7 +100,9 @@ def _wait_for_the_last(up: Up) -> None:
 def _every_fact_is_in_a_journal(up: Up, acknowledged: list[tuple[str, str]]) -> None:
     assert len(acknowledged) == len(_facts())
     journaled = {
-        entry["id"] for n in range(COMMITS) for entry in up.get(f"/commits/{REPO}/{sha_of(f'commit {n}')}/journal")["entries"]
+        entry["id"]
+        for n in range(COMMITS)
+        for entry in up.get(f"/commits/{REPO}/{sha_of(f'commit {n}')}/journal")["entries"]
     }
     assert [word for word, id in acknowledged if id not in journaled] == []
 
@@ -114,4 +116,6 @@ def _one_id_per_commit_and_target(folder: Path) -> None:
         fences[environment].append(int(fence))
     assert [key for key, found in ids.items() if len(found) != 1] == []
     for found in fences.values():
-        assert all(earlier <= later for earlier, later in itertools.pairwise(found)), "an older fence acted after a newer one"
+        assert all(earlier <= later for earlier, later in itertools.pairwise(found)), (
+            "an older fence acted after a newer one"
+        )

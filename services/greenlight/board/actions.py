@@ -73,8 +73,23 @@ def request(
         was = "never deployed there" if attempt is None else attempt.outcome
         raise Rejected(f"there is nothing to retry: the commit was {was}; use deploy")
     type = types.DEPLOYMENT_REQUESTED
-    id = ids.derive(type, record.repo, record.sha, key, kind, person.id, attempt.id if attempt else "", earlier.fact if earlier else "")
-    about = {"application": application, "environment": environment, "kind": kind, "person": person.id, "reason": reason}
+    id = ids.derive(
+        type,
+        record.repo,
+        record.sha,
+        key,
+        kind,
+        person.id,
+        attempt.id if attempt else "",
+        earlier.fact if earlier else "",
+    )
+    about = {
+        "application": application,
+        "environment": environment,
+        "kind": kind,
+        "person": person.id,
+        "reason": reason,
+    }
     return _accept(type, id, record, about, about, deps)
 
 
@@ -90,7 +105,13 @@ def set_paused(application: str, environment: str, paused: bool, reason: str | N
         id = ids.derive(type, application, environment, target.version)
         if (target.paused is not None) == paused:
             return id
-        data = {"application": application, "environment": environment, "repo": target.repo, "person": person.id, "reason": reason}
+        data = {
+            "application": application,
+            "environment": environment,
+            "repo": target.repo,
+            "person": person.id,
+            "reason": reason,
+        }
         event = Event.of(
             type,
             id=id,
@@ -98,7 +119,12 @@ def set_paused(application: str, environment: str, paused: bool, reason: str | N
             time=now,
             dataschema=dataschema(type),
             data=data,
-            extensions={"repo": target.repo, "application": application, "environment": environment, "partitionkey": f"{application}/{environment}"},
+            extensions={
+                "repo": target.repo,
+                "application": application,
+                "environment": environment,
+                "partitionkey": f"{application}/{environment}",
+            },
         )
         text = f"{person.id}: {reason}" if paused else None
         entry = NewEntry(f"target/{application}/{environment}", type, now, id, data, target.repo, "")
@@ -159,5 +185,7 @@ def _accept(
     fact = Fact(event=event, repo=record.repo, sha=record.sha, at=now, accepted=now, details=dict(details))
     if deps.ledger.accept(fact, None, Due(f"fact/{id}", now + PATIENCE, event)):
         deps.publisher.publish([event])
-        deps.log.getChild("board").info("%s %s of %s@%s at %s", about["person"], type, record.repo, record.sha[:7], rfc3339(now))
+        deps.log.getChild("board").info(
+            "%s %s of %s@%s at %s", about["person"], type, record.repo, record.sha[:7], rfc3339(now)
+        )
     return id

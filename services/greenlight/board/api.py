@@ -29,7 +29,10 @@ def blueprint(deps: Deps) -> Blueprint:
 def _reads(api: Blueprint, deps: Deps) -> None:
     @api.get("/commits")
     def commits() -> Response:
-        asked = {name: request.args.get(name) or None for name in ("repo", "ref", "application", "environment", "decision", "cursor")}
+        asked = {
+            name: request.args.get(name) or None
+            for name in ("repo", "ref", "application", "environment", "decision", "cursor")
+        }
         if asked["repo"]:
             asked["repo"] = asked["repo"].lower()
         try:
@@ -106,7 +109,9 @@ def _writes(api: Blueprint, deps: Deps) -> None:
         target = reading.target_of(application, environment, deps)
         sha = _text(body, "sha", needed=False) or (_back(target) if kind == "rollback" else "")
         record = reading.record_of(target.repo, sha, deps)
-        id = actions.request(record, application, environment, kind, _text(body, "reason", needed=False), g.person, deps)
+        id = actions.request(
+            record, application, environment, kind, _text(body, "reason", needed=False), g.person, deps
+        )
         return _json({"id": id, "sha": record.sha}, 202)
 
     @api.post("/targets/<application>/<environment>/<verb>")
@@ -122,7 +127,9 @@ def _back(target: Any) -> str:
     running = target.running.sha if target.running else None
     earlier = [sha for sha in target.history if sha != running]
     if not earlier:
-        raise Rejected(f"nothing else has ever succeeded in {target.application}/{target.environment}: there is no way back")
+        raise Rejected(
+            f"nothing else has ever succeeded in {target.application}/{target.environment}: there is no way back"
+        )
     return str(earlier[0])
 
 

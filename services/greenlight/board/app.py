@@ -50,7 +50,9 @@ def create_app(deps: Deps) -> Flask:
             return
         _same_origin(deps.open_reads)
         g.person = _person(deps)
-        if g.person is None and not (deps.open_reads and request.method in ("GET", "HEAD") and request.path != "/api/v1/people/me"):
+        if g.person is None and not (
+            deps.open_reads and request.method in ("GET", "HEAD") and request.path != "/api/v1/people/me"
+        ):
             raise _Unknown("who are you? Send `Authorization: Bearer TOKEN`; `greenlight people token ID` makes one")
 
     @app.get("/metrics")
@@ -61,7 +63,9 @@ def create_app(deps: Deps) -> Flask:
     def guard(response: Response) -> Response:
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "no-referrer"
-        response.headers["Content-Security-Policy"] = "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+        response.headers["Content-Security-Policy"] = (
+            "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+        )
         return response
 
     app.register_error_handler(Exception, lambda problem: _problem(problem, deps))

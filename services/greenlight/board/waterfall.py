@@ -20,7 +20,13 @@ def spans(repo: str, sha: str, entries: Sequence[Entry]) -> list[dict[str, Any]]
     found = [_span(root, None, f"commit {repo}@{sha[:7]}", "greenlight", ordered[0].at, ordered[-1].at, {})]
     for part in (_facts, _waits, _decisions, _deployments):
         found += [span for span in part(ordered, root)]
-    return [found[0], *sorted(found[1:], key=lambda span: (span["start"], span["end"] or ""))]
+    return [found[0], *sorted(found[1:], key=_place)]
+
+
+def _place(span: dict[str, Any]) -> tuple[str, int, str]:
+    """By start, and of those that start together the outer one first."""
+    end = span["end"] or "9999"
+    return span["start"], -int("".join(filter(str.isdigit, end))), span["span_id"]
 
 
 def _facts(entries: Sequence[Entry], root: str) -> Iterable[dict[str, Any]]:
@@ -28,7 +34,9 @@ def _facts(entries: Sequence[Entry], root: str) -> Iterable[dict[str, Any]]:
         if not entry.stream.startswith("commit/") or entry.type == "decision":
             continue
         names = {key: entry.payload[key] for key in ("signal", "outcome", "source") if key in entry.payload}
-        yield _span(ids.span_id(entry.id, "receive"), root, f"receive {entry.type}", "webhooks", entry.at, entry.at, names)
+        yield _span(
+            ids.span_id(entry.id, "receive"), root, f"receive {entry.type}", "webhooks", entry.at, entry.at, names
+        )
 
 
 def _waits(entries: Sequence[Entry], root: str) -> Iterable[dict[str, Any]]:
@@ -54,7 +62,9 @@ def _waits(entries: Sequence[Entry], root: str) -> Iterable[dict[str, Any]]:
 
 def _wait(entry: Entry, root: str, key: tuple[str, str, str], began: str) -> dict[str, Any]:
     attributes = {"application": key[0], "environment": key[1], "gate": key[2]}
-    return _span(ids.span_id(entry.id, f"wait {key[2]}"), root, f"wait for {key[2]}", "promoter", began, entry.at, attributes)
+    return _span(
+        ids.span_id(entry.id, f"wait {key[2]}"), root, f"wait for {key[2]}", "promoter", began, entry.at, attributes
+    )
 
 
 def _decisions(entries: Sequence[Entry], root: str) -> Iterable[dict[str, Any]]:
@@ -81,7 +91,13 @@ def _deployments(entries: Sequence[Entry], root: str) -> Iterable[dict[str, Any]
         yield _span(parent, root, f"promote to {where}", "promoter", ready.at, end.at if end else None, {})
         yield _span(ids.span_id(id, "hand over"), parent, "hand over", "deployer", ready.at, start.at, {})
         yield _span(
-            ids.span_id(id, "deploy"), parent, f"deploy {where}", "deployer", start.at, end.at if end else None, attributes
+            ids.span_id(id, "deploy"),
+            parent,
+            f"deploy {where}",
+            "deployer",
+            start.at,
+            end.at if end else None,
+            attributes,
         )
 
 

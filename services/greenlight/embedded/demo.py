@@ -39,6 +39,7 @@ PEOPLE = """\
 people:
   lena:
     name: Lena
+    emails: [lena@acme.example]
     groups: [legal]
     tokens: []
 """
@@ -59,9 +60,9 @@ class Watcher:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Remember how deployments end."""
-        headers = {
-            key[5:].replace("_", "-"): value for key, value in environ.items() if key.startswith("HTTP_")
-        } | {"content-type": environ.get("CONTENT_TYPE", "")}
+        headers = {key[5:].replace("_", "-"): value for key, value in environ.items() if key.startswith("HTTP_")} | {
+            "content-type": environ.get("CONTENT_TYPE", "")
+        }
         event = from_http(headers, environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)))
         if event.type in types.ENDS:
             data = event.json()
@@ -102,16 +103,17 @@ class _Story:
     def github(self, event: str, payload: Mapping[str, Any]) -> None:
         body = json.dumps(payload).encode()
         signature = signing.github(self.secret("github"), body)
-        self.post(
-            f"{self.webhooks}/webhooks/github", body, {"X-GitHub-Event": event, "X-Hub-Signature-256": signature}
-        )
+        self.post(f"{self.webhooks}/webhooks/github", body, {"X-GitHub-Event": event, "X-Hub-Signature-256": signature})
 
     def circleci(self, payload: Mapping[str, Any]) -> None:
         body = json.dumps(payload).encode()
         self.post(
             f"{self.webhooks}/webhooks/circleci",
             body,
-            {"circleci-event-type": "workflow-completed", "circleci-signature": signing.circleci(self.secret("circleci"), body)},
+            {
+                "circleci-event-type": "workflow-completed",
+                "circleci-signature": signing.circleci(self.secret("circleci"), body),
+            },
         )
 
     def gate(self, name: str) -> None:
@@ -123,7 +125,9 @@ class _Story:
         self.post(f"{self.webhooks}/webhooks/gates/{name}", body, headers)
 
     def approve(self) -> None:
-        body = json.dumps({"application": "hello", "gate": "approval_from_legal", "comment": "licences are fine"}).encode()
+        body = json.dumps(
+            {"application": "hello", "gate": "approval_from_legal", "comment": "licences are fine"}
+        ).encode()
         url = f"{self.board}/api/v1/commits/{REPO}/{self.sha}/approvals"
         self.post(url, body, {"Authorization": f"Bearer {self.token}"})
 
@@ -168,7 +172,9 @@ def tell(
 ) -> int:
     """Play the story, print what came of it, and say what to try next. 0: deployed; 1: not."""
     now = clock.now()
-    sha, before = (hashlib.sha1(f"{word} {now.isoformat()}".encode(), usedforsecurity=False).hexdigest() for word in ("a", "b"))
+    sha, before = (
+        hashlib.sha1(f"{word} {now.isoformat()}".encode(), usedforsecurity=False).hexdigest() for word in ("a", "b")
+    )
     token = new_token(folders.config / "people.yaml", "lena")
     story = _Story(board, webhooks, folders.secrets, token, sha, before, clock, urllib3.PoolManager())
     for line, step in _steps(story, now):
@@ -188,7 +194,10 @@ def tell(
 def _steps(story: _Story, now: datetime) -> list[tuple[str, Callable[[], None]]]:
     return [
         (f"GitHub: a push puts {story.sha[:7]} on main of {REPO}", lambda: story.github("push", push(story, now))),
-        ("CircleCI: the workflow build-test succeeded (com.circleci.buildsuccess)", lambda: story.circleci(build(story))),
+        (
+            "CircleCI: the workflow build-test succeeded (com.circleci.buildsuccess)",
+            lambda: story.circleci(build(story)),
+        ),
         ("a scanner: the dependencies are fine", lambda: story.gate("dependency_scan")),
         ("a scanner: the static code scan is fine", lambda: story.gate("static_code_scan")),
         ("a scanner: the pages are accessible", lambda: story.gate("accessibility_check")),
@@ -295,12 +304,13 @@ def _report(story: _Story, show_trace: Callable[[dict[str, Any]], None]) -> None
 
 def _next(story: _Story, folders: Folders) -> None:
     here = f"GREENLIGHT_URL={story.board} " if not story.board.endswith(":8080") else ""
+    greenlight = "greenlight" if shutil.which("greenlight") else os.path.relpath(sys.argv[0])
     _say(
         f"""
 what to try next, in another terminal:
-  {here}greenlight why {REPO} {story.sha[:7]}
-  {here}greenlight journal {REPO} {story.sha[:7]} --verify
-  {here}GREENLIGHT_TOKEN={story.token} greenlight pause hello production --reason "going home"
+  {here}{greenlight} why {REPO} {story.sha[:7]}
+  {here}{greenlight} journal {REPO} {story.sha[:7]} --verify
+  {here}GREENLIGHT_TOKEN={story.token} {greenlight} pause hello production --reason "going home"
   open {story.board}/commits/{REPO}/{story.sha}
 and for your own repository: write config/pipeline.yaml (docs/policy.md), then `make up` runs that.
 still running; Ctrl-C ends it

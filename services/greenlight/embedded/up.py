@@ -53,7 +53,7 @@ class Addresses:
 
 def run(options: UpOptions, show_trace: Callable[[dict[str, Any]], None]) -> int:
     """Run until SIGTERM or SIGINT. The exit code: 0 stopped in order, 1 the demo's story failed, 2 it cannot start."""
-    log = _log()
+    log = _log(logging.WARNING if options.demo else logging.INFO)  # the story is told on stdout
     try:
         folders = _folders(options)
         _create_secrets(folders, read_pipeline(folders.config))
@@ -71,7 +71,9 @@ def run(options: UpOptions, show_trace: Callable[[dict[str, Any]], None]) -> int
         servers = _serve(options, greenlight)
     except OSError as problem:
         greenlight.stop(0)
-        sys.stderr.write(f"greenlight: cannot listen: {problem}. Name another address with --listen, --webhooks-listen or --broker-listen\n")
+        sys.stderr.write(
+            f"greenlight: cannot listen: {problem}. Name another address with --listen, --webhooks-listen or --broker-listen\n"
+        )
         return USAGE
     stopping = _stop_on_signals()
     greenlight.start()
@@ -140,7 +142,7 @@ def _announce(addresses: Addresses, folders: Folders, options: UpOptions) -> Non
             f"Point GitHub at it: repository settings, webhooks: https://YOUR-HOST/webhooks/github, content type "
             f"application/json, the secret in {folders.secrets}/github\n"
             f"  for a try without a tunnel: gh webhook forward --repo OWNER/NAME --events push,check_run,status,workflow_run "
-            f"--url {addresses.webhooks}/webhooks/github --secret \"$(cat {folders.secrets}/github)\"\n"
+            f'--url {addresses.webhooks}/webhooks/github --secret "$(cat {folders.secrets}/github)"\n'
             f"Point CircleCI at it: project settings, webhooks: https://YOUR-HOST/webhooks/circleci, workflow-completed and "
             f"job-completed, the secret in {folders.secrets}/circleci\n"
         )
@@ -166,11 +168,11 @@ def _loopback(listen: str) -> bool:
         return host == "localhost"
 
 
-def _log() -> logging.Logger:
+def _log(level: int) -> logging.Logger:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     log = logging.getLogger("greenlight")
     log.handlers[:] = [handler]
-    log.setLevel(logging.INFO)
+    log.setLevel(level)
     log.propagate = False
     return log

@@ -110,7 +110,9 @@ def _stamp(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
 
 def _read(folder: Path, problems: list[str]) -> Mapping[str, Sequence[Secret]]:
     if not folder.is_dir():
-        problems.append(f"{folder}: not a folder. Make it with a file per sender: github, circleci, gate-NAME, events-SENDER")
+        problems.append(
+            f"{folder}: not a folder. Make it with a file per sender: github, circleci, gate-NAME, events-SENDER"
+        )
         return {}
     found: dict[str, list[Secret]] = {}
     for path in sorted(folder.iterdir()):
@@ -118,7 +120,9 @@ def _read(folder: Path, problems: list[str]) -> Mapping[str, Sequence[Secret]]:
         if path.name.startswith(".") or path.is_dir():
             continue  # a mounted Kubernetes Secret keeps its versions in hidden folders
         if match is None:
-            problems.append(f"{path}: the name is not github, circleci, gate-NAME or events-SENDER, with @OWNER or @OWNER+NAME")
+            problems.append(
+                f"{path}: the name is not github, circleci, gate-NAME or events-SENDER, with @OWNER or @OWNER+NAME"
+            )
             continue
         scope = "/".join(part for part in (match["owner"], match["name"]) if part).lower() or None
         lines = _lines(path, problems)

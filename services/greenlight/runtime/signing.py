@@ -71,7 +71,12 @@ def check_circleci(header: str | None, body: bytes, secrets: Sequence[tuple[byte
 
 
 def check_standard_webhooks(
-    id: str | None, timestamp: str | None, header: str | None, body: bytes, now: float, secrets: Sequence[tuple[bytes, S]]
+    id: str | None,
+    timestamp: str | None,
+    header: str | None,
+    body: bytes,
+    now: float,
+    secrets: Sequence[tuple[bytes, S]],
 ) -> list[S]:
     """The same for the three webhook- headers; several signatures may be given, one must be right."""
     if id is None or not _ID.fullmatch(id) or "," in id:

@@ -1,0 +1,76 @@
+"""Speaks to a running Greenlight over HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import click
+import urllib3
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+NO = 1
+"""Exit code: the world says no."""
+USAGE = 2
+"""Exit code: bad usage or configuration."""
+UNKNOWN = 3
+"""Exit code: could not find out."""
+
+
+class Failure(click.ClickException):
+    """Something to say on stderr, and the exit code that goes with it."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.exit_code = code  # type: ignore[misc]
+
+
+class Client:
+    """The board's JSON API, found by GREENLIGHT_URL and GREENLIGHT_TOKEN."""
+
+    def __init__(self, env: Mapping[str, str] = os.environ) -> None:
+        self.url = env.get("GREENLIGHT_URL", DEFAULT_URL).rstrip("/")
+        token = env.get("GREENLIGHT_TOKEN")
+        self._headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        self._http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(connect=3, read=30))
+
+    def get(self, path: str, **query: str | None) -> dict[str, Any]:
+        """A document. Raises Failure, with exit code 3 where it cannot be found out, and 1 where there is no such thing."""
+        fields = {name: value for name, value in query.items() if value is not None}
+        return self._call("GET", path, fields=fields)
+
+    def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Do something. Raises Failure: 1 if it is refused, 3 if it could not be asked."""
+        return self._call("POST", path, json=dict(body))
+
+    def _call(self, method: str, path: str, **what: Any) -> dict[str, Any]:
+        try:
+            answer = self._http.request(
+                method, f"{self.url}/api/v1{path}", headers=self._headers, redirect=False, **what
+            )
+        except urllib3.exceptions.HTTPError as problem:
+            raise Failure(
+                f"no Greenlight answers at {self.url}: {_short(problem)}\nStart one with `greenlight up`, or set GREENLIGHT_URL.",
+                UNKNOWN,
+            ) from None
+        try:
+            document = json.loads(answer.data or b"{}")
+        except ValueError:
+            raise Failure(f"{self.url} answered {answer.status}, and not as Greenlight does", UNKNOWN) from None
+        if answer.status < 300 and isinstance(document, dict):
+            return document
+        detail = document.get("detail", answer.status) if isinstance(document, dict) else answer.status
+        raise Failure(f"{detail}", _code(answer.status))
+
+
+def _code(status: int) -> int:
+    """401: who you are could not be found out; other refusals are the world's no; 5xx: nobody knows."""
+    if status == 401:
+        return USAGE
+    return UNKNOWN if status >= 500 else NO
+
+
+def _short(problem: Exception) -> str:
+    return str(problem).rpartition(": ")[2]

@@ -1,0 +1,153 @@
+"""status, why, trace and journal: what is known."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import click
+
+from greenlight.cli import render
+from greenlight.cli.client import NO, Client, Failure
+from greenlight.ledger.journal import Verdict
+from greenlight.ledger.journal import verify as recomputed
+from greenlight.ledger.rows import Entry
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.command()
+@click.argument("repo", required=False)
+@click.argument("sha", required=False)
+@click.option("--watch", is_flag=True, help="Print again whenever something has changed, until Ctrl-C.")
+@as_json
+def status(repo: str | None, sha: str | None, watch: bool, as_json: bool) -> None:
+    """Where commits stand: all, those of REPO, or the one with SHA.
+
+    Example: greenlight status acme/shop 3f2a91c
+    """
+    client, before = Client(), None
+    while True:
+        found = client.get(f"/commits/{repo}/{sha}") if repo and sha else client.get("/commits", repo=repo)
+        if found != before:
+            before = found
+            _status(found, as_json)
+        if not watch:
+            return
+        time.sleep(1)  # noqa: TID251 - a person watches; the API has no stream yet
+
+
+def _status(found: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        render.document(found)
+    elif "commits" not in found:
+        render.commit(found)
+    else:
+        rows = [
+            (commit["sha"][:7], commit["repo"], f"{name}/{environment}", render.standing(it))
+            for commit in found["commits"]
+            for name, application in commit["applications"].items()
+            for environment, it in application["environments"].items()
+        ]
+        render.table(("commit", "repository", "target", "stands"), rows)
+        if not rows:
+            click.echo("no commit is known yet", err=True)
+
+
+@click.command()
+@click.argument("repo")
+@click.argument("sha")
+@click.argument("application", required=False)
+@click.argument("environment", required=False)
+@as_json
+def why(repo: str, sha: str, application: str | None, environment: str | None, as_json: bool) -> None:
+    """What a commit waits for, and who can give it. Exit 1 while any of the targets asked for is not ready.
+
+    Example: greenlight why acme/shop 3f2a91c shop production
+    """
+    found = Client().get(f"/commits/{repo}/{sha}")
+    found["applications"] = _only(found["applications"], application, environment)
+    if as_json:
+        render.document(found)
+    else:
+        render.commit(found)
+    decisions = [it["decision"] for app in found["applications"].values() for it in app["environments"].values()]
+    sys.exit(0 if decisions and all(decision == "ready" for decision in decisions) else NO)
+
+
+def _only(applications: dict[str, Any], application: str | None, environment: str | None) -> dict[str, Any]:
+    if application is None:
+        return applications
+    if application not in applications:
+        raise Failure(
+            f"no application {application!r} ships this repository; there are {', '.join(applications) or 'none'}", NO
+        )
+    chosen = dict(applications[application])
+    if environment is not None:
+        if environment not in chosen["environments"]:
+            raise Failure(
+                f"{application} has no environment {environment!r}; it has {', '.join(chosen['environments'])}", NO
+            )
+        chosen["environments"] = {environment: chosen["environments"][environment]}
+    return {application: chosen}
+
+
+@click.command()
+@click.argument("repo")
+@click.argument("sha")
+@as_json
+def trace(repo: str, sha: str, as_json: bool) -> None:
+    """A commit's waterfall, computed from the journal: what arrived, what was waited for, what was deployed.
+
+    Example: greenlight trace acme/shop 3f2a91c
+    """
+    found = Client().get(f"/commits/{repo}/{sha}/trace")
+    if as_json:
+        render.document(found)
+    else:
+        render.waterfall(found)
+
+
+@click.command()
+@click.argument("repo")
+@click.argument("sha")
+@click.option("--verify", is_flag=True, help="Recompute the hash chain; exit 1 if an entry does not fit.")
+@as_json
+def journal(repo: str, sha: str, verify: bool, as_json: bool) -> None:
+    """A commit's facts and decisions, in order, each chained to the one before.
+
+    Example: greenlight journal acme/shop 3f2a91c --verify
+    """
+    entries = _entries(Client(), f"/commits/{repo}/{sha}/journal")
+    if as_json:
+        render.document({"entries": entries})
+    else:
+        rows = [(str(it["seq"]), it["at"], it["type"], _said(it["payload"]), it["hash"][:12]) for it in entries]
+        render.table(("seq", "at", "type", "said", "hash"), rows)
+    if verify:
+        verdict = _verdict(entries)
+        if not verdict.holds:
+            raise Failure(f"the chain breaks at entry {verdict.bad}: {verdict.reason}", NO)
+        click.echo(f"{verdict.entries} entries, the chain verifies; head {verdict.head}", err=True)
+
+
+def _entries(client: Client, path: str) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = []
+    cursor: str | None = None
+    while True:
+        page = client.get(path, cursor=cursor)
+        entries += page["entries"]
+        cursor = page["next"]
+        if cursor is None:
+            return entries
+
+
+def _said(payload: dict[str, Any]) -> str:
+    words = [payload.get(key) for key in ("application", "environment", "signal", "decision", "outcome")]
+    return " ".join(str(word) for word in [*words, *payload.get("reasons", [])] if word)
+
+
+def _verdict(entries: list[dict[str, Any]]) -> Verdict:
+    """Recompute the chain here, from what the API said: the server's own word is not taken for it."""
+    return recomputed(Entry(stream="", **entry) for entry in entries)

@@ -1,0 +1,67 @@
+"""people: who is known, and their tokens. Works on the file beside the pipeline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from greenlight.cli import render
+from greenlight.cli.client import USAGE, Failure
+from greenlight.runtime.errors import ConfigurationError
+from greenlight.runtime.people import new_token, read
+
+config = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default=Path("config"),
+    show_default=True,
+    help="Folder with people.yaml.",
+)
+
+
+@click.group()
+def people() -> None:
+    """Who may approve and operate: config/people.yaml."""
+
+
+@people.command("token")
+@click.argument("person")
+@config
+def token(person: str, config: Path) -> None:
+    """Give PERSON a new token and print it, this once; the file keeps its digest. Older tokens stay valid.
+
+    Example: greenlight people token lena
+    """
+    try:
+        click.echo(new_token(config / "people.yaml", person))
+    except ConfigurationError as problem:
+        raise Failure(str(problem), USAGE) from None
+
+
+@people.command("list")
+@config
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def everybody(config: Path, as_json: bool) -> None:
+    """Everybody who is known, with groups and the number of tokens.
+
+    Example: greenlight people list --config config
+    """
+    try:
+        found = read(config / "people.yaml")
+    except ConfigurationError as problem:
+        raise Failure(str(problem), USAGE) from None
+    if as_json:
+        render.document(
+            {
+                "people": [
+                    {"id": it.id, "name": it.name, "groups": list(it.groups), "tokens": len(it.tokens)}
+                    for it in found.values()
+                ]
+            }
+        )
+    else:
+        render.table(
+            ("id", "name", "groups", "tokens"),
+            [(it.id, it.name, ", ".join(it.groups), str(len(it.tokens))) for it in found.values()],
+        )

@@ -1,0 +1,167 @@
+"""send: sign and send a webhook as the provider would; for try-outs, scripts and CI jobs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import urllib3
+
+from greenlight.cli import render
+from greenlight.cli.client import NO, UNKNOWN, USAGE, Failure
+from greenlight.runtime import signing
+
+_url = click.option(
+    "--webhooks-url", default="http://127.0.0.1:8081", envvar="GREENLIGHT_WEBHOOKS_URL", show_default=True
+)
+_secret = click.option(
+    "--secret-file",
+    type=click.Path(path_type=Path),
+    help="A file with the secret on its first line. Default: the sender's file in GREENLIGHT_SECRETS, or in .greenlight/secrets.",
+)
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+def send() -> None:
+    """Sign and send a webhook as the provider would."""
+
+
+@send.command()
+@click.argument("event")
+@click.argument("file", type=click.File("rb"))
+@_url
+@_secret
+@_as_json
+def github(event: str, file: Any, webhooks_url: str, secret_file: Path | None, as_json: bool) -> None:
+    """GitHub's EVENT (push, check_run, ...) with the payload in FILE (- for standard input).
+
+    Example: greenlight send github push payload.json
+    """
+    body = file.read()
+    headers = {"X-GitHub-Event": event, "X-Hub-Signature-256": signing.github(_key("github", secret_file), body)}
+    _post(webhooks_url, "/webhooks/github", body, headers, as_json)
+
+
+@send.command()
+@click.argument("file", type=click.File("rb"))
+@_url
+@_secret
+@_as_json
+def circleci(file: Any, webhooks_url: str, secret_file: Path | None, as_json: bool) -> None:
+    """CircleCI's workflow-completed or job-completed with the payload in FILE.
+
+    Example: greenlight send circleci payload.json
+    """
+    body = file.read()
+    headers = {"circleci-signature": signing.circleci(_key("circleci", secret_file), body)}
+    _post(webhooks_url, "/webhooks/circleci", body, headers, as_json)
+
+
+@send.command()
+@click.argument("name")
+@click.argument("outcome", type=click.Choice(["passed", "failed"]))
+@click.argument("repo")
+@click.argument("sha")
+@click.option("--run", type=int, help="The run's number: a higher one is newer.")
+@click.option("--evidence", help="The URL of the report.")
+@_url
+@_secret
+@_as_json
+def gate(
+    name: str,
+    outcome: str,
+    repo: str,
+    sha: str,
+    run: int | None,
+    evidence: str | None,
+    webhooks_url: str,
+    secret_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Say that the gate NAME passed or failed for a commit.
+
+    Example: greenlight send gate dependency_scan passed acme/shop 3f2a91c4...
+    """
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    known = {"repo": repo, "sha": sha, "outcome": outcome, "at": at, "run": run, "evidence": evidence}
+    body = json.dumps({key: value for key, value in known.items() if value is not None}).encode()
+    headers = _standard(_key(f"gate-{name}", secret_file), body)
+    _post(webhooks_url, f"/webhooks/gates/{name}", body, headers, as_json)
+
+
+@send.command()
+@click.argument("file", type=click.File("rb"))
+@click.option("--sender", required=True, help="Whose secret signs it: events-SENDER.")
+@_url
+@_secret
+@_as_json
+def event(file: Any, sender: str, webhooks_url: str, secret_file: Path | None, as_json: bool) -> None:
+    """A CloudEvent, as structured JSON in FILE.
+
+    Example: greenlight send event scan.json --sender scanner
+    """
+    body = file.read()
+    headers = _standard(_key(f"events-{sender}", secret_file), body)
+    headers["Content-Type"] = "application/cloudevents+json"
+    _post(webhooks_url, f"/webhooks/events/{sender}", body, headers, as_json)
+
+
+def _standard(secret: bytes, body: bytes) -> dict[str, str]:
+    stamp = int(time.time())  # noqa: TID251 - the signature says when it was made, by this machine's clock
+    id = "msg_" + hashlib.sha256(body + str(stamp).encode()).hexdigest()[:24]
+    try:
+        signature = signing.standard_webhooks(secret, id, stamp, body)
+    except ValueError as problem:
+        raise Failure(str(problem), USAGE) from None
+    return {"webhook-id": id, "webhook-timestamp": str(stamp), "webhook-signature": signature}
+
+
+def _key(sender: str, secret_file: Path | None) -> bytes:
+    folder = Path(os.environ.get("GREENLIGHT_SECRETS", ".greenlight/secrets"))
+    path = secret_file or folder / sender
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as problem:
+        raise Failure(
+            f"{path}: {problem.strerror}. Name the secret's file with --secret-file, or its folder with GREENLIGHT_SECRETS",
+            USAGE,
+        ) from None
+    live = [line for line in lines if line.strip()]
+    if not live:
+        raise Failure(f"{path}: holds no secret", USAGE)
+    return live[0]
+
+
+def _post(url: str, path: str, body: bytes, headers: Mapping[str, str], as_json: bool) -> None:
+    try:
+        answer = urllib3.request(
+            "POST",
+            url.rstrip("/") + path,
+            body=body,
+            headers={"Content-Type": "application/json", **headers},
+            retries=False,
+            timeout=15.0,
+        )
+    except urllib3.exceptions.HTTPError:
+        raise Failure(
+            f"nobody answers at {url}; is `greenlight up` running there? Name it with --webhooks-url", UNKNOWN
+        ) from None
+    try:
+        document = answer.json()
+    except ValueError:
+        document = {"detail": answer.data.decode("utf-8", "replace").strip()}
+    if as_json:
+        render.document(document)
+    elif answer.status == 202:
+        click.echo(f"accepted as {document['id']}" if "id" in document else f"ignored: {document.get('ignored')}")
+    if answer.status != 202:
+        raise Failure(f"{answer.status}: {document.get('detail', document)}", UNKNOWN if answer.status >= 500 else NO)
+    sys.exit(0)

@@ -1,0 +1,109 @@
+"""What is printed: rich on a terminal, plain lines when piped."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import click
+
+_COLOURS = {
+    **dict.fromkeys(("passed", "ready", "succeeded"), "green"),
+    **dict.fromkeys(("failed", "revoked", "blocked"), "red"),
+    "error": "magenta",
+    **dict.fromkeys(("pending", "waiting", "expired"), "yellow"),
+    "running": "blue",
+}
+_BAR = 40
+
+
+def document(value: Any) -> None:
+    """JSON, for programs."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def state(word: str) -> str:
+    """A state's word in its colour; click drops the colour when the output is no terminal."""
+    return click.style(word, fg=_COLOURS.get(word))
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on a terminal, tab-separated lines otherwise."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            click.echo("\t".join(click.unstyle(cell) for cell in row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    rich = Table(*head, box=None, pad_edge=False, header_style="dim")
+    for row in rows:
+        rich.add_row(*(Text.from_ansi(cell) for cell in row))
+    Console().print(rich)
+
+
+def commit(value: dict[str, Any]) -> None:
+    """Where one commit stands, target by target, and why."""
+    refs = ", ".join(ref.split("/", 2)[-1] for ref in value["refs"]) or "no ref that is known"
+    click.echo(f"{value['repo']} {value['sha'][:7]} on {refs}")
+    for name, application in value["applications"].items():
+        for environment, it in application["environments"].items():
+            click.echo(f"  {name}/{environment}: {standing(it)}")
+            for gate in it["requires"]:
+                found = application["gates"][gate]
+                by = f" by {', '.join(found['by'])}" if found["by"] else ""
+                click.echo(f"    {state(found['state']):10} {gate}: {found['reason']}{by}")
+
+
+def standing(environment: dict[str, Any]) -> str:
+    """`succeeded`, or the decision with its reasons."""
+    deployment, words = environment["deployment"], []
+    if deployment:
+        words.append(state(deployment["outcome"]))
+    if not deployment or environment["decision"] != "ready":
+        words.append(state(environment["decision"]))
+    reasons = f": {'; '.join(environment['reasons'])}" if environment["reasons"] else ""
+    return ", ".join(words) + reasons
+
+
+def waterfall(trace: dict[str, Any]) -> None:
+    """A commit's spans on one time line, with how long each took."""
+    spans = trace["spans"]
+    click.echo(f"trace {trace['trace_id']}")
+    if not spans:
+        return
+    begin = _moment(spans[0]["start"])
+    whole = max((_moment(spans[0]["end"]) - begin).total_seconds(), 1e-6)
+    depth: dict[str | None, int] = {None: -1}
+    for span in spans:
+        depth[span["span_id"]] = depth.get(span["parent_id"], 0) + 1
+        start = (_moment(span["start"]) - begin).total_seconds()
+        end = (_moment(span["end"]) - begin).total_seconds() if span["end"] else whole
+        left = min(int(start / whole * _BAR), _BAR - 1)
+        width = max(int((end - start) / whole * _BAR), 1)
+        bar = " " * left + ("━" * min(width, _BAR - left) if end > start else "╵")
+        took = duration(end - start) if end > start else f"at {duration(start)}"
+        click.echo(f"{_name(span, depth)[:50]:50} {bar:{_BAR}} {took:>11}")
+
+
+def _name(span: dict[str, Any], depth: dict[str | None, int]) -> str:
+    subject = span["attributes"].get("signal", "").rpartition(":")[2]
+    return "  " * depth[span["span_id"]] + f"{span['name']} {subject}".rstrip()
+
+
+def duration(seconds: float) -> str:
+    """`0.4 ms`, `120 ms`, `3.2 s`, `4.0 min`, `2.1 h`."""
+    if seconds < 1:
+        return f"{seconds * 1000:.1f} ms" if seconds < 0.01 else f"{seconds * 1000:.0f} ms"
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)

@@ -1,0 +1,132 @@
+"""`greenlight serve SERVICE`: one service under gunicorn, as the image runs it behind Knative."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping
+from typing import Any
+from wsgiref.types import WSGIApplication
+
+from gunicorn.app.base import BaseApplication
+
+from greenlight.ledger import sqlite
+from greenlight.runtime.clock import SystemClock
+from greenlight.runtime.configuration import PipelineFiles
+from greenlight.runtime.deps import Deps
+from greenlight.runtime.errors import ConfigurationError
+from greenlight.runtime.settings import Settings
+from greenlight.runtime.sink import Sink
+from greenlight.store.store import Store
+
+THREADS = 8
+KEEP_ALIVE = 30
+"""Seconds. One worker: it owns the ledger's file; threads are what makes group commit work."""
+
+
+class _Server(BaseApplication):  # type: ignore[misc]
+    """gunicorn, told everything here: nothing is read from the command line or from files."""
+
+    def __init__(self, service: str, settings: Settings) -> None:
+        self._service, self._settings = service, settings
+        super().__init__()
+
+    def load_config(self) -> None:
+        options: dict[str, Any] = {
+            "bind": f"0.0.0.0:{self._settings.port}",
+            "worker_class": "gthread",
+            "workers": 1,
+            "threads": THREADS,
+            "keepalive": KEEP_ALIVE,
+            "proc_name": f"greenlight-{self._service}",
+        }
+        for name, value in options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> WSGIApplication:
+        """Called in the worker, after the fork: threads and files belong to it."""
+        return app(self._service, self._settings)
+
+
+def run(service: str, env: Mapping[str, str]) -> int:
+    """Serve until SIGTERM. The exit code: 2 if the settings are wrong."""
+    try:
+        settings = Settings.from_env(env)
+        if settings.sink is None and service != "board":
+            raise ConfigurationError(
+                "K_SINK is not set: a SinkBinding sets it to the Broker's address, where events go"
+            )
+    except ConfigurationError as problem:
+        sys.stderr.write(f"greenlight: cannot start {service}\n{problem}\n")
+        return 2
+    _Server(service, settings).run()
+    return 0
+
+
+def app(service: str, settings: Settings) -> WSGIApplication:
+    """The service's app with the adapters that the settings name; it imports only its own."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    log, clock = logging.getLogger("greenlight"), SystemClock()
+    settings.data.mkdir(parents=True, exist_ok=True)
+    store = Store(settings.data / "greenlight.db", [sqlite.SCHEMA])
+    ledger = sqlite.SqliteLedger(store, settings.data / "bodies", clock=clock.now)
+    pipeline = PipelineFiles(settings.config, clock, log)
+    base: dict[str, Any] = {"clock": clock, "ledger": ledger, "pipeline": pipeline, "log": log}
+    base["publisher"] = Sink(settings.sink or "http://127.0.0.1:9", ledger, log)
+    return _APPS[service](base, settings)
+
+
+def _webhooks(base: dict[str, Any], settings: Settings) -> WSGIApplication:
+    from greenlight.runtime.secrets import Secrets
+    from greenlight.webhooks import app as webhooks
+
+    return webhooks.create_app(webhooks.Deps(**base, secrets=Secrets(settings.secrets, base["clock"])))
+
+
+def _board(base: dict[str, Any], settings: Settings) -> WSGIApplication:
+    from greenlight.board import app as board
+    from greenlight.runtime.people import People
+
+    people = People(settings.config / "people.yaml", clock=base["clock"], log=base["log"])
+    return board.create_app(board.Deps(**base, people=people))
+
+
+def _deployer(base: dict[str, Any], settings: Settings) -> WSGIApplication:
+    import socket
+
+    from greenlight.deployer import app as deployer
+    from greenlight.deployer.command import CommandDriver
+    from greenlight.events import ids
+    from greenlight.runtime.scrub import Scrubber
+
+    driver = CommandDriver(settings.data / "deployer", scrub=Scrubber(), clock=base["clock"])
+    owner = ids.derive("process", socket.gethostname(), base["clock"].now().isoformat())
+    return deployer.create_app(deployer.Deps(**base, drivers={"command": driver}, owner=owner))
+
+
+def _recorder(base: dict[str, Any], settings: Settings) -> WSGIApplication:
+    from greenlight.recorder import app as recorder
+
+    return recorder.create_app(Deps(**base))
+
+
+def _promoter(base: dict[str, Any], settings: Settings) -> WSGIApplication:
+    from greenlight.promoter import app as promoter
+
+    return promoter.create_app(Deps(**base))
+
+
+def _reconciler(base: dict[str, Any], settings: Settings) -> WSGIApplication:
+    from greenlight.reconciler import app as reconciler
+
+    return reconciler.create_app(Deps(**base))
+
+
+_APPS = {
+    "webhooks": _webhooks,
+    "board": _board,
+    "deployer": _deployer,
+    "recorder": _recorder,
+    "promoter": _promoter,
+    "reconciler": _reconciler,
+}
