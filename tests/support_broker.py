@@ -18,6 +18,8 @@ from greenlight.broker.dispatcher import Limits
 from greenlight.broker.manifests import load_texts
 from greenlight.events import Event
 from greenlight.events.http import from_http
+from greenlight.runtime.server import Limits as ServerLimits
+from greenlight.runtime.server import Server
 from greenlight.store import Store
 
 PATIENCE = 20.0
@@ -96,11 +98,11 @@ def http_server(recorder: Recorder) -> Iterator[str]:
         def log_message(self, *args: object) -> None:
             pass
 
-    class Server(ThreadingHTTPServer):
+    class Listener(ThreadingHTTPServer):
         def handle_error(self, request: Any, client_address: Any) -> None:
             pass  # the broker gave up waiting
 
-    server = Server(("127.0.0.1", 0), Handler)
+    server = Listener(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -115,16 +117,12 @@ def http_server(recorder: Recorder) -> Iterator[str]:
 @contextlib.contextmanager
 def wsgi_server(app: Any) -> Iterator[str]:
     """A WSGI app behind a real HTTP server on 127.0.0.1; yields its address."""
-    from waitress.server import create_server
-
-    server = create_server(app, host="127.0.0.1", port=0, threads=8)
-    thread = threading.Thread(target=server.run)
-    thread.start()
+    server = Server(app, "127.0.0.1:0", name="test", limits=ServerLimits())
+    server.start()
     try:
-        yield f"http://127.0.0.1:{server.effective_port}"
+        yield "http://{}:{}".format(*server.address)
     finally:
-        server.close()
-        thread.join()
+        server.stop(5)
 
 
 def event(id: str = "1", type: str = "test.happened", **extensions: str | int | bool) -> Event:

@@ -71,7 +71,8 @@ class _Worker:
     def __init__(self, crew: Crew, task: Task) -> None:
         self._crew = crew
         self._task: Task | None = task
-        self._given = threading.Semaphore(0)
+        self._given = threading.Lock()  # released when there is a task: the cheapest signal that there is
+        self._given.acquire()
         self._thread = threading.Thread(target=self._run, name="broker delivery", daemon=True)
 
     def start(self) -> None:

@@ -153,7 +153,7 @@ def _accepted(answer: Answer) -> Delivered | Failed:
     if event is not None and answer.status == 202:
         # The specification: 202 is not an answer yet, and an event in it MUST NOT be taken for a reply.
         return Delivered(note="answered 202 with an event, which is not a reply; answer 200 to have it routed")
-    return Delivered(event, travelling(answer.headers))
+    return Delivered() if event is None else Delivered(event, travelling(answer.headers))
 
 
 def reply_of(answer: Answer) -> Event | None:

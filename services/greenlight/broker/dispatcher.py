@@ -70,9 +70,7 @@ class Dispatcher:
                 )
                 for spec, courier in pairs
             ]  # fmt: skip
-        self._of_broker: dict[str, list[Lane]] = {}
-        for lane in self.lanes:
-            self._of_broker.setdefault(lane.spec.broker_key, []).append(lane)
+        self._routes = _routes(self.lanes)
         self._floor = self._lowest()
 
     def start(self) -> None:
@@ -85,8 +83,9 @@ class Dispatcher:
     def append(self, tx: Tx, broker: str, entry: Entry, *, only: str | None = None) -> None:
         """Append an event inside a transaction; it is on its way as soon as that is durable. `only`: to one Trigger."""
         now = self.clock.now()
-        stripped = log.without(entry.event, [TTL])
-        kept = replace(entry, event=log.with_added(stripped, {ARRIVAL: rfc3339(now)}))
+        extensions = {**entry.event.extensions, ARRIVAL: rfc3339(now)}
+        extensions.pop(TTL, None)
+        kept = Entry(replace(entry.event, extensions=extensions), entry.ttl, entry.headers)
         seq = log.insert(tx, broker, kept, now.timestamp(), only)
         tx.on_commit(lambda: self._committed(broker, seq, kept, only))
 
@@ -100,12 +99,17 @@ class Dispatcher:
     def _committed(self, broker: str, seq: int, entry: Entry, only: str | None) -> None:
         """Offer an event to the lanes that want it. Runs in the store's writer thread, in the order of the numbers."""
         self.announced = seq
-        for lane in self._of_broker.get(broker, ()):
-            if lane.wants(entry.event) if only is None else lane.spec.key == only:
+        for lane in self._candidates(broker, entry, only):
+            if only is not None or lane.wants(entry.event):
                 lane.progress.offer(seq, entry)
         self.head = seq
         if seq - self._flushed >= FLUSH_EVENTS:
             self.touched()
+
+    def _candidates(self, broker: str, entry: Entry, only: str | None) -> list[Lane]:
+        if only is not None:
+            return [lane for lane in self.lanes if lane.spec.key == only]
+        return self._routes.get((broker, entry.event.type), []) + self._routes.get((broker, None), [])
 
     # Cursors.
 
@@ -225,6 +229,15 @@ class Dispatcher:
         self.crew.stop()
         for lane in self.lanes:
             lane.courier.close()
+
+
+def _routes(lanes: Iterable[Lane]) -> dict[tuple[str, str | None], list[Lane]]:
+    """Lanes by Broker and the event type that they are limited to; None: those that are not."""
+    routes: dict[tuple[str, str | None], list[Lane]] = {}
+    for lane in lanes:
+        for type in (None,) if lane.spec.types is None else lane.spec.types:
+            routes.setdefault((lane.spec.broker_key, type), []).append(lane)
+    return routes
 
 
 def _move(tx: Tx, moves: Iterable[_Move]) -> None:

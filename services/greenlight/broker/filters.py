@@ -59,6 +59,30 @@ def compile_filters(spec: Mapping[str, Any]) -> Predicate:
     return _every(compiled) if compiled else legacy
 
 
+def only_types(spec: Mapping[str, Any]) -> frozenset[str] | None:
+    """The only event types that a Trigger's valid `spec` can pass; None if it is not limited to some.
+
+    With it a broker need not ask a thousand Triggers about each event.
+    """
+    filters = spec.get("filters")
+    if not filters:
+        attributes = (spec.get("filter") or {}).get("attributes") or {}
+        return frozenset([attributes["type"]]) if attributes.get("type") else None
+    return _types_of("all", filters)
+
+
+def _types_of(dialect: str, inner: Any) -> frozenset[str] | None:
+    if dialect == "exact":
+        return frozenset([inner["type"]]) if "type" in inner else None
+    if dialect not in ("all", "any"):
+        return None
+    limits = [_types_of(*next(iter(item.items()))) if item else None for item in inner]
+    known = [limit for limit in limits if limit is not None]
+    if dialect == "all":
+        return frozenset.intersection(*known) if known else None
+    return frozenset.union(*known) if known and len(known) == len(limits) else None
+
+
 def _legacy(value: Any, path: Path) -> Predicate:
     """`filter.attributes`: exact matches, where an empty value asks only that the attribute is there."""
     if value is None:

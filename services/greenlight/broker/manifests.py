@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import greenlight
 from greenlight.broker.delivery import DEFAULT, Delivery, Destination, Ref, effective, seconds
-from greenlight.broker.filters import FilterError, Predicate, compile_filters, everything
+from greenlight.broker.filters import FilterError, Predicate, compile_filters, everything, only_types
 from greenlight.broker.filters import Path as Where
 from greenlight.runtime.documents import Document, DocumentError, load
 from greenlight.runtime.errors import ConfigurationError
@@ -52,6 +52,7 @@ class TriggerSpec:
     subscriber: Destination
     delivery: Delivery
     concurrency: int | None = None
+    types: frozenset[str] | None = None  # the only ones that `filter` can pass; None: no such limit
     where: str = field(default="", compare=False)
 
     @classmethod
@@ -170,17 +171,23 @@ class _Reader:
         concurrency = self._concurrency(annotations)
         if len(self._errors) > before or broker is None:
             return None
-        delivery = effective(own, broker.delivery)
         return TriggerSpec(
-            namespace, name, broker.name, predicate, subscriber, delivery, concurrency, self._where(("spec",))
+            namespace=namespace,
+            name=name,
+            broker=broker.name,
+            filter=predicate,
+            subscriber=subscriber,
+            delivery=effective(own, broker.delivery),
+            concurrency=concurrency,
+            types=only_types(spec),
+            where=self._where(("spec",)),
         )
 
     def _metadata(self) -> tuple[str, str, Mapping[str, Any]]:
         self._mapping(self._document.value, (), _TOP)
-        if self._document.value["apiVersion"] != f"{GROUP}/v1":
-            self._fail(
-                ("apiVersion",), f"a {self.kind} has apiVersion {GROUP}/v1, not {self._document.value['apiVersion']}"
-            )
+        version = self._document.value["apiVersion"]
+        if version != f"{GROUP}/v1":
+            self._fail(("apiVersion",), f"a {self.kind} has apiVersion {GROUP}/v1, not {version}")
         metadata = self._mapping(self._document.value.get("metadata"), ("metadata",), None)
         name = metadata.get("name")
         if not isinstance(name, str) or not name or "/" in name:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import logging
 import sys
@@ -76,8 +77,7 @@ class WsgiSubscriber:
     def deliver(self, headers: Mapping[str, str], body: bytes, timeout: float | None) -> Answer:
         environ = {**self._base, "CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)}
         for name, value in headers.items():
-            key = name.upper().replace("-", "_")
-            environ["CONTENT_TYPE" if key == "CONTENT_TYPE" else f"HTTP_{key}"] = value
+            environ[_cgi_name(name)] = value
         try:
             return self._call(environ)
         except Exception:
@@ -106,6 +106,13 @@ class WsgiSubscriber:
                 close()
         status, answered = began[-1]
         return Answer(status, answered, b"".join(chunks)[:MAX_ANSWER])
+
+
+@functools.lru_cache(maxsize=1024)
+def _cgi_name(header: str) -> str:
+    """The environ's key for a header (PEP 3333)."""
+    key = header.upper().replace("-", "_")
+    return key if key == "CONTENT_TYPE" else f"HTTP_{key}"
 
 
 class HttpSubscriber:

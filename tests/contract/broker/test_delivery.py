@@ -7,9 +7,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from support_broker import FAST, PATIENCE, Recorder, Request, Response, event, http_server, reply, running, trigger
 
 from greenlight.events import Event
+from support_broker import FAST, PATIENCE, Recorder, Request, Response, event, http_server, reply, running, trigger
 
 
 def always(status: int, body: bytes = b"") -> Recorder:
@@ -23,7 +23,7 @@ def first(count: int, status: int) -> Recorder:
 
 @pytest.mark.parametrize("over", ["http", "wsgi"])
 def test_d1_d2_d3_d4_i11_a_subscriber_gets_a_binary_event_with_the_brokers_headers(tmp_path: Path, over: str) -> None:
-    """POST, binary, Prefer: reply, Kn-Namespace, no hop count, an arrival time; data and attributes as they were sent."""
+    """POST, binary, Prefer: reply, Kn-Namespace, no hop count, an arrival time; the rest as it was sent."""
     recorder = Recorder()
     sent = Event(
         "1", "/a%20b", "t", "grün", "2026-01-01T00:00:00.10Z", "text/plain", extensions={"n": 1}, data=b"\x00x"

@@ -1,0 +1,230 @@
+"""What is acknowledged is delivered: through restarts, kill -9, a store that fails, and a log that is pruned."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from greenlight.broker import dispatcher, lane, log
+from greenlight.broker.broker import Broker
+from greenlight.broker.dispatcher import Limits
+from greenlight.broker.manifests import load_texts
+from greenlight.store import Store, Unavailable
+from support_broker import (
+    BROKER,
+    FAST,
+    PATIENCE,
+    Recorder,
+    Request,
+    Response,
+    event,
+    http_server,
+    reply,
+    running,
+    trigger,
+)
+
+CHILD = Path(__file__).with_name("broker_child.py")
+
+
+def test_what_was_not_delivered_is_delivered_by_the_next_start_and_nothing_else(tmp_path: Path) -> None:
+    """After an orderly end no delivery is repeated; retries go on where they were."""
+    first = Recorder(lambda n, request: (503 if request.headers["ce-id"] == "later" else 202, {}, b""))
+    slow = "delivery: {retry: 3, backoffPolicy: exponential, backoffDelay: PT0.1S}"
+    with running(tmp_path, trigger("one", "s", spec=slow), services={"s": first}) as broker:
+        broker.publish(event("later"))
+        for number in range(10):
+            broker.publish(event(str(number)))
+        first.wait(11)
+        assert broker.drain(PATIENCE)
+        broker.publish(event("draining"))
+    second = Recorder()
+    with running(tmp_path, trigger("one", "s", spec=slow), services={"s": second}) as broker:
+        assert broker.idle(PATIENCE)
+        assert broker.dead_letters() == []
+    assert sorted(second.ids()) == ["later", "draining"]
+
+
+def test_tries_are_counted_across_restarts(tmp_path: Path) -> None:
+    """A crash does not give a poisonous event its retries anew."""
+    recorder = Recorder(lambda n, request: (503, {}, b""))
+    spec = "delivery: {retry: 2, backoffPolicy: exponential, backoffDelay: PT0.05S}"
+    triggers = [trigger("one", "s", spec=spec)]
+    for life in range(3):
+        with running(tmp_path, *triggers, services={"s": recorder}) as broker:
+            if life == 0:
+                broker.publish(event())
+            recorder.wait(life + 1)
+    with running(tmp_path, *triggers, services={"s": recorder}) as broker:
+        assert broker.idle(PATIENCE)
+        (letter,) = broker.dead_letters()
+    assert (letter.attempts, len(recorder.requests)) == (3, 3)
+
+
+def test_a_new_trigger_gets_what_comes_from_then_on(tmp_path: Path) -> None:
+    """And not the history."""
+    with running(tmp_path, trigger("old", "s"), services={"s": Recorder()}) as broker:
+        broker.publish(event("before"))
+        assert broker.idle(PATIENCE)
+    new = Recorder()
+    triggers = (trigger("old", "s"), trigger("new", "new"))
+    with running(tmp_path, *triggers, services={"s": Recorder(), "new": new}) as broker:
+        broker.publish(event("after"))
+        assert broker.idle(PATIENCE)
+    assert new.ids() == ["after"]
+
+
+def test_an_event_is_on_its_way_only_if_its_transaction_is_durable(tmp_path: Path) -> None:
+    """`append` joins somebody's transaction: both happen, or neither."""
+    recorder = Recorder()
+    with running(tmp_path, trigger("one", "s"), services={"s": recorder}) as broker:
+
+        def failing(tx: object) -> None:
+            broker.append(tx, event("never"))  # type: ignore[arg-type]
+            raise KeyError("the ledger refused")
+
+        with pytest.raises(KeyError):
+            broker._store.write(failing)
+        broker._store.write(lambda tx: [broker.append(tx, event(id)) for id in ("a", "b")])
+        assert broker.idle(PATIENCE)
+    assert sorted(recorder.ids()) == ["a", "b"]
+
+
+def test_a_store_that_fails_for_a_while_loses_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replies, dead letters and retries are written once it can be written again; the subscriber is not asked anew."""
+    monkeypatch.setattr(lane, "PATIENCE", 0.02)
+    answers = {"reply": reply("r", "reply"), "dead": (422, {}, b""), "again": (503, {}, b"")}
+    full, refused = threading.Event(), threading.Semaphore(0)
+
+    def answer(n: int, request: Request) -> Response:
+        full.set()
+        return answers.get(request.headers["ce-id"], (202, {}, b"")) if n < 3 else (202, {}, b"")
+
+    recorder = Recorder(answer)
+    with running(tmp_path, trigger("one", "s", spec=FAST), services={"s": recorder}) as broker:
+        submit = broker._store.submit
+
+        def refusing(change: object) -> object:
+            if not full.is_set():
+                return submit(change)  # type: ignore[arg-type]
+            refused.release()
+
+            def fail(tx: object) -> None:
+                raise Unavailable("no space is left")
+
+            return submit(fail)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(broker._store, "submit", refusing)
+        broker._store.write(lambda tx: [broker.append(tx, event(id)) for id in answers])
+        for _ in range(12):
+            assert refused.acquire(timeout=PATIENCE)
+        monkeypatch.setattr(broker._store, "submit", submit)
+        assert broker.idle(PATIENCE)
+        assert [letter.entry.event.id for letter in broker.dead_letters()] == ["dead"]
+    assert sorted(recorder.ids()) == ["again", "again", "dead", "r", "reply"]
+
+
+def test_settled_events_that_are_old_are_dropped_and_others_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In chunks; an event that is still tried stays, however old."""
+    monkeypatch.setattr(dispatcher, "PRUNE", 0.01)
+    monkeypatch.setattr(log, "_CHUNK", 7)
+    recorder = Recorder(lambda n, request: (503 if request.headers["ce-id"] == "30" else 202, {}, b""))
+    spec = "delivery: {retry: 3, backoffPolicy: exponential, backoffDelay: PT1H}"
+    limits = Limits(keep_events=0.0, keep_letters=0.0)
+    with running(tmp_path, trigger("one", "s", spec=spec), services={"s": recorder}, limits=limits) as broker:
+        for number in range(100):
+            broker.publish(event(str(number)))
+
+        def left() -> list[str]:
+            with broker._store.read() as connection:
+                rows = connection.execute("SELECT attributes ->> 'id' FROM broker_events").fetchall()
+            return [id for (id,) in rows]
+
+        deadline = time.monotonic() + PATIENCE
+        while left() != ["30"] and time.monotonic() < deadline:
+            broker._dispatcher.touched()
+            time.sleep(0.01)
+        assert left() == ["30"]
+
+
+def test_a_start_does_not_read_the_log(tmp_path: Path) -> None:
+    """200 000 settled events and 50 000 that nobody took yet: ready in a moment, and caught up without losing any."""
+    with running(tmp_path, trigger("one", "s"), services={"s": Recorder()}) as broker:
+        broker.publish(event())
+        assert broker.idle(PATIENCE)
+    store = Store(tmp_path / "broker.db", [log.SCHEMA], synchronous="NORMAL")
+    copy = (
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) "
+        "INSERT INTO broker_events (broker, attributes, data, ttl, at) "
+        "SELECT broker, attributes, data, ttl, at FROM broker_events, n WHERE seq = 1"
+    )
+    store.write(lambda tx: tx.execute(copy, (250_000,)))
+    store.write(lambda tx: tx.execute("UPDATE broker_cursors SET seq = 200001"))
+    store.close()
+    manifests = load_texts({"t.yaml": BROKER + "---" + trigger("one", "s", spec="filters: [{exact: {type: other}}]")})
+    store = Store(tmp_path / "broker.db", [log.SCHEMA], synchronous="NORMAL")
+    began = time.monotonic()
+    broker = Broker(store, manifests.brokers, manifests.triggers, services={"s": Recorder()})
+    broker.start()
+    took = time.monotonic() - began
+    assert broker.idle(PATIENCE)
+    broker.stop()
+    store.close()
+    assert took < 0.5
+
+
+def test_an_idle_broker_burns_no_cpu(tmp_path: Path) -> None:
+    """Nobody polls."""
+    with running(tmp_path, trigger("one", "s"), services={"s": Recorder()}) as broker:
+        for number in range(50):
+            broker.publish(event(str(number)))
+        assert broker.idle(PATIENCE)
+        time.sleep(3 * dispatcher.FLUSH)
+        before = time.process_time()
+        time.sleep(0.5)
+        assert time.process_time() - before < 0.02
+
+
+@pytest.mark.parametrize("kills", [6])
+def test_every_acknowledged_event_survives_kill_9(tmp_path: Path, kills: int) -> None:
+    """Random kills while producers retry; each event, and each reply to it, reaches every Trigger at least once."""
+
+    def answer(n: int, request: Request) -> Response:
+        if request.headers["ce-type"] == "test.reply":
+            return 202, {}, b""
+        return reply("r" + request.headers["ce-id"], "test.reply") if n % 5 else (503, {}, b"")
+
+    replying, plain = Recorder(answer), Recorder(lambda n, request: (202 if n % 7 else 500, {}, b""))
+    spec = "delivery: {retry: 50, backoffPolicy: linear, backoffDelay: PT0.01S}"
+    acknowledged: list[str] = []
+    seed = int(os.environ.get("CRASH_SEED", random.SystemRandom().randrange(10**6)))
+    chance = random.Random(seed)
+    with http_server(replying) as one, http_server(plain) as two:
+        manifest = tmp_path / "broker.yaml"
+        manifest.write_text("---\n".join([BROKER, trigger("one", one, spec=spec), trigger("two", two, spec=spec)]))
+        for life in range(kills + 1):
+            command = [sys.executable, str(CHILD), str(tmp_path), str(life)]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child, ThreadPoolExecutor(1) as reader:
+                assert child.stdout is not None
+                assert child.stdout.readline() == "ready\n"
+                lines = reader.submit(child.stdout.readlines)
+                if life < kills:
+                    time.sleep(chance.uniform(0.02, 0.25))
+                    child.send_signal(signal.SIGKILL)
+                acknowledged += [line.strip() for line in lines.result() if line.endswith("\n")]
+            assert child.returncode == (0 if life == kills else -signal.SIGKILL)
+    assert len(acknowledged) > 100, f"seed {seed}"
+    for got in (set(replying.ids()), set(plain.ids())):
+        missing = [id for id in acknowledged if id not in got or f"r{id}" not in got]
+        assert missing == [], f"seed {seed}"

@@ -1,0 +1,79 @@
+"""The flow exists once: the Triggers in knative/triggers say what flow.py says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from greenlight.broker.manifests import Manifests, TriggerSpec, default_folder, load_folder
+from greenlight.events import Event, types
+from greenlight.flow import FLOW, Edge
+from greenlight.runtime.errors import ConfigurationError
+
+FOLDER = default_folder()
+
+OURS = sorted({text for name, text in vars(types).items() if name.isupper() and isinstance(text, str)} - {types.FACT})
+"""Every type of the vocabulary."""
+
+OUTSIDE = ["com.github.push", "com.circleci.buildsuccess", "com.github.check_run.completed", "com.example.scan", "x"]
+
+
+@pytest.fixture(scope="module")
+def manifests() -> Manifests:
+    return load_folder(FOLDER)
+
+
+def trigger_of(manifests: Manifests, edge: Edge) -> TriggerSpec:
+    (found,) = [trigger for trigger in manifests.triggers if trigger.name == edge.trigger]
+    return found
+
+
+def test_every_edge_has_its_file_and_every_file_its_edge() -> None:
+    """Numbered in flow order."""
+    files = sorted(path.name for path in (FOLDER / "triggers").iterdir())
+    assert files == sorted(f"{edge.number}-{edge.trigger}.yaml" for edge in FLOW)
+    assert [edge.number for edge in FLOW] == sorted(edge.number for edge in FLOW)
+
+
+@pytest.mark.parametrize("edge", FLOW, ids=lambda edge: edge.trigger)
+def test_a_trigger_passes_exactly_the_types_of_its_edge(manifests: Manifests, edge: Edge) -> None:
+    """The compiled filter decides, not the text of the YAML."""
+    wants = trigger_of(manifests, edge).filter
+    passed = {type for type in [*OURS, *OUTSIDE] if wants(Event("1", "/s", type))}
+    facts = {type for type in [*OURS, *OUTSIDE] if type not in types.NOT_FACTS}
+    assert passed == (facts if edge.on == (types.FACT,) else set(edge.on))
+
+
+@pytest.mark.parametrize("edge", FLOW, ids=lambda edge: edge.trigger)
+def test_a_trigger_calls_the_service_of_its_edge_and_says_how_it_is_tried_again(
+    manifests: Manifests, edge: Edge
+) -> None:
+    """Nothing is left to defaults: once a Trigger has a delivery, Knative fills in nothing."""
+    trigger = trigger_of(manifests, edge)
+    ref = trigger.subscriber.ref
+    assert ref is not None
+    assert (ref.api_version, ref.kind, ref.name) == ("serving.knative.dev/v1", "Service", edge.service)
+    assert (ref.namespace, trigger.broker_key) == ("greenlight", "greenlight/default")
+    assert trigger.delivery.retry > 0
+    assert trigger.delivery.backoff_policy == "exponential"
+    assert trigger.delivery.backoff_delay
+    assert trigger.delivery.timeout
+    assert trigger.delivery.timeout >= (30 if types.DEPLOYMENT_PROGRESSING in edge.on else 10)
+
+
+def test_the_broker_answers_producers_before_it_delivers() -> None:
+    """Without the annotation a channel nests every reply into one request."""
+    assert 'messaging.knative.dev/async-handler: "true"' in (FOLDER / "100-broker.yaml").read_text()
+
+
+def test_the_folder_is_found_in_a_checkout_and_in_an_installed_package(tmp_path: Path) -> None:
+    """And its absence is told, with what to do."""
+    package = tmp_path / "services" / "greenlight"
+    package.mkdir(parents=True)
+    with pytest.raises(ConfigurationError, match="install Greenlight again"):
+        default_folder(package)
+    (tmp_path / "knative" / "triggers").mkdir(parents=True)
+    assert default_folder(package) == tmp_path / "knative"
+    (package / "knative" / "triggers").mkdir(parents=True)
+    assert default_folder(package) == package / "knative"
