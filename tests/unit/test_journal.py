@@ -16,11 +16,11 @@ from greenlight.ledger.rows import Entry
 from support_ledger import JSON, TEXT
 
 
-def chain(length: int = 5) -> list[Entry]:
+def chain(*seqs: int) -> list[Entry]:
     """A chain, made with the formula of the design and nothing of ours."""
     entries: list[Entry] = []
     prev = bytes(32)
-    for seq in range(1, length + 1):
+    for seq in seqs or range(1, 6):
         said = {
             "seq": seq,
             "type": "gate.passed",
@@ -100,6 +100,9 @@ FORGERIES: dict[str, tuple[list[Entry], int]] = {
     "two exchanged": ([FORGED[0], FORGED[2], FORGED[1], *FORGED[3:]], 3),
     "renumbered after a removal": ([FORGED[0], replace(FORGED[2], seq=2)], 2),
     "relinked after a removal": ([FORGED[0], replace(FORGED[2], seq=2, prev=FORGED[0].hash)], 2),
+    "written with a gap": (chain(1, 3), 3),
+    "written from the second on": (chain(2, 3), 2),
+    "written twice with one number": (chain(1, 2, 2), 2),
     "a payload without canonical form": ([replace(FORGED[0], payload={"n": float("nan")})], 1),
     "a prev that is no hash": ([replace(FORGED[0], prev="zz")], 1),
 }

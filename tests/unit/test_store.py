@@ -121,6 +121,27 @@ def test_a_failing_change_undoes_its_own_work_alone(store: Store) -> None:
     assert called == []
 
 
+def test_rows_that_a_change_did_not_read_do_not_block_the_commit(store: Store) -> None:
+    """Its cursors end with it, however long somebody keeps them; so they do when it fails."""
+    kept: list[sqlite3.Cursor] = []
+
+    def unfinished(tx: Tx) -> None:
+        kept.append(tx.execute("INSERT INTO numbers (n) VALUES (1), (2) RETURNING n"))
+        assert kept[-1].fetchone() == (1,)
+
+    def fails(tx: Tx) -> None:
+        kept.append(tx.execute("INSERT INTO numbers (n) VALUES (4), (5) RETURNING n"))
+        raise LookupError
+
+    store.write(unfinished)
+    with pytest.raises(LookupError):
+        store.write(fails)
+    assert store.write(insert(3)) == 3
+    assert numbers(store) == [1, 2, 3]
+    with pytest.raises(sqlite3.ProgrammingError):
+        kept[0].fetchone()
+
+
 def test_what_a_call_after_the_commit_raises_harms_nobody(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     """It is logged; the caller gets the result, the writer goes on."""
 

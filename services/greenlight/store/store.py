@@ -42,17 +42,20 @@ Parameters = Sequence[Any] | Mapping[str, Any]
 
 
 class Tx:
-    """What a change writes with; valid only while the change runs."""
+    """What a change writes with; it and its cursors are valid only while the change runs."""
 
-    __slots__ = ("_calls", "_connection")
+    __slots__ = ("_connection", "_cursors", "calls")
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection: sqlite3.Connection | None = connection
-        self._calls: list[Callable[[], None]] = []
+        self._cursors: list[sqlite3.Cursor] = []
+        self.calls: list[Callable[[], None]] = []
 
     def execute(self, sql: str, parameters: Parameters = ()) -> sqlite3.Cursor:
         """Run one statement."""
-        return self._open().execute(sql, parameters)
+        cursor = self._open().execute(sql, parameters)
+        self._cursors.append(cursor)
+        return cursor
 
     def executemany(self, sql: str, parameters: Iterable[Parameters]) -> sqlite3.Cursor:
         """Run one statement for each of the parameters."""
@@ -64,7 +67,13 @@ class Tx:
         It runs in the writer thread, so it must be quick. What it raises is logged.
         """
         self._open()
-        self._calls.append(call)
+        self.calls.append(call)
+
+    def end(self) -> None:
+        """Nothing more can be done with it. Its cursors close: an unfinished one blocks the commit."""
+        for cursor in self._cursors:
+            cursor.close()
+        self._connection = None
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -88,16 +97,17 @@ class _Change(Generic[T]):
         connection.execute("SAVEPOINT change")
         tx = Tx(connection)
         try:
-            self.result = self.run(tx)
+            try:
+                self.result = self.run(tx)
+            finally:
+                tx.end()
+            connection.execute("RELEASE change")
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK TO change")
                 connection.execute("RELEASE change")
             raise
-        finally:
-            tx._connection = None
-        connection.execute("RELEASE change")
-        self.calls = tx._calls
+        self.calls = tx.calls
 
 
 class Store:

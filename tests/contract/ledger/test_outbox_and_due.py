@@ -67,3 +67,5 @@ def test_one_transaction_can_finish_a_key_and_set_what_follows(ledger: Ledger) -
     ledger.transact(Transaction(due=[a_due("k", 10, "e1")]))
     ledger.transact(Transaction(done=[("k", "e1")], due=[a_due("k", 20, "e2")]))
     assert ledger.due(at(99)) == [a_due("k", 20, "e2")]
+    ledger.transact(Transaction(done=[("k", "e2")], due=[a_due("k", 30, "e2", 1)]))
+    assert ledger.due(at(99)) == [a_due("k", 30, "e2", 1)]
