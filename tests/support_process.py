@@ -101,7 +101,7 @@ def signed(folder: Path, kind: str, word: str, *, at: int = 0) -> tuple[str, str
         )
     if kind == "scan":
         body = json.dumps({"repo": REPO, "sha": sha, "outcome": "passed", "run": 1}).encode()
-        id, stamp = f"scan-{word}", int(time.time())
+        id, stamp = f"scan-{sha}", int(time.time())
         headers = {"webhook-id": id, "webhook-timestamp": str(stamp)}
         headers["webhook-signature"] = signing.standard_webhooks(secret["gate-scan"], id, stamp, body)
         return "webhooks", "/webhooks/gates/scan", body, headers | json_type

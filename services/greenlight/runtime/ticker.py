@@ -36,7 +36,8 @@ class Ticker:
     def stop(self) -> None:
         """Stop, and wait for a tick in progress."""
         self._stopping.set()
-        self._thread.join(timeout=5)
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
