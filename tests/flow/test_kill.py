@@ -10,6 +10,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import urllib3
+
 from support_flow import REPO, Shop, sha_of
 from support_process import Up, signed
 

@@ -97,9 +97,7 @@ def _begin(event: Event, deps: Deps) -> tuple[Deployment | None, Sequence[Event]
     if policy is None or target.environment not in policy.environments or record is None or target.deployment:
         return None, _withdraw(target, promotion, event, deps)
     wish = asked(record, f"{target.application}/{target.environment}")
-    decision = decide(
-        policy, target.environment, record, target, pushes_since(deps.ledger, target), now, asked=wish
-    )
+    decision = decide(policy, target.environment, record, target, pushes_since(deps.ledger, target), now, asked=wish)
     if decision.state != "ready" or promotion.policy != policy.digest:
         return None, _withdraw(target, promotion, event, deps)
     deployment, intent = domain.begin(policy, record, target, promotion, decision, deps.owner, now)
@@ -214,7 +212,12 @@ def _newer_wish(deployment: Deployment, deps: Deps) -> str | None:
     if target.lease is not None:
         return None  # it is being applied or watched; never preempt
     for row in deps.ledger.decisions(deployment.application, deployment.environment, ("ready",), limit=1):
-        if row.sha != deployment.sha and row.push and deployment.push and row.push.pushed_at > deployment.push.pushed_at:
+        if (
+            row.sha != deployment.sha
+            and row.push
+            and deployment.push
+            and row.push.pushed_at > deployment.push.pushed_at
+        ):
             return f"a newer commit, {row.sha[:7]}, is ready"
     return None
 
@@ -250,7 +253,9 @@ def _environment(deployment: Deployment, deps: Deps) -> Environment | None:
 
 def _gone(deployment: Deployment) -> Progress:
     where = f"{deployment.application}/{deployment.environment}"
-    return Progress("superseded", f"{where} is no longer in the pipeline file, or names a driver that is not installed", None)
+    return Progress(
+        "superseded", f"{where} is no longer in the pipeline file, or names a driver that is not installed", None
+    )
 
 
 def _rows(id: str, deps: Deps) -> tuple[Deployment, Target]:
@@ -278,5 +283,3 @@ HANDLERS: Mapping[str, Handler[Deps]] = {
 def create_app(deps: Deps) -> Flask:
     """The deployer as a service."""
     return event_app("deployer", HANDLERS, deps)
-
-

@@ -191,7 +191,9 @@ class _Lock:
         if holder is not None:
             raise Busy(f"process {holder}, started before Greenlight was, still deploys to this target")
         if self._who() is None:
-            raise Busy(f"a process of an earlier life holds {self._path.name} and is not known by name; it is waited for")
+            raise Busy(
+                f"a process of an earlier life holds {self._path.name} and is not known by name; it is waited for"
+            )
         fresh = self._path.with_suffix(".new")
         fresh.write_text("", encoding="utf-8")
         os.replace(fresh, self._path)

@@ -108,7 +108,10 @@ def hold(deployment: Deployment, target: Target, owner: str, now: datetime) -> T
 def applied(deployment: Deployment, target: Target, owner: str, now: datetime) -> tuple[Event, Transaction]:
     """The driver has begun: what is watched from now on."""
     event = event_of(
-        types.DEPLOYMENT_APPLIED, deployment, now, id=ids.derive(types.DEPLOYMENT_APPLIED, deployment.id, deployment.tries)
+        types.DEPLOYMENT_APPLIED,
+        deployment,
+        now,
+        id=ids.derive(types.DEPLOYMENT_APPLIED, deployment.id, deployment.tries),
     )
     return event, Transaction(
         targets=[replace(target, lease=Lease(owner, now + LEASE))],

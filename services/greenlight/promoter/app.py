@@ -9,8 +9,8 @@ from flask import Flask
 
 from greenlight.events import Event, types
 from greenlight.ledger.port import Ledger, Transaction
-from greenlight.ledger.use import pushes_since, until_settled
 from greenlight.ledger.rows import Record, Target
+from greenlight.ledger.use import pushes_since, until_settled
 from greenlight.policy.model import Policy
 from greenlight.promoter import domain
 from greenlight.runtime.deps import Deps

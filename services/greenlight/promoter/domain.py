@@ -27,6 +27,7 @@ from greenlight.policy.lineage import newer
 from greenlight.policy.model import Decision, Policy
 from greenlight.policy.requests import asked
 
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What considering one commit for one target changes; empty where nothing does."""

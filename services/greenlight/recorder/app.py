@@ -10,8 +10,8 @@ from flask import Flask
 from greenlight.events import Event, rfc3339, types
 from greenlight.events.recorded import commit_recorded
 from greenlight.ledger.port import Transaction
-from greenlight.ledger.use import until_settled
 from greenlight.ledger.rows import PATIENCE, Due, Fact, NewEntry
+from greenlight.ledger.use import until_settled
 from greenlight.recorder import domain
 from greenlight.runtime.deps import Deps
 from greenlight.runtime.edge import Handler, event_app

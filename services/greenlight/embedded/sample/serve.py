@@ -10,7 +10,7 @@ SHA = os.environ["GREENLIGHT_SHA"]
 class Hello(BaseHTTPRequestHandler):
     """Answers every GET with the commit."""
 
-    def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+    def do_GET(self) -> None:
         body = f"hello, this is commit {SHA}\n".encode()
         self.send_response(200)
         self.send_header("Content-Type", "text/plain; charset=utf-8")
