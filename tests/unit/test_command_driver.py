@@ -1,0 +1,238 @@
+"""The `command` driver with real processes: what a command gets, what its end means, and who holds the target."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from greenlight.deployer.command import CommandDriver
+from greenlight.deployer.driver import Busy, Order, Progress
+from greenlight.runtime.clock import SystemClock
+from greenlight.runtime.process import wait_for_exit
+from greenlight.runtime.scrub import Scrubber
+
+SHA = "f" * 40
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Iterator[CommandDriver]:
+    driver = make(tmp_path)
+    yield driver
+    driver.close()
+
+
+def make(folder: Path) -> CommandDriver:
+    return CommandDriver(folder / "state", scrub=Scrubber(["hunter22"]), clock=SystemClock(), grace=0.3)
+
+
+def order(folder: Path, *run: str, id: str = "d1", environment: str = "prod", **config: Any) -> Order:
+    return Order(id, "shop", environment, "acme/shop", SHA, 7, 0, "00-a-b-01", {"run": list(run), **config}, folder)
+
+
+def sh(folder: Path, script: str, **more: Any) -> Order:
+    return order(folder, "sh", "-c", script, **more)
+
+
+def ended(driver: CommandDriver, order: Order) -> Progress:
+    assert driver.apply(order).outcome in ("running", "succeeded", "failed", "error")
+    return driver.watch(order, 20)
+
+
+def test_the_environment_is_closed(driver: CommandDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exactly the documented variables, PATH, HOME and the configured ones reach the command; nothing of ours leaks."""
+    monkeypatch.setenv("GREENLIGHT_TOKEN", "must not leak")
+    script = "import os; print(sorted(k for k in os.environ if k not in ('LC_CTYPE',)))"
+    progress = ended(driver, order(tmp_path, sys.executable, "-c", script, env={"REGION": "eu"}))
+    own = {"REPO", "SHA", "APPLICATION", "ENVIRONMENT", "DEPLOYMENT_ID", "FENCE"}
+    expected = sorted({f"GREENLIGHT_{name}" for name in own} | {"TRACEPARENT", "PATH", "HOME", "REGION"})
+    assert progress.output is not None
+    assert progress.output.strip() == str(expected)
+
+
+def test_there_is_no_shell_and_arguments_arrive_as_written(driver: CommandDriver, tmp_path: Path) -> None:
+    """Substitutions, quotes, globs and options are text (fault 39)."""
+    nasty = ["$(touch owned)", "`id`", "; rm -rf .", "--kube-apiserver=evil", "*", "a b", "'", '"', "\\", "é\n"]
+    script = "import sys; print(sys.argv[1:])"
+    progress = ended(driver, order(tmp_path, sys.executable, "-c", script, *nasty))
+    assert progress.output is not None
+    assert progress.output.strip() == str(nasty)
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "outcome", "reason"),
+    [
+        ("exit 0", "succeeded", None),
+        ("exit 3", "failed", "exit status 3"),
+        ("kill -9 $$", "error", "ended by SIGKILL, which was not ours (out of memory?)"),
+        ("kill -TERM $$", "error", "ended by SIGTERM, which was not ours"),
+    ],
+)
+def test_what_an_end_means(driver: CommandDriver, tmp_path: Path, script: str, outcome: str, reason: str | None) -> None:
+    """Exit 0 succeeded, any other exit failed; a signal that was not ours is an error."""
+    progress = ended(driver, sh(tmp_path, script))
+    assert (progress.outcome, progress.reason) == (outcome, reason)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"run": ["no-such-program"]},
+        {"run": ["./not-executable"]},
+        {"run": ["true"], "cwd": "missing"},
+        {"run": ["true"], "cwd": "../.."},
+        {"run": ["true"], "cwd": "link"},
+    ],
+)
+def test_what_cannot_be_started_is_an_error(driver: CommandDriver, tmp_path: Path, wrong: dict[str, Any]) -> None:
+    """Neither the program, nor its folder, nor a link out of it: nothing ran, so the world has not said no."""
+    (tmp_path / "not-executable").write_text("echo hi")
+    (tmp_path / "link").symlink_to("/")
+    it = order(tmp_path, *wrong.pop("run"), **wrong)
+    progress = driver.apply(it)
+    assert progress.outcome == "error"
+    assert "cannot be started" in str(progress.reason)
+    assert ended(driver, sh(tmp_path, "exit 0", id="d2")).outcome == "succeeded", "the target must be free again"
+
+
+def test_the_time_limit_ends_the_whole_group(driver: CommandDriver, tmp_path: Path) -> None:
+    """A command that ignores SIGTERM, and its children, are gone; the outcome is failed, without anybody watching."""
+    script = "trap '' TERM; sleep 300 & echo $! > child; echo $$ > self; wait"
+    it = sh(tmp_path, script, timeout="1s")
+    progress = ended(driver, it)
+    assert (progress.outcome, progress.reason) == ("failed", "timed out after 1 s")
+    for name in ("child", "self"):
+        assert wait_for_exit(int((tmp_path / name).read_text()), 5)
+
+
+def test_output_is_kept_bounded_and_without_secrets(driver: CommandDriver, tmp_path: Path) -> None:
+    """The end is kept; known secrets, secret variables and token shapes are hidden."""
+    script = (
+        "i=0; while [ $i -lt 3000 ]; do echo 'a line of output that is only filler, of about a hundred characters'; "
+        'i=$((i+1)); done; echo "hunter22 $DEPLOY_TOKEN ghp_0123456789012345678901234567890123456"; echo the end'
+    )
+    progress = ended(driver, sh(tmp_path, script, env={"DEPLOY_TOKEN": "tok-tok-tok"}))
+    assert progress.output is not None
+    assert progress.output.endswith("[secret] [secret] [secret]\nthe end\n")
+    assert len(progress.output) <= 16 * 1024
+    assert (tmp_path / "state" / "output" / "d1.log").stat().st_size <= 1 << 20
+
+
+def test_one_deployment_is_started_once_however_often_it_is_asked_for(driver: CommandDriver, tmp_path: Path) -> None:
+    """apply is idempotent for a deployment that runs, and for one that has succeeded."""
+    os.mkfifo(tmp_path / "go")
+    it = sh(tmp_path, "echo started >> log; read line < go")
+    for _ in range(5):
+        assert driver.apply(it).outcome == "running"
+    (tmp_path / "go").write_text("go\n")
+    assert driver.watch(it, 20).outcome == "succeeded"
+    assert driver.apply(it).outcome == "succeeded"
+    assert (tmp_path / "log").read_text() == "started\n"
+
+
+def test_an_error_is_started_again_under_the_same_id(driver: CommandDriver, tmp_path: Path) -> None:
+    """What broke is tried again; what failed is not."""
+    it = sh(tmp_path, "if [ -e again ]; then exit 0; fi; touch again; kill -9 $$")
+    assert ended(driver, it).outcome == "error"
+    assert ended(driver, it).outcome == "succeeded"
+
+
+def test_a_target_takes_one_command_at_a_time_and_others_run_beside_it(driver: CommandDriver, tmp_path: Path) -> None:
+    """A second deployment to the same target is Busy; another target is free."""
+    os.mkfifo(tmp_path / "go")
+    first = sh(tmp_path, "read line < go", id="d1")
+    driver.apply(first)
+    with pytest.raises(Busy):
+        driver.apply(sh(tmp_path, "exit 0", id="d2"))
+    assert ended(driver, sh(tmp_path, "exit 0", id="d3", environment="staging")).outcome == "succeeded"
+    (tmp_path / "go").write_text("go\n")
+    assert driver.watch(first, 20).outcome == "succeeded"
+    assert ended(driver, sh(tmp_path, "exit 0", id="d2")).outcome == "succeeded"
+
+
+def test_a_daemon_that_the_command_leaves_running_does_not_hold_the_target(driver: CommandDriver, tmp_path: Path) -> None:
+    """The lock is let go at the command's end, though the daemon inherited its descriptor."""
+    assert ended(driver, sh(tmp_path, "sleep 300 > /dev/null 2>&1 & echo $! > daemon")).outcome == "succeeded"
+    daemon = int((tmp_path / "daemon").read_text())
+    try:
+        assert ended(driver, sh(tmp_path, "exit 0", id="d2")).outcome == "succeeded"
+    finally:
+        os.kill(daemon, signal.SIGKILL)
+
+
+_LIFE = """
+import sys
+sys.path.insert(0, {services!r})
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from test_command_driver import make, sh
+driver = make(Path({folder!r}))
+print(driver.apply(sh(Path({folder!r}), {script!r})).outcome, flush=True)
+sys.stdin.read()
+"""
+
+
+def _an_earlier_life(folder: Path, script: str) -> None:
+    """Start a command from a process that is then killed with SIGKILL."""
+    here = Path(__file__)
+    code = _LIFE.format(
+        services=str(here.parents[2] / "services"), tests=str(here.parent), folder=str(folder), script=script
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as life:
+        assert life.stdout is not None
+        assert life.stdout.readline().strip() == "running"
+        ready = folder / "ready"
+        with ready.open() as fifo:
+            fifo.readline()
+        life.kill()
+
+
+def test_an_orphan_of_an_earlier_life_holds_the_target_until_it_ends(tmp_path: Path) -> None:
+    """After kill -9 of Greenlight the command runs on; the next life waits for it, then starts it again."""
+    os.mkfifo(tmp_path / "ready")
+    os.mkfifo(tmp_path / "go")
+    script = "if [ -e second ]; then exit 0; fi; touch second; echo ready > ready; read line < go"
+    _an_earlier_life(tmp_path, script)
+    driver, it = make(tmp_path), sh(tmp_path, script)
+    with pytest.raises(Busy, match="process"):
+        driver.apply(it)
+    assert driver.watch(it, 0.05).outcome == "running"
+    (tmp_path / "go").write_text("go\n")
+    assert driver.watch(it, 20).outcome == "running", "the orphan has ended, and its exit status is nobody's"
+    assert ended(driver, it).outcome == "succeeded"
+
+
+def test_a_daemon_left_by_an_earlier_life_does_not_hold_the_target(tmp_path: Path) -> None:
+    """The command that is named in the lock is dead: whoever still holds the descriptor is not deploying."""
+    os.mkfifo(tmp_path / "ready")
+    script = "sleep 300 > /dev/null 2>&1 & echo $! > daemon; echo $$ > command; echo ready > ready; read line < /dev/zero"
+    _an_earlier_life(tmp_path, script)
+    command, daemon = (int((tmp_path / name).read_text()) for name in ("command", "daemon"))
+    os.kill(command, signal.SIGKILL)
+    assert wait_for_exit(command, 5)
+    try:
+        assert ended(make(tmp_path), sh(tmp_path, "exit 0", id="d2")).outcome == "succeeded"
+    finally:
+        os.kill(daemon, signal.SIGKILL)
+
+
+def test_scrubbing_hides_secrets_in_every_form_they_take() -> None:
+    """As they are, in base64, in URLs; and what looks like a token even if it is not known."""
+    scrub = Scrubber(["s3cr3t value"])
+    text = (
+        "s3cr3t value czNjcjN0IHZhbHVl s3cr3t%20value https://user:pw12345@host/ AKIAABCDEFGHIJKLMNOP "
+        "Authorization: Bearer abcdefgh12345678 whsec_c2NhbiBzZWNyZXQgb2Y= fine"
+    )
+    hidden = scrub(text)
+    for secret in ("s3cr3t", "czNjcjN0", "pw12345", "AKIA", "abcdefgh12345678", "c2NhbiBz"):
+        assert secret not in hidden
+    assert hidden.endswith("fine")
