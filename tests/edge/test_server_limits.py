@@ -1,0 +1,228 @@
+"""The server of the webhook port over real sockets; rows of the fault list by their number."""
+
+from __future__ import annotations
+
+import http.client
+import resource
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from greenlight.runtime.server import Limits, Server, serve
+
+POST = b"POST / HTTP/1.1\r\nHost: x\r\n"
+GOOD = POST + b"Content-Length: 3\r\n\r\nabc"
+
+
+def echo(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    body = environ["wsgi.input"].read()
+    start_response("202 Accepted", [("Content-Length", str(len(body) if len(body) < 100 else 0))])
+    return [body if len(body) < 100 else b""]
+
+
+@contextmanager
+def serving(app: Any = echo, **limits: Any) -> Iterator[Server]:
+    server = serve(app, "127.0.0.1:0", name="test", limits=Limits(**limits))
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop(5)
+
+
+def answer(server: Server, request: bytes, *, timeout: float = 10) -> tuple[int, bytes]:
+    """The status and the rest of what comes back until the server closes or has answered."""
+    with socket.create_connection(server.address, timeout=timeout) as connection:
+        try:
+            connection.sendall(request)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # it had seen enough
+        received = b""
+        while b"\r\n\r\n" not in received:
+            try:
+                chunk = connection.recv(65536)
+            except ConnectionResetError:
+                break
+            if not chunk:
+                break
+            received += chunk
+    return (int(received.split()[1]) if received else 0), received
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with serving(body=1000) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", 411),
+        (POST + b"\r\n", 411),
+        (POST + b"Content-Length: 1001\r\n\r\n", 413),
+        (POST + b"Content-Length: 1001\r\nExpect: 100-continue\r\n\r\n", 413),
+        (POST + b"X-Long: " + b"a" * 40_000 + b"\r\n\r\n", 431),
+        (GOOD, 202),
+        (POST + b"Content-Length: 1000\r\n\r\n" + b"a" * 1000, 202),
+    ],
+)
+def test_row_31_a_body_is_bounded_before_it_is_read(server: Server, request_: bytes, status: int) -> None:
+    """No length, chunked or too long: refused by the header alone."""
+    assert answer(server, request_)[0] == status
+
+
+def test_row_31_memory_stays_flat_while_large_bodies_are_refused() -> None:
+    """Twenty senders of 26 MB each do not cost 26 MB."""
+    with serving() as server:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        for _ in range(20):
+            assert answer(server, POST + b"Content-Length: %d\r\n\r\n" % (26 << 20) + b"a" * 100_000)[0] in (413, 0)
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 8 << 10, f"{grown} KiB"
+
+
+@pytest.mark.parametrize("kind", ["header", "body"])
+def test_row_33_five_hundred_slow_clients_keep_nobody_waiting_and_are_cut_off(kind: str) -> None:
+    """While 500 connections trickle, good requests are answered within a second; the slow ones get 408 at the deadline."""
+    with serving(deadline=3.0) as server:
+        start = POST if kind == "header" else POST + b"Content-Length: 100\r\n\r\na"
+        slow = [socket.create_connection(server.address) for _ in range(500)]
+        for connection in slow:
+            connection.sendall(start)
+        times = [_good(server) for _ in range(100)]
+        assert sorted(times)[98] < 1.0
+        began = time.monotonic()
+        for connection in slow:
+            connection.settimeout(10)
+            assert connection.recv(100).split()[1:2] in ([b"408"], [])
+            connection.close()
+        assert time.monotonic() - began < 8
+
+
+def _good(server: Server) -> float:
+    connection = http.client.HTTPConnection(*server.address, timeout=10)
+    start = time.monotonic()
+    connection.request("POST", "/", body=b"x" * 8000)
+    assert connection.getresponse().status == 202
+    connection.close()
+    return time.monotonic() - start
+
+
+def test_row_33_a_client_that_sends_a_byte_now_and_then_does_not_gain_time() -> None:
+    """The deadline is of the whole request, not of the pause between two bytes."""
+    with serving(deadline=1.0) as server, socket.create_connection(server.address, timeout=10) as connection:
+        connection.sendall(POST + b"Content-Length: 1000\r\n\r\n")
+        began = time.monotonic()
+        trickle = threading.Event()
+
+        def send() -> None:
+            while not trickle.wait(0.1):
+                try:
+                    connection.sendall(b"a")
+                except OSError:
+                    return
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        assert connection.recv(100).split()[1] == b"408"
+        trickle.set()
+        sender.join()
+    assert time.monotonic() - began < 4
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n",
+        b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n",
+        b"Content-Length: 3\r\nContent-Length: 4\r\n",
+        b"Content-Length: +3\r\n",
+        b"Content-Length: 3, 3\r\n",
+        b"Content-Length : 3\r\n",
+        b"Content-Length: 3\r\nX: a\r\n b\r\n",
+    ],
+)
+def test_row_37_what_two_servers_would_read_differently_is_refused(server: Server, header: bytes) -> None:
+    """Both lengths, two lengths, odd lengths, folded lines: 400."""
+    assert answer(server, POST + header + b"\r\nabc")[0] == 400
+
+
+@pytest.mark.parametrize("header", [b"X: a\x00b\r\n", b"X\x00: a\r\n", b"no colon\r\n", b"X: a\rb\r\n", b": empty\r\n"])
+def test_row_36_control_characters_and_bad_names_are_refused(server: Server, header: bytes) -> None:
+    """Nothing of the kind reaches an application."""
+    assert answer(server, POST + header + b"Content-Length: 3\r\n\r\nabc")[0] == 400
+
+
+def test_row_35_header_names_with_underscores_are_dropped() -> None:
+    """ce_type is not ce-type."""
+    seen: list[list[str]] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        seen.append([key for key in environ if key.startswith("HTTP_CE")])
+        return echo(environ, start_response)
+
+    with serving(app) as server:
+        answer(server, POST + b"ce_type: promotion.ready\r\nce-id: 1\r\nContent-Length: 3\r\n\r\nabc")
+    assert seen == [["HTTP_CE_ID"]]
+
+
+def test_requests_on_one_connection_are_answered_in_order(server: Server) -> None:
+    """Keep-alive and pipelining are safe."""
+    with socket.create_connection(server.address, timeout=10) as connection:
+        connection.sendall(POST + b"Content-Length: 1\r\n\r\na" + POST + b"Content-Length: 1\r\n\r\nb")
+        received = b""
+        while not received.endswith(b"b"):
+            received += connection.recv(65536)
+    assert received.count(b"202 Accepted") == 2
+    assert received.index(b"\r\n\r\na") < received.index(b"\r\n\r\nb")
+
+
+def test_stopping_finishes_the_request_in_flight() -> None:
+    """Whoever was being answered is answered; nobody new is let in."""
+    entered, go = threading.Event(), threading.Event()
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        entered.set()
+        assert go.wait(10)
+        return echo(environ, start_response)
+
+    server = serve(app, "127.0.0.1:0", name="test")
+    server.start()
+    got: list[int] = []
+    client = threading.Thread(target=lambda: got.append(answer(server, GOOD)[0]))
+    client.start()
+    assert entered.wait(10)
+    stopper = threading.Thread(target=server.stop, args=(10,))
+    stopper.start()
+    go.set()
+    client.join(10)
+    stopper.join(10)
+    assert got == [202]
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(server.address, timeout=1)
+
+
+def test_an_address_that_is_taken_is_said_when_binding(server: Server) -> None:
+    """Before anything is started."""
+    host, port = server.address
+    with pytest.raises(OSError, match=str(port)):
+        serve(echo, f"{host}:{port}", name="second")
+
+
+def test_an_error_of_the_application_shows_nothing_of_it() -> None:
+    """500 without a trace, a version or a banner."""
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        raise RuntimeError("canary")
+
+    with serving(app) as server:
+        status, text = answer(server, GOOD)
+    assert status == 500
+    assert b"canary" not in text
+    assert b"server:" not in text.lower()
