@@ -1,0 +1,122 @@
+"""The webhook port: a good client's latency while others are slow; gunicorn and plain waitress beside ours."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import http.client
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROUNDS = 200
+SLOW = (0, 8, 200, 500)
+BODY = b"x" * 8192
+SELF = Path(__file__)
+
+
+def app(environ, start_response):  # type: ignore[no-untyped-def]
+    """What every candidate serves: an HMAC over 8 KB, as the webhook edge does first."""
+    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    hmac.new(b"secret", body, hashlib.sha256).hexdigest()
+    start_response("202 Accepted", [("Content-Length", "0")])
+    return [b""]
+
+
+CANDIDATES = {
+    "ours (waitress, strict, deadlines)": [sys.executable, str(SELF), "ours"],
+    "waitress as it is, 8 threads": [sys.executable, str(SELF), "waitress"],
+    "gunicorn gthread, 8 threads": [
+        *(sys.executable, "-m", "gunicorn", "-k", "gthread", "--threads", "8", "--no-control-socket", "--log-level", "error"),
+        *("--chdir", str(SELF.parent), "bench_server:app", "-b"),
+    ],
+}
+
+
+def main() -> None:
+    """Print p50, p99 and CPU per request; ratios are to the first row of the same number of slow clients."""
+    print(f"  {'':36}{'slow':>6}{'p50 ms':>9}{'p99 ms':>9}{'CPU us':>8}")
+    for slow in SLOW:
+        for name, command in CANDIDATES.items():
+            port = _free()
+            address = f"127.0.0.1:{port}"
+            process = subprocess.Popen([*command, address])
+            try:
+                _wait(port)
+                print(f"  {name:36}{slow:>6}{_measure(port, slow, process.pid)}", flush=True)
+            finally:
+                process.terminate()
+                process.wait(10)
+
+
+def _measure(port: int, slow: int, pid: int) -> str:
+    held = [socket.create_connection(("127.0.0.1", port)) for _ in range(slow)]
+    for connection in held:
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\na")
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=8)
+    before, times = _cpu(pid), []
+    try:
+        for _ in range(ROUNDS):
+            start = time.perf_counter()
+            client.request("POST", "/", body=BODY)
+            client.getresponse().read()
+            times.append(time.perf_counter() - start)
+    except TimeoutError:
+        return f"{'blocked for more than 8 s':>26}"
+    finally:
+        client.close()
+        for connection in held:
+            connection.close()
+    times.sort()
+    cpu = (_cpu(pid) - before) / ROUNDS * 1e6
+    return f"{statistics.median(times) * 1e3:9.2f}{times[int(ROUNDS * 0.99) - 1] * 1e3:9.2f}{cpu:8.0f}"
+
+
+def _cpu(pid: int) -> float:
+    """CPU seconds of a process and its children."""
+    total = 0.0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(stat.parent.name) == pid or int(fields[1]) == pid:
+            total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return total
+
+
+def _free() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait(port: int) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.02)
+    raise RuntimeError("the candidate did not start")
+
+
+def _serve(kind: str, listen: str) -> None:
+    if kind == "waitress":
+        from waitress import serve
+
+        serve(app, listen=listen, threads=8, _quiet=True, connection_limit=2000, asyncore_use_poll=True)
+        return
+    from greenlight.runtime.server import serve as ours
+
+    ours(app, listen, name="bench").start()
+    sys.stdin.read() if sys.stdin.isatty() else time.sleep(3600)
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1], sys.argv[2])
