@@ -66,9 +66,10 @@ class Progress:
         self._open: set[int] = set()  # fresh and not settled
         self._flying: dict[int, Job] = {}
         self._tried = {attempt.seq: attempt for attempt in tried}
+        self._left = frozenset(self._tried)  # by an earlier run: the log will show them, but they are not fresh
         self._due: deque[int] = deque()
         self._finished: list[int] = []  # settled, but the row in broker_attempts is still there
-        self._position = cursor  # up to here the log was looked at; means nothing while tailing
+        self._position = cursor  # up to here the log was read; while tailing, offers are farther
         self._stored = cursor
         self._tailing = cursor >= feed.announced
         self._filling = False
@@ -120,9 +121,9 @@ class Progress:
     # Where events come from.
 
     def offer(self, seq: int, entry: Entry) -> None:
-        """Take an event that was just committed."""
+        """Take an event that was just committed, unless it is left to, or was already found by, reading the log."""
         with self._lock:
-            if not self._tailing:
+            if not self._tailing or seq <= self._position:
                 return
             if len(self._ready) >= READY_EVENTS or self._ready_bytes > READY_BYTES:
                 self._tailing = False
@@ -137,9 +138,9 @@ class Progress:
             self._filling = False
             self._position = until
             for seq, entry in found:
-                if seq not in self._tried:
+                if seq not in self._left:
                     self._queue(seq, entry)
-            # An event that is being offered right now passed us by, so we stay behind and read it.
+            # An event that is being offered right now may have passed us by; then we stay behind and read it too.
             self._tailing = until >= self._feed.announced
             for _ in found or (None,):
                 self._wake()

@@ -43,7 +43,7 @@ def main(folder: Path, life: str) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert broker.idle(60)
+    assert broker.idle(60), broker.lag()
     assert broker.dead_letters() == []
     broker.stop()
 

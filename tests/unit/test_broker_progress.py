@@ -1,0 +1,140 @@
+"""The books of one Trigger, in the orders of events that threads produce only now and then."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from greenlight.broker import progress
+from greenlight.broker.log import Attempt, Entry
+from greenlight.broker.progress import Gap, Job, Progress
+from greenlight.events import Event
+
+
+@dataclass
+class Feed:
+    """The end of the log."""
+
+    announced: int = 0
+    head: int = 0
+
+
+ENTRY = Entry(Event("1", "/s", "t", data=b"x"))
+
+
+def books(feed: Feed, *, cursor: int = 0, tried: tuple[Attempt, ...] = (), workers: int = 8) -> Progress:
+    made = Progress(feed, cursor, tried, workers, lambda: None)
+    made.resume()
+    return made
+
+
+def taken(books: Progress) -> list[int]:
+    """The numbers of all jobs that there are now."""
+    found = []
+    while isinstance(job := books.take(), Job):
+        found.append(job.seq)
+    return found
+
+
+def test_an_event_that_was_read_while_it_was_being_offered_is_delivered_once() -> None:
+    """Announced, found in the log by a reader, and only then offered."""
+    feed = Feed(announced=4, head=4)
+    one = books(feed, cursor=3)
+    feed.announced = 5
+    assert one.take() == Gap(3, 5)
+    one.fill([(4, ENTRY), (5, ENTRY)], 5)
+    one.offer(5, ENTRY)
+    feed.head = 5
+    one.offer(6, ENTRY)
+    assert taken(one) == [4, 5, 6]
+
+
+def test_an_event_that_passed_by_while_the_log_was_read_is_not_lost() -> None:
+    """Committed after the reader looked, offered before the reader has caught up."""
+    feed = Feed(announced=4, head=4)
+    one = books(feed, cursor=3)
+    gap = one.take()
+    feed.announced = 5
+    one.offer(5, ENTRY)
+    feed.head = 5
+    assert gap == Gap(3, 4)
+    one.fill([(4, ENTRY)], 4)
+    assert one.cursor() == 3
+    job = one.take()
+    assert isinstance(job, Job)
+    one.land(job)
+    one.settle(4)
+    assert one.cursor() == 4
+    assert one.take() == Gap(4, 5)
+
+
+def test_what_is_being_offered_is_not_yet_behind_the_cursor() -> None:
+    """The cursor of a Trigger without work is the last event that everybody was offered."""
+    feed = Feed(announced=5, head=4)
+    one = books(feed, cursor=5)
+    assert one.cursor() == 4
+
+
+def test_the_cursor_stands_before_the_oldest_open_delivery_and_goes_over_tracked_ones() -> None:
+    """Out of order completion moves nothing; a row of its own frees the cursor."""
+    feed = Feed()
+    one = books(feed)
+    for seq in (1, 2, 3):
+        feed.announced = seq
+        one.offer(seq, ENTRY)
+        feed.head = seq
+    assert taken(one) == [1, 2, 3]
+    one.settle(2)
+    assert (one.cursor(), one.cursor(without=1)) == (0, 2)
+    one.tracked(Attempt(1, None, 1, 0.0))
+    assert one.cursor() == 2
+    one.settle(3)
+    assert one.cursor() == 3
+    assert not one.settled()
+    one.settle(1)
+    assert one.unsaved() == (3, [1])
+
+
+def test_a_row_that_comes_late_is_dropped_and_an_older_one_does_not_count_back() -> None:
+    """A straggler's row may be written after its delivery ended, or after it failed."""
+    feed = Feed(announced=0, head=0)
+    one = books(feed)
+    for seq in (1, 2):
+        feed.announced = seq
+        one.offer(seq, ENTRY)
+        feed.head = seq
+    taken(one)
+    one.settle(1)
+    one.tracked(Attempt(1, None, 0, 0.0))
+    one.tracked(Attempt(2, None, 3, 0.0))
+    one.tracked(Attempt(2, None, 2, 0.0))
+    one.due(2)
+    job = one.take()
+    assert isinstance(job, Job)
+    assert job.tries == 3
+    assert one.unsaved() == (2, [1])
+
+
+def test_tries_left_by_an_earlier_run_are_not_fresh_when_the_log_shows_them() -> None:
+    """Not even when they were settled before the log was read up to them: their row may be about to go."""
+    feed = Feed(announced=5, head=5)
+    one = books(feed, cursor=2, tried=(Attempt(4, None, 2, 0.0),))
+    one.settle(4)
+    assert isinstance(one.take(), Gap)
+    one.fill([(3, ENTRY), (4, ENTRY), (5, ENTRY)], 5)
+    assert taken(one) == [3, 5]
+
+
+def test_memory_is_bounded_by_count_and_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What does not fit is left to the log, in order."""
+    monkeypatch.setattr(progress, "READY_BYTES", 1000)
+    feed = Feed()
+    one = books(feed)
+    big = Entry(Event("1", "/s", "t", data=b"x" * 600))
+    for seq in range(1, 6):
+        feed.announced = seq
+        one.offer(seq, big)
+        feed.head = seq
+    assert one.lag() == 5
+    assert [one.take() for _ in range(3)][2] == Gap(2, 5)
