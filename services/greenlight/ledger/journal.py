@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
+import orjson
 import rfc8785
 
 from greenlight.ledger.rows import Entry
@@ -45,7 +46,19 @@ def portable(value: Any) -> Any:
 
 def canonical(value: Any) -> bytes:
     """JCS (RFC 8785) of a JSON value. Raises ValueError for what has none: see `portable`."""
-    return rfc8785.dumps(value)
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS) if _plain(value) else rfc8785.dumps(value)
+
+
+def _plain(value: Any) -> bool:
+    """Whether JCS asks for no more than sorted names and plain integers: no floats, names in ASCII."""
+    kind = type(value)
+    if kind is str or value is None or kind is bool:
+        return True
+    if kind is int:
+        return -_SAFE <= value <= _SAFE
+    if kind is dict:
+        return all(type(key) is str and key.isascii() and _plain(item) for key, item in value.items())
+    return kind is list and all(_plain(item) for item in value)
 
 
 def entry_hash(seq: int, type: str, at: str, id: str, payload: Mapping[str, Any], prev: bytes) -> bytes:

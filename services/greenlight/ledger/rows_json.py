@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+import orjson
+
 R = TypeVar("R")
 
 Decode = Callable[[Any], Any]
@@ -23,15 +25,26 @@ _COLUMNS = ("version", "recorded")
 
 
 def dumps(row: Any) -> str:
-    """A row as compact ASCII JSON. Raises TypeError or ValueError for what no row may hold (a naive time, a set)."""
-    return _ENCODER.encode(row)
+    """A row as compact JSON. Raises TypeError or ValueError for what no row may hold (a naive time, a set)."""
+    try:
+        return orjson.dumps(row, default=_plain, option=_OPTIONS).decode()
+    except orjson.JSONEncodeError:
+        return _ENCODER.encode(row)  # integers beyond 64 bits; or it says what is wrong
 
 
 def loads(kind: type[R], text: str, **columns: Any) -> R:
     """The row of type `kind` that `text` is, with `columns` (its version, say) put in."""
     decode = _ROW_DECODERS.get(kind) or _row_decoder(kind)
-    row: R = decode({**json.loads(text), **columns})
+    row: R = decode({**_parsed(text), **columns})
     return row
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        found = json.loads(text)
+    return found
 
 
 def _plain(value: Any) -> Any:
@@ -51,6 +64,7 @@ def _plain(value: Any) -> Any:
     }
 
 
+_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 _ENCODER = json.JSONEncoder(default=_plain, separators=(",", ":"), check_circular=False)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Generic, TypeVar
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from flask import Flask, Response, request
+from flask import Flask, Response
 
 from greenlight.events import Event, types
 from greenlight.events.http import NotAnEvent, UnsupportedMedia, from_http, to_binary
@@ -32,23 +33,32 @@ def event_app(service: str, handlers: Mapping[str, Handler[D]], deps: D) -> Flas
     415 not understood; 422 can never succeed; 503 a dependency is down. Knative retries 404, 408, 409, 429 and 5xx only.
     """
     app = Flask(service)
-    log = deps.log.getChild(service)
-
-    @app.post("/")
-    def receive() -> Response:
-        try:
-            event = _read()
-            handler = _handler_of(handlers, event.type)
-            if handler is None:
-                return _done(service, "not for us")
-            events = handler(event, deps)
-            reply = deps.publisher.settle(events)
-        except Exception as problem:
-            return _refusal(service, problem, log)
-        return _done(service, "done") if reply is None else _reply(service, reply)
-
     mount_health(app, deps)
+    app.wsgi_app = _EventEdge(app.wsgi_app, service, handlers, deps)  # type: ignore[method-assign]
     return app
+
+
+class _EventEdge(Generic[D]):
+    """Answers `POST /` itself, and leaves the rest to Flask: an event is worth its handler's time, not a router's."""
+
+    def __init__(self, rest: WSGIApplication, service: str, handlers: Mapping[str, Handler[D]], deps: D) -> None:
+        self._rest, self._service, self._handlers, self._deps = rest, service, handlers, deps
+        self._log = deps.log.getChild(service)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] != "POST" or environ.get("PATH_INFO") not in ("/", ""):
+            return self._rest(environ, start_response)
+        try:
+            event = _read(environ)
+            handler = _handler_of(self._handlers, event.type)
+            if handler is None:
+                return _done(self._service, "not for us", start_response)
+            reply = self._deps.publisher.settle(handler(event, self._deps))
+        except Exception as problem:
+            return _refusal(self._service, problem, self._log)(environ, start_response)
+        if reply is None:
+            return _done(self._service, "done", start_response)
+        return _reply(self._service, reply, start_response)
 
 
 def mount_health(app: Flask, deps: Deps) -> None:
@@ -80,11 +90,13 @@ class _TooLarge(Exception):
     """The event is larger than any broker promises to carry."""
 
 
-def _read() -> Event:
-    length = request.content_length
-    if length is None or length > MAX_EVENT:
+def _read(environ: WSGIEnvironment) -> Event:
+    length = environ.get("CONTENT_LENGTH") or ""
+    if not (length.isascii() and length.isdecimal()) or int(length) > MAX_EVENT:
         raise _TooLarge(f"an event has a Content-Length of at most {MAX_EVENT} bytes")
-    return from_http(request.headers, request.get_data(cache=False))
+    headers = {key[5:].replace("_", "-"): value for key, value in environ.items() if key.startswith("HTTP_CE_")}
+    headers["content-type"] = environ.get("CONTENT_TYPE", "")
+    return from_http(headers, environ["wsgi.input"].read(int(length)))
 
 
 def _handler_of(handlers: Mapping[str, Handler[D]], type: str) -> Handler[D] | None:
@@ -94,15 +106,17 @@ def _handler_of(handlers: Mapping[str, Handler[D]], type: str) -> Handler[D] | N
     return handler
 
 
-def _done(service: str, outcome: str) -> Response:
+def _done(service: str, outcome: str, start_response: StartResponse) -> Iterable[bytes]:
     metrics.handled(service, outcome)
-    return Response(status=202)  # empty: a body that is no event counts as a failed delivery
+    start_response("202 Accepted", [("Content-Length", "0")])
+    return []  # empty: a body that is no event counts as a failed delivery
 
 
-def _reply(service: str, event: Event) -> Response:
+def _reply(service: str, event: Event, start_response: StartResponse) -> Iterable[bytes]:
     metrics.handled(service, "replied")
     headers, body = to_binary(event)
-    return Response(body, status=200, headers=headers)
+    start_response("200 OK", [*headers.items(), ("Content-Length", str(len(body)))])
+    return [body]
 
 
 _STATUS: tuple[tuple[type[Exception], int, str], ...] = (
