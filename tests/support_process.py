@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import urllib3
-from support_flow import REPO, TOKENS, build_payload, push_payload, sha_of
 
 from greenlight.runtime import signing
+from support_flow import REPO, TOKENS, build_payload, push_payload, sha_of
 
 
 class Up:

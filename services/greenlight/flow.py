@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from greenlight.events import types
 
+
 @dataclass(frozen=True, slots=True)
 class Edge:
     """One Trigger: events of these types go to that service."""

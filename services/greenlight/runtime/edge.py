@@ -32,7 +32,7 @@ def event_app(service: str, handlers: Mapping[str, Handler[D]], deps: D) -> Flas
     200 with the one event that follows; 202, empty: done, nothing to do, or not for us; 400 not an event; 413 too big;
     415 not understood; 422 can never succeed; 503 a dependency is down. Knative retries 404, 408, 409, 429 and 5xx only.
     """
-    app = Flask(service)
+    app = Flask(__name__, static_folder=None)
     mount_health(app, deps)
     app.wsgi_app = _EventEdge(app.wsgi_app, service, handlers, deps)  # type: ignore[method-assign]
     return app

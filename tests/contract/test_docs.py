@@ -1,0 +1,43 @@
+"""What the pages say is what the code does: the flow's diagram, and the links between pages."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from greenlight.events import types
+from greenlight.flow import FLOW
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def test_the_diagram_of_the_readme_is_the_flow() -> None:
+    """Every edge of the wiring table is an arrow into its service, and no arrow is made up."""
+    diagram = (ROOT / "README.md").read_text().split("```mermaid")[1].split("```")[0]
+    arrows = {
+        (word.strip(), arrow[2])
+        for arrow in re.findall(r'(\S+) -- "(.*?)" --> (\w+)', diagram)
+        for word in arrow[1].split(",")
+    }
+    drawn = {(on, service) for on, service in arrows if service != "broker"}
+    wired = {("facts" if on == types.FACT else on, edge.service) for edge in FLOW for on in edge.on}
+    assert drawn == wired
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    """A relative link names a file that is there."""
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+def test_every_service_of_the_flow_has_the_same_file_names() -> None:
+    """Whoever has opened one service has opened all."""
+    for service in {edge.service for edge in FLOW} | {"webhooks", "board"}:
+        source = (ROOT / "services" / "greenlight" / service / "app.py").read_text()
+        assert "\ndef create_app(" in source
+        assert "\nHANDLERS" in source

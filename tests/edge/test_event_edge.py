@@ -1,0 +1,149 @@
+"""The edge of an event service: event in, status out. Every outcome that a handler can have."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from werkzeug.test import Client
+
+from greenlight.events import Event
+from greenlight.events.http import from_http, to_binary, to_structured
+from greenlight.ledger.port import Unavailable as LedgerUnavailable
+from greenlight.policy.model import Pipeline
+from greenlight.runtime.clock import SystemClock
+from greenlight.runtime.deps import Deps
+from greenlight.runtime.edge import MAX_EVENT, event_app
+from greenlight.runtime.errors import Malformed, Rejected, Unavailable
+
+
+class Replies:
+    """As in a cluster: one event is the reply, several are published."""
+
+    def __init__(self) -> None:
+        self.published: list[Event] = []
+
+    def publish(self, events: Sequence[Event]) -> None:
+        self.published += events
+
+    def settle(self, events: Sequence[Event]) -> Event | None:
+        if len(events) == 1:
+            return events[0]
+        self.publish(events)
+        return None
+
+
+class NoLedger:
+    """A ledger that cannot be reached."""
+
+    def ready(self) -> None:
+        raise LedgerUnavailable("the disk is full")
+
+
+def event(id: str = "1", type: str = "commit.recorded") -> Event:
+    return Event.of(type, id=id, source="tests", time=datetime(2026, 1, 1, tzinfo=UTC), data={"repo": "a/b"})
+
+
+def client(
+    handler: Callable[[Event, Deps], Any], publisher: Replies | None = None, type: str = "commit.recorded"
+) -> Client:
+    deps = Deps(
+        clock=SystemClock(),
+        ledger=NoLedger(),  # type: ignore[arg-type]
+        pipeline=lambda: Pipeline({}),
+        publisher=publisher or Replies(),
+        log=logging.getLogger("tests"),
+    )
+    return Client(event_app("tests", {type: handler}, deps))
+
+
+def post(client: Client, sent: Event, *, structured: bool = False) -> Any:
+    headers, body = to_structured(sent) if structured else to_binary(sent)
+    return client.post("/", data=body, headers=headers)
+
+
+@pytest.mark.parametrize("structured", [False, True])
+def test_one_event_is_the_reply(structured: bool) -> None:
+    """200 with that CloudEvent, whichever mode the cause came in."""
+    answer = post(client(lambda event, deps: [event_two]), event(), structured=structured)
+    assert answer.status_code == 200
+    assert from_http(answer.headers.items(), answer.get_data()) == event_two
+
+
+event_two = event("2", "promotion.ready")
+
+
+def test_none_is_an_empty_202_and_several_are_published() -> None:
+    """A body that is no event would count as a failed delivery."""
+    answer = post(client(lambda event, deps: []), event())
+    assert (answer.status_code, answer.get_data()) == (202, b"")
+    publisher = Replies()
+    answer = post(client(lambda got, deps: [event_two, event("3")], publisher), event())
+    assert (answer.status_code, answer.get_data()) == (202, b"")
+    assert [published.id for published in publisher.published] == ["2", "3"]
+
+
+def test_a_type_without_a_handler_is_not_for_us() -> None:
+    """202, so that nobody sends it again."""
+    answer = post(client(lambda event, deps: [event_two]), event(type="deployment.failed"))
+    assert (answer.status_code, answer.get_data()) == (202, b"")
+
+
+def test_the_handler_of_facts_gets_what_no_service_concludes() -> None:
+    """Any type from outside, and none of ours."""
+    seen: list[str] = []
+    recorder = client(lambda event, deps: seen.append(event.type) or [], type="*")
+    for type in ("com.github.push", "com.example.scan", "commit.recorded", "dev.knative.sources.ping", "target.paused"):
+        assert post(recorder, event(type=type)).status_code == 202
+    assert seen == ["com.github.push", "com.example.scan"]
+
+
+@pytest.mark.parametrize(
+    ("problem", "status"),
+    [
+        (Malformed("m"), 400),
+        (Rejected("r"), 422),
+        (Unavailable("u"), 503),
+        (LedgerUnavailable("l"), 503),
+        (RuntimeError("a secret of ours"), 500),
+    ],
+)
+def test_what_a_handler_raises_is_a_status(problem: Exception, status: int) -> None:
+    """As problem+json; an error of ours shows nothing of itself."""
+
+    def handler(event: Event, deps: Deps) -> Sequence[Event]:
+        raise problem
+
+    answer = post(client(handler), event())
+    assert answer.status_code == status
+    assert answer.mimetype == "application/problem+json"
+    assert ("Retry-After" in answer.headers) == (status == 503)
+    assert b"a secret of ours" not in answer.get_data()
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        ({"content-type": "application/json"}, b"{}", 400),
+        ({"content-type": "application/cloudevents-batch+json"}, b"[]", 415),
+        ({"content-type": "application/cloudevents+json"}, b"{", 400),
+        ({"ce-id": "1"}, b"x" * (MAX_EVENT + 1), 413),
+    ],
+)
+def test_what_is_no_event_never_reaches_the_handler(headers: dict[str, str], body: bytes, status: int) -> None:
+    """400 not an event, 413 too big, 415 a batch."""
+    called: list[Event] = []
+    answer = client(lambda event, deps: called.append(event) or []).post("/", data=body, headers=headers)
+    assert (answer.status_code, called) == (status, [])
+
+
+def test_health_and_readiness_tell_alive_from_able() -> None:
+    """A ledger that cannot be written makes the service not ready, and says why."""
+    it = client(lambda event, deps: [])
+    assert it.get("/healthz").status_code == 200
+    answer = it.get("/readyz")
+    assert answer.status_code == 503
+    assert b"the disk is full" in answer.get_data()

@@ -1,0 +1,135 @@
+"""`greenlight up` as a process: what it refuses to start with, what stops it, and what strangers cannot do to it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import urllib3
+
+from greenlight.broker.manifests import TriggerSpec
+from greenlight.embedded.compose import Strangers
+from greenlight.events import Event, ids, types
+from greenlight.events.http import to_binary
+from support_flow import REPO, Shop, sha_of
+from support_process import Up
+
+
+def _up(*arguments: str) -> subprocess.CompletedProcess[str]:
+    listen = [word for name in ("listen", "webhooks-listen", "broker-listen") for word in (f"--{name}", "127.0.0.1:0")]
+    return subprocess.run(
+        [sys.executable, "-m", "greenlight.cli.main", "up", *listen, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_second_up_on_the_same_data_is_refused_and_told_who_has_it(tmp_path: Path) -> None:
+    """Exit 2 with the pid of the first, which goes on."""
+    Shop(tmp_path).stop()
+    up = Up(tmp_path)
+    second = _up("--config", str(tmp_path / "config"), "--data", str(tmp_path / "data"))
+    assert second.returncode == 2
+    assert str(up.process.pid) in second.stderr
+    assert up.get("/commits") == {"commits": [], "next": None}
+    assert up.stop() == 0
+
+
+def test_without_a_pipeline_file_it_says_what_to_do(tmp_path: Path) -> None:
+    """Exit 2, and the two ways on."""
+    refused = _up("--config", str(tmp_path), "--data", str(tmp_path / "data"))
+    assert refused.returncode == 2
+    assert "pipeline.example.yaml" in refused.stderr
+    assert "--demo" in refused.stderr
+
+
+def test_a_wrong_pipeline_file_is_named_with_its_line(tmp_path: Path) -> None:
+    """Exit 2; nothing was started."""
+    (tmp_path / "pipeline.yaml").write_text("apiVersion: greenlight/v1\nkind: Pipeline\napplications:\n  - nam: shop\n")
+    refused = _up("--config", str(tmp_path), "--data", str(tmp_path / "data"))
+    assert refused.returncode == 2
+    assert "pipeline.yaml:4" in refused.stderr
+
+
+def test_an_empty_secret_file_stops_the_start(tmp_path: Path) -> None:
+    """No secret configured means refuse to start, never skip the check."""
+    Shop(tmp_path).stop()
+    secrets = tmp_path / "data" / "secrets"
+    secrets.mkdir(parents=True, exist_ok=True)
+    (secrets / "github").write_text("\n \r\n")
+    refused = _up("--config", str(tmp_path / "config"), "--data", str(tmp_path / "data"))
+    assert refused.returncode == 2
+    assert "holds no secret" in refused.stderr
+
+
+def test_row_49_a_forged_event_moves_nothing(tmp_path: Path) -> None:
+    """promotion.ready, a build and an approval posted straight to the Broker: looked up, not found, no effect."""
+    shop = Shop(tmp_path).start()
+    shop.push("one")
+    shop.settle()
+    sha, now = sha_of("one"), shop.greenlight.clock.now()
+    promotion = ids.derive("promotion", "shop", "staging", sha, 0)
+    about = {"repo": REPO, "sha": sha, "application": "shop", "environment": "staging"}
+    forged = [
+        (types.PROMOTION_READY, {**about, "promotion": promotion, "n": 0, "cause": "automatic", "policy": "sha256:0"}),
+        (
+            types.DEPLOYMENT_SUCCEEDED,
+            {**about, "deployment": promotion, "n": 0, "cause": "automatic", "outcome": "succeeded"},
+        ),
+        (types.COMMIT_RECORDED, about),
+        ("com.circleci.buildsuccess", {**about, "signal": "circleci.workflow:build-test", "outcome": "passed"}),
+        (types.APPROVAL_GRANTED, {**about, "gate": "legal", "person": "lena"}),
+    ]
+    for type, data in forged:
+        shop.greenlight.broker.publish(Event.of(type, id=f"forged-{type}", source="x", time=now, data=data))
+    shop.settle()
+    assert shop.deployed() == []
+    assert shop.environment("one", "staging")["decision"] == "waiting"
+    assert shop.greenlight.broker.dead_letters() == []
+    shop.stop()
+
+
+def test_strangers_on_the_broker_change_nothing(tmp_path: Path) -> None:
+    """One that hangs, one that fails, one that answers nonsense: the commit ships, and each was told of it."""
+    go, told = threading.Event(), set()
+
+    def stranger(name: str, status: str, body: bytes, *, hangs: bool = False) -> Any:
+        def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            told.add(name)
+            if hangs:
+                assert go.wait(30)
+            start_response(status, [("Content-Type", "text/plain")])
+            return [body]
+
+        return app
+
+    services = {
+        "hanging": stranger("hanging", "202 Accepted", b"", hangs=True),
+        "failing": stranger("failing", "500 Oops", b"no"),
+        "babbling": stranger("babbling", "200 OK", b"not an event"),
+    }
+    shop = Shop(tmp_path, Strangers([TriggerSpec.to_service(name, name) for name in services], services)).start()
+    shop.push("one")
+    shop.build("one")
+    assert shop.watch.end("staging", sha_of("one"))["outcome"] == "succeeded"
+    assert told == set(services)
+    go.set()
+    shop.greenlight.stop(10)
+
+
+def test_events_can_be_posted_to_the_brokers_port(tmp_path: Path) -> None:
+    """Another program's event is taken durably, with 202 and no body; what is no event is refused."""
+    Shop(tmp_path).stop()
+    up = Up(tmp_path)
+    headers, body = to_binary(Event(id="1", source="tests", type="com.example.hello"))
+    url = f"{up.broker}/greenlight/default"
+    answer = urllib3.request("POST", url, headers=headers, body=body, retries=False)
+    assert (answer.status, answer.data) == (202, b"")
+    assert urllib3.request("POST", url, headers={"ce-id": "1"}, body=b"x", retries=False).status == 400
+    assert up.stop() == 0
