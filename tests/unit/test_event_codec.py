@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import string
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -260,7 +261,7 @@ EVENTS = st.builds(
     source=SAFE,
     type=SAFE,
     subject=st.none() | TEXT,
-    time=st.none() | st.datetimes().map(lambda moment: moment.replace(year=max(moment.year, 1900)).isoformat() + "Z"),
+    time=st.none() | st.datetimes(min_value=datetime(1900, 1, 1)).map(lambda moment: moment.isoformat() + "Z"),
     datacontenttype=st.just("application/json"),
     extensions=st.dictionaries(NAMES, TEXT, max_size=4),
     data=st.recursive(
