@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import logging
 import signal
@@ -76,6 +77,7 @@ def run(options: UpOptions, show_trace: Callable[[dict[str, Any]], None]) -> int
         )
         return USAGE
     stopping = _stop_on_signals()
+    _settle_memory()
     greenlight.start()
     for server in servers:
         server.start()
@@ -87,6 +89,12 @@ def run(options: UpOptions, show_trace: Callable[[dict[str, Any]], None]) -> int
     if code == 0:
         stopping.wait()
     return _stop(servers, greenlight, folders, options, code)
+
+
+def _settle_memory() -> None:
+    """Take what was imported and composed out of the garbage collector's rounds: it lives as long as the process."""
+    gc.collect()
+    gc.freeze()
 
 
 def _stop(servers: list[Server], greenlight: Greenlight, folders: Folders, options: UpOptions, code: int) -> int:

@@ -58,7 +58,7 @@ def _plain(value: Any) -> bool:
         return -_SAFE <= value <= _SAFE
     if kind is dict:
         return all(type(key) is str and key.isascii() and _plain(item) for key, item in value.items())
-    return kind is list and all(_plain(item) for item in value)
+    return bool(kind is list and all(_plain(item) for item in value))
 
 
 def entry_hash(seq: int, type: str, at: str, id: str, payload: Mapping[str, Any], prev: bytes) -> bytes:

@@ -1,7 +1,8 @@
-"""One SQLite file, one writer thread, group commit: what is acknowledged is on the disk.
+"""One SQLite file, one writer at a time, group commit: what is acknowledged is on the disk.
 
-Changes queue up; the writer takes all that wait, at most BATCH, into one transaction with one fsync, then wakes their
-callers. Nobody waits for company: under no load a change is committed alone. One process owns the file (see lock.py).
+Whoever finds nobody writing commits its own change in its own thread, without waking anybody. Changes that come meanwhile
+queue up for the writer thread, which takes all that wait, at most BATCH, into one transaction with one fsync, then wakes
+their callers. Nobody waits for company. One process owns the file (see lock.py).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import logging
 import os
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -122,10 +124,13 @@ class Store:
             raise ValueError(f"synchronous is FULL or NORMAL, not {synchronous!r}")
         self._path = path.absolute()
         self._synchronous = synchronous
-        self._queue: SimpleQueue[_Change[Any] | None] = SimpleQueue()
+        self._waiting: deque[_Change[Any]] = deque()
         self._readers: SimpleQueue[sqlite3.Connection] = SimpleQueue()
-        self._gate = threading.Lock()
+        self._gate = threading.Condition(threading.Lock())  # guards what follows
+        self._busy = False  # somebody commits, or the writer thread has been told to
+        self._handed = False  # it has been told to
         self._closed = False
+        self._committing: int | None = None  # the thread that commits
         make_folder(self._path.parent)
         self._lock = own(self._path)
         try:
@@ -138,21 +143,22 @@ class Store:
         self._thread.start()
 
     def write(self, change: Callable[[Tx], T]) -> T:
-        """Run `change` in the writer thread and return its result once it is durable.
+        """Run `change` and return its result once it is durable.
 
         Raises what `change` raised, with its work undone and nobody else's; Unavailable if it could not be written.
         """
-        if threading.current_thread() is self._thread:
+        if self._committing == threading.get_ident():
             raise RuntimeError("a change cannot wait for another one: use its own Tx, or submit")
-        return self.submit(change).result()
+        queued = _Change(change)
+        if self._enqueue(queued):
+            self._commit_now()
+        return queued.future.result()
 
     def submit(self, change: Callable[[Tx], T]) -> Future[T]:
         """As `write`, without waiting. Changes are made in the order in which they were submitted."""
         queued = _Change(change)
-        with self._gate:
-            if self._closed:
-                raise Unavailable(f"{self._path} is closed")
-            self._queue.put(queued)
+        if self._enqueue(queued):
+            self._hand_over()
         return queued.future
 
     @contextmanager
@@ -172,38 +178,75 @@ class Store:
             if self._closed:
                 return
             self._closed = True
-            self._queue.put(None)
+            self._gate.notify_all()
         self._thread.join()
         self._close_readers()
         self._connection.close()  # the last one to close: it copies the log into the file
         os.close(self._lock)
 
-    # The writer thread.
+    # Whose turn it is to commit.
+
+    def _enqueue(self, change: _Change[Any]) -> bool:
+        """Whether nobody else is seeing to the queue: then the caller must."""
+        with self._gate:
+            if self._closed:
+                raise Unavailable(f"{self._path} is closed")
+            self._waiting.append(change)
+            mine, self._busy = not self._busy, True
+            return mine
+
+    def _commit_now(self) -> None:
+        """Commit one batch in this thread; what came meanwhile is the writer thread's, so that no caller works for others."""
+        try:
+            self._commit(self._take())
+        finally:
+            if not self._done():
+                self._hand_over()
+
+    def _hand_over(self) -> None:
+        with self._gate:
+            self._handed = True
+            self._gate.notify_all()
+
+    def _done(self) -> bool:
+        """Whether nothing waits; then the next caller commits for itself."""
+        with self._gate:
+            if self._waiting:
+                return False
+            self._busy = False
+            if self._closed:
+                self._gate.notify_all()
+            return True
 
     def _serve(self) -> None:
-        more = True
-        while more:
-            batch, more = self._take()
-            if batch:
-                self._commit(batch)
+        while self._wait_for_work():
+            more = True
+            while more:
+                self._commit(self._take())
+                more = not self._done()
 
-    def _take(self) -> tuple[list[_Change[Any]], bool]:
-        """Everything that waits, at most BATCH; and whether there may be more."""
-        batch: list[_Change[Any]] = []
-        change = self._queue.get()
-        try:
-            while change is not None:
-                if change.future.set_running_or_notify_cancel():
-                    batch.append(change)
-                if len(batch) == BATCH:
-                    return batch, True
-                change = self._queue.get_nowait()
-        except Empty:
-            return batch, True
-        return batch, False
+    def _wait_for_work(self) -> bool:
+        """In the writer thread: until something was handed over, or everything is finished and closed."""
+        with self._gate:
+            self._gate.wait_for(lambda: self._handed or (self._closed and not self._busy))
+            handed, self._handed = self._handed, False
+            return handed
+
+    def _take(self) -> list[_Change[Any]]:
+        """What waits, at most BATCH, without what was cancelled."""
+        with self._gate:
+            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH))]
+        return [change for change in batch if change.future.set_running_or_notify_cancel()]
 
     def _commit(self, batch: Sequence[_Change[Any]]) -> None:
         """One transaction for all. Those that fail by themselves are left out; if it fails as a whole, all fail."""
+        self._committing = threading.get_ident()
+        try:
+            self._write(batch)
+        finally:
+            self._committing = None
+
+    def _write(self, batch: Sequence[_Change[Any]]) -> None:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             good = [change for change in batch if self._applied(change)]
