@@ -27,6 +27,9 @@ GRACE = 15.0
 OUTPUT = 16 * 1024
 """Characters of the output's end that a deployment keeps."""
 
+_NAMED = 256
+"""Bytes of a lock file: writing over it is much cheaper than cutting it off."""
+
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|KEY|CREDENTIAL", re.IGNORECASE)
 _INHERITED = ("PATH", "HOME")
 
@@ -36,7 +39,7 @@ class _Run:
     """One deployment's command, running or ended."""
 
     lock: _Lock
-    scrub: Scrubber
+    hidden: Sequence[str]  # values of the environment that must not be shown
     timeout: float
     process: Process | None = None
     end: Progress | None = None
@@ -109,7 +112,7 @@ class CommandDriver:
         cwd = _below(order.directory, config.get("cwd", "."))
         env = {**self._path, **_own(order), **{name: str(value) for name, value in config.get("env", {}).items()}}
         hidden = [value for name, value in env.items() if _SECRET_NAME.search(name)]
-        run = _Run(_Lock(self._lock_path(order)), self._scrub.also(hidden), _seconds(config.get("timeout")))
+        run = _Run(_Lock(self._lock_path(order)), hidden, _seconds(config.get("timeout")))
         run.lock.take()
         try:
             start = Start(
@@ -133,7 +136,8 @@ class CommandDriver:
         outcome, reason = _meaning(process, run.timeout)
         with self._mutex:  # a command may end before its start has been written down
             run.lock.release()
-        run.end = Progress(outcome, reason, run.scrub(process.output())[-OUTPUT:])
+        scrub = self._scrub.also(run.hidden) if run.hidden else self._scrub
+        run.end = Progress(outcome, reason, scrub(process.output())[-OUTPUT:])
         run.ended.set()
 
     def _lock_path(self, order: Order) -> Path:
@@ -159,7 +163,7 @@ class _Lock:
                 continue
             if self._is_current(descriptor):
                 self.descriptor = descriptor
-                os.ftruncate(descriptor, 0)  # nobody's, until the command that inherits it has a name
+                os.pwrite(descriptor, b" " * _NAMED, 0)  # nobody's, until the command that inherits it has a name
                 return
             os.close(descriptor)
         raise Busy(f"{self._path.name} changes hands; try again")
@@ -167,7 +171,7 @@ class _Lock:
     def name(self, pid: int, deployment: str) -> None:
         """Write down who holds it."""
         text = json.dumps({"pid": pid, "started": started_at(pid), "deployment": deployment}).encode()
-        os.pwrite(self.descriptor, text, 0)
+        os.pwrite(self.descriptor, text.ljust(_NAMED), 0)
 
     def release(self) -> None:
         """Unlock, also for whatever the command left running with the descriptor."""

@@ -56,9 +56,9 @@ def _plain(value: Any) -> bool:
         return True
     if kind is int:
         return -_SAFE <= value <= _SAFE
-    if kind is dict:
+    if isinstance(value, dict):
         return all(type(key) is str and key.isascii() and _plain(item) for key, item in value.items())
-    return bool(kind is list and all(_plain(item) for item in value))
+    return isinstance(value, list) and all(_plain(item) for item in value)
 
 
 def entry_hash(seq: int, type: str, at: str, id: str, payload: Mapping[str, Any], prev: bytes) -> bytes:

@@ -19,31 +19,30 @@ from greenlight.runtime.edge import Handler, event_app
 
 def on_fact(event: Event, deps: Deps) -> Sequence[Event]:
     """Fold the fact that the ledger holds under this event's id; an event without one is a stranger's."""
-    fact = deps.ledger.fact(event.id)
-    if fact is None:
-        return []
-    recorded = commit_recorded(fact.repo, fact.sha, fact.id, fact.accepted)
-    if not fact.recorded:
-        until_settled(lambda: _record(fact, recorded, deps))
-    return [recorded]
+
+    def attempt() -> Sequence[Event]:
+        fact = deps.ledger.fact(event.id)
+        if fact is None:
+            return []
+        recorded = commit_recorded(fact.repo, fact.sha, fact.id, fact.accepted)
+        if not fact.recorded:
+            deps.ledger.transact(_folded(fact, recorded, deps))
+        return [recorded]
+
+    return until_settled(attempt)
 
 
-def _record(fact: Fact, recorded: Event, deps: Deps) -> None:
-    now = deps.clock.now()
-    current = deps.ledger.fact(fact.id)
-    if current is None or current.recorded:
-        return
+def _folded(fact: Fact, recorded: Event, deps: Deps) -> Transaction:
     record = domain.fold(deps.ledger.record(fact.repo, fact.sha), fact)
-    deps.ledger.transact(
-        Transaction(
-            records=[record],
-            pushes=[fact.push] if fact.push else [],
-            recorded=[fact.id],
-            entries=[_entry(fact)],
-            emit=[recorded],
-            due=[Due(f"record/{fact.repo}/{fact.sha}", now + PATIENCE, recorded)],
-            done=[(f"fact/{fact.id}", fact.event.id)],
-        )
+    due = Due(f"record/{fact.repo}/{fact.sha}", deps.clock.now() + PATIENCE, recorded)
+    return Transaction(
+        records=[record],
+        pushes=[fact.push] if fact.push else [],
+        recorded=[fact.id],
+        entries=[_entry(fact)],
+        emit=[recorded],
+        due=[due],
+        done=[(f"fact/{fact.id}", fact.event.id)],
     )
 
 

@@ -35,8 +35,11 @@ READERS = 16
 STATEMENTS = 256
 """Prepared statements that each connection keeps."""
 
-CHECKPOINT_PAGES = 1000
-"""Pages of the write-ahead log after which it is copied into the file."""
+CHECKPOINT_COMMITS = 100
+"""Commits after which the writer thread copies the write-ahead log into the file, beside whoever commits."""
+
+CHECKPOINT_PAGES = 16_000
+"""Pages (64 MiB) of the log after which a commit does it itself, because under constant load the log never starts over."""
 
 _log = logging.getLogger("greenlight.store")
 
@@ -129,6 +132,7 @@ class Store:
         self._gate = threading.Condition(threading.Lock())  # guards what follows
         self._busy = False  # somebody commits, or the writer thread has been told to
         self._handed = False  # it has been told to
+        self._commits = 0  # since the last checkpoint
         self._closed = False
         self._committing: int | None = None  # the thread that commits
         make_folder(self._path.parent)
@@ -219,18 +223,38 @@ class Store:
             return True
 
     def _serve(self) -> None:
+        checkpointer = self._writer()
         while self._wait_for_work():
-            more = True
-            while more:
-                self._commit(self._take())
-                more = not self._done()
+            if self._commits >= CHECKPOINT_COMMITS:
+                self._checkpoint(checkpointer)
+            if self._take_over():
+                more = True
+                while more:
+                    self._commit(self._take())
+                    more = not self._done()
+        checkpointer.close()
 
     def _wait_for_work(self) -> bool:
-        """In the writer thread: until something was handed over, or everything is finished and closed."""
+        """In the writer thread: until there is something to do; False when everything is finished and closed."""
         with self._gate:
-            self._gate.wait_for(lambda: self._handed or (self._closed and not self._busy))
+            self._gate.wait_for(lambda: self._handed or self._commits >= CHECKPOINT_COMMITS or self._finished())
+            return self._handed or not self._finished()
+
+    def _finished(self) -> bool:
+        return self._closed and not self._busy
+
+    def _take_over(self) -> bool:
+        with self._gate:
             handed, self._handed = self._handed, False
             return handed
+
+    def _checkpoint(self, connection: sqlite3.Connection) -> None:
+        """Copy what is committed into the file, on a connection of its own: nobody's commit waits for it."""
+        self._commits = 0
+        try:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except sqlite3.Error:
+            _log.warning("the write-ahead log of %s cannot be copied into it now", self._path, exc_info=True)
 
     def _take(self) -> list[_Change[Any]]:
         """What waits, at most BATCH, without what was cancelled."""
@@ -245,6 +269,10 @@ class Store:
             self._write(batch)
         finally:
             self._committing = None
+            self._commits += 1
+            if self._commits == CHECKPOINT_COMMITS:
+                with self._gate:
+                    self._gate.notify_all()
 
     def _write(self, batch: Sequence[_Change[Any]]) -> None:
         try:
