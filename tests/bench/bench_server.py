@@ -31,7 +31,18 @@ CANDIDATES = {
     "ours (waitress, strict, deadlines)": [sys.executable, str(SELF), "ours"],
     "waitress as it is, 8 threads": [sys.executable, str(SELF), "waitress"],
     "gunicorn gthread, 8 threads": [
-        *(sys.executable, "-m", "gunicorn", "-k", "gthread", "--threads", "8", "--no-control-socket", "--log-level", "error"),
+        *(
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "-k",
+            "gthread",
+            "--threads",
+            "8",
+            "--no-control-socket",
+            "--log-level",
+            "error",
+        ),
         *("--chdir", str(SELF.parent), "bench_server:app", "-b"),
     ],
 }

@@ -75,7 +75,9 @@ def test_there_is_no_shell_and_arguments_arrive_as_written(driver: CommandDriver
         ("kill -TERM $$", "error", "ended by SIGTERM, which was not ours"),
     ],
 )
-def test_what_an_end_means(driver: CommandDriver, tmp_path: Path, script: str, outcome: str, reason: str | None) -> None:
+def test_what_an_end_means(
+    driver: CommandDriver, tmp_path: Path, script: str, outcome: str, reason: str | None
+) -> None:
     """Exit 0 succeeded, any other exit failed; a signal that was not ours is an error."""
     progress = ended(driver, sh(tmp_path, script))
     assert (progress.outcome, progress.reason) == (outcome, reason)
@@ -157,7 +159,9 @@ def test_a_target_takes_one_command_at_a_time_and_others_run_beside_it(driver: C
     assert ended(driver, sh(tmp_path, "exit 0", id="d2")).outcome == "succeeded"
 
 
-def test_a_daemon_that_the_command_leaves_running_does_not_hold_the_target(driver: CommandDriver, tmp_path: Path) -> None:
+def test_a_daemon_that_the_command_leaves_running_does_not_hold_the_target(
+    driver: CommandDriver, tmp_path: Path
+) -> None:
     """The lock is let go at the command's end, though the daemon inherited its descriptor."""
     assert ended(driver, sh(tmp_path, "sleep 300 > /dev/null 2>&1 & echo $! > daemon")).outcome == "succeeded"
     daemon = int((tmp_path / "daemon").read_text())
@@ -214,7 +218,9 @@ def test_an_orphan_of_an_earlier_life_holds_the_target_until_it_ends(tmp_path: P
 def test_a_daemon_left_by_an_earlier_life_does_not_hold_the_target(tmp_path: Path) -> None:
     """The command that is named in the lock is dead: whoever still holds the descriptor is not deploying."""
     os.mkfifo(tmp_path / "ready")
-    script = "sleep 300 > /dev/null 2>&1 & echo $! > daemon; echo $$ > command; echo ready > ready; read line < /dev/zero"
+    script = (
+        "sleep 300 > /dev/null 2>&1 & echo $! > daemon; echo $$ > command; echo ready > ready; read line < /dev/zero"
+    )
     _an_earlier_life(tmp_path, script)
     command, daemon = (int((tmp_path / name).read_text()) for name in ("command", "daemon"))
     os.kill(command, signal.SIGKILL)

@@ -19,7 +19,7 @@ def spans(repo: str, sha: str, entries: Sequence[Entry]) -> list[dict[str, Any]]
     root = ids.span_id(f"{repo}/{sha}", "commit")
     found = [_span(root, None, f"commit {repo}@{sha[:7]}", "greenlight", ordered[0].at, ordered[-1].at, {})]
     for part in (_facts, _waits, _decisions, _deployments):
-        found += [span for span in part(ordered, root)]
+        found += part(ordered, root)
     return [found[0], *sorted(found[1:], key=_place)]
 
 

@@ -52,7 +52,8 @@ class Client:
             )
         except urllib3.exceptions.HTTPError as problem:
             raise Failure(
-                f"no Greenlight answers at {self.url}: {_short(problem)}\nStart one with `greenlight up`, or set GREENLIGHT_URL.",
+                f"no Greenlight answers at {self.url}: {_short(problem)}\n"
+                "Start one with `greenlight up`, or set GREENLIGHT_URL.",
                 UNKNOWN,
             ) from None
         try:

@@ -55,7 +55,7 @@ def _plain(value: Any) -> bool:
     if kind is str or value is None or kind is bool:
         return True
     if kind is int:
-        return -_SAFE <= value <= _SAFE
+        return bool(-_SAFE <= value <= _SAFE)
     if isinstance(value, dict):
         return all(type(key) is str and key.isascii() and _plain(item) for key, item in value.items())
     return isinstance(value, list) and all(_plain(item) for item in value)

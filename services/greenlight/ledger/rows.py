@@ -32,8 +32,12 @@ class Push:
     fact: str  # id of the fact that says so
     forced: bool = False
     deleted: bool = False
-    people: tuple[str, ...] = ()  # identities (events.ids.identity) of who authored, committed or pushed any commit of it
-    paths: tuple[str, ...] | None = None  # what it changed, at most 1 000; None: unknown or more, so it may touch anything
+    people: tuple[
+        str, ...
+    ] = ()  # identities (events.ids.identity) of who authored, committed or pushed any commit of it
+    paths: tuple[str, ...] | None = (
+        None  # what it changed, at most 1 000; None: unknown or more, so it may touch anything
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +196,9 @@ class Target:
     repo: str
     version: int = 0
     running: Running | None = None
-    newest: Push | None = None  # the newest push ever deployed here: an older candidate is superseded, also after a rollback
+    newest: Push | None = (
+        None  # the newest push ever deployed here: an older candidate is superseded, also after a rollback
+    )
     history: tuple[str, ...] = ()  # shas that succeeded here, newest first, each once, at most 20
     wanted: Promotion | None = None
     deployment: str | None = None  # id of the deployment under way

@@ -145,10 +145,11 @@ def _wanted(fact: Fact, pipeline: Pipeline) -> Fact | Ignored:
     if not pipeline.knows(fact.repo):
         return Ignored(f"no application of the pipeline file is made from {fact.repo}")
     push = fact.push
-    if push is not None and (push.deleted or push.ref.startswith("refs/tags/")):
-        if not any(shipped(policy, push.ref) for policy in pipeline.of(fact.repo)):
-            return Ignored(f"no application ships {push.ref}")
-    return fact
+    if push is None or not (push.deleted or push.ref.startswith("refs/tags/")):
+        return fact
+    if any(shipped(policy, push.ref) for policy in pipeline.of(fact.repo)):
+        return fact
+    return Ignored(f"no application ships {push.ref}")
 
 
 def _unclaimed(provider: Provider, delivery: Delivery, deps: Deps) -> None:

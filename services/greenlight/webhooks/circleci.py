@@ -1,4 +1,4 @@
-"""CircleCI: both families of payloads, of GitHub OAuth projects (`pipeline.vcs`) and of GitHub App ones (`trigger_parameters`)."""
+"""CircleCI: payloads of GitHub OAuth projects (`pipeline.vcs`) and of GitHub App ones (`trigger_parameters`)."""
 
 from __future__ import annotations
 
@@ -117,7 +117,11 @@ def _commit(payload: dict[str, Any]) -> tuple[str | None, tuple[str, ...]]:
     if isinstance(vcs, dict):
         sha, branch, tag = get(vcs, "revision"), get(vcs, "branch"), get(vcs, "tag")
     else:
-        sha = get(git, "checkout_sha") or _trigger(payload, "github_app.commit_sha") or _trigger(payload, "gitlab.checkout_sha")
+        sha = (
+            get(git, "checkout_sha")
+            or _trigger(payload, "github_app.commit_sha")
+            or _trigger(payload, "gitlab.checkout_sha")
+        )
         branch, tag = get(git, "branch") or _trigger(payload, "gitlab.branch"), get(git, "tag")
     if sha is not None and (not isinstance(sha, str) or not SHA.fullmatch(sha)):
         raise Rejected("the commit is not a sha: 40 or 64 lower-case hex digits")

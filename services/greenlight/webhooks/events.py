@@ -97,13 +97,15 @@ def _fact(sent: Event, data: dict[str, Any], sender: str, now: datetime) -> Fact
         order=(micros(at or now), sent.id),
         evidence=get(data, "evidence") if isinstance(get(data, "evidence"), str) else None,
         artifacts=artifacts_at(data, "artifacts"),
-        details=_compared(data),
+        details={"data": _compared(data)},
     )
 
 
 def _compared(data: dict[str, Any]) -> dict[str, Any]:
     """The plain fields of data, which a gate's `where` compares; the whole of it is in the event and in the body."""
-    fields = {name: value for name, value in data.items() if isinstance(value, (str, int, float, bool)) or value is None}
+    fields = {
+        name: value for name, value in data.items() if isinstance(value, (str, int, float, bool)) or value is None
+    }
     return {name: value for name, value in list(fields.items())[:64] if len(str(value)) <= 256}
 
 

@@ -33,6 +33,9 @@ OWN = "greenlight/"
 MAX_PATHS = 1000
 _LISTED = 2048  # commits that GitHub lists in a push at most
 _STAGES = {"queued": 0, "requested": 0, "waiting": 0, "pending": 0, "in_progress": 1, "completed": 2}
+_INSIDERS = ("OWNER", "MEMBER", "COLLABORATOR")
+"""Whose review may open a gate: on a public repository anybody can approve."""
+
 _VERDICTS = {"success": "passed", "failure": "failed", "approved": "passed", "changes_requested": "failed"}
 
 
@@ -121,7 +124,9 @@ def _check_run(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
     name, app = need(run, "name", str), get(run, "app.slug") or ""
     if name.startswith(OWN):
         return Ignored("Greenlight itself said it")
-    return _run(payload, run, "check_run", signals.github_check(name, str(app)), get(run, "check_suite.head_branch"), now)
+    return _run(
+        payload, run, "check_run", signals.github_check(name, str(app)), get(run, "check_suite.head_branch"), now
+    )
 
 
 def _check_suite(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
@@ -240,7 +245,7 @@ def _pull_request_review(payload: dict[str, Any], now: datetime) -> Fact | Ignor
         subject=str(number),
         refs=(f"refs/heads/{base}",) if isinstance(base, str) else (),
         signal=signals.github_review(login),
-        outcome=_VERDICTS.get(state, state),
+        outcome=_VERDICTS.get(state, state) if get(review, "author_association") in _INSIDERS else "outsider",
         order=(micros(submitted), number, 1 if state == "dismissed" else 0),
         evidence=get(review, "html_url"),
     )
@@ -325,7 +330,11 @@ def _people(payload: dict[str, Any]) -> tuple[str, ...]:
     """Everybody who authored, committed or pushed any commit of the push, as identities."""
     found: set[str] = set()
     commits = get(payload, "commits")
-    rows = [get(payload, "pusher"), {"username": get(payload, "pusher.name")}, {"username": get(payload, "sender.login")}]
+    rows = [
+        get(payload, "pusher"),
+        {"username": get(payload, "pusher.name")},
+        {"username": get(payload, "sender.login")},
+    ]
     for commit in [*(commits if isinstance(commits, list) else []), get(payload, "head_commit")]:
         rows += [get(commit, "author"), get(commit, "committer")]
     for row in rows:

@@ -24,7 +24,7 @@ _url = click.option(
 _secret = click.option(
     "--secret-file",
     type=click.Path(path_type=Path),
-    help="A file with the secret on its first line. Default: the sender's file in GREENLIGHT_SECRETS, or in .greenlight/secrets.",
+    help="A file with the secret on its first line. Default: the sender's in GREENLIGHT_SECRETS or .greenlight/secrets.",
 )
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
