@@ -7,11 +7,13 @@ and nesting is bounded by what the parser's own recursion takes before it is cou
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 MAX_DEPTH = 64
 MAX_MEMBERS = 200_000
 MAX_ELEMENTS = 2_000_000
+_ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _LONGEST_INT = 4000  # digits; the interpreter itself refuses more than 4300
 
 
@@ -38,7 +40,9 @@ def loads(raw: bytes, *, max_depth: int = MAX_DEPTH, max_members: int = MAX_MEMB
         raise BadJson(f"nested deeper than {max_depth}") from None
     except json.JSONDecodeError as error:
         raise BadJson(f"not JSON: {error.msg} at character {error.pos}") from None
-    _check(value, max_depth)
+    _check_depth(value, max_depth)
+    if _ESCAPED_SURROGATE.search(raw):
+        _check_text(value)
     return value
 
 
@@ -69,25 +73,24 @@ def _float(digits: str) -> float:
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer, parse_float=_float)
 
 
-def _check(value: Any, max_depth: int) -> None:
-    """Walk the containers level by level: the depth, and that every string is real Unicode."""
-    level, depth = [value], 0
-    while level:
-        below: list[Any] = []
-        for item in level:
-            if isinstance(item, (dict, list)):
-                if depth == max_depth:
-                    raise BadJson(f"nested deeper than {max_depth}")
-                below.extend(item)
-                if isinstance(item, dict):
-                    below.extend(item.values())
-            elif isinstance(item, str) and not item.isascii():
-                _unicode(item)
-        level, depth = below, depth + 1
+def _check_depth(value: Any, max_depth: int) -> None:
+    """Walk the containers, and nothing else, level by level."""
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(max_depth):
+        level = [
+            child
+            for item in level
+            for child in (item.values() if type(item) is dict else item)
+            if type(child) is dict or type(child) is list
+        ]
+        if not level:
+            return
+    raise BadJson(f"nested deeper than {max_depth}")
 
 
-def _unicode(text: str) -> None:
+def _check_text(value: Any) -> None:
+    """Only an escape can bring half of a surrogate pair; then every string is looked at."""
     try:
-        text.encode()
+        json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         raise BadJson("a string holds half of a surrogate pair") from None

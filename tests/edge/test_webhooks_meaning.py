@@ -1,0 +1,382 @@
+"""What each provider's words mean: identity, order, outcome, refs, forks, people. And hostile content, by fault number."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from greenlight.events import ids
+from greenlight.ledger.rows import Fact
+from greenlight.policy import signals
+from greenlight.webhooks.github import EVENTS
+from support_flow import build_payload, push_payload, sha_of
+from support_webhooks import SHA, Rig, gate_body, ignored, repository
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    rig = Rig(tmp_path)
+    yield rig
+    rig.close()
+
+
+def check(**more: Any) -> dict[str, Any]:
+    run = {
+        "id": 7,
+        "name": "test",
+        "head_sha": SHA,
+        "status": "completed",
+        "conclusion": "success",
+        "started_at": "2026-01-01T12:00:00Z",
+        "completed_at": "2026-01-01T12:05:00Z",
+        "app": {"slug": "github-actions"},
+        "check_suite": {"head_branch": "main"},
+        **more,
+    }
+    return {"action": "completed", "check_run": run, "repository": repository()}
+
+
+def workflow(**more: Any) -> dict[str, Any]:
+    run = {
+        "id": 9,
+        "name": "CI",
+        "head_sha": SHA,
+        "head_branch": "main",
+        "run_number": 3,
+        "run_attempt": 1,
+        "status": "completed",
+        "conclusion": "success",
+        "updated_at": "2026-01-01T12:05:00Z",
+        "head_repository": {"full_name": "Acme/Shop"},
+        **more,
+    }
+    return {"action": "completed", "workflow_run": run, "repository": repository()}
+
+
+def newer(one: Fact, other: Fact) -> bool:
+    return tuple(one.order) > tuple(other.order)
+
+
+def test_a_push_says_who_made_it_and_what_it_changed(rig: Rig) -> None:
+    """People as digests, which compare with people.yaml's and show nobody."""
+    fact = rig.fact(rig.github("push", push_payload("two", before="one")))
+    push = fact.push
+    assert push is not None
+    assert (push.ref, push.sha, push.before) == ("refs/heads/main", sha_of("two"), sha_of("one"))
+    assert push.paths == ("shop.py",)
+    assert set(push.people) == {ids.identity("email", "DEV@acme.example"), ids.identity("github", "Acme-Developer")}
+    assert fact.tree == sha_of("tree of two")
+    assert b"dev@acme.example" not in (fact.event.data or b"")
+    assert (fact.event.source, fact.event.extensions["branch"]) == ("https://github.com/acme/shop", "main")
+
+
+def test_a_deletion_is_about_the_commit_that_was_there(rig: Rig) -> None:
+    """It supersedes, and makes no candidate."""
+    fact = rig.fact(rig.github("push", push_payload("one", before="gone") | {"after": "0" * 40, "deleted": True}))
+    assert fact.sha == sha_of("gone")
+    assert fact.push is not None
+    assert fact.push.deleted
+
+
+def test_an_annotated_tag_is_about_the_commit_it_points_to(rig: Rig) -> None:
+    """The push's `after` is the tag object."""
+    payload = push_payload("one") | {"ref": "refs/tags/v1", "after": sha_of("tag object")}
+    assert rig.fact(rig.github("push", payload)).sha == sha_of("one")
+
+
+def test_a_truncated_or_huge_push_may_touch_anything(rig: Rig) -> None:
+    """Unknown is not none."""
+    payload = push_payload("one")
+    payload["commits"][0]["modified"] = [f"file {n}" for n in range(1001)]
+    push = rig.fact(rig.github("push", payload)).push
+    assert push is not None
+    assert push.paths is None
+
+
+@pytest.mark.parametrize(
+    ("status", "conclusion", "outcome"),
+    [
+        ("completed", "success", "passed"),
+        ("completed", "failure", "failed"),
+        ("completed", "cancelled", "cancelled"),
+        ("completed", "skipped", "skipped"),
+        ("completed", "timed_out", "timed_out"),
+        ("completed", "neutral", "neutral"),
+        ("in_progress", None, "in_progress"),
+        ("queued", None, "queued"),
+    ],
+)
+def test_only_success_passes_and_only_failure_fails(
+    rig: Rig, status: str, conclusion: str | None, outcome: str
+) -> None:
+    """Any other word leaves the gate pending, with that word."""
+    fact = rig.fact(rig.github("check_run", check(status=status, conclusion=conclusion)))
+    assert (fact.outcome, fact.signal) == (outcome, signals.github_check("test", "github-actions"))
+    assert fact.refs == ("main",)
+
+
+def test_the_providers_own_order_says_what_is_newer(rig: Rig) -> None:
+    """Whatever arrives first: later completions, higher attempts, and the end after the beginning."""
+    first = rig.fact(rig.github("check_run", check()))
+    begun = rig.fact(rig.github("check_run", check(status="in_progress", conclusion=None, completed_at=None)))
+    again = rig.fact(
+        rig.github("check_run", check(id=8, started_at="2026-01-01T12:10:00Z", completed_at=None, status="queued"))
+    )
+    assert newer(first, begun)
+    assert newer(again, first)
+    attempts = [
+        rig.fact(rig.github("workflow_run", workflow(run_attempt=n, status=s)))
+        for n, s in ((1, "completed"), (2, "queued"), (2, "completed"))
+    ]
+    assert newer(attempts[1], attempts[0])
+    assert newer(attempts[2], attempts[1])
+    builds = [rig.fact(rig.circleci(build_payload("one", number=n))) for n in (2, 10)]
+    assert newer(builds[1], builds[0])
+
+
+def test_row_48_an_old_delivery_replayed_changes_nothing(rig: Rig) -> None:
+    """Under a new delivery id it is the same fact; an older attempt is an older fact."""
+    old = check(completed_at="2026-01-01T11:00:00Z")
+    first = rig.fact(rig.github("check_run", old, X_GitHub_Delivery="a"))
+    assert rig.fact(rig.github("check_run", old, X_GitHub_Delivery="b")).id == first.id
+    assert newer(rig.fact(rig.github("check_run", check(conclusion="failure"))), first)
+
+
+def test_what_a_fork_built_is_foreign(rig: Rig) -> None:
+    """It is kept, and never opens a gate."""
+    assert rig.fact(rig.github("workflow_run", workflow(head_repository={"full_name": "evil/shop"}))).foreign
+    build = build_payload("one")
+    build["pipeline"]["vcs"]["origin_repository_url"] = "https://github.com/evil/shop"
+    assert rig.fact(rig.circleci(build)).foreign
+
+
+@pytest.mark.parametrize(
+    ("association", "state", "outcome"),
+    [
+        ("MEMBER", "approved", "passed"),
+        ("OWNER", "changes_requested", "failed"),
+        ("COLLABORATOR", "commented", "commented"),
+        ("NONE", "approved", "outsider"),
+        ("FIRST_TIME_CONTRIBUTOR", "approved", "outsider"),
+        (None, "approved", "outsider"),
+    ],
+)
+def test_a_review_counts_only_from_somebody_of_the_repository(
+    rig: Rig, association: str | None, state: str, outcome: str
+) -> None:
+    """On a public repository everybody can approve."""
+    review = {
+        "id": 1,
+        "user": {"login": "somebody"},
+        "state": state,
+        "commit_id": SHA,
+        "submitted_at": "2026-01-01T12:00:00Z",
+        "author_association": association,
+    }
+    payload = {
+        "action": "submitted",
+        "review": review,
+        "pull_request": {"base": {"ref": "main"}},
+        "repository": repository(),
+    }
+    fact = rig.fact(rig.github("pull_request_review", payload))
+    assert (fact.outcome, fact.refs) == (outcome, ("refs/heads/main",))
+
+
+@pytest.mark.parametrize(
+    ("status", "type", "outcome"),
+    [
+        ("success", "com.circleci.buildsuccess", "passed"),
+        ("failed", "com.circleci.buildfailure", "failed"),
+        ("error", "com.circleci.builderror", "error"),
+        ("canceled", "com.circleci.buildcanceled", "canceled"),
+        ("unauthorized", "com.circleci.buildunauthorized", "unauthorized"),
+    ],
+)
+def test_circleci_of_a_github_oauth_project(rig: Rig, status: str, type: str, outcome: str) -> None:
+    """`pipeline.vcs` names repository, commit and branch."""
+    fact = rig.fact(rig.circleci(build_payload("one", status)))
+    assert (fact.type, fact.outcome, fact.repo, fact.sha) == (type, outcome, "acme/shop", sha_of("one"))
+    assert fact.signal == signals.circleci_workflow("build-test")
+    assert fact.refs == ("refs/heads/main",)
+
+
+def app_payload(**git: Any) -> dict[str, Any]:
+    """What a GitHub App project sends: no vcs, strings for booleans, a time as Go prints it."""
+    payload = build_payload("one")
+    payload["project"] |= {"id": "7b5a2f3e-0000-4000-8000-000000000001", "slug": "circleci/org/project"}
+    del payload["pipeline"]["vcs"]
+    payload["pipeline"]["trigger_parameters"] = {
+        "github_app": {"commit_sha": SHA, "forced": "false", "repo_url": "https://github.com/Acme/Shop"},
+        "git": {
+            "checkout_sha": SHA,
+            "branch": "main",
+            "tag": "",
+            "checkout_url": "https://github.com/Acme/Shop.git",
+            **git,
+        },
+        "circleci": {"event_time": "2024-12-18 17:23:29.361740256 +0000 UTC"},
+    }
+    return payload
+
+
+def test_circleci_of_a_github_app_project(rig: Rig) -> None:
+    """The commit is in the trigger's parameters; the project's id stands for the repository."""
+    fact = rig.fact(rig.circleci(app_payload()))
+    assert (fact.repo, fact.sha, fact.refs, fact.outcome) == ("acme/shop", SHA, ("refs/heads/main",), "passed")
+    assert not fact.foreign
+    nameless = app_payload(checkout_url="")
+    nameless["pipeline"]["trigger_parameters"]["github_app"].pop("repo_url")
+    assert rig.fact(rig.circleci(nameless)).repo == "acme/shop"
+    assert rig.fact(rig.circleci(app_payload(branch="", tag="v1") | {"id": "another"})).refs == ("refs/tags/v1",)
+
+
+def test_a_job_is_told_apart_from_its_workflow_by_the_body(rig: Rig) -> None:
+    """The header is not signed."""
+    payload = build_payload("one") | {"type": "job-completed", "job": {"id": "j", "name": "unit", "status": "success"}}
+    fact = rig.fact(rig.circleci(payload, **{"circleci-event-type": "workflow-completed"}))
+    assert (fact.type, fact.signal) == ("com.circleci.jobsuccess", signals.circleci_job("unit"))
+    assert "ping" in ignored(rig.circleci({"type": "workflow-completed", "id": "1"}))
+
+
+def test_a_scanners_word_keeps_evidence_and_artifacts(rig: Rig) -> None:
+    """Both go into the fact and the event."""
+    digest = "sha256:" + "a" * 64
+    fact = rig.fact(
+        rig.gate(gate_body(run=4, at="2026-01-01T12:00:00Z", evidence="https://x/1", artifacts={"shop": digest}))
+    )
+    assert (fact.type, fact.outcome, dict(fact.artifacts), fact.evidence) == (
+        "gate.passed",
+        "passed",
+        {"shop": digest},
+        "https://x/1",
+    )
+    assert newer(rig.fact(rig.gate(gate_body(run=5, outcome="failed"), id="m2")), fact)
+    assert fact.event.extensions["gate"] == "scan"
+
+
+def test_any_cloudevent_of_1_0_or_2019_is_a_fact(rig: Rig) -> None:
+    """Its own type and data go on; the gate's `where` compares its fields."""
+    data = json.dumps({"repo": "acme/shop", "sha": SHA, "severity": "none"}).encode()
+    one = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/scan", "ce-type": "com.example.scan", "ce-owner": "me"}
+    fact = rig.fact(rig.event(data, one))
+    assert (fact.event.type, fact.event.json(), fact.event.extensions["owner"]) == (
+        "com.example.scan",
+        json.loads(data),
+        "me",
+    )
+    assert fact.details["data"] == {"repo": "acme/shop", "sha": SHA, "severity": "none"}
+    old = {
+        f"ce-{key}": f'"{value}"'
+        for key, value in (("specversion", "0.2"), ("id", "2"), ("source", "/scan"), ("type", "com.example.scan"))
+    }
+    assert rig.fact(rig.event(data, old, id="msg_2")).signal == signals.event("com.example.scan", "scanner")
+
+
+# Hostile content, by the numbers of the fault list.
+
+
+def test_row_28_a_valid_envelope_with_impossible_content_is_refused_for_good(rig: Rig) -> None:
+    """422: retrying cannot help, the next one is not affected."""
+    for impossible in ({"sha": "HEAD"}, {"repo": "a/b/c"}, {"run": "many"}, {"at": "never"}, {"evidence": [1]}):
+        assert rig.gate(gate_body(**impossible)).status_code == 422
+    rig.fact(rig.gate(gate_body()))
+
+
+def test_row_30_a_body_of_25_mb_is_accepted_and_only_its_facts_are_kept(rig: Rig) -> None:
+    """At most a few times what the bare JSON parser takes; the event stays small."""
+    payload = push_payload("one")
+    row = payload["commits"][0]
+    payload["commits"] = [row | {"message": "x" * 12_600, "id": sha_of(str(n))} for n in range(2000)]
+    body = json.dumps(payload).encode()
+    assert 24 << 20 < len(body) <= 25 << 20
+    start = time.process_time()
+    json.loads(body)
+    bare = time.process_time() - start
+    start = time.process_time()
+    answer = rig.github("push", body)
+    took = time.process_time() - start
+    fact = rig.fact(answer)
+    assert len(fact.event.data or b"") < 2000
+    assert took < max(10 * bare, 0.6), f"{took:.3f} s, the bare parser {bare:.3f} s"
+
+
+def test_row_36_what_events_carry_cannot_break_a_header_or_a_line(rig: Rig) -> None:
+    """A ref with control characters, quotes or percent is left out of the attributes, and the fact is kept."""
+    for name in ('feature/"quoted"', "50%", "ünïcode", "a b", "line\nbreak", "<script>"):
+        fact = rig.fact(rig.github("push", push_payload("one") | {"ref": f"refs/heads/{name}"}))
+        assert fact.refs == (f"refs/heads/{name}",)
+        assert fact.event.extensions.get("branch") in (None, name)
+        assert "\n" not in str(dict(fact.event.extensions))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        json.dumps({str(n): n for n in range(1_000_000)}).encode(),
+        b'{"a":' + b"9" * 1_000_000 + b"}",
+        b'{"a":1,"a":2}',
+        b'{"a":NaN}',
+        b"\xff\xfe",
+        b'{"a":"\\ud800"}',
+    ],
+    ids=["deep list", "deep object", "members", "digits", "twice", "nan", "not utf-8", "surrogate"],
+)
+def test_row_44_hostile_json_is_refused_quickly(rig: Rig, body: bytes) -> None:
+    """400, within 50 ms of CPU beyond checking the signature of as many bytes."""
+    start = time.process_time()
+    answer = rig.github("push", body)
+    took = time.process_time() - start
+    assert answer.status_code == 400
+    assert took < 0.15
+    assert rig.count() == 0
+
+
+def _examples() -> list[tuple[str, int, dict[str, Any]]]:
+    folder = os.environ.get("GREENLIGHT_OCTOKIT_EXAMPLES")
+    if folder is None:
+        return []
+    index = json.loads((Path(folder) / "api.github.com" / "index.json").read_text())
+    return [(event["name"], n, example) for event in index for n, example in enumerate(event["examples"])]
+
+
+@pytest.mark.npm
+@pytest.mark.skipif(
+    not os.environ.get("GREENLIGHT_OCTOKIT_EXAMPLES"),
+    reason="needs npm install @octokit/webhooks-examples, and its folder in GREENLIGHT_OCTOKIT_EXAMPLES",
+)
+def test_every_real_example_of_github_is_accepted_or_ignored(tmp_path: Path) -> None:
+    """329 payloads of 58 events, signed, from a configured repository: 202 each, facts for what can tell something."""
+    examples = _examples()
+    names = {str(e.get("repository", {}).get("full_name")) for _, _, e in examples}
+    facts: dict[str, int] = {}
+    for repo in sorted(name for name in names if name.count("/") == 1):
+        (tmp_path / repo.replace("/", "+")).mkdir()
+        rig = Rig(tmp_path / repo.replace("/", "+"), repo=repo)
+        for name, number, example in examples:
+            if str(example.get("repository", {}).get("full_name")) != repo:
+                continue
+            answer = rig.github(name, example)
+            assert answer.status_code == 202, (name, number, answer.get_data(as_text=True))
+            facts[name] = facts.get(name, 0) + ("id" in json.loads(answer.get_data()))
+        rig.close()
+    told = {name for name, count in facts.items() if count}
+    assert told == {
+        "push",
+        "status",
+        "check_run",
+        "check_suite",
+        "workflow_run",
+        "pull_request",
+        "pull_request_review",
+        "merge_group",
+    }
+    assert told < set(EVENTS)
