@@ -70,8 +70,8 @@ def request(
     key = f"{application}/{environment}"
     attempt, earlier = record.attempts.get(key), record.requests.get(key)
     if kind == "retry" and (attempt is None or attempt.outcome not in ("failed", "error")):
-        was = "never deployed there" if attempt is None else attempt.outcome
-        raise Rejected(f"there is nothing to retry: the commit was {was}; use deploy")
+        was = "it was never deployed there" if attempt is None else f"its last deployment there is {attempt.outcome}"
+        raise Rejected(f"there is nothing to retry: {was}; use deploy")
     type = types.DEPLOYMENT_REQUESTED
     id = ids.derive(
         type,

@@ -75,7 +75,8 @@ def _bar(span: dict[str, Any], begin: datetime, whole: float) -> dict[str, Any]:
     start = (moment(span["start"]) - begin).total_seconds()
     length = (moment(span["end"]) - begin).total_seconds() - start if span["end"] else whole - start
     x = min(start / whole * 1000, 997)
-    return {**span, "x": round(x, 1), "width": round(max(length / whole * 1000, 3), 1), "length": duration(length)}
+    took = duration(length) if length > 0 else f"at {duration(start)}"
+    return {**span, "x": round(x, 1), "width": round(max(length / whole * 1000, 3), 1), "length": took}
 
 
 def duration(seconds: float) -> str:

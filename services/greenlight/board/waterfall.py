@@ -12,7 +12,7 @@ _ENDS = ("deployment.succeeded", "deployment.failed", "deployment.error", "deplo
 
 
 def spans(repo: str, sha: str, entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """Spans by start. The root is the commit; below it what arrived, what was waited for, what was decided and deployed."""
+    """Spans as a tree, in order: the commit, and below it what arrived, was waited for, was decided and deployed."""
     if not entries:
         return []
     ordered = sorted(entries, key=lambda entry: entry.at)
@@ -20,7 +20,14 @@ def spans(repo: str, sha: str, entries: Sequence[Entry]) -> list[dict[str, Any]]
     found = [_span(root, None, f"commit {repo}@{sha[:7]}", "greenlight", ordered[0].at, ordered[-1].at, {})]
     for part in (_facts, _waits, _decisions, _deployments):
         found += part(ordered, root)
-    return [found[0], *sorted(found[1:], key=_place)]
+    return list(_tree(found, None))
+
+
+def _tree(found: Sequence[dict[str, Any]], parent: str | None) -> Iterable[dict[str, Any]]:
+    """Parents before their children, siblings by start."""
+    for span in sorted((span for span in found if span["parent_id"] == parent), key=_place):
+        yield span
+        yield from _tree(found, span["span_id"])
 
 
 def _place(span: dict[str, Any]) -> tuple[str, int, str]:

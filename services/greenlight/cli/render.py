@@ -55,8 +55,7 @@ def commit(value: dict[str, Any]) -> None:
             click.echo(f"  {name}/{environment}: {standing(it)}")
             for gate in it["requires"]:
                 found = application["gates"][gate]
-                by = f" by {', '.join(found['by'])}" if found["by"] else ""
-                click.echo(f"    {state(found['state']):10} {gate}: {found['reason']}{by}")
+                click.echo(f"    {state(found['state']):10} {gate}: {found['reason']}")
 
 
 def standing(environment: dict[str, Any]) -> str:

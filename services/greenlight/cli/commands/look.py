@@ -144,8 +144,9 @@ def _entries(client: Client, path: str) -> list[dict[str, Any]]:
 
 
 def _said(payload: dict[str, Any]) -> str:
-    words = [payload.get(key) for key in ("application", "environment", "signal", "decision", "outcome")]
-    return " ".join(str(word) for word in [*words, *payload.get("reasons", [])] if word)
+    words = [payload.get(key) for key in ("application", "environment", "gate", "signal", "decision", "outcome")]
+    said = " ".join(str(word) for word in words if word)
+    return f"{said}: {'; '.join(payload['reasons'])}" if payload.get("reasons") else said
 
 
 def _verdict(entries: list[dict[str, Any]]) -> Verdict:

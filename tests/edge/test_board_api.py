@@ -1,0 +1,249 @@
+"""The board's API: the public contract, who may do what, and what strangers get."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from werkzeug.test import Client
+
+from support_flow import REPO, TOKENS, Shop, sha_of
+
+COMMIT = f"/api/v1/commits/{REPO}/{sha_of('one')}"
+TARGET = "/api/v1/targets/shop/staging"
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    """A commit that is in staging, and waits for production."""
+    shop = Shop(tmp_path).start()
+    shop.push("one")
+    shop.build("one")
+    shop.watch.end("staging", sha_of("one"))
+    shop.settle()
+    yield shop
+    shop.stop()
+
+
+def test_a_commit_has_the_shape_of_the_contract(shop: Shop) -> None:
+    """Names and kinds that people script against."""
+    commit = shop.commit("one")
+    assert set(commit) == {"repo", "sha", "refs", "trace_id", "artifacts", "signals", "applications"}
+    assert (commit["repo"], commit["refs"]) == ("acme/shop", ["refs/heads/main"])
+    assert set(commit["signals"]["circleci.workflow:build-test"]) == {"outcome", "at", "evidence"}
+    application = commit["applications"]["shop"]
+    assert set(application["gates"]["build"]) == {"state", "at", "by", "evidence", "reason"}
+    assert application["gates"]["legal"]["state"] == "pending"
+    staging = application["environments"]["staging"]
+    assert staging["decision"] == "ready", "what is deployed stays ready"
+    assert {"id", "outcome", "cause", "started", "ended"} <= set(staging["deployment"])
+    assert application["environments"]["production"]["deployment"] is None
+
+
+def test_a_list_pages_and_filters(shop: Shop) -> None:
+    """Newest first; nothing lost or twice; filters narrow."""
+    for n in range(60):
+        shop.push(f"c{n}", before="one")
+    shop.settle()
+    seen, cursor = [], ""
+    while cursor is not None:
+        page = json.loads(shop.api("GET", f"/commits?cursor={cursor}").get_data())
+        seen += [commit["sha"] for commit in page["commits"]]
+        cursor = page["next"]
+    assert sorted(seen) == sorted({sha_of(f"c{n}") for n in range(60)} | {sha_of("one")})
+    assert seen[0] == sha_of("c59")
+    for query, count in (
+        ("repo=ACME/shop", 50),
+        ("repo=a/b", 0),
+        ("decision=ready&environment=staging", 1),
+        ("ref=refs/heads/x", 0),
+    ):
+        assert len(json.loads(shop.api("GET", f"/commits?{query}").get_data())["commits"]) == count
+    assert shop.api("GET", "/commits?cursor=made-up").status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", f"/commits/{REPO}/{sha_of('one')[:7]}", 200),
+        ("GET", f"/commits/ACME/Shop/{sha_of('one')}", 200),
+        ("GET", f"/commits/{REPO}/{sha_of('one')[:6]}", 404),
+        ("GET", f"/commits/{REPO}/{'0' * 40}", 404),
+        ("GET", f"/commits/{REPO}/{sha_of('one')}/journal", 200),
+        ("GET", f"/commits/{REPO}/{sha_of('one')}/trace", 200),
+        ("GET", "/targets", 200),
+        ("GET", "/targets/shop/staging", 200),
+        ("GET", "/targets/shop/nowhere", 404),
+        ("GET", "/targets/nothing/staging", 404),
+        ("GET", "/targets/shop/staging/journal", 200),
+        ("GET", "/people/me", 401),
+        ("GET", "/nothing", 404),
+        ("PUT", "/commits", 401),
+    ],
+)
+def test_every_answer_is_json_and_every_error_a_problem(shop: Shop, method: str, path: str, status: int) -> None:
+    """With a title, the status and what to do."""
+    answer = shop.api(method, path)
+    assert answer.status_code == status
+    if status >= 400:
+        assert answer.mimetype == "application/problem+json"
+        assert {"title", "status", "detail"} <= set(json.loads(answer.get_data()))
+
+
+BODIES: dict[str, Any] = {
+    f"{COMMIT}/approvals": {"application": "shop", "gate": "legal"},
+    f"{COMMIT}/revocations": {"application": "shop", "gate": "legal", "comment": "no"},
+    f"{TARGET}/deployments": {"kind": "deploy", "sha": sha_of("one"), "reason": "again"},
+    f"{TARGET}/pause": {"reason": "holiday"},
+    f"{TARGET}/resume": {},
+}
+OPERATED = [path for path in BODIES if path.startswith(TARGET)]
+
+
+def test_every_route_that_writes_is_in_the_matrix_below(shop: Shop) -> None:
+    """A new one without a row fails here."""
+    app = shop.greenlight.apps["board"]
+    rules = {rule.rule for rule in app.url_map.iter_rules() if "POST" in rule.methods}  # type: ignore[attr-defined]
+    assert rules == {
+        "/api/v1/commits/<owner>/<name>/<sha>/approvals",
+        "/api/v1/commits/<owner>/<name>/<sha>/revocations",
+        "/api/v1/targets/<application>/<environment>/deployments",
+        "/api/v1/targets/<application>/<environment>/<verb>",
+    }
+
+
+@pytest.mark.parametrize("path", BODIES)
+def test_who_may_write(shop: Shop, path: str) -> None:
+    """No token and a wrong one: 401. Known and not entitled: 403. Entitled: 202."""
+    client = Client(shop.greenlight.apps["board"])
+
+    def status(**headers: str) -> int:
+        return client.post(path, json=BODIES[path], headers=headers).status_code
+
+    assert status() == 401
+    assert status(Authorization="Bearer gl_wrong") == 401
+    assert status(Authorization=f"Basic {TOKENS['lena']}") == 401
+    assert status(Authorization=f"Bearer {TOKENS['dev']}") == (202 if path in OPERATED else 403)
+    assert status(Authorization=f"Bearer {TOKENS['lena']}") == 202
+
+
+@pytest.mark.parametrize("path", OPERATED)
+def test_operators_are_who_the_policy_says(tmp_path: Path, path: str) -> None:
+    """Where groups are named, others are refused."""
+    shop = Shop(tmp_path)
+    shop.stop()
+    pipeline = tmp_path / "config" / "pipeline.yaml"
+    pipeline.write_text(pipeline.read_text().replace("branches: [main]", "branches: [main]\n    operators: [legal]"))
+    shop = Shop(tmp_path).start()
+    shop.push("one")
+    shop.settle()
+    client = Client(shop.greenlight.apps["board"])
+    for who, status in (("dev", 403), ("lena", 202)):
+        answer = client.post(path, json=BODIES[path], headers={"Authorization": f"Bearer {TOKENS[who]}"})
+        assert answer.status_code == status
+    shop.stop()
+
+
+def test_an_approval_is_the_same_fact_until_something_changed(shop: Shop) -> None:
+    """Repeating it repeats its id; after a revocation it is a new one."""
+    body = {"application": "shop", "gate": "legal"}
+    first = shop.act(f"/commits/{REPO}/{sha_of('one')}/approvals", body)["id"]
+    assert shop.act(f"/commits/{REPO}/{sha_of('one')}/approvals", body)["id"] == first
+    shop.settle()
+    assert shop.act(f"/commits/{REPO}/{sha_of('one')}/approvals", body)["id"] == first
+    shop.act(f"/commits/{REPO}/{sha_of('one')}/revocations", body | {"comment": "no"})
+    shop.settle()
+    assert shop.commit("one")["applications"]["shop"]["gates"]["legal"]["state"] == "revoked"
+    assert shop.act(f"/commits/{REPO}/{sha_of('one')}/approvals", body)["id"] != first
+    shop.settle()
+    assert shop.commit("one")["applications"]["shop"]["gates"]["legal"]["state"] == "passed"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        (f"{COMMIT}/approvals", {"application": "shop", "gate": "nope"}, 404),
+        (f"{COMMIT}/approvals", {"application": "nope", "gate": "legal"}, 404),
+        (f"{COMMIT}/approvals", {"application": "shop", "gate": "scan"}, 403),
+        (f"{COMMIT}/approvals", {"gate": "legal"}, 422),
+        (f"{COMMIT}/approvals", {"application": "shop", "gate": "legal", "comment": "x" * 3000}, 422),
+        (f"{COMMIT}/revocations", {"application": "shop", "gate": "legal"}, 422),
+        (f"{TARGET}/deployments", {"kind": "destroy", "sha": sha_of("one"), "reason": "x"}, 422),
+        (f"{TARGET}/deployments", {"kind": "deploy", "sha": sha_of("one")}, 422),
+        (f"{TARGET}/deployments", {"kind": "retry", "sha": sha_of("one"), "reason": "x"}, 422),
+        (f"{TARGET}/deployments", {"kind": "rollback", "reason": "x"}, 422),
+        (f"{TARGET}/pause", {}, 422),
+        (f"{TARGET}/explode", {}, 404),
+        (f"{COMMIT}/approvals", [], 400),
+    ],
+)
+def test_what_cannot_be_done_is_refused_and_changes_nothing(shop: Shop, path: str, body: Any, status: int) -> None:
+    """With a reason that says what would be right."""
+    before = shop.commit("one")
+    client = Client(shop.greenlight.apps["board"])
+    answer = client.post(path, json=body, headers={"Authorization": f"Bearer {TOKENS['lena']}"})
+    assert answer.status_code == status, answer.get_data(as_text=True)
+    assert json.loads(answer.get_data())["detail"]
+    shop.settle()
+    assert shop.commit("one")["applications"]["shop"]["environments"] == before["applications"]["shop"]["environments"]
+
+
+def test_pages_of_strangers_cannot_speak_through_a_readers_browser(shop: Shop) -> None:
+    """Neither from another origin, nor by a name that was rebound to this machine."""
+    client = Client(shop.greenlight.apps["board"])
+    assert client.get("/", headers={"Host": "evil.example"}).status_code == 403
+    assert client.get("/", headers={"Origin": "https://evil.example"}).status_code == 403
+    token = {"Authorization": f"Bearer {TOKENS['lena']}"}
+    answer = client.post(
+        f"{TARGET}/pause", data="reason=x", content_type="application/x-www-form-urlencoded", headers=token
+    )
+    assert answer.status_code == 400
+
+
+def test_reading_needs_a_person_where_it_is_not_free(shop: Shop) -> None:
+    """On any address but loopback."""
+    from dataclasses import fields, replace
+
+    from greenlight.board import app as board
+    from greenlight.runtime.publisher import InLog
+
+    it = shop.greenlight
+    deps = board.Deps(it.clock, it.ledger, it.pipeline, InLog(), it.log, people=it.people)
+    assert "open_reads" in {field.name for field in fields(deps)}
+    client = Client(board.create_app(replace(deps, open_reads=False)))
+    assert client.get("/", headers={"Host": "board.example"}).status_code == 401
+    assert client.get("/api/v1/commits").status_code == 401
+    assert client.get("/metrics").status_code == 401
+    assert client.get("/healthz").status_code == 200
+    assert (
+        client.get("/api/v1/people/me", headers={"Authorization": f"Bearer {TOKENS['lena']}"}).get_json()["id"]
+        == "lena"
+    )
+
+
+def test_the_pages_say_what_a_person_must_know_and_escape_the_rest(shop: Shop) -> None:
+    """Decisions, who can give what, and a branch's name as text."""
+    (shop.folder / "config" / f"fail-{sha_of('two')}").touch()
+    shop.push("two", before="one")
+    shop.build("two")
+    shop.watch.end("staging", sha_of("two"))
+    shop.act("/targets/shop/production/pause", {"reason": "<script>alert(1)</script>"})
+    shop.settle()
+    client = Client(shop.greenlight.apps["board"])
+    index = client.get("/")
+    text = index.get_data(as_text=True)
+    assert "needs 1 more approval from legal" in text
+    assert 'class="state failed"' in text
+    assert "<script>" not in text
+    assert "&lt;script&gt;" in text
+    assert "default-src &#39;none&#39;" not in index.headers["Content-Security-Policy"]
+    assert "script-src" not in index.headers["Content-Security-Policy"]
+    page = client.get(f"/commits/{REPO}/{sha_of('two')}").get_data(as_text=True)
+    assert "exit status 3" in page
+    assert "the new version does not answer" in page
+    assert "Waterfall" in page
+    with client.get("/static/style.css") as sheet:
+        assert sheet.status_code == 200

@@ -1,0 +1,192 @@
+"""The command line against a served board and webhook port: output, exit codes, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from greenlight.cli.main import COMMANDS, main
+from greenlight.runtime.server import Server, serve
+from support_flow import REPO, TOKENS, Shop, build_payload, push_payload, sha_of
+
+ONE = sha_of("one")
+
+
+class Terminal:
+    """Runs commands as lena, against one running Shop."""
+
+    def __init__(self, shop: Shop, board: Server, webhooks: Server) -> None:
+        self.shop = shop
+        self.env = {
+            "GREENLIGHT_URL": "http://{}:{}".format(*board.address),
+            "GREENLIGHT_WEBHOOKS_URL": "http://{}:{}".format(*webhooks.address),
+            "GREENLIGHT_TOKEN": TOKENS["lena"],
+            "GREENLIGHT_SECRETS": str(shop.folder / "secrets"),
+        }
+
+    def __call__(self, *words: str, **env: str) -> Result:
+        return CliRunner().invoke(main, list(words), env={**self.env, **env})
+
+    def json(self, *words: str) -> Any:
+        result = self(*words, "--json")
+        assert result.exit_code in (0, 1), result.output
+        return json.loads(result.stdout)
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    shop = Shop(tmp_path).start()
+    servers = [serve(shop.greenlight.apps[name], "127.0.0.1:0", name=name) for name in ("board", "webhooks")]
+    for server in servers:
+        server.start()
+    shop.push("one")
+    shop.build("one")
+    shop.watch.end("staging", ONE)
+    shop.settle()
+    yield Terminal(shop, *servers)
+    for server in servers:
+        server.stop(5)
+    shop.stop()
+
+
+def _leaves(group: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    if not isinstance(group, click.Group):
+        yield words, group
+        return
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield from _leaves(command, (*words, name))
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    """A line that can be typed."""
+    leaves = dict(_leaves(main))
+    assert {words[0] for words in leaves} == set(COMMANDS)
+    for words in leaves:
+        result = CliRunner().invoke(main, [*words, "--help"])
+        assert result.exit_code == 0
+        assert f"greenlight {' '.join(words)}" in result.output.split("Example")[1], words
+
+
+def test_status_why_trace_and_journal_say_what_is_known(terminal: Terminal) -> None:
+    """Plain lines when piped, documents with --json, and the exit code of the answer."""
+    assert f"{ONE[:7]}\tacme/shop\tshop/staging\tsucceeded" in terminal("status").stdout
+    assert terminal.json("status", REPO, ONE[:8])["sha"] == ONE
+    why = terminal("why", REPO, ONE[:8])
+    assert why.exit_code == 1
+    assert "needs 1 more approval from legal" in why.stdout
+    assert terminal("why", REPO, ONE[:8], "shop", "staging").exit_code == 0
+    assert terminal("why", REPO, ONE[:8], "shop", "nowhere").exit_code == 1
+    assert "deploy shop/staging" in terminal("trace", REPO, ONE[:8]).stdout
+    assert terminal.json("trace", REPO, ONE)["spans"][0]["parent_id"] is None
+    journal = terminal("journal", REPO, ONE[:8], "--verify")
+    assert journal.exit_code == 0
+    assert "the chain verifies" in journal.stderr
+
+
+def test_a_changed_journal_does_not_verify(terminal: Terminal) -> None:
+    """Exit 1 and the entry, by this side's own arithmetic."""
+    terminal.shop.greenlight.store.write(
+        lambda tx: tx.execute(
+            "UPDATE entries SET payload = replace(payload, 'passed', 'failed') WHERE stream LIKE 'commit/%'"
+        )
+    )
+    result = terminal("journal", REPO, ONE, "--verify")
+    assert result.exit_code == 1
+    assert "breaks at entry" in result.stderr
+
+
+def test_people_act_and_each_act_says_what_came_of_it(terminal: Terminal) -> None:
+    """approve to rollback, through to the target."""
+    shop = terminal.shop
+    assert terminal("send", "gate", "scan", "passed", REPO, ONE).exit_code == 0
+    assert terminal("approve", REPO, ONE[:8], "shop", "legal", "--comment", "fine").exit_code == 0
+    assert shop.watch.end("production", ONE)["outcome"] == "succeeded"
+    assert terminal("revoke", REPO, ONE[:8], "shop", "legal", "--reason", "oops").exit_code == 0
+    assert terminal("pause", "shop", "staging", "--reason", "sale").exit_code == 0
+    assert terminal("resume", "shop", "staging").exit_code == 0
+    shop.push("two", before="one")
+    shop.build("two")
+    shop.watch.end("staging", sha_of("two"))
+    shop.settle()
+    assert terminal.json("rollback", "shop", "staging", "--reason", "slow")["sha"] == ONE
+    assert shop.watch.end("staging", ONE, n=1)["cause"] == "rollback"
+    shop.settle()
+    assert terminal("deploy", REPO, sha_of("two")[:8], "shop", "staging", "--reason", "mended").exit_code == 0
+    assert shop.watch.end("staging", sha_of("two"), n=1)["cause"] == "deploy"
+    shop.settle()
+    refused = terminal("retry", REPO, sha_of("two")[:8], "shop", "staging", "--reason", "x")
+    assert (refused.exit_code, "nothing to retry" in refused.stderr) == (1, True)
+
+
+def test_exit_codes_tell_no_from_unknown_and_from_misuse(terminal: Terminal, tmp_path: Path) -> None:
+    """1 the world says no, 2 misuse or nobody known, 3 it could not be found out."""
+    assert terminal("status", REPO, "0" * 40).exit_code == 1
+    assert terminal("approve", REPO, ONE, "shop", "legal", GREENLIGHT_TOKEN="gl_wrong").exit_code == 2
+    assert terminal("approve", REPO).exit_code == 2
+    assert terminal("rollback", "shop", "staging").exit_code == 2
+    nobody = terminal("status", GREENLIGHT_URL="http://127.0.0.1:1")
+    assert (nobody.exit_code, "greenlight up" in nobody.stderr) == (3, True)
+    payload = tmp_path / "push.json"
+    payload.write_text(json.dumps(push_payload("three")))
+    sent = ("send", "github", "push", str(payload))
+    assert terminal(*sent, GREENLIGHT_WEBHOOKS_URL="http://127.0.0.1:1").exit_code == 3
+    assert terminal(*sent, GREENLIGHT_SECRETS=str(tmp_path / "none")).exit_code == 2
+    (tmp_path / "wrong").write_text("another secret\n")
+    assert terminal(*sent, "--secret-file", str(tmp_path / "wrong")).exit_code == 1
+
+
+def test_send_signs_as_each_provider_does(terminal: Terminal, tmp_path: Path) -> None:
+    """Accepted, with the fact's id; the same id again."""
+    secrets = terminal.shop.folder / "secrets"
+    (secrets / "events-lab").write_text((secrets / "gate-scan").read_text())
+    files = {
+        "github": ("send", "github", "push", push_payload("three", before="one")),
+        "circleci": ("send", "circleci", build_payload("three")),
+        "event": (
+            "send",
+            "event",
+            {
+                "specversion": "1.0",
+                "id": "1",
+                "source": "/lab",
+                "type": "com.example.lab",
+                "data": {"repo": REPO, "sha": ONE},
+            },
+        ),
+    }
+    terminal.shop.greenlight.secrets._looked -= 60
+    for name, (*words, payload) in files.items():
+        file = tmp_path / f"{name}.json"
+        file.write_text(json.dumps(payload))
+        more = ["--sender", "lab"] if name == "event" else []
+        ids = {terminal.json(*words, str(file), *more)["id"] for _ in range(2 if name != "event" else 1)}
+        assert len(ids) == 1, name
+
+
+def test_people_and_policy_work_on_the_files(terminal: Terminal) -> None:
+    """A token is printed once and works; a wrong file is named with its line."""
+    config = terminal.shop.folder / "config"
+    token = terminal("people", "token", "omar", "--config", str(config)).stdout.strip()
+    assert terminal("approve", REPO, ONE, "shop", "legal", GREENLIGHT_TOKEN=token).exit_code == 0
+    assert token not in (config / "people.yaml").read_text()
+    assert terminal("people", "token", "nobody", "--config", str(config)).exit_code == 2
+    assert "omar\tomar\tlegal\t2" in terminal("people", "list", "--config", str(config)).stdout
+    assert terminal.json("policy", "check", "--config", str(config))["applications"]["shop"].startswith("sha256:")
+    assert "shop is made from acme/shop" in terminal("policy", "explain", "shop", "--config", str(config)).stdout
+    assert json.loads(terminal("policy", "schema").stdout)["$schema"]
+    pipeline = config / "pipeline.yaml"
+    pipeline.write_text(pipeline.read_text().replace("require: [build]", "require: [biuld]"))
+    wrong = terminal("policy", "check", "--config", str(config))
+    assert wrong.exit_code == 1
+    assert "pipeline.yaml:" in wrong.stderr
+    assert "biuld" in wrong.stderr
+    assert terminal("policy", "check", "--config", str(config / "none")).exit_code == 2
