@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Request
 
 from greenlight.events.http import UnsupportedMedia
 from greenlight.ledger.port import Unavailable
@@ -45,40 +48,56 @@ class _Refused(Exception):
         self.status, self.title = status, title
 
 
+ROUTES: Mapping[str, Provider] = {
+    "/webhooks/github": GitHub(),
+    "/webhooks/circleci": CircleCI(),
+    "/webhooks/gates/": Gates(),
+    "/webhooks/events/": Events(),
+}
+"""By path; one that ends in a slash is followed by the name of a gate or a sender."""
+
+
 def create_app(deps: Deps) -> Flask:
     """`POST /webhooks/github`, `/webhooks/circleci`, `/webhooks/gates/NAME`, `/webhooks/events/SENDER`."""
-    app = Flask("webhooks")
+    app = Flask(__name__, static_folder=None)
     mount_health(app, deps)
-
-    @app.post("/webhooks/github")
-    def github() -> Response:
-        return _answer(GitHub(), "", deps)
-
-    @app.post("/webhooks/circleci")
-    def circleci() -> Response:
-        return _answer(CircleCI(), "", deps)
-
-    @app.post("/webhooks/gates/<name>")
-    def gates(name: str) -> Response:
-        return _answer(Gates(), name, deps)
-
-    @app.post("/webhooks/events/<name>")
-    def events(name: str) -> Response:
-        return _answer(Events(), name, deps)
+    app.wsgi_app = _Door(app.wsgi_app, deps)  # type: ignore[method-assign]
 
     @app.errorhandler(404)
     @app.errorhandler(405)
-    def unknown(error: object) -> Response:
-        status = getattr(error, "code", 404)
+    def unknown(error: HTTPException) -> Response:
+        status = 405 if _provider(request.path) else error.code or 404
         return problem_response(status, "not here", "POST to /webhooks/github, circleci, gates/NAME or events/SENDER")
 
     return app
 
 
-def _answer(provider: Provider, name: str, deps: Deps) -> Response:
+class _Door:
+    """Answers what is posted to a provider's route itself, and leaves the rest to Flask: a webhook is worth its own time."""
+
+    def __init__(self, rest: WSGIApplication, deps: Deps) -> None:
+        self._rest, self._deps = rest, deps
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        found = _provider(environ["PATH_INFO"]) if environ["REQUEST_METHOD"] == "POST" else None
+        if found is None:
+            return self._rest(environ, start_response)
+        return _answer(Request(environ, populate_request=False), *found, self._deps)(environ, start_response)
+
+
+def _provider(path: str) -> tuple[Provider, str] | None:
+    """Whose route it is, and the name at its end."""
+    if path in ROUTES and not path.endswith("/"):
+        return ROUTES[path], ""
+    route, slash, name = path.rpartition("/")
+    provider = ROUTES.get(route + slash)
+    return (provider, name) if provider and name else None
+
+
+def _answer(request: Request, provider: Provider, name: str, deps: Deps) -> Response:
     """One request: the verdict is counted and logged, never the body or the signature."""
     start = deps.clock.monotonic()
-    verdict, response = _take(provider, name, deps)
+    verdict, response = _take(request, provider, name, deps)
     metrics.WEBHOOKS.labels(provider.label, verdict).inc()
     deps.log.getChild("webhooks").info(
         "%s %s %d in %.1f ms, delivery %.64r",
@@ -91,9 +110,9 @@ def _answer(provider: Provider, name: str, deps: Deps) -> Response:
     return response
 
 
-def _take(provider: Provider, name: str, deps: Deps) -> tuple[str, Response]:
+def _take(request: Request, provider: Provider, name: str, deps: Deps) -> tuple[str, Response]:
     try:
-        delivery = _read(provider, name, deps)
+        delivery = _read(request, provider, name, deps)
         used = provider.verify(delivery, deps.secrets.of(provider.sender(name)))
         pipeline = deps.pipeline()
         fact = provider.fact(delivery, pipeline)
@@ -120,9 +139,14 @@ def _take(provider: Provider, name: str, deps: Deps) -> tuple[str, Response]:
         return "unusable", problem_response(422, "cannot be used", str(problem))
     except Unavailable as problem:
         return "unavailable", problem_response(503, "cannot store it now", str(problem), retry_after=5)
+    except Exception:
+        deps.log.getChild("webhooks").exception("an error of ours")
+        return "error", problem_response(
+            500, "an error of ours", "nothing was stored; the service's log has the details"
+        )
 
 
-def _read(provider: Provider, name: str, deps: Deps) -> Delivery:
+def _read(request: Request, provider: Provider, name: str, deps: Deps) -> Delivery:
     """Bound before reading: length, type, then the bytes."""
     if name and not _NAME.fullmatch(name):
         raise _Refused(404, "not here", "a gate or sender is named by letters, digits, and . _ -")
