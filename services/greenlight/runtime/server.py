@@ -156,6 +156,7 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
 
     parser_class = _StrictParser
     began: float | None = None
+    request: Any  # what is arriving; waitress's parser, None between two requests
 
     def received(self, data: bytes) -> bool:
         if self.began is None:
