@@ -87,10 +87,20 @@ class Rig:
         )
 
     def gate(
-        self, payload: Any, *, name: str = "scan", id: str = "msg_1", age: int = 0, secret: bytes = SCAN
+        self,
+        payload: Any,
+        *,
+        name: str = "scan",
+        id: str = "msg_1",
+        age: int = 0,
+        secret: bytes = SCAN,
+        signature: str | None = None,
     ) -> TestResponse:
         body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-        return self.post(f"/webhooks/gates/{name}", body, standard(secret, id, body, age=age))
+        headers = standard(secret, id, body, age=age)
+        return self.post(
+            f"/webhooks/gates/{name}", body, headers | ({"webhook-signature": signature} if signature else {})
+        )
 
     def event(
         self, body: bytes, headers: Mapping[str, str], *, sender: str = "scanner", id: str = "msg_1"

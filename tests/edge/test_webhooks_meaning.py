@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from greenlight.events import ids
+from greenlight.events.http import from_http, to_binary
 from greenlight.ledger.rows import Fact
 from greenlight.policy import signals
 from greenlight.webhooks.github import EVENTS
@@ -151,6 +154,7 @@ def test_row_48_an_old_delivery_replayed_changes_nothing(rig: Rig) -> None:
 def test_what_a_fork_built_is_foreign(rig: Rig) -> None:
     """It is kept, and never opens a gate."""
     assert rig.fact(rig.github("workflow_run", workflow(head_repository={"full_name": "evil/shop"}))).foreign
+    assert rig.fact(rig.github("workflow_run", workflow(id=10, head_repository=None))).foreign, "a fork that is gone"
     build = build_payload("one")
     build["pipeline"]["vcs"]["origin_repository_url"] = "https://github.com/evil/shop"
     assert rig.fact(rig.circleci(build)).foreign
@@ -237,6 +241,16 @@ def test_circleci_of_a_github_app_project(rig: Rig) -> None:
     assert rig.fact(rig.circleci(app_payload(branch="", tag="v1") | {"id": "another"})).refs == ("refs/tags/v1",)
 
 
+def test_circleci_that_tells_no_commit_or_no_repository_is_ignored(rig: Rig) -> None:
+    """Fields that are not set come as empty strings."""
+    empty = app_payload(checkout_sha="", checkout_url="")
+    empty["pipeline"]["trigger_parameters"] |= {"github_app": {"commit_sha": ""}, "gitlab": {"checkout_sha": ""}}
+    assert "no commit" in ignored(rig.circleci(empty))
+    nameless = app_payload(checkout_url="") | {"project": {"id": "7b5a2f3e-0000-4000-8000-000000000002"}}
+    nameless["pipeline"]["trigger_parameters"]["github_app"]["repo_url"] = ""
+    assert "circleci: {project: UUID}" in ignored(rig.circleci(nameless))
+
+
 def test_a_job_is_told_apart_from_its_workflow_by_the_body(rig: Rig) -> None:
     """The header is not signed."""
     payload = build_payload("one") | {"type": "job-completed", "job": {"id": "j", "name": "unit", "status": "success"}}
@@ -279,7 +293,153 @@ def test_any_cloudevent_of_1_0_or_2019_is_a_fact(rig: Rig) -> None:
     assert rig.fact(rig.event(data, old, id="msg_2")).signal == signals.event("com.example.scan", "scanner")
 
 
+def test_one_id_of_a_sender_for_two_commits_is_two_facts(rig: Rig) -> None:
+    """A sender that counts per commit must not lose the second one."""
+    sent = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/scan", "ce-type": "com.example.scan"}
+    facts = [
+        rig.fact(rig.event(json.dumps({"repo": "acme/shop", "sha": sha}).encode(), sent, id=f"msg_{sha}"))
+        for sha in (SHA, sha_of("one"))
+    ]
+    assert [fact.sha for fact in facts] == [SHA, sha_of("one")]
+
+
+def test_the_talks_own_attribute_is_taken_in_either_mode(rig: Rig) -> None:
+    """`honeycomb-trace`, which 1.0 would refuse for its dash."""
+    trace = "1;trace_id=0af7651916cd43dd8448eb211c80319c,parent_id=b7ad6b7169203331"
+    told = {"id": "1", "source": "/circleci", "type": "com.example.scan", "honeycomb-trace": trace}
+    data = {"repo": "acme/shop", "sha": SHA}
+    for version in ("0.2", "0.3"):
+        body = json.dumps({**told, "specversion": version, "contenttype": "application/json", "data": data}).encode()
+        fact = rig.fact(rig.event(body, {"Content-Type": "application/cloudevents+json"}, id=f"msg_{version}"))
+        assert fact.event.extensions["honeycombtrace"] == trace
+        headers = {f"ce-{name}": value for name, value in {**told, "specversion": version, "id": version}.items()}
+        fact = rig.fact(rig.event(json.dumps(data).encode(), headers, id=f"msg_b{version}"))
+        assert fact.event.extensions["honeycombtrace"] == trace
+
+
+@pytest.mark.parametrize(
+    ("at", "read"),
+    [
+        ("2026-01-01T12:00:00+02:00", "2026-01-01T10:00:00.000000Z"),
+        ("2026-01-01t12:00:00.123456789z", "2026-01-01T12:00:00.123456Z"),
+        ("2016-12-31T23:59:60+00:00", "2016-12-31T23:59:59.000000Z"),
+        ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000000Z"),
+    ],
+)
+def test_times_are_read_as_rfc_3339_has_them(rig: Rig, at: str, read: str) -> None:
+    """And passed on so that every reader of the event takes them."""
+    fact = rig.fact(rig.gate(gate_body(at=at)))
+    assert fact.event.time == read
+    assert from_http(*to_binary(fact.event)) == fact.event
+
+
 # Hostile content, by the numbers of the fault list.
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        "2026-01-01",
+        "2026-W10-1",
+        "20260101T000000Z",
+        "2026-01-01T00:00:00",
+        "0001-01-01T00:00:00+02:00",
+        5,
+        [],
+        "never",
+    ],
+)
+def test_row_28_a_time_that_nobody_can_use_is_refused_for_good(rig: Rig, at: Any) -> None:
+    """Wherever it stands: dates, weeks, no zone, before the first year."""
+    assert rig.gate(gate_body(at=at)).status_code == 422
+    assert rig.circleci(build_payload("one") | {"happened_at": at}).status_code == 422
+    if at != 5:  # a number is seconds since 1970
+        assert rig.github("push", push_payload("one") | {"repository": repository(pushed_at=at)}).status_code == 422
+    assert rig.github("check_run", check(completed_at=at)).status_code == 422
+    assert rig.count() == 0
+
+
+def test_row_28_no_number_or_size_breaks_us(rig: Rig) -> None:
+    """A time beyond the last year, a text that no broker would carry, an integer that no index would hold."""
+    push = push_payload("one") | {"repository": repository(pushed_at=500_000_000_000)}
+    assert rig.github("push", push).status_code == 422
+    assert rig.github("check_run", check(name="x" * 70_000)).status_code == 422
+    assert rig.gate(gate_body(run=1 << 63)).status_code == 422
+    assert rig.count() == 0
+    assert rig.fact(rig.gate(gate_body(run=(1 << 63) - 1))).order[0] == (1 << 63) - 1
+
+
+def test_row_28_an_address_that_is_none_does_not_make_an_event_that_nobody_can_read(rig: Rig) -> None:
+    """What is accepted is an event that every service takes."""
+    for page in ("https://a b/x/y", 'https://"/x', "https:///x/y", "nothing", 5, None):
+        payload = push_payload("one") | {"repository": repository(html_url=page)}
+        assert rig.fact(rig.github("push", payload)).event.source == "https://github.com/acme/shop"
+
+
+_JSON = (
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.sampled_from(["", SHA, "2026-01-01T00:00:00Z"])
+)
+_VALUES = _JSON | st.lists(_JSON, max_size=2) | st.dictionaries(st.text(max_size=3), _JSON, max_size=2)
+
+
+def _spoilt(value: Any, data: st.DataObject) -> Any:
+    """The payload with one value, somewhere in it, replaced by another."""
+    if not isinstance(value, dict) or not value or data.draw(st.integers(0, 9)) == 0:
+        return data.draw(_VALUES)
+    name = data.draw(st.sampled_from(sorted(value)))
+    return {**value, name: _spoilt(value[name], data)}
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_row_28_whatever_a_sender_makes_of_a_payload_is_an_answer_and_a_readable_event(
+    rig: Rig, data: st.DataObject
+) -> None:
+    """202 with an event that our own services read, or a refusal; never an error of ours."""
+    review = {
+        "id": 1,
+        "user": {"login": "x"},
+        "state": "approved",
+        "commit_id": SHA,
+        "submitted_at": "2026-01-01T12:00:00Z",
+    }
+    status = {"sha": SHA, "context": "ci", "state": "success", "id": 1, "branches": [{"name": "main"}]}
+    group = {"head_sha": SHA, "head_ref": "refs/heads/gh-readonly-queue/main/pr-1"}
+    request = {"number": 1, "head": {"sha": SHA, "repo": {"full_name": "acme/shop"}}, "base": {"ref": "main"}}
+    sends: list[tuple[Any, Any]] = [
+        (lambda body: rig.github("push", body), push_payload("one")),
+        (lambda body: rig.github("check_run", body), check()),
+        (lambda body: rig.github("workflow_run", body), workflow()),
+        (lambda body: rig.github("status", body), status | {"repository": repository()}),
+        (
+            lambda body: rig.github("merge_group", body),
+            {"action": "x", "merge_group": group, "repository": repository()},
+        ),
+        (
+            lambda body: rig.github("pull_request_review", body),
+            {"action": "submitted", "review": review, "pull_request": request, "repository": repository()},
+        ),
+        (
+            lambda body: rig.github("pull_request", body),
+            {"action": "opened", "pull_request": request, "repository": repository()},
+        ),
+        (rig.circleci, build_payload("one")),
+        (rig.circleci, app_payload()),
+        (
+            lambda body: rig.gate(body, id=sha_of(json.dumps(body))),
+            gate_body(evidence={"a": 1}, at="2026-01-01T12:00:00Z"),
+        ),
+    ]
+    send, payload = data.draw(st.sampled_from(sends))
+    for _ in range(data.draw(st.integers(1, 2))):
+        payload = _spoilt(payload, data)
+    answer = send(payload)
+    assert answer.status_code in (202, 400, 401, 422), (payload, answer.get_data(as_text=True))
+    told = json.loads(answer.get_data())
+    if "id" in told:
+        fact = rig.ledger.fact(told["id"])
+        assert fact is not None
+        assert from_http(*to_binary(fact.event)) == fact.event, payload
 
 
 def test_row_28_a_valid_envelope_with_impossible_content_is_refused_for_good(rig: Rig) -> None:
@@ -322,13 +482,24 @@ def test_row_36_what_events_carry_cannot_break_a_header_or_a_line(rig: Rig) -> N
         b"[" * 100_000,
         b'{"a":' * 100_000,
         json.dumps({str(n): n for n in range(1_000_000)}).encode(),
+        json.dumps({str(n): n for n in range(250_000)}, separators=(",", "\t:")).encode(),
         b'{"a":' + b"9" * 1_000_000 + b"}",
         b'{"a":1,"a":2}',
         b'{"a":NaN}',
         b"\xff\xfe",
         b'{"a":"\\ud800"}',
     ],
-    ids=["deep list", "deep object", "members", "digits", "twice", "nan", "not utf-8", "surrogate"],
+    ids=[
+        "deep list",
+        "deep object",
+        "members",
+        "members with tabs",
+        "digits",
+        "twice",
+        "nan",
+        "not utf-8",
+        "surrogate",
+    ],
 )
 def test_row_44_hostile_json_is_refused_quickly(rig: Rig, body: bytes) -> None:
     """400, within 50 ms of CPU beyond checking the signature of as many bytes."""

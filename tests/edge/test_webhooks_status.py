@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -76,6 +77,13 @@ def test_what_greenlight_itself_said_does_not_move_it(rig: Rig) -> None:
     assert "itself" in ignored(rig.github("status", status))
 
 
+def built(**vcs: str) -> dict[str, object]:
+    """What CircleCI says of a build, with another `vcs`."""
+    payload = build_payload("one")
+    payload["pipeline"]["vcs"] |= vcs
+    return payload
+
+
 Case = Callable[[Rig], TestResponse]
 
 CASES: dict[str, tuple[int, Case]] = {
@@ -139,11 +147,17 @@ CASES: dict[str, tuple[int, Case]] = {
     ),
     "circleci: only v2": (401, lambda rig: rig.circleci(BUILD, **{"circleci-signature": "v2=" + "0" * 64})),
     "circleci: unknown status": (422, lambda rig: rig.circleci(build_payload("one", "exploded"))),
+    "circleci: no commit that is one": (422, lambda rig: rig.circleci(built(revision="HEAD"))),
+    "circleci: an address that is none": (
+        422,
+        lambda rig: rig.circleci(built(target_repository_url="https://[bad/a/b")),
+    ),
     "circleci: no time": (422, lambda rig: rig.circleci(build_payload("one") | {"happened_at": "soon"})),
     "gate: no headers": (401, lambda rig: rig.post("/webhooks/gates/scan", b"{}", {})),
     "gate: stale": (401, lambda rig: rig.gate(gate_body(), age=301)),
     "gate: from the future": (401, lambda rig: rig.gate(gate_body(), age=-301)),
     "gate: a sender without secrets": (401, lambda rig: rig.gate(gate_body(), name="other")),
+    "gate: a signature that is no ASCII": (401, lambda rig: rig.gate(gate_body(), signature="v1,\xe9")),
     "gate: neither passed nor failed": (422, lambda rig: rig.gate(gate_body(outcome="skipped"))),
     "gate: no digest": (422, lambda rig: rig.gate(gate_body(artifacts={"shop": "latest"}))),
     "gate: a name that is none": (404, lambda rig: rig.gate(gate_body(), name="%2e%2e")),
@@ -191,11 +205,39 @@ def test_other_versions_beside_a_right_v1_are_ignored(rig: Rig) -> None:
     rig.fact(rig.circleci(BUILD, **{"circleci-signature": header}))
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"X-Hub-Signature-256": signing.github(b"wrong", PUSH)},
+        {"X-Hub-Signature-256": signing.github(GITHUB, PUSH + b" ")},
+        {"X-Hub-Signature-256": signing.github(CIRCLECI, PUSH)},
+        {"X-Hub-Signature-256": signing.github(b"", PUSH)},
+        {"X-Hub-Signature": "sha1=" + hmac.new(GITHUB, PUSH, "sha1").hexdigest()},
+        {"X-Hub-Signature-256": "sha1=" + hmac.new(GITHUB, PUSH, "sha1").hexdigest()},
+    ],
+    ids=[
+        "missing",
+        "wrong secret",
+        "another body",
+        "another sender's secret",
+        "empty secret",
+        "SHA-1",
+        "SHA-1 in place",
+    ],
+)
+def test_row_47_no_other_signature_is_right(rig: Rig, headers: dict[str, str]) -> None:
+    """401 each; an emptied file is not an empty secret."""
+    assert rig.post("/webhooks/github", PUSH, {"X-GitHub-Event": "push", **headers}).status_code == 401
+    assert rig.count() == 0
+
+
 def test_row_47_a_secret_speaks_for_its_own_repository_only(tmp_path: Path) -> None:
     """A right signature by the secret of another owner or repository is 401."""
     rig = Rig(tmp_path, secrets={"github@other": GITHUB, "github@acme+site": b"site", "github@acme+shop": b"shop"})
     assert rig.github("push", PUSH).status_code == 401
     assert rig.github("push", PUSH, secret=b"site").status_code == 401
+    assert rig.github("issues", {"repository": repository()}, secret=b"site").status_code == 401
     assert rig.count() == 0
     rig.fact(rig.github("push", PUSH, secret=b"shop"))
     rig.close()
@@ -206,6 +248,16 @@ def test_a_used_webhook_id_with_another_body_is_refused(rig: Rig) -> None:
     first = rig.fact(rig.gate(gate_body(), id="msg_7"))
     assert rig.fact(rig.gate(gate_body(), id="msg_7")).id == first.id
     assert rig.gate(gate_body(outcome="failed"), id="msg_7").status_code == 422
+
+
+def test_a_used_webhook_id_with_another_event_is_refused(rig: Rig) -> None:
+    """In binary mode the signature covers the data alone: who replays them cannot make another event of them."""
+    data = json.dumps({"repo": "acme/shop", "sha": SHA}).encode()
+    sent = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "com.example.scan"}
+    first = rig.fact(rig.event(data, sent, id="msg_8"))
+    assert rig.fact(rig.event(data, sent, id="msg_8")).id == first.id
+    for forged in ({"ce-type": "com.example.audit"}, {"ce-id": "2"}, {"ce-source": "/t"}):
+        assert rig.event(data, sent | forged, id="msg_8").status_code == 422
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def rfc3339(moment: datetime) -> str:
         raise ValueError("a time without a zone means nothing")
     from datetime import UTC
 
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def moment(text: str) -> datetime:

@@ -124,7 +124,7 @@ def to_structured(event: Event) -> tuple[dict[str, str], bytes]:
 
 
 def _binary_attributes(fields: Mapping[str, str]) -> dict[str, str]:
-    found = {name[3:]: _decoded(name, value) for name, value in fields.items() if name.startswith("ce-")}
+    found = {name[3:]: header_text(name, value) for name, value in fields.items() if name.startswith("ce-")}
     if not found:
         raise NotAnEvent("no ce- headers, and the content type is not a CloudEvents one")
     if "datacontenttype" in found:
@@ -212,7 +212,7 @@ def _attributes_of(event: Event) -> Iterable[tuple[str, AttributeValue]]:
     yield from event.extensions.items()
 
 
-def _decoded(name: str, value: str) -> str:
+def header_text(name: str, value: str) -> str:
     """A header's value as the HTTP binding's section 3.1.3.2 reads it: unquote, then percent-decode once, as UTF-8."""
     if value.startswith('"'):
         value = _unquoted(name, value)

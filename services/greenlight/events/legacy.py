@@ -19,6 +19,7 @@ from greenlight.events.http import (
     from_attributes,
     from_document,
     from_http,
+    header_text,
     lowered,
 )
 
@@ -44,7 +45,7 @@ def _binary(fields: Mapping[str, str], version: str, body: bytes) -> Event:
     for name, value in fields.items():
         if name.startswith("ce-"):
             # 0.2 flattened maps into ce-NAME-KEY and wrote values as JSON, so that strings came in quotes
-            found[name[3:].replace("-", "")] = _json_text(value) if version == "0.2" else value
+            found[name[3:].replace("-", "")] = _json_text(value) if version == "0.2" else header_text(name, value)
     if fields.get("content-type"):
         found["datacontenttype"] = fields["content-type"]
     encoding = found.pop("datacontentencoding", None)
@@ -55,13 +56,22 @@ def _binary(fields: Mapping[str, str], version: str, body: bytes) -> Event:
 
 def _modern(found: dict[str, Any]) -> dict[str, Any]:
     """A structured document of 0.2 or 0.3 as one of 1.0: only then are data that were text taken for base64."""
-    fields = _renamed(found)
+    fields = _renamed(_flat(found))
     fields["specversion"] = "1.0"
     if fields.pop("datacontentencoding", None) == "base64":
         fields["data_base64"] = fields.pop("data", None)
     content, data = fields.get("datacontenttype"), fields.get("data")
     if isinstance(data, str) and isinstance(content, str) and attributes.is_json(content):
         fields["data"] = _parsed(data)  # 0.x carried JSON data as a string, too
+    return fields
+
+
+def _flat(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Names without dashes, and maps as one attribute a key: what binary mode made of both."""
+    fields: dict[str, Any] = {}
+    for name, value in found.items():
+        parts = value if isinstance(value, dict) and name != "data" else {"": value}
+        fields |= {f"{name}{key}".replace("-", ""): part for key, part in parts.items()}
     return fields
 
 

@@ -100,22 +100,31 @@ def create(folder: Path, senders: Sequence[str]) -> list[Path]:
 
 
 def _stamp(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
+    """What is another one whenever a file was written, replaced, added or removed."""
     try:
-        with os.scandir(folder) as entries:
-            found = [(entry.name, entry.stat()) for entry in entries]
+        return tuple(sorted(_mark(path) for path in folder.iterdir()))
     except OSError:
         return ()
-    return tuple(sorted((name, stat.st_mtime_ns, stat.st_size, stat.st_ino) for name, stat in found))
+
+
+def _mark(path: Path) -> tuple[str, int, int, int]:
+    try:
+        stat = path.stat()
+    except OSError:
+        return path.name, 0, 0, 0  # a link that leads nowhere must not hide the others
+    return path.name, stat.st_ctime_ns, stat.st_size, stat.st_ino
 
 
 def _read(folder: Path, problems: list[str]) -> Mapping[str, Sequence[Secret]]:
-    if not folder.is_dir():
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as problem:
         problems.append(
-            f"{folder}: not a folder. Make it with a file per sender: github, circleci, gate-NAME, events-SENDER"
+            f"{folder}: {problem.strerror}. Make it with a file per sender: github, circleci, gate-NAME, events-SENDER"
         )
         return {}
     found: dict[str, list[Secret]] = {}
-    for path in sorted(folder.iterdir()):
+    for path in paths:
         match = _FILE.fullmatch(path.name)
         if path.name.startswith(".") or path.is_dir():
             continue  # a mounted Kubernetes Secret keeps its versions in hidden folders

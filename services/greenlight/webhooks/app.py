@@ -114,17 +114,18 @@ def _take(request: Request, provider: Provider, name: str, deps: Deps) -> tuple[
     try:
         delivery = _read(request, provider, name, deps)
         used = provider.verify(delivery, deps.secrets.of(provider.sender(name)))
-        pipeline = deps.pipeline()
-        fact = provider.fact(delivery, pipeline)
-        if isinstance(fact, Fact):
-            if not any(secret.speaks_for(fact.repo) for secret in used):
-                raise BadSignature("this secret does not speak for that repository")
-            fact = _wanted(fact, pipeline)
         for secret in used:
             secret.used()
+        pipeline = deps.pipeline()
+        fact = provider.fact(delivery, pipeline)
+        repo = fact.repo
+        if repo is not None and not any(secret.speaks_for(repo) for secret in used):
+            raise BadSignature("this secret does not speak for that repository")
+        if isinstance(fact, Fact):
+            fact = _wanted(fact, pipeline)
         if isinstance(fact, Ignored):
             return "ignored", _json(202, {"ignored": fact.reason})
-        _unclaimed(provider, delivery, deps)
+        _unclaimed(provider, delivery, fact, deps)
         _accept(fact, delivery.body, deps)
         return "accepted", _json(202, {"id": fact.id})
     except _Refused as refusal:
@@ -176,13 +177,17 @@ def _wanted(fact: Fact, pipeline: Pipeline) -> Fact | Ignored:
     return Ignored(f"no application ships {push.ref}")
 
 
-def _unclaimed(provider: Provider, delivery: Delivery, deps: Deps) -> None:
-    """A message id of Standard Webhooks stands for one body."""
+def _unclaimed(provider: Provider, delivery: Delivery, fact: Fact, deps: Deps) -> None:
+    """A message id of Standard Webhooks stands for one body, and for one fact.
+
+    In binary mode an event's type and id are headers, which are not signed: who replays a message cannot make another
+    fact of it.
+    """
     if "webhook-id" not in delivery.headers or provider.label not in ("gates", "events"):
         return
-    digest = hashlib.sha256(delivery.body).hexdigest()
+    digest = hashlib.sha256(fact.id.encode() + delivery.body).hexdigest()
     if deps.ledger.claim(provider.sender(delivery.name), delivery.headers["webhook-id"], digest) != digest:
-        raise Rejected("this webhook-id was used before, with another body")
+        raise Rejected("this webhook-id was used before, with another body or event")
 
 
 def _accept(fact: Fact, body: bytes, deps: Deps) -> None:

@@ -123,6 +123,7 @@ def _commit(payload: dict[str, Any]) -> tuple[str | None, tuple[str, ...]]:
             or _trigger(payload, "gitlab.checkout_sha")
         )
         branch, tag = get(git, "branch") or _trigger(payload, "gitlab.branch"), get(git, "tag")
+    sha = sha or None  # what is not set comes as an empty string
     if sha is not None and (not isinstance(sha, str) or not SHA.fullmatch(sha)):
         raise Rejected("the commit is not a sha: 40 or 64 lower-case hex digits")
     if isinstance(tag, str) and tag:
@@ -148,8 +149,11 @@ def _trigger(payload: dict[str, Any], path: str) -> Any:
 
 
 def _of_url(url: Any) -> str | None:
-    """`owner/name` of https://HOST/owner/name(.git) or git@HOST:owner/name.git."""
+    """`owner/name` of https://HOST/owner/name(.git) or git@HOST:owner/name.git. Raises Rejected."""
     if not isinstance(url, str) or not url:
         return None
-    path = urlsplit(url).path if "://" in url else url.partition(":")[2]
+    try:
+        path = urlsplit(url).path if "://" in url else url.partition(":")[2]
+    except ValueError:
+        raise Rejected("the repository's address is no URL") from None
     return repo_of(path.strip("/").removesuffix(".git"))

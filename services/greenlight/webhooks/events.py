@@ -20,6 +20,7 @@ from greenlight.runtime.errors import Malformed, Rejected
 from greenlight.runtime.secrets import Secret
 from greenlight.webhooks.gates import standard
 from greenlight.webhooks.provider import (
+    MAX_DATA,
     Delivery,
     Ignored,
     artifacts_at,
@@ -31,9 +32,6 @@ from greenlight.webhooks.provider import (
     sha_at,
     time_at,
 )
-
-MAX_DATA = 64 << 10
-"""Bytes: what every intermediary must carry (CloudEvents 1.0, size limits)."""
 
 
 class Events:
@@ -75,8 +73,8 @@ def _fact(sent: Event, data: dict[str, Any], sender: str, now: datetime) -> Fact
     ref = get(data, "ref")
     if ref is not None and not isinstance(ref, str):
         raise Rejected("data.ref is not a string")
-    at = time_at({"time": _readable(sent.time)}, "time")
-    id = ids.derive(sent.type, sender, sent.source, sent.id)
+    at = time_at({"time": sent.time}, "time")
+    id = ids.derive(sent.type, repo, sha, sender, sent.source, sent.id)
     ours = event(sent.type, id=id, source=sent.source, repo=repo, sha=sha, at=at or now, ref=ref)
     kept = {name: value for name, value in sent.extensions.items() if safe(value)}
     return Fact(
@@ -107,8 +105,3 @@ def _compared(data: dict[str, Any]) -> dict[str, Any]:
         name: value for name, value in data.items() if isinstance(value, (str, int, float, bool)) or value is None
     }
     return {name: value for name, value in list(fields.items())[:64] if len(str(value)) <= 256}
-
-
-def _readable(time: str | None) -> str | None:
-    """A leap second is right in RFC 3339, and unknown to datetime: the second before it is close enough to order by."""
-    return None if time is None else time.replace(":60Z", ":59Z").replace(":60.", ":59.").upper()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,6 +27,7 @@ from greenlight.webhooks.provider import (
     repo_of,
     sha_at,
     time_at,
+    word_at,
 )
 
 OWN = "greenlight/"
@@ -36,6 +39,7 @@ _STAGES = {"queued": 0, "requested": 0, "waiting": 0, "pending": 0, "in_progress
 _INSIDERS = ("OWNER", "MEMBER", "COLLABORATOR")
 """Whose review may open a gate: on a public repository anybody can approve."""
 
+_HOST = re.compile(r"https?://([A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?)/")
 _VERDICTS = {"success": "passed", "failure": "failed", "approved": "passed", "changes_requested": "failed"}
 
 
@@ -61,18 +65,16 @@ class GitHub:
             raise Malformed(str(problem)) from None
         if not isinstance(payload, dict):
             raise Malformed("the body is not a JSON object")
-        read = EVENTS.get(name)
-        if read is None:
-            return Ignored(f"nothing follows from the event {name[:64]!r}")
-        if get(payload, "repository.full_name") is None:
+        repo, read = get(payload, "repository.full_name"), EVENTS.get(name)
+        if repo is None:
             return Ignored("it speaks of no repository")
-        return read(payload, delivery.now)
+        told = read(payload, delivery.now) if read else Ignored(f"nothing follows from the event {name[:64]!r}")
+        return replace(told, repo=str(repo).lower()) if isinstance(told, Ignored) else told
 
 
 def _push(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
     repo, ref = _repo(payload), need(payload, "ref", str)
     before, after = sha_at(payload, "before"), sha_at(payload, "after")
-    stamp = get(payload, "repository.pushed_at")
     pushed_at = _pushed_at(payload)
     deleted = not after.strip("0")
     if deleted and not before.strip("0"):
@@ -80,7 +82,7 @@ def _push(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
     # the `after` of an annotated tag is the tag object; the commit is what it points to
     commit = get(payload, "head_commit.id") if ref.startswith("refs/tags/") else None
     sha = before if deleted else (sha_at(payload, "head_commit.id") if commit else after)
-    id = ids.derive("com.github.push", repo, ref, before, after, str(stamp))
+    id = ids.derive("com.github.push", repo, ref, before, after, int(pushed_at.timestamp()))
     push = Push(
         repo=repo,
         ref=ref,
@@ -141,7 +143,7 @@ def _run(
     repo, sha, number = _repo(payload), sha_at(run, "head_sha"), need(run, "id", int)
     status, conclusion = str(get(run, "status")), get(run, "conclusion")
     moment = time_at(run, "completed_at") or time_at(run, "started_at") or time_at(run, "updated_at")
-    type = f"com.github.{kind}.{need(payload, 'action', str)}"
+    type = f"com.github.{kind}.{word_at(payload, 'action')}"
     return _fact(
         payload,
         type,
@@ -162,7 +164,7 @@ def _workflow_run(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
     run = need(payload, "workflow_run", dict)
     repo, number, attempt = _repo(payload), need(run, "run_number", int), need(run, "run_attempt", int)
     status, conclusion, branch = str(get(run, "status")), get(run, "conclusion"), get(run, "head_branch")
-    type = f"com.github.workflow_run.{need(payload, 'action', str)}"
+    type = f"com.github.workflow_run.{word_at(payload, 'action')}"
     head = get(run, "head_repository.full_name")
     return _fact(
         payload,
@@ -177,7 +179,7 @@ def _workflow_run(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
         outcome=_outcome(status, conclusion),
         order=(number, attempt, _STAGES.get(status, 0)),
         evidence=get(run, "html_url"),
-        foreign=isinstance(head, str) and head.lower() != repo,
+        foreign=not isinstance(head, str) or head.lower() != repo,  # a fork that is gone has no name
     )
 
 
@@ -185,7 +187,7 @@ def _status(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
     repo, sha, context = _repo(payload), sha_at(payload, "sha"), need(payload, "context", str)
     if context.startswith(OWN):
         return Ignored("Greenlight itself said it")
-    state, number = need(payload, "state", str), need(payload, "id", int)
+    state, number = word_at(payload, "state"), need(payload, "id", int)
     created = time_at(payload, "created_at")
     branches = get(payload, "branches")
     names = [get(branch, "name") for branch in branches] if isinstance(branches, list) else []
@@ -211,7 +213,7 @@ def _pull_request(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
     merged = get(request, "merged") is True and get(request, "merge_commit_sha") is not None
     sha = sha_at(request, "merge_commit_sha" if merged else "head.sha")
     head, author = get(request, "head.repo.full_name"), get(request, "user.login")
-    type = f"com.github.pull_request.{need(payload, 'action', str)}"
+    type = f"com.github.pull_request.{word_at(payload, 'action')}"
     number = need(request, "number", int)
     return _fact(
         payload,
@@ -234,7 +236,7 @@ def _pull_request_review(payload: dict[str, Any], now: datetime) -> Fact | Ignor
         return Ignored("it speaks of no commit")
     number, login, state = need(review, "id", int), need(review, "user.login", str), need(review, "state", str).lower()
     submitted, base = time_at(review, "submitted_at"), get(payload, "pull_request.base.ref")
-    type = f"com.github.pull_request_review.{need(payload, 'action', str)}"
+    type = f"com.github.pull_request_review.{word_at(payload, 'action')}"
     return _fact(
         payload,
         type,
@@ -254,7 +256,7 @@ def _pull_request_review(payload: dict[str, Any], now: datetime) -> Fact | Ignor
 def _merge_group(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
     group, repo = need(payload, "merge_group", dict), _repo(payload)
     sha, ref = sha_at(group, "head_sha"), need(group, "head_ref", str)
-    type = f"com.github.merge_group.{need(payload, 'action', str)}"
+    type = f"com.github.merge_group.{word_at(payload, 'action')}"
     id = ids.derive(type, repo, ref, sha, str(get(payload, "reason")))
     return _fact(payload, type, id, sha, None, now, subject=ref, refs=(ref,), details={"base": get(group, "base_ref")})
 
@@ -311,15 +313,17 @@ def _repo(payload: dict[str, Any]) -> str:
 
 def _source(payload: dict[str, Any]) -> str:
     """One URI per repository; GitHub itself names it in two ways, by its API and by its pages."""
-    url = get(payload, "repository.html_url")
-    host = url.split("/")[2].lower() if isinstance(url, str) and url.count("/") >= 3 else "github.com"
-    return f"https://{host}/{_repo(payload)}"
+    page = _HOST.match(str(get(payload, "repository.html_url")))
+    return f"https://{page[1].lower() if page else 'github.com'}/{_repo(payload)}"
 
 
 def _pushed_at(payload: dict[str, Any]) -> datetime:
     stamp = get(payload, "repository.pushed_at")
-    if isinstance(stamp, int) and not isinstance(stamp, bool) and 0 < stamp < 1 << 40:
-        return datetime.fromtimestamp(stamp, UTC)
+    if isinstance(stamp, int) and not isinstance(stamp, bool):
+        try:
+            return datetime.fromtimestamp(stamp, UTC)
+        except (OverflowError, ValueError, OSError):
+            raise Rejected("repository.pushed_at is no time of this age") from None
     moment = time_at(payload, "repository.pushed_at")
     if moment is None:
         raise Rejected("repository.pushed_at is missing: nothing else says which push is newer")

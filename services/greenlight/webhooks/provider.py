@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
-from greenlight.events import Event, ids, rfc3339
+from greenlight.events import Event, ids, moment, rfc3339
+from greenlight.events.attributes import is_time
 from greenlight.events.schemas import dataschema
 from greenlight.ledger.rows import Fact
 from greenlight.policy.model import Pipeline
@@ -17,7 +18,14 @@ from greenlight.runtime.secrets import Secret
 
 SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 REPO = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,99})/[a-z0-9._-]{1,100}")
+MAX_DATA = 64 << 10
+"""Bytes of an event's data: what every intermediary must carry (CloudEvents 1.0, size limits)."""
+
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_LEAP_SECOND = re.compile(r":60(?=[.Z+-])")
+_LARGEST = (1 << 63) - 1
+_WORD = re.compile(r"[a-z0-9_]{1,64}")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 T = TypeVar("T")
 
 
@@ -26,6 +34,7 @@ class Ignored:
     """Nothing to keep, and nothing wrong: 202 with the reason."""
 
     reason: str
+    repo: str | None = None  # the repository that it speaks of, as far as it says
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +76,16 @@ def need(payload: Any, path: str, kind: type[T]) -> T:
     value = get(payload, path)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise Rejected(f"{path} is missing or not {kind.__name__}")
+    if isinstance(value, int) and not -_LARGEST <= value <= _LARGEST:
+        raise Rejected(f"{path} takes more than 64 bits")
+    return value
+
+
+def word_at(payload: Any, path: str) -> str:
+    """A word that becomes a part of an event's type. Raises Rejected."""
+    value = need(payload, path, str)
+    if not _WORD.fullmatch(value):
+        raise Rejected(f"{path} is no word")
     return value
 
 
@@ -94,15 +113,19 @@ def repo_of(full_name: str) -> str:
 
 
 def time_at(payload: Any, path: str) -> datetime | None:
-    """An RFC 3339 time, in UTC; None where there is none. Raises Rejected."""
+    """An RFC 3339 time, in UTC; None where there is none. Raises Rejected.
+
+    A leap second is right there, and unknown to datetime: the second before it is close enough to order by.
+    """
     value = get(payload, path)
     if value is None or value == "":
         return None
-    try:
-        moment = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        raise Rejected(f"{path} is not a time") from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    if isinstance(value, str) and is_time(value):
+        try:
+            return moment(_LEAP_SECOND.sub(":59", value.upper()))
+        except (ValueError, OverflowError):
+            pass  # outside the years that can be counted with
+    raise Rejected(f"{path} is not a time as RFC 3339 writes it")
 
 
 def artifacts_at(payload: Any, path: str) -> dict[str, str]:
@@ -118,9 +141,9 @@ def artifacts_at(payload: Any, path: str) -> dict[str, str]:
     return dict(value)
 
 
-def micros(moment: datetime | None) -> int:
+def micros(at: datetime | None) -> int:
     """A time as a number that orders facts; 0 for none."""
-    return 0 if moment is None else int(moment.timestamp() * 1_000_000)
+    return 0 if at is None else (at - _EPOCH) // timedelta(microseconds=1)
 
 
 def event(
@@ -137,9 +160,12 @@ def event(
     gate: str | None = None,
     outcome: str | None = None,
 ) -> Event:
-    """The small event that goes through the Broker: repo, ref, sha and the few fields that somebody reads."""
+    """The small event that goes through the Broker: repo, ref, sha and the few fields that somebody reads.
+
+    Raises Rejected for what is too large to go through every broker.
+    """
     branch = ref.removeprefix("refs/heads/") if ref else None
-    return Event.of(
+    made = Event.of(
         type,
         id=id,
         source=source,
@@ -157,8 +183,11 @@ def event(
             "traceparent": ids.traceparent(repo, sha, id, "receive"),
         },
     )
+    if len(made.data or b"") > MAX_DATA:
+        raise Rejected(f"what it says of the commit takes more than {MAX_DATA} bytes")
+    return made
 
 
-def shown(moment: datetime | None) -> str | None:
+def shown(at: datetime | None) -> str | None:
     """A time as events and journals write it."""
-    return None if moment is None else rfc3339(moment)
+    return None if at is None else rfc3339(at)
