@@ -66,7 +66,8 @@ class Rig:
         self.ledger = sqlite.SqliteLedger(self.store, self.folder / "bodies", clock=clock.now)
         pipeline = parse({"pipeline.yaml": PIPELINE.format(repo=self.repo)}, self.folder)
         self.log = logging.getLogger("greenlight.rig")
-        deps = webhooks.Deps(clock, self.ledger, lambda: pipeline, InLog(), self.log, secrets=Secrets(folder))
+        self.secrets_in_force = Secrets(folder)
+        deps = webhooks.Deps(clock, self.ledger, lambda: pipeline, InLog(), self.log, secrets=self.secrets_in_force)
         self.client = Client(webhooks.create_app(deps))
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import resource
 import socket
 import threading
@@ -35,15 +36,15 @@ def serving(app: Any = echo, **limits: Any) -> Iterator[Server]:
         server.stop(5)
 
 
-def answer(server: Server, request: bytes, *, timeout: float = 10) -> tuple[int, bytes]:
-    """The status and the rest of what comes back until the server closes or has answered."""
+def answer(server: Server, request: bytes, *, timeout: float = 10, whole: bool = False) -> tuple[int, bytes]:
+    """The status and the rest of what comes back until the server closes or, unless the `whole` is asked for, has answered."""
     with socket.create_connection(server.address, timeout=timeout) as connection:
         try:
             connection.sendall(request)
         except (BrokenPipeError, ConnectionResetError):
             pass  # it had seen enough
         received = b""
-        while b"\r\n\r\n" not in received:
+        while whole or b"\r\n\r\n" not in received:
             try:
                 chunk = connection.recv(65536)
             except ConnectionResetError:
@@ -77,6 +78,28 @@ def test_row_31_a_body_is_bounded_before_it_is_read(server: Server, request_: by
     assert answer(server, request_)[0] == status
 
 
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n", 411),
+        (POST + b"Content-Length: 1001\r\n\r\n", 413),
+        (POST + b"X-Long: " + b"a" * 40_000 + b"\r\n\r\n", 431),
+        (POST + b"Content-Length: x\r\n\r\n", 400),
+    ],
+)
+def test_what_the_server_itself_refuses_looks_like_every_other_error(
+    server: Server, request_: bytes, status: int
+) -> None:
+    """application/problem+json, and the connection ends."""
+    head, _, body = answer(server, request_, whole=True)[1].partition(b"\r\n\r\n")
+    assert b"content-type: application/problem+json" in head.lower()
+    assert b"connection: close" in head.lower()
+    problem = json.loads(body)
+    assert problem["status"] == status
+    assert problem["title"]
+    assert problem["detail"]
+
+
 def test_row_31_memory_stays_flat_while_large_bodies_are_refused() -> None:
     """Twenty senders of 26 MB each do not cost 26 MB."""
     with serving() as server:
@@ -85,6 +108,22 @@ def test_row_31_memory_stays_flat_while_large_bodies_are_refused() -> None:
             assert answer(server, POST + b"Content-Length: %d\r\n\r\n" % (26 << 20) + b"a" * 100_000)[0] in (413, 0)
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 8 << 10, f"{grown} KiB"
+
+
+def test_row_32_two_gigabytes_trickled_to_the_brokers_port_cost_nothing() -> None:
+    """Refused by their header; less than the bound, but never all of it, ends at the deadline; memory stays flat."""
+    with serving(body=1 << 20, deadline=1.0) as server:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        assert answer(server, POST + b"Content-Length: %d\r\n\r\n" % (2 << 30) + b"a" * 100_000)[0] in (413, 0)
+        slow = [socket.create_connection(server.address, timeout=10) for _ in range(20)]
+        for connection in slow:
+            connection.sendall(POST + b"Content-Length: %d\r\n\r\n" % (1 << 20) + b"a" * (1 << 19))
+        assert answer(server, GOOD)[0] == 202
+        for connection in slow:
+            assert connection.recv(100).split()[1:2] == [b"408"]
+            connection.close()
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 24 << 10, f"{grown} KiB"
 
 
 @pytest.mark.parametrize("kind", ["header", "body"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
@@ -15,7 +14,7 @@ from greenlight.events.http import NotAnEvent, UnsupportedMedia, from_http, to_b
 from greenlight.ledger.port import Unavailable as LedgerUnavailable
 from greenlight.runtime import metrics
 from greenlight.runtime.deps import Deps
-from greenlight.runtime.errors import Malformed, Rejected, Unavailable
+from greenlight.runtime.errors import PROBLEM, Malformed, Rejected, Unavailable, problem_json
 
 D = TypeVar("D", bound=Deps)
 
@@ -78,9 +77,8 @@ def mount_health(app: Flask, deps: Deps) -> None:
 
 
 def problem_response(status: int, title: str, detail: str, *, retry_after: int | None = None) -> Response:
-    """An error as application/problem+json (RFC 9457)."""
-    body = json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail}, ensure_ascii=False)
-    response = Response(body, status=status, mimetype="application/problem+json")
+    """An error as application/problem+json."""
+    response = Response(problem_json(status, title, detail), status=status, mimetype=PROBLEM)
     if retry_after is not None:
         response.headers["Retry-After"] = str(retry_after)
     return response

@@ -5,6 +5,15 @@ The one mapping from outcome to HTTP status is in runtime/edge.py.
 
 from __future__ import annotations
 
+import json
+
+PROBLEM = "application/problem+json"
+
+
+def problem_json(status: int, title: str, detail: str) -> str:
+    """An error as its receiver gets it, everywhere (RFC 9457)."""
+    return json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail}, ensure_ascii=False)
+
 
 class Malformed(Exception):
     """This cannot be parsed: 400. The sender made a mistake; the same bytes will never be right."""

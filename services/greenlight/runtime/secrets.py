@@ -43,9 +43,9 @@ class Secret:
         """Whether a body about `repo` (lower case) may be signed with it."""
         return self.scope is None or repo == self.scope or repo.startswith(f"{self.scope}/")
 
-    def used(self) -> None:
-        """Count a right signature, so that one sees when an old secret has gone silent."""
-        metrics.SECRETS.labels(self.file, self.label).inc()
+    def used(self, times: int = 1) -> None:
+        """Count right signatures, so that one sees when an old secret has gone silent."""
+        metrics.SECRETS.labels(self.file, self.label).inc(times)
 
 
 class Secrets:
@@ -138,6 +138,8 @@ def _read(folder: Path, problems: list[str]) -> Mapping[str, Sequence[Secret]]:
         if match["sender"].startswith(("gate-", "events-")):
             lines = _standard(path, lines, problems)
         found.setdefault(match["sender"], []).extend(Secret(line, path.name, scope) for line in lines)
+    for secret in (secret for of_sender in found.values() for secret in of_sender):
+        secret.used(0)  # a line that nobody uses is one that shows
     return found
 
 

@@ -19,8 +19,10 @@ from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import TcpWSGIServer
-from waitress.task import ThreadedTaskDispatcher
+from waitress.task import ErrorTask, ThreadedTaskDispatcher
 from waitress.utilities import Error
+
+from greenlight.runtime.errors import PROBLEM, problem_json
 
 LOG = logging.getLogger("greenlight.server")
 _BODILESS = frozenset(("GET", "HEAD", "OPTIONS", "DELETE", "TRACE"))
@@ -109,9 +111,10 @@ class _LengthRequired(Error):  # type: ignore[misc]
     reason = "Length Required"
 
 
+_LATE = problem_json(408, "Request Timeout", "the request did not arrive in time").encode()
 _TIMED_OUT = (
-    b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n"
-    b"Content-Length: 36\r\n\r\nthe request did not arrive in time\r\n"
+    b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n%b"
+    % (PROBLEM.encode(), len(_LATE), _LATE)
 )
 
 
@@ -151,10 +154,24 @@ class _StrictParser(HTTPRequestParser):  # type: ignore[misc]
         self.connection_close = True
 
 
+class _Refusal(ErrorTask):  # type: ignore[misc]
+    """What the server itself refuses, in the form that all our errors have."""
+
+    def execute(self) -> None:
+        error = self.request.error
+        body = problem_json(error.code, error.reason, str(error.body)).encode()
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers.append(("Content-Type", PROBLEM))
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
 class _Channel(HTTPChannel):  # type: ignore[misc]
     """A connection that knows when the request that it is receiving began."""
 
     parser_class = _StrictParser
+    error_task_class = _Refusal
     began: float | None = None
     request: Any  # what is arriving; waitress's parser, None between two requests
 
