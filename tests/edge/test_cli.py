@@ -190,3 +190,71 @@ def test_people_and_policy_work_on_the_files(terminal: Terminal) -> None:
     assert "pipeline.yaml:" in wrong.stderr
     assert "biuld" in wrong.stderr
     assert terminal("policy", "check", "--config", str(config / "none")).exit_code == 2
+    pipeline.unlink()
+    assert terminal("policy", "check", "--config", str(config)).exit_code == 2
+    (config / "people.yaml").unlink()
+    assert "nobody is there yet" in terminal("people", "list", "--config", str(config)).stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "env", "said"),
+    [
+        (("status", "acme"), {}, "'acme' is not OWNER/NAME"),
+        (("status", "../shop"), {}, "is not OWNER/NAME"),
+        (("why", "https://github.com/acme/shop", ONE), {}, "is not OWNER/NAME"),
+        (("why", REPO, ONE[:6]), {}, "at least its first 7 digits"),
+        (("trace", REPO, "main-branch"), {}, "is not a sha"),
+        (("pause", "sh/op", "staging", "--reason", "x"), {}, "is not a name"),
+        (("rollback", "shop", "staging", "--to", "HEAD", "--reason", "x"), {}, "is not a sha"),
+        (("send", "gate", "../scan", "passed", REPO, ONE), {}, "is not a name"),
+        (("status",), {"GREENLIGHT_TOKEN": "a\nb"}, "GREENLIGHT_TOKEN is no token"),
+        (("status",), {"GREENLIGHT_TOKEN": "gl_€"}, "GREENLIGHT_TOKEN is no token"),
+        (("status",), {"GREENLIGHT_TOKEN": "gl_wrong"}, "The command line sends the token in GREENLIGHT_TOKEN"),
+        (("status",), {"GREENLIGHT_URL": "localhost:8080"}, "it must be http(s)://HOST:PORT"),
+        (("status",), {"GREENLIGHT_URL": "ftp://x"}, "it must be http(s)://HOST:PORT"),
+    ],
+)
+def test_a_slip_of_the_pen_is_misuse_and_says_what_would_be_right(
+    terminal: Terminal, words: tuple[str, ...], env: dict[str, str], said: str
+) -> None:
+    """Exit 2, never a traceback, never the world's no."""
+    result = terminal(*words, **env)
+    assert (result.exit_code, said in result.stderr) == (2, True), result.output
+
+
+def test_a_sha_may_be_written_in_capitals_and_be_short_for_a_gate_too(terminal: Terminal) -> None:
+    """The board knows the whole of it."""
+    assert terminal.json("why", REPO, ONE.upper())["sha"] == ONE
+    assert terminal("send", "gate", "scan", "passed", REPO, ONE[:7]).exit_code == 0
+    assert terminal("send", "gate", "scan", "passed", REPO, "0" * 7).exit_code == 1
+
+
+def test_the_journal_says_who_and_why(terminal: Terminal) -> None:
+    """What people did is more than its type."""
+    terminal("approve", REPO, ONE, "shop", "legal", "--comment", "licences are fine")
+    terminal("revoke", REPO, ONE, "shop", "legal", "--reason", "one is missing")
+    terminal("deploy", REPO, ONE, "shop", "staging", "--reason", "compare")
+    terminal.shop.settle()
+    said = terminal("journal", REPO, ONE).stdout
+    assert "shop legal by lena: licences are fine" in said
+    assert "shop legal by lena: one is missing" in said
+    assert "shop staging deploy by lena: compare" in said
+
+
+def test_a_commit_that_no_application_ships_is_shown_as_that(terminal: Terminal) -> None:
+    """It is known, and says why nothing happens to it."""
+    pipeline = terminal.shop.folder / "config" / "pipeline.yaml"
+    pipeline.write_text(pipeline.read_text().replace("repo: acme/shop", "repo: acme/other"))
+    terminal.shop.greenlight.pipeline._looked -= 60
+    nobodys = "no application of the pipeline file is made from this repository"
+    assert f"{ONE[:7]}\tacme/shop\t-\t{nobodys}" in terminal("status").stdout
+    why = terminal("why", REPO, ONE)
+    assert (why.exit_code, nobodys in why.stdout) == (1, True)
+
+
+def test_a_long_list_says_that_there_is_more(terminal: Terminal) -> None:
+    """Nothing is left out in silence."""
+    for n in range(50):
+        terminal.shop.push(f"c{n}", before="one")
+    terminal.shop.settle()
+    assert "these are the newest 50 commits" in terminal("status").stderr

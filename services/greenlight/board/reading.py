@@ -22,10 +22,10 @@ class Ambiguous(Exception):
 
 def record_of(repo: str, prefix: str, deps: Deps) -> Record:
     """The record of a commit, by its sha or any unambiguous prefix of at least 7. Raises NotFound, Ambiguous."""
-    repo = repo.lower()
+    repo, prefix = repo.lower(), prefix.lower()
     if len(prefix) < 7:
         raise NotFound(f"{prefix!r} is too short: give at least 7 digits of the sha")
-    shas = [prefix] if len(prefix) in (40, 64) else deps.ledger.find(repo, prefix.lower())
+    shas = [prefix] if len(prefix) in (40, 64) else deps.ledger.find(repo, prefix)
     if len(shas) > 1:
         raise Ambiguous(f"{prefix} is the beginning of more than one commit of {repo}: give more digits")
     record = deps.ledger.record(repo, shas[0]) if shas else None

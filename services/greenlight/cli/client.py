@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,10 @@ USAGE = 2
 UNKNOWN = 3
 """Exit code: could not find out."""
 
+_URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
+_TOKEN = re.compile(r"[!-~]{1,4096}")
+_HINTS = {401: "\nThe command line sends the token in GREENLIGHT_TOKEN."}
+
 
 class Failure(click.ClickException):
     """Something to say on stderr, and the exit code that goes with it."""
@@ -31,8 +36,14 @@ class Client:
     """The board's JSON API, found by GREENLIGHT_URL and GREENLIGHT_TOKEN."""
 
     def __init__(self, env: Mapping[str, str] = os.environ) -> None:
-        self.url = env.get("GREENLIGHT_URL", DEFAULT_URL).rstrip("/")
+        self.url = (env.get("GREENLIGHT_URL") or DEFAULT_URL).rstrip("/")
+        if not _URL.fullmatch(self.url):
+            raise Failure(
+                f"GREENLIGHT_URL is {self.url!r}; it must be http(s)://HOST:PORT, such as {DEFAULT_URL}", USAGE
+            )
         token = env.get("GREENLIGHT_TOKEN")
+        if token and not _TOKEN.fullmatch(token):
+            raise Failure("GREENLIGHT_TOKEN is no token: `greenlight people token ID` makes one", USAGE)
         self._headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
         self._http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(connect=3, read=30))
 
@@ -63,7 +74,7 @@ class Client:
         if answer.status < 300 and isinstance(document, dict):
             return document
         detail = document.get("detail", answer.status) if isinstance(document, dict) else answer.status
-        raise Failure(f"{detail}", _code(answer.status))
+        raise Failure(f"{detail}{_HINTS.get(answer.status, '')}", _code(answer.status))
 
 
 def _code(status: int) -> int:

@@ -19,6 +19,8 @@ _COLOURS = {
 }
 _BAR = 40
 
+NOBODYS = "no application of the pipeline file is made from this repository"
+
 
 def document(value: Any) -> None:
     """JSON, for programs."""
@@ -50,12 +52,25 @@ def commit(value: dict[str, Any]) -> None:
     """Where one commit stands, target by target, and why."""
     refs = ", ".join(ref.split("/", 2)[-1] for ref in value["refs"]) or "no ref that is known"
     click.echo(f"{value['repo']} {value['sha'][:7]} on {refs}")
+    if not value["applications"]:
+        click.echo(f"  {NOBODYS}")
     for name, application in value["applications"].items():
         for environment, it in application["environments"].items():
             click.echo(f"  {name}/{environment}: {standing(it)}")
             for gate in it["requires"]:
                 found = application["gates"][gate]
                 click.echo(f"    {state(found['state']):10} {gate}: {found['reason']}")
+
+
+def standings(value: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    """A commit's rows in a table: one for each target."""
+    begin = (value["sha"][:7], value["repo"])
+    rows = [
+        (*begin, f"{name}/{environment}", standing(it))
+        for name, application in value["applications"].items()
+        for environment, it in application["environments"].items()
+    ]
+    return rows or [(*begin, "-", NOBODYS)]
 
 
 def standing(environment: dict[str, Any]) -> str:

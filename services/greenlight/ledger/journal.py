@@ -121,3 +121,13 @@ def _fault(entry: Entry, prev: str, expected: int | None) -> str | None:
     return (
         None if computed == entry.hash else "its hash is not that of what it says: it was changed after it was written"
     )
+
+
+def said(payload: Mapping[str, Any]) -> str:
+    """What an entry says, in a few words for people: about what, by whom, and why."""
+    it = {**payload, **payload.get("details", {})}
+    keys = ("application", "environment", "gate", "signal", "kind", "decision", "outcome")
+    what = " ".join(str(it[key]) for key in keys if it.get(key))
+    by = f" by {it['person']}" if it.get("person") else ""
+    why = "; ".join(it.get("reasons") or ()) or it.get("comment") or it.get("reason")
+    return f"{what}{by}" + (f": {why}" if why else "")

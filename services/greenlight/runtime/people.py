@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import logging
 import os
 import re
 import secrets
+import stat
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,8 +24,11 @@ from greenlight.runtime.errors import ConfigurationError
 LOOK_EVERY = 1.0
 """Seconds between two looks at the file."""
 
+ADD = "Write the person there, such as `people: {lena: {groups: [legal]}}`, and try again"
+
 _ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _TOKEN = re.compile(r"sha256:[0-9a-f]{64}")
+_WORDS = ("name", "github")
 _LISTS = ("emails", "groups", "tokens")
 
 
@@ -90,9 +95,40 @@ def read(path: Path) -> Mapping[str, Person]:
     """The people of a file, none if it is not there. ConfigurationError names every problem with its line."""
     if not path.exists():
         return {}
+    return _parse(_text(path), path)
+
+
+def new_token(path: Path, id: str) -> str:
+    """Give a person a new token: its digest goes into the file, the token is returned this once.
+
+    ConfigurationError if there is no such person. The file's comments, order and permissions stay.
+    """
+    if id not in read(path):
+        raise ConfigurationError(f"{path}: nobody is called {id!r} there. {ADD}")
+    token = f"gl_{secrets.token_urlsafe(32)}"
+    digest = "sha256:" + hashlib.sha256(token.encode()).hexdigest()
+    text = _with_token(_text(path), id, digest)
     try:
-        documents = load(path.read_text(encoding="utf-8"), str(path))
-    except (DocumentError, OSError, UnicodeDecodeError) as problem:
+        written = digest in _parse(text, path)[id].tokens
+    except ConfigurationError:
+        written = False
+    if not written:
+        raise ConfigurationError(f"{path}: write `tokens: []` below {id!r}, on a line of its own, and try again")
+    _replace(path.resolve(), text)
+    return token
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ConfigurationError(f"{path}: cannot be read: {problem}") from problem
+
+
+def _parse(text: str, path: Path) -> Mapping[str, Person]:
+    try:
+        documents = load(text, str(path))
+    except DocumentError as problem:
         raise ConfigurationError(str(problem)) from problem
     problems: list[str] = []
     found: dict[str, Person] = {}
@@ -110,60 +146,59 @@ def read(path: Path) -> Mapping[str, Person]:
     return found
 
 
-def new_token(path: Path, id: str) -> str:
-    """Give a person a new token: its digest goes into the file, the token is returned this once.
+def _with_token(text: str, id: str, digest: str) -> str:
+    """The file with one more digest, changed nowhere else; unchanged where a person is written as nobody expected."""
+    text = text if text.endswith("\n") else text + "\n"
+    name = rf"['\"]?{re.escape(id)}['\"]?[ ]*:"
+    inline = re.search(rf"(?m)^[^#\n]*?(?<![\w-]){name}[ ]*\{{(?P<fields>[^}}]*)", text)
+    if inline is not None:
+        return _inserted(text, *_in_line(inline["fields"], inline.start("fields"), digest))
+    below = re.search(rf"(?m)^(?P<indent>[ ]+){name}[ ]*(#.*)?\n(?P<fields>(?:[ ]*\n|(?P=indent)[ ]+.*\n)*)", text)
+    if below is not None:
+        return _inserted(text, *_in_lines(below["fields"], below.start("fields"), below["indent"], digest))
+    return text
 
-    ConfigurationError if there is no such person. The file's comments and order stay.
-    """
-    if id not in read(path):
-        raise ConfigurationError(f"{path}: nobody is called {id!r} there; add the person first")
-    token = f"gl_{secrets.token_urlsafe(32)}"
-    digest = "sha256:" + hashlib.sha256(token.encode()).hexdigest()
-    text = _with_token(path.read_text(encoding="utf-8"), id, digest)
-    fresh = path.with_suffix(".new")
+
+def _in_line(fields: str, start: int, digest: str) -> tuple[int, str]:
+    """Where to insert what, for fields between braces."""
+    there = re.search(r"\btokens[ ]*:[ ]*\[\s*", fields)
+    if there is not None:
+        return start + there.end(), _item(digest, fields[there.end() :])
+    return start, f"tokens: ['{digest}']" + (", " if fields.strip() else "")
+
+
+def _in_lines(fields: str, start: int, indent: str, digest: str) -> tuple[int, str]:
+    """The same for fields that have lines of their own."""
+    brackets = re.search(r"(?m)^[ ]*tokens[ ]*:[ ]*\[\s*", fields)
+    if brackets is not None:
+        return start + brackets.end(), _item(digest, fields[brackets.end() :])
+    dashes = re.search(r"(?m)^[ ]*tokens[ ]*:[ ]*(#.*)?\n(?=(?P<dash>[ ]*)-)", fields)
+    if dashes is not None:
+        return start + dashes.end(), f"{dashes['dash']}- {digest}\n"
+    first = re.search(r"(?m)^([ ]*)[^ #\n]", fields)
+    return start, f"{first[1] if first else indent + '  '}tokens: ['{digest}']\n"
+
+
+def _item(digest: str, rest: str) -> str:
+    return f"'{digest}'" if rest.startswith("]") else f"'{digest}', "
+
+
+def _inserted(text: str, at: int, added: str) -> str:
+    return text[:at] + added + text[at:]
+
+
+def _replace(path: Path, text: str) -> None:
+    """Put `text` into the place of a file at once, for the same readers."""
+    was, fresh = path.stat(), path.with_name(path.name + ".new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
-    if digest not in read(fresh)[id].tokens:
-        fresh.unlink()
-        raise ConfigurationError(f"{path}: write `tokens: []` below {id!r}, on a line of its own, and try again")
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.chmod(stat.S_IMODE(was.st_mode))
+    with contextlib.suppress(PermissionError):  # only root may, and only root has to
+        os.chown(fresh, was.st_uid, was.st_gid)
     os.replace(fresh, path)
-    return token
-
-
-def _with_token(text: str, id: str, digest: str) -> str:
-    """The file with one more digest, changed nowhere else: in a list in brackets, or as a new `tokens` line."""
-    lines = text.splitlines()
-    head = re.compile(rf"(\s+)['\"]?{re.escape(id)}['\"]?\s*:(.*)")
-    for number, line in enumerate(lines):
-        match = head.fullmatch(line)
-        if match is None:
-            continue
-        indent = len(match[1])
-        if match[2].strip().startswith("{"):
-            lines[number] = _in_brackets(line, digest) or line.rstrip().removesuffix("}") + f", tokens: ['{digest}']}}"
-            break
-        last = number + 1
-        while last < len(lines) and (not lines[last].strip() or len(lines[last]) - len(lines[last].lstrip()) > indent):
-            if re.match(r"\s*tokens\s*:\s*\[", lines[last]):
-                lines[last] = _in_brackets(lines[last], digest) or lines[last]
-                break
-            if re.fullmatch(r"\s*tokens\s*:\s*(#.*)?", lines[last]):
-                lines.insert(last + 1, f"{' ' * (indent + 4)}- {digest}")
-                break
-            last += 1
-        else:
-            lines.insert(number + 1, f"{' ' * (indent + 2)}tokens: ['{digest}']")
-        break
-    return "\n".join(lines) + "\n"
-
-
-def _in_brackets(line: str, digest: str) -> str | None:
-    match = re.search(r"tokens\s*:\s*\[(.*?)\]", line)
-    if match is None:
-        return None
-    inner = f"{match[1].strip()}, '{digest}'" if match[1].strip() else f"'{digest}'"
-    return line[: match.start(1)] + inner + line[match.end(1) :]
 
 
 def _person(document: Document, path: Path, id: Any, row: Any, problems: list[str]) -> Person | None:
@@ -174,11 +209,15 @@ def _person(document: Document, path: Path, id: Any, row: Any, problems: list[st
     if not isinstance(row, dict):
         problems.append(f"{where}: must have name, github, emails, groups, tokens")
         return None
-    unknown = set(row) - {"name", "github", *_LISTS}
-    wrong = [key for key in _LISTS if not _texts(row.get(key, []))]
-    wrong += [key for key in ("name", "github") if not isinstance(row.get(key, ""), str)]
-    if unknown or wrong:
-        problems.append(f"{where}: {', '.join(sorted(map(str, unknown)) + wrong)}: unknown, or not of the right kind")
+    wrong = [
+        f"unknown field {key!r}; there are {', '.join((*_WORDS, *_LISTS))}"
+        for key in row
+        if key not in (*_WORDS, *_LISTS)
+    ]
+    wrong += [f"{key} must be a list of texts, such as [legal]" for key in _LISTS if not _texts(row.get(key, []))]
+    wrong += [f"{key} must be text" for key in _WORDS if not isinstance(row.get(key, ""), str)]
+    if wrong:
+        problems.extend(f"{where}: {each}" for each in wrong)
         return None
     if not all(_TOKEN.fullmatch(token) for token in row.get("tokens", [])):
         problems.append(f"{where}: a token is kept as sha256:HEX; make one with `greenlight people token {id}`")
@@ -199,7 +238,7 @@ def _texts(value: Any) -> bool:
 
 def _stamp(path: Path) -> tuple[int, int] | None:
     try:
-        stat = path.stat()
+        found = path.stat()
     except OSError:
         return None
-    return stat.st_mtime_ns, stat.st_size
+    return found.st_mtime_ns, found.st_size

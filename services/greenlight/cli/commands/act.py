@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
+from greenlight.cli import arguments as args
 from greenlight.cli import render
 from greenlight.cli.client import Client
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 reason = click.option("--reason", required=True, help="Why; it is kept in the journal.")
 
 
@@ -21,12 +21,12 @@ def _done(answer: dict[str, Any], line: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("repo")
-@click.argument("sha")
-@click.argument("application")
-@click.argument("gate")
+@args.repo
+@args.sha
+@args.application
+@args.gate
 @click.option("--comment", help="What you want to be remembered with it.")
-@as_json
+@args.as_json
 def approve(repo: str, sha: str, application: str, gate: str, comment: str | None, as_json: bool) -> None:
     """Approve a commit at a gate.
 
@@ -37,12 +37,12 @@ def approve(repo: str, sha: str, application: str, gate: str, comment: str | Non
 
 
 @click.command()
-@click.argument("repo")
-@click.argument("sha")
-@click.argument("application")
-@click.argument("gate")
+@args.repo
+@args.sha
+@args.application
+@args.gate
 @reason
-@as_json
+@args.as_json
 def revoke(repo: str, sha: str, application: str, gate: str, reason: str, as_json: bool) -> None:
     """Say that a gate does not hold for a commit: until a later run, or a new approval.
 
@@ -59,12 +59,12 @@ def _request(kind: str, sha: str | None, application: str, environment: str, rea
 
 
 @click.command()
-@click.argument("repo")
-@click.argument("sha")
-@click.argument("application")
-@click.argument("environment")
+@args.repo
+@args.sha
+@args.application
+@args.environment
 @reason
-@as_json
+@args.as_json
 def deploy(repo: str, sha: str, application: str, environment: str, reason: str, as_json: bool) -> None:
     """Ask for a commit to be deployed, also an older one. Its gates must be green all the same.
 
@@ -74,12 +74,12 @@ def deploy(repo: str, sha: str, application: str, environment: str, reason: str,
 
 
 @click.command()
-@click.argument("repo")
-@click.argument("sha")
-@click.argument("application")
-@click.argument("environment")
+@args.repo
+@args.sha
+@args.application
+@args.environment
 @reason
-@as_json
+@args.as_json
 def retry(repo: str, sha: str, application: str, environment: str, reason: str, as_json: bool) -> None:
     """Deploy a commit again whose deployment failed.
 
@@ -89,11 +89,11 @@ def retry(repo: str, sha: str, application: str, environment: str, reason: str, 
 
 
 @click.command()
-@click.argument("application")
-@click.argument("environment")
-@click.option("--to", "sha", help="The commit to go back to; default: the one that ran before.")
+@args.application
+@args.environment
+@click.option("--to", "sha", type=args.SHA, help="The commit to go back to; default: the one that ran before.")
 @reason
-@as_json
+@args.as_json
 def rollback(application: str, environment: str, sha: str | None, reason: str, as_json: bool) -> None:
     """Go back to a commit that ran before. The newer one does not come back by itself.
 
@@ -103,10 +103,10 @@ def rollback(application: str, environment: str, sha: str | None, reason: str, a
 
 
 @click.command()
-@click.argument("application")
-@click.argument("environment")
+@args.application
+@args.environment
 @reason
-@as_json
+@args.as_json
 def pause(application: str, environment: str, reason: str, as_json: bool) -> None:
     """Hold a target: nothing is deployed there until it is resumed.
 
@@ -117,9 +117,9 @@ def pause(application: str, environment: str, reason: str, as_json: bool) -> Non
 
 
 @click.command()
-@click.argument("application")
-@click.argument("environment")
-@as_json
+@args.application
+@args.environment
+@args.as_json
 def resume(application: str, environment: str, as_json: bool) -> None:
     """Let a target go on; what became ready meanwhile is deployed, the newest first.
 

@@ -8,34 +8,39 @@ from typing import Any
 
 import click
 
+from greenlight.cli import arguments as args
 from greenlight.cli import render
 from greenlight.cli.client import NO, Client, Failure
-from greenlight.ledger.journal import Verdict
+from greenlight.ledger.journal import Verdict, said
 from greenlight.ledger.journal import verify as recomputed
 from greenlight.ledger.rows import Entry
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
 
 @click.command()
-@click.argument("repo", required=False)
-@click.argument("sha", required=False)
+@click.argument("repo", type=args.REPO, required=False)
+@click.argument("sha", type=args.SHA, required=False)
 @click.option("--watch", is_flag=True, help="Print again whenever something has changed, until Ctrl-C.")
-@as_json
+@args.as_json
 def status(repo: str | None, sha: str | None, watch: bool, as_json: bool) -> None:
     """Where commits stand: all, those of REPO, or the one with SHA.
 
     Example: greenlight status acme/shop 3f2a91c
     """
-    client, before = Client(), None
-    while True:
-        found = client.get(f"/commits/{repo}/{sha}") if repo and sha else client.get("/commits", repo=repo)
-        if found != before:
-            before = found
-            _status(found, as_json)
-        if not watch:
-            return
-        time.sleep(1)  # noqa: TID251 - a person watches; the API has no stream yet
+    client = Client()
+
+    def look() -> dict[str, Any]:
+        return client.get(f"/commits/{repo}/{sha}") if repo and sha else client.get("/commits", repo=repo)
+
+    found = look()
+    _status(found, as_json)
+    try:
+        while watch:
+            time.sleep(1)  # noqa: TID251 - a person watches; the API has no stream yet
+            before, found = found, look()
+            if found != before:
+                _status(found, as_json)
+    except KeyboardInterrupt:
+        return  # how a watch ends
 
 
 def _status(found: dict[str, Any], as_json: bool) -> None:
@@ -44,23 +49,22 @@ def _status(found: dict[str, Any], as_json: bool) -> None:
     elif "commits" not in found:
         render.commit(found)
     else:
-        rows = [
-            (commit["sha"][:7], commit["repo"], f"{name}/{environment}", render.standing(it))
-            for commit in found["commits"]
-            for name, application in commit["applications"].items()
-            for environment, it in application["environments"].items()
-        ]
+        rows = [row for commit in found["commits"] for row in render.standings(commit)]
         render.table(("commit", "repository", "target", "stands"), rows)
         if not rows:
             click.echo("no commit is known yet", err=True)
+        if found["next"]:
+            click.echo(
+                f"these are the newest {len(found['commits'])} commits; name REPO and SHA for an older one", err=True
+            )
 
 
 @click.command()
-@click.argument("repo")
-@click.argument("sha")
-@click.argument("application", required=False)
-@click.argument("environment", required=False)
-@as_json
+@args.repo
+@args.sha
+@click.argument("application", type=args.NAME, required=False)
+@click.argument("environment", type=args.NAME, required=False)
+@args.as_json
 def why(repo: str, sha: str, application: str | None, environment: str | None, as_json: bool) -> None:
     """What a commit waits for, and who can give it. Exit 1 while any of the targets asked for is not ready.
 
@@ -94,9 +98,9 @@ def _only(applications: dict[str, Any], application: str | None, environment: st
 
 
 @click.command()
-@click.argument("repo")
-@click.argument("sha")
-@as_json
+@args.repo
+@args.sha
+@args.as_json
 def trace(repo: str, sha: str, as_json: bool) -> None:
     """A commit's waterfall, computed from the journal: what arrived, what was waited for, what was deployed.
 
@@ -110,10 +114,10 @@ def trace(repo: str, sha: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("repo")
-@click.argument("sha")
+@args.repo
+@args.sha
 @click.option("--verify", is_flag=True, help="Recompute the hash chain; exit 1 if an entry does not fit.")
-@as_json
+@args.as_json
 def journal(repo: str, sha: str, verify: bool, as_json: bool) -> None:
     """A commit's facts and decisions, in order, each chained to the one before.
 
@@ -123,7 +127,7 @@ def journal(repo: str, sha: str, verify: bool, as_json: bool) -> None:
     if as_json:
         render.document({"entries": entries})
     else:
-        rows = [(str(it["seq"]), it["at"], it["type"], _said(it["payload"]), it["hash"][:12]) for it in entries]
+        rows = [(str(it["seq"]), it["at"], it["type"], said(it["payload"]), it["hash"][:12]) for it in entries]
         render.table(("seq", "at", "type", "said", "hash"), rows)
     if verify:
         verdict = _verdict(entries)
@@ -141,12 +145,6 @@ def _entries(client: Client, path: str) -> list[dict[str, Any]]:
         cursor = page["next"]
         if cursor is None:
             return entries
-
-
-def _said(payload: dict[str, Any]) -> str:
-    words = [payload.get(key) for key in ("application", "environment", "gate", "signal", "decision", "outcome")]
-    said = " ".join(str(word) for word in words if word)
-    return f"{said}: {'; '.join(payload['reasons'])}" if payload.get("reasons") else said
 
 
 def _verdict(entries: list[dict[str, Any]]) -> Verdict:

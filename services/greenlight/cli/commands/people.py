@@ -6,18 +6,13 @@ from pathlib import Path
 
 import click
 
+from greenlight.cli import arguments as args
 from greenlight.cli import render
 from greenlight.cli.client import USAGE, Failure
 from greenlight.runtime.errors import ConfigurationError
-from greenlight.runtime.people import new_token, read
+from greenlight.runtime.people import ADD, new_token, read
 
-config = click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    default=Path("config"),
-    show_default=True,
-    help="Folder with people.yaml.",
-)
+config = args.config("people.yaml")
 
 
 @click.group()
@@ -41,14 +36,15 @@ def token(person: str, config: Path) -> None:
 
 @people.command("list")
 @config
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@args.as_json
 def everybody(config: Path, as_json: bool) -> None:
     """Everybody who is known, with groups and the number of tokens.
 
     Example: greenlight people list --config config
     """
+    path = config / "people.yaml"
     try:
-        found = read(config / "people.yaml")
+        found = read(path)
     except ConfigurationError as problem:
         raise Failure(str(problem), USAGE) from None
     if as_json:
@@ -65,3 +61,5 @@ def everybody(config: Path, as_json: bool) -> None:
             ("id", "name", "groups", "tokens"),
             [(it.id, it.name, ", ".join(it.groups), str(len(it.tokens))) for it in found.values()],
         )
+        if not found:
+            click.echo(f"{path}: nobody is there yet. {ADD}", err=True)

@@ -6,21 +6,16 @@ from pathlib import Path
 
 import click
 
+from greenlight.cli import arguments as args
 from greenlight.cli import render
 from greenlight.cli.client import NO, USAGE, Failure
 from greenlight.policy.explain import explain as explained
 from greenlight.policy.load import schema_text
 from greenlight.policy.model import Pipeline
-from greenlight.runtime.configuration import read_pipeline
+from greenlight.runtime.configuration import pipeline_files, read_pipeline
 from greenlight.runtime.errors import ConfigurationError
 
-config = click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    default=Path("config"),
-    show_default=True,
-    help="Folder with pipeline.yaml.",
-)
+config = args.config("pipeline.yaml")
 
 
 @click.group()
@@ -37,13 +32,13 @@ def _read(folder: Path, code: int) -> Pipeline:
 
 @policy.command()
 @config
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@args.as_json
 def check(config: Path, as_json: bool) -> None:
     """Say everything that is wrong with it, with file and line; exit 1 if anything is. Exit 2 if there is none.
 
     Example: greenlight policy check --config config
     """
-    found = _read(config, NO if config.is_dir() else USAGE)
+    found = _read(config, NO if pipeline_files(config) else USAGE)
     digests = {name: policy.digest for name, policy in found.applications.items()}
     if as_json:
         render.document({"applications": digests})

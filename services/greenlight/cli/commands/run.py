@@ -8,19 +8,14 @@ from pathlib import Path
 
 import click
 
+from greenlight.cli import arguments as args
 from greenlight.cli import render
 
 SERVICES = ("webhooks", "recorder", "promoter", "deployer", "reconciler", "board")
 
 
 @click.command()
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    default=Path("config"),
-    show_default=True,
-    help="Folder with pipeline.yaml and people.yaml.",
-)
+@args.config("pipeline.yaml and people.yaml")
 @click.option(
     "--data",
     type=click.Path(path_type=Path),

@@ -14,8 +14,9 @@ from typing import Any
 import click
 import urllib3
 
+from greenlight.cli import arguments as args
 from greenlight.cli import render
-from greenlight.cli.client import NO, UNKNOWN, USAGE, Failure
+from greenlight.cli.client import NO, UNKNOWN, USAGE, Client, Failure
 from greenlight.runtime import signing
 
 _url = click.option(
@@ -26,7 +27,9 @@ _secret = click.option(
     type=click.Path(path_type=Path),
     help="A file with the secret on its first line. Default: the sender's in GREENLIGHT_SECRETS or .greenlight/secrets.",
 )
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+WHOLE = 40
+"""Digits of a sha that stands for itself."""
 
 
 @click.group()
@@ -39,7 +42,7 @@ def send() -> None:
 @click.argument("file", type=click.File("rb"))
 @_url
 @_secret
-@_as_json
+@args.as_json
 def github(event: str, file: Any, webhooks_url: str, secret_file: Path | None, as_json: bool) -> None:
     """GitHub's EVENT (push, check_run, ...) with the payload in FILE (- for standard input).
 
@@ -54,7 +57,7 @@ def github(event: str, file: Any, webhooks_url: str, secret_file: Path | None, a
 @click.argument("file", type=click.File("rb"))
 @_url
 @_secret
-@_as_json
+@args.as_json
 def circleci(file: Any, webhooks_url: str, secret_file: Path | None, as_json: bool) -> None:
     """CircleCI's workflow-completed or job-completed with the payload in FILE.
 
@@ -66,15 +69,15 @@ def circleci(file: Any, webhooks_url: str, secret_file: Path | None, as_json: bo
 
 
 @send.command()
-@click.argument("name")
+@click.argument("name", type=args.NAME)
 @click.argument("outcome", type=click.Choice(["passed", "failed"]))
-@click.argument("repo")
-@click.argument("sha")
+@args.repo
+@args.sha
 @click.option("--run", type=int, help="The run's number: a higher one is newer.")
 @click.option("--evidence", help="The URL of the report.")
 @_url
 @_secret
-@_as_json
+@args.as_json
 def gate(
     name: str,
     outcome: str,
@@ -86,10 +89,12 @@ def gate(
     secret_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Say that the gate NAME passed or failed for a commit.
+    """Say that the gate NAME passed or failed for a commit. A shortened SHA is looked up at GREENLIGHT_URL.
 
-    Example: greenlight send gate dependency_scan passed acme/shop 3f2a91c4...
+    Example: greenlight send gate dependency_scan passed acme/shop 3f2a91c
     """
+    if len(sha) < WHOLE:
+        sha = Client().get(f"/commits/{repo}/{sha}")["sha"]
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     known = {"repo": repo, "sha": sha, "outcome": outcome, "at": at, "run": run, "evidence": evidence}
     body = json.dumps({key: value for key, value in known.items() if value is not None}).encode()
@@ -99,10 +104,10 @@ def gate(
 
 @send.command()
 @click.argument("file", type=click.File("rb"))
-@click.option("--sender", required=True, help="Whose secret signs it: events-SENDER.")
+@click.option("--sender", type=args.NAME, required=True, help="Whose secret signs it: events-SENDER.")
 @_url
 @_secret
-@_as_json
+@args.as_json
 def event(file: Any, sender: str, webhooks_url: str, secret_file: Path | None, as_json: bool) -> None:
     """A CloudEvent, as structured JSON in FILE.
 
