@@ -190,6 +190,26 @@ def test_extensions_keep_their_types_and_are_written_canonically() -> None:
     assert from_http(*to_structured(event)) == event
 
 
+def test_an_integer_is_its_digits_in_a_header_and_an_integer_in_a_document() -> None:
+    """A header has no type; its digits are the same in every mode, so that a filter on them passes either."""
+    event = structured(count=7)
+    again = from_http(*to_binary(event))
+    assert again.extensions == {"count": "7"}
+    assert to_binary(again) == to_binary(event)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("dssematerial", "AAEC/+8="), ("expirytime", "2026-01-01T00:00:00.123456789Z"), ("link", "../a?b#c")],
+)
+def test_binary_timestamp_and_uri_extensions_keep_the_text_that_they_are_on_the_wire(name: str, text: str) -> None:
+    """Base64, RFC 3339, a URI-reference: whoever knows the extension reads it; nobody else spoils it."""
+    event = structured(**{name: text})
+    assert event.extensions[name] == text
+    assert to_binary(event)[0][f"ce-{name}"] == text
+    assert from_http(*to_binary(event)) == from_http(*to_structured(event)) == event
+
+
 @pytest.mark.parametrize("data", ['[1, {"a": true}]', "true", '"hi"', "5", "null"])
 def test_json_data_is_json_in_both_modes(data: str) -> None:
     """Lists, booleans and strings are not Python's idea of text."""
@@ -362,6 +382,23 @@ def test_a_0_2_document_is_read_as_1_0() -> None:
     fields = {**FIELDS, "specversion": "0.2", "contenttype": "application/json", "data": {"repo": "acme/shop"}}
     event = from_http_any(JSON, json.dumps(fields).encode())
     assert (event.datacontenttype, event.json()) == ("application/json", {"repo": "acme/shop"})
+
+
+def test_dashes_and_maps_of_2019_are_attributes_of_1_0() -> None:
+    """In either mode the same ones; data are left alone."""
+    old = {
+        **FIELDS,
+        "specversion": "0.2",
+        "honeycomb-trace": "1;a=b",
+        "sampled": {"rate": "5"},
+        "data": {"a-b": {"c": 1}},
+    }
+    event = from_http_any(JSON, json.dumps(old).encode())
+    assert event.extensions == {"honeycombtrace": "1;a=b", "sampledrate": "5"}
+    assert event.json() == {"a-b": {"c": 1}}
+    headers = {**BINARY, "ce-specversion": "0.3", "ce-honeycomb-trace": "1;a=b", "ce-sampled-rate": "5"}
+    assert from_http_any(headers, b"").extensions == event.extensions
+    assert from_http_any({**headers, "ce-word": "%E2%82%AC"}, b"").extensions["word"] == "€"
 
 
 def test_0_3_data_in_base64_are_decoded() -> None:
