@@ -1,0 +1,100 @@
+"""What a stranger writes into a branch, a commit, a check or a report reaches nobody as more than text."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from werkzeug.test import Client
+
+import support_flow
+from greenlight.policy.load import parse
+from greenlight.runtime import signing
+from greenlight.runtime.errors import ConfigurationError
+from support_flow import REPO, Shop, build_payload, push_payload, sha_of
+
+NASTY = "x{{7*7}}${GREENLIGHT_SHA}$(touch owned)`id`;--upload-pack=evil,../../etc<script>alert(1)</script>"
+ARGUMENTS = ["a,b={x}", "{}", "[999999999]", "a.b\\c", "--set-file=x,y", "https://x,y/", "é {{ .Values }}"]
+SEEN = "import json, os, sys; json.dump([sys.argv[1:], dict(os.environ)], open('seen.json', 'w'))"
+
+
+@pytest.fixture
+def nasty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    """A shop that ships every branch, and has shipped one of that name, whose facts all say it."""
+    run = json.dumps([sys.executable, "-c", SEEN, *ARGUMENTS], ensure_ascii=False)
+    text = support_flow.PIPELINE.replace("[main]", '["**"]').replace("[sh, deploy.sh]", run)
+    monkeypatch.setattr(support_flow, "PIPELINE", text)
+    shop = Shop(tmp_path).start()
+    push = push_payload("one") | {"ref": f"refs/heads/{NASTY}"}
+    push["head_commit"] |= {"message": NASTY, "modified": [NASTY], "author": {"name": NASTY, "email": NASTY}}
+    github(shop, "push", push | {"pusher": {"name": NASTY}})
+    check = {"id": 1, "name": NASTY, "head_sha": sha_of("one"), "status": "completed", "conclusion": "success"}
+    check |= {
+        "completed_at": "2026-01-01T12:00:00Z",
+        "html_url": f"javascript:{NASTY}",
+        "check_suite": {"head_branch": NASTY},
+    }
+    github(shop, "check_run", {"action": "completed", "check_run": check, "repository": push["repository"]})
+    build = build_payload("one")
+    build["workflow"]["url"] = NASTY
+    build["pipeline"]["vcs"]["branch"] = NASTY
+    body = json.dumps(build).encode()
+    shop._webhook("/webhooks/circleci", body, {"circleci-signature": signing.circleci(shop.secret("circleci"), body)})
+    shop.watch.end("staging", sha_of("one"))
+    shop.settle()
+    yield shop
+    shop.stop()
+
+
+def github(shop: Shop, event: str, payload: dict[str, Any]) -> None:
+    body = json.dumps(payload).encode()
+    signature = signing.github(shop.secret("github"), body)
+    shop._webhook("/webhooks/github", body, {"X-GitHub-Event": event, "X-Hub-Signature-256": signature})
+
+
+def test_row_40_what_the_pipeline_file_says_arrives_as_it_was_written(nasty: Shop) -> None:
+    """Commas, braces, brackets, dots, backslashes: there is no grammar on the way."""
+    arguments, _ = json.loads((nasty.folder / "config" / "seen.json").read_text())
+    assert arguments == ARGUMENTS
+
+
+def test_row_41_every_file_that_we_make_has_a_name_of_ours(nasty: Shop) -> None:
+    """Nothing of an event, or of the pipeline file, is in one."""
+    names = [path.relative_to(nasty.folder).as_posix() for path in nasty.folder.rglob("*")]
+    assert not [name for name in names if any(sign in name for sign in "{<$;,`")], names
+    assert not list(nasty.folder.rglob("owned"))
+
+
+@pytest.mark.parametrize("cwd", ["..", "../other", "/etc", "a/../../b", "oci://x/../../y"])
+def test_row_42_a_path_that_leads_out_of_the_pipeline_files_folder_is_refused(tmp_path: Path, cwd: str) -> None:
+    """When the file is read, before anything starts."""
+    text = support_flow.PIPELINE.replace("timeout: 30s", f"timeout: 30s, cwd: {json.dumps(cwd)}")
+    with pytest.raises(ConfigurationError, match="cwd"):
+        parse({"pipeline.yaml": text}, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../shop", "/shop", "shop/../x", "..", "shop\u2024\u2024", "-shop", "a b", ""])
+def test_row_42_a_name_is_a_name(tmp_path: Path, name: str) -> None:
+    """Of an application or an environment: never the beginning of a path or an option."""
+    for old in ("name: shop", "name: staging"):
+        text = support_flow.PIPELINE.replace(old, f"name: {json.dumps(name)}").replace("[staging]", json.dumps([name]))
+        with pytest.raises(ConfigurationError):
+            parse({"pipeline.yaml": text}, tmp_path)
+
+
+def test_row_46_text_of_an_event_is_no_template(nasty: Shop) -> None:
+    """Not for the command, whose environment has nothing of it; not on the pages, which show it as it is."""
+    _, environment = json.loads((nasty.folder / "config" / "seen.json").read_text())
+    assert environment["GREENLIGHT_SHA"] == sha_of("one")
+    assert not [value for value in environment.values() if "{{" in value or "script" in value]
+    client = Client(nasty.greenlight.apps["board"])
+    for path in ("/", f"/commits/{REPO}/{sha_of('one')}"):
+        page = client.get(path).get_data(as_text=True)
+        assert "<script>alert" not in page
+        assert 'href="javascript:' not in page
+        assert "x49" not in page
+        assert "x{{7*7}}${GREENLIGHT_SHA}" in page
