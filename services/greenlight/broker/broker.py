@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 
-from greenlight.broker import log
+from greenlight.broker import letters
 from greenlight.broker.courier import Courier
 from greenlight.broker.delivery import travelling
 from greenlight.broker.dispatcher import Dispatcher, Limits
 from greenlight.broker.errors import Overloaded, UnknownBroker
 from greenlight.broker.ingress import Ingress
-from greenlight.broker.log import ERRORS, MAX_TTL, TTL, DeadLetter, Entry
-from greenlight.broker.manifests import BrokerSpec, TriggerSpec
+from greenlight.broker.letters import DeadLetter
+from greenlight.broker.log import MAX_TTL, TTL, Entry
+from greenlight.broker.manifests import BrokerSpec, Manifests, TriggerSpec
+from greenlight.broker.operations import Operations
 from greenlight.broker.subscribers import Services, Subscriber, resolve
 from greenlight.events import Event
 from greenlight.runtime.clock import Clock, SystemClock
@@ -42,16 +44,40 @@ class Broker:
         """`services`: what refs to Knative Services mean here. Raises ConfigurationError for those it lacks."""
         self._store = store
         self._clock = clock or SystemClock()
+        self._services = services or {}
+        self._workers = (limits or Limits()).workers
         self._brokers = {broker.key for broker in brokers}
-        self._default = brokers[0].key if len(brokers) == 1 else None
-        limits = limits or Limits()
-        couriers = _couriers(triggers, services or {}, limits.workers)
-        self._dispatcher = Dispatcher(store, self._clock, limits, zip(triggers, couriers, strict=True))
+        self._manifests = Manifests(tuple(brokers), tuple(triggers))
+        pairs = _couriers(triggers, self._services, self._workers)
+        self._dispatcher = Dispatcher(store, self._clock, limits or Limits(), pairs)
         self.ingress = Ingress(self.publish)  # the WSGI app behind every Broker's address
+        self.operations = Operations(store, self._dispatcher)
 
     def start(self) -> None:
         """Begin delivering."""
         self._dispatcher.start()
+
+    def change(self, brokers: Sequence[BrokerSpec], triggers: Sequence[TriggerSpec]) -> set[str]:
+        """Make these the Brokers and Triggers from now on; nothing is lost or repeated by it.
+
+        A Trigger that is new gets events from now on; of one that is gone, what it is owed becomes dead letters. Returns the
+        keys of Triggers that wait until that is done: call again. Raises ConfigurationError, and then nothing has changed.
+        """
+        were = {trigger.key: trigger for trigger in self._manifests.triggers}
+        moved = [it for it in triggers if it.key in were and were[it.key].broker_key != it.broker_key]
+        if moved:
+            raise ConfigurationError(
+                "\n".join(
+                    f"{it.where}: spec.broker of Trigger {it.key} was {were[it.key].broker} and cannot be changed; take the "
+                    "Trigger away first, or give it another name"
+                    for it in moved
+                )
+            )
+        pairs = _couriers(triggers, self._services, self._workers)
+        self._brokers = {broker.key for broker in brokers}
+        waiting = self._dispatcher.adopt(pairs)
+        self._manifests = Manifests(tuple(brokers), tuple(it for it in triggers if it.key not in waiting))
+        return waiting
 
     # In.
 
@@ -74,7 +100,9 @@ class Broker:
         self._store.write(lambda tx: self._dispatcher.append(tx, key, entry))
 
     def _key(self, broker: str | None) -> str:
-        key = self._default if broker is None else broker
+        key = broker
+        if key is None and len(self._brokers) == 1:
+            (key,) = self._brokers
         if key is None:
             raise UnknownBroker("there are several Brokers here: say which one, as NAMESPACE/NAME")
         if key not in self._brokers:
@@ -83,43 +111,12 @@ class Broker:
             )
         return key
 
-    # Dead letters.
+    # Out.
 
     def dead_letters(self, *, after: int = 0, limit: int = 100) -> list[DeadLetter]:
         """What no attempt could deliver and nobody has dealt with, oldest first, with ids over `after`."""
         with self._store.read() as connection:
-            return log.letters(connection, after, limit)
-
-    def replay(self, id: int) -> None:
-        """Deliver a dead letter again, to its Trigger alone, with the event's own id. Raises LookupError."""
-
-        def change(tx: Tx) -> None:
-            broker, letter = self._close(tx, id, "replayed")
-            if all(lane.spec.key != letter.trigger for lane in self._dispatcher.lanes):
-                raise LookupError(f"the Trigger {letter.trigger} of dead letter {id} is not here any more")
-            entry = Entry(log.without(letter.entry.event, ERRORS), MAX_TTL, letter.entry.headers)
-            self._dispatcher.append(tx, broker, entry, only=letter.trigger)
-
-        self._store.write(change)
-
-    def discard(self, id: int, reason: str) -> None:
-        """Take a dead letter away for good; the reason is kept with it. Raises LookupError."""
-
-        def change(tx: Tx) -> DeadLetter:
-            return self._close(tx, id, f"discarded: {reason}")[1]
-
-        letter = self._store.write(change)
-        _log.warning(
-            "dead letter %d (%s, event %s) was discarded: %s", id, letter.trigger, letter.entry.event.id, reason
-        )
-
-    def _close(self, tx: Tx, id: int, closed: str) -> tuple[str, DeadLetter]:
-        found = log.close(tx, id, closed)
-        if found is None:
-            raise LookupError(f"there is no open dead letter {id}")
-        return found
-
-    # Out.
+            return letters.find(connection, after, limit)
 
     def lag(self) -> dict[str, int]:
         """Events that each Trigger (NAMESPACE/NAME) has not settled; those it has not looked at yet count in full."""
@@ -161,8 +158,9 @@ def _hops(event: Event) -> int:
     return hops
 
 
-def _couriers(triggers: Sequence[TriggerSpec], services: Services, workers: int) -> list[Courier]:
-    couriers: list[Courier] = []
+def _couriers(triggers: Sequence[TriggerSpec], services: Services, workers: int) -> list[tuple[TriggerSpec, Courier]]:
+    """Who carries each Trigger's events. Raises ConfigurationError with every subscriber that cannot be resolved."""
+    pairs: list[tuple[TriggerSpec, Courier]] = []
     errors: list[str] = []
     for spec in triggers:
         connections = spec.concurrency or workers
@@ -174,7 +172,7 @@ def _couriers(triggers: Sequence[TriggerSpec], services: Services, workers: int)
         except LookupError as problem:
             errors.append(str(problem))
             continue
-        couriers.append(Courier(spec, subscriber, sink))
+        pairs.append((spec, Courier(spec, subscriber, sink)))
     if errors:
         raise ConfigurationError("\n".join(errors))
-    return couriers
+    return pairs

@@ -6,7 +6,8 @@ import base64
 from collections.abc import Mapping
 
 from greenlight.broker.delivery import NO_ANSWER, Delivered, Failed, verdict
-from greenlight.broker.log import ERRORS, TTL, DeadLetter, Entry, with_added, without
+from greenlight.broker.letters import DeadLetter
+from greenlight.broker.log import ERRORS, TTL, Entry, with_added, without
 from greenlight.broker.manifests import TriggerSpec
 from greenlight.broker.subscribers import Subscriber, Undelivered
 from greenlight.events import Event

@@ -5,6 +5,7 @@ Rules: Knative Eventing, Trigger v1, `spec.filter` and `spec.filters`. Data is n
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -69,6 +70,35 @@ def only_types(spec: Mapping[str, Any]) -> frozenset[str] | None:
         attributes = (spec.get("filter") or {}).get("attributes") or {}
         return frozenset([attributes["type"]]) if attributes.get("type") else None
     return _types_of("all", filters)
+
+
+def why_not(spec: Mapping[str, Any], event: Event) -> str | None:
+    """Why the Trigger with this valid `spec` does not want `event`: its first filter that is against; None if it does."""
+    if spec.get("filters"):
+        for index, item in enumerate(spec["filters"]):
+            if not _item(item, ("spec", "filters", index))(event):
+                return f"filters[{index}] {_shown(item)} does not pass it{_instead(item, event)}"
+        return None
+    attributes = (spec.get("filter") or {}).get("attributes") or {}
+    for name, text in attributes.items():
+        if not _legacy({"attributes": {name: text}}, ("spec", "filter"))(event):
+            return f"filter {name}: {text or 'any value'} does not pass it{_instead({'exact': {name: text}}, event)}"
+    return None
+
+
+def _shown(item: Any) -> str:
+    return json.dumps(item, ensure_ascii=False, default=str)
+
+
+def _instead(item: Mapping[str, Any], event: Event) -> str:
+    """What the event has in place of the attributes that a simple filter asks for."""
+    for dialect in ("exact", "prefix", "suffix"):
+        found = {name: (_FIELDS.get(name) or _extension(name))(event) for name in item.get(dialect) or {}}
+        if found:
+            return ": " + ", ".join(
+                f"{name} is {value!r}" if value else f"it has no {name}" for name, value in found.items()
+            )
+    return ""
 
 
 def _types_of(dialect: str, inner: Any) -> frozenset[str] | None:

@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
-from greenlight.broker import log
+from greenlight.broker import letters, log
 from greenlight.broker.courier import Courier
 from greenlight.broker.crew import Alarm, Crew
 from greenlight.broker.delivery import NO_ANSWER, Delivered, Failed
-from greenlight.broker.log import Attempt, DeadLetter, Entry
+from greenlight.broker.letters import DeadLetter
+from greenlight.broker.log import Attempt, Entry
 from greenlight.broker.manifests import TriggerSpec
 from greenlight.broker.progress import Gap, Job, Progress
 from greenlight.events import Event
@@ -37,7 +38,7 @@ class Hub(Protocol):
     announced: int
     head: int
 
-    def append(self, tx: Tx, broker: str, entry: Entry) -> None:
+    def append(self, tx: Tx, broker: str, entry: Entry, *, cause: int | None = None, by: str = "") -> None:
         """Append an event to the log inside a transaction."""
         ...
 
@@ -64,6 +65,22 @@ class Lane:
             self._later(attempt.seq, min(attempt.next_at - self._now(), longest))
         self._left = ()
         self.progress.resume()
+
+    def change(self, spec: TriggerSpec, courier: Courier, workers: int) -> None:
+        """Go on with another spec: what is on its way ends as it began, everything after that goes by the new one."""
+        self.spec, before, self.courier = spec, self.courier, courier
+        self.progress.limit(workers)
+        before.close()
+
+    def set_aside(self, tx: Tx) -> None:
+        """The Trigger is going away: write down what it is owed, so that its rows alone say it."""
+        self.progress.pause()
+        position, unsettled = self.progress.owed()
+        kept = [Attempt(seq, None, 0, self._now()) for seq in unsettled]
+        for attempt in kept:
+            log.keep(tx, self.spec.key, attempt)
+        log.move(tx, self.spec.key, position)
+        tx.on_commit(lambda: self.progress.set_aside(kept))
 
     def wants(self, event: Event) -> bool:
         """Whether the Trigger's filter passes it. An error in a filter is a no, as with Knative."""
@@ -121,7 +138,7 @@ class Lane:
         """Make the attempt. Raises Unavailable if what is to be delivered cannot be read now."""
         if job.letter is not None:
             with self._hub.store.read() as connection:
-                letter = log.letter(connection, job.letter)
+                letter = letters.get(connection, job.letter)
             if letter is None or self.courier.sink is None:
                 return Delivered(note="the dead letter, or its sink, is not there any more")
             job.entry = letter.entry
@@ -165,7 +182,9 @@ class Lane:
             self._bury(job, Failed(False, 400, why), f"http://broker/{self.spec.broker_key}")
             return
         reply = Entry(outcome.reply, ttl, outcome.headers)
-        self._write_end(job, lambda tx: self._hub.append(tx, self.spec.broker_key, reply))
+        self._write_end(
+            job, lambda tx: self._hub.append(tx, self.spec.broker_key, reply, cause=job.seq, by=self.spec.key)
+        )
 
     def _try_again(self, job: Job, outcome: Failed) -> None:
         tries = job.tries + 1
@@ -175,7 +194,7 @@ class Lane:
             self.spec.key, _name(job), tries, self.spec.delivery.retry + 1, outcome.why, wait,
         )  # fmt: skip
         attempt = Attempt(job.seq, job.letter, tries, self._now() + wait)
-        self._track(attempt, lambda: self._later(job.seq, attempt.next_at - self._now()))
+        self._track(attempt, outcome, lambda: self._later(job.seq, attempt.next_at - self._now()))
 
     def _bury(self, job: Job, outcome: Failed, destination: str) -> None:
         """Keep the event as a dead letter, and send it on its way to the dead-letter sink if there is one."""
@@ -186,15 +205,25 @@ class Lane:
         )  # fmt: skip
         sink = None if self.courier.sink is None else "pending"
         letter = DeadLetter(
-            0, self.spec.key, job.seq, job.entry, job.tries + 1, outcome.code, outcome.body, outcome.why, destination,
-            self._now(), sink,
-        )  # fmt: skip
+            id=0,
+            trigger=self.spec.key,
+            broker=self.spec.broker_key,
+            seq=job.seq,
+            entry=job.entry,
+            attempts=job.tries + 1,
+            code=outcome.code,
+            answer=outcome.body,
+            why=outcome.why,
+            destination=destination,
+            at=self._now(),
+            sink=sink,
+        )
         if sink is None:
-            self._write_end(job, lambda tx: log.bury(tx, self.spec.broker_key, letter))
+            self._write_end(job, lambda tx: letters.bury(tx, letter))
             return
 
         def change(tx: Tx) -> None:
-            attempt = Attempt(job.seq, log.bury(tx, self.spec.broker_key, letter), 0, letter.at)
+            attempt = Attempt(job.seq, letters.bury(tx, letter), 0, letter.at)
             log.keep(tx, self.spec.key, attempt)
             tx.on_commit(lambda: self.progress.tracked(attempt))
 
@@ -204,7 +233,7 @@ class Lane:
         """Note how a dead letter's way to its sink ended."""
         letter = job.letter
         assert letter is not None
-        self._write_end(job, lambda tx: log.tell(tx, letter, sink))
+        self._write_end(job, lambda tx: letters.tell(tx, letter, sink))
 
     # Writing without waiting.
 
@@ -218,14 +247,19 @@ class Lane:
 
         self._write(end, lambda: self.progress.settle(job.seq, row_gone=True))
 
-    def _track(self, attempt: Attempt, then: Callable[[], None] = lambda: None) -> None:
-        """Write a row for a delivery that is not over."""
+    def _track(self, attempt: Attempt, outcome: Failed | None = None, then: Callable[[], None] = lambda: None) -> None:
+        """Write a row for a delivery that is not over, and why its last attempt failed if it did."""
+
+        def change(tx: Tx) -> None:
+            log.keep(tx, self.spec.key, attempt)
+            if outcome is not None:
+                log.failed(tx, self.spec.key, attempt, self._now(), outcome.code, outcome.why)
 
         def committed() -> None:
             self.progress.tracked(attempt)
             then()
 
-        self._write(lambda tx: log.keep(tx, self.spec.key, attempt), committed)
+        self._write(change, committed)
 
     def _write(self, change: Callable[[Tx], object], then: Callable[[], None]) -> None:
         """Write durably, then call `then` in the writer's thread; again and again while the store cannot."""

@@ -27,9 +27,20 @@ SCHEMA = Schema(
           data BLOB,
           headers TEXT,               -- HTTP headers that travel along
           ttl INTEGER NOT NULL,       -- hops left
-          at REAL NOT NULL            -- seconds since 1970
+          at REAL NOT NULL,           -- seconds since 1970
+          upto INTEGER NOT NULL,      -- bytes of all events so far, this one included: a difference is a size
+          cause INTEGER,              -- it is a reply: the event that was answered,
+          by TEXT                     -- and the Trigger whose subscriber answered
         );
-        CREATE TABLE broker_cursors (trigger TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
+        CREATE INDEX broker_events_by_cause ON broker_events (cause) WHERE cause IS NOT NULL;
+        CREATE TABLE broker_cursors (
+          trigger TEXT PRIMARY KEY,
+          seq INTEGER NOT NULL,
+          since INTEGER NOT NULL,     -- it wants events after this one
+          broker TEXT NOT NULL,
+          spec TEXT NOT NULL,         -- as it was last, to know what it wanted when its manifest is gone
+          gone INTEGER                -- its manifest is: it is owed events up to this one
+        ) WITHOUT ROWID;
         CREATE TABLE broker_attempts (
           trigger TEXT NOT NULL,
           seq INTEGER NOT NULL,
@@ -39,6 +50,16 @@ SCHEMA = Schema(
           PRIMARY KEY (trigger, seq)
         ) WITHOUT ROWID;
         CREATE INDEX broker_attempts_by_seq ON broker_attempts (seq);
+        CREATE TABLE broker_failures (
+          seq INTEGER NOT NULL,
+          trigger TEXT NOT NULL,
+          letter INTEGER NOT NULL,    -- 0: at the subscriber; else at the dead-letter sink
+          number INTEGER NOT NULL,    -- of the attempt, from 1
+          at REAL NOT NULL,
+          code INTEGER NOT NULL,
+          why TEXT NOT NULL,
+          PRIMARY KEY (seq, trigger, letter, number)
+        ) WITHOUT ROWID;
         CREATE TABLE broker_dead_letters (
           id INTEGER PRIMARY KEY AUTOINCREMENT,
           trigger TEXT NOT NULL,
@@ -57,6 +78,8 @@ SCHEMA = Schema(
           sink TEXT,                  -- what became of it at the dead-letter sink
           closed TEXT                 -- what a person did with it
         );
+        CREATE INDEX broker_dead_letters_by_seq ON broker_dead_letters (seq);
+        CREATE INDEX broker_dead_letters_open ON broker_dead_letters (trigger) WHERE closed IS NULL;
         """,
     ),
 )
@@ -64,13 +87,12 @@ SCHEMA = Schema(
 MAX_TTL = 255
 """Hops that an event may take (Knative's default)."""
 
-PAGE_EVENTS = 64
+PAGEEVENTS = 64
 PAGE_BYTES = 4 << 20
 """What is read of the log at once."""
 
-_CHUNK = 500
-_EVENT = "attributes, data, headers, ttl"
-_LETTER = f"id, trigger, seq, {_EVENT}, attempts, code, answer, why, destination, at, sink"
+CHUNK = 500
+EVENT = "attributes, data, headers, ttl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,44 +123,61 @@ class Attempt:
         return (self.letter is not None, self.tries) >= (other.letter is not None, other.tries)
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """An event that a Trigger's subscriber did not take. `at` in seconds since 1970; `sink`: what its sink said."""
-
-    id: int
-    trigger: str
-    seq: int
-    entry: Entry
-    attempts: int
-    code: int
-    answer: bytes
-    why: str
-    destination: str
-    at: float
-    sink: str | None
-
-
 # Writing, inside a transaction of the store.
 
 
-def insert(tx: Tx, broker: str, entry: Entry, at: float, only: str | None = None) -> int:
-    """Append an event and return its number."""
+def insert(
+    tx: Tx, broker: str, entry: Entry, at: float, *, only: str | None = None, cause: int | None = None, by: str = ""
+) -> int:
+    """Append an event and return its number. `cause`, `by`: the event that it answers, and for which Trigger."""
+    row = columns(entry)
+    size = len(row[0]) + entry.size
     cursor = tx.execute(
-        f"INSERT INTO broker_events (broker, only, at, {_EVENT}) VALUES (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
-        (broker, only, at, *_columns(entry)),
+        f"INSERT INTO broker_events (broker, only, at, cause, by, upto, {EVENT}) VALUES (?, ?, ?, ?, ?, "  # noqa: S608
+        "? + coalesce((SELECT upto FROM broker_events ORDER BY seq DESC LIMIT 1), 0), ?, ?, ?, ?)",
+        (broker, only, at, cause, by or None, size, *row),
     )
     assert cursor.lastrowid is not None
     return cursor.lastrowid
 
 
-def register(tx: Tx, triggers: Iterable[str]) -> dict[str, int]:
-    """The cursor of each Trigger. One that is new starts at the end of the log: it gets what comes from now on."""
-    cursors = {}
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a Trigger is: settled up to `seq`, wants what is after `since`; `gone`: removed, and owed up to there."""
+
+    trigger: str
+    seq: int
+    since: int
+    broker: str
+    spec: Mapping[str, Any]
+    gone: int | None
+
+
+def register(tx: Tx, trigger: str, broker: str, spec: Mapping[str, Any]) -> int:
+    """A Trigger is there, with this spec; its cursor.
+
+    One that is new starts at the end of the log: it gets what comes from now on.
+    """
     end = last(tx.execute)
-    for trigger in triggers:
-        tx.execute("INSERT OR IGNORE INTO broker_cursors VALUES (?, ?)", (trigger, end))
-        (cursors[trigger],) = tx.execute("SELECT seq FROM broker_cursors WHERE trigger = ?", (trigger,)).fetchone()
-    return cursors
+    tx.execute(
+        "INSERT INTO broker_cursors (trigger, seq, since, broker, spec) VALUES (?1, ?2, ?2, ?3, ?4) "
+        "ON CONFLICT DO UPDATE SET broker = excluded.broker, spec = excluded.spec, gone = NULL",
+        (trigger, end, broker, json.dumps(spec, default=str)),
+    )
+    (seq,) = tx.execute("SELECT seq FROM broker_cursors WHERE trigger = ?", (trigger,)).fetchone()
+    return int(seq)
+
+
+def leave(tx: Tx, trigger: str) -> int:
+    """A Trigger is not there any more: nothing that comes from now on is for it. Returns the last that was."""
+    end = last(tx.execute)
+    tx.execute("UPDATE broker_cursors SET gone = coalesce(gone, ?) WHERE trigger = ?", (end, trigger))
+    return end
+
+
+def unregister(tx: Tx, trigger: str) -> None:
+    """Forget a Trigger that is owed nothing any more."""
+    tx.execute("DELETE FROM broker_cursors WHERE trigger = ?", (trigger,))
 
 
 def move(tx: Tx, trigger: str, seq: int) -> None:
@@ -161,67 +200,36 @@ def forget(tx: Tx, trigger: str, seqs: Sequence[int]) -> None:
     tx.executemany("DELETE FROM broker_attempts WHERE trigger = ? AND seq = ?", [(trigger, seq) for seq in seqs])
 
 
-def bury(tx: Tx, broker: str, letter: DeadLetter) -> int:
-    """Keep a dead letter and return its id; the one in `letter` is not used."""
-    cursor = tx.execute(
-        "INSERT INTO broker_dead_letters (trigger, broker, seq, attempts, code, answer, why, destination, at, "  # noqa: S608
-        f"sink, {_EVENT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            letter.trigger,
-            broker,
-            letter.seq,
-            letter.attempts,
-            letter.code,
-            letter.answer,
-            letter.why,
-            letter.destination,
-            letter.at,
-            letter.sink,
-            *_columns(letter.entry),
-        ),
+def failed(tx: Tx, trigger: str, attempt: Attempt, at: float, code: int, why: str) -> None:
+    """Note why an attempt failed; `attempt.tries` counts it."""
+    tx.execute(
+        "INSERT OR REPLACE INTO broker_failures VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (attempt.seq, trigger, attempt.letter or 0, attempt.tries, at, code, why),
     )
-    assert cursor.lastrowid is not None
-    return cursor.lastrowid
 
 
-def tell(tx: Tx, letter: int, sink: str) -> None:
-    """Note what became of a dead letter at its sink."""
-    tx.execute("UPDATE broker_dead_letters SET sink = ? WHERE id = ?", (sink, letter))
-
-
-def close(tx: Tx, letter: int, closed: str) -> tuple[str, DeadLetter] | None:
-    """Take an open dead letter away, and return it with its Broker's key; None if there is none with this id."""
-    row = tx.execute(
-        f"SELECT broker, {_LETTER} FROM broker_dead_letters WHERE id = ? AND closed IS NULL",  # noqa: S608
-        (letter,),
-    ).fetchone()
-    if row is None:
-        return None
-    tx.execute("UPDATE broker_dead_letters SET closed = ? WHERE id = ?", (closed, letter))
-    return row[0], _letter(row[1:])
-
-
-def prune(tx: Tx, floor: int, after: int, before: float) -> int | None:
-    """Drop one chunk of the events over `after` and up to `floor` that are older than `before` and not tried again.
+def prune(tx: Tx, floor: int, after: int, before: float, keep: int) -> int | None:
+    """Drop one chunk of the events over `after` and up to `floor` that are not tried again: those that are older than
+    `before`, and those beyond the newest `keep` bytes of the log.
 
     Returns where to go on, None at the end.
     """
     rows = tx.execute(
-        "SELECT seq, at FROM broker_events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?", (after, floor, _CHUNK)
+        "SELECT seq, at, upto FROM broker_events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
+        (after, floor, CHUNK),
     ).fetchall()
-    old = [(seq,) for seq, at in rows if at < before]
-    tx.executemany(
-        "DELETE FROM broker_events WHERE seq = ?1 AND NOT EXISTS (SELECT 1 FROM broker_attempts WHERE seq = ?1)", old
-    )
-    return rows[-1][0] if len(old) == _CHUNK else None
-
-
-def prune_letters(tx: Tx, before: float) -> int:
-    """Drop one chunk of dead letters from before `before`, and return how many of them nobody had looked after."""
-    rows = tx.execute("SELECT id, at, closed FROM broker_dead_letters ORDER BY id LIMIT ?", (_CHUNK,)).fetchall()
-    old = [(id, closed) for id, at, closed in rows if at < before]
-    tx.executemany("DELETE FROM broker_dead_letters WHERE id = ?", [(id,) for id, _ in old])
-    return sum(closed is None for _, closed in old)
+    enough = _upto(tx.execute, last(tx.execute)) - keep
+    old = [(seq,) for seq, at, upto in rows if at < before or upto <= enough]
+    if old:
+        tx.executemany(
+            "DELETE FROM broker_events WHERE seq = ?1 AND NOT EXISTS (SELECT 1 FROM broker_attempts WHERE seq = ?1)",
+            old,
+        )
+        tx.executemany(
+            "DELETE FROM broker_failures WHERE seq = ?1 AND NOT EXISTS (SELECT 1 FROM broker_attempts WHERE seq = ?1)",
+            old,
+        )
+    return rows[-1][0] if len(old) == CHUNK else None
 
 
 # Reading.
@@ -230,6 +238,33 @@ def prune_letters(tx: Tx, before: float) -> int:
 def last(execute: Callable[[str], sqlite3.Cursor]) -> int:
     """The number of the newest event ever appended, 0 if there never was one."""
     row = execute("SELECT seq FROM sqlite_sequence WHERE name = 'broker_events'").fetchone()
+    return row[0] if row else 0
+
+
+def standings(connection: sqlite3.Connection) -> list[Standing]:
+    """Every Trigger that the log knows, those that are gone and still owed something included."""
+    rows = connection.execute("SELECT trigger, seq, since, broker, spec, gone FROM broker_cursors ORDER BY trigger")
+    return [
+        Standing(trigger, seq, since, broker, json.loads(spec), gone)
+        for trigger, seq, since, broker, spec, gone in rows
+    ]
+
+
+def held(connection: sqlite3.Connection, after: int) -> int:
+    """Bytes of the events over `after`."""
+    return _upto(connection.execute, last(connection.execute)) - _upto(connection.execute, after)
+
+
+def received(connection: sqlite3.Connection, after: int) -> float | None:
+    """When the first event over `after` came, in seconds since 1970; None if there is none."""
+    row = connection.execute("SELECT at FROM broker_events WHERE seq > ? ORDER BY seq LIMIT 1", (after,)).fetchone()
+    return None if row is None else row[0]
+
+
+def _upto(execute: Callable[..., sqlite3.Cursor], seq: int) -> int:
+    """Bytes of all events up to `seq`; for those that were dropped, what the oldest that is left knows of them."""
+    row = execute("SELECT upto FROM broker_events WHERE seq <= ? ORDER BY seq DESC LIMIT 1", (seq,)).fetchone()
+    row = row or execute("SELECT upto FROM broker_events ORDER BY seq LIMIT 1").fetchone()
     return row[0] if row else 0
 
 
@@ -247,20 +282,20 @@ def page(
     Also up to which number, at most `end`, there are no others.
     """
     cursor = connection.execute(
-        f"SELECT seq, only IS NOT NULL, {_EVENT} FROM broker_events "  # noqa: S608
+        f"SELECT seq, only IS NOT NULL, {EVENT} FROM broker_events "  # noqa: S608
         "WHERE seq > ? AND seq <= ? AND broker = ? AND (only IS NULL OR only = ?) ORDER BY seq LIMIT ?",
-        (after, end, broker, trigger, PAGE_EVENTS),
+        (after, end, broker, trigger, PAGEEVENTS),
     )
     found: list[tuple[int, bool, Entry]] = []
     size = 0
-    for seq, only, *columns in cursor:
-        entry = _entry(columns)
+    for seq, only, *row in cursor:
+        entry = to_entry(row)
         found.append((seq, bool(only), entry))
         size += entry.size
         if size > PAGE_BYTES:
             break
     else:
-        if len(found) < PAGE_EVENTS:
+        if len(found) < PAGEEVENTS:
             return found, end
     cursor.close()
     return found, found[-1][0]
@@ -268,29 +303,15 @@ def page(
 
 def entry(connection: sqlite3.Connection, seq: int) -> Entry | None:
     """The event with this number, None if it is not there any more."""
-    row = connection.execute(f"SELECT {_EVENT} FROM broker_events WHERE seq = ?", (seq,)).fetchone()  # noqa: S608
-    return None if row is None else _entry(row)
-
-
-def letters(connection: sqlite3.Connection, after: int, limit: int) -> list[DeadLetter]:
-    """Open dead letters with ids over `after`, oldest first."""
-    rows = connection.execute(
-        f"SELECT {_LETTER} FROM broker_dead_letters WHERE id > ? AND closed IS NULL ORDER BY id LIMIT ?",  # noqa: S608
-        (after, limit),
-    )
-    return [_letter(row) for row in rows]
-
-
-def letter(connection: sqlite3.Connection, id: int) -> DeadLetter | None:
-    """The dead letter with this id, open or not."""
-    row = connection.execute(f"SELECT {_LETTER} FROM broker_dead_letters WHERE id = ?", (id,)).fetchone()  # noqa: S608
-    return None if row is None else _letter(row)
+    row = connection.execute(f"SELECT {EVENT} FROM broker_events WHERE seq = ?", (seq,)).fetchone()  # noqa: S608
+    return None if row is None else to_entry(row)
 
 
 # Rows.
 
 
-def _columns(entry: Entry) -> tuple[str, bytes | None, str | None, int]:
+def columns(entry: Entry) -> tuple[str, bytes | None, str | None, int]:
+    """The values of EVENT."""
     event = entry.event
     known = {
         "id": event.id,
@@ -307,14 +328,10 @@ def _columns(entry: Entry) -> tuple[str, bytes | None, str | None, int]:
     return json.dumps(attributes), event.data, headers, entry.ttl
 
 
-def _entry(columns: Sequence[Any]) -> Entry:
-    attributes, data, headers, ttl = columns
+def to_entry(row: Sequence[Any]) -> Entry:
+    """The event that the values of EVENT make."""
+    attributes, data, headers, ttl = row
     return Entry(Event(**json.loads(attributes), data=data), ttl, json.loads(headers) if headers else None)
-
-
-def _letter(row: Sequence[Any]) -> DeadLetter:
-    id, trigger, seq, attributes, data, headers, ttl, *rest = row
-    return DeadLetter(id, trigger, seq, _entry((attributes, data, headers, ttl)), *rest)
 
 
 # Attributes that a broker adds.

@@ -48,9 +48,10 @@ class TriggerSpec:
     namespace: str
     name: str
     broker: str
-    filter: Predicate
+    filter: Predicate = field(compare=False)
     subscriber: Destination
     delivery: Delivery
+    spec: Mapping[str, Any] = field(default_factory=dict)  # as it was read
     concurrency: int | None = None
     types: frozenset[str] | None = None  # the only ones that `filter` can pass; None: no such limit
     where: str = field(default="", compare=False)
@@ -178,6 +179,7 @@ class _Reader:
             filter=predicate,
             subscriber=subscriber,
             delivery=effective(own, broker.delivery),
+            spec=dict(spec),
             concurrency=concurrency,
             types=only_types(spec),
             where=self._where(("spec",)),

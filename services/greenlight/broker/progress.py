@@ -87,10 +87,17 @@ class Progress:
         with self._lock:
             self._paused = True
 
+    def limit(self, workers: int) -> None:
+        """Let at most so many workers take jobs from now on; those that are at work finish theirs."""
+        with self._lock:
+            self._limit = workers
+            for _ in range(workers):
+                self._wake()
+
     def take(self) -> Job | Gap | None:
         """The next thing for a worker to do; None: nothing, and the worker is counted as gone."""
         with self._lock:
-            if not self._workable():
+            if not self._workable() or self._workers > self._limit:
                 self._workers -= 1
                 return None
             if self._due:
@@ -112,6 +119,7 @@ class Progress:
         """One attempt or write less to wait for."""
         with self._lock:
             self._busy -= 1
+            self._wake()
 
     def begin(self) -> None:
         """One write more to wait for."""
@@ -163,6 +171,11 @@ class Progress:
                 self._open.discard(attempt.seq)
                 self._tried[attempt.seq] = attempt
 
+    def set_aside(self, attempts: Sequence[Attempt]) -> None:
+        """The same for all that is not settled."""
+        for attempt in attempts:
+            self.tracked(attempt)
+
     def due(self, seq: int) -> None:
         """The time of a further try has come."""
         with self._lock:
@@ -211,11 +224,32 @@ class Progress:
             self._finished += finished
             self._stored = -1
 
-    def lag(self) -> int:
-        """Events that are not settled; those that were not looked at yet count in full."""
+    def owed(self) -> tuple[int, list[int]]:
+        """Up to where the log was looked at, and which of these events are not settled and have no row of their own."""
+        with self._lock:
+            return (self._feed.head if self._tailing else self._position), sorted(self._open)
+
+    def where(self, seq: int) -> str | None:
+        """What an event waits for here, in a word or two; None if nothing: it is settled, or was never wanted."""
+        with self._lock:
+            if seq in self._flying:
+                return "on its way"
+            if seq in self._tried:
+                return "tried again"
+            if seq in self._open:
+                return "queued"
+            return "not looked at yet" if not self._tailing and seq > self._position else None
+
+    def counts(self) -> dict[str, int]:
+        """How many events are on their way, are tried again, and are not settled at all."""
         with self._lock:
             unseen = 0 if self._tailing else self._feed.announced - self._position
-            return unseen + len(self._open) + len(self._tried)
+            lag = unseen + len(self._open) + len(self._tried)
+            return {"lag": lag, "in_flight": len(self._flying), "retrying": len(self._tried)}
+
+    def lag(self) -> int:
+        """Events that are not settled; those that were not looked at yet count in full."""
+        return self.counts()["lag"]
 
     def settled(self) -> bool:
         """Whether nothing is left to do."""
@@ -233,7 +267,8 @@ class Progress:
         if self._paused:
             return False
         fresh = self._ready or (not self._tailing and not self._filling)
-        return bool(self._due or (fresh and len(self._tried) < TRIED))
+        # What failed counts from the attempt on: until its row is durable it is among the busy ones.
+        return bool(self._due or (fresh and len(self._tried) + self._busy < TRIED))
 
     def _wake(self) -> None:
         if self._workers < self._limit and self._workable():

@@ -249,14 +249,14 @@ def test_a_replay_reaches_its_trigger_alone_and_a_discarded_letter_is_gone(tmp_p
         assert broker.idle(PATIENCE)
         letters = {letter.entry.event.id: letter.id for letter in broker.dead_letters()}
         broken.clear()
-        broker.replay(letters["a"])
-        broker.discard(letters["b"], "not needed")
+        broker.operations.replay(letters["a"])
+        broker.operations.discard(letters["b"], "not needed")
         assert broker.idle(PATIENCE)
         assert broker.dead_letters() == []
         with pytest.raises(LookupError):
-            broker.replay(letters["a"])
+            broker.operations.replay(letters["a"])
         with pytest.raises(LookupError):
-            broker.discard(99, "never was")
+            broker.operations.discard(99, "never was")
     assert one.ids().count("a") == 2
     assert "ce-knativeerrorcode" not in one.requests[-1].headers
     assert sorted(other.ids()) == ["a", "b"]

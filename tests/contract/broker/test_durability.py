@@ -142,7 +142,7 @@ def test_settled_events_that_are_old_are_dropped_and_others_stay(
 ) -> None:
     """In chunks; an event that is still tried stays, however old."""
     monkeypatch.setattr(dispatcher, "PRUNE", 0.01)
-    monkeypatch.setattr(log, "_CHUNK", 7)
+    monkeypatch.setattr(log, "CHUNK", 7)
     recorder = Recorder(lambda n, request: (503 if request.headers["ce-id"] == "30" else 202, {}, b""))
     spec = "delivery: {retry: 3, backoffPolicy: exponential, backoffDelay: PT1H}"
     limits = Limits(keep_events=0.0, keep_letters=0.0)
@@ -170,8 +170,8 @@ def test_a_start_does_not_read_the_log(tmp_path: Path) -> None:
     store = Store(tmp_path / "broker.db", [log.SCHEMA], synchronous="NORMAL")
     copy = (
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) "
-        "INSERT INTO broker_events (broker, attributes, data, ttl, at) "
-        "SELECT broker, attributes, data, ttl, at FROM broker_events, n WHERE seq = 1"
+        "INSERT INTO broker_events (broker, attributes, data, ttl, at, upto) "
+        "SELECT broker, attributes, data, ttl, at, i * upto FROM broker_events, n WHERE seq = 1"
     )
     store.write(lambda tx: tx.execute(copy, (250_000,)))
     store.write(lambda tx: tx.execute("UPDATE broker_cursors SET seq = 200001"))

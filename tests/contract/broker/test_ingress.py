@@ -169,7 +169,7 @@ def test_too_many_undelivered_events_are_429_until_there_is_room(tmp_path: Path)
     """Never silent loss: the producer is told when to come back, and what was taken is delivered."""
     release = threading.Event()
     stuck = Recorder(lambda n, request: (release.wait(PATIENCE), (202, {}, b""))[1])
-    limits = Limits(undelivered=3)
+    limits = Limits(backlog_events=3)
     with (
         running(tmp_path, trigger("all", "s"), services={"s": stuck}, limits=limits) as broker,
         wsgi_server(broker.ingress) as url,

@@ -159,7 +159,7 @@ def test_a_dead_trigger_does_not_stop_producers_before_the_bound(tmp_path: Path)
     """Only the bound on undelivered events does."""
     release = threading.Event()
     stuck = Recorder(lambda n, request: (release.wait(PATIENCE), (202, {}, b""))[1])
-    with running(tmp_path, trigger("one", "s"), services={"s": stuck}, limits=Limits(undelivered=50)) as broker:
+    with running(tmp_path, trigger("one", "s"), services={"s": stuck}, limits=Limits(backlog_events=50)) as broker:
         for number in range(50):
             broker.publish(event(str(number)))
         release.set()
