@@ -194,9 +194,18 @@ def test_a_refusal_leaves_nothing_but_a_counter_and_a_line(
     assert problem["status"] == status
     assert problem["detail"]
     assert rig.count() == 0
+    lines = [row for row in caplog.records if row.name.endswith(".webhooks")]
+    assert [row.levelname for row in lines] == ([] if status in (405,) or "route" in case else ["WARNING"])
     assert "sha256=" not in caplog.text
     assert "acme-developer" not in caplog.text
     assert "sha256=" not in answer.get_data(as_text=True) or "lower-case" in answer.get_data(as_text=True)
+
+
+def test_the_port_of_the_internet_says_that_it_is_alive_and_nothing_else(rig: Rig) -> None:
+    """No readiness with its reasons, no metrics, no board."""
+    assert rig.client.get("/healthz").status_code == 200
+    for path in ("/", "/readyz", "/metrics", "/api/v1/commits", "/webhooks", "/webhooks/", "/static/style.css"):
+        assert rig.client.get(path).status_code == 404, path
 
 
 def test_other_versions_beside_a_right_v1_are_ignored(rig: Rig) -> None:

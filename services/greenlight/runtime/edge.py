@@ -60,12 +60,17 @@ class _EventEdge(Generic[D]):
         return _reply(self._service, reply, start_response)
 
 
-def mount_health(app: Flask, deps: Deps) -> None:
-    """`/healthz`: the process is alive. `/readyz`: what it depends on answers; 503 says what does not."""
+def mount_alive(app: Flask) -> None:
+    """`/healthz`: the process is alive. All that the internet needs to know."""
 
     @app.get("/healthz")
     def healthz() -> Response:
         return Response("ok\n", mimetype="text/plain")
+
+
+def mount_health(app: Flask, deps: Deps) -> None:
+    """`/healthz`, and `/readyz`: what the process depends on answers; 503 says what does not."""
+    mount_alive(app)
 
     @app.get("/readyz")
     def readyz() -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from greenlight.policy.lineage import shipped
 from greenlight.policy.model import Pipeline
 from greenlight.runtime import metrics
 from greenlight.runtime.deps import Deps as BaseDeps
-from greenlight.runtime.edge import Handler, mount_health, problem_response
+from greenlight.runtime.edge import Handler, mount_alive, problem_response
 from greenlight.runtime.errors import Malformed, Rejected
 from greenlight.runtime.secrets import Secrets
 from greenlight.runtime.signing import BadSignature
@@ -60,7 +61,7 @@ ROUTES: Mapping[str, Provider] = {
 def create_app(deps: Deps) -> Flask:
     """`POST /webhooks/github`, `/webhooks/circleci`, `/webhooks/gates/NAME`, `/webhooks/events/SENDER`."""
     app = Flask(__name__, static_folder=None)
-    mount_health(app, deps)
+    mount_alive(app)
     app.wsgi_app = _Door(app.wsgi_app, deps)  # type: ignore[method-assign]
 
     @app.errorhandler(404)
@@ -99,7 +100,8 @@ def _answer(request: Request, provider: Provider, name: str, deps: Deps) -> Resp
     start = deps.clock.monotonic()
     verdict, response = _take(request, provider, name, deps)
     metrics.WEBHOOKS.labels(provider.label, verdict).inc()
-    deps.log.getChild("webhooks").info(
+    deps.log.getChild("webhooks").log(
+        logging.INFO if response.status_code == 202 else logging.WARNING,
         "%s %s %d in %.1f ms, delivery %.64r",
         provider.label,
         verdict,

@@ -226,7 +226,7 @@ def _pull_request(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
         details={"number": number, "base": get(request, "base.ref"), "merged": merged},
         evidence=get(request, "html_url"),
         people=(ids.identity("github", author),) if isinstance(author, str) else (),
-        foreign=not merged and isinstance(head, str) and head.lower() != repo,
+        foreign=not merged and (not isinstance(head, str) or head.lower() != repo),
     )
 
 
@@ -332,7 +332,7 @@ def _pushed_at(payload: dict[str, Any]) -> datetime:
 
 def _people(payload: dict[str, Any]) -> tuple[str, ...]:
     """Everybody who authored, committed or pushed any commit of the push, as identities."""
-    found: set[str] = set()
+    found: set[tuple[str, str]] = set()  # few people make many commits
     commits = get(payload, "commits")
     rows = [
         get(payload, "pusher"),
@@ -344,8 +344,8 @@ def _people(payload: dict[str, Any]) -> tuple[str, ...]:
     for row in rows:
         for kind, value in (("email", get(row, "email")), ("github", get(row, "username"))):
             if isinstance(value, str) and value:
-                found.add(ids.identity(kind, value))
-    return tuple(sorted(found))
+                found.add((kind, value))
+    return tuple(sorted({ids.identity(kind, value) for kind, value in found}))
 
 
 def _paths(payload: dict[str, Any]) -> tuple[str, ...] | None:
