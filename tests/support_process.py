@@ -21,7 +21,7 @@ from support_flow import REPO, TOKENS, build_payload, push_payload, sha_of
 class Up:
     """One running `greenlight up`. Ports are ephemeral; the addresses are read from what it prints."""
 
-    def __init__(self, folder: Path, *, timeout: float = 30.0) -> None:
+    def __init__(self, folder: Path, *arguments: str, timeout: float = 30.0) -> None:
         self.folder = folder
         self.started = time.perf_counter()
         self.log = (folder / "up.log").open("ab")
@@ -30,6 +30,7 @@ class Up:
                 *(sys.executable, "-m", "greenlight.cli.main", "up"),
                 *("--config", str(folder / "config"), "--data", str(folder / "data")),
                 *("--listen", "127.0.0.1:0", "--webhooks-listen", "127.0.0.1:0", "--broker-listen", "127.0.0.1:0"),
+                *arguments,
             ],
             stdout=subprocess.PIPE,
             stderr=self.log,

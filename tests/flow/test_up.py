@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,50 @@ def test_a_wrong_pipeline_file_is_named_with_its_line(tmp_path: Path) -> None:
     refused = _up("--config", str(tmp_path), "--data", str(tmp_path / "data"))
     assert refused.returncode == 2
     assert "pipeline.yaml:4" in refused.stderr
+
+
+def test_whatever_is_in_the_way_of_the_start_is_said_without_a_traceback(tmp_path: Path) -> None:
+    """Exit 2; to what it happened, and what to do."""
+    Shop(tmp_path).stop()
+    config, data = str(tmp_path / "config"), tmp_path / "data"
+
+    def refused(*arguments: str) -> str:
+        result = _up("--config", config, *arguments)
+        assert (result.returncode, "Traceback" in result.stderr) == (2, False), result.stderr
+        return result.stderr
+
+    (tmp_path / "file").touch()
+    assert "file: cannot be the data folder: File exists. Name another with --data" in refused(
+        "--data", str(tmp_path / "file")
+    )
+    for address in ("8080", ":8080", "127.0.0.1:99999", "127.0.0.1:http"):
+        assert f"'{address}' is not HOST:PORT" in refused("--data", str(data), "--listen", address)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "greenlight.db").write_text("this is no database, and long enough to be seen as none" * 100)
+    assert "choose another data folder" in refused("--data", str(other))
+
+
+def test_it_can_listen_on_ipv6(tmp_path: Path) -> None:
+    """And says so as a URL is written."""
+    Shop(tmp_path).stop()
+    up = Up(tmp_path, "--listen", "[::1]:0")
+    assert up.board.startswith("http://[::1]:")
+    assert up.get("/commits")["commits"] == []
+    assert up.stop() == 0
+
+
+def test_a_gate_that_an_edit_adds_gets_its_secret(tmp_path: Path) -> None:
+    """Without a restart, and though nothing arrives meanwhile."""
+    Shop(tmp_path).stop()
+    up = Up(tmp_path)
+    pipeline = tmp_path / "config" / "pipeline.yaml"
+    pipeline.write_text(pipeline.read_text().replace("{webhook: scan}", "{webhook: scan}\n      lint: {webhook: lint}"))
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "secrets" / "gate-lint").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert (tmp_path / "secrets" / "gate-lint").read_text().startswith("whsec_")
+    assert up.stop() == 0
 
 
 def test_an_empty_secret_file_stops_the_start(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ class Watcher:
 class _Story:
     board: str
     webhooks: str
-    secrets: Path
+    folders: Folders
     token: str
     sha: str
     before: str
@@ -91,7 +91,7 @@ class _Story:
     http: urllib3.PoolManager
 
     def secret(self, name: str) -> bytes:
-        return (self.secrets / name).read_text(encoding="utf-8").splitlines()[0].encode()
+        return (self.folders.secrets / name).read_text(encoding="utf-8").splitlines()[0].encode()
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> None:
         answer = self.http.request(
@@ -132,7 +132,8 @@ class _Story:
         self.post(url, body, {"Authorization": f"Bearer {self.token}"})
 
     def get(self, path: str) -> dict[str, Any]:
-        answer = self.http.request("GET", f"{self.board}/api/v1/commits/{REPO}/{self.sha}{path}")
+        url = f"{self.board}/api/v1/commits/{REPO}/{self.sha}{path}"
+        answer = self.http.request("GET", url, headers={"Authorization": f"Bearer {self.token}"})
         if answer.status != 200:
             raise RuntimeError(f"GET {path or 'the commit'} was answered {answer.status}: {answer.data.decode()}")
         document: dict[str, Any] = answer.json()
@@ -154,11 +155,18 @@ def clean(folders: Folders) -> None:
     """End the sample application, which the demo's deployments started."""
     state = folders.config / "running.json"
     if state.exists():
-        try:
-            os.kill(json.loads(state.read_text(encoding="utf-8"))["pid"], signal.SIGTERM)
-        except ProcessLookupError:
-            pass
+        pid = json.loads(state.read_text(encoding="utf-8"))["pid"]
+        if _runs(pid, folders.config / "serve.py"):
+            os.kill(pid, signal.SIGTERM)
         state.unlink()
+
+
+def _runs(pid: int, program: Path) -> bool:
+    """Whether that process is still that program: pids are given away again, and another's process is not ours to end."""
+    try:
+        return str(program.resolve()) in Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def tell(
@@ -176,7 +184,7 @@ def tell(
         hashlib.sha1(f"{word} {now.isoformat()}".encode(), usedforsecurity=False).hexdigest() for word in ("a", "b")
     )
     token = new_token(folders.config / "people.yaml", "lena")
-    story = _Story(board, webhooks, folders.secrets, token, sha, before, clock, urllib3.PoolManager())
+    story = _Story(board, webhooks, folders, token, sha, before, clock, urllib3.PoolManager())
     for line, step in _steps(story, now):
         if stopping.wait(PACE):
             return 0
@@ -187,7 +195,7 @@ def tell(
         _say(f"the deployment did not succeed: {end or 'no end within a minute'}; see {board}/commits/{REPO}/{sha}")
         return 1
     _report(story, show_trace)
-    _next(story, folders)
+    _next(story)
     return 0
 
 
@@ -292,7 +300,7 @@ def talks_row(commit: Mapping[str, Any]) -> dict[str, str]:
 def _report(story: _Story, show_trace: Callable[[dict[str, Any]], None]) -> None:
     commit = story.get("")
     deployment = commit["applications"]["hello"]["environments"]["production"]["deployment"]
-    running = json.loads((story.secrets.parent / "config" / "running.json").read_text(encoding="utf-8"))
+    running = json.loads((story.folders.config / "running.json").read_text(encoding="utf-8"))
     page = story.http.request("GET", running["url"]).data.decode().strip()
     _say("\nthe record of the commit, as the talk showed it:")
     for key, value in talks_row(commit).items():
@@ -302,7 +310,7 @@ def _report(story: _Story, show_trace: Callable[[dict[str, Any]], None]) -> None
     show_trace(story.get("/trace"))
 
 
-def _next(story: _Story, folders: Folders) -> None:
+def _next(story: _Story) -> None:
     here = f"GREENLIGHT_URL={story.board} " if not story.board.endswith(":8080") else ""
     greenlight = "greenlight" if shutil.which("greenlight") else os.path.relpath(sys.argv[0])
     _say(

@@ -17,11 +17,11 @@ from typing import Any
 from greenlight.embedded import demo
 from greenlight.embedded.compose import Folders, Greenlight, Strangers
 from greenlight.policy.model import Pipeline
-from greenlight.runtime.configuration import read_pipeline
+from greenlight.runtime.configuration import LOOK_EVERY, read_pipeline
 from greenlight.runtime.errors import ConfigurationError
 from greenlight.runtime.secrets import create
 from greenlight.runtime.server import Limits, Server, serve
-from greenlight.store.errors import Locked
+from greenlight.store.errors import Locked, Unavailable
 
 DRAIN = 10.0
 """Seconds that deliveries in flight get to finish after SIGTERM."""
@@ -57,7 +57,7 @@ def run(options: UpOptions, show_trace: Callable[[dict[str, Any]], None]) -> int
     log = _log(logging.WARNING if options.demo else logging.INFO)  # the story is told on stdout
     try:
         folders = _folders(options)
-        _create_secrets(folders, read_pipeline(folders.config))
+        _create_secrets(folders, read_pipeline(folders.config), log)
         watcher = demo.Watcher()
         greenlight = Greenlight(
             folders,
@@ -65,7 +65,7 @@ def run(options: UpOptions, show_trace: Callable[[dict[str, Any]], None]) -> int
             log=log,
             strangers=watcher.strangers() if options.demo else Strangers(),
         )
-    except (ConfigurationError, Locked) as problem:
+    except (ConfigurationError, Locked, Unavailable) as problem:
         sys.stderr.write(f"greenlight: cannot start\n{problem}\n")
         return USAGE
     try:
@@ -73,21 +73,22 @@ def run(options: UpOptions, show_trace: Callable[[dict[str, Any]], None]) -> int
     except OSError as problem:
         greenlight.stop(0)
         sys.stderr.write(
-            f"greenlight: cannot listen: {problem}. Name another address with --listen, --webhooks-listen or --broker-listen\n"
+            f"greenlight: cannot listen: {problem}\nName another address with --listen, --webhooks-listen or --broker-listen\n"
         )
         return USAGE
     stopping = _stop_on_signals()
     _settle_memory()
     greenlight.start()
+    greenlight.pipeline.on_change(lambda pipeline: _create_secrets(folders, pipeline, log))
     for server in servers:
         server.start()
-    addresses = Addresses(*(f"http://{server.address[0]}:{server.address[1]}" for server in servers))
-    _announce(addresses, folders, options)
+    addresses = Addresses(*(_url(*server.address) for server in servers))
+    _announce(addresses, folders, options, greenlight.pipeline())
     code = 0
     if options.demo:
         code = demo.tell(addresses.board, addresses.webhooks, folders, watcher, greenlight.clock, stopping, show_trace)
-    if code == 0:
-        stopping.wait()
+    while code == 0 and not stopping.wait(LOOK_EVERY):
+        greenlight.pipeline()  # so that an edit is in force also while nothing arrives
     return _stop(servers, greenlight, folders, options, code)
 
 
@@ -118,26 +119,50 @@ def _serve(options: UpOptions, greenlight: Greenlight) -> list[Server]:
 
 
 def _folders(options: UpOptions) -> Folders:
+    """Where things are. The demo has everything of its own, and touches nothing of the user's."""
     data = options.data / "demo" if options.demo else options.data
-    data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    secrets = options.secrets or data / "secrets"
-    config = demo.prepare(data) if options.demo else options.config
-    return Folders(config=config, data=data, secrets=secrets)
+    try:
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if options.demo:
+            return Folders(config=demo.prepare(data), data=data, secrets=data / "secrets")
+    except OSError as problem:
+        raise ConfigurationError(
+            f"{data}: cannot be the data folder: {problem.strerror}. Name another with --data"
+        ) from problem
+    return Folders(config=options.config, data=data, secrets=options.secrets or data / "secrets")
 
 
-def _create_secrets(folders: Folders, pipeline: Pipeline) -> None:
-    """Make a secret for every sender that the pipeline listens to and that has none yet."""
-    names = {"github", "circleci"}
-    for policy in pipeline.applications.values():
-        for gate in policy.gates.values():
-            if gate.kind == "webhook":
-                names.add(f"gate-{gate.wants['name']}")
-            elif gate.kind == "event" and gate.wants.get("sender"):
-                names.add(f"events-{gate.wants['sender']}")
-    create(folders.secrets, sorted(names))
+def _create_secrets(folders: Folders, pipeline: Pipeline, log: logging.Logger) -> None:
+    """Make a secret for every sender that the pipeline listens to and that has none yet; also when it is edited."""
+    senders = ["github", "circleci", *(f"gate-{name}" for name in _scanners(pipeline))]
+    senders += [f"events-{name}" for name in _event_senders(pipeline)]
+    try:
+        made = create(folders.secrets, senders)
+    except OSError as problem:
+        raise ConfigurationError(
+            f"{folders.secrets}: cannot keep secrets: {problem.strerror}. Name another folder with GREENLIGHT_SECRETS"
+        ) from problem
+    if made:
+        log.info("made a secret for %s in %s", ", ".join(path.name for path in made), folders.secrets)
 
 
-def _announce(addresses: Addresses, folders: Folders, options: UpOptions) -> None:
+def _scanners(pipeline: Pipeline) -> list[str]:
+    """Who reports to /webhooks/gates/NAME."""
+    gates = (gate for policy in pipeline.applications.values() for gate in policy.gates.values())
+    return sorted({gate.wants["name"] for gate in gates if gate.kind == "webhook"})
+
+
+def _event_senders(pipeline: Pipeline) -> list[str]:
+    """Who posts CloudEvents to /webhooks/events/SENDER, as far as gates name them."""
+    gates = (gate for policy in pipeline.applications.values() for gate in policy.gates.values())
+    return sorted({gate.wants["sender"] for gate in gates if gate.kind == "event" and gate.wants.get("sender")})
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _announce(addresses: Addresses, folders: Folders, options: UpOptions, pipeline: Pipeline) -> None:
     sys.stdout.write(
         f"greenlight is up\n"
         f"  board     {addresses.board}\n"
@@ -146,14 +171,25 @@ def _announce(addresses: Addresses, folders: Folders, options: UpOptions) -> Non
         f"  secrets   {folders.secrets}\n"
     )
     if not options.demo:
+        repo = min(policy.repo for policy in pipeline.applications.values())
         sys.stdout.write(
             f"Point GitHub at it: repository settings, webhooks: https://YOUR-HOST/webhooks/github, content type "
             f"application/json, the secret in {folders.secrets}/github\n"
-            f"  for a try without a tunnel: gh webhook forward --repo OWNER/NAME --events push,check_run,status,workflow_run "
+            f"  for a try without a tunnel: gh webhook forward --repo {repo} --events push,check_run,status,workflow_run "
             f'--url {addresses.webhooks}/webhooks/github --secret "$(cat {folders.secrets}/github)"\n'
             f"Point CircleCI at it: project settings, webhooks: https://YOUR-HOST/webhooks/circleci, workflow-completed and "
             f"job-completed, the secret in {folders.secrets}/circleci\n"
         )
+        for name in _scanners(pipeline):
+            sys.stdout.write(
+                f"Point the scanner {name} at it: https://YOUR-HOST/webhooks/gates/{name}, signed as Standard Webhooks say, "
+                f"the secret in {folders.secrets}/gate-{name}\n"
+            )
+        for name in _event_senders(pipeline):
+            sys.stdout.write(
+                f"Point the sender {name} at it: https://YOUR-HOST/webhooks/events/{name}, CloudEvents signed as Standard "
+                f"Webhooks say, the secret in {folders.secrets}/events-{name}\n"
+            )
     sys.stdout.flush()
 
 

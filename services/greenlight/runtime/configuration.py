@@ -46,7 +46,7 @@ class PipelineFiles:
     def __init__(self, folder: Path, clock: Clock, log: logging.Logger) -> None:
         self._folder, self._clock, self._log = folder, clock, log
         self._lock = threading.Lock()
-        self._changed: Callable[[Pipeline], None] = lambda pipeline: None
+        self._changed: list[Callable[[Pipeline], None]] = []
         self._seen = self._stamp()
         self._current = read_pipeline(folder)
         self._looked = clock.monotonic()
@@ -62,7 +62,7 @@ class PipelineFiles:
 
     def on_change(self, call: Callable[[Pipeline], None]) -> None:
         """Have `call` told of the pipeline in force, now and whenever it changes."""
-        self._changed = call
+        self._changed.append(call)
         call(self._current)
 
     def _look(self) -> None:
@@ -70,15 +70,21 @@ class PipelineFiles:
         stamp = self._stamp()
         if stamp == self._seen:
             return
-        self._seen = stamp
         try:
             fresh = read_pipeline(self._folder)
         except ConfigurationError as error:
+            self._seen = stamp
             self._log.error("the edited pipeline is wrong, the one before stays in force:\n%s", error)
             return
         self._current = fresh
+        try:
+            for call in self._changed:
+                call(fresh)
+        except Exception:
+            self._log.exception("what follows from the edited pipeline could not be done; the next look tries again")
+            return
+        self._seen = stamp
         self._log.info("the edited pipeline is in force: %s", ", ".join(fresh.applications))
-        self._changed(fresh)
 
     def _stamp(self) -> tuple[tuple[str, int, int], ...]:
         try:

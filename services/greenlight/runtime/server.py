@@ -92,9 +92,9 @@ def serve(app: WSGIApplication, listen: str, *, name: str, limits: Limits | None
 
 def _bound(listen: str) -> socket.socket:
     host, _, port = listen.rpartition(":")
-    if not port.isdecimal():
-        raise OSError(f"{listen!r} is not HOST:PORT")
     host = host.strip("[]")
+    if not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
+        raise OSError(f"{listen!r} is not HOST:PORT, such as 127.0.0.1:8080 (or 0.0.0.0:8080 for every address)")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 
 STATE = Path("running.json")
-SERVER = Path(__file__).with_name("serve.py")
+SERVER = Path(__file__).resolve().with_name("serve.py")
 
 
 def main() -> int:
@@ -44,11 +44,18 @@ def main() -> int:
 
 def stop_previous() -> None:
     if STATE.exists():
-        try:
-            os.kill(json.loads(STATE.read_text())["pid"], signal.SIGTERM)
-        except ProcessLookupError:
-            pass
+        pid = json.loads(STATE.read_text())["pid"]
+        if runs(pid):
+            os.kill(pid, signal.SIGTERM)
         STATE.unlink()
+
+
+def runs(pid: int) -> bool:
+    """Whether that process is still the server: pids are given away again."""
+    try:
+        return str(SERVER) in Path(f"/proc/{pid}/cmdline").read_text()
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 if __name__ == "__main__":

@@ -1,0 +1,81 @@
+"""`greenlight up --demo`: the talk's story as a reader sees it, and what it leaves alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import urllib3
+
+from greenlight.embedded import demo
+from greenlight.embedded.compose import Folders
+
+
+@contextmanager
+def _demo(data: Path, *arguments: str, **env: str) -> Iterator[list[str]]:
+    """A running demo, with what it has said until it only waits."""
+    listen = [word for name in ("webhooks-listen", "broker-listen") for word in (f"--{name}", "127.0.0.1:0")]
+    with subprocess.Popen(
+        [sys.executable, "-m", "greenlight.cli.main", "up", "--demo", "--data", str(data), *listen, *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **env},
+    ) as process:
+        guard = threading.Timer(60, process.kill)
+        guard.start()
+        said: list[str] = []
+        assert process.stdout is not None
+        for line in process.stdout:
+            said.append(line.rstrip())
+            if line.startswith("still running"):
+                break
+        yield said
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        guard.cancel()
+
+
+def test_the_story_of_the_talk_is_told_to_its_end(tmp_path: Path) -> None:
+    """The record in the talk's form, the deployment that answers, the waterfall, what to try next; then it tidies up."""
+    with _demo(tmp_path, "--listen", "127.0.0.1:0") as said:
+        text = "\n".join(said)
+        gates = ("circle_ci_build_done", "dependency_scan", "static_code_scan", "accessibility_check")
+        for line in ('repo: "acme/hello"', 'branch: "main"', *(f'{gate}: "TRUE"' for gate in gates)):
+            assert f"  {line}" in said
+        assert '  approval_from_legal: "TRUE"' in said
+        answers = re.search(r"(http://\S+) answers: hello, this is commit ([0-9a-f]{40})", text)
+        assert answers is not None
+        assert f'  commit: "{answers[2]}"' in said
+        assert any("wait for approval_from_legal" in line and "━" in line for line in said)
+        assert any("deploy hello/production" in line for line in said)
+        assert urllib3.request("GET", answers[1]).data.decode().strip().endswith(answers[2])
+    try:
+        urllib3.request("GET", answers[1], retries=False, timeout=2)
+    except urllib3.exceptions.HTTPError:
+        return
+    raise AssertionError("the sample application outlived the demo")
+
+
+def test_the_demo_touches_nothing_of_the_users_and_runs_on_any_address(tmp_path: Path) -> None:
+    """Not the secrets that GREENLIGHT_SECRETS names; and a board that is not on loopback wants a token for reading too."""
+    theirs = tmp_path / "secrets"
+    theirs.mkdir()
+    (theirs / "github").write_text("a secret of the user's\n")
+    with _demo(tmp_path / "data", "--listen", "0.0.0.0:0", GREENLIGHT_SECRETS=str(theirs)) as said:
+        assert any("answers: hello" in line for line in said)
+    assert [path.name for path in theirs.iterdir()] == ["github"]
+
+
+def test_tidying_up_ends_no_process_of_others(tmp_path: Path) -> None:
+    """The pid that a killed demo left behind may be anybody's by now."""
+    (tmp_path / "running.json").write_text(json.dumps({"pid": os.getpid(), "url": "", "sha": ""}))
+    demo.clean(Folders(config=tmp_path, data=tmp_path, secrets=tmp_path))
+    assert not (tmp_path / "running.json").exists()
