@@ -297,6 +297,17 @@ def test_any_cloudevent_of_1_0_or_2019_is_a_fact(rig: Rig) -> None:
     assert rig.fact(rig.event(data, old, id="msg_2")).signal == signals.event("com.example.scan", "scanner")
 
 
+@pytest.mark.parametrize(
+    "name", ["gate", "outcome", "application", "environment", "branch", "repo", "knativebrokerttl"]
+)
+def test_a_sender_does_not_speak_in_our_attributes(rig: Rig, name: str) -> None:
+    """Triggers match them, so only what the fact itself says stands in them; the hops left are the Broker's to count."""
+    data = json.dumps({"repo": "acme/shop", "sha": SHA, "ref": "refs/heads/no safe name"}).encode()
+    sent = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "com.example.scan"}
+    event = rig.fact(rig.event(data, sent | {f"ce-{name}": "0"})).event
+    assert event.extensions.get(name) in (None, "acme/shop")
+
+
 def test_one_id_of_a_sender_for_two_commits_is_two_facts(rig: Rig) -> None:
     """A sender that counts per commit must not lose the second one."""
     sent = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/scan", "ce-type": "com.example.scan"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -32,6 +33,9 @@ from greenlight.webhooks.provider import (
     sha_at,
     time_at,
 )
+
+_OURS = re.compile(r"repo|commit|branch|gate|outcome|application|environment|partitionkey|traceparent|knative.*")
+"""Attributes that Triggers match and the Broker counts by: a sender does not speak in them."""
 
 
 class Events:
@@ -76,7 +80,7 @@ def _fact(sent: Event, data: dict[str, Any], sender: str, now: datetime) -> Fact
     at = time_at({"time": sent.time}, "time")
     id = ids.derive(sent.type, repo, sha, sender, sent.source, sent.id)
     ours = event(sent.type, id=id, source=sent.source, repo=repo, sha=sha, at=at or now, ref=ref)
-    kept = {name: value for name, value in sent.extensions.items() if safe(value)}
+    kept = {name: value for name, value in sent.extensions.items() if safe(value) and not _OURS.fullmatch(name)}
     return Fact(
         event=replace(
             sent,
