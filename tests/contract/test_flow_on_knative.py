@@ -1,0 +1,70 @@
+"""The project's own Broker and Triggers, on the real thing: admitted, Ready, and every event where flow.py says."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from greenlight.broker.manifests import default_folder
+from greenlight.events import Event, types
+from greenlight.flow import FLOW
+from support_broker import Recorder, http_server
+from support_cluster import Cluster, Refused
+
+pytestmark = pytest.mark.cluster
+
+FOLDER = default_folder()
+FACT = "com.github.push"
+"""Stands for every fact."""
+
+SERVICES = sorted({edge.service for edge in FLOW})
+
+
+def manifests(namespace: str) -> Iterator[dict[str, Any]]:
+    """Every object of the folder, as it is in the file but for the namespace."""
+    for file in sorted(FOLDER.rglob("*.yaml")):
+        for object in yaml.safe_load_all(file.read_text()):
+            object["metadata"]["namespace"] = namespace
+            yield object
+
+
+def wanted() -> dict[str, list[str]]:
+    """By service: the types that it gets, once for each Trigger that says so."""
+    got: dict[str, list[str]] = {service: [] for service in SERVICES}
+    for edge in FLOW:
+        got[edge.service] += [FACT] if edge.on == (types.FACT,) else edge.on
+    return {service: sorted(names) for service, names in got.items()}
+
+
+def test_every_event_of_the_flow_reaches_exactly_the_services_of_the_table(cluster: Cluster) -> None:
+    """Our manifests pass the real admission, and the real broker does with them what the table says."""
+    sent = sorted({type for names in wanted().values() for type in names})
+    recorders = {service: Recorder() for service in SERVICES}
+    with contextlib.ExitStack() as stack:
+        namespace = stack.enter_context(cluster.namespace("flow"))
+        for service, recorder in recorders.items():
+            cluster.service(namespace, service, stack.enter_context(http_server(recorder)))
+        cluster.wait_ready(*cluster.apply(*manifests(namespace)))
+        for time in (1, 2):  # what the first time brought to a wrong place is there by the end of the second
+            for type in sent:
+                cluster.send(namespace, Event(f"{time}-{type}", "/test", type))
+            for service, names in wanted().items():
+                recorders[service].wait(time * len(names))
+        came = {
+            service: sorted(request.headers["ce-type"] for request in recorder.requests)
+            for service, recorder in recorders.items()
+        }
+    assert came == {service: sorted(names * 2) for service, names in wanted().items()}
+
+
+def test_the_real_admission_refuses_what_a_slip_of_the_pen_makes_of_a_trigger(cluster: Cluster) -> None:
+    """So that the test above means something: the webhook is there, and looks."""
+    with cluster.namespace("flow") as namespace:
+        *_, trigger = manifests(namespace)
+        trigger["spec"]["delivery"]["backoffDelay"] = "2 seconds"
+        with pytest.raises(Refused, match="backoffDelay"):
+            cluster.apply(trigger)

@@ -1,0 +1,226 @@
+"""A real Kubernetes API server with Knative's broker, for the tests marked `cluster`.
+
+Any cluster will do: tests/cluster/cluster up starts one of plain processes, kind and minikube are others. A test knows it by
+the environment only:
+
+* `KUBECONFIG`: one file; its current context is used, with a token or a client certificate.
+* `BROKER_INGRESS`: the address of the broker's ingress, to which `/NAMESPACE/BROKER` is added.
+* `BROKER_SUBSCRIBERS`: the host under which the cluster reaches servers of this machine; `127.0.0.1` unless set.
+
+Only the kind of Knative's Services is needed, not Knative Serving: `service` says itself where a Service is reached.
+"""
+
+from __future__ import annotations
+
+import atexit
+import base64
+import contextlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import urllib3
+import yaml
+
+from greenlight.events import Event
+from greenlight.events.http import to_binary
+
+PATIENCE = 60.0
+"""Seconds that a test waits for what must come."""
+
+MISSING = [name for name in ("KUBECONFIG", "BROKER_INGRESS") if not os.environ.get(name)]
+"""What the environment lacks for the tests marked `cluster`."""
+
+Object = dict[str, Any]
+"""A Kubernetes object, as in YAML: apiVersion, kind, metadata, …"""
+
+
+class Refused(Exception):
+    """The API server said no: `status` as in HTTP, `message` as admission or validation wrote it."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{status}: {message}")
+        self.status = status
+        self.message = message
+
+
+class NotThere(Refused):
+    """There is no such object."""
+
+
+class Cluster:
+    """The API server of a kubeconfig, and the ingress of its broker."""
+
+    def __init__(self, kubeconfig: Path, ingress: str, subscribers: str = "127.0.0.1") -> None:
+        self.ingress = ingress.rstrip("/")
+        self.subscribers = subscribers
+        self._server, self._http = _connect(kubeconfig)
+        self._kinds: dict[tuple[str, str], tuple[str, bool]] = {}  # (apiVersion, kind) -> (plural, in a namespace?)
+
+    @classmethod
+    def from_environment(cls) -> Cluster:
+        return cls(
+            Path(os.environ["KUBECONFIG"]),
+            os.environ["BROKER_INGRESS"],
+            os.environ.get("BROKER_SUBSCRIBERS", "127.0.0.1"),
+        )
+
+    def apply(self, *objects: Object) -> list[Object]:
+        """Applies them, server-side, in this order; returns them as stored. Raises Refused, with admission's own words."""
+        return [
+            self._request(
+                "PATCH",
+                f"{self._path(one)}?fieldManager=tests&force=true&fieldValidation=Strict",
+                one,
+                "application/apply-patch+yaml",
+            )
+            for one in objects
+        ]
+
+    def patch_status(self, object: Object, status: Object) -> Object:
+        """Says of an object what its controller would say."""
+        return self._request(
+            "PATCH", f"{self._path(object)}/status", {"status": status}, "application/merge-patch+json"
+        )
+
+    def get(self, object: Object) -> Object:
+        """The object as it is now. Raises Refused(404) if there is none."""
+        return self._request("GET", self._path(object))
+
+    def delete(self, *objects: Object) -> None:
+        """Deletes them and what they own, without waiting for the end; whoever is gone already is gone."""
+        for one in objects:
+            with contextlib.suppress(NotThere):
+                self._request("DELETE", f"{self._path(one)}?propagationPolicy=Background")
+
+    def wait(self, object: Object, until: Callable[[Object], bool], seconds: float = PATIENCE) -> Object:
+        """The object, as soon as `until` says yes to it. Fails with its last state."""
+        collection, name = self._path(object).rsplit("/", 1)
+        query = {"fieldSelector": f"metadata.name={name}", "watch": "true", "timeoutSeconds": str(int(seconds))}
+        response = self._http.request(
+            "GET",
+            f"{self._server}{collection}?{urlencode(query)}",
+            preload_content=False,
+            timeout=urllib3.Timeout(connect=10, read=seconds + 10),
+        )
+        last: Object = {}
+        try:
+            for line in response:
+                last = json.loads(line)["object"]
+                if until(last):
+                    return last
+        finally:
+            response.close()
+        raise AssertionError(f"{object['kind']} {name} did not become what it must in {seconds} s: {json.dumps(last)}")
+
+    def wait_ready(self, *objects: Object) -> None:
+        """Waits until each says that it is Ready, and says it of its newest generation."""
+        for one in objects:
+            self.wait(one, _ready)
+
+    def wait_gone(self, object: Object) -> None:
+        """Waits until there is no such object."""
+        with contextlib.suppress(NotThere):
+            while self.get(object):
+                time.sleep(0.05)
+
+    @contextlib.contextmanager
+    def namespace(self, prefix: str = "test") -> Iterator[str]:
+        """A namespace of the test's own, by name; it is deleted, with all that is in it, at the end."""
+        namespace: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"generateName": f"{prefix}-"}}
+        namespace = self._request("POST", "/api/v1/namespaces", namespace) | {"apiVersion": "v1", "kind": "Namespace"}
+        try:
+            yield namespace["metadata"]["name"]
+        finally:
+            self.delete(namespace)
+
+    def service(self, namespace: str, name: str, url: str) -> Object:
+        """A Knative Service that is Ready and reached at `url`: what a Trigger's subscriber may name."""
+        service: Object = {
+            "apiVersion": "serving.knative.dev/v1",
+            "kind": "Service",
+            "metadata": {"name": name, "namespace": namespace},
+        }
+        self.apply(service)
+        ready = {"type": "Ready", "status": "True"}
+        return self.patch_status(service, {"url": url, "address": {"url": url}, "conditions": [ready]})
+
+    def broker(self, namespace: str, name: str = "default") -> str:
+        """Where the broker takes events."""
+        return f"{self.ingress}/{namespace}/{name}"
+
+    def send(self, namespace: str, event: Event, broker: str = "default", seconds: float = PATIENCE) -> None:
+        """Sends the event, in binary mode, until the ingress accepts it: it learns of a new broker a little after the
+        broker is Ready, and says 404 until then."""
+        headers, body = to_binary(event)
+        deadline = time.monotonic() + seconds
+        while True:
+            answer = self._http.request("POST", self.broker(namespace, broker), headers=headers, body=body)
+            if answer.status == 202:
+                return
+            assert answer.status == 404, f"the ingress answered {answer.status}: {answer.data!r}"
+            assert time.monotonic() < deadline, f"the ingress knows no broker {namespace}/{broker} after {seconds} s"
+            time.sleep(0.05)
+
+    def _path(self, object: Mapping[str, Any]) -> str:
+        """The object's own address on the API server."""
+        version, kind, metadata = object["apiVersion"], object["kind"], object["metadata"]
+        root = f"/apis/{version}" if "/" in version else f"/api/{version}"
+        if (version, kind) not in self._kinds:
+            for resource in self._request("GET", root)["resources"]:
+                if "/" not in resource["name"]:
+                    self._kinds[version, resource["kind"]] = (resource["name"], resource["namespaced"])
+        plural, namespaced = self._kinds[version, kind]
+        within = f"/namespaces/{metadata['namespace']}" if namespaced else ""
+        return f"{root}{within}/{plural}/{metadata['name']}"
+
+    def _request(self, method: str, path: str, body: object = None, content_type: str = "application/json") -> Object:
+        content = None if body is None else json.dumps(body).encode()
+        headers = {**self._http.headers, "Content-Type": content_type}
+        answer = self._http.request(method, f"{self._server}{path}", body=content, headers=headers)
+        if answer.status == 404:
+            raise NotThere(404, answer.json()["message"])
+        if answer.status >= 400:
+            raise Refused(answer.status, answer.json()["message"])
+        document: Object = answer.json()
+        return document
+
+
+def _ready(object: Object) -> bool:
+    status, generation = object.get("status", {}), object["metadata"].get("generation")
+    return status.get("observedGeneration", generation) == generation and any(
+        condition["type"] == "Ready" and condition["status"] == "True" for condition in status.get("conditions", [])
+    )
+
+
+def _connect(kubeconfig: Path) -> tuple[str, urllib3.PoolManager]:
+    """The API server of the current context, and a client that it trusts and that trusts it."""
+    config = yaml.safe_load(kubeconfig.read_text())
+    (context,) = [one["context"] for one in config["contexts"] if one["name"] == config["current-context"]]
+    (cluster,) = [one["cluster"] for one in config["clusters"] if one["name"] == context["cluster"]]
+    (user,) = [one["user"] for one in config["users"] if one["name"] == context["user"]]
+    http = urllib3.PoolManager(
+        retries=False,
+        timeout=30,
+        maxsize=8,
+        ca_certs=_file(cluster, "certificate-authority"),
+        cert_file=_file(user, "client-certificate"),
+        key_file=_file(user, "client-key"),
+        headers={"Authorization": f"Bearer {user['token']}"} if "token" in user else None,
+    )
+    return cluster["server"], http
+
+
+def _file(section: Mapping[str, str], key: str) -> str | None:
+    """A kubeconfig names a file, or contains it; the client wants a file."""
+    if f"{key}-data" not in section:
+        return section.get(key)
+    with tempfile.NamedTemporaryFile(prefix="kubeconfig-", delete=False) as file:
+        file.write(base64.b64decode(section[f"{key}-data"]))
+    atexit.register(os.unlink, file.name)
+    return file.name
