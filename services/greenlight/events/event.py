@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -77,6 +77,4 @@ def rfc3339(moment: datetime) -> str:
 
 def moment(text: str) -> datetime:
     """The datetime (UTC) that an RFC 3339 text of ours names."""
-    from datetime import UTC
-
     return datetime.fromisoformat(text).astimezone(UTC)

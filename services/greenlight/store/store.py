@@ -87,32 +87,65 @@ class Tx:
 
 
 class _Change(Generic[T]):
-    """A change in the queue, and later what came of it."""
+    """A change in the queue, and later what came of it. Its caller waits at a lock, which costs a tenth of a future."""
 
-    __slots__ = ("calls", "future", "result", "run")
+    __slots__ = ("_over", "calls", "error", "result", "run")
 
     def __init__(self, run: Callable[[Tx], T]) -> None:
         self.run = run
-        self.future: Future[T] = Future()
         self.result: T
+        self.error: BaseException | None = None
         self.calls: list[Callable[[], None]] = []
+        self._over = threading.Lock()
+        self._over.acquire()
+
+    def wait(self) -> T:
+        """The result once it is durable. Raises what went wrong."""
+        self._over.acquire()
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+    def wanted(self) -> bool:
+        """Whether it is still to be made."""
+        return True
+
+    def end(self) -> None:
+        """Tell who waits: it is durable, or there is an `error`."""
+        self._over.release()
+
+    def fail(self, error: BaseException) -> None:
+        """It was not made."""
+        self.error = error
+        self.end()
 
     def apply(self, connection: sqlite3.Connection) -> None:
-        """Run it in a savepoint of its own. Raises what it raises, its own work undone."""
-        connection.execute("SAVEPOINT change")
+        """Run it. Raises what it raises."""
         tx = Tx(connection)
         try:
-            try:
-                self.result = self.run(tx)
-            finally:
-                tx.end()
-            connection.execute("RELEASE change")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK TO change")
-                connection.execute("RELEASE change")
-            raise
+            self.result = self.run(tx)
+        finally:
+            tx.end()
         self.calls = tx.calls
+
+
+class _Submitted(_Change[T]):
+    """A change for which nobody waits here."""
+
+    __slots__ = ("future",)
+
+    def __init__(self, run: Callable[[Tx], T]) -> None:
+        super().__init__(run)
+        self.future: Future[T] = Future()
+
+    def wanted(self) -> bool:
+        return self.future.set_running_or_notify_cancel()
+
+    def end(self) -> None:
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)
 
 
 class Store:
@@ -156,11 +189,11 @@ class Store:
         queued = _Change(change)
         if self._enqueue(queued):
             self._commit_now()
-        return queued.future.result()
+        return queued.wait()
 
     def submit(self, change: Callable[[Tx], T]) -> Future[T]:
         """As `write`, without waiting. Changes are made in the order in which they were submitted."""
-        queued = _Change(change)
+        queued = _Submitted(change)
         if self._enqueue(queued):
             self._hand_over()
         return queued.future
@@ -260,7 +293,7 @@ class Store:
         """What waits, at most BATCH, without what was cancelled."""
         with self._gate:
             batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH))]
-        return [change for change in batch if change.future.set_running_or_notify_cancel()]
+        return [change for change in batch if change.wanted()]
 
     def _commit(self, batch: Sequence[_Change[Any]]) -> None:
         """One transaction for all. Those that fail by themselves are left out; if it fails as a whole, all fail."""
@@ -275,27 +308,36 @@ class Store:
                     self._gate.notify_all()
 
     def _write(self, batch: Sequence[_Change[Any]]) -> None:
+        left = list(batch)  # whose callers know nothing yet
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            good = [change for change in batch if self._applied(change)]
+            for change in batch:
+                if not self._applied(change, alone=len(batch) == 1):
+                    left.remove(change)
             self._connection.execute("COMMIT")
         except BaseException as error:
             self._undo()
             problem = unavailable(self._path, error) or error
-            for change in batch:
-                if not change.future.done():
-                    change.future.set_exception(problem)
+            for change in left:
+                change.fail(problem)
             return
-        _acknowledge(good)
+        _acknowledge(left)
 
-    def _applied(self, change: _Change[Any]) -> bool:
-        """Whether the change went well; if not, its caller knows now. Raises if the whole batch is lost with it."""
+    def _applied(self, change: _Change[Any], *, alone: bool) -> bool:
+        """Whether the change went well; if not, its caller knows now. Raises if the whole batch is lost with it.
+
+        Each has a savepoint, unless there is nobody's work but its own to undo. Savepoints are not released one by one:
+        the commit does it, and ROLLBACK TO means the newest.
+        """
         try:
+            if not alone:
+                self._connection.execute("SAVEPOINT change")
             change.apply(self._connection)
         except BaseException as error:
-            if not self._connection.in_transaction:  # SQLite undid everything: the disk is full, or worse
+            if alone or not self._connection.in_transaction:  # SQLite undid everything: the disk is full, or worse
                 raise
-            change.future.set_exception(unavailable(self._path, error) or error)
+            self._connection.execute("ROLLBACK TO change")
+            change.fail(unavailable(self._path, error) or error)
             return False
         return True
 
@@ -384,4 +426,4 @@ def _acknowledge(batch: Sequence[_Change[Any]]) -> None:
             except Exception:
                 _log.exception("a call after a commit failed")
     for change in batch:
-        change.future.set_result(change.result)
+        change.end()
