@@ -162,6 +162,11 @@ def test_what_a_fork_built_is_foreign(rig: Rig) -> None:
     build = build_payload("one")
     build["pipeline"]["vcs"]["origin_repository_url"] = "https://github.com/evil/shop"
     assert rig.fact(rig.circleci(build)).foreign
+    for number, project in enumerate(("7b5a2f3e-0000-4000-8000-000000000001", "another")):
+        app = app_payload() | {"id": f"fork {number}", "project": {"id": project}}
+        app["pipeline"]["trigger_parameters"]["github_app"]["repo_url"] = "https://github.com/evil/shop"
+        fact = rig.fact(rig.circleci(app))
+        assert (fact.repo, fact.foreign) == ("acme/shop", True), "one of its two addresses is a fork's"
 
 
 @pytest.mark.parametrize(
@@ -459,7 +464,14 @@ def test_row_28_whatever_a_sender_makes_of_a_payload_is_an_answer_and_a_readable
 
 def test_row_28_a_valid_envelope_with_impossible_content_is_refused_for_good(rig: Rig) -> None:
     """422: retrying cannot help, the next one is not affected."""
-    for impossible in ({"sha": "HEAD"}, {"repo": "a/b/c"}, {"run": "many"}, {"at": "never"}, {"evidence": [1]}):
+    for impossible in (
+        {"sha": "HEAD"},
+        {"sha": "0" * 40},
+        {"repo": "a/b/c"},
+        {"run": "many"},
+        {"at": "never"},
+        {"evidence": [1]},
+    ):
         assert rig.gate(gate_body(**impossible)).status_code == 422
     rig.fact(rig.gate(gate_body()))
 

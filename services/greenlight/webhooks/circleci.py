@@ -124,7 +124,7 @@ def _commit(payload: dict[str, Any]) -> tuple[str | None, tuple[str, ...]]:
         )
         branch, tag = get(git, "branch") or _trigger(payload, "gitlab.branch"), get(git, "tag")
     sha = sha or None  # what is not set comes as an empty string
-    if sha is not None and (not isinstance(sha, str) or not SHA.fullmatch(sha)):
+    if sha is not None and (not isinstance(sha, str) or not SHA.fullmatch(sha) or not sha.strip("0")):
         raise Rejected("the commit is not a sha: 40 or 64 lower-case hex digits")
     if isinstance(tag, str) and tag:
         return sha, (f"refs/tags/{tag}",)
@@ -139,8 +139,10 @@ def _repository(payload: dict[str, Any], pipeline: Pipeline) -> tuple[str | None
         return target or origin, origin is not None and target is not None and origin != target
     project = get(payload, "project.id")
     known = signals.repo_of_circleci_project(pipeline, project) if isinstance(project, str) else None
-    built = _of_url(_trigger(payload, "git.checkout_url")) or _of_url(_trigger(payload, "github_app.repo_url"))
-    return known or built, known is not None and built is not None and built != known
+    named = [_of_url(_trigger(payload, path)) for path in ("git.checkout_url", "github_app.repo_url")]
+    built = [repo for repo in named if repo is not None]
+    repo = known or next(iter(built), None)
+    return repo, any(other != repo for other in built)
 
 
 def _trigger(payload: dict[str, Any], path: str) -> Any:

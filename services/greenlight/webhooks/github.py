@@ -74,7 +74,7 @@ class GitHub:
 
 def _push(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
     repo, ref = _repo(payload), need(payload, "ref", str)
-    before, after = sha_at(payload, "before"), sha_at(payload, "after")
+    before, after = sha_at(payload, "before", none=True), sha_at(payload, "after", none=True)
     pushed_at = _pushed_at(payload)
     deleted = not after.strip("0")
     if deleted and not before.strip("0"):

@@ -96,10 +96,10 @@ def get(payload: Any, path: str) -> Any:
     return payload
 
 
-def sha_at(payload: Any, path: str) -> str:
-    """A commit's sha. Raises Rejected."""
+def sha_at(payload: Any, path: str, *, none: bool = False) -> str:
+    """A commit's sha; with `none` it may be all zeros, which stand for no commit. Raises Rejected."""
     value = need(payload, path, str)
-    if not SHA.fullmatch(value):
+    if not SHA.fullmatch(value) or not (none or value.strip("0")):
         raise Rejected(f"{path} is not a commit's sha: 40 or 64 lower-case hex digits")
     return value
 
