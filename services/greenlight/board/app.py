@@ -16,9 +16,10 @@ from greenlight.board.actions import Forbidden
 from greenlight.board.reading import Ambiguous, NotFound
 from greenlight.ledger.port import Unavailable
 from greenlight.runtime.deps import Deps as BaseDeps
-from greenlight.runtime.edge import Handler, mount_health, problem_response
+from greenlight.runtime.edge import Handler, mount_health
 from greenlight.runtime.errors import Malformed, Rejected
 from greenlight.runtime.people import People
+from greenlight.runtime.problems import problem_response
 
 MAX_BODY = 64 << 10
 _OPEN = ("/healthz", "/readyz")

@@ -14,6 +14,7 @@ from greenlight.broker.ingress import Ingress
 from greenlight.broker.letters import DeadLetter
 from greenlight.broker.log import MAX_TTL, TTL, Entry
 from greenlight.broker.manifests import BrokerSpec, Manifests, TriggerSpec
+from greenlight.broker.metrics import Metrics
 from greenlight.broker.operations import Operations
 from greenlight.broker.subscribers import Services, Subscriber, resolve
 from greenlight.events import Event
@@ -48,9 +49,9 @@ class Broker:
         self._workers = (limits or Limits()).workers
         self._brokers = {broker.key for broker in brokers}
         self._manifests = Manifests(tuple(brokers), tuple(triggers))
-        pairs = _couriers(triggers, self._services, self._workers)
-        self._dispatcher = Dispatcher(store, self._clock, limits or Limits(), pairs)
-        self.ingress = Ingress(self.publish)  # the WSGI app behind every Broker's address
+        self.metrics = Metrics()
+        self._dispatcher = Dispatcher(store, self._clock, limits or Limits(), self.metrics, self._couriers(triggers))
+        self.ingress = Ingress(self.publish, self.metrics)  # the WSGI app behind every Broker's address
         self.operations = Operations(store, self._dispatcher)
 
     def start(self) -> None:
@@ -73,7 +74,7 @@ class Broker:
                     for it in moved
                 )
             )
-        pairs = _couriers(triggers, self._services, self._workers)
+        pairs = self._couriers(triggers)
         self._brokers = {broker.key for broker in brokers}
         waiting = self._dispatcher.adopt(pairs)
         self._manifests = Manifests(tuple(brokers), tuple(it for it in triggers if it.key not in waiting))
@@ -111,6 +112,13 @@ class Broker:
             )
         return key
 
+    def ready(self) -> None:
+        """Return if events can be taken: Overloaded, or Unavailable (of the store), says why not."""
+        if self._dispatcher.full():
+            raise Overloaded("too many events wait to be delivered; come back later")
+        with self._store.read() as connection:
+            connection.execute("SELECT 1").fetchone()
+
     # Out.
 
     def dead_letters(self, *, after: int = 0, limit: int = 100) -> list[DeadLetter]:
@@ -143,6 +151,25 @@ class Broker:
         """End at once. What is on its way is delivered again at the next start; `drain` first to wait for it."""
         self._dispatcher.stop()
 
+    def _couriers(self, triggers: Sequence[TriggerSpec]) -> list[tuple[TriggerSpec, Courier]]:
+        """Who carries each Trigger's events. Raises ConfigurationError with every subscriber that cannot be resolved."""
+        pairs: list[tuple[TriggerSpec, Courier]] = []
+        errors: list[str] = []
+        for spec in triggers:
+            connections = spec.concurrency or self._workers
+            try:
+                subscriber = resolve(spec.subscriber, self._services, connections)
+                sink: Subscriber | None = None
+                if spec.delivery.dead_letter_sink is not None:
+                    sink = resolve(spec.delivery.dead_letter_sink, self._services, connections)
+            except LookupError as problem:
+                errors.append(str(problem))
+                continue
+            pairs.append((spec, Courier(spec, subscriber, sink, self.metrics)))
+        if errors:
+            raise ConfigurationError("\n".join(errors))
+        return pairs
+
 
 def _hops(event: Event) -> int:
     """Hops left once the Broker has taken the event. Raises Rejected if there are none: events go round in a circle.
@@ -156,23 +183,3 @@ def _hops(event: Event) -> int:
     if hops <= 0:
         raise Rejected(f"the event has no hops left ({TTL}): it goes round in a circle")
     return hops
-
-
-def _couriers(triggers: Sequence[TriggerSpec], services: Services, workers: int) -> list[tuple[TriggerSpec, Courier]]:
-    """Who carries each Trigger's events. Raises ConfigurationError with every subscriber that cannot be resolved."""
-    pairs: list[tuple[TriggerSpec, Courier]] = []
-    errors: list[str] = []
-    for spec in triggers:
-        connections = spec.concurrency or workers
-        try:
-            subscriber = resolve(spec.subscriber, services, connections)
-            sink: Subscriber | None = None
-            if spec.delivery.dead_letter_sink is not None:
-                sink = resolve(spec.delivery.dead_letter_sink, services, connections)
-        except LookupError as problem:
-            errors.append(str(problem))
-            continue
-        pairs.append((spec, Courier(spec, subscriber, sink)))
-    if errors:
-        raise ConfigurationError("\n".join(errors))
-    return pairs

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Mapping
 
 from greenlight.broker.delivery import NO_ANSWER, Delivered, Failed, verdict
 from greenlight.broker.letters import DeadLetter
 from greenlight.broker.log import ERRORS, TTL, Entry, with_added, without
 from greenlight.broker.manifests import TriggerSpec
+from greenlight.broker.metrics import Metrics
 from greenlight.broker.subscribers import Subscriber, Undelivered
 from greenlight.events import Event
 from greenlight.events.http import to_binary, to_structured
@@ -20,8 +22,9 @@ ERROR_BYTES = 768
 class Courier:
     """Carries one Trigger's events."""
 
-    def __init__(self, spec: TriggerSpec, subscriber: Subscriber, sink: Subscriber | None) -> None:
+    def __init__(self, spec: TriggerSpec, subscriber: Subscriber, sink: Subscriber | None, metrics: Metrics) -> None:
         self.subscriber, self.sink = subscriber, sink
+        self._observe = metrics.dispatched(spec.broker, spec.name, spec.namespace)
         self._timeout = spec.delivery.timeout
         self._structured = spec.delivery.format == "json"
         self._namespace = {"Kn-Namespace": spec.namespace}
@@ -49,10 +52,13 @@ class Courier:
     def _post(
         self, port: Subscriber, headers: Mapping[str, str], body: bytes, replies: bool = True
     ) -> Delivered | Failed:
+        began = time.perf_counter()
         try:
             answer = port.deliver(headers, body, self._timeout)
         except Undelivered as problem:
+            self._observe(0, time.perf_counter() - began)
             return Failed(True, NO_ANSWER, str(problem), f"dispatch error: {problem}".encode())
+        self._observe(answer.status, time.perf_counter() - began)
         if not replies and 200 <= answer.status < 300:
             return Delivered()
         return verdict(answer)

@@ -16,6 +16,7 @@ from greenlight.broker.departure import depart
 from greenlight.broker.lane import PATIENCE, Lane
 from greenlight.broker.log import ARRIVAL, TTL, Entry
 from greenlight.broker.manifests import TriggerSpec
+from greenlight.broker.metrics import Metrics
 from greenlight.events import rfc3339
 from greenlight.runtime.clock import Clock
 from greenlight.store import Store, Tx, Unavailable
@@ -51,10 +52,15 @@ class Dispatcher:
     """The lanes of every Trigger over one log. Between `open` and `start` events are kept, but not delivered."""
 
     def __init__(
-        self, store: Store, clock: Clock, limits: Limits, wanted: Sequence[tuple[TriggerSpec, Courier]]
+        self,
+        store: Store,
+        clock: Clock,
+        limits: Limits,
+        metrics: Metrics,
+        wanted: Sequence[tuple[TriggerSpec, Courier]],
     ) -> None:
         """Read cursors and tries; a Trigger that is new starts here. Raises Unavailable."""
-        self.store, self.clock, self.limits = store, clock, limits
+        self.store, self.clock, self.limits, self.metrics = store, clock, limits, metrics
         self.crew, self.alarm = Crew(), Alarm()
         self.lanes: list[Lane] = []
         self._leaving: dict[str, Lane | None] = {}  # Triggers that are gone and owed something; None: since a crash
@@ -204,7 +210,7 @@ class Dispatcher:
 
     def _measure(self) -> tuple[int, int]:
         """Up to where every Trigger has everything, and how many bytes there are after that."""
-        floor = self._lowest()
+        floor = self.floor()
         with self.store.read() as connection:
             return floor, log.held(connection, floor)
 
@@ -317,7 +323,7 @@ class Dispatcher:
         except Unavailable as problem:
             failed(problem)
 
-    def _lowest(self) -> int:
+    def floor(self) -> int:
         """Up to where no Trigger needs the log any more, those that are leaving included."""
         lowest = min((lane.progress.cursor() for lane in self.lanes), default=self.head)
         if not self._leaving:

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Any, Protocol
 
 from greenlight.broker.errors import Overloaded, UnknownBroker
+from greenlight.broker.metrics import Metrics
 from greenlight.events import Event
 from greenlight.events.http import NotAnEvent, UnsupportedMedia, from_http
 from greenlight.runtime.errors import Rejected
@@ -44,8 +45,8 @@ class _Refused(Exception):
 class Ingress:
     """202, empty, once the event is durable; 400 not an event, or no hops left; 404; 405; 413; 429 full; 503."""
 
-    def __init__(self, publish: Publish, *, max_event: int = MAX_EVENT) -> None:
-        self._publish = publish
+    def __init__(self, publish: Publish, metrics: Metrics, *, max_event: int = MAX_EVENT) -> None:
+        self._publish, self._metrics = publish, metrics
         self._max_event = max_event
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -56,6 +57,8 @@ class Ingress:
         except _Refused as refusal:
             status, body = refusal.status, _problem(refusal)
             headers = {**refusal.headers, "Content-Type": "application/problem+json"}
+        if environ["REQUEST_METHOD"] == "POST":
+            self._metrics.received(status)
         start_response(f"{status} {HTTPStatus(status).phrase}", [*headers.items(), ("Content-Length", str(len(body)))])
         return [body]
 

@@ -17,6 +17,7 @@ from greenlight.broker.delivery import NO_ANSWER, Delivered, Failed
 from greenlight.broker.letters import DeadLetter
 from greenlight.broker.log import Attempt, Entry
 from greenlight.broker.manifests import TriggerSpec
+from greenlight.broker.metrics import Metrics
 from greenlight.broker.progress import Gap, Job, Progress
 from greenlight.events import Event
 from greenlight.runtime.clock import Clock
@@ -35,6 +36,7 @@ class Hub(Protocol):
     crew: Crew
     alarm: Alarm
     clock: Clock
+    metrics: Metrics
     announced: int
     head: int
 
@@ -187,6 +189,7 @@ class Lane:
         )
 
     def _try_again(self, job: Job, outcome: Failed) -> None:
+        self._hub.metrics.retried(self.spec.key)
         tries = job.tries + 1
         wait = self.spec.delivery.wait(tries)
         _log.info(
@@ -199,6 +202,7 @@ class Lane:
     def _bury(self, job: Job, outcome: Failed, destination: str) -> None:
         """Keep the event as a dead letter, and send it on its way to the dead-letter sink if there is one."""
         assert job.entry is not None
+        self._hub.metrics.dead_lettered(self.spec.key)
         _log.warning(
             "Trigger %s, event %s is a dead letter after %d attempts: %s",
             self.spec.key, _name(job), job.tries + 1, outcome.why,

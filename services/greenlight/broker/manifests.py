@@ -92,17 +92,28 @@ def default_folder(package: Path = Path(greenlight.__file__).parent) -> Path:
     )
 
 
-def load_folder(folder: Path) -> Manifests:
-    """Every Broker and Trigger below `folder`; kinds of others, and kustomize's overlays/, are passed over.
+def manifest_files(folder: Path) -> list[Path]:
+    """The YAML files below `folder`, in the order of their names; kustomize's overlays/ are not read."""
+    return [
+        path
+        for path in sorted(folder.rglob("*.y*ml"))
+        if path.suffix in (".yaml", ".yml") and "overlays" not in path.relative_to(folder).parts
+    ]
+
+
+def load_folder(*folders: Path) -> Manifests:
+    """Every Broker and Trigger below `folders`; kinds of others are passed over.
 
     Raises ConfigurationError with a line for each mistake.
     """
-    files = [path for path in sorted(folder.rglob("*.y*ml")) if path.suffix in (".yaml", ".yml")]
-    texts = {
-        str(path.relative_to(folder)): path.read_text(encoding="utf-8")
-        for path in files
-        if "overlays" not in path.relative_to(folder).parts
-    }
+    texts = {}
+    for folder in folders:
+        for path in manifest_files(folder):
+            name = str(path.relative_to(folder))
+            try:
+                texts[str(path) if name in texts else name] = path.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as problem:
+                raise ConfigurationError(f"{path}: cannot be read: {problem}") from problem
     return load_texts(texts)
 
 

@@ -55,6 +55,12 @@ class Operations:
                 for standing in log.standings(connection)
             ]
 
+    def sizes(self) -> dict[str, int]:
+        """Bytes of the events that are kept, and of those that some Trigger has not settled."""
+        floor = self._dispatcher.floor()
+        with self._store.read() as connection:
+            return {"log": log.held(connection, 0), "backlog": log.held(connection, floor)}
+
     # The story of an event.
 
     def events(self, id: str) -> list[Document]:

@@ -8,6 +8,8 @@ import click
 
 COMMANDS = {
     "up": ("run", "the whole pipeline on one machine"),
+    "broker": ("broker", "the embedded broker alone, and what it can tell"),
+    "dead-letters": ("broker", "what could not be delivered: list, show, replay, discard"),
     "serve": ("run", "one service, on $PORT; what the image runs"),
     "send": ("send", "sign and send a webhook as a provider would"),
     "status": ("look", "where commits stand"),
@@ -36,7 +38,7 @@ class Lazy(click.Group):
         if name not in COMMANDS:
             return None
         module = importlib.import_module(f"greenlight.cli.commands.{COMMANDS[name][0]}")
-        command: click.Command = getattr(module, name)
+        command: click.Command = getattr(module, name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

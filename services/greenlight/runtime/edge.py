@@ -14,7 +14,8 @@ from greenlight.events.http import NotAnEvent, UnsupportedMedia, from_http, to_b
 from greenlight.ledger.port import Unavailable as LedgerUnavailable
 from greenlight.runtime import metrics
 from greenlight.runtime.deps import Deps
-from greenlight.runtime.errors import PROBLEM, Malformed, Rejected, Unavailable, problem_json
+from greenlight.runtime.errors import Malformed, Rejected, Unavailable
+from greenlight.runtime.problems import problem_response
 
 D = TypeVar("D", bound=Deps)
 
@@ -79,14 +80,6 @@ def mount_health(app: Flask, deps: Deps) -> None:
         except LedgerUnavailable as problem:
             return problem_response(503, "not ready", str(problem))
         return Response("ready\n", mimetype="text/plain")
-
-
-def problem_response(status: int, title: str, detail: str, *, retry_after: int | None = None) -> Response:
-    """An error as application/problem+json."""
-    response = Response(problem_json(status, title, detail), status=status, mimetype=PROBLEM)
-    if retry_after is not None:
-        response.headers["Retry-After"] = str(retry_after)
-    return response
 
 
 class _TooLarge(Exception):

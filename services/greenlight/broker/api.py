@@ -1,0 +1,107 @@
+"""The broker's HTTP API for operators, as a blueprint: its Triggers, the story of an event, dead letters.
+
+Whoever mounts it decides who may ask: `greenlight up` under the board, for people; `greenlight broker` for this machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request
+
+from greenlight.broker.letters import FILTERS
+from greenlight.broker.operations import Operations
+from greenlight.runtime.errors import Malformed, Rejected
+from greenlight.runtime.problems import problem_response
+
+MAX_PAGE = 500
+
+
+def blueprint(operations: Operations) -> Blueprint:
+    """`/api/v1/triggers`, `/api/v1/events`, `/api/v1/dead-letters`. 400 malformed, 404 no such thing, 422 cannot be done."""
+    routes = Blueprint("broker", __name__, url_prefix="/api/v1")
+
+    @routes.get("/triggers")
+    def triggers() -> Response:
+        return jsonify(triggers=operations.triggers())
+
+    @routes.get("/events")
+    def events() -> Response:
+        id = request.args.get("id")
+        if not id:
+            raise Malformed("which event? Say its id: /api/v1/events?id=ID")
+        return jsonify(events=operations.events(id))
+
+    @routes.get("/dead-letters")
+    def dead_letters() -> Response:
+        limit = _number("limit", 100, MAX_PAGE)
+        where = {name: value for name in FILTERS if (value := request.args.get(name)) is not None}
+        found = operations.dead_letters(where=where, after=_number("cursor", 0, 2**62), limit=limit)
+        return jsonify(dead_letters=found, next=str(found[-1]["id"]) if len(found) == limit else None)
+
+    @routes.get("/dead-letters/<int:id>")
+    def dead_letter(id: int) -> Response:
+        return jsonify(operations.dead_letter(id))
+
+    @routes.post("/dead-letters/<int:id>/replay")
+    def replay(id: int) -> tuple[Response, int]:
+        _asked({})
+        operations.replay(id)
+        return jsonify(replayed=1), 202
+
+    @routes.post("/dead-letters/<int:id>/discard")
+    def discard(id: int) -> tuple[Response, int]:
+        operations.discard(id, _reason(_asked({"reason": str})))
+        return jsonify(discarded=1), 202
+
+    @routes.post("/dead-letters/replay")
+    def replay_many() -> tuple[Response, int]:
+        return jsonify(replayed=operations.replay_where(_where(_asked({"where": dict})))), 202
+
+    @routes.post("/dead-letters/discard")
+    def discard_many() -> tuple[Response, int]:
+        asked = _asked({"where": dict, "reason": str})
+        return jsonify(discarded=operations.discard_where(_where(asked), _reason(asked))), 202
+
+    @routes.errorhandler(LookupError)
+    def unknown(problem: LookupError) -> Response:
+        return problem_response(404, "not found", str(problem.args[0]))
+
+    return routes
+
+
+def _number(name: str, default: int, most: int) -> int:
+    text = request.args.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit()) or not int(text) <= most:
+        raise Malformed(f"{name} is a number up to {most}, not {text!r}")
+    return int(text)
+
+
+def _asked(shape: Mapping[str, type]) -> Mapping[str, Any]:
+    """The body: a JSON object, which only a program can send across origins after asking, with these members at most."""
+    body = request.get_json(silent=True) if request.is_json else None
+    if not isinstance(body, dict):
+        raise Malformed("the body is a JSON object, with content type application/json")
+    for name, value in body.items():
+        if name not in shape or not isinstance(value, shape[name]):
+            raise Malformed(
+                f"{name!r} is not expected; {', '.join(f'{it}: {t.__name__}' for it, t in shape.items()) or 'nothing'} is"
+            )
+    return body
+
+
+def _where(asked: Mapping[str, Any]) -> Mapping[str, str]:
+    """An empty choice means all, and must be said: {"where": {}}."""
+    if "where" not in asked:
+        raise Malformed("which? `where` chooses dead letters; {} is all of them")
+    return {name: str(value) for name, value in asked["where"].items()}
+
+
+def _reason(asked: Mapping[str, Any]) -> str:
+    reason: str = asked.get("reason", "").strip()
+    if not reason:
+        raise Rejected("a dead letter is discarded with a reason, which is kept with it")
+    return reason

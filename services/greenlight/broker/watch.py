@@ -1,0 +1,87 @@
+"""Manifests that operators edit are taken up while the broker runs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from greenlight.broker.manifests import Manifests, load_folder, manifest_files
+from greenlight.runtime.errors import ConfigurationError
+from greenlight.store import Unavailable
+
+LOOK_EVERY = 0.5
+"""Seconds between two looks. A change counts once two looks agree: an editor may still be writing."""
+
+Stamp = tuple[tuple[str, int, int, int], ...]
+
+_log = logging.getLogger("greenlight.broker")
+
+
+class Watch:
+    """Tells `change` of the Brokers and Triggers of `folders` whenever they differ from what it was told last.
+
+    `change` returns the Triggers that have to wait, and is told again until there are none. Wrong manifests change nothing, and
+    the log says what is wrong with them.
+    """
+
+    def __init__(self, folders: Sequence[Path], change: Callable[[Manifests], set[str]]) -> None:
+        self._folders = folders
+        self._change = change
+        self._applied = self._seen = stamp(folders)
+        self._waiting = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="broker manifests", daemon=True)
+
+    def start(self) -> None:
+        """Begin looking."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def look(self) -> None:
+        """One look."""
+        now = stamp(self._folders)
+        settled, self._seen = now == self._seen, now
+        if settled and (now != self._applied or self._waiting):
+            self._applied, self._waiting = now, False
+            self._take_up()
+
+    def _run(self) -> None:
+        while not self._stop.wait(LOOK_EVERY):
+            self.look()
+
+    def _take_up(self) -> None:
+        try:
+            manifests = load_folder(*self._folders)
+            waiting = self._change(manifests)
+        except ConfigurationError as problem:
+            _log.error("the edited manifests are wrong, those before stay in force:\n%s", problem)
+            return
+        except (OSError, Unavailable) as problem:
+            _log.warning("the edited manifests cannot be taken up now, and will be: %s", problem)
+            self._waiting = True
+            return
+        self._waiting = bool(waiting)
+        names = ", ".join(trigger.key for trigger in manifests.triggers if trigger.key not in waiting) or "none"
+        _log.info("the edited manifests are in force; Triggers: %s", names)
+        for key in sorted(waiting):
+            _log.info("Trigger %s waits until what the one before it is owed has become dead letters", key)
+
+
+def stamp(folders: Sequence[Path]) -> Stamp:
+    """What tells one state of the files from another."""
+    found = []
+    for folder in folders:
+        for path in manifest_files(folder):
+            try:
+                stat = path.stat()
+            except OSError:  # it went away between the two
+                continue
+            found.append((str(path), stat.st_mtime_ns, stat.st_size, stat.st_ino))
+    return tuple(found)

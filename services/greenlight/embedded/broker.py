@@ -1,0 +1,243 @@
+"""`greenlight broker`: the embedded broker alone, for whoever wants a Knative broker on one machine and nothing else."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from greenlight.broker import log as broker_log
+from greenlight.broker.broker import Broker
+from greenlight.broker.dispatcher import Limits
+from greenlight.broker.errors import Overloaded
+from greenlight.broker.manifests import load_folder
+from greenlight.broker.watch import Watch
+from greenlight.runtime.errors import ConfigurationError
+from greenlight.runtime.server import Limits as ServerLimits
+from greenlight.runtime.server import serve
+from greenlight.store import Locked, Newer, Store, Unavailable
+
+DATABASE = "broker.db"
+
+DRAIN = 10.0
+"""Seconds that deliveries in flight get to finish after SIGTERM."""
+
+USAGE = 2
+"""Exit code: bad usage or configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerOptions:
+    """The command line of `greenlight broker`."""
+
+    manifests: Path
+    data: Path
+    listen: str = "127.0.0.1:8080"
+    services: Mapping[str, str] = field(
+        default_factory=dict
+    )  # NAME or NAMESPACE/NAME of a Knative Service: its address
+    limits: Limits = field(default_factory=Limits)
+
+    @classmethod
+    def of(
+        cls,
+        manifests: Path,
+        data: Path,
+        *,
+        listen: str,
+        services: Mapping[str, str],
+        workers: int,
+        keep_age: float,
+        keep_size: int,
+        backlog_events: int,
+        backlog_size: int,
+    ) -> BrokerOptions:
+        """From what the command line says. Ages in seconds, sizes in bytes."""
+        limits = Limits(
+            workers=workers,
+            backlog_events=backlog_events,
+            backlog_bytes=backlog_size,
+            keep_events=keep_age,
+            keep_bytes=keep_size,
+        )
+        return cls(manifests, data, listen, services, limits)
+
+
+def run(options: BrokerOptions) -> int:
+    """Run until SIGTERM or SIGINT. The exit code: 0 stopped in order, 2 it cannot start."""
+    log = _log()
+    try:
+        if not options.manifests.is_dir():
+            raise ConfigurationError(
+                f"{options.manifests} is not a folder: --manifests names the one with the YAML files"
+            )
+        manifests = load_folder(options.manifests)
+        if not manifests.brokers:
+            raise ConfigurationError(
+                f"there is no Broker in the YAML files below {options.manifests}: write one, as for Knative"
+            )
+        store = Store(options.data / DATABASE, [broker_log.SCHEMA])
+    except (ConfigurationError, Locked, Newer, Unavailable, OSError) as problem:
+        return _cannot_start(str(problem))
+    try:
+        broker = Broker(store, *manifests, services=options.services, limits=options.limits)
+        server = serve(Front(broker), options.listen, name="broker", limits=ServerLimits(body=1 << 20))
+    except (ConfigurationError, Unavailable) as problem:
+        store.close()
+        return _cannot_start(str(problem))
+    except OSError as problem:
+        store.close()
+        return _cannot_start(f"cannot listen: {problem}. Name another address with --listen")
+    watch = Watch([options.manifests], lambda found: broker.change(*found))
+    stopping = _stop_on_signals()
+    broker.start()
+    watch.start()
+    server.start()
+    sys.stdout.write(_ready("http://{}:{}".format(*server.address), manifests.brokers, len(manifests.triggers)))
+    sys.stdout.flush()
+    stopping.wait()
+    watch.stop()
+    server.stop(DRAIN)
+    drained = broker.drain(DRAIN)
+    broker.stop()
+    store.close()
+    log.info("stopped%s", "" if drained else "; deliveries that were cut off go on at the next start")
+    return 0
+
+
+class Front:
+    """The one port: events for Brokers, and for this machine alone the operators' API; metrics and health for all.
+
+    Flask is imported by the first request that needs it, not by the start and not by an event.
+    """
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._lock = threading.Lock()
+        self._operators: WSGIApplication | None = None
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """The WSGI app."""
+        path = environ.get("PATH_INFO") or "/"
+        if path.startswith("/api/v1/") or (path in _OPEN and not _probe(environ)):
+            return self._for_operators()(environ, start_response)
+        return self._broker.ingress(environ, start_response)
+
+    def _for_operators(self) -> WSGIApplication:
+        with self._lock:
+            if self._operators is None:
+                self._operators = operators_app(self._broker)
+            return self._operators
+
+
+_OPEN = ("/healthz", "/readyz", "/metrics")
+
+
+def _probe(environ: WSGIEnvironment) -> bool:
+    return str(environ.get("HTTP_USER_AGENT", "")).startswith("kube-probe/")
+
+
+def operators_app(broker: Broker) -> WSGIApplication:
+    """`/api/v1/*`, `/healthz`, `/readyz`, `/metrics`."""
+    from flask import Flask, Response, request
+    from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+    from werkzeug.exceptions import HTTPException
+
+    from greenlight.broker.api import blueprint
+    from greenlight.runtime.errors import Malformed, Rejected
+    from greenlight.runtime.problems import problem_response
+
+    app = Flask("greenlight.broker", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = 64 << 10
+    app.register_blueprint(blueprint(broker.operations))
+    registry = CollectorRegistry()
+    registry.register(broker.metrics.collector(broker.operations))
+
+    @app.before_request
+    def only_this_machine() -> Response | None:
+        refusal = None if request.path in _OPEN else stranger(request.environ)
+        return None if refusal is None else problem_response(403, "for this machine only", refusal)
+
+    @app.get("/healthz")
+    def healthz() -> Response:
+        return Response("ok\n", mimetype="text/plain")
+
+    @app.get("/readyz")
+    def readyz() -> Response:
+        broker.ready()
+        return Response("ready\n", mimetype="text/plain")
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+    @app.errorhandler(Exception)
+    def refused(problem: Exception) -> Response:
+        for kind, status, title in ((Malformed, 400, "malformed"), (Rejected, 422, "cannot be done")):
+            if isinstance(problem, kind):
+                return problem_response(status, title, str(problem))
+        if isinstance(problem, (Unavailable, Overloaded)):
+            return problem_response(503, "not now", str(problem), retry_after=5)
+        if isinstance(problem, HTTPException):
+            return problem_response(problem.code or 500, problem.name, problem.description or problem.name)
+        logging.getLogger("greenlight.broker").error("an error of ours", exc_info=problem)
+        return problem_response(500, "an error of ours", "the broker's log has the details")
+
+    return app
+
+
+def stranger(environ: WSGIEnvironment) -> str | None:
+    """Why a request is not from a program of this machine's own; None if it is.
+
+    A page that a browser here has open is none: it comes with an Origin, or by a name that was bound to this machine.
+    """
+    if not loopback(str(environ.get("REMOTE_ADDR", ""))):
+        return "ask from the machine that the broker runs on"
+    if environ.get("HTTP_ORIGIN") is not None:
+        return "requests of web pages are refused"
+    host = urlsplit(f"//{environ.get('HTTP_HOST', '')}").hostname or ""
+    return None if loopback(host) else f"this machine is not called {host!r} here: ask for 127.0.0.1 or localhost"
+
+
+def loopback(host: str) -> bool:
+    """Whether a host's name or address is this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _ready(url: str, brokers: Iterable[Any], triggers: int) -> str:
+    addresses = " ".join(f"{url}/{broker.key}" for broker in brokers)
+    return f"greenlight broker is ready, {triggers} Triggers: {addresses}\n"
+
+
+def _cannot_start(problem: str) -> int:
+    sys.stderr.write(f"greenlight broker: cannot start\n{problem}\n")
+    return USAGE
+
+
+def _stop_on_signals() -> threading.Event:
+    stopping = threading.Event()
+    handler: Callable[[int, Any], None] = lambda number, frame: stopping.set()  # noqa: E731
+    signal.signal(signal.SIGTERM, handler)
+    signal.signal(signal.SIGINT, handler)
+    return stopping
+
+
+def _log() -> logging.Logger:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    log = logging.getLogger("greenlight")
+    log.handlers[:] = [handler]
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    return log
