@@ -126,9 +126,9 @@ def test_a_delivery_that_does_not_end_does_not_hold_the_cursor(tmp_path: Path, m
             broker.publish(event(str(number)))
         first.wait(200)
         deadline = time.monotonic() + PATIENCE
-        while broker._dispatcher._lowest() < 150 and time.monotonic() < deadline:
+        while broker._dispatcher.floor() < 150 and time.monotonic() < deadline:
             broker.publish(event("more"))
-        assert broker._dispatcher._lowest() >= 150
+        assert broker._dispatcher.floor() >= 150
         assert not broker.drain(0.05)
         broker.stop()
         broker._store.close()
