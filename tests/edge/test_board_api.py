@@ -245,5 +245,11 @@ def test_the_pages_say_what_a_person_must_know_and_escape_the_rest(shop: Shop) -
     assert "exit status 3" in page
     assert "the new version does not answer" in page
     assert "Waterfall" in page
+    shop.act(
+        f"/commits/{REPO}/{sha_of('two')}/revocations", {"application": "shop", "gate": "build", "comment": "<i>no</i>"}
+    )
+    shop.settle()
+    page = client.get(f"/commits/{REPO}/{sha_of('two')}").get_data(as_text=True)
+    assert "shop build by lena: &lt;i&gt;no&lt;/i&gt;" in page, "the journal says who and why"
     with client.get("/static/style.css") as sheet:
         assert sheet.status_code == 200

@@ -9,6 +9,7 @@ from flask import Blueprint, render_template, request
 
 from greenlight.board import reading, waterfall
 from greenlight.events import moment
+from greenlight.ledger.journal import said
 from greenlight.runtime.deps import Deps
 from greenlight.runtime.errors import Rejected
 
@@ -19,6 +20,7 @@ def blueprint(deps: Deps) -> Blueprint:
     """`/` and `/commits/OWNER/NAME/SHA`."""
     pages = Blueprint("pages", __name__, template_folder="templates", static_folder="static")
     pages.add_app_template_filter(lambda text: ago(moment(text), deps.clock.now()) if text else "", "ago")
+    pages.add_app_template_filter(said, "said")
 
     @pages.get("/")
     def index() -> str:
@@ -46,7 +48,7 @@ def blueprint(deps: Deps) -> Blueprint:
             "commit.html",
             commit=reading.commit_of(record, deps),
             deployments=deployments,
-            bars=bars(waterfall.spans(record.repo, record.sha, entries)),
+            bars=bars(waterfall.spans(record.repo, record.sha, entries), deps.clock.now()),
             entries=entries,
         )
 
@@ -62,28 +64,38 @@ def ago(then: datetime, now: datetime) -> str:
     return f"{int(seconds)} s ago"
 
 
-def bars(spans: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Spans with their place on a line of 1000 units, and their length as text."""
+def bars(spans: list[dict[str, Any]], now: datetime) -> list[dict[str, Any]]:
+    """Spans with depth, place on a line of 1000 units, and length as text. What has no end lasts until now."""
     if not spans:
         return []
     begin = moment(spans[0]["start"])
-    whole = max((moment(spans[0]["end"]) - begin).total_seconds(), 1e-6)
-    return [_bar(span, begin, whole) for span in spans]
+    whole = max((_end(spans[0], now) - begin).total_seconds(), 1e-6)
+    depth: dict[str | None, int] = {None: -1}
+    found = []
+    for span in spans:
+        depth[span["span_id"]] = depth[span["parent_id"]] + 1
+        start = (moment(span["start"]) - begin).total_seconds()
+        length = (_end(span, now) - begin).total_seconds() - start
+        took = duration(length) if length > 0 else f"at {duration(start)}"
+        place = {
+            "depth": depth[span["span_id"]],
+            "x": round(min(start / whole * 1000, 997), 1),
+            "width": round(max(length / whole * 1000, 3), 1),
+            "length": took if span["end"] else f"{took} so far",
+        }
+        found.append({**span, **place})
+    return found
 
 
-def _bar(span: dict[str, Any], begin: datetime, whole: float) -> dict[str, Any]:
-    start = (moment(span["start"]) - begin).total_seconds()
-    length = (moment(span["end"]) - begin).total_seconds() - start if span["end"] else whole - start
-    x = min(start / whole * 1000, 997)
-    took = duration(length) if length > 0 else f"at {duration(start)}"
-    return {**span, "x": round(x, 1), "width": round(max(length / whole * 1000, 3), 1), "length": took}
+def _end(span: dict[str, Any], now: datetime) -> datetime:
+    return moment(span["end"]) if span["end"] else max(now, moment(span["start"]))
 
 
 def duration(seconds: float) -> str:
-    """`0.4 ms`, `120 ms`, `3.2 s`, `4.0 min`, `2.1 h`."""
+    """`0.4 ms`, `120 ms`, `3.2 s`, `4.0 min`, `2.1 h`, `3.0 d`."""
     if seconds < 1:
         return f"{seconds * 1000:.1f} ms" if seconds < 0.01 else f"{seconds * 1000:.0f} ms"
-    for size, unit in ((3600, "h"), (60, "min")):
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds / size:.1f} {unit}"
     return f"{seconds:.1f} s"

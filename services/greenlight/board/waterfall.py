@@ -9,18 +9,22 @@ from greenlight.events import ids
 from greenlight.ledger.rows import Entry
 
 _ENDS = ("deployment.succeeded", "deployment.failed", "deployment.error", "deployment.superseded")
+_Wait = tuple[str, str, str]  # application, environment, gate
 
 
 def spans(repo: str, sha: str, entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """Spans as a tree, in order: the commit, and below it what arrived, was waited for, was decided and deployed."""
+    """Spans as a tree, in order: the commit, and below it what arrived, was waited for, was decided and deployed.
+
+    What still goes on has no end: a deployment, a wait, and then the commit itself.
+    """
     if not entries:
         return []
     ordered = sorted(entries, key=lambda entry: entry.at)
     root = ids.span_id(f"{repo}/{sha}", "commit")
-    found = [_span(root, None, f"commit {repo}@{sha[:7]}", "greenlight", ordered[0].at, ordered[-1].at, {})]
-    for part in (_facts, _waits, _decisions, _deployments):
-        found += part(ordered, root)
-    return list(_tree(found, None))
+    found = [span for part in (_facts, _waits, _decisions, _deployments) for span in part(ordered, root)]
+    end = None if any(span["end"] is None for span in found) else ordered[-1].at
+    whole = _span(root, None, f"commit {repo}@{sha[:7]}", "greenlight", ordered[0].at, end, {})
+    return list(_tree([whole, *found], None))
 
 
 def _tree(found: Sequence[dict[str, Any]], parent: str | None) -> Iterable[dict[str, Any]]:
@@ -32,7 +36,7 @@ def _tree(found: Sequence[dict[str, Any]], parent: str | None) -> Iterable[dict[
 
 def _place(span: dict[str, Any]) -> tuple[str, int, str]:
     """By start, and of those that start together the outer one first."""
-    end = span["end"] or "9999"
+    end = span["end"] or "9999-12-31T23:59:59.999999Z"
     return span["start"], -int("".join(filter(str.isdigit, end))), span["span_id"]
 
 
@@ -40,38 +44,37 @@ def _facts(entries: Sequence[Entry], root: str) -> Iterable[dict[str, Any]]:
     for entry in entries:
         if not entry.stream.startswith("commit/") or entry.type == "decision":
             continue
-        names = {key: entry.payload[key] for key in ("signal", "outcome", "source") if key in entry.payload}
-        yield _span(
-            ids.span_id(entry.id, "receive"), root, f"receive {entry.type}", "webhooks", entry.at, entry.at, names
-        )
+        attributes = {key: entry.payload[key] for key in ("signal", "outcome", "source") if key in entry.payload}
+        name = f"receive {entry.type} {entry.payload.get('signal', '').partition(':')[2]}".rstrip()
+        yield _span(ids.span_id(entry.id, "receive"), root, name, "webhooks", entry.at, entry.at, attributes)
 
 
 def _waits(entries: Sequence[Entry], root: str) -> Iterable[dict[str, Any]]:
-    """For each target and gate, from the first decision that knew the commit until the one that found the gate passed."""
-    began = entries[0].at
-    open_gates: dict[tuple[str, str, str], bool] = {}
+    """For each target and gate, from when it was first lacking until it had passed, or its target wanted it no longer."""
+    known: set[_Wait] = set()
+    since: dict[_Wait, str] = {}
     for entry in entries:
         if entry.type != "decision":
             continue
-        where = (entry.payload["application"], entry.payload["environment"])
-        for gate, state in entry.payload["gates"].items():
-            key = (*where, gate)
-            if state == "passed" and not open_gates.get(key, False):
-                yield _wait(entry, root, key, began)
-            open_gates[key] = state == "passed"
-    last = entries[-1].at
-    for key, passed in open_gates.items():
-        if not passed:
-            span = ids.span_id("/".join(key), f"waiting since {began}")
-            attributes = {"application": key[0], "environment": key[1], "gate": key[2], "open": True}
-            yield _span(span, root, f"wait for {key[2]}", "promoter", began, last, attributes)
+        decided = entry.payload
+        wanted = decided["decision"] in ("waiting", "blocked")
+        for gate, state in decided["gates"].items():
+            key = (decided["application"], decided["environment"], gate)
+            began = entry.at if key in known else entries[0].at
+            known.add(key)
+            if wanted and state != "passed":
+                since.setdefault(key, began)
+            elif key in since or began != entry.at:
+                yield _wait(ids.span_id(entry.id, f"wait {gate}"), root, key, since.pop(key, began), entry.at)
+    for key, began in since.items():
+        yield _wait(ids.span_id("/".join(key), f"waiting since {began}"), root, key, began, None)
 
 
-def _wait(entry: Entry, root: str, key: tuple[str, str, str], began: str) -> dict[str, Any]:
-    attributes = {"application": key[0], "environment": key[1], "gate": key[2]}
-    return _span(
-        ids.span_id(entry.id, f"wait {key[2]}"), root, f"wait for {key[2]}", "promoter", began, entry.at, attributes
-    )
+def _wait(id: str, root: str, key: _Wait, start: str, end: str | None) -> dict[str, Any]:
+    application, environment, gate = key
+    attributes = {"application": application, "environment": environment, "gate": gate}
+    name = f"wait for {gate} ({application}/{environment})"
+    return _span(id, root, name, "promoter", start, end, attributes)
 
 
 def _decisions(entries: Sequence[Entry], root: str) -> Iterable[dict[str, Any]]:
@@ -79,7 +82,8 @@ def _decisions(entries: Sequence[Entry], root: str) -> Iterable[dict[str, Any]]:
         if entry.type == "decision":
             keys = ("application", "environment", "decision", "reasons")
             attributes = {key: entry.payload[key] for key in keys}
-            name = f"check for promotion: {entry.payload['decision']}"
+            where = f"{attributes['application']}/{attributes['environment']}"
+            name = f"check for promotion: {attributes['decision']} ({where})"
             yield _span(ids.span_id(entry.id, "decide"), root, name, "promoter", entry.at, entry.at, attributes)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -18,6 +18,8 @@ _COLOURS = {
     "running": "blue",
 }
 _BAR = 40
+_NAME = 64
+"""Columns of a waterfall: the line itself, and the names beside it at most."""
 
 NOBODYS = "no application of the pipeline file is made from this repository"
 
@@ -85,35 +87,39 @@ def standing(environment: dict[str, Any]) -> str:
 
 
 def waterfall(trace: dict[str, Any]) -> None:
-    """A commit's spans on one time line, with how long each took."""
+    """A commit's spans on one time line, with how long each took. What has no end lasts until now."""
     spans = trace["spans"]
     click.echo(f"trace {trace['trace_id']}")
     if not spans:
         return
-    begin = _moment(spans[0]["start"])
-    whole = max((_moment(spans[0]["end"]) - begin).total_seconds(), 1e-6)
+    begin, now = _moment(spans[0]["start"]), datetime.now(UTC)  # noqa: TID251 - what goes on is shown as it is now
+    whole = max((_end(spans[0], now) - begin).total_seconds(), 1e-6)
     depth: dict[str | None, int] = {None: -1}
+    rows = []
     for span in spans:
-        depth[span["span_id"]] = depth.get(span["parent_id"], 0) + 1
+        depth[span["span_id"]] = depth[span["parent_id"]] + 1
         start = (_moment(span["start"]) - begin).total_seconds()
-        end = (_moment(span["end"]) - begin).total_seconds() if span["end"] else whole
+        length = (_end(span, now) - begin).total_seconds() - start
         left = min(int(start / whole * _BAR), _BAR - 1)
-        width = max(int((end - start) / whole * _BAR), 1)
-        bar = " " * left + ("━" * min(width, _BAR - left) if end > start else "╵")
-        took = duration(end - start) if end > start else f"at {duration(start)}"
-        click.echo(f"{_name(span, depth)[:50]:50} {bar:{_BAR}} {took:>11}")
+        width = max(int(length / whole * _BAR), 1)
+        bar = " " * left + ("━" * min(width, _BAR - left) if length > 0 else "╵")
+        took = duration(length) if length > 0 else f"at {duration(start)}"
+        name = "  " * depth[span["span_id"]] + span["name"]
+        rows.append((name, bar, took if span["end"] else f"{took} so far"))
+    wide = min(max(len(name) for name, _, _ in rows), _NAME)
+    for name, bar, took in rows:
+        click.echo(f"{name[:wide]:{wide}} {bar:{_BAR}} {took:>11}")
 
 
-def _name(span: dict[str, Any], depth: dict[str | None, int]) -> str:
-    subject = span["attributes"].get("signal", "").rpartition(":")[2]
-    return "  " * depth[span["span_id"]] + f"{span['name']} {subject}".rstrip()
+def _end(span: dict[str, Any], now: datetime) -> datetime:
+    return _moment(span["end"]) if span["end"] else max(now, _moment(span["start"]))
 
 
 def duration(seconds: float) -> str:
-    """`0.4 ms`, `120 ms`, `3.2 s`, `4.0 min`, `2.1 h`."""
+    """`0.4 ms`, `120 ms`, `3.2 s`, `4.0 min`, `2.1 h`, `3.0 d`."""
     if seconds < 1:
         return f"{seconds * 1000:.1f} ms" if seconds < 0.01 else f"{seconds * 1000:.0f} ms"
-    for size, unit in ((3600, "h"), (60, "min")):
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds / size:.1f} {unit}"
     return f"{seconds:.1f} s"
