@@ -215,7 +215,7 @@ def test_reading_needs_a_person_where_it_is_not_free(shop: Shop) -> None:
     assert "open_reads" in {field.name for field in fields(deps)}
     client = Client(board.create_app(replace(deps, open_reads=False)))
     assert client.get("/", headers={"Host": "board.example"}).status_code == 401
-    assert client.get("/api/v1/commits").status_code == 401
+    assert client.get("/api/v1/commits").headers["WWW-Authenticate"] == "Bearer"
     assert client.get("/metrics").status_code == 401
     assert client.get("/healthz").status_code == 200
     assert (

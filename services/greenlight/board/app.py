@@ -114,7 +114,10 @@ _STATUS: tuple[tuple[type[Exception], int, str], ...] = (
 def _problem(problem: Exception, deps: Deps) -> Response:
     for kind, status, title in _STATUS:
         if isinstance(problem, kind):
-            return problem_response(status, title, str(problem), retry_after=5 if status == 503 else None)
+            response = problem_response(status, title, str(problem), retry_after=5 if status == 503 else None)
+            if status == 401:
+                response.headers["WWW-Authenticate"] = "Bearer"
+            return response
     if isinstance(problem, HTTPException):
         return problem_response(problem.code or 500, problem.name, problem.description or problem.name)
     deps.log.getChild("board").error("an error of ours", exc_info=problem)

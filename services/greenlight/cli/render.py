@@ -18,6 +18,7 @@ _COLOURS = {
     "running": "blue",
 }
 _BAR = 40
+_STATE = len("pending")
 _NAME = 64
 """Columns of a waterfall: the line itself, and the names beside it at most."""
 
@@ -61,7 +62,8 @@ def commit(value: dict[str, Any]) -> None:
             click.echo(f"  {name}/{environment}: {standing(it)}")
             for gate in it["requires"]:
                 found = application["gates"][gate]
-                click.echo(f"    {state(found['state']):10} {gate}: {found['reason']}")
+                room = " " * (_STATE - len(found["state"]))
+                click.echo(f"    {state(found['state'])}{room} {gate}: {found['reason']}")
 
 
 def standings(value: dict[str, Any]) -> list[tuple[str, str, str, str]]:
@@ -107,8 +109,9 @@ def waterfall(trace: dict[str, Any]) -> None:
         name = "  " * depth[span["span_id"]] + span["name"]
         rows.append((name, bar, took if span["end"] else f"{took} so far"))
     wide = min(max(len(name) for name, _, _ in rows), _NAME)
+    long = max(len(took) for _, _, took in rows)
     for name, bar, took in rows:
-        click.echo(f"{name[:wide]:{wide}} {bar:{_BAR}} {took:>11}")
+        click.echo(f"{name[:wide]:{wide}} {bar:{_BAR}} {took:>{long}}")
 
 
 def _end(span: dict[str, Any], now: datetime) -> datetime:
