@@ -47,6 +47,7 @@ class Transaction:
     entries: Sequence[NewEntry] = ()  # an id that the stream already holds is not appended again
     emit: Sequence[Event] = ()  # published after the commit, and by the sweeper if a crash comes first
     due: Sequence[Due] = ()  # set, replacing what the key had
+    postponed: Sequence[Due] = ()  # due later, where the key still has that event
     done: Sequence[tuple[str, str]] = ()  # (key, event id): no longer due; another event under that key stays
 
 

@@ -86,6 +86,7 @@ def steps(transaction: Transaction, emit: Emit | None, now: datetime) -> list[St
     made += [append(entry) for entry in transaction.entries]
     made += [_not_due(key, event) for key, event in transaction.done]
     made += [set_due(due) for due in transaction.due]
+    made += [_postpone(due) for due in transaction.postponed]
     made += [send(event, emit, now) for event in transaction.emit]
     return made
 
@@ -181,6 +182,16 @@ def set_due(due: Due) -> Step:
 
     def step(tx: Tx) -> None:
         tx.execute("INSERT OR REPLACE INTO due (key, at, event, json) VALUES (?, ?, ?, ?)", values)
+
+    return step
+
+
+def _postpone(due: Due) -> Step:
+    """Change when the event is due, unless it was done or replaced since it was read."""
+    values = (micros(due.at), dumps(due), due.key, due.event.id)
+
+    def step(tx: Tx) -> None:
+        tx.execute("UPDATE due SET at = ?, json = ? WHERE key = ? AND event = ?", values)
 
     return step
 

@@ -26,7 +26,8 @@ BATCH = 100
 
 
 def on_ping(event: Event, deps: Deps) -> Sequence[Event]:
-    """Publish what the outbox still holds, then emit again what is due."""
+    """Publish what the outbox still holds, then emit again what is due; an edit of the policy is noticed here at the latest."""
+    deps.pipeline()
     now = deps.clock.now()
     left = deps.ledger.outbox(older_than=now - SWEEP_AFTER, limit=BATCH)
     if left:
@@ -36,7 +37,7 @@ def on_ping(event: Event, deps: Deps) -> Sequence[Event]:
         deps.ledger.forget_bodies(now - BODIES_KEPT)
         return []
     events = [item.event for item in due]
-    deps.ledger.transact(Transaction(emit=events, due=[_postponed(item, now) for item in due]))
+    deps.ledger.transact(Transaction(emit=events, postponed=[_postponed(item, now) for item in due]))
     for again in events:
         metrics.REEMITTED.labels(again.type).inc()
     deps.publisher.publish(events)

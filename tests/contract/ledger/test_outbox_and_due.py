@@ -62,6 +62,15 @@ def test_done_ends_that_event_and_no_other(ledger: Ledger) -> None:
     assert [due.key for due in ledger.due(at(99))] == ["other"]
 
 
+def test_what_is_due_can_be_postponed_unless_it_was_done_or_replaced(ledger: Ledger) -> None:
+    """Whoever read it may be late: what happened to the key since then stands."""
+    ledger.transact(Transaction(due=[a_due("a", 10, "e1"), a_due("b", 10, "e1"), a_due("c", 10, "e1")]))
+    ledger.transact(Transaction(done=[("b", "e1")], due=[a_due("c", 20, "e2")]))
+    ledger.transact(Transaction(postponed=[a_due(key, 60, "e1", 1) for key in "abc"]))
+    assert ledger.due(at(99)) == [a_due("c", 20, "e2"), a_due("a", 60, "e1", 1)]
+    assert ledger.next_due() == at(20)
+
+
 def test_one_transaction_can_finish_a_key_and_set_what_follows(ledger: Ledger) -> None:
     """What is set stays, whatever was done under the same key."""
     ledger.transact(Transaction(due=[a_due("k", 10, "e1")]))
