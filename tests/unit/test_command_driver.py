@@ -32,8 +32,8 @@ def make(folder: Path) -> CommandDriver:
     return CommandDriver(folder / "state", scrub=Scrubber(["hunter22"]), clock=SystemClock(), grace=0.3)
 
 
-def order(folder: Path, *run: str, id: str = "d1", environment: str = "prod", **config: Any) -> Order:
-    return Order(id, "shop", environment, "acme/shop", SHA, 7, 0, "00-a-b-01", {"run": list(run), **config}, folder)
+def order(folder: Path, *run: str, id: str = "d1", environment: str = "prod", fence: int = 7, **config: Any) -> Order:
+    return Order(id, "shop", environment, "acme/shop", SHA, fence, 0, "00-a-b-01", {"run": list(run), **config}, folder)
 
 
 def sh(folder: Path, script: str, **more: Any) -> Order:
@@ -139,11 +139,22 @@ def test_one_deployment_is_started_once_however_often_it_is_asked_for(driver: Co
     assert (tmp_path / "log").read_text() == "started\n"
 
 
-def test_an_error_is_started_again_under_the_same_id(driver: CommandDriver, tmp_path: Path) -> None:
-    """What broke is tried again; what failed is not."""
-    it = sh(tmp_path, "if [ -e again ]; then exit 0; fi; touch again; kill -9 $$")
-    assert ended(driver, it).outcome == "error"
-    assert ended(driver, it).outcome == "succeeded"
+def test_an_error_is_started_again_under_the_same_id_by_a_later_try_only(driver: CommandDriver, tmp_path: Path) -> None:
+    """A try is known by its fence: within one, the same end is told however often it is asked for."""
+    script = "echo started >> log; if [ -e again ]; then exit 0; fi; touch again; kill -9 $$"
+    for _ in range(3):
+        assert ended(driver, sh(tmp_path, script, fence=7)).outcome == "error"
+    for _ in range(3):
+        assert ended(driver, sh(tmp_path, script, fence=8)).outcome == "succeeded"
+    assert (tmp_path / "log").read_text() == "started\n" * 2
+
+
+def test_only_the_newest_run_of_a_target_is_remembered(driver: CommandDriver, tmp_path: Path) -> None:
+    """A process that lives for years keeps the output of no more runs than it has targets."""
+    for number in range(5):
+        assert ended(driver, sh(tmp_path, "exit 0", id=f"d{number}")).outcome == "succeeded"
+        assert ended(driver, sh(tmp_path, "exit 0", id=f"s{number}", environment="staging")).outcome == "succeeded"
+    assert sorted(driver._runs) == ["d4", "s4"]
 
 
 def test_a_target_takes_one_command_at_a_time_and_others_run_beside_it(driver: CommandDriver, tmp_path: Path) -> None:
@@ -178,16 +189,20 @@ sys.path.insert(0, {tests!r})
 from pathlib import Path
 from test_command_driver import make, sh
 driver = make(Path({folder!r}))
-print(driver.apply(sh(Path({folder!r}), {script!r})).outcome, flush=True)
+print(driver.apply(sh(Path({folder!r}), {script!r}, timeout={timeout!r})).outcome, flush=True)
 sys.stdin.read()
 """
 
 
-def _an_earlier_life(folder: Path, script: str) -> None:
+def _an_earlier_life(folder: Path, script: str, timeout: str = "10m") -> None:
     """Start a command from a process that is then killed with SIGKILL."""
     here = Path(__file__)
     code = _LIFE.format(
-        services=str(here.parents[2] / "services"), tests=str(here.parent), folder=str(folder), script=script
+        services=str(here.parents[2] / "services"),
+        tests=str(here.parent),
+        folder=str(folder),
+        script=script,
+        timeout=timeout,
     )
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -212,6 +227,20 @@ def test_an_orphan_of_an_earlier_life_holds_the_target_until_it_ends(tmp_path: P
     assert driver.watch(it, 0.05).outcome == "running"
     (tmp_path / "go").write_text("go\n")
     assert driver.watch(it, 20).outcome == "running", "the orphan has ended, and its exit status is nobody's"
+    assert ended(driver, it).outcome == "succeeded"
+
+
+def test_an_orphan_is_held_to_its_time_limit(tmp_path: Path) -> None:
+    """Whoever started it is gone, so the next life ends its whole group when its time is up."""
+    os.mkfifo(tmp_path / "ready")
+    script = "trap '' TERM; sleep 300 & echo $! > child; echo ready > ready; wait; read line < /dev/zero"
+    _an_earlier_life(tmp_path, script, timeout="1s")
+    driver, it = make(tmp_path), sh(tmp_path, "exit 0")
+    with pytest.raises(Busy, match="process"):
+        driver.apply(it)
+    for _ in range(2):  # until its time is up, then until it is gone
+        assert driver.watch(it, 20).outcome == "running"
+    assert wait_for_exit(int((tmp_path / "child").read_text()), 5)
     assert ended(driver, it).outcome == "succeeded"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import re
 import shutil
@@ -17,7 +18,7 @@ from typing import Any
 from greenlight.deployer.driver import Busy, Order, Progress
 from greenlight.policy.durations import duration
 from greenlight.runtime.clock import Clock
-from greenlight.runtime.process import Process, Start, started_at, wait_for_exit
+from greenlight.runtime.process import Process, Start, end_group, started_at, wait_for_exit
 from greenlight.runtime.scrub import Scrubber
 
 DEFAULT_TIMEOUT = 600.0  # seconds
@@ -38,6 +39,8 @@ _INHERITED = ("PATH", "HOME")
 class _Run:
     """One deployment's command, running or ended."""
 
+    target: str
+    fence: int  # of the try that started it
     lock: _Lock
     hidden: Sequence[str]  # values of the environment that must not be shown
     timeout: float
@@ -60,10 +63,10 @@ class CommandDriver:
         self._path = {name: os.environ[name] for name in _INHERITED if name in os.environ}
 
     def apply(self, order: Order) -> Progress:
-        """Start the command; one that runs for this deployment goes on, one that ended in an error is started again."""
+        """Start the command; one that runs for this deployment goes on. After an error only a later try starts it again."""
         with self._mutex:
             run = self._runs.get(order.deployment)
-            if run is not None and (run.end is None or run.end.outcome != "error"):
+            if run is not None and (run.end is None or run.end.outcome != "error" or run.fence == order.fence):
                 return run.end or Progress("running")
             try:
                 return self._begin(order)
@@ -79,8 +82,12 @@ class CommandDriver:
         holder = _Lock(self._lock_path(order)).holder()
         if holder is None:
             self._closed.wait(min(seconds, 1.0))  # its name is not known: look again soon
+            return Progress("running")
+        left = holder.until - self._clock.now().timestamp()
+        if left > 0:
+            wait_for_exit(holder.pid, min(seconds, left))
         else:
-            wait_for_exit(holder, seconds)
+            end_group(holder.pid, self._grace)  # whoever started it can no longer hold it to its time limit
         return Progress("running")
 
     def cancel(self, order: Order, reason: str) -> None:
@@ -88,13 +95,6 @@ class CommandDriver:
         run = self._runs.get(order.deployment)
         if run is not None and run.process is not None:
             run.process.cancel(reason)
-
-    def forget(self, deployment: str) -> None:
-        """Nobody will ask for this deployment again."""
-        with self._mutex:
-            run = self._runs.get(deployment)
-            if run is not None and run.end is not None:
-                del self._runs[deployment]
 
     def check(self, config: Mapping[str, Any]) -> Sequence[str]:
         """Whether the program is there."""
@@ -112,7 +112,8 @@ class CommandDriver:
         cwd = _below(order.directory, config.get("cwd", "."))
         env = {**self._path, **_own(order), **{name: str(value) for name, value in config.get("env", {}).items()}}
         hidden = [value for name, value in env.items() if _SECRET_NAME.search(name)]
-        run = _Run(_Lock(self._lock_path(order)), hidden, _seconds(config.get("timeout")))
+        lock, timeout = _Lock(self._lock_path(order)), _seconds(config.get("timeout"))
+        run = _Run(lock.target, order.fence, lock, hidden, timeout)
         run.lock.take()
         try:
             start = Start(
@@ -128,7 +129,9 @@ class CommandDriver:
         except BaseException:
             run.lock.release()
             raise
-        run.lock.name(run.process.pid, order.deployment)
+        run.lock.name(run.process.pid, order.deployment, self._clock.now().timestamp() + timeout)
+        # What ran in this target before has been written down, or the target would not be free: nobody asks for it again.
+        self._runs = {id: other for id, other in self._runs.items() if other.target != run.target}
         self._runs[order.deployment] = run
         return Progress("running")
 
@@ -144,11 +147,20 @@ class CommandDriver:
         return self._locks / f"{order.application}--{order.environment}.lock"
 
 
+@dataclass(frozen=True, slots=True)
+class _Holder:
+    """A living command that holds a lock."""
+
+    pid: int
+    until: float  # seconds since 1970, when its time limit is reached
+
+
 class _Lock:
     """A target's lock: a descriptor that the command inherits, so that an orphan of ours still holds it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.target = path.stem
         self.descriptor = -1
 
     def take(self) -> None:
@@ -168,9 +180,10 @@ class _Lock:
             os.close(descriptor)
         raise Busy(f"{self._path.name} changes hands; try again")
 
-    def name(self, pid: int, deployment: str) -> None:
-        """Write down who holds it."""
-        text = json.dumps({"pid": pid, "started": started_at(pid), "deployment": deployment}).encode()
+    def name(self, pid: int, deployment: str, until: float) -> None:
+        """Write down who holds it, and until when it may."""
+        who = {"pid": pid, "started": started_at(pid), "deployment": deployment, "until": until}
+        text = json.dumps(who).encode()
         os.pwrite(self.descriptor, text.ljust(_NAMED), 0)
 
     def release(self) -> None:
@@ -178,10 +191,12 @@ class _Lock:
         fcntl.flock(self.descriptor, fcntl.LOCK_UN)
         os.close(self.descriptor)
 
-    def holder(self) -> int | None:
-        """The pid of the command that is named in it and alive."""
+    def holder(self) -> _Holder | None:
+        """The command that is named in it, if it is alive."""
         who = self._who()
-        return who["pid"] if who and who["started"] and started_at(who["pid"]) == who["started"] else None
+        if who is None or not who["started"] or started_at(who["pid"]) != who["started"]:
+            return None
+        return _Holder(who["pid"], who.get("until", math.inf))
 
     def _who(self) -> dict[str, Any] | None:
         try:
@@ -193,7 +208,7 @@ class _Lock:
     def _replace_or_refuse(self) -> None:
         holder = self.holder()
         if holder is not None:
-            raise Busy(f"process {holder}, started before Greenlight was, still deploys to this target")
+            raise Busy(f"process {holder.pid}, started before Greenlight was, still deploys to this target")
         if self._who() is None:
             raise Busy(
                 f"a process of an earlier life holds {self._path.name} and is not known by name; it is waited for"

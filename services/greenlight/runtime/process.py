@@ -97,10 +97,7 @@ class Process:
         self._popen.wait()
 
     def _signal(self, number: int) -> None:
-        try:
-            os.killpg(self.pid, number)
-        except ProcessLookupError:
-            pass  # nobody of the group is left
+        _signal_group(self.pid, number)
 
     def _drain(self) -> None:
         """Keep the pipe empty, so that the command never blocks on what it prints; keep the end, and a bounded file."""
@@ -130,6 +127,20 @@ def started_at(pid: int) -> str | None:
         return None
     fields = stat.rpartition(")")[2].split()
     return None if fields[0] in ("Z", "X") else fields[19]
+
+
+def end_group(pid: int, grace: float) -> None:
+    """End the process group of a command that may not be our child: SIGTERM, and SIGKILL after the grace."""
+    _signal_group(pid, signal.SIGTERM)
+    wait_for_exit(pid, grace)
+    _signal_group(pid, signal.SIGKILL)
+
+
+def _signal_group(pid: int, number: int) -> None:
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass  # nobody of the group is left, or only who became somebody else: such a one is waited for
 
 
 def wait_for_exit(pid: int, seconds: float) -> bool:
