@@ -8,6 +8,7 @@ from typing import Any
 
 from greenlight.board import domain, reading
 from greenlight.events import Event, ids, rfc3339, types
+from greenlight.events.recorded import resumed_key
 from greenlight.events.schemas import dataschema
 from greenlight.ledger.port import Transaction
 from greenlight.ledger.rows import PATIENCE, Due, Fact, NewEntry, Record
@@ -127,8 +128,11 @@ def set_paused(application: str, environment: str, paused: bool, reason: str | N
             },
         )
         text = f"{person.id}: {reason}" if paused else None
+        due = [] if paused else [Due(resumed_key(application, environment), now + PATIENCE, event)]
         entry = NewEntry(f"target/{application}/{environment}", type, now, id, data, target.repo, "")
-        deps.ledger.transact(Transaction(targets=[replace(target, paused=text)], entries=[entry], emit=[event]))
+        deps.ledger.transact(
+            Transaction(targets=[replace(target, paused=text)], entries=[entry], emit=[event], due=due)
+        )
         deps.publisher.publish([event])
         return id
 

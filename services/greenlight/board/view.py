@@ -53,7 +53,7 @@ def environment(record: Record, policy: Policy, name: str, targets: Targets, now
     """The decision for one environment, why, and the newest deployment there."""
     key = f"{policy.name}/{name}"
     target, pushes = targets[policy.name, name]
-    decision = decide(policy, name, record, target, pushes, now, asked=asked(record, key))
+    decision = decide(policy, name, record, target, pushes, now, asked=asked(record, target))
     return {
         "decision": decision.state,
         "reasons": list(decision.reasons),

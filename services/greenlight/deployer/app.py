@@ -13,13 +13,16 @@ from greenlight.deployer.driver import Busy, Driver, Order, Progress
 from greenlight.events import Event, ids, types
 from greenlight.events.recorded import look_again
 from greenlight.ledger.port import Transaction
-from greenlight.ledger.rows import Deployment, Promotion, Target
+from greenlight.ledger.rows import PATIENCE, Deployment, Due, Promotion, Target
 from greenlight.ledger.use import pushes_since, until_settled
 from greenlight.policy.decide import decide
+from greenlight.policy.lineage import newer
+from greenlight.policy.load import PolicyError, parse
 from greenlight.policy.model import Environment, Policy
 from greenlight.policy.requests import asked
 from greenlight.runtime.deps import Deps as BaseDeps
 from greenlight.runtime.edge import Handler, event_app
+from greenlight.runtime.told import told
 
 WATCH = 20.0
 """Seconds that one watch waits at most: below the delivery's timeout, and below the lease."""
@@ -45,27 +48,16 @@ class _Job:
 
 def on_promotion_ready(event: Event, deps: Deps) -> Sequence[Event]:
     """Start the deployment that this promotion is, if the ledger still wants it; or go on with it after a crash."""
-    id = event.json()["promotion"]
-    deployment = deps.ledger.deployment(id)
-    if deployment is None:
-        deployment, events = until_settled(lambda: _begin(event, deps))
-        if deployment is None:
-            return events
-    elif deployment.outcome != domain.RUNNING:
-        return [_end_event(deployment)]
-    else:
-        again = _newer_wish(deployment, deps)
-        if again is not None:
-            return until_settled(lambda: _end(id, Progress("superseded", again, None), deps))
-        deployment = until_settled(lambda: _take(id, deps))
-        if deployment is None:
-            return []
-    return _apply(deployment, event, deps)
+    data = told(event, "promotion", "application", "environment")
+    known = deps.ledger.deployment(data["promotion"]) is not None
+    step = (lambda: _go_on(data["promotion"], deps)) if known else (lambda: _begin(data, event, deps))
+    deployment, events = until_settled(step)
+    return events if deployment is None else _apply(deployment, event, deps)
 
 
 def on_deployment_under_way(event: Event, deps: Deps) -> Sequence[Event]:
     """Look at the deployment, for at most WATCH seconds, and say what became of it."""
-    id = event.json()["deployment"]
+    id = told(event, "deployment")["deployment"]
     deployment = deps.ledger.deployment(id)
     if deployment is None:
         return []
@@ -77,43 +69,70 @@ def on_deployment_under_way(event: Event, deps: Deps) -> Sequence[Event]:
     if target.lease.owner != deps.owner:
         deployment = until_settled(lambda: _take(id, deps))
         return [] if deployment is None else _apply(deployment, event, deps)
-    job = _job(deployment, deps)
-    progress = _gone(deployment) if job is None else _watch(job)
-    return until_settled(lambda: _conclude(id, progress, event, deps))
+    held, job = deployment, _job(deployment, deps)
+    progress = _no_driver(deployment) if job is None else _watch(job)
+    return until_settled(lambda: _conclude(held, progress, event, deps))
 
 
-def _begin(event: Event, deps: Deps) -> tuple[Deployment | None, Sequence[Event]]:
+def _begin(data: Mapping[str, str], event: Event, deps: Deps) -> tuple[Deployment | None, Sequence[Event]]:
     """Write the intent; or nothing, where the ledger no longer wants this promotion."""
-    data = event.json()
     now = deps.clock.now()
     key = domain.key_of(data["promotion"])
     target = deps.ledger.target(data["application"], data["environment"])
     policy = deps.pipeline().applications.get(data["application"])
     promotion = target.wanted if target else None
     if target is None or promotion is None or promotion.id != data["promotion"]:
-        deps.ledger.transact(Transaction(done=[(key, event.id)]))
+        if deps.ledger.deployment(data["promotion"]) is None:  # else another delivery has begun it, and it is due
+            deps.ledger.transact(Transaction(unchanged=[target] if target else [], done=[(key, event.id)]))
         return None, []
     record = deps.ledger.record(target.repo, promotion.sha)
     if policy is None or target.environment not in policy.environments or record is None or target.deployment:
         return None, _withdraw(target, promotion, event, deps)
-    wish = asked(record, f"{target.application}/{target.environment}")
+    wish = asked(record, target)
     decision = decide(policy, target.environment, record, target, pushes_since(deps.ledger, target), now, asked=wish)
     if decision.state != "ready" or promotion.policy != policy.digest:
         return None, _withdraw(target, promotion, event, deps)
+    if wish is not None:  # which may be younger than the promotion, and is served by it all the same
+        promotion = replace(promotion, request=wish.fact, asked=wish.at)
     deployment, intent = domain.begin(policy, record, target, promotion, decision, deps.owner, now)
     deps.ledger.transact(intent)
     return deployment, []
 
 
 def _withdraw(target: Target, promotion: Promotion, event: Event, deps: Deps) -> Sequence[Event]:
-    """The promotion no longer holds: give it up, and let the commit be decided again as things are now."""
-    again = look_again(target.repo, promotion.sha, f"withdrawn/{promotion.id}", deps.clock.now())
+    """The promotion no longer holds: give it up, and let the target's candidates be decided again as things are now.
+
+    All of them: one that the promotion had taken the place of may be the next.
+    """
+    now, why = deps.clock.now(), f"withdrawn/{promotion.id}"
+    again = look_again(target.repo, promotion.sha, why, now, target=(target.application, target.environment))
     deps.ledger.transact(
         Transaction(
-            targets=[replace(target, wanted=None)], emit=[again], done=[(domain.key_of(promotion.id), event.id)]
+            targets=[replace(target, wanted=None)],
+            emit=[again],
+            due=[Due(why, now + PATIENCE, again)],
+            done=[(domain.key_of(promotion.id), event.id)],
         )
     )
     return [again]
+
+
+def _go_on(id: str, deps: Deps) -> tuple[Deployment | None, Sequence[Event]]:
+    """Hold the target again for a deployment that has begun: after a crash, or for the next try after an error."""
+    deployment, target = _rows(id, deps)
+    now = deps.clock.now()
+    if deployment.outcome != domain.RUNNING:
+        return None, [_end_event(deployment)]
+    if target.lease is None:
+        if deployment.again is not None and now < deployment.again:
+            return None, []  # an event that came twice shortens no pause
+        if target.paused is not None:
+            deps.ledger.transact(Transaction(due=[domain.next_try(deployment, now + PATIENCE, now)]))
+            return None, []
+        pointless = _pointless(deployment, target, deps)
+        if pointless is not None:
+            return None, _end(deployment, target, Progress("superseded", pointless), deps)
+    return _take(id, deps), []
 
 
 def _take(id: str, deps: Deps) -> Deployment | None:
@@ -134,10 +153,10 @@ def _take(id: str, deps: Deps) -> Deployment | None:
 def _apply(deployment: Deployment, event: Event, deps: Deps) -> Sequence[Event]:
     """Let the driver start, and write down that it did; the driver is not asked twice when only the writing conflicts."""
     job = _job(deployment, deps)
-    progress = _gone(deployment) if job is None else _start(job, deps)
+    progress = _no_driver(deployment) if job is None else _start(job, deps)
     if progress.outcome == domain.RUNNING:
-        return until_settled(lambda: _applied(deployment.id, deps))
-    return until_settled(lambda: _conclude(deployment.id, progress, event, deps))
+        return until_settled(lambda: _applied(deployment, deps))
+    return until_settled(lambda: _conclude(deployment, progress, event, deps))
 
 
 def _start(job: _Job, deps: Deps) -> Progress:
@@ -157,21 +176,28 @@ def _watch(job: _Job) -> Progress:
     return job.driver.watch(job.order, WATCH) if progress.outcome == domain.RUNNING else progress
 
 
-def _applied(id: str, deps: Deps) -> Sequence[Event]:
-    deployment, target = _rows(id, deps)
+def _applied(held: Deployment, deps: Deps) -> Sequence[Event]:
+    deployment, target = _rows(held.id, deps)
     if deployment.outcome != domain.RUNNING:
         return [_end_event(deployment)]
+    if not domain.holds(held, deployment, target, deps.owner):
+        return []
     event, transaction = domain.applied(deployment, target, deps.owner, deps.clock.now())
     deps.ledger.transact(transaction)
     return [event]
 
 
-def _conclude(id: str, progress: Progress, cause: Event, deps: Deps) -> Sequence[Event]:
-    """What the driver said, as rows and one event: still running, an error to be tried again, or the end."""
-    deployment, target = _rows(id, deps)
+def _conclude(held: Deployment, progress: Progress, cause: Event, deps: Deps) -> Sequence[Event]:
+    """What the driver said, as rows and one event: still running, an error to be tried again, or the end.
+
+    Nothing, where somebody else holds the target by now or a later try is under way: what the driver said is of `held`.
+    """
+    deployment, target = _rows(held.id, deps)
     now = deps.clock.now()
     if deployment.outcome != domain.RUNNING:
         return [_end_event(deployment)]
+    if not domain.holds(held, deployment, target, deps.owner):
+        return []
     if progress.outcome == domain.RUNNING:
         event, transaction = domain.progressing(deployment, target, deps.owner, cause, now)
         deps.ledger.transact(transaction)
@@ -180,14 +206,12 @@ def _conclude(id: str, progress: Progress, cause: Event, deps: Deps) -> Sequence
     if progress.outcome == "error" and environment is not None and deployment.tries < environment.tries:
         deps.ledger.transact(domain.later(deployment, target, progress.reason or "no reason given", cause, now))
         return []
-    return _end(id, progress, deps)
+    return _end(deployment, target, progress, deps)
 
 
-def _end(id: str, progress: Progress, deps: Deps) -> Sequence[Event]:
-    deployment, target = _rows(id, deps)
+def _end(deployment: Deployment, target: Target, progress: Progress, deps: Deps) -> Sequence[Event]:
     record = deps.ledger.record(deployment.repo, deployment.sha)
-    if deployment.outcome != domain.RUNNING or record is None:
-        return [_end_event(deployment)]
+    assert record is not None, "a deployment begins by writing its commit's record"
     event, transaction = domain.end(
         deployment,
         target,
@@ -202,30 +226,26 @@ def _end(id: str, progress: Progress, deps: Deps) -> Sequence[Event]:
     return [event]
 
 
-def _newer_wish(deployment: Deployment, deps: Deps) -> str | None:
-    """Why a deployment that waits for its next try is pointless now; None while it is not."""
+def _pointless(deployment: Deployment, target: Target, deps: Deps) -> str | None:
+    """Why a deployment that waits for its next try is not worth one; None: it is. What a person asked for always is."""
     policy = deps.pipeline().applications.get(deployment.application)
-    target = deps.ledger.target(deployment.application, deployment.environment)
-    record = deps.ledger.record(deployment.repo, deployment.sha)
-    if policy is None or deployment.environment not in policy.environments or target is None or record is None:
+    if policy is None or deployment.environment not in policy.environments:
         return "its application or environment is no longer in the pipeline file"
-    if target.lease is not None:
-        return None  # it is being applied or watched; never preempt
-    for row in deps.ledger.decisions(deployment.application, deployment.environment, ("ready",), limit=1):
-        if (
-            row.sha != deployment.sha
-            and row.push
-            and deployment.push
-            and row.push.pushed_at > deployment.push.pushed_at
-        ):
+    if policy.digest != deployment.policy:
+        return "the policy was edited, so the commit is decided again"
+    if deployment.request is not None or deployment.push is None:
+        return None
+    pushes = pushes_since(deps.ledger, target)
+    for row in deps.ledger.decisions(deployment.application, deployment.environment, ("ready",), limit=2):
+        if row.sha != deployment.sha and row.push is not None and newer(row.push, deployment.push, pushes):
             return f"a newer commit, {row.sha[:7]}, is ready"
     return None
 
 
 def _job(deployment: Deployment, deps: Deps) -> _Job | None:
-    """The deployment with its driver; None where the pipeline file no longer has its environment or driver."""
-    policy: Policy | None = deps.pipeline().applications.get(deployment.application)
-    environment = _environment(deployment, deps)
+    """The deployment with its driver; None where nothing tells how it is done, or its driver is not installed."""
+    policy = _policy(deployment, deps)
+    environment = policy.environments.get(deployment.environment) if policy else None
     if policy is None or environment is None or environment.deploy.driver not in deps.drivers:
         return None
     event_id = ids.derive(types.PROMOTION_READY, deployment.id)
@@ -246,16 +266,28 @@ def _job(deployment: Deployment, deps: Deps) -> _Job | None:
     return _Job(deployment, environment, deps.drivers[environment.deploy.driver], order)
 
 
+def _policy(deployment: Deployment, deps: Deps) -> Policy | None:
+    """The policy that the deployment was begun under: what is under way ends as it began, whatever is edited meanwhile."""
+    pipeline = deps.pipeline()
+    current = pipeline.applications.get(deployment.application)
+    text = None if current and current.digest == deployment.policy else deps.ledger.policy(deployment.policy)
+    if text is None:
+        return current
+    directory = next(iter(pipeline.applications.values())).directory
+    try:
+        return parse({deployment.policy: text}, Path(directory)).applications[deployment.application]
+    except PolicyError:  # written for another version of Greenlight
+        return current
+
+
 def _environment(deployment: Deployment, deps: Deps) -> Environment | None:
-    policy = deps.pipeline().applications.get(deployment.application)
+    policy = _policy(deployment, deps)
     return policy.environments.get(deployment.environment) if policy else None
 
 
-def _gone(deployment: Deployment) -> Progress:
+def _no_driver(deployment: Deployment) -> Progress:
     where = f"{deployment.application}/{deployment.environment}"
-    return Progress(
-        "superseded", f"{where} is no longer in the pipeline file, or names a driver that is not installed", None
-    )
+    return Progress("error", f"{where} is deployed by a driver that is not installed here")
 
 
 def _rows(id: str, deps: Deps) -> tuple[Deployment, Target]:

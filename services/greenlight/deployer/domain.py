@@ -82,6 +82,7 @@ def begin(
                 deployment=deployment.id,
                 fence=deployment.fence,
                 lease=Lease(owner, now + LEASE),
+                asked=promotion.asked or target.asked,
             )
         ],
         deployments=[deployment],
@@ -92,17 +93,21 @@ def begin(
 
 
 def hold(deployment: Deployment, target: Target, owner: str, now: datetime) -> Transaction | None:
-    """Take or keep the target for `owner`; None while somebody else holds it. A new holder gets a higher fence."""
+    """Take or keep the target for `owner`; None while somebody else holds it. Each taking is a try, with a higher fence."""
     lease = target.lease
     if lease is not None and lease.owner != owner and lease.until > now:
         return None
     taken_over = lease is None or lease.owner != owner
-    fence = target.fence + 1 if taken_over else target.fence
-    deployments = [replace(deployment, fence=fence, tries=deployment.tries + 1)]
+    fence = target.fence + taken_over
     return Transaction(
         targets=[replace(target, fence=fence, lease=Lease(owner, now + LEASE))],
-        deployments=deployments,
+        deployments=[replace(deployment, fence=fence, tries=deployment.tries + taken_over, again=None)],
     )
+
+
+def holds(held: Deployment, deployment: Deployment, target: Target, owner: str) -> bool:
+    """Whether `owner` still holds the target for the try in which it read `held`."""
+    return target.lease is not None and target.lease.owner == owner and deployment.fence == held.fence
 
 
 def applied(deployment: Deployment, target: Target, owner: str, now: datetime) -> tuple[Event, Transaction]:
@@ -141,15 +146,18 @@ def progressing(
 def later(deployment: Deployment, target: Target, reason: str, cause: Event, now: datetime) -> Transaction:
     """An error that trying again may mend: the same deployment, after a pause that doubles with every try, up to 5 min."""
     pause = min(timedelta(seconds=2 ** min(deployment.tries, 9)), timedelta(minutes=5))
-    again = event_of(
-        types.PROMOTION_READY, deployment, now, id=ids.derive(types.PROMOTION_READY, deployment.id, deployment.tries)
-    )
     return Transaction(
         targets=[replace(target, lease=None)],
-        deployments=[replace(deployment, reason=reason)],
+        deployments=[replace(deployment, reason=reason, again=now + pause)],
         entries=[entry("deployment.retrying", replace(deployment, reason=reason), now, step=deployment.tries)],
-        due=[Due(key_of(deployment.id), now + pause, again)],
+        due=[next_try(deployment, now + pause, now)],
     )
+
+
+def next_try(deployment: Deployment, at: datetime, now: datetime) -> Due:
+    """The deployment is asked for again at that time."""
+    id = ids.derive(types.PROMOTION_READY, deployment.id, deployment.tries)
+    return Due(key_of(deployment.id), at, event_of(types.PROMOTION_READY, deployment, now, id=id))
 
 
 def end(

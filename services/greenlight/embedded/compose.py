@@ -23,6 +23,7 @@ from greenlight.events.http import to_binary
 from greenlight.events.recorded import look_again
 from greenlight.ledger import sqlite
 from greenlight.ledger.port import Transaction
+from greenlight.ledger.rows import PATIENCE, Due
 from greenlight.policy.model import Pipeline
 from greenlight.promoter import app as promoter
 from greenlight.reconciler import app as reconciler
@@ -116,13 +117,15 @@ def adopt(pipeline: Pipeline, ledger: sqlite.SqliteLedger, clock: Clock) -> None
     """Keep the policies' texts under their digests, and have what they may decide otherwise decided again."""
     now = clock.now()
     for policy in pipeline.applications.values():
-        if ledger.policy(policy.digest) is not None:
-            continue
         ledger.keep_policy(policy.digest, policy.text)
         rows = [row for name in policy.environments for row in ledger.decisions(policy.name, name, promoter.OPEN)]
-        events = [look_again(row.repo, row.sha, f"policy/{policy.digest}", now) for row in rows]
-        if events:
-            ledger.transact(Transaction(emit=events))
+        stale = sorted({(row.repo, row.sha) for row in rows if row.policy != policy.digest})
+        due = []
+        for repo, sha in stale:
+            why = f"policy/{policy.digest}/{repo}/{sha}"
+            due.append(Due(why, now + PATIENCE, look_again(repo, sha, why, now)))
+        if due:
+            ledger.transact(Transaction(emit=[each.event for each in due], due=due))
 
 
 def _apps(

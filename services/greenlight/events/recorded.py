@@ -15,10 +15,19 @@ def commit_recorded(repo: str, sha: str, fact: str, accepted: datetime) -> Event
     return _event(repo, sha, accepted, ids.derive(types.COMMIT_RECORDED, fact), "greenlight/recorder", {"fact": fact})
 
 
-def look_again(repo: str, sha: str, why: str, at: datetime) -> Event:
-    """Nothing new was recorded, but the commit must be decided again. `why` is the key under which that is due."""
+def look_again(repo: str, sha: str, why: str, at: datetime, *, target: tuple[str, str] | None = None) -> Event:
+    """Nothing new was recorded, but the commit must be decided again. `why` is the key under which that is due.
+
+    With `target` (application, environment), every candidate of that target must be.
+    """
     id = ids.derive(types.COMMIT_RECORDED, "again", why, rfc3339(at))
-    return _event(repo, sha, at, id, "greenlight/ledger", {"due": why})
+    where = dict(zip(("application", "environment"), target, strict=True)) if target else {}
+    return _event(repo, sha, at, id, "greenlight/ledger", {"due": why, **where})
+
+
+def resumed_key(application: str, environment: str) -> str:
+    """The key under which the candidates of a target that goes on again are due to be decided."""
+    return f"resumed/{application}/{environment}"
 
 
 def _event(repo: str, sha: str, at: datetime, id: str, source: str, more: dict[str, Any]) -> Event:

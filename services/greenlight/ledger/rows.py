@@ -185,6 +185,7 @@ class Promotion:
     at: datetime
     push: Push | None = None
     request: str | None = None
+    asked: datetime | None = None  # when a person asked for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +204,7 @@ class Target:
     wanted: Promotion | None = None
     deployment: str | None = None  # id of the deployment under way
     paused: str | None = None  # who and why, as text
+    asked: datetime | None = None  # when a person asked for the newest of what was begun here because they did
     fence: int = 0
     lease: Lease | None = None
 
@@ -227,6 +229,7 @@ class Deployment:
     ended: datetime | None = None
     reason: str | None = None
     tries: int = 0  # how often the driver was asked to apply; errors are tried again as the same deployment
+    again: datetime | None = None  # not before then, after an error
     output: str | None = None  # the end of what the driver printed, scrubbed
     previous: str | None = None  # the sha that ran before
     request: str | None = None

@@ -9,8 +9,9 @@ from typing import Any
 
 from greenlight.ledger.rows import Attempt, Push, Record, Request, Target
 from greenlight.policy.gates import gate_state
-from greenlight.policy.lineage import candidate, newer, superseded_by_force
+from greenlight.policy.lineage import candidate, newer, newest_deployed, superseded_by_force
 from greenlight.policy.model import Decision, Deploy, GateState, Policy
+from greenlight.policy.requests import served
 
 __all__ = ["decide", "gate_state"]
 
@@ -33,7 +34,7 @@ def decide(
     deployment has served yet: it lifts what speaks against an older, failed or rolled back commit, but never a gate.
     """
     attempt = record.attempts.get(f"{policy.name}/{environment}")
-    request = asked if _stands(asked, attempt) else None
+    request = asked if asked is not None and not served(asked, attempt) else None
     push = candidate(policy, record, pushes, asked=request is not None)
     ran = attempt.succeeded_at if request and attempt and request.kind == "rollback" else None
     gates = {
@@ -62,7 +63,7 @@ def _state(
     if push is None:
         return "waiting", (_not_seen(policy, record),)
     attempt = record.attempts.get(f"{policy.name}/{environment}")
-    superseded = _superseded(record, target, pushes, push, attempt) if request is None else []
+    superseded = _superseded(policy, record, target, pushes, push, attempt) if request is None else []
     if superseded:
         return "superseded", tuple(superseded)
     blocked = [
@@ -83,13 +84,6 @@ def _runs(target: Target | None, record: Record) -> bool:
     return target is not None and target.running is not None and target.running.sha == record.sha
 
 
-def _stands(asked: Request | None, attempt: Attempt | None) -> bool:
-    """Whether a request is newer than the last deployment of the commit here, and was not served by it."""
-    if asked is None or attempt is None:
-        return asked is not None
-    return asked.fact != attempt.request and asked.at >= attempt.started
-
-
 def _said(gates: Mapping[str, GateState], states: Sequence[str]) -> list[str]:
     return [f"{name}: {gate.reason}" for name, gate in gates.items() if gate.state in states]
 
@@ -101,13 +95,18 @@ def _not_seen(policy: Policy, record: Record) -> str:
 
 
 def _superseded(
-    record: Record, target: Target | None, pushes: Sequence[Push], push: Push, attempt: Attempt | None
+    policy: Policy,
+    record: Record,
+    target: Target | None,
+    pushes: Sequence[Push],
+    push: Push,
+    attempt: Attempt | None,
 ) -> list[str]:
     """Why a newer commit took its place. What a person asked for is not superseded while it is being deployed."""
     if attempt is not None and attempt.outcome == "running" and attempt.request is not None:
         return []
     reasons = []
-    newest = target.newest if target is not None else None
+    newest = newest_deployed(policy, target, pushes) if target is not None else None
     if newest is not None and newest.sha != record.sha and newer(newest, push, pushes):
         reasons.append(f"the newer commit {newest.sha[:7]} was deployed here")
     if superseded_by_force(pushes, push):

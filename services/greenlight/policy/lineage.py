@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 
-from greenlight.ledger.rows import Push, Record
+from greenlight.ledger.rows import Push, Record, Target
 from greenlight.policy.model import Policy
 
 MAX_NAME = 256
@@ -83,6 +83,17 @@ def candidate(policy: Policy, record: Record, lineage: Sequence[Push], *, asked:
     pool = [push for push in seen if touches(policy, push)] or (seen if asked else [])
     standing = [push for push in pool if not superseded_by_force(lineage, push)]
     return next(reversed(standing or pool), None)
+
+
+def newest_deployed(policy: Policy, target: Target, lineage: Sequence[Push]) -> Push | None:
+    """The newest push of what was deployed to the target, or of what it runs if that was pushed again since."""
+    runs = target.running.sha if target.running else None
+    again = [
+        push
+        for push in lineage
+        if push.sha == runs and shipped(policy, push.ref) and not superseded_by_force(lineage, push)
+    ]
+    return next(reversed(order([*again, *([target.newest] if target.newest else [])])), None)
 
 
 def authors(policy: Policy, record: Record, lineage: Sequence[Push], since: Push | None) -> frozenset[str]:

@@ -8,6 +8,7 @@ from datetime import datetime
 from flask import Flask
 
 from greenlight.events import Event, types
+from greenlight.events.recorded import resumed_key
 from greenlight.ledger.port import Ledger, Transaction
 from greenlight.ledger.rows import Record, Target
 from greenlight.ledger.use import pushes_since, until_settled
@@ -15,31 +16,36 @@ from greenlight.policy.model import Policy
 from greenlight.promoter import domain
 from greenlight.runtime.deps import Deps
 from greenlight.runtime.edge import Handler, event_app
+from greenlight.runtime.told import told
 
 OPEN = ("ready", "waiting", "blocked")
 """Decisions that may still become a deployment."""
 
 
 def on_commit_recorded(event: Event, deps: Deps) -> Sequence[Event]:
-    """Decide the commit for every target of its repository; after a push, the commits that it may have superseded too."""
-    data = event.json()
+    """Decide the commit for every target of its repository; after a push, the commits that it may have superseded too.
+
+    It is done with only when everything is written: until then the event is due, and comes again if it gets lost.
+    """
+    data = told(event, "repo", "sha", may=("fact", "due", "application", "environment"))
     repo, sha = data["repo"], data["sha"]
     policies = deps.pipeline().of(repo)
     targets = [(policy, environment) for policy in policies for environment in policy.environments]
     done = [(f"record/{repo}/{sha}", event.id)]
     if "due" in data:
         done.append((data["due"], event.id))
-    events = _consider(repo, sha, targets, done, deps)
     fact = deps.ledger.fact(data["fact"]) if "fact" in data else None
-    if fact is not None and fact.push is not None:
-        for policy, environment in targets:
-            events = [*events, *_reconsider(policy, environment, deps)]
-    return events
+    pushed = fact is not None and fact.push is not None
+    events: list[Event] = []
+    for policy, environment in targets:
+        if pushed or (policy.name, environment) == (data.get("application"), data.get("environment")):
+            events += _reconsider(policy, environment, deps)
+    return events + _consider(repo, sha, targets, done, deps)
 
 
 def on_deployment_ended(event: Event, deps: Deps) -> Sequence[Event]:
     """The target is free: decide its next candidate, and this commit for the environments that come after."""
-    data = event.json()
+    data = told(event, "deployment", "application")
     deployment = deps.ledger.deployment(data["deployment"])
     policy = deps.pipeline().applications.get(data["application"])
     done = [(f"deployment/{data['deployment']}", event.id)]
@@ -47,26 +53,28 @@ def on_deployment_ended(event: Event, deps: Deps) -> Sequence[Event]:
         deps.ledger.transact(Transaction(done=done))
         return []
     following = [(policy, name) for name, it in policy.environments.items() if deployment.environment in it.after]
-    events = list(_consider(deployment.repo, deployment.sha, following, done, deps))
-    if deployment.environment in policy.environments:
-        events += _reconsider(policy, deployment.environment, deps)
-    return events
+    here = deployment.environment in policy.environments
+    events = _reconsider(policy, deployment.environment, deps) if here else []
+    return events + _consider(deployment.repo, deployment.sha, following, done, deps)
 
 
 def on_target_resumed(event: Event, deps: Deps) -> Sequence[Event]:
     """A person lets a target go on: decide its candidates."""
-    data = event.json()
-    policy = deps.pipeline().applications.get(data["application"])
-    if policy is None or data["environment"] not in policy.environments:
-        return []
-    return _reconsider(policy, data["environment"], deps)
+    data = told(event, "application", "environment")
+    application, environment = data["application"], data["environment"]
+    policy = deps.pipeline().applications.get(application)
+    known = policy is not None and environment in policy.environments
+    events = _reconsider(policy, environment, deps) if policy is not None and known else []
+    deps.ledger.transact(Transaction(done=[(resumed_key(application, environment), event.id)]))
+    return events
 
 
 def _reconsider(policy: Policy, environment: str, deps: Deps) -> list[Event]:
-    """Decide every open candidate of a target again, newest first."""
+    """Decide every open candidate of a target again, newest first. What no push made one is not for a target to change."""
     events: list[Event] = []
     for row in deps.ledger.decisions(policy.name, environment, OPEN):
-        events += _consider(row.repo, row.sha, [(policy, environment)], [], deps)
+        if row.push is not None:
+            events += _consider(row.repo, row.sha, [(policy, environment)], [], deps)
     return events
 
 
@@ -98,16 +106,20 @@ def _outcome(policy: Policy, environment: str, record: Record, now: datetime, le
 def _transaction(
     record: Record, outcomes: Sequence[domain.Outcome], done: Sequence[tuple[str, str]]
 ) -> Transaction | None:
-    """What the outcomes change, conditional on the record they were computed from; None if nothing changes."""
+    """What the outcomes change, conditional on the record and the targets they were computed from; None if nothing changes.
+
+    A target that was read as busy must still be: whoever frees it decides only the candidates that are written by then.
+    """
     rows = [outcome.row for outcome in outcomes if outcome.row]
     targets = [outcome.target for outcome in outcomes if outcome.target]
+    read = [outcome.read for outcome in outcomes if not outcome.target]
     due = [due for outcome in outcomes for due in outcome.due]
     if not (rows or targets or due or done):
         return None
     return Transaction(
         decisions=rows,
         targets=targets,
-        unchanged=[record] if rows or targets else [],
+        unchanged=[record, *read] if rows or targets else [],
         entries=[entry for outcome in outcomes for entry in outcome.entries],
         emit=[event for outcome in outcomes for event in outcome.events],
         due=due,

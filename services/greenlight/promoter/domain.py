@@ -33,6 +33,7 @@ class Outcome:
     """What considering one commit for one target changes; empty where nothing does."""
 
     decision: Decision
+    read: Target  # the target it was considered for, as it was read
     row: DecisionRow | None = None
     target: Target | None = None
     entries: tuple[NewEntry, ...] = ()
@@ -50,17 +51,18 @@ def consider(
     now: datetime,
 ) -> Outcome:
     """Decide one commit for one target, and promote it if it is ready and the target is free for it."""
-    request = asked(record, f"{policy.name}/{environment}")
+    request = asked(record, target)
     decision = decide(policy, environment, record, target, pushes, now, asked=request)
     row = _row(policy, environment, record, decision, last, now)
     entries = (_decision_entry(policy, environment, record, target, decision, row, now),) if row else ()
     due = _next_look(policy, environment, record, decision)
     promotion = _promotion(policy, environment, record, target, pushes, decision, request, now)
     if promotion is None:
-        return Outcome(decision, row, None, entries, (), due)
+        return Outcome(decision, target, row, None, entries, (), due)
     event = promotion_ready(target, promotion, now)
     return Outcome(
         decision,
+        target,
         row,
         replace(target, wanted=promotion),
         (*entries, _promotion_entry(record, target, promotion)),
@@ -130,6 +132,7 @@ def _promotion(
         at=now,
         push=decision.push,
         request=None if request is None else request.fact,
+        asked=None if request is None else request.at,
     )
 
 
@@ -146,7 +149,9 @@ def _replaces(
     """Whether this commit takes the place of a promotion that nobody has begun to deploy."""
     if wanted.sha == record.sha:
         return False
-    if request is not None or wanted.push is None:
+    if request is not None:
+        return wanted.asked is None or request.at > wanted.asked
+    if wanted.push is None:
         return True
     if wanted.request is not None or decision.push is None:
         return False
@@ -157,8 +162,8 @@ def _row(
     policy: Policy, environment: str, record: Record, decision: Decision, last: DecisionRow | None, now: datetime
 ) -> DecisionRow | None:
     """The decision as it is kept, if it says something else than the last one."""
-    said = (decision.state, decision.reasons, policy.digest)
-    if last is not None and (last.decision, last.reasons, last.policy) == said:
+    said = (decision.state, decision.reasons, policy.digest, _fact(decision.push))
+    if last is not None and (last.decision, last.reasons, last.policy, _fact(last.push)) == said:
         return None
     return DecisionRow(
         application=policy.name,
@@ -172,6 +177,10 @@ def _row(
         push=decision.push,
         version=0 if last is None else last.version,
     )
+
+
+def _fact(push: Push | None) -> str | None:
+    return None if push is None else push.fact
 
 
 def _decision_entry(
@@ -190,6 +199,7 @@ def _decision_entry(
         "reasons": list(decision.reasons),
         "gates": {name: gate.state for name, gate in decision.gates.items()},
         "facts": sorted({fact for gate in decision.gates.values() for fact in gate.facts}),
+        "push": _fact(decision.push),
         "policy": policy.digest,
         "record": record.version,
         "target": target.version,

@@ -1,0 +1,34 @@
+"""Whatever happens in whatever order, the invariants hold: stories of seeded dice through real handlers and a real ledger."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from support_simulation import play
+
+ENOUGH = 4.0
+"""Seconds of new stories in a run of the tests."""
+
+
+@pytest.mark.parametrize("seed", [9, 1027])
+def test_a_story_that_once_went_wrong_goes_right(seed: int, tmp_path: Path) -> None:
+    """Each of these seeds has found a defect."""
+    world = play(seed, tmp_path)
+    assert world.violations == [], "\n".join(world.log)
+
+
+def test_no_sequence_of_events_crashes_and_actions_breaks_an_invariant(tmp_path: Path) -> None:
+    """At least one story, then as many as there is time for; a failure names its seed."""
+    seeds = random.Random()
+    deadline = time.monotonic() + ENOUGH
+    while True:
+        seed = seeds.randrange(1 << 32)
+        print(f"seed {seed}")
+        world = play(seed, tmp_path)
+        assert world.violations == [], f"seed {seed}\n" + "\n".join(world.log)
+        if time.monotonic() > deadline:
+            break

@@ -1,0 +1,418 @@
+"""Sequences that are easy to get wrong, told one by one: no faults but those that a test names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from greenlight.board import actions
+from greenlight.deployer import app as deployer
+from greenlight.deployer.driver import Progress
+from greenlight.embedded.compose import adopt
+from greenlight.events import Event, types
+from greenlight.ledger.port import Transaction
+from greenlight.ledger.rows import Lease, Push
+from greenlight.promoter import app as promoter
+from greenlight.reconciler import app as reconciler
+from greenlight.runtime.errors import Rejected
+from support_simulation import LAX, MAIN, PEOPLE, REPO, STRICT, World
+
+LENA = PEOPLE[1]
+
+
+class Story(World):
+    """A world without dice, in words."""
+
+    def push(self, n: int, *, ref: str = MAIN, forced: bool = False) -> str:
+        self.clock.time += timedelta(seconds=1)
+        sha, now = f"{n:040x}", self.clock.time
+        self.tell_push(Push(REPO, ref, sha, None, now, now, f"push-{len(self.pushes)}", forced=forced), sha)
+        return sha
+
+    def build(self, sha: str, outcome: str = "passed") -> None:
+        self.runs += 1
+        self.tell_build(sha, self.runs, outcome)
+
+    def green(self, n: int, **how: str) -> str:
+        sha = self.push(n, **how)  # type: ignore[arg-type]
+        self.build(sha)
+        return sha
+
+    def ask(self, sha: str, kind: str = "deploy", environment: str = "staging") -> None:
+        self.clock.time += timedelta(seconds=1)
+        record = self.inner.record(REPO, sha)
+        assert record is not None
+        actions.request(record, "shop", environment, kind, "because", LENA, self.board())
+
+    def pause(self, paused: bool, environment: str = "staging") -> None:
+        actions.set_paused("shop", environment, paused, "because", LENA, self.board())
+
+    def board(self) -> object:
+        return replace(self.deps(), ledger=self.inner)
+
+    def until_emitted(self, type: str) -> Event:
+        """Deliver everything else until such an event is under way; it is taken off the bus."""
+        for _ in range(1000):
+            for event in self.bus:
+                if event.type == type:
+                    self.bus.remove(event)
+                    return event
+            self.deliver()
+        raise AssertionError(f"no {type} comes")
+
+    def until_it_errs(self) -> None:
+        """Deliver until staging's deployment waits for its next try."""
+        self.bus.append(self.until_emitted(types.DEPLOYMENT_APPLIED))
+        while self.inner.target("shop", "staging").lease is not None:  # type: ignore[union-attr]
+            self.rest(1)
+
+    def staging(self) -> list[int]:
+        """The commits that staging was told to run, in order."""
+        return [int(sha, 16) for target, sha, _ in self.driver.starts if target == "shop/staging"]
+
+    def last(self, environment: str = "staging") -> object:
+        return self.inner.deployments("shop", environment)[0]
+
+    def say(self, sha: str, environment: str = "staging") -> str | None:
+        row = self.inner.decision("shop", environment, REPO, sha)
+        return row.decision if row else None
+
+
+@pytest.fixture
+def story(tmp_path: Path) -> Iterator[Story]:
+    story = Story(1, tmp_path)
+    story.calm = True
+    adopt(story.pipeline, story.inner, story.clock)
+    yield story
+    assert story.violations == []
+    story.close()
+
+
+def test_a_candidate_that_gave_way_to_one_that_is_withdrawn_comes_back(story: Story) -> None:
+    """The newer one lost its gate before it was begun: the target is not left with nothing."""
+    story.green(1)
+    ready = story.until_emitted(types.PROMOTION_READY)
+    two = story.green(2)
+    newer = story.until_emitted(types.PROMOTION_READY)
+    story.build(two, "failed")
+    story.rest(1)
+    story.bus += [ready, newer]
+    story.rest(300)
+    assert story.staging() == [1]
+    story.settle()
+
+
+@pytest.mark.parametrize("lost", [types.COMMIT_RECORDED, types.TARGET_RESUMED, types.PROMOTION_READY])
+def test_an_event_that_gets_lost_delays_a_deployment_and_no_more(story: Story, lost: str) -> None:
+    """Whatever an action emits is due until its consequences are written."""
+    story.push(9, ref="refs/heads/feature")
+    story.rest(1)
+    if lost == types.TARGET_RESUMED:
+        story.pause(True)
+    one = story.green(1)
+    if lost == types.TARGET_RESUMED:
+        story.rest(60)
+        assert story.say(one) == "waiting"
+        story.pause(False)
+    story.until_emitted(lost)
+    story.rest(300)
+    assert story.staging() == [1]
+    story.settle()
+
+
+def test_a_withdrawal_that_gets_lost_delays_no_more(story: Story) -> None:
+    """The policy was edited between promotion and intent, and the event that says so never arrives."""
+    story.green(1)
+    ready = story.until_emitted(types.PROMOTION_READY)
+    story.pipeline = LAX  # nobody but the deployer has noticed yet
+    story.bus.append(ready)
+    story.deliver()
+    again = story.until_emitted(types.COMMIT_RECORDED)
+    assert again.json()["due"].startswith("withdrawn/")
+    story.rest(300)
+    assert story.staging() == [1]
+    story.settle()
+
+
+def test_a_target_that_becomes_free_while_a_commit_is_decided_is_not_left_free(story: Story) -> None:
+    """Who read the target as busy and writes late decides again."""
+    story.green(1)
+    story.until_emitted(types.DEPLOYMENT_APPLIED)
+    two = story.push(2)
+    story.build(two)
+    story.build(two)
+    held = [story.until_emitted(types.COMMIT_RECORDED) for _ in range(3)]
+    once = iter([True])
+
+    def meanwhile() -> None:
+        if next(once, False):
+            story.rest(200)  # the deployment ends, and its end is dealt with
+
+    story.meanwhile = meanwhile  # type: ignore[method-assign]
+    promoter.on_commit_recorded(held[0], story.deps())
+    story.rest(300)
+    assert story.staging() == [1, 2]
+    story.settle()
+
+
+def test_an_error_is_tried_no_sooner_and_no_more_often_than_the_policy_says(story: Story) -> None:
+    """However often promotion.ready comes meanwhile: three tries, with pauses that grow."""
+    story.driver.outcomes = ["error"] * 9
+    one = story.green(1)
+    ready = story.until_emitted(types.PROMOTION_READY)
+    story.bus += [ready] * 20
+    story.rest(1.5)
+    story.bus += [ready] * 20
+    story.rest(600)
+    assert story.staging() == [1, 1, 1]
+    ended = story.last()
+    assert (ended.outcome, ended.tries) == ("error", 3)  # type: ignore[attr-defined]
+    assert story.say(one) == "blocked"
+    story.settle()
+
+
+def test_a_rollback_whose_command_errs_is_tried_again_though_a_newer_commit_is_ready(story: Story) -> None:
+    """What runs is always ready, and newer than what a person goes back to."""
+    one = story.green(1)
+    story.rest(120)
+    story.green(2)
+    story.rest(120)
+    story.driver.outcomes = ["error"]
+    story.ask(one, "rollback")
+    story.rest(600)
+    assert story.staging() == [1, 2, 1, 1]
+    assert story.last().outcome == "succeeded"  # type: ignore[attr-defined]
+    story.settle()
+
+
+def test_an_automatic_deployment_that_errs_gives_way_to_a_newer_commit_that_is_ready(story: Story) -> None:
+    """It ends as superseded, and the newer one is next."""
+    story.driver.outcomes = ["error"]
+    story.green(1)
+    story.until_it_errs()
+    story.green(2)
+    story.rest(600)
+    assert story.staging() == [1, 2]
+    story.settle()
+
+
+def test_a_late_word_of_an_earlier_try_ends_nothing(story: Story) -> None:
+    """Two watchers saw the same error; the later one speaks when the next try is under way."""
+    story.driver.outcomes = ["error", "succeeded"]
+    story.green(1)
+    applied = story.until_emitted(types.DEPLOYMENT_APPLIED)
+    first = story.last()
+    story.bus.append(applied)
+    while story.last().tries == 1:  # type: ignore[attr-defined]
+        story.rest(5)
+    late = deployer._conclude(first, Progress("error", "seen long ago"), applied, story.deps())  # type: ignore[arg-type]
+    assert late == [] or late[0].type == types.DEPLOYMENT_SUCCEEDED
+    story.rest(300)
+    assert story.last().outcome == "succeeded"  # type: ignore[attr-defined]
+    assert story.staging() == [1, 1]
+    story.settle()
+
+
+def test_who_lost_the_target_to_another_holder_writes_nothing_more(story: Story) -> None:
+    """A process that slept through its lease neither takes it back nor ends what another one does now."""
+    story.green(1)
+    applied = story.until_emitted(types.DEPLOYMENT_APPLIED)
+    target = story.inner.target("shop", "staging")
+    assert target is not None
+    other = Lease("another process", story.clock.time + timedelta(hours=1))
+    story.inner.transact(Transaction(targets=[replace(target, lease=other, fence=target.fence + 1)]))
+    story.bus.append(applied)
+    story.rest(60)
+    after = story.inner.target("shop", "staging")
+    assert after is not None
+    assert after.lease == other
+    assert story.last().outcome == "running"  # type: ignore[attr-defined]
+
+
+def test_an_error_waits_while_its_target_is_paused_and_goes_on_afterwards(story: Story) -> None:
+    """A pause holds what would start, also a next try."""
+    story.driver.outcomes = ["error"]
+    story.green(1)
+    story.until_it_errs()
+    story.pause(True)
+    story.rest(1200)
+    assert story.staging() == [1]
+    story.pause(False)
+    story.rest(90)
+    assert story.staging() == [1, 1]
+    story.settle()
+
+
+def test_what_is_under_way_ends_as_it_began_though_its_environment_is_edited_away(story: Story) -> None:
+    """The command goes on and its success counts; nothing is thrown away half-way."""
+    story.green(1)
+    applied = story.until_emitted(types.DEPLOYMENT_APPLIED)
+    shop = story.pipeline.applications["shop"]
+    story.pipeline = replace(
+        story.pipeline, applications={"other": replace(shop, name="other", repo="acme/other", digest="sha256:0")}
+    )
+    story.bus.append(applied)
+    story.rest(120)
+    assert story.last().outcome == "succeeded"  # type: ignore[attr-defined]
+
+
+def test_a_next_try_after_an_edit_of_the_policy_is_decided_again(story: Story) -> None:
+    """The policy that it was begun under is no longer in force: superseded, and promoted under the one that is."""
+    story.driver.outcomes = ["error"]
+    story.green(1)
+    story.until_it_errs()
+    story.pipeline = LAX
+    adopt(LAX, story.inner, story.clock)
+    story.rest(600)
+    newest, first = story.inner.deployments("shop", "staging")
+    assert (first.outcome, first.policy) == ("superseded", STRICT.applications["shop"].digest)
+    assert (newest.outcome, newest.policy, newest.n) == ("succeeded", LAX.applications["shop"].digest, 1)
+    story.settle()
+
+
+def test_an_edit_that_is_taken_back_is_an_edit(story: Story) -> None:
+    """What waits for a gate of the policy in between is decided again under the one that was known before."""
+    one = story.green(1)
+    story.rest(120)
+    story.pipeline = LAX
+    adopt(LAX, story.inner, story.clock)
+    story.rest(120)
+    assert story.say(one, "production") == "ready"
+    two = story.push(2)
+    story.rest(60)
+    for pipeline in (STRICT, LAX):
+        story.pipeline = pipeline
+        adopt(pipeline, story.inner, story.clock)
+        story.rest(60)
+        row = story.inner.decision("shop", "production", REPO, two)
+        assert row is not None
+        assert row.policy == pipeline.applications["shop"].digest
+    story.settle()
+
+
+def test_a_driver_that_is_not_installed_is_an_error_and_not_a_loop(story: Story) -> None:
+    """Tried as often as any error, then blocked: a person must mend it."""
+    deps = story.deps
+    story.deps = lambda: replace(deps(), drivers={})  # type: ignore[method-assign]
+    one = story.green(1)
+    story.rest(900)
+    (only,) = story.inner.deployments("shop", "staging")
+    assert (only.outcome, only.tries) == ("error", 3)
+    assert "not installed" in str(only.reason)
+    assert story.say(one) == "blocked"
+
+
+def test_the_last_word_of_a_person_counts(story: Story) -> None:
+    """What was asked for and never came to be is not done after something else that was asked for later."""
+    one = story.green(1)
+    story.rest(120)
+    two = story.push(2)
+    story.rest(1)
+    story.ask(two)  # waits for its build
+    story.rest(1)
+    story.ask(one, "deploy")
+    story.rest(120)
+    story.build(two, "passed")
+    story.rest(1)
+    story.ask(one, "rollback")
+    story.rest(300)
+    assert story.staging()[-1] == 1
+    story.settle()
+
+
+def test_a_request_that_was_served_is_not_served_again_by_a_later_deployment_that_came_to_nothing(story: Story) -> None:
+    """Of what a person asked for long ago nothing is left once it was done."""
+    one = story.push(1)
+    story.rest(1)
+    story.ask(one)
+    story.build(one)
+    story.rest(120)
+    story.green(2)
+    story.rest(120)
+    story.driver.outcomes = ["error"]
+    story.push(1, ref="refs/heads/release")
+    story.until_it_errs()
+    story.green(3)
+    story.rest(600)
+    assert story.staging() == [1, 2, 1, 3]
+    story.settle()
+
+
+def test_what_is_asked_for_while_it_is_about_to_begin_is_served_by_that(story: Story) -> None:
+    """One deployment, which a newer commit does not take the place of."""
+    one = story.green(1)
+    ready = story.until_emitted(types.PROMOTION_READY)
+    story.ask(one)
+    story.rest(1)
+    story.bus.append(ready)
+    story.rest(300)
+    assert story.staging() == [1]
+    assert story.last().request is not None  # type: ignore[attr-defined]
+    story.settle()
+
+
+def test_what_runs_is_the_newest_once_it_is_pushed_again(story: Story) -> None:
+    """A commit that was pushed in between is older than it."""
+    story.green(1)
+    story.rest(120)
+    two = story.push(2)
+    story.push(1, ref="refs/heads/release")
+    story.rest(1)
+    story.build(two)
+    story.rest(120)
+    assert story.staging() == [1]
+    assert story.say(two) == "superseded"
+    story.settle()
+
+
+def test_a_decision_on_a_new_push_of_the_commit_is_another_decision(story: Story) -> None:
+    """Its row tells the candidate's place, so it must know the newest push."""
+    one = story.push(1)
+    story.rest(1)
+    story.push(1, ref="refs/heads/release")
+    story.rest(1)
+    row = story.inner.decision("shop", "staging", REPO, one)
+    assert row is not None
+    assert row.push is not None
+    assert row.push.fact == "push-1"
+    decisions = [entry for entry in story.inner.journal(f"commit/{REPO}/{one}") if entry.type == "decision"]
+    assert [entry.payload["push"] for entry in decisions if entry.payload["environment"] == "staging"] == [
+        "push-0",
+        "push-1",
+    ]
+    story.rest(120)
+    assert len([entry for entry in story.inner.journal(f"commit/{REPO}/{one}") if entry.type == "decision"]) == 4
+
+
+def test_a_delivery_that_comes_twice_does_not_make_the_intent_forgotten(story: Story) -> None:
+    """The second one reads before the first has written, and finds the deployment begun: it stays due."""
+    story.green(1)
+    ready = story.until_emitted(types.PROMOTION_READY)
+    deployer.on_promotion_ready(ready, story.deps())
+    story.bus.clear()
+    assert deployer._begin(ready.json(), ready, story.deps()) == (None, [])
+    story.rest(300)
+    assert story.last().outcome == "succeeded"  # type: ignore[attr-defined]
+    story.settle()
+
+
+def test_an_edit_is_noticed_though_nothing_happens(story: Story) -> None:
+    """Every ping looks at the files."""
+    looked: list[bool] = []
+    pipeline = story.deps().pipeline
+    deps = replace(story.deps(), pipeline=lambda: looked.append(True) or pipeline())
+    reconciler.on_ping(Event("ping", "test", types.PING), deps)
+    assert looked
+
+
+@pytest.mark.parametrize("data", [b"[]", b'"x"', b"{}", b'{"repo": ["x"], "sha": 1}', b"\xff", b"[" * 100_000, None])
+def test_row_28_an_event_of_ours_that_tells_nothing_can_never_succeed(story: Story, data: bytes | None) -> None:
+    """It is refused as such, not tried again and again."""
+    for module in (promoter, deployer):
+        for type, handler in module.HANDLERS.items():
+            with pytest.raises(Rejected, match="tells"):
+                handler(Event("poison", "stranger", type, data=data), story.deps())  # type: ignore[operator, arg-type]
