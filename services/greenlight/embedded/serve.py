@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from wsgiref.types import WSGIApplication
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 
 from greenlight.ledger import sqlite
 from greenlight.runtime.clock import SystemClock
-from greenlight.runtime.configuration import PipelineFiles
+from greenlight.runtime.configuration import PipelineFiles, read_pipeline
 from greenlight.runtime.deps import Deps
 from greenlight.runtime.errors import ConfigurationError
+from greenlight.runtime.people import read as read_people
+from greenlight.runtime.secrets import Secrets
 from greenlight.runtime.settings import Settings
 from greenlight.runtime.sink import Sink
+from greenlight.store.errors import Locked, Unavailable
 from greenlight.store.store import Store
 
 THREADS = 8
@@ -39,13 +43,18 @@ class _Server(BaseApplication):  # type: ignore[misc]
             "threads": THREADS,
             "keepalive": KEEP_ALIVE,
             "proc_name": f"greenlight-{self._service}",
+            "control_socket_disable": True,  # a door that nobody asked for, and a file outside the data folder
         }
         for name, value in options.items():
             self.cfg.set(name, value)
 
     def load(self) -> WSGIApplication:
         """Called in the worker, after the fork: threads and files belong to it."""
-        return app(self._service, self._settings)
+        try:
+            return app(self._service, self._settings)
+        except (ConfigurationError, Locked, Unavailable) as problem:
+            sys.stderr.write(f"greenlight: cannot start {self._service}\n{problem}\n")
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)  # the code on which gunicorn ends too, instead of trying for ever
 
 
 def run(service: str, env: Mapping[str, str]) -> int:
@@ -56,6 +65,7 @@ def run(service: str, env: Mapping[str, str]) -> int:
             raise ConfigurationError(
                 "K_SINK is not set: a SinkBinding sets it to the Broker's address, where events go"
             )
+        _check(service, settings)
     except ConfigurationError as problem:
         sys.stderr.write(f"greenlight: cannot start {service}\n{problem}\n")
         return 2
@@ -63,11 +73,33 @@ def run(service: str, env: Mapping[str, str]) -> int:
     return 0
 
 
+def _check(service: str, settings: Settings) -> None:
+    """Read every file that the service is going to read, so that what is wrong is said before anything is forked."""
+    problems = []
+    reads: list[Callable[[], object]] = [lambda: read_pipeline(settings.config)]
+    if service == "webhooks":
+        reads.append(lambda: Secrets(settings.secrets))
+    if service == "board":
+        reads.append(lambda: read_people(settings.config / "people.yaml"))
+    for read in reads:
+        try:
+            read()
+        except ConfigurationError as problem:
+            problems.append(str(problem))
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as problem:
+        problems.append(
+            f"{settings.data}: cannot be the data folder: {problem.strerror}. Name another with GREENLIGHT_DATA"
+        )
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+
+
 def app(service: str, settings: Settings) -> WSGIApplication:
     """The service's app with the adapters that the settings name; it imports only its own."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     log, clock = logging.getLogger("greenlight"), SystemClock()
-    settings.data.mkdir(parents=True, exist_ok=True)
     store = Store(settings.data / "greenlight.db", [sqlite.SCHEMA])
     ledger = sqlite.SqliteLedger(store, settings.data / "bodies", clock=clock.now)
     pipeline = PipelineFiles(settings.config, clock, log)
@@ -77,7 +109,6 @@ def app(service: str, settings: Settings) -> WSGIApplication:
 
 
 def _webhooks(base: dict[str, Any], settings: Settings) -> WSGIApplication:
-    from greenlight.runtime.secrets import Secrets
     from greenlight.webhooks import app as webhooks
 
     return webhooks.create_app(webhooks.Deps(**base, secrets=Secrets(settings.secrets, base["clock"])))

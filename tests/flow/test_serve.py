@@ -1,0 +1,90 @@
+"""`greenlight serve`: one service as a process, and what it refuses to start with."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import urllib3
+
+from greenlight.store.store import Store
+from support_flow import Shop
+
+
+def _environment(folder: Path, **env: str) -> dict[str, str]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    mine = {
+        "PORT": str(port),
+        "K_SINK": "http://127.0.0.1:9/greenlight/default",
+        "GREENLIGHT_CONFIG": str(folder / "config"),
+        "GREENLIGHT_DATA": str(folder / "data"),
+        "GREENLIGHT_SECRETS": str(folder / "secrets"),
+    }
+    return {**os.environ, **mine, **env}
+
+
+def _command(service: str) -> list[str]:
+    return [sys.executable, "-m", "greenlight.cli.main", "serve", service]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Configuration and secrets of a shop that has run."""
+    Shop(tmp_path).stop()
+    return tmp_path
+
+
+def test_a_service_answers_until_it_is_told_to_stop(folder: Path) -> None:
+    """Ready on $PORT; SIGTERM ends it in order; no door but that one."""
+    env = _environment(folder, HOME=str(folder))
+    with subprocess.Popen(_command("board"), env=env, stderr=subprocess.DEVNULL) as process:
+        url, deadline = f"http://127.0.0.1:{env['PORT']}/readyz", time.monotonic() + 30
+        status = 0
+        while status != 200 and time.monotonic() < deadline:
+            try:
+                status = urllib3.request("GET", url, retries=False, timeout=2).status
+            except urllib3.exceptions.HTTPError:
+                time.sleep(0.1)
+        assert status == 200
+        assert not (folder / ".gunicorn").exists()
+        process.terminate()
+        assert process.wait(30) == 0
+
+
+def test_everything_that_is_wrong_is_said_at_once_and_without_a_traceback(folder: Path) -> None:
+    """Exit 2, before anything is forked."""
+    (folder / "secrets" / "github").write_text("")
+    (folder / "config" / "people.yaml").write_text("people: [lena]\n")
+    pipeline = folder / "config" / "pipeline.yaml"
+    pipeline.write_text(pipeline.read_text().replace("branches:", "branch:"))
+    for service, said in (("webhooks", "holds no secret"), ("board", "people.yaml:1"), ("recorder", "pipeline.yaml:7")):
+        refused = subprocess.run(
+            _command(service),
+            env=_environment(folder, GREENLIGHT_DATA="/proc/nowhere"),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert refused.returncode == 2, refused.stderr
+        assert "Traceback" not in refused.stderr
+        for each in (said, "pipeline.yaml:7", "Name another with GREENLIGHT_DATA"):
+            assert each in refused.stderr
+
+
+def test_a_ledger_that_somebody_has_is_left_to_him(folder: Path) -> None:
+    """It says who, and ends instead of trying for ever."""
+    store = Store(folder / "data" / "greenlight.db", [])
+    refused = subprocess.run(
+        _command("recorder"), env=_environment(folder), capture_output=True, text=True, timeout=60, check=False
+    )
+    store.close()
+    assert refused.returncode == 3
+    assert "is in use by process" in refused.stderr
+    assert "Traceback" not in refused.stderr
