@@ -253,3 +253,18 @@ def test_the_pages_say_what_a_person_must_know_and_escape_the_rest(shop: Shop) -
     assert "shop build by lena: &lt;i&gt;no&lt;/i&gt;" in page, "the journal says who and why"
     with client.get("/static/style.css") as sheet:
         assert sheet.status_code == 200
+
+
+def test_what_is_taken_back_after_the_deployment_is_shown_as_too_late(shop: Shop) -> None:
+    """The commit stays deployed; the decision stays ready; the reason says what nobody may overlook."""
+    shop.act(
+        f"/commits/{REPO}/{sha_of('one')}/revocations", {"application": "shop", "gate": "build", "comment": "flaky"}
+    )
+    shop.settle()
+    staging = shop.environment("one", "staging")
+    assert (staging["decision"], staging["deployment"]["outcome"]) == ("ready", "succeeded")
+    assert staging["reasons"][0].startswith("too late: build was revoked by lena")
+    production = shop.environment("one", "production")
+    assert production["decision"] == "blocked"
+    assert not any("too late" in reason for reason in production["reasons"])
+    assert "too late: build was revoked" in Client(shop.greenlight.apps["board"]).get("/").get_data(as_text=True)

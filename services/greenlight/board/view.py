@@ -9,7 +9,7 @@ from typing import Any
 from greenlight.events import ids, rfc3339
 from greenlight.ledger.rows import Attempt, Deployment, Push, Record, Target
 from greenlight.policy.decide import decide, gate_state
-from greenlight.policy.model import GateState, Policy
+from greenlight.policy.model import Decision, GateState, Policy
 from greenlight.policy.requests import asked
 from greenlight.policy.signals import age
 
@@ -56,10 +56,18 @@ def environment(record: Record, policy: Policy, name: str, targets: Targets, now
     decision = decide(policy, name, record, target, pushes, now, asked=asked(record, target))
     return {
         "decision": decision.state,
-        "reasons": list(decision.reasons),
+        "reasons": [*decision.reasons, *_too_late(decision)],
         "requires": list(policy.environments[name].require),
         "deployment": _attempt(record.attempts.get(key)),
     }
+
+
+def _too_late(decision: Decision) -> list[str]:
+    """What was taken back after the commit had been deployed: it stays deployed, and whoever looks must see it."""
+    if decision.state != "ready":
+        return []
+    gates = decision.gates.items()
+    return [f"too late: {name} was {gate.reason}" for name, gate in gates if gate.state == "revoked"]
 
 
 def target(row: Target, deployments: Sequence[Deployment]) -> dict[str, Any]:
