@@ -14,9 +14,9 @@ ENOUGH = 4.0
 """Seconds of new stories in a run of the tests."""
 
 
-@pytest.mark.parametrize("seed", [9, 1027])
+@pytest.mark.parametrize("seed", [3, 10, 12])
 def test_a_story_that_once_went_wrong_goes_right(seed: int, tmp_path: Path) -> None:
-    """Each of these seeds has found a defect."""
+    """What runs was pushed again; a fact was due for ever; a decision was left as it was before an edit."""
     world = play(seed, tmp_path)
     assert world.violations == [], "\n".join(world.log)
 
