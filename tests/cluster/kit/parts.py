@@ -1,0 +1,257 @@
+"""How each part is started. Every function starts its processes and returns what is left to wait for, so that parts come
+up beside each other."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import ssl
+import subprocess
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from kit.build import published
+from kit.processes import fail, listening, start, wait
+from kit.settings import BIN, HERE, HOME, PORTS, RUN
+
+Waiting = Callable[[], None]
+
+KUBECONFIG = RUN / "kubeconfig"
+ROUTES = RUN / "routes"
+
+
+def kubectl(*words: str | Path, text: str | None = None) -> str:
+    """Runs kubectl as the admin; its output. Fails with what it says."""
+    command = [str(word) for word in (BIN / "kube", "kubectl", "--kubeconfig", KUBECONFIG, *words)]
+    done = subprocess.run(command, input=text, capture_output=True, text=True)
+    if done.returncode:
+        fail(f"kubectl {' '.join(command[4:])}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def apply(*files: Path) -> None:
+    """One kubectl for all of them: each takes as long to start as to apply ten files."""
+    kubectl("apply", "--server-side", *(word for file in files for word in ("-f", file)))
+
+
+def ready(path: str = "/readyz") -> bool:
+    """Does the API server answer 200 there?"""
+    request = urllib.request.Request(
+        f"https://127.0.0.1:{PORTS['apiserver']}{path}",
+        headers={"Authorization": f"Bearer {(RUN / 'token').read_text()}"},
+    )
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+    try:
+        with direct.open(request, timeout=5) as reply:
+            return bool(reply.status == 200)
+    except OSError:
+        return False
+
+
+def start_kube() -> Waiting:
+    pki = RUN / "pki"
+    pki.mkdir(parents=True)
+    token = secrets.token_hex(16)
+    (RUN / "token").write_text(token)
+    (pki / "tokens.csv").write_text(f"{token},admin,admin,system:masters\n")
+    client, peer = (f"http://127.0.0.1:{PORTS[name]}" for name in ("etcd", "etcd-peer"))
+    etcd = start(
+        *("etcd", BIN / "kube", "etcd", "--data-dir", RUN / "etcd", "--unsafe-no-fsync", "--log-level", "warn"),
+        *("--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer),
+        *("--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}"),
+    )
+    # The key that the server makes for its own certificate signs the tokens of service accounts, too.
+    server = start(
+        *("apiserver", BIN / "kube", "apiserver", "--etcd-servers", client, "--bind-address", "127.0.0.1"),
+        *("--advertise-address", "192.0.2.10", "--secure-port", PORTS["apiserver"], "--cert-dir", pki),
+        *("--token-auth-file", pki / "tokens.csv", "--authorization-mode", "RBAC", "--allow-privileged"),
+        *("--service-account-issuer", "https://kubernetes.default.svc", "--endpoint-reconciler-type", "none"),
+        *("--service-account-signing-key-file", pki / "apiserver.key"),
+        *("--service-account-key-file", pki / "apiserver.key", "--service-cluster-ip-range", "192.0.2.128/25"),
+    )
+    wait("etcd", lambda: listening("etcd"), etcd)
+    wait("apiserver", ready, server)
+    KUBECONFIG.write_text(json.dumps(_kubeconfig(token, pki / "apiserver.crt"), indent=1))
+    common: list[str | Path | int] = ["--kubeconfig", KUBECONFIG, "--leader-elect=false", "--bind-address", "127.0.0.1"]
+    controllers = start(
+        "controller-manager",
+        *(BIN / "kube", "controller-manager", *common),
+        *("--secure-port", PORTS["controller-manager"], "--root-ca-file", pki / "apiserver.crt"),
+        *("--service-account-private-key-file", pki / "apiserver.key"),
+    )
+    scheduler = start("scheduler", BIN / "kube", "scheduler", *common, "--secure-port", PORTS["scheduler"])
+
+    def waiting() -> None:
+        account = "/api/v1/namespaces/default/serviceaccounts/default"
+        wait("controller-manager", lambda: ready(account), controllers)
+        wait("scheduler", lambda: listening("scheduler"), scheduler)
+
+    return waiting
+
+
+def _kubeconfig(token: str, authority: Path) -> dict[str, object]:
+    server = {"server": f"https://127.0.0.1:{PORTS['apiserver']}", "certificate-authority": str(authority)}
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "cluster",
+        "clusters": [{"name": "cluster", "cluster": server}],
+        "users": [{"name": "admin", "user": {"token": token}}],
+        "contexts": [{"name": "cluster", "context": {"cluster": "cluster", "user": "admin"}}],
+    }
+
+
+def start_nodes() -> Waiting:
+    files = published("sigs.k8s.io/kwok") / "kustomize"
+    apply(files / "crd/bases")
+    kubectl("wait", "--for=condition=Established", "crd/stages.kwok.x-k8s.io", "--timeout=60s")
+    folders = ("stage/node/fast", "stage/node/heartbeat-with-lease", "stage/pod/fast")
+    apply(
+        *(
+            stage
+            for folder in folders
+            for stage in sorted((files / folder).glob("*.yaml"))
+            if stage.name != "kustomization.yaml"
+        )
+    )
+    kubectl("apply", "--server-side", "-f", "-", text="\n---\n".join(json.dumps(_node(number)) for number in (1, 2)))
+    kwok = start(
+        *("kwok", BIN / "kwok", "--kubeconfig", KUBECONFIG, "--manage-all-nodes=true", "--enable-crds=Stage"),
+        *("--cidr", "198.51.100.0/24", "--node-ip", "192.0.2.20"),
+        *("--server-address", f"127.0.0.1:{PORTS['kwok']}"),
+    )
+
+    def waiting() -> None:
+        wait("kwok", lambda: listening("kwok"), kwok)
+        kubectl("wait", "--for=condition=Ready", "node", "--all", "--timeout=60s")
+
+    return waiting
+
+
+def _node(number: int) -> dict[str, object]:
+    name, room = f"node-{number}", {"cpu": "64", "memory": "256Gi", "pods": "500"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": name,
+            "annotations": {"kwok.x-k8s.io/node": "fake"},
+            "labels": {"kubernetes.io/os": "linux", "kubernetes.io/hostname": name},
+        },
+        "status": {"capacity": room, "allocatable": room},
+    }
+
+
+def start_knative() -> Waiting:
+    published_files = published("knative.dev/eventing") / "config"
+    core, channel = published_files / "core", published_files / "channels/in-memory-channel"
+    service_kind = published("knative.dev/serving") / "config/core/300-resources/service.yaml"
+    kinds = [core / "resources", channel / "resources", service_kind]
+    webhooks = RUN / "webhooks.yaml"
+    webhooks.write_text("\n---\n".join(_webhook(core / f"webhooks/{name}.yaml") for name in WEBHOOKS))
+    apply(
+        *(core / "100-namespace.yaml", *kinds, core / "configmaps", channel / "configmaps"),
+        *(HERE / "knative/objects.yaml", core / "webhooks/secret.yaml", webhooks),
+    )
+    kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+
+    target = {name: f"127.0.0.1:{port}" for name, port in PORTS.items()}
+    ROUTES.write_text(
+        f"broker-ingress.knative-eventing.svc.cluster.local {target['ingress']}\n"
+        f"broker-filter.knative-eventing.svc.cluster.local {target['filter']}\n"
+        f"imc-dispatcher.knative-eventing.svc.cluster.local {target['dispatcher']}\n"
+        f"*-kn-channel.*.svc.cluster.local {target['dispatcher']}\n"
+    )
+    common = {
+        "KUBECONFIG": str(KUBECONFIG),
+        "SYSTEM_NAMESPACE": "knative-eventing",
+        "POD_NAME": "local",
+        "CONFIG_LOGGING_NAME": "config-logging",
+        "CONFIG_OBSERVABILITY_NAME": "config-observability",
+        "HTTP_PROXY": f"http://{target['proxy']}",
+        "NO_PROXY": "127.0.0.1,localhost",
+        "MAX_IDLE_CONNS": "1000",
+        "MAX_IDLE_CONNS_PER_HOST": "1000",
+        "DISPATCHER_IMAGE": "none",
+    }
+    proxy = start("proxy", BIN / "proxy", "-listen", target["proxy"], "-routes", ROUTES)
+    webhook = start(
+        *("webhook", BIN / "webhook", "--disable-ha"),
+        env=common
+        | {"WEBHOOK_NAME": "eventing-webhook", "WEBHOOK_PORT": str(PORTS["webhook"]), "PROFILING_PORT": "18011"},
+    )
+    controllers = start(
+        "controllers", BIN / "knative", env=common | {"CONTAINER_NAME": "dispatcher", "PROFILING_PORT": "18012"}
+    )
+    ingress = start(
+        *("ingress", BIN / "ingress"),
+        env=common
+        | {"CONTAINER_NAME": "ingress", "INGRESS_PORT": str(PORTS["ingress"])}
+        | {"INGRESS_PORT_HTTPS": str(PORTS["ingress-tls"]), "PROFILING_PORT": "18013"},
+    )
+    filter_ = start(
+        *("filter", BIN / "filter"),
+        env=common
+        | {"CONTAINER_NAME": "filter", "NAMESPACE": "knative-eventing", "FILTER_PORT": str(PORTS["filter"])}
+        | {"FILTER_PORT_HTTPS": str(PORTS["filter-tls"]), "PROFILING_PORT": "18014"},
+    )
+
+    def waiting() -> None:
+        wait("proxy", lambda: listening("proxy"), proxy)
+        wait("webhook", lambda: listening("webhook"), webhook)
+        # Without its webhook answering, nothing of Knative's can be created; it makes its own certificate.
+        for name in ("mutatingwebhookconfiguration/webhook", "validatingwebhookconfiguration/validation.webhook"):
+            bundle = "--for=jsonpath={.webhooks[0].clientConfig.caBundle}"
+            kubectl("wait", bundle, f"{name}.eventing.knative.dev", "--timeout=60s")
+        wait("controllers", lambda: listening("dispatcher"), controllers)
+        wait("ingress", lambda: listening("ingress"), ingress)
+        wait("filter", lambda: listening("filter"), filter_)
+
+    return waiting
+
+
+WEBHOOKS = ("config-validation", "defaulting", "resource-validation", "sinkbindings")
+
+
+def _webhook(file: Path) -> str:
+    """The published configuration, with the port at which the webhook listens here."""
+    text, service = file.read_text(), "      name: eventing-webhook\n      namespace: knative-eventing\n"
+    assert service in text, f"{file} names its service otherwise by now"
+    return text.replace(service, f"{service}      port: {PORTS['webhook']}\n")
+
+
+def start_dynamodb() -> Waiting:
+    jars = HOME / "dynamodb"
+    dynamodb = start(
+        *("dynamodb", "java", f"-Djava.library.path={jars}", "-cp", f"{jars}:{jars}/*", "Loopback"),
+        *("-inMemory", "-sharedDb", "-disableTelemetry", "-port", PORTS["dynamodb"]),
+    )
+    return lambda: wait("dynamodb", lambda: listening("dynamodb"), dynamodb)
+
+
+def subscriber(namespace: str, name: str, port: int) -> None:
+    """A Knative Service that is Ready, and whose name leads to a port of this machine."""
+    host = f"{name}.{namespace}.svc.cluster.local"
+    others = [line for line in ROUTES.read_text().splitlines() if not line.startswith(f"{host} ")]
+    fresh = ROUTES.with_suffix(".new")
+    fresh.write_text("\n".join([f"{host} 127.0.0.1:{port}", *others]) + "\n")
+    fresh.rename(ROUTES)
+    wanted = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
+        {
+            "apiVersion": "serving.knative.dev/v1",
+            "kind": "Service",
+            "metadata": {"name": name, "namespace": namespace},
+        },
+    ]
+    text = "\n---\n".join(json.dumps(object) for object in wanted)
+    kubectl("apply", "--server-side", "--field-manager=cluster", "-f", "-", text=text)
+    url, condition = f"http://{host}", {"type": "Ready", "status": "True"}
+    status = json.dumps({"status": {"url": url, "address": {"url": url}, "conditions": [condition]}})
+    kubectl("patch", "-n", namespace, "ksvc", name, "--subresource=status", "--type=merge", "-p", status)
+
+
+STARTS = {"kube": start_kube, "nodes": start_nodes, "knative": start_knative, "dynamodb": start_dynamodb}
