@@ -112,7 +112,24 @@ def test_every_route_that_writes_is_in_the_matrix_below(shop: Shop) -> None:
         "/api/v1/commits/<owner>/<name>/<sha>/revocations",
         "/api/v1/targets/<application>/<environment>/deployments",
         "/api/v1/targets/<application>/<environment>/<verb>",
+        "/api/v1/dead-letters/<int:id>/replay",
+        "/api/v1/dead-letters/<int:id>/discard",
+        "/api/v1/dead-letters/replay",
+        "/api/v1/dead-letters/discard",
     }
+
+
+@pytest.mark.parametrize("verb", ["replay", "discard"])
+def test_dead_letters_are_dealt_with_by_people(shop: Shop, verb: str) -> None:
+    """Anybody known may: an event is a hint, so that neither can ship anything that the ledger does not say."""
+    client, body = Client(shop.greenlight.apps["board"]), {"where": {}, "reason": "tidying up"}
+    if verb == "replay":
+        del body["reason"]
+    assert client.post(f"/api/v1/dead-letters/{verb}", json=body).status_code == 401
+    assert client.get("/api/v1/dead-letters").json == {"dead_letters": [], "next": None}
+    known = {"Authorization": f"Bearer {TOKENS['dev']}"}
+    assert client.post(f"/api/v1/dead-letters/{verb}", json=body, headers=known).status_code == 202
+    assert client.post(f"/api/v1/dead-letters/7/{verb}", json={}, headers=known).status_code in (404, 422)
 
 
 @pytest.mark.parametrize("path", BODIES)

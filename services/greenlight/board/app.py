@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, g, request
+from flask import Blueprint, Flask, Response, g, request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from werkzeug.exceptions import HTTPException
 
@@ -27,10 +27,11 @@ _OPEN = ("/healthz", "/readyz")
 
 @dataclass(frozen=True)
 class Deps(BaseDeps):
-    """What the board needs besides: who people are, and whether it listens on loopback only."""
+    """What the board needs besides: who people are, if it listens on loopback only, and routes of others to guard."""
 
     people: People = None  # type: ignore[assignment]
     open_reads: bool = False
+    guests: Sequence[Blueprint] = ()
 
 
 class _Unknown(Exception):
@@ -44,6 +45,8 @@ def create_app(deps: Deps) -> Flask:
     mount_health(app, deps)
     app.register_blueprint(api.blueprint(deps))
     app.register_blueprint(pages.blueprint(deps))
+    for routes in deps.guests:
+        app.register_blueprint(routes)
 
     @app.before_request
     def who() -> None:

@@ -12,9 +12,11 @@ from wsgiref.types import WSGIApplication
 
 from greenlight.board import app as board
 from greenlight.broker import log as broker_log
+from greenlight.broker.api import blueprint as broker_api
 from greenlight.broker.broker import Broker
 from greenlight.broker.manifests import TriggerSpec, default_folder, load_folder
 from greenlight.broker.subscribers import WsgiSubscriber
+from greenlight.broker.watch import Watch
 from greenlight.deployer import app as deployer
 from greenlight.deployer.command import CommandDriver
 from greenlight.deployer.driver import Driver
@@ -84,8 +86,14 @@ class Greenlight:
         deps = Deps(clock, self.ledger, self.pipeline, InLog(), log)
         scrub = Scrubber([secret.value.decode("utf-8", "replace") for secret in self.secrets.all()])
         self.driver = CommandDriver(folders.data / "deployer", scrub=scrub, clock=clock)
-        self.apps = _apps(deps, self.secrets, self.people, {"command": self.driver}, open_reads)
-        self.broker = _broker(self.store, self.apps, strangers)
+        services = _services(deps, {"command": self.driver})
+        self.broker, self.watch = _broker(self.store, services, strangers, folders.config / "triggers")
+        board_deps = {**_base(deps), "people": self.people, "open_reads": open_reads}
+        self.apps: Mapping[str, WSGIApplication] = {
+            **services,
+            "webhooks": webhooks.create_app(webhooks.Deps(**_base(deps), secrets=self.secrets)),
+            "board": board.create_app(board.Deps(**board_deps, guests=[broker_api(self.broker.operations)])),
+        }
         self.ticker = Ticker(_pinger(self.apps["reconciler"], clock), self.ledger.next_due, clock, log)
 
     def start(self) -> None:
@@ -93,11 +101,13 @@ class Greenlight:
         expire_leases(self.ledger, self.clock)
         self.pipeline.on_change(lambda pipeline: adopt(pipeline, self.ledger, self.clock))
         self.broker.start()
+        self.watch.start()
         self.ticker.start()
 
     def stop(self, timeout: float) -> bool:
         """Finish the deliveries in flight within `timeout` seconds, then close the store. False if some were cut off."""
         self.ticker.stop()
+        self.watch.stop()
         drained = self.broker.drain(timeout)
         self.broker.stop()
         self.driver.close()
@@ -128,25 +138,29 @@ def adopt(pipeline: Pipeline, ledger: sqlite.SqliteLedger, clock: Clock) -> None
             ledger.transact(Transaction(emit=[each.event for each in due], due=due))
 
 
-def _apps(
-    deps: Deps, secrets: Secrets, people: People, drivers: Mapping[str, Driver], open_reads: bool
-) -> Mapping[str, WSGIApplication]:
-    """Each service's own app, by the name of its Knative Service."""
-    base: dict[str, Any] = {field.name: getattr(deps, field.name) for field in fields(deps)}
+def _services(deps: Deps, drivers: Mapping[str, Driver]) -> dict[str, WSGIApplication]:
+    """What events are delivered to, by the name of its Knative Service."""
     owner = ids.derive("process", str(deps.clock.now().timestamp()), os.getpid())
     return {
-        "webhooks": webhooks.create_app(webhooks.Deps(**base, secrets=secrets)),
-        "board": board.create_app(board.Deps(**base, people=people, open_reads=open_reads)),
         "recorder": recorder.create_app(deps),
         "promoter": promoter.create_app(deps),
-        "deployer": deployer.create_app(deployer.Deps(**base, drivers=drivers, owner=owner)),
+        "deployer": deployer.create_app(deployer.Deps(**_base(deps), drivers=drivers, owner=owner)),
         "reconciler": reconciler.create_app(deps),
     }
 
 
-def _broker(store: Store, apps: Mapping[str, WSGIApplication], strangers: Strangers) -> Broker:
-    brokers, triggers = load_folder(default_folder())
-    return Broker(store, brokers, [*triggers, *strangers.triggers], services={**apps, **strangers.services})
+def _base(deps: Deps) -> dict[str, Any]:
+    return {field.name: getattr(deps, field.name) for field in fields(deps)}
+
+
+def _broker(
+    store: Store, services: Mapping[str, WSGIApplication], strangers: Strangers, own: Path
+) -> tuple[Broker, Watch]:
+    """The Broker with our Triggers, the operator's own in the folder `own`, and strangers'; and what looks for changes."""
+    folders = [default_folder(), own]
+    brokers, triggers = load_folder(*folders)
+    broker = Broker(store, brokers, [*triggers, *strangers.triggers], services={**services, **strangers.services})
+    return broker, Watch(folders, lambda found: broker.change(found.brokers, [*found.triggers, *strangers.triggers]))
 
 
 def _pinger(app: WSGIApplication, clock: Clock) -> Callable[[], None]:

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from prometheus_client import REGISTRY
+
 from greenlight.embedded import demo
 from greenlight.embedded.compose import Folders, Greenlight, Strangers
 from greenlight.policy.model import Pipeline
@@ -76,6 +78,7 @@ def run(options: UpOptions, show_trace: Callable[[dict[str, Any]], None]) -> int
             f"greenlight: cannot listen: {problem}\nName another address with --listen, --webhooks-listen or --broker-listen\n"
         )
         return USAGE
+    REGISTRY.register(greenlight.broker.metrics.collector(greenlight.broker.operations))
     stopping = _stop_on_signals()
     _settle_memory()
     greenlight.start()
