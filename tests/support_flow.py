@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -148,6 +149,13 @@ class Shop:
     def settle(self) -> None:
         """Wait until every Trigger has nothing left to deliver."""
         assert self.greenlight.broker.idle(20)
+
+    def decided(self, word: str, environment: str, decision: str, timeout: float = 20.0) -> None:
+        """Wait until a commit's decision for an environment is this one, while other deliveries are on their way."""
+        deadline = time.monotonic() + timeout
+        while (found := self.environment(word, environment)["decision"]) != decision:
+            assert time.monotonic() < deadline, f"{word} in {environment} is still {found}"
+            time.sleep(0.01)
 
     # what senders do
 

@@ -103,6 +103,7 @@ def test_a_target_that_is_busy_takes_the_newest_candidate_next(shop: Shop) -> No
     for older, word in (("one", "two"), ("two", "three")):
         shop.push(word, before=older)
         shop.build(word)
+        shop.decided(word, "staging", "ready")
     with fifo.open("w") as gate:
         fifo.unlink()
         gate.write("go\n")
