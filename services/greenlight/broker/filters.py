@@ -6,31 +6,44 @@ Rules: Knative Eventing, Trigger v1, `spec.filter` and `spec.filters`. Data is n
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
+from prometheus_client import Counter
+
+from greenlight.broker import cesql
 from greenlight.events import Event
+from greenlight.runtime import metrics
 
 Predicate = Callable[[Event], bool]
 
 Path = tuple[str | int, ...]
 """Where in a Trigger's document something stands: keys and list indexes."""
 
+_log = logging.getLogger("greenlight.broker")
+
 _NAME = re.compile(r"[a-z][a-z0-9]*")
+
+_NOT_BOOLEAN = "notBoolean"
 
 _FIELDS: Mapping[str, Callable[[Event], str | None]] = {
     "specversion": lambda event: "1.0",
-    "id": lambda event: event.id,
-    "source": lambda event: event.source,
-    "type": lambda event: event.type,
-    "subject": lambda event: event.subject,
-    "time": lambda event: event.time,
-    "datacontenttype": lambda event: event.datacontenttype,
+    "id": attrgetter("id"),
+    "source": attrgetter("source"),
+    "type": attrgetter("type"),
+    "subject": attrgetter("subject"),
+    "time": attrgetter("time"),
+    "datacontenttype": attrgetter("datacontenttype"),
     "datamediatype": lambda event: event.datacontenttype and event.datacontenttype.partition(";")[0].strip(),
-    "dataschema": lambda event: event.dataschema,
-    "schemaurl": lambda event: event.dataschema,
+    "dataschema": attrgetter("dataschema"),
+    "schemaurl": attrgetter("dataschema"),
 }
+
+_NOT_IN_CESQL = ("datamediatype", "schemaurl")
+"""Names that only Knative's own dialects give to something else."""
 
 
 class FilterError(Exception):
@@ -46,17 +59,18 @@ def everything(event: Event) -> bool:
     return True
 
 
-def compile_filters(spec: Mapping[str, Any]) -> Predicate:
+def compile_filters(spec: Mapping[str, Any], trigger: str = "") -> Predicate:
     """The predicate of a Trigger's `spec`: `filters`, and only where that is empty, `filter`. Raises FilterError.
 
-    `filter` is checked even where `filters` overrides it, because Knative's admission does so too.
+    `filter` is checked even where `filters` overrides it, because Knative's admission does so too. `trigger`: under
+    which name to count and log what goes wrong while events are judged; left out, nothing is.
     """
     legacy = _legacy(spec.get("filter"), ("spec", "filter"))
     path: Path = ("spec", "filters")
     items = spec.get("filters")
     if items is None:
         return legacy
-    compiled = _items(items, path)
+    compiled = _items(items, path, trigger)
     return _every(compiled) if compiled else legacy
 
 
@@ -91,19 +105,24 @@ def _shown(item: Any) -> str:
 
 
 def _instead(item: Mapping[str, Any], event: Event) -> str:
-    """What the event has in place of the attributes that a simple filter asks for."""
+    """What the event has in place of what a simple filter asks for."""
     for dialect in ("exact", "prefix", "suffix"):
-        found = {name: (_FIELDS.get(name) or _extension(name))(event) for name in item.get(dialect) or {}}
+        found = {name: _attribute(name)(event) for name in item.get(dialect) or {}}
         if found:
             return ": " + ", ".join(
                 f"{name} is {value!r}" if value else f"it has no {name}" for name, value in found.items()
             )
+    if "cesql" in item:
+        value, error = cesql.compile_expression(item["cesql"], _in_cesql).evaluate(event)
+        return f": {error or f'it is {value!r}'}"
     return ""
 
 
 def _types_of(dialect: str, inner: Any) -> frozenset[str] | None:
     if dialect == "exact":
         return frozenset([inner["type"]]) if "type" in inner else None
+    if dialect == "cesql":
+        return cesql.only_values(cesql.parse(inner).tree, "type")
     if dialect not in ("all", "any"):
         return None
     limits = [_types_of(*next(iter(item.items()))) if item else None for item in inner]
@@ -129,13 +148,13 @@ def _legacy(value: Any, path: Path) -> Predicate:
     return _every(tests)
 
 
-def _items(value: Any, path: Path) -> list[Predicate]:
+def _items(value: Any, path: Path, trigger: str) -> list[Predicate]:
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise FilterError(path, f"{path[-1]} is a list of filters, each with one dialect")
-    return [_item(item, (*path, index)) for index, item in enumerate(value)]
+    return [_item(item, (*path, index), trigger) for index, item in enumerate(value)]
 
 
-def _item(value: Any, path: Path) -> Predicate:
+def _item(value: Any, path: Path, trigger: str = "") -> Predicate:
     """One filter; an empty one passes everything, as Knative has it."""
     if not isinstance(value, Mapping):
         raise FilterError(path, "a filter is a mapping with one dialect, such as {exact: {type: my.type}}")
@@ -148,46 +167,101 @@ def _item(value: Any, path: Path) -> Predicate:
             path, f"multiple dialects in one filter ({', '.join(value)}); give each a list item of its own"
         )
     for dialect, inner in value.items():
-        return _DIALECTS[dialect](inner, (*path, dialect))
+        return _DIALECTS[dialect](inner, (*path, dialect), trigger)
     return everything
 
 
-def _exact(value: Any, path: Path) -> Predicate:
+def _exact(value: Any, path: Path, trigger: str) -> Predicate:
     return _every([_test(name, _same(text)) for name, text in _non_empty(value, path)])
 
 
-def _prefix(value: Any, path: Path) -> Predicate:
+def _prefix(value: Any, path: Path, trigger: str) -> Predicate:
     return _every([_test(name, _starting(text)) for name, text in _non_empty(value, path)])
 
 
-def _suffix(value: Any, path: Path) -> Predicate:
+def _suffix(value: Any, path: Path, trigger: str) -> Predicate:
     return _every([_test(name, _ending(text)) for name, text in _non_empty(value, path)])
 
 
-def _all(value: Any, path: Path) -> Predicate:
-    return _every(_items(value, path))
+def _all(value: Any, path: Path, trigger: str) -> Predicate:
+    return _every(_items(value, path, trigger))
 
 
-def _any(value: Any, path: Path) -> Predicate:
-    inner = _items(value, path)
+def _any(value: Any, path: Path, trigger: str) -> Predicate:
+    inner = _items(value, path, trigger)
     if not inner:
         return everything
     return lambda event: any(test(event) for test in inner)
 
 
-def _not(value: Any, path: Path) -> Predicate:
+def _not(value: Any, path: Path, trigger: str) -> Predicate:
     if value == {}:
         # Knative admits this and its filter process dies of it.
         raise FilterError(path, "not needs a filter inside; an empty one says nothing")
-    inner = _item(value, path)
+    inner = _item(value, path, trigger)
     return lambda event: not inner(event)
 
 
-def _cesql(value: Any, path: Path) -> Predicate:
-    raise FilterError(path, "cesql is not supported yet; use exact, prefix, suffix, all, any and not")
+def _cesql(value: Any, path: Path, trigger: str) -> Predicate:
+    """Knative admits a function that is not there and a value that is never a Boolean; neither can ever pass an event."""
+    if not isinstance(value, str):
+        raise FilterError(path, f"cesql is an expression; put {value!r} in quotes")
+    try:
+        expression = cesql.compile_expression(value, _in_cesql)
+    except cesql.ParseError as problem:
+        raise FilterError(path, f"cesql, {cesql.place(value, problem.at)}: {problem}") from None
+    for at, why in cesql.unknown_functions(expression.tree):
+        raise FilterError(path, f"cesql, {cesql.place(value, at)}: {why}")
+    if expression.kind is not None and expression.kind is not bool:
+        kind = cesql.type_name(expression.kind)
+        raise FilterError(path, f"cesql: the value is of type {kind}, and only true passes an event; compare it")
+    for at, advice in expression.advice if trigger else ():
+        _log.warning("Trigger %s, %s, %s: %s", trigger, _dotted(path), cesql.place(value, at), advice)
+    return _judge(expression, _Troubles(trigger, _dotted(path)))
 
 
-_DIALECTS: Mapping[str, Callable[[Any, Path], Predicate]] = {
+def _judge(expression: cesql.Expression[Event], troubles: _Troubles) -> Predicate:
+    """What is not true does not pass, errors included, as Knative has it; `not` around it turns that round, there too."""
+    run = expression.run
+
+    def test(event: Event) -> bool:
+        try:
+            value = run(event)
+        except cesql.EvaluationError as problem:
+            if problem.error != "missingAttribute":  # an event that lacks an attribute is ordinary
+                troubles.note(problem.error, event, problem)
+            return False
+        if value is True or value is False:
+            return value
+        kind = cesql.type_name(type(value))
+        troubles.note(_NOT_BOOLEAN, event, f"the value is of type {kind}, and only true passes an event; compare it")
+        return False
+
+    return test
+
+
+class _Troubles:
+    """What goes wrong while an expression judges events: counted, and the first of each kind in the log."""
+
+    def __init__(self, trigger: str, where: str) -> None:
+        self._trigger, self._where = trigger, where
+        self._counters: dict[str, Counter] = {}
+
+    def note(self, error: str, event: Event, what: object) -> None:
+        """Count an `error`: one of CESQL's, or that the value was no Boolean."""
+        if not self._trigger:
+            return
+        counter = self._counters.get(error)
+        if counter is None:
+            counter = self._counters[error] = metrics.FILTER_ERRORS.labels(self._trigger, error)
+            _log.warning(
+                "Trigger %s, %s does not pass event %s: %s: %s. Further ones are only counted",
+                self._trigger, self._where, event.id, error, what,
+            )  # fmt: skip
+        counter.inc()
+
+
+_DIALECTS: Mapping[str, Callable[[Any, Path, str], Predicate]] = {
     "exact": _exact,
     "prefix": _prefix,
     "suffix": _suffix,
@@ -229,7 +303,7 @@ def _every(tests: Sequence[Predicate]) -> Predicate:
 
 def _test(name: str, matches: Callable[[str], bool]) -> Predicate:
     """Whether the attribute is there and its text matches."""
-    get = _FIELDS.get(name) or _extension(name)
+    get = _attribute(name)
 
     def test(event: Event) -> bool:
         text = get(event)
@@ -238,14 +312,29 @@ def _test(name: str, matches: Callable[[str], bool]) -> Predicate:
     return test
 
 
+def _attribute(name: str) -> Callable[[Event], str | None]:
+    """The text of an attribute as it is in a header, whatever its type: so Knative's filter, which gets headers, sees it."""
+    return _FIELDS.get(name) or _extension(name)
+
+
+def _in_cesql(name: str) -> Callable[[Event], str | None]:
+    return _extension(name) if name in _NOT_IN_CESQL else _attribute(name)
+
+
 def _extension(name: str) -> Callable[[Event], str | None]:
     def get(event: Event) -> str | None:
         value = event.extensions.get(name)
+        if value is None or type(value) is str:
+            return value
         if isinstance(value, bool):
             return "true" if value else "false"
-        return None if value is None else str(value)
+        return str(value)
 
     return get
+
+
+def _dotted(path: Path) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)[1:]
 
 
 def _same(wanted: str) -> Callable[[str], bool]:

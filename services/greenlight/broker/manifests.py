@@ -179,7 +179,7 @@ class _Reader:
             )
         subscriber = self._destination(spec.get("subscriber"), ("spec", "subscriber"), namespace)
         own = self._delivery(spec["delivery"], ("spec", "delivery"), namespace) if "delivery" in spec else None
-        predicate = self._filter(spec)
+        predicate = self._filter(spec, f"{namespace}/{name}")
         concurrency = self._concurrency(annotations)
         if len(self._errors) > before or broker is None:
             return None
@@ -209,9 +209,9 @@ class _Reader:
         annotations = metadata.get("annotations") or {}
         return str(metadata.get("namespace") or "default"), name, annotations
 
-    def _filter(self, spec: Mapping[str, Any]) -> Predicate:
+    def _filter(self, spec: Mapping[str, Any], trigger: str) -> Predicate:
         try:
-            return compile_filters(spec)
+            return compile_filters(spec, trigger)
         except FilterError as problem:
             self._fail(problem.path, str(problem))
             return lambda event: False

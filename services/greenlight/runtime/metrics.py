@@ -9,6 +9,11 @@ SECRETS = Counter(
     "greenlight_secret_used_total", "Signatures that a line of a secrets file was right for.", ["file", "line"]
 )
 HANDLED = Counter("greenlight_events_handled_total", "Events by service and outcome.", ["service", "outcome"])
+FILTER_ERRORS = Counter(
+    "greenlight_broker_filter_errors_total",
+    "Events that a Trigger's CESQL expression could not judge, and so did not pass.",
+    ["trigger", "error"],
+)
 REEMITTED = Counter("greenlight_events_reemitted_total", "Events that were due and lacked a result.", ["type"])
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
-from greenlight.broker.filters import compile_filters, only_types
+from greenlight.broker.filters import compile_filters, only_types, why_not
 from greenlight.events import Event
 from support_broker import event
 
@@ -20,6 +21,8 @@ EVENT = Event(
     extensions={"stage": "dev", "count": 5, "flag": True},
     data=b'{"secret": "stage"}',
 )
+
+CONTEXT = ("specversion", "id", "source", "type", "subject", "time", "datacontenttype")
 
 CASES = [
     ("no filter", {}, True),
@@ -64,6 +67,24 @@ CASES = [
         {"filters": [{"not": {"all": [{"any": [{"suffix": {"id": "-2"}}]}, {"exact": {"stage": "dev"}}]}}]},
         True,
     ),
+    ("cesql", {"filters": [{"cesql": "type = 'com.github.push' AND source LIKE '%/shop' AND count > 3"}]}, True),
+    ("cesql, fails", {"filters": [{"cesql": "stage IN ('prod', 'qa')"}]}, False),
+    ("cesql, ANDed with others", {"filters": [{"cesql": "EXISTS stage"}, {"exact": {"stage": "prod"}}]}, False),
+    (
+        "cesql, all context attributes",
+        {"filters": [{"cesql": " AND ".join(f"EXISTS {name}" for name in CONTEXT)}]},
+        True,
+    ),
+    ("cesql, specversion", {"filters": [{"cesql": "specversion = '1.0' AND subject = 'abc'"}]}, True),
+    ("cesql, data is never looked at", {"filters": [{"cesql": "EXISTS secret"}]}, False),
+    ("cesql, no other dialect's names", {"filters": [{"cesql": "EXISTS datamediatype OR EXISTS schemaurl"}]}, False),
+    ("cesql, missing attribute", {"filters": [{"cesql": "nothere != 'x'"}]}, False),
+    ("cesql, an error is a no", {"filters": [{"cesql": "count / 0 = 1 OR TRUE"}]}, False),
+    ("cesql, not of an error is a yes", {"filters": [{"not": {"cesql": "nothere = 'x'"}}]}, True),
+    ("cesql, a flag alone is a text", {"filters": [{"cesql": "flag"}]}, False),
+    ("cesql, a flag compared", {"filters": [{"cesql": "flag = true"}]}, True),
+    ("cesql, a flag negated", {"filters": [{"cesql": "NOT flag"}]}, False),
+    ("cesql, every attribute is a text", {"filters": [{"cesql": "IS_INT(flag)"}]}, False),
 ]
 
 
@@ -79,7 +100,17 @@ def test_false_is_a_value_like_any_other() -> None:
 
 
 ATTRIBUTES = st.dictionaries(st.sampled_from(["type", "stage"]), st.sampled_from(["a", "b"]), max_size=2)
-LEAVES = st.builds(lambda name, value: {name: value}, st.sampled_from(["exact", "prefix", "suffix"]), ATTRIBUTES)
+EXPRESSIONS = [
+    "type = 'a'",
+    "type IN ('a', 'c')",
+    "type = 'a' OR stage = 'b'",
+    "stage != 'a' AND 'b' = type",
+    "nothere = 1",
+]
+LEAVES = st.one_of(
+    st.builds(lambda name, value: {name: value}, st.sampled_from(["exact", "prefix", "suffix"]), ATTRIBUTES),
+    st.sampled_from([{"cesql": text} for text in EXPRESSIONS]),
+)
 ITEMS = st.recursive(
     st.one_of(st.just({}), LEAVES),
     lambda inner: st.one_of(
@@ -106,5 +137,44 @@ def test_the_shortcut_by_type_sees_through_all_and_any() -> None:
     either = {"any": [{"exact": {"type": "a"}}, {"exact": {"type": "b", "stage": "x"}}]}
     assert only_types({"filters": [either, {"prefix": {"source": "/"}}]}) == {"a", "b"}
     assert only_types({"filters": [{"all": [either, {"exact": {"type": "b"}}]}]}) == {"b"}
+    assert only_types({"filters": [either, {"cesql": "stage = 'x' AND type IN ('b', 'c')"}]}) == {"b"}
     assert only_types({"filter": {"attributes": {"type": "a"}}}) == {"a"}
     assert only_types({"filters": [{"not": {"exact": {"type": "a"}}}]}) is None
+
+
+def test_what_an_expression_cannot_judge_is_counted_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Per Trigger and kind of error; that an event lacks an attribute is ordinary."""
+    spec = {"filters": [{"any": [{"cesql": "flag"}, {"cesql": "stage = 5"}, {"cesql": "nothere = 'x'"}]}]}
+    wants = compile_filters(spec, "test/judge")
+    assert not any(wants(EVENT) for _ in range(3))
+    assert [record.getMessage() for record in caplog.records] == [
+        "Trigger test/judge, spec.filters[0].any[0].cesql does not pass event id-1: notBoolean: the value is of type String, "
+        "and only true passes an event; compare it. Further ones are only counted",
+        "Trigger test/judge, spec.filters[0].any[1].cesql does not pass event id-1: cast: 'dev' is not an Integer. "
+        "Further ones are only counted",
+    ]
+    for error, count in (("notBoolean", 3), ("cast", 3), ("missingAttribute", None)):
+        labels = {"trigger": "test/judge", "error": error}
+        assert REGISTRY.get_sample_value("greenlight_broker_filter_errors_total", labels) == count
+
+
+def test_an_expression_that_reads_otherwise_than_it_looks_is_told_of_at_load(caplog: pytest.LogCaptureFixture) -> None:
+    """It is allowed, and judged as Knative judges it."""
+    wants = compile_filters({"filters": [{"cesql": "stage = 'prod' AND count = 5 OR count = 5"}]}, "test/order")
+    assert not wants(EVENT)
+    (record,) = caplog.records
+    assert record.getMessage().startswith("Trigger test/order, spec.filters[0].cesql, column 30: AND and OR are mixed")
+
+
+def test_why_an_expression_does_not_pass_an_event_is_known() -> None:
+    """For whoever asks what happened to an event."""
+    for expression, why in (
+        ("nothere = 'x'", "the event has no attribute nothere"),
+        ("stage = 5", "'dev' is not an Integer"),
+        ("stage = 'prod'", "it is False"),
+        ("flag", "it is 'true'"),
+    ):
+        told = why_not({"filters": [{"cesql": expression}]}, EVENT)
+        assert told is not None
+        assert told.startswith(f'filters[0] {{"cesql": "{expression}"}} does not pass it: {why}')
+    assert why_not({"filters": [{"cesql": "flag = TRUE"}]}, EVENT) is None

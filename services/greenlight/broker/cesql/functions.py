@@ -1,0 +1,151 @@
+"""The built-in functions (section 3.5), and the casting ones that section 3.7 speaks of, as the SDKs have them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from greenlight.broker.cesql.values import MAX, MIN, EvaluationError, Kind, Value, to_boolean, to_integer, to_string
+
+MAX_TEXT = 1 << 20
+"""Characters of a text that is put together; more is a functionEvaluation error."""
+
+# White_Space of the Unicode Character Database. str.strip() alone would take control characters, too.
+_WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"  # noqa: E501
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One function: what it takes (None: any type), what further arguments are if it takes any number, what it gives.
+
+    `body` is called with the place in the expression and the arguments, which have been cast.
+    """
+
+    takes: Sequence[Kind | None]
+    gives: Kind
+    body: Callable[..., Value]
+    more: Kind | None = None
+
+
+def find(name: str, count: int) -> Function | None:
+    """The function of that name, in upper case, that takes `count` arguments."""
+    for function in FUNCTIONS.get(name, ()):
+        fixed = len(function.takes)
+        if fixed == count or (function.more is not None and fixed < count):
+            return function
+    return None
+
+
+def why_none(name: str, count: int) -> str:
+    """Why `find` finds nothing."""
+    if name not in FUNCTIONS:
+        return f"there is no function {name}; there are {', '.join(FUNCTIONS)}"
+    takes = " or ".join(f"{'at least ' if it.more else ''}{len(it.takes)}" for it in FUNCTIONS[name])
+    return f"{name} takes {takes} argument{'' if takes.endswith('1') else 's'}, not {count}"
+
+
+def _length(at: int, text: str) -> int:
+    return len(text)
+
+
+def _concat(at: int, *texts: str) -> str:
+    return _joined(at, "", texts)
+
+
+def _concat_ws(at: int, delimiter: str, *texts: str) -> str:
+    return _joined(at, delimiter, texts)
+
+
+def _joined(at: int, delimiter: str, texts: Sequence[str]) -> str:
+    if sum(map(len, texts)) + len(delimiter) * len(texts) > MAX_TEXT:
+        raise EvaluationError("functionEvaluation", at, f"the text would have more than {MAX_TEXT} characters")
+    return delimiter.join(texts)
+
+
+def _lower(at: int, text: str) -> str:
+    return text.lower()
+
+
+def _upper(at: int, text: str) -> str:
+    return text.upper()
+
+
+def _trim(at: int, text: str) -> str:
+    return text.strip(_WHITE_SPACE)
+
+
+def _left(at: int, text: str, count: int) -> str:
+    if count < 0:
+        raise EvaluationError("functionEvaluation", at, f"LEFT of {count} characters", text)
+    return text[:count]
+
+
+def _right(at: int, text: str, count: int) -> str:
+    if count < 0:
+        raise EvaluationError("functionEvaluation", at, f"RIGHT of {count} characters", text)
+    return text[max(len(text) - count, 0) :]
+
+
+def _substring(at: int, text: str, position: int, length: int = MAX) -> str:
+    """Positions count from 1, or from the end if negative; 0 is nowhere."""
+    if length < 0:
+        raise EvaluationError("functionEvaluation", at, f"SUBSTRING of length {length}")
+    if not -len(text) <= position <= len(text):
+        raise EvaluationError("functionEvaluation", at, f"SUBSTRING at {position} of {len(text)} characters")
+    if position == 0:
+        return ""
+    start = position - 1 if position > 0 else len(text) + position
+    return text[start : start + length]
+
+
+def _abs(at: int, number: int) -> int:
+    if number == MIN:
+        raise EvaluationError("math", at, f"ABS of {number} is no Integer of 32 bits", MAX)
+    return abs(number)
+
+
+def _int(at: int, value: Value) -> int:
+    return to_integer(value, at)
+
+
+def _bool(at: int, value: Value) -> bool:
+    return to_boolean(value, at)
+
+
+def _string(at: int, value: Value) -> str:
+    return to_string(value, at)
+
+
+def _is_int(at: int, value: Value) -> bool:
+    return _can(to_integer, value)
+
+
+def _is_bool(at: int, value: Value) -> bool:
+    return _can(to_boolean, value)
+
+
+def _can(convert: Callable[[Value, int], Value], value: Value) -> bool:
+    try:
+        convert(value, 0)
+    except EvaluationError:
+        return False
+    return True
+
+
+FUNCTIONS: Mapping[str, Sequence[Function]] = {
+    "LENGTH": [Function([str], int, _length)],
+    "CONCAT": [Function([], str, _concat, more=str)],
+    "CONCAT_WS": [Function([str], str, _concat_ws, more=str)],
+    "LOWER": [Function([str], str, _lower)],
+    "UPPER": [Function([str], str, _upper)],
+    "TRIM": [Function([str], str, _trim)],
+    "LEFT": [Function([str, int], str, _left)],
+    "RIGHT": [Function([str, int], str, _right)],
+    "SUBSTRING": [Function([str, int], str, _substring), Function([str, int, int], str, _substring)],
+    "ABS": [Function([int], int, _abs)],
+    "INT": [Function([None], int, _int)],
+    "BOOL": [Function([None], bool, _bool)],
+    "STRING": [Function([None], str, _string)],
+    "IS_INT": [Function([None], bool, _is_int)],
+    "IS_BOOL": [Function([None], bool, _is_bool)],
+}
