@@ -152,10 +152,14 @@ class Shop:
 
     def decided(self, word: str, environment: str, decision: str, timeout: float = 20.0) -> None:
         """Wait until a commit's decision for an environment is this one, while other deliveries are on their way."""
-        deadline = time.monotonic() + timeout
-        while (found := self.environment(word, environment)["decision"]) != decision:
+        deadline, found = time.monotonic() + timeout, None
+        while found != decision:
             assert time.monotonic() < deadline, f"{word} in {environment} is still {found}"
             time.sleep(0.01)
+            answer = self.api("GET", f"/commits/{REPO}/{sha_of(word)}")
+            if answer.status_code == 200:  # it is known once its push is recorded
+                applications = json.loads(answer.get_data())["applications"]
+                found = next(iter(applications.values()))["environments"][environment]["decision"]
 
     # what senders do
 
