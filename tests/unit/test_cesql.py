@@ -77,6 +77,7 @@ VALUES: list[tuple[str, Value]] = [
     (r"'50%' LIKE '50\%'", True), (r"'501' LIKE '50\%'", False), (r"'a_b' LIKE 'a\_b'", True), (r"'a\b' LIKE 'a\b'", True),
     (r"'\xb' LIKE '\_b'", False), ("'A' LIKE 'a'", False), ("'a' LIKE ''", False), ("'' LIKE ''", True),
     ("'' LIKE '%%'", True),
+    ("'%x' LIKE '%'", True), ("'%%' LIKE '_%'", True),
     ("type LIKE 'c%' IN (TRUE)", True), ("type IN ('a') LIKE 'f%'", True),
     # 3.4.4 EXISTS
     ("EXISTS id", True), ("EXISTS SOURCE", True), ("EXISTS count", True), ("EXISTS missing", False),
