@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -18,6 +17,7 @@ from greenlight.ledger.port import Unavailable
 from greenlight.runtime.deps import Deps as BaseDeps
 from greenlight.runtime.edge import Handler, mount_health
 from greenlight.runtime.errors import Malformed, Rejected
+from greenlight.runtime.foreground import is_loopback
 from greenlight.runtime.people import People
 from greenlight.runtime.problems import problem_response
 
@@ -91,16 +91,8 @@ def _same_origin(loopback: bool) -> None:
     origin = request.headers.get("Origin")
     if origin is not None and urlsplit(origin).netloc != request.host:
         raise Forbidden("requests of other origins are refused")
-    if loopback and not _is_loopback(request.host):
+    if loopback and not is_loopback(urlsplit(f"//{request.host}").hostname or ""):
         raise Forbidden(f"this board listens on loopback, and is not called {request.host!r}")
-
-
-def _is_loopback(host: str) -> bool:
-    name = urlsplit(f"//{host}").hostname or ""
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return name == "localhost"
 
 
 _STATUS: tuple[tuple[type[Exception], int, str], ...] = (

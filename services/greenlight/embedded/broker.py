@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
-import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from greenlight.broker.errors import Overloaded
 from greenlight.broker.manifests import load_folder
 from greenlight.broker.watch import Watch
 from greenlight.runtime.errors import ConfigurationError
+from greenlight.runtime.foreground import is_loopback, log_to_stderr, stop_on_signals
 from greenlight.runtime.server import Limits as ServerLimits
 from greenlight.runtime.server import serve
 from greenlight.store import Locked, Newer, Store, Unavailable
@@ -73,7 +72,7 @@ class BrokerOptions:
 
 def run(options: BrokerOptions) -> int:
     """Run until SIGTERM or SIGINT. The exit code: 0 stopped in order, 2 it cannot start."""
-    log = _log()
+    log = log_to_stderr()
     try:
         if not options.manifests.is_dir():
             raise ConfigurationError(
@@ -97,7 +96,7 @@ def run(options: BrokerOptions) -> int:
         store.close()
         return _cannot_start(f"cannot listen: {problem}. Name another address with --listen")
     watch = Watch([options.manifests], lambda found: broker.change(*found))
-    stopping = _stop_on_signals()
+    stopping = stop_on_signals()
     broker.start()
     watch.start()
     server.start()
@@ -199,20 +198,12 @@ def stranger(environ: WSGIEnvironment) -> str | None:
 
     A page that a browser here has open is none: it comes with an Origin, or by a name that was bound to this machine.
     """
-    if not loopback(str(environ.get("REMOTE_ADDR", ""))):
+    if not is_loopback(str(environ.get("REMOTE_ADDR", ""))):
         return "ask from the machine that the broker runs on"
     if environ.get("HTTP_ORIGIN") is not None:
         return "requests of web pages are refused"
     host = urlsplit(f"//{environ.get('HTTP_HOST', '')}").hostname or ""
-    return None if loopback(host) else f"this machine is not called {host!r} here: ask for 127.0.0.1 or localhost"
-
-
-def loopback(host: str) -> bool:
-    """Whether a host's name or address is this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return None if is_loopback(host) else f"this machine is not called {host!r} here: ask for 127.0.0.1 or localhost"
 
 
 def _ready(url: str, brokers: Iterable[Any], triggers: int) -> str:
@@ -223,21 +214,3 @@ def _ready(url: str, brokers: Iterable[Any], triggers: int) -> str:
 def _cannot_start(problem: str) -> int:
     sys.stderr.write(f"greenlight broker: cannot start\n{problem}\n")
     return USAGE
-
-
-def _stop_on_signals() -> threading.Event:
-    stopping = threading.Event()
-    handler: Callable[[int, Any], None] = lambda number, frame: stopping.set()  # noqa: E731
-    signal.signal(signal.SIGTERM, handler)
-    signal.signal(signal.SIGINT, handler)
-    return stopping
-
-
-def _log() -> logging.Logger:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    log = logging.getLogger("greenlight")
-    log.handlers[:] = [handler]
-    log.setLevel(logging.INFO)
-    log.propagate = False
-    return log

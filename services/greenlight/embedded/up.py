@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import gc
-import ipaddress
 import logging
-import signal
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from prometheus_client import REGISTRY
@@ -21,6 +17,7 @@ from greenlight.embedded.compose import Folders, Greenlight, Strangers
 from greenlight.policy.model import Pipeline
 from greenlight.runtime.configuration import LOOK_EVERY, read_pipeline
 from greenlight.runtime.errors import ConfigurationError
+from greenlight.runtime.foreground import is_loopback, log_to_stderr, stop_on_signals
 from greenlight.runtime.secrets import create
 from greenlight.runtime.server import Limits, Server, serve
 from greenlight.store.errors import Locked, Unavailable
@@ -56,14 +53,14 @@ class Addresses:
 
 def run(options: UpOptions, show_trace: Callable[[dict[str, Any]], None]) -> int:
     """Run until SIGTERM or SIGINT. The exit code: 0 stopped in order, 1 the demo's story failed, 2 it cannot start."""
-    log = _log(logging.WARNING if options.demo else logging.INFO)  # the story is told on stdout
+    log = log_to_stderr(logging.WARNING if options.demo else logging.INFO)  # the story is told on stdout
     try:
         folders = _folders(options)
         _create_secrets(folders, read_pipeline(folders.config), log)
         watcher = demo.Watcher()
         greenlight = Greenlight(
             folders,
-            open_reads=_loopback(options.listen),
+            open_reads=is_loopback(options.listen.rpartition(":")[0].strip("[]")),
             log=log,
             strangers=watcher.strangers() if options.demo else Strangers(),
         )
@@ -79,7 +76,7 @@ def run(options: UpOptions, show_trace: Callable[[dict[str, Any]], None]) -> int
         )
         return USAGE
     REGISTRY.register(greenlight.broker.metrics.collector(greenlight.broker.operations))
-    stopping = _stop_on_signals()
+    stopping = stop_on_signals()
     _settle_memory()
     greenlight.start()
     greenlight.pipeline.on_change(lambda pipeline: _create_secrets(folders, pipeline, log))
@@ -194,32 +191,3 @@ def _announce(addresses: Addresses, folders: Folders, options: UpOptions, pipeli
                 f"Webhooks say, the secret in {folders.secrets}/events-{name}\n"
             )
     sys.stdout.flush()
-
-
-def _stop_on_signals() -> threading.Event:
-    stopping = threading.Event()
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        stopping.set()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    return stopping
-
-
-def _loopback(listen: str) -> bool:
-    host = listen.rpartition(":")[0].strip("[]")
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _log(level: int) -> logging.Logger:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    log = logging.getLogger("greenlight")
-    log.handlers[:] = [handler]
-    log.setLevel(level)
-    log.propagate = False
-    return log

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,32 @@ def test_settled_events_that_are_old_are_dropped_and_others_stay(
             broker._dispatcher.touched()
             time.sleep(0.01)
         assert left() == ["30"]
+
+
+def test_the_log_keeps_its_newest_bytes_and_what_is_not_settled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Retention by size: young events go too, oldest first; one that is still tried stays."""
+    monkeypatch.setattr(dispatcher, "PRUNE", 0.01)
+    recorder = Recorder(lambda n, request: (503 if request.headers["ce-id"] == "3" else 202, {}, b""))
+    spec = "delivery: {retry: 3, backoffPolicy: exponential, backoffDelay: PT1H}"
+    with running(
+        tmp_path, trigger("one", "s", spec=spec), services={"s": recorder}, limits=Limits(keep_bytes=20_000)
+    ) as broker:
+        for number in range(100):
+            broker.publish(replace(event(str(number)), data=b"x" * 1000, datacontenttype="text/plain"))
+        sizes = broker.operations.sizes()
+        assert sizes["log"] > 100_000
+        deadline = time.monotonic() + PATIENCE
+        while sizes["log"] > 20_000 + 1200 and time.monotonic() < deadline:
+            broker._dispatcher.touched()
+            time.sleep(0.01)
+            with broker._store.read() as connection:
+                ids = [id for (id,) in connection.execute("SELECT attributes ->> 'id' FROM broker_events ORDER BY seq")]
+                sizes["log"] = len(ids) * 1000
+        assert ids[0] == "3"
+        assert ids[1:] == [str(number) for number in range(100 - len(ids[1:]), 100)]
+        assert 10 < len(ids) < 20
 
 
 def test_a_start_does_not_read_the_log(tmp_path: Path) -> None:

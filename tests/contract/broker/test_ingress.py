@@ -165,16 +165,16 @@ def test_i14_a_body_without_a_length_is_taken_and_bounded(running_broker: Runnin
     assert running_broker.received() == ["1"]
 
 
-def test_too_many_undelivered_events_are_429_until_there_is_room(tmp_path: Path) -> None:
+@pytest.mark.parametrize("limits", [Limits(backlog_events=3), Limits(backlog_bytes=3500)], ids=["events", "bytes"])
+def test_too_many_undelivered_events_are_429_until_there_is_room(tmp_path: Path, limits: Limits) -> None:
     """Never silent loss: the producer is told when to come back, and what was taken is delivered."""
     release = threading.Event()
     stuck = Recorder(lambda n, request: (release.wait(PATIENCE), (202, {}, b""))[1])
-    limits = Limits(backlog_events=3)
     with (
         running(tmp_path, trigger("all", "s"), services={"s": stuck}, limits=limits) as broker,
         wsgi_server(broker.ingress) as url,
     ):
-        statuses = [post(f"{url}/test/default", {**GOOD, "ce-id": str(n)}) for n in range(6)]
+        statuses = [post(f"{url}/test/default", {**GOOD, "ce-id": str(n)}, b"1" * 1000) for n in range(6)]
         assert [answer.status for answer in statuses] == [202, 202, 202, 202, 429, 429]
         assert statuses[-1].headers["Retry-After"] == "1"
         release.set()
