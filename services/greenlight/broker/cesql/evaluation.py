@@ -56,7 +56,7 @@ class Expression(Generic[E]):
 
 
 def compile_expression(text: str, attribute: Lookup[E]) -> Expression[E]:
-    """Parse and compile. `attribute` is asked once for each attribute that the expression names. Raises ParseError."""
+    """Parse and compile. `attribute` is asked now, for what the expression names, never per event. Raises ParseError."""
     tree, advice = parse(text)
     typed = _Compiler(attribute).compile(tree)
     return Expression(text, tree, typed.kind, typed.run, advice)

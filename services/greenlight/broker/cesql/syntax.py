@@ -65,7 +65,7 @@ class Node:
     def __post_init__(self) -> None:
         object.__setattr__(self, "depth", 1 + max((child.depth for child in self.children), default=0))
         if self.depth > MAX_DEPTH:
-            raise ParseError(self.at, f"the expression is nested deeper than {MAX_DEPTH} levels")
+            raise _too_deep(self.at)
 
 
 class Parsed(NamedTuple):
@@ -168,12 +168,16 @@ class _Parser:
             message += "; equality is one ="
         return ParseError(token.at, message)
 
+    def _enter(self) -> None:
+        """One level deeper, so that no text exhausts the interpreter's stack."""
+        self._level += 1
+        if self._level > MAX_DEPTH:
+            raise _too_deep(self._peek.at)
+
     # Expressions, the loosest operators first.
 
     def _expression(self) -> Node:
-        self._level += 1
-        if self._level > MAX_DEPTH:
-            raise ParseError(self._peek.at, f"the expression is nested deeper than {MAX_DEPTH} levels")
+        self._enter()
         operands, operators = [self._binary(0)], []
         while self._at(*LOGIC):
             operators.append(self._take())
@@ -236,10 +240,8 @@ class _Parser:
     def _unary(self) -> Node:
         if not self._at("NOT", "-"):
             return self._primary()
+        self._enter()
         operator = self._take()
-        self._level += 1
-        if self._level > MAX_DEPTH:
-            raise ParseError(operator.at, f"the expression is nested deeper than {MAX_DEPTH} levels")
         child = self._unary()
         self._level -= 1
         return Node("NOT" if operator.text == "NOT" else "negate", operator.at, (child,))
@@ -301,6 +303,10 @@ def _logic(operands: list[Node], operators: list[_Token]) -> Node:
             children = (Node(last.text, last.at, children),)
         children, last = (operand, *children), operator
     return children[0] if last is None else Node(last.text, last.at, children)
+
+
+def _too_deep(at: int) -> ParseError:
+    return ParseError(at, f"the expression is nested deeper than {MAX_DEPTH} levels")
 
 
 def _number(token: _Token) -> int:
