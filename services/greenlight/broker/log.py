@@ -262,9 +262,10 @@ def received(connection: sqlite3.Connection, after: int) -> float | None:
 
 
 def _upto(execute: Callable[..., sqlite3.Cursor], seq: int) -> int:
-    """Bytes of all events up to `seq`; for those that were dropped, what the oldest that is left knows of them."""
+    """Bytes of all events up to `seq`; for those that were dropped, as the oldest that is left has it."""
     row = execute("SELECT upto FROM broker_events WHERE seq <= ? ORDER BY seq DESC LIMIT 1", (seq,)).fetchone()
-    row = row or execute("SELECT upto FROM broker_events ORDER BY seq LIMIT 1").fetchone()
+    before = "SELECT upto - length(attributes) - coalesce(length(data), 0) FROM broker_events ORDER BY seq LIMIT 1"
+    row = row or execute(before).fetchone()
     return row[0] if row else 0
 
 
