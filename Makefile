@@ -1,6 +1,6 @@
 # make up and make test need nothing but Python 3.11 or newer on this machine.
 .DEFAULT_GOAL := help
-.PHONY: help up test lint bench lock clean
+.PHONY: help up test lint bench cluster cluster-down lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -8,7 +8,7 @@ CONFIG ?= config
 UP_FLAGS ?= $(if $(wildcard $(CONFIG)/pipeline.yaml $(CONFIG)/pipeline),--config $(CONFIG),--demo)
 
 help: ## say what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: .venv/runtime ## install, and run the pipeline; without a pipeline file of your own, the talk's story
 	@$(BIN)/greenlight up $(UP_FLAGS)
@@ -24,6 +24,12 @@ lint: .venv/lint ## style, types, import contracts
 
 bench: .venv/test ## measure; prints ratios and absolute figures, fails on neither
 	$(BIN)/python -m tests.bench
+
+cluster: ## start a real Knative broker and DynamoDB, for the tests that need them; needs Go and Java; prints the file to source
+	@tests/cluster/cluster up
+
+cluster-down: ## end them
+	@tests/cluster/cluster down
 
 lock: .venv/runtime ## compile the lock files again from pyproject.toml
 	$(BIN)/pip install --quiet uv

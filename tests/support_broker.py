@@ -60,8 +60,12 @@ class Recorder:
 
     def wait(self, count: int) -> list[Request]:
         """The requests, once there are `count` of them."""
+        return self.wait_until(lambda requests: len(requests) >= count)
+
+    def wait_until(self, holds: Callable[[list[Request]], bool]) -> list[Request]:
+        """The requests, once this holds for them."""
         with self._news:
-            assert self._news.wait_for(lambda: len(self.requests) >= count, PATIENCE), f"only {len(self.requests)} came"
+            assert self._news.wait_for(lambda: holds(self.requests), PATIENCE), f"only {len(self.requests)} came"
             return list(self.requests)
 
     def ids(self) -> list[str]:

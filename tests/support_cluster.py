@@ -167,6 +167,15 @@ class Cluster:
             assert time.monotonic() < deadline, f"the ingress knows no broker {namespace}/{broker} after {seconds} s"
             time.sleep(0.05)
 
+    def settle(self, probe: Callable[[], None], arrived: Callable[[], bool], seconds: float = PATIENCE) -> None:
+        """Sends probes until they have arrived. Ready is said a moment before Knative's processes have all heard of it, and
+        what is sent in between may be lost, as a channel in memory may."""
+        deadline = time.monotonic() + seconds
+        while not arrived():
+            assert time.monotonic() < deadline, f"no probe arrived in {seconds} s"
+            probe()
+            time.sleep(0.2)
+
     def _path(self, object: Mapping[str, Any]) -> str:
         """The object's own address on the API server."""
         version, kind, metadata = object["apiVersion"], object["kind"], object["metadata"]
