@@ -6,14 +6,12 @@ import functools
 import io
 import logging
 import sys
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 from urllib.parse import unquote, urljoin, urlsplit
 from wsgiref.types import WSGIApplication
 
-import urllib3
-
+from greenlight.broker.connections import Broken, Connections, Late
 from greenlight.broker.delivery import Answer, Destination
 
 MAX_ANSWER = 1 << 20
@@ -21,8 +19,6 @@ MAX_ANSWER = 1 << 20
 
 MAX_TIMEOUT = 900.0
 """Seconds that any attempt may last (Knative's in-memory channel has the same limit)."""
-
-_CONNECT_TIMEOUT = 10.0
 
 _log = logging.getLogger("greenlight.broker")
 
@@ -120,56 +116,19 @@ class HttpSubscriber:
 
     def __init__(self, url: str, connections: int = 8) -> None:
         self.url = url
-        parts = urlsplit(url)
-        self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        pool = urllib3.HTTPSConnectionPool if parts.scheme == "https" else urllib3.HTTPConnectionPool
-        assert parts.hostname is not None
-        self._pool = pool(parts.hostname, parts.port, maxsize=connections, block=False, retries=False)
+        self._connections = Connections(url, connections, MAX_ANSWER)
 
     def deliver(self, headers: Mapping[str, str], body: bytes, timeout: float | None) -> Answer:
         limit = min(timeout or MAX_TIMEOUT, MAX_TIMEOUT)
-        end = time.monotonic() + limit
         try:
-            response = self._pool.urlopen(
-                "POST",
-                self._target,
-                body=body,
-                headers=headers,
-                timeout=urllib3.Timeout(connect=min(limit, _CONNECT_TIMEOUT), total=limit),
-                redirect=False,
-                preload_content=False,
-                decode_content=False,
-            )
-            return Answer(response.status, dict(response.headers.items()), _read(response, end))
-        except urllib3.exceptions.TimeoutError as problem:
+            return Answer(*self._connections.post(headers, body, limit))
+        except Late as problem:
             raise Undelivered(f"no answer within {limit:g} s") from problem
-        except urllib3.exceptions.HTTPError as problem:
+        except Broken as problem:
             raise Undelivered(f"cannot reach {self.url}: {problem}") from problem
 
     def close(self) -> None:
-        self._pool.close()
-
-
-def _read(response: urllib3.BaseHTTPResponse, end: float) -> bytes:
-    """The body, at most MAX_ANSWER bytes of it, before `end`. The connection is kept only if all of it was read."""
-    chunks: list[bytes] = []
-    size = 0
-    try:
-        for chunk in response.stream(65_536):
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > MAX_ANSWER:
-                break
-            if time.monotonic() > end:
-                raise urllib3.exceptions.TimeoutError("the answer's body did not end in time")
-        else:
-            response.release_conn()
-            return b"".join(chunks)
-    except BaseException:
-        response.close()
-        raise
-    response.close()
-    return b"".join(chunks)[:MAX_ANSWER]
+        self._connections.close()
 
 
 Services = Mapping[str, WSGIApplication | str]

@@ -25,6 +25,7 @@ from waitress.utilities import Error
 from greenlight.runtime.errors import PROBLEM, problem_json
 
 LOG = logging.getLogger("greenlight.server")
+logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # it warns whenever a request waits for a thread
 _BODILESS = frozenset(("GET", "HEAD", "OPTIONS", "DELETE", "TRACE"))
 
 
