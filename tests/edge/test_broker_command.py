@@ -98,8 +98,10 @@ def running(tmp_path: Path) -> Iterator[Running]:
             assert process.stdout is not None
             ready = process.stdout.readline()
             url = ready.split()[-1].removesuffix("/shop/default")
-            yield Running(tmp_path, process, ready, url, recorder)
-            process.send_signal(signal.SIGTERM)
+            try:
+                yield Running(tmp_path, process, ready, url, recorder)
+            finally:
+                process.send_signal(signal.SIGTERM)
             assert process.wait(20) == 0
 
 
