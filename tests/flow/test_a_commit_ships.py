@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from support_broker import Recorder, http_server
 from support_flow import REPO, Shop, sha_of
 
 
@@ -191,3 +192,29 @@ def test_the_journal_of_a_commit_and_of_a_target_verify(shop: Shop) -> None:
     assert verify(commit).holds
     assert verify(target).holds
     assert json.loads(shop.api("GET", f"/commits/{REPO}/{sha_of('one')}/journal").get_data())["entries"]
+
+
+def test_triggers_of_ones_own_get_events_and_come_and_go(tmp_path: Path) -> None:
+    """From the folder `triggers` of the configuration, without a restart; what they answer changes nothing."""
+    stranger = Recorder(lambda n, request: (500, {}, b"I am a stranger"))
+    own = """
+apiVersion: eventing.knative.dev/v1
+kind: Trigger
+metadata: {name: own, namespace: greenlight}
+spec: {broker: default, filter: {attributes: {type: deployment.succeeded}}, subscriber: {uri: "%s"}, delivery: {retry: 0}}
+"""
+    with http_server(stranger) as url:
+        shop = Shop(tmp_path)
+        folder = tmp_path / "config" / "triggers"
+        folder.mkdir()
+        shop.start()
+        (folder / "own.yaml").write_text(own % url)
+        for _ in range(3):  # two looks that agree, and one that finds them in force
+            shop.greenlight.watch.look()
+        shop.push("one")
+        shop.build("one")
+        assert stranger.wait(1)[0].headers["ce-type"] == "deployment.succeeded"
+        shop.watch.end("staging", sha_of("one"))
+        shop.settle()
+        assert [letter.trigger for letter in shop.greenlight.broker.dead_letters()] == ["greenlight/own"]
+        shop.stop()

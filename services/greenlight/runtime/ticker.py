@@ -14,7 +14,7 @@ SHORTEST = 0.05
 
 
 class Ticker:
-    """Calls `tick` whenever `next_due()` has come, and once a minute in any case."""
+    """Calls `tick` when `next_due()` has come, and in `every` seconds in any case: what became due or was edited meanwhile."""
 
     def __init__(
         self,
@@ -23,7 +23,7 @@ class Ticker:
         clock: Clock,
         log: logging.Logger,
         *,
-        every: float = 60.0,
+        every: float = 1.0,
     ) -> None:
         self._tick, self._next_due, self._clock, self._log, self._every = tick, next_due, clock, log, every
         self._stopping = threading.Event()
@@ -52,5 +52,5 @@ class Ticker:
     def _wait(self) -> float:
         due = self._next_due()
         if due is None:
-            return min(self._every, 1.0)
-        return min(max((due - self._clock.now()).total_seconds(), SHORTEST), 1.0)
+            return self._every
+        return min(max((due - self._clock.now()).total_seconds(), SHORTEST), self._every)
