@@ -12,6 +12,7 @@ from pathlib import Path
 from support_flow import Shop
 from support_process import Up, signed
 
+ROWS = ("A",)
 ROUNDS = 200
 PIPELINE = """
 apiVersion: greenlight/v1

@@ -13,6 +13,7 @@ from pathlib import Path
 from support_flow import REPO, START, Shop, sha_of
 from support_process import Up
 
+ROWS = ("L",)
 COMMITS = 100_000
 ROUNDS = 5
 

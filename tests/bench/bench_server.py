@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+ROWS = ("server",)
 ROUNDS = 200
 SLOW = (0, 8, 200, 500)
 BODY = b"x" * 8192
