@@ -17,6 +17,7 @@ from greenlight.broker.lane import PATIENCE, Lane
 from greenlight.broker.log import ARRIVAL, TTL, Entry
 from greenlight.broker.manifests import TriggerSpec
 from greenlight.broker.metrics import Metrics
+from greenlight.broker.routes import Routes
 from greenlight.events import rfc3339
 from greenlight.runtime.clock import Clock
 from greenlight.store import Store, Tx, Unavailable
@@ -25,7 +26,7 @@ FLUSH = 0.02
 """Seconds that cursors may wait, so that their commits keep out of the events' way. A crash repeats so much."""
 
 FLUSH_EVENTS = 1000
-"""Events after which the cursors are written even if nobody wanted them."""
+"""Events after which the cursors are written even of those that nothing happened to: a crash reads so many again."""
 
 PRUNE = 60.0
 """Seconds between two looks for what is old enough to drop."""
@@ -68,6 +69,7 @@ class Dispatcher:
         self._waiting = 0
         self._marks = threading.Lock()
         self._flush_set = False
+        self._moved: set[Lane] = set()  # since the last flush
         self._prune_set = False
         self._departing: set[str] = set()  # leaving ones that a thread sees off right now
         self._started = self._stopped = False
@@ -147,7 +149,7 @@ class Dispatcher:
         self.store.write(change)
 
     def _route(self, lanes: list[Lane]) -> None:
-        self._routes = _routes(lanes)
+        self._routes = Routes(lanes)
         self.lanes = lanes
 
     def _see_off(self) -> None:
@@ -225,18 +227,20 @@ class Dispatcher:
         if seq - self._flushed >= FLUSH_EVENTS:
             self.touched()
 
-    def _candidates(self, broker: str, entry: Entry, only: str | None) -> list[Lane]:
+    def _candidates(self, broker: str, entry: Entry, only: str | None) -> Iterable[Lane]:
         if only is not None:
             return [lane for lane in self.lanes if lane.spec.key == only]
-        return self._routes.get((broker, entry.event.type), []) + self._routes.get((broker, None), [])
+        return self._routes.of(broker, entry.event)
 
     # Cursors.
 
-    def touched(self) -> None:
+    def touched(self, lane: Lane | None = None) -> None:
         """Something was settled: write cursors soon, and wake who waits for that."""
         if self._leaving:
             self._see_off()
         with self._marks:
+            if lane is not None:
+                self._moved.add(lane)
             first, self._flush_set = not self._flush_set, True
         if first:
             self.alarm.after(FLUSH, self._flush)
@@ -245,19 +249,24 @@ class Dispatcher:
                 self._quiet.notify_all()
 
     def _flush(self) -> None:
+        """Of a thousand lanes most have nothing to tell, so all of them are asked only once in FLUSH_EVENTS."""
         with self._marks:
             self._flush_set = False
             prune, self._prune_set = not self._prune_set, True
+            moved, self._moved = self._moved, set()
         if prune:
             self.alarm.after(PRUNE, self._prune)
-        self._flushed = self.head
-        for lane in self.lanes:
+        lanes: Iterable[Lane] = moved
+        if self.head - self._flushed >= FLUSH_EVENTS:
+            self._flushed, lanes = self.head, self.lanes
+        for lane in lanes:
             lane.part_with_stragglers()
-        moves = self._moves()
+        moves = _moves(lanes)
 
         def failed(problem: BaseException) -> None:
             for lane, _, finished in moves:
                 lane.progress.unsave(finished)
+            self._flushed = self.head - FLUSH_EVENTS
             self._complain("the cursors cannot be written", problem, self.touched)
 
         if moves:
@@ -265,13 +274,10 @@ class Dispatcher:
 
     def flush(self) -> None:
         """Write the cursors now. Raises Unavailable."""
-        self._write_moves(self._moves())
+        self._write_moves(_moves(self.lanes))
 
     def _write_moves(self, moves: list[_Move]) -> None:
         self.store.write(lambda tx: _move(tx, moves))
-
-    def _moves(self) -> list[_Move]:
-        return [(lane, *unsaved) for lane in self.lanes if (unsaved := lane.progress.unsaved()) is not None]
 
     # What is old.
 
@@ -363,13 +369,8 @@ class Dispatcher:
             lane.courier.close()
 
 
-def _routes(lanes: Iterable[Lane]) -> dict[tuple[str, str | None], list[Lane]]:
-    """Lanes by Broker and the event type that they are limited to; None: those that are not."""
-    routes: dict[tuple[str, str | None], list[Lane]] = {}
-    for lane in lanes:
-        for type in (None,) if lane.spec.types is None else lane.spec.types:
-            routes.setdefault((lane.spec.broker_key, type), []).append(lane)
-    return routes
+def _moves(lanes: Iterable[Lane]) -> list[_Move]:
+    return [(lane, *unsaved) for lane in lanes if (unsaved := lane.progress.unsaved()) is not None]
 
 
 def _move(tx: Tx, moves: Iterable[_Move]) -> None:

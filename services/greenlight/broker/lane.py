@@ -44,7 +44,7 @@ class Hub(Protocol):
         """Append an event to the log inside a transaction."""
         ...
 
-    def touched(self) -> None:
+    def touched(self, lane: Lane) -> None:
         """Something was settled. Never called with a lane's lock held."""
         ...
 
@@ -105,7 +105,7 @@ class Lane:
                 self._read(step)
             else:
                 self._do(step)
-            self._hub.touched()
+            self._hub.touched(self)
 
     def _read(self, gap: Gap) -> None:
         try:
@@ -278,7 +278,7 @@ class Lane:
             if problem is not None:
                 _log.warning("Trigger %s cannot write, and tries again: %s", self.spec.key, problem)
                 self._hub.alarm.after(PATIENCE, lambda: self._write(change, then))
-            self._hub.touched()
+            self._hub.touched(self)
 
         self.progress.begin()
         try:

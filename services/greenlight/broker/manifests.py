@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import greenlight
 from greenlight.broker.delivery import DEFAULT, Delivery, Destination, Ref, effective, seconds
-from greenlight.broker.filters import FilterError, Predicate, compile_filters, everything, only_types
+from greenlight.broker.filters import FilterError, Predicate, compile_filters, everything, limits
 from greenlight.broker.filters import Path as Where
 from greenlight.runtime.documents import Document, DocumentError, load
 from greenlight.runtime.errors import ConfigurationError
@@ -53,7 +53,7 @@ class TriggerSpec:
     delivery: Delivery
     spec: Mapping[str, Any] = field(default_factory=dict)  # as it was read
     concurrency: int | None = None
-    types: frozenset[str] | None = None  # the only ones that `filter` can pass; None: no such limit
+    limits: Mapping[str, frozenset[str]] = field(default_factory=dict)  # attributes, and the only values that can pass
     where: str = field(default="", compare=False)
 
     @classmethod
@@ -192,7 +192,7 @@ class _Reader:
             delivery=effective(own, broker.delivery),
             spec=dict(spec),
             concurrency=concurrency,
-            types=only_types(spec),
+            limits=limits(spec),
             where=self._where(("spec",)),
         )
 
