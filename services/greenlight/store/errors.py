@@ -9,6 +9,10 @@ class Unavailable(Exception):
     """The file cannot be written or read now (disk full, I/O error, closed). Trying again helps once that is mended."""
 
 
+class Damaged(Unavailable):
+    """The file or its log is not what was written to it. The message says what was found, and what to do."""
+
+
 class Locked(Exception):
     """Another process owns this file. The message says which, and what to do."""
 
@@ -24,7 +28,6 @@ _OF_THE_WORLD = {
     sqlite3.SQLITE_READONLY: "it is read-only; check the folder's permissions and how its disk is mounted",
     sqlite3.SQLITE_BUSY: "a foreign program holds it; close that program",
     sqlite3.SQLITE_NOMEM: "there is not enough memory",
-    sqlite3.SQLITE_CORRUPT: "it is damaged; stop, keep a copy of the folder, and restore the last backup",
     sqlite3.SQLITE_NOTADB: "it is not a file of ours; choose another data folder, or restore the last backup",
 }
 
@@ -34,5 +37,12 @@ def unavailable(path: object, error: BaseException) -> Unavailable | None:
     code = getattr(error, "sqlite_errorcode", None)
     if not isinstance(error, sqlite3.Error) or code is None:
         return None
+    if code & 0xFF == sqlite3.SQLITE_CORRUPT:
+        return damaged(path, error)
     advice = _OF_THE_WORLD.get(code & 0xFF)
     return None if advice is None else Unavailable(f"{path}: {error}: {advice}")
+
+
+def damaged(path: object, found: object) -> Damaged:
+    """A Damaged file, with what SQLite found in it."""
+    return Damaged(f"{path}: {found}: it is damaged; stop, keep a copy of the folder, and restore the last backup")

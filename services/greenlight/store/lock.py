@@ -24,6 +24,9 @@ def own(path: Path) -> int:
         os.close(descriptor)
         raise
     # The file stays when the lock goes: to unlink it would let two owners lock two files of one name.
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    except OSError:
+        pass  # the disk is full: the lock holds without our name in it
     return descriptor

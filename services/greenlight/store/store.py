@@ -20,8 +20,9 @@ from queue import Empty, SimpleQueue
 from typing import Any, Generic, NoReturn, TypeVar
 
 from greenlight.store.errors import Unavailable, unavailable
-from greenlight.store.folders import make_folder
+from greenlight.store.folders import fsync_directory, make_folder
 from greenlight.store.lock import own
+from greenlight.store.recovery import copy_again, recover
 from greenlight.store.schema import Schema, migrate
 
 T = TypeVar("T")
@@ -39,7 +40,7 @@ CHECKPOINT_COMMITS = 100
 """Commits after which the writer thread copies the write-ahead log into the file, beside whoever commits."""
 
 CHECKPOINT_PAGES = 16_000
-"""Pages (64 MiB) of the log after which a commit does it itself, because under constant load the log never starts over."""
+"""Pages (64 MiB) of the log after which a commit does it first, because under constant load the log never starts over."""
 
 _log = logging.getLogger("greenlight.store")
 
@@ -152,7 +153,9 @@ class Store:
     """Owns the file at `path`. Every method may be called from any thread."""
 
     def __init__(self, path: Path, schemas: Sequence[Schema], *, synchronous: str = "FULL") -> None:
-        """Open, lock and migrate. Raises Locked (another process has it), Newer (than we know) or Unavailable.
+        """Open, lock, recover and migrate.
+
+        Raises Locked (another process has it), Newer (than we know), Damaged (see recovery.py) or Unavailable.
 
         `synchronous` FULL survives a power cut; NORMAL may lose the last commits in one, and is for tests.
         """
@@ -168,14 +171,27 @@ class Store:
         self._commits = 0  # since the last checkpoint
         self._closed = False
         self._committing: int | None = None  # the thread that commits
+        self._copying = threading.Lock()  # held during a checkpoint
+        self._long = False  # the log was, at the last one
+        self._refusing = False  # the last commit could not be written, and the log says so
         make_folder(self._path.parent)
         self._lock = own(self._path)
+        opened: list[sqlite3.Connection] = []
         try:
-            self._connection = self._writer()
-            self._migrate(schemas)
-        except BaseException:
+            recover(self._path)
+            for _ in range(2):
+                opened.append(self._writer())
+            # The file's name, and the end of the journal that it began with, are durable before anything is in it.
+            fsync_directory(self._path.parent)
+            migrate(opened[0], schemas)
+            self._begin_log_anew(opened[0])
+        except BaseException as error:
+            for connection in opened:
+                connection.close()
             os.close(self._lock)
-            raise
+            self._raise(error)
+        self._connection: sqlite3.Connection | None
+        self._connection, self._checkpointer = opened
         self._thread = threading.Thread(target=self._serve, name=f"store {self._path.name}", daemon=True)
         self._thread.start()
 
@@ -218,7 +234,8 @@ class Store:
             self._gate.notify_all()
         self._thread.join()
         self._close_readers()
-        self._connection.close()  # the last one to close: it copies the log into the file
+        if self._connection is not None:
+            self._connection.close()  # the last one to close: it copies the log into the file
         os.close(self._lock)
 
     # Whose turn it is to commit.
@@ -256,16 +273,15 @@ class Store:
             return True
 
     def _serve(self) -> None:
-        checkpointer = self._writer()
         while self._wait_for_work():
             if self._commits >= CHECKPOINT_COMMITS:
-                self._checkpoint(checkpointer)
+                self._checkpoint(self._checkpointer)
             if self._take_over():
                 more = True
                 while more:
                     self._commit(self._take())
                     more = not self._done()
-        checkpointer.close()
+        self._checkpointer.close()
 
     def _wait_for_work(self) -> bool:
         """In the writer thread: until there is something to do; False when everything is finished and closed."""
@@ -282,12 +298,15 @@ class Store:
             return handed
 
     def _checkpoint(self, connection: sqlite3.Connection) -> None:
-        """Copy what is committed into the file, on a connection of its own: nobody's commit waits for it."""
+        """Copy what is committed into the file; on a connection of its own, nobody's commit waits for it."""
         self._commits = 0
-        try:
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        except sqlite3.Error:
-            _log.warning("the write-ahead log of %s cannot be copied into it now", self._path, exc_info=True)
+        with self._copying:
+            try:
+                _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                self._long = pages >= CHECKPOINT_PAGES
+            except sqlite3.Error:
+                copy_again(self._path)
+                _log.warning("the write-ahead log of %s cannot be copied into it now", self._path, exc_info=True)
 
     def _take(self) -> list[_Change[Any]]:
         """What waits, at most BATCH, without what was cancelled."""
@@ -308,22 +327,32 @@ class Store:
                     self._gate.notify_all()
 
     def _write(self, batch: Sequence[_Change[Any]]) -> None:
+        """A commit that fails leaves no trace: what it wrote to the log, the next one writes over, and syncs."""
         left = list(batch)  # whose callers know nothing yet
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
+            if self._connection is None:
+                self._connection = self._writer()
+            connection = self._connection
+            if self._long:
+                self._checkpoint(connection)
+            connection.execute("BEGIN IMMEDIATE")
             for change in batch:
-                if not self._applied(change, alone=len(batch) == 1):
+                if not self._applied(connection, change, alone=len(batch) == 1):
                     left.remove(change)
-            self._connection.execute("COMMIT")
+            connection.execute("COMMIT")
         except BaseException as error:
             self._undo()
             problem = unavailable(self._path, error) or error
+            self._refuses(problem)
             for change in left:
                 change.fail(problem)
             return
+        if self._refusing:
+            self._refusing = False
+            _log.warning("%s can be written again", self._path)
         _acknowledge(left)
 
-    def _applied(self, change: _Change[Any], *, alone: bool) -> bool:
+    def _applied(self, connection: sqlite3.Connection, change: _Change[Any], *, alone: bool) -> bool:
         """Whether the change went well; if not, its caller knows now. Raises if the whole batch is lost with it.
 
         Each has a savepoint, unless there is nobody's work but its own to undo. Savepoints are not released one by one:
@@ -331,51 +360,66 @@ class Store:
         """
         try:
             if not alone:
-                self._connection.execute("SAVEPOINT change")
-            change.apply(self._connection)
+                connection.execute("SAVEPOINT change")
+            change.apply(connection)
         except BaseException as error:
-            if alone or not self._connection.in_transaction:  # SQLite undid everything: the disk is full, or worse
+            if alone or not connection.in_transaction:  # SQLite undid everything: the disk is full, or worse
                 raise
-            self._connection.execute("ROLLBACK TO change")
+            connection.execute("ROLLBACK TO change")
             change.fail(unavailable(self._path, error) or error)
             return False
         return True
 
     def _undo(self) -> None:
+        """Have no transaction open. A connection that cannot do that is given up, and the next commit opens another."""
+        connection = self._connection
+        if connection is None or not connection.in_transaction:
+            return
         try:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            connection.execute("ROLLBACK")
         except sqlite3.Error:
             _log.warning("opening %s again: it would not roll back", self._path, exc_info=True)
-            self._connection.close()
-            self._connection = self._writer()
+            self._connection = None
+            connection.close()
+
+    def _refuses(self, problem: BaseException) -> None:
+        """Say it once, not for each of the writers that come and go while it lasts."""
+        if isinstance(problem, Unavailable) and not self._refusing:
+            self._refusing = True
+            _log.error("writing is refused until this is mended: %s", problem)
 
     # Connections.
+
+    def _begin_log_anew(self, connection: sqlite3.Connection) -> None:
+        """Copy the log into the file, synced, and empty it, before anything is added.
+
+        What was read from it may be only in the system's memory: a sync that failed in an earlier process is forgotten.
+        """
+        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise Unavailable(f"{self._path}: a foreign program reads it; close that program, and start again")
 
     def _writer(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
             self._path, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS
         )
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            if mode != "wal":  # SQLite does not call that an error
+                raise Unavailable(
+                    f"{self._path}: no write-ahead log can be kept for it; look at its disk, which must be a local one"
+                )
             # Builds of SQLite differ in their default, so it is said.
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
-            connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+            connection.execute("PRAGMA wal_autocheckpoint = 0")  # it would keep its failures to itself
             connection.execute("PRAGMA journal_size_limit = 67108864")
             connection.execute("PRAGMA cache_size = -32768")
             # Savepoints keep the pages that they may have to restore; on disk, after 64 KiB of them, otherwise.
             connection.execute("PRAGMA temp_store = MEMORY")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, Unavailable) as error:
             connection.close()
             self._raise(error)
         return connection
-
-    def _migrate(self, schemas: Sequence[Schema]) -> None:
-        try:
-            migrate(self._connection, schemas)
-        except BaseException as error:
-            self._connection.close()
-            self._raise(error)
 
     def _reader(self) -> sqlite3.Connection:
         if self._closed:
