@@ -180,10 +180,11 @@ def running(
     services: Mapping[str, Any] | None = None,
     limits: Limits | None = None,
     broker: str = BROKER,
+    synchronous: str = "NORMAL",
 ) -> Iterator[Broker]:
     """A started Broker over a store in `folder`."""
     manifests = load_texts({"test.yaml": "\n---\n".join([broker, *triggers])})
-    store = Store(folder / "broker.db", [log.SCHEMA], synchronous="NORMAL")
+    store = Store(folder / "broker.db", [log.SCHEMA], synchronous=synchronous)
     running = Broker(store, manifests.brokers, manifests.triggers, services=services or {}, limits=limits)
     running.start()
     try:

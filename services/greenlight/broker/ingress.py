@@ -85,7 +85,7 @@ class Ingress:
         except Overloaded as problem:
             raise _Refused(429, str(problem), {"Retry-After": "1"}) from None
         except Unavailable as problem:
-            _log.error("an event was refused: %s", problem)
+            _log.debug("an event was refused: %s", problem)  # the store has said why, once
             detail = "the event cannot be stored now; nothing was taken"
             raise _Refused(503, detail, {"Retry-After": "1"}) from None
 

@@ -1,51 +1,33 @@
-"""A broker in a process that is killed: publishes until then, and prints the id of each event once it is durable.
+"""`greenlight broker` in a process that may kill itself: with SIGKILL, before step KILL_AT of what it asks of the disk.
 
-Arguments: folder, number of this life. The last life, which nobody kills, ends by itself when everything is settled.
+Arguments: those of `greenlight`.
 """
 
 from __future__ import annotations
 
+import itertools
+import os
+import signal
 import sys
-import threading
-from pathlib import Path
 
-from greenlight.broker import log
-from greenlight.broker.broker import Broker
-from greenlight.broker.manifests import load_folder
-from greenlight.events import Event
-from greenlight.store import Store
-
-PRODUCERS = 4
-EVENTS = 400
+from greenlight.cli.main import main
+from support_disk import OK, Disk, Step, available, watched
 
 
-def main(folder: Path, life: str) -> None:
-    """Publish EVENTS events, wait until they are settled, end."""
-    manifests = load_folder(folder)
-    broker = Broker(Store(folder / "broker.db", [log.SCHEMA]), manifests.brokers, manifests.triggers)
-    broker.start()
-    lock = threading.Lock()
+def dying(at: int) -> Disk:
+    """A disk that is the last thing the process sees."""
+    number = itertools.count(1)
 
-    def say(line: str) -> None:
-        with lock:
-            sys.stdout.write(line + "\n")
-            sys.stdout.flush()
+    def answer(step: Step) -> int:
+        if next(number) >= at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return OK
 
-    def produce(number: int) -> None:
-        for n in range(EVENTS // PRODUCERS):
-            id = f"{life}-{number}-{n}"
-            broker.publish(Event(id, "/crash", "test.happened", data=b"x" * 500))
-            say(id)
-
-    say("ready")
-    threads = [threading.Thread(target=produce, args=(number,)) for number in range(PRODUCERS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert broker.idle(60), broker.lag()
-    assert broker.dead_letters() == []
-    broker.stop()
+    return Disk(answer)
 
 
-main(Path(sys.argv[1]), sys.argv[2])
+if "KILL_AT" in os.environ and available():
+    with watched(dying(int(os.environ["KILL_AT"]))):
+        main(sys.argv[1:])
+else:
+    main(sys.argv[1:])
