@@ -471,7 +471,7 @@ class World:
             environment,
             record,
             target,
-            pushes_since(self.inner, target),
+            pushes_since(self.inner, target, policy),
             last,
             now,  # type: ignore[arg-type]
         )

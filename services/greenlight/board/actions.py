@@ -11,7 +11,7 @@ from greenlight.events import Event, ids, rfc3339, types
 from greenlight.events.recorded import resumed_key
 from greenlight.events.schemas import dataschema
 from greenlight.ledger.port import Transaction
-from greenlight.ledger.rows import PATIENCE, Due, Fact, NewEntry, Record
+from greenlight.ledger.rows import PATIENCE, Due, Fact, NewEntry, Record, Target
 from greenlight.ledger.use import pushes_since, until_settled
 from greenlight.policy.model import Gate, Policy
 from greenlight.runtime.deps import Deps
@@ -31,8 +31,8 @@ def approve(record: Record, application: str, gate: str, comment: str | None, pe
     policy, found = _gate(record, application, gate, deps)
     key = f"{application}/{gate}"
     for environment in [name for name, env in policy.environments.items() if gate in env.require] or [""]:
-        target = deps.ledger.target(application, environment)
-        pushes = pushes_since(deps.ledger, target) if target else deps.ledger.pushes(record.repo)
+        target = deps.ledger.target(application, environment) or Target(application, environment, policy.repo)
+        pushes = pushes_since(deps.ledger, target, policy)
         _allowed(domain.may_approve(person, policy, found, record, target, pushes))
     last, revoked = record.approvals.get(key, {}).get(person.id), record.revocations.get(key)
     if last is not None and last.granted and (revoked is None or revoked.at < last.at):

@@ -89,7 +89,9 @@ def _begin(data: Mapping[str, str], event: Event, deps: Deps) -> tuple[Deploymen
     if policy is None or target.environment not in policy.environments or record is None or target.deployment:
         return None, _withdraw(target, promotion, event, deps)
     wish = asked(record, target)
-    decision = decide(policy, target.environment, record, target, pushes_since(deps.ledger, target), now, asked=wish)
+    decision = decide(
+        policy, target.environment, record, target, pushes_since(deps.ledger, target, policy), now, asked=wish
+    )
     if decision.state != "ready" or promotion.policy != policy.digest:
         return None, _withdraw(target, promotion, event, deps)
     if wish is not None:  # which may be younger than the promotion, and is served by it all the same
@@ -219,7 +221,7 @@ def _end(deployment: Deployment, target: Target, progress: Progress, deps: Deps)
         progress.outcome,
         progress.reason,
         progress.output,
-        pushes_since(deps.ledger, target),
+        pushes_since(deps.ledger, target, deps.pipeline().applications.get(deployment.application)),
         deps.clock.now(),
     )
     deps.ledger.transact(transaction)
@@ -235,7 +237,7 @@ def _pointless(deployment: Deployment, target: Target, deps: Deps) -> str | None
         return "the policy was edited, so the commit is decided again"
     if deployment.request is not None or deployment.push is None:
         return None
-    pushes = pushes_since(deps.ledger, target)
+    pushes = pushes_since(deps.ledger, target, policy)
     for row in deps.ledger.decisions(deployment.application, deployment.environment, ("ready",), limit=2):
         if row.sha != deployment.sha and row.push is not None and newer(row.push, deployment.push, pushes):
             return f"a newer commit, {row.sha[:7]}, is ready"

@@ -6,7 +6,7 @@ that was read; otherwise nothing of the transaction happens and Conflict is rais
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -95,8 +95,18 @@ class Ledger(Protocol):
         """Records by `updated`, newest first. `decision` needs no application: any target's counts. ValueError: bad cursor."""
         ...
 
-    def pushes(self, repo: str, *, since: datetime | None = None, limit: int = 1000) -> Sequence[Push]:
-        """The newest `limit` pushes of a repository with pushed_at >= since, by (pushed_at, arrived), oldest first."""
+    def pushes(
+        self,
+        repo: str,
+        *,
+        since: datetime | None = None,
+        of: Callable[[str], bool] = lambda ref: True,
+        limit: int = 1000,
+    ) -> Sequence[Push]:
+        """The newest `limit` pushes of a repository with pushed_at >= since to refs for which `of` holds.
+
+        By (pushed_at, arrived), oldest first.
+        """
         ...
 
     def target(self, application: str, environment: str) -> Target | None: ...

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -133,13 +134,23 @@ class SqliteLedger:
             next=to_cursor(rows[-1][:3]) if more and rows else None,
         )
 
-    def pushes(self, repo: str, *, since: datetime | None = None, limit: int = 1000) -> Sequence[Push]:
-        rows = self._all(
-            "SELECT json FROM pushes WHERE repo = ? AND pushed_at >= ?"
-            " ORDER BY pushed_at DESC, arrived DESC, fact DESC LIMIT ?",
-            *(repo, -(2**63) if since is None else micros(since), limit),
+    def pushes(
+        self,
+        repo: str,
+        *,
+        since: datetime | None = None,
+        of: Callable[[str], bool] = lambda ref: True,
+        limit: int = 1000,
+    ) -> Sequence[Push]:
+        sql = (
+            "SELECT ref, json FROM pushes WHERE repo = ? AND pushed_at >= ?"
+            " ORDER BY pushed_at DESC, arrived DESC, fact DESC"
         )
-        return [loads(Push, text) for (text,) in reversed(rows)]
+        with _reachable(), self._store.read() as connection:
+            rows = connection.execute(sql, (repo, -(2**63) if since is None else micros(since)))
+            texts = list(islice((text for ref, text in rows if of(ref)), limit))
+            rows.close()
+        return [loads(Push, text) for text in reversed(texts)]
 
     # Targets, decisions, deployments.
 

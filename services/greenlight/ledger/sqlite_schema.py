@@ -31,7 +31,7 @@ CREATE INDEX records_by_repo ON records (repo, updated, sha);
 CREATE TABLE record_refs (repo TEXT, sha TEXT, ref TEXT, PRIMARY KEY (repo, sha, ref)) WITHOUT ROWID;
 
 CREATE TABLE pushes (
-    repo TEXT, pushed_at INTEGER, arrived INTEGER, fact TEXT NOT NULL UNIQUE, json TEXT NOT NULL,
+    repo TEXT, pushed_at INTEGER, arrived INTEGER, fact TEXT NOT NULL UNIQUE, ref TEXT NOT NULL, json TEXT NOT NULL,
     PRIMARY KEY (repo, pushed_at, arrived, fact)
 ) WITHOUT ROWID;
 

@@ -141,11 +141,12 @@ def _put_decision(row: DecisionRow) -> Step:
 
 
 def _put_push(row: Push) -> Step:
-    values = (row.fact, row.repo, micros(row.pushed_at), micros(row.arrived), dumps(row))
+    values = (row.fact, row.repo, micros(row.pushed_at), micros(row.arrived), row.ref, dumps(row))
 
     def step(tx: Tx) -> None:
         tx.execute(
-            "INSERT INTO pushes (fact, repo, pushed_at, arrived, json) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            "INSERT INTO pushes (fact, repo, pushed_at, arrived, ref, json) VALUES (?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT DO NOTHING",
             values,
         )
 

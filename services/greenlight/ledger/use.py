@@ -7,6 +7,8 @@ from typing import TypeVar
 
 from greenlight.ledger.port import Conflict, Ledger, Unavailable
 from greenlight.ledger.rows import Push, Target
+from greenlight.policy.lineage import shipped
+from greenlight.policy.model import Policy
 
 T = TypeVar("T")
 
@@ -25,7 +27,15 @@ def until_settled(attempt: Callable[[], T], *, tries: int = 20) -> T:
     raise Unavailable(f"{tries} other writers were faster on the same rows; the delivery will be tried again")
 
 
-def pushes_since(ledger: Ledger, target: Target) -> Sequence[Push]:
-    """The repository's pushes since what the target runs, that one included: what `decide` compares candidates by."""
+def pushes_since(ledger: Ledger, target: Target, policy: Policy | None) -> Sequence[Push]:
+    """The pushes since what the target runs, that one included: what `decide` compares candidates and authors by.
+
+    Only those to refs that the application ships, so that no number of others pushes one of them out of sight; all where
+    the application is not in the pipeline any more.
+    """
     runs = target.running.push if target.running else None
-    return ledger.pushes(target.repo, since=runs.pushed_at if runs else None)
+    return ledger.pushes(
+        target.repo,
+        since=runs.pushed_at if runs else None,
+        of=lambda ref: policy is None or shipped(policy, ref),
+    )

@@ -106,7 +106,7 @@ def test_pushes_are_the_newest_of_their_repository_oldest_first(ledger: Ledger) 
     """By (pushed_at, arrived), from `since` on, the newest `limit` of them."""
     first, second, third = (
         a_push("c", 1, pushed=1),
-        a_push("b", 2, pushed=5, arrived=6),
+        a_push("b", 2, pushed=5, arrived=6, ref="refs/heads/topic"),
         a_push("a", 3, pushed=5, arrived=7),
     )
     ledger.transact(Transaction(pushes=[third, first, second]))
@@ -114,6 +114,7 @@ def test_pushes_are_the_newest_of_their_repository_oldest_first(ledger: Ledger) 
     assert ledger.pushes(REPO, since=at(5)) == [second, third]
     assert ledger.pushes(REPO, since=at(5.000001)) == []
     assert ledger.pushes(REPO, limit=2) == [second, third]
+    assert ledger.pushes(REPO, limit=2, of=lambda ref: ref == first.ref) == [first, third]
     assert ledger.pushes("acme/other") == []
 
 
