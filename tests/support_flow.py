@@ -174,10 +174,18 @@ class Shop:
     def secret(self, name: str) -> bytes:
         return (self.folder / "secrets" / name).read_text().strip().encode()
 
-    def push(self, word: str, *, before: str = "nothing", forced: bool = False, at: int | None = None) -> str:
-        """GitHub tells of a push of the commit `word` to main, a second later than the last one."""
+    def push(
+        self,
+        word: str,
+        *,
+        before: str = "nothing",
+        forced: bool = False,
+        at: int | None = None,
+        by: str = "acme-developer",
+    ) -> str:
+        """GitHub tells of a push of the commit `word` to main by a login, a second later than the last one."""
         self.pushes += 1
-        payload = push_payload(word, before=before, forced=forced, at=self.pushes if at is None else at)
+        payload = push_payload(word, before=before, forced=forced, at=self.pushes if at is None else at, by=by)
         body = json.dumps(payload).encode()
         headers = {"X-GitHub-Event": "push", "X-Hub-Signature-256": signing.github(self.secret("github"), body)}
         return self._webhook("/webhooks/github", body, headers)
@@ -230,9 +238,11 @@ class Shop:
         return [tuple(line.split()) for line in lines]  # type: ignore[misc]
 
 
-def push_payload(word: str, *, before: str = "nothing", forced: bool = False, at: int = 0) -> dict[str, Any]:
+def push_payload(
+    word: str, *, before: str = "nothing", forced: bool = False, at: int = 0, by: str = "acme-developer"
+) -> dict[str, Any]:
     """A push of GitHub's, as far as anybody reads it."""
-    person = {"name": "Dev", "email": "dev@acme.example", "username": "acme-developer"}
+    person = {"name": by, "email": f"{by}@acme.example", "username": by}
     commit = {
         "id": sha_of(word),
         "tree_id": sha_of(f"tree of {word}"),
@@ -254,8 +264,8 @@ def push_payload(word: str, *, before: str = "nothing", forced: bool = False, at
         "forced": forced,
         "commits": [commit],
         "head_commit": commit,
-        "pusher": {"name": "acme-developer", "email": "dev@acme.example"},
-        "sender": {"login": "acme-developer"},
+        "pusher": {"name": by, "email": f"{by}@acme.example"},
+        "sender": {"login": by},
         "repository": {
             "full_name": "Acme/Shop",
             "html_url": "https://github.com/Acme/Shop",

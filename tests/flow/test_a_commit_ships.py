@@ -5,12 +5,17 @@ from __future__ import annotations
 import itertools
 import json
 import os
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from greenlight.ledger.port import Transaction
 from support_broker import Recorder, http_server
 from support_flow import REPO, Shop, sha_of
+
+SECOND = timedelta(seconds=1)
 
 
 def test_a_commit_ships_to_every_environment_the_moment_its_gates_are_green(shop: Shop) -> None:
@@ -118,14 +123,23 @@ def test_a_target_that_is_busy_takes_the_newest_candidate_next(shop: Shop) -> No
     assert fences == sorted(set(fences))
 
 
-def test_the_author_of_a_commit_cannot_approve_it(shop: Shop) -> None:
-    """Four eyes: dev, whose push it is, is refused, and would not be entitled either."""
-    shop.push("one")
+def test_whose_work_goes_out_cannot_approve_it(shop: Shop) -> None:
+    """Four eyes on all that a deployment brings: lena's own commit below another's, however much is pushed elsewhere."""
+    shop.push("one", by="lena-gh")
+    shop.push("two", before="one")
     shop.settle()
-    answer = shop.api(
-        "POST", f"/commits/{REPO}/{sha_of('one')}/approvals", {"application": "shop", "gate": "legal"}, who="dev"
-    )
-    assert answer.status_code == 403
+    last = shop.greenlight.ledger.pushes(REPO)[-1]
+    flood = [
+        replace(last, ref="refs/heads/topic", fact=f"f{n}", pushed_at=last.pushed_at + n * SECOND)
+        for n in range(1, 1100)
+    ]
+    shop.greenlight.ledger.transact(Transaction(pushes=flood))
+    for word in ("one", "two"):
+        about = {"application": "shop", "gate": "legal"}
+        answer = shop.api("POST", f"/commits/{REPO}/{sha_of(word)}/approvals", about, who="lena")
+        assert answer.status_code == 403
+        assert "author" in answer.json["detail"]
+    assert shop.approve("two", who="omar")
 
 
 def test_a_revocation_before_the_deployment_prevents_it(shop: Shop) -> None:
