@@ -233,7 +233,9 @@ def test_an_orphan_of_an_earlier_life_holds_the_target_until_it_ends(tmp_path: P
 def test_an_orphan_is_held_to_its_time_limit(tmp_path: Path) -> None:
     """Whoever started it is gone, so the next life ends its whole group when its time is up."""
     os.mkfifo(tmp_path / "ready")
-    script = "trap '' TERM; sleep 300 & echo $! > child; echo ready > ready; wait; read line < /dev/zero"
+    script = (
+        "trap '' TERM; echo $$ > command; sleep 300 & echo $! > child; echo ready > ready; wait; read line < /dev/zero"
+    )
     _an_earlier_life(tmp_path, script, timeout="1s")
     driver, it = make(tmp_path), sh(tmp_path, "exit 0")
     with pytest.raises(Busy, match="process"):
@@ -241,6 +243,7 @@ def test_an_orphan_is_held_to_its_time_limit(tmp_path: Path) -> None:
     for _ in range(2):  # until its time is up, then until it is gone
         assert driver.watch(it, 20).outcome == "running"
     assert wait_for_exit(int((tmp_path / "child").read_text()), 5)
+    assert wait_for_exit(int((tmp_path / "command").read_text()), 5)
     assert ended(driver, it).outcome == "succeeded"
 
 

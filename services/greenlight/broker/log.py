@@ -160,9 +160,9 @@ def register(tx: Tx, trigger: str, broker: str, spec: Mapping[str, Any]) -> int:
     """
     end = last(tx.execute)
     tx.execute(
-        "INSERT INTO broker_cursors (trigger, seq, since, broker, spec) VALUES (?1, ?2, ?2, ?3, ?4) "
+        "INSERT INTO broker_cursors (trigger, seq, since, broker, spec) VALUES (?, ?, ?, ?, ?) "
         "ON CONFLICT DO UPDATE SET broker = excluded.broker, spec = excluded.spec, gone = NULL",
-        (trigger, end, broker, json.dumps(spec, default=str)),
+        (trigger, end, end, broker, json.dumps(spec, default=str)),
     )
     (seq,) = tx.execute("SELECT seq FROM broker_cursors WHERE trigger = ?", (trigger,)).fetchone()
     return int(seq)
@@ -219,14 +219,10 @@ def prune(tx: Tx, floor: int, after: int, before: float, keep: int) -> int | Non
         (after, floor, CHUNK),
     ).fetchall()
     enough = _upto(tx.execute, last(tx.execute)) - keep
-    old = [(seq,) for seq, at, upto in rows if at < before or upto <= enough]
-    if old:
+    old = [(seq, seq) for seq, at, upto in rows if at < before or upto <= enough]
+    for table in ("broker_events", "broker_failures") if old else ():
         tx.executemany(
-            "DELETE FROM broker_events WHERE seq = ?1 AND NOT EXISTS (SELECT 1 FROM broker_attempts WHERE seq = ?1)",
-            old,
-        )
-        tx.executemany(
-            "DELETE FROM broker_failures WHERE seq = ?1 AND NOT EXISTS (SELECT 1 FROM broker_attempts WHERE seq = ?1)",
+            f"DELETE FROM {table} WHERE seq = ? AND NOT EXISTS (SELECT 1 FROM broker_attempts WHERE seq = ?)",  # noqa: S608
             old,
         )
     return rows[-1][0] if len(old) == CHUNK else None
