@@ -311,7 +311,7 @@ class Dispatcher:
 
     def _complain(self, what: str, problem: BaseException, again: Callable[[], None]) -> None:
         if not self._stopped:
-            _log.warning("%s: %s", what, problem)
+            _log.log(logging.DEBUG if isinstance(problem, Unavailable) else logging.WARNING, "%s: %s", what, problem)
             self.alarm.after(PATIENCE, again)
 
     def _submit(

@@ -276,7 +276,9 @@ class Lane:
             self.progress.rest()
             problem = future.exception()
             if problem is not None:
-                _log.warning("Trigger %s cannot write, and tries again: %s", self.spec.key, problem)
+                # What ails the store, the store has said, once.
+                level = logging.DEBUG if isinstance(problem, Unavailable) else logging.WARNING
+                _log.log(level, "Trigger %s cannot write, and tries again: %s", self.spec.key, problem)
                 self._hub.alarm.after(PATIENCE, lambda: self._write(change, then))
             self._hub.touched(self)
 

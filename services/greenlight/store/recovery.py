@@ -23,7 +23,7 @@ from pathlib import Path
 from greenlight.store.errors import Damaged, damaged
 
 CHECKED = 32 << 20
-"""Bytes of a file that is checked as a whole after a crash (0.7 s for 100 MiB); a larger one when its pages are read."""
+"""Bytes of file and log that are checked as a whole after a crash (0.7 s for 100 MiB); what is larger, as it is read."""
 
 _HEADER = struct.Struct(">8I")  # magic, format, page size, checkpoint, two salts, two checksums
 _FRAME = struct.Struct(">6I")  # page, pages after a commit or 0, two salts, two checksums
@@ -64,7 +64,7 @@ def recover(path: Path) -> None:
             (valid,) = struct.unpack_from("=I", index.read(_VALID_FRAMES + 4), _VALID_FRAMES)
         with log.open("rb") as file:
             _judge(log, file.fileno(), valid)
-        if path.stat().st_size <= CHECKED:
+        if path.stat().st_size + log.stat().st_size <= CHECKED:
             _check(path, connection)
 
 

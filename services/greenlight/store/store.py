@@ -304,9 +304,9 @@ class Store:
             try:
                 _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
                 self._long = pages >= CHECKPOINT_PAGES
-            except sqlite3.Error:
+            except sqlite3.Error as problem:
                 copy_again(self._path)
-                _log.warning("the write-ahead log of %s cannot be copied into it now", self._path, exc_info=True)
+                _log.warning("the write-ahead log of %s cannot be copied into it now: %s", self._path, problem)
 
     def _take(self) -> list[_Change[Any]]:
         """What waits, at most BATCH, without what was cancelled."""
