@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 
 from greenlight.broker import letters
@@ -21,6 +22,8 @@ from greenlight.events import Event
 from greenlight.runtime.clock import Clock, SystemClock
 from greenlight.runtime.errors import ConfigurationError, Rejected
 from greenlight.store import Store, Tx, Unavailable
+
+_NUMBER = re.compile(r"([+-]?[0-9]{1,18})(?:\.[0-9]*)?")
 
 _log = logging.getLogger("greenlight.broker")
 
@@ -174,12 +177,12 @@ class Broker:
 def _hops(event: Event) -> int:
     """Hops left once the Broker has taken the event. Raises Rejected if there are none: events go round in a circle.
 
-    A value that is no number counts as absent (Knative's ttl.go).
+    A fraction is cut off; a value that is no number of 32 bits counts as absent (Knative's ttl.go).
     """
-    try:
-        hops = int(event.extensions[TTL]) - 1
-    except (KeyError, ValueError):
+    value = _NUMBER.fullmatch(str(event.extensions.get(TTL)))
+    if value is None or not -(2**31) <= int(value[1]) < 2**31:
         return MAX_TTL
+    hops = int(value[1]) - 1
     if hops <= 0:
         raise Rejected(f"the event has no hops left ({TTL}): it goes round in a circle")
     return hops

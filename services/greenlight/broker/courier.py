@@ -71,7 +71,5 @@ def _with_reason(letter: DeadLetter) -> Event:
     """
     dest, code, data = ERRORS
     answer = base64.b64encode(letter.answer[:ERROR_BYTES]).decode()
-    reason: dict[str, str | int] = {dest: letter.destination, code: letter.code, TTL: letter.entry.ttl}
-    if answer:  # an attribute cannot be empty
-        reason[data] = answer
+    reason: dict[str, str | int] = {dest: letter.destination, code: letter.code, data: answer, TTL: letter.entry.ttl}
     return with_added(without(letter.entry.event, ERRORS), reason)

@@ -18,7 +18,8 @@ BAD_GATEWAY = 502
 NO_ANSWER = 500
 """The code of a dead letter when nothing answered at all."""
 
-_TRAVELLING = frozenset({"x-request-id", "retry-after", "traceparent", "tracestate"})
+_TRAVELLING = frozenset({"x-request-id", "retry-after", "traceparent", "tracestate", "baggage"})
+_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 _RETRIED = frozenset({404, 408, 409, 429})
 
@@ -95,11 +96,15 @@ def seconds(text: str) -> float:
 
 
 def travelling(headers: Mapping[str, str]) -> dict[str, str]:
-    """The HTTP headers that go along with an event: Knative's allow-list, and the W3C trace context."""
-    kept = {name.lower(): value for name, value in headers.items()}
-    return {
-        name: value for name, value in kept.items() if name in _TRAVELLING or name.startswith(("knative-", "x-b3-"))
+    """The HTTP headers that go along with an event: Knative's allow-list, and the W3C trace context if it is one."""
+    lowered = {name.lower(): value for name, value in headers.items()}
+    kept = {
+        name: value for name, value in lowered.items() if name in _TRAVELLING or name.startswith(("knative-", "x-b3-"))
     }
+    if not _TRACEPARENT.fullmatch(kept.get("traceparent", "")):
+        kept.pop("traceparent", None)
+        kept.pop("tracestate", None)
+    return kept
 
 
 @dataclass(frozen=True, slots=True)

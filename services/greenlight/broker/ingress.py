@@ -111,15 +111,13 @@ class Ingress:
 
 
 def _broker(environ: Environ) -> str:
-    """NAMESPACE/NAME of the address. One slash may follow; a query is not part of an address."""
-    path = str(environ.get("PATH_INFO") or "/")
-    if path == "/":
+    """NAMESPACE/NAME of the address, as it stands on the wire. One slash may follow; a query counts as part of the name."""
+    target = environ.get("REQUEST_URI") or environ.get("PATH_INFO") or "/"
+    if target == "/":
         raise _Refused(404, "the address of a Broker is /NAMESPACE/NAME")
-    segments = path.removeprefix("/").removesuffix("/").split("/")
-    if len(segments) != 2:
+    start, *segments = target.removesuffix("/").split("/")
+    if start or len(segments) != 2:
         raise _Refused(400, "the address of a Broker is /NAMESPACE/NAME")
-    if environ.get("QUERY_STRING"):
-        raise _Refused(404, "the address of a Broker has no query")
     return "/".join(segments)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ GROUP = "eventing.knative.dev"
 CONCURRENCY = "greenlight/concurrency"
 """Annotation of a Trigger: how many of its events may be on their way at once."""
 
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _TOP = ("apiVersion", "kind", "metadata", "spec", "status")
 _BROKER = ("config", "delivery")
 _TRIGGER = ("broker", "filter", "filters", "subscriber", "delivery")
@@ -203,8 +205,11 @@ class _Reader:
             self._fail(("apiVersion",), f"a {self.kind} has apiVersion {GROUP}/v1, not {version}")
         metadata = self._mapping(self._document.value.get("metadata"), ("metadata",), None)
         name = metadata.get("name")
-        if not isinstance(name, str) or not name or "/" in name:
-            self._fail(("metadata",), f"a {self.kind} needs metadata.name")
+        if not isinstance(name, str) or len(name) > 253 or not _NAME.fullmatch(name):
+            problem = (
+                f"a {self.kind} needs metadata.name, of lower-case letters, digits, - and . (RFC 1123), not {name!r}"
+            )
+            self._fail(("metadata", "name"), problem)
             name = "?"
         annotations = metadata.get("annotations") or {}
         return str(metadata.get("namespace") or "default"), name, annotations

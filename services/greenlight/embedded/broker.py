@@ -88,7 +88,7 @@ def run(options: BrokerOptions) -> int:
         return _cannot_start(str(problem))
     try:
         broker = Broker(store, *manifests, services=options.services, limits=options.limits)
-        server = serve(Front(broker), options.listen, name="broker", limits=ServerLimits(body=1 << 20))
+        server = serve(Front(broker), options.listen, name="broker", limits=ServerLimits(body=1 << 20, chunked=True))
     except (ConfigurationError, Unavailable) as problem:
         store.close()
         return _cannot_start(str(problem))

@@ -114,7 +114,9 @@ def _serve(options: UpOptions, greenlight: Greenlight) -> list[Server]:
     return [
         serve(greenlight.apps["board"], options.listen, name="board", limits=Limits(body=1 << 20)),
         serve(greenlight.apps["webhooks"], options.webhooks_listen, name="webhooks", limits=Limits()),
-        serve(greenlight.broker.ingress, options.broker_listen, name="broker", limits=Limits(body=1 << 20)),
+        serve(
+            greenlight.broker.ingress, options.broker_listen, name="broker", limits=Limits(body=1 << 20, chunked=True)
+        ),
     ]
 
 

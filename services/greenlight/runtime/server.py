@@ -40,6 +40,8 @@ class Limits:
     keep_alive: float = 30.0
     connections: int = 2000
     threads: int = 8
+    chunked: bool = False
+    """Whether a body may come in chunks, without a length; it is bounded all the same."""
 
 
 class Server:
@@ -137,13 +139,13 @@ class _StrictParser(HTTPRequestParser):  # type: ignore[misc]
         names = [line.partition(b":")[0].strip().lower() for line in lines if line]
         if b"transfer-encoding" in names and b"content-length" in names:
             raise ParsingError("Content-Length and Transfer-Encoding together")
-        if b"transfer-encoding" in names:
+        if b"transfer-encoding" in names and not self.adj.chunks_taken:
             self._refuse(_LengthRequired("send the body with a Content-Length, not chunked"))
             return
         if names.count(b"content-length") > 1 or names.count(b"host") > 1:
             raise ParsingError("Content-Length or Host twice")
         super().parse_header(header_plus)
-        if self.command not in _BODILESS and b"content-length" not in names:
+        if self.command not in _BODILESS and b"content-length" not in names and not self.chunked:
             self._refuse(_LengthRequired("a Content-Length is needed"))
 
     def _refuse(self, error: Error) -> None:
@@ -228,6 +230,7 @@ class _Waitress(TcpWSGIServer):  # type: ignore[misc]
             expose_tracebacks=False,
             clear_untrusted_proxy_headers=True,
         )
+        adjustments.chunks_taken = limits.chunked  # the parser knows nothing but these
         self._limits = limits
         info = (bound.family, bound.type, bound.proto, bound.getsockname())
         super().__init__(
