@@ -82,6 +82,11 @@ class Cluster:
             for one in objects
         ]
 
+    def admit(self, object: Object) -> None:
+        """Has it admitted and validated, and stores nothing. Raises Refused."""
+        query = "fieldManager=tests&force=true&fieldValidation=Strict&dryRun=All"
+        self._request("PATCH", f"{self._path(object)}?{query}", object, "application/apply-patch+yaml")
+
     def patch_status(self, object: Object, status: Object) -> Object:
         """Says of an object what its controller would say."""
         return self._request(

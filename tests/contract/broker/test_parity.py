@@ -1,0 +1,64 @@
+"""The same verdicts as Knative's own broker: every row of its contract that can be seen from outside, on both.
+
+A case's id begins with its rows. Where the two differ, the case names the entry of differences.py, and is green only if each
+broker does what is said of it there and not what is said of the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from contract.broker import cases_delivery, cases_filters, cases_ingress
+from support_backends import Case, Scene, Stage, embedded, knative
+
+CASES: list[Case] = [*cases_ingress.CASES, *cases_delivery.CASES, *cases_filters.CASES]
+
+PARAMETERS = [pytest.param(case, id=case.id) for case in CASES]
+
+
+def _scenes(request: pytest.FixtureRequest, test: str) -> list[Scene]:
+    """Of the cases that this session runs."""
+    cases = [
+        item.callspec.params["case"] for item in request.session.items if getattr(item, "originalname", "") == test
+    ]
+    return list({case.scene.name: case.scene for case in cases}.values())
+
+
+@pytest.fixture(scope="session")
+def ours(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with embedded(tmp_path_factory.mktemp("parity"), _scenes(request, test_on_ours.__name__)) as stage:
+        yield stage
+
+
+@pytest.fixture(scope="session")
+def theirs(request: pytest.FixtureRequest) -> Iterator[Stage]:
+    cluster = request.getfixturevalue("cluster")
+    with knative(cluster, _scenes(request, test_on_knatives.__name__)) as stage:
+        yield stage
+
+
+@pytest.mark.parametrize("case", PARAMETERS)
+def test_on_ours(case: Case, ours: Stage) -> None:
+    """Our broker does what the case expects, and where Knative's does something else, not that."""
+    outcome = ours.outcome(case.scene)
+    assert {key: outcome[key] for key in case.expect} == dict(case.expect)
+    for key, value in case.knative.items():
+        assert outcome[key] != value, f"{key} is as with Knative: no difference here"
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("case", PARAMETERS)
+def test_on_knatives(case: Case, theirs: Stage) -> None:
+    """Knative's broker does the same, but for what the case says that it does otherwise."""
+    outcome = theirs.outcome(case.scene)
+    assert {key: outcome[key] for key in case.expect} == {**case.expect, **case.knative}
+    for key in case.knative:
+        assert outcome[key] != case.expect[key], f"{key} is as with ours: no difference here"
+
+
+def test_every_case_has_a_name_of_its_own() -> None:
+    """Which says what it is about."""
+    ids = [case.id for case in CASES]
+    assert sorted(ids) == sorted(set(ids))
