@@ -242,7 +242,8 @@ def push_payload(
     word: str, *, before: str = "nothing", forced: bool = False, at: int = 0, by: str = "acme-developer"
 ) -> dict[str, Any]:
     """A push of GitHub's, as far as anybody reads it."""
-    person = {"name": by, "email": f"{by}@acme.example", "username": by}
+    email = f"{by.removeprefix('acme-').removesuffix('eloper')}@acme.example"
+    person = {"name": by, "email": email, "username": by}
     commit = {
         "id": sha_of(word),
         "tree_id": sha_of(f"tree of {word}"),
@@ -264,7 +265,7 @@ def push_payload(
         "forced": forced,
         "commits": [commit],
         "head_commit": commit,
-        "pusher": {"name": by, "email": f"{by}@acme.example"},
+        "pusher": {"name": by, "email": email},
         "sender": {"login": by},
         "repository": {
             "full_name": "Acme/Shop",

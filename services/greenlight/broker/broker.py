@@ -119,8 +119,7 @@ class Broker:
         """Return if events can be taken: Overloaded, or Unavailable (of the store), says why not."""
         if self._dispatcher.full():
             raise Overloaded("too many events wait to be delivered; come back later")
-        with self._store.read() as connection:
-            connection.execute("SELECT 1").fetchone()
+        self._store.probe()
 
     # Out.
 

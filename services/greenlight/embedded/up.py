@@ -20,7 +20,7 @@ from greenlight.runtime.errors import ConfigurationError
 from greenlight.runtime.foreground import is_loopback, log_to_stderr, stop_on_signals
 from greenlight.runtime.secrets import create
 from greenlight.runtime.server import Limits, Server, serve
-from greenlight.store.errors import Locked, Unavailable
+from greenlight.store.errors import Locked, Newer, Unavailable
 
 DRAIN = 10.0
 """Seconds that deliveries in flight get to finish after SIGTERM."""
@@ -64,7 +64,7 @@ def run(options: UpOptions, show_trace: Callable[[dict[str, Any]], None]) -> int
             log=log,
             strangers=watcher.strangers() if options.demo else Strangers(),
         )
-    except (ConfigurationError, Locked, Unavailable) as problem:
+    except (ConfigurationError, Locked, Newer, Unavailable) as problem:
         sys.stderr.write(f"greenlight: cannot start\n{problem}\n")
         return USAGE
     try:

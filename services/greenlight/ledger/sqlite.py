@@ -280,9 +280,8 @@ class SqliteLedger:
         return self._write(lambda tx: tx.execute(sql, (before, FORGET_AT_ONCE)).rowcount)
 
     def ready(self) -> None:
-        self._write(
-            lambda tx: tx.execute("INSERT INTO probe VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET count = count + 1")
-        )
+        with _reachable():
+            self._store.probe()
 
     # The store's errors in the port's words.
 

@@ -73,8 +73,6 @@ CREATE TABLE policies (digest TEXT PRIMARY KEY, text TEXT NOT NULL);
 
 CREATE TABLE bodies (digest TEXT PRIMARY KEY, stored INTEGER NOT NULL, deflated BLOB);
 CREATE INDEX bodies_by_time ON bodies (stored);
-
-CREATE TABLE probe (id INTEGER PRIMARY KEY, count INTEGER NOT NULL);
 """,
     ),
 )

@@ -22,6 +22,7 @@ def migrate(connection: sqlite3.Connection, schemas: Sequence[Schema]) -> None:
     connection.execute(
         "CREATE TABLE IF NOT EXISTS schema_version (name TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID"
     )
+    connection.execute("CREATE TABLE IF NOT EXISTS store_probe (id INTEGER PRIMARY KEY, count INTEGER NOT NULL)")
     versions = dict(connection.execute("SELECT name, version FROM schema_version"))
     for schema in schemas:
         version = versions.get(schema.name, 0)

@@ -42,6 +42,8 @@ CHECKPOINT_COMMITS = 100
 CHECKPOINT_PAGES = 16_000
 """Pages (64 MiB) of the log after which a commit does it first, because under constant load the log never starts over."""
 
+_PROBE = "INSERT INTO store_probe VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET count = count + 1"
+
 _log = logging.getLogger("greenlight.store")
 
 Parameters = Sequence[Any] | Mapping[str, Any]
@@ -224,6 +226,10 @@ class Store:
             self._raise(error)
         finally:
             self._give_back(connection)
+
+    def probe(self) -> None:
+        """Return if changes can be made durable now; raises Unavailable. It is one, of a byte or two."""
+        self.write(lambda tx: tx.execute(_PROBE))
 
     def close(self) -> None:
         """Finish what is queued, then let go of the file. Later changes and reads raise Unavailable."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from greenlight.broker import dispatcher, lane
+from greenlight.store import Unavailable
 from support_broker import (
     FAST,
     PATIENCE,
@@ -60,11 +61,14 @@ def test_a_disk_in_trouble_refuses_events_delivers_what_it_has_and_recovers(
                 refused = post(address, headers("refused"))
                 assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
                 assert b"nothing was taken" in refused.data
+                with pytest.raises(Unavailable):
+                    broker.ready()
             gate.set()
             recorder.wait(3)  # what was accepted before is delivered all the same
             assert broker.dead_letters() == []  # which is a read; it is not written yet
             assert recorder.ids().count("refused") == 0
             trouble.clear()
+            broker.ready()
             assert post(address, headers("taken")).status == 202
             assert broker.idle(PATIENCE)
             assert [letter.entry.event.id for letter in broker.dead_letters()] == ["dead"]
