@@ -78,7 +78,8 @@ class Scene:
     `answers`: by subscriber, one after the other; the last is given again and again; 202 where nothing is said. `broker`:
     its spec. Texts may hold ${case}, the scene's name, which is every event's attribute case; ${set}, an attribute too, by
     which shared Triggers know their events; ${NAME}, the address of a subscriber.
-    `linger`: seconds to wait at the end, for what may come although nobody waits for it.
+    `wait`: calls of subscribers that must have come, where a Broker answers before. `linger`: seconds to wait at the end, for
+    what may come although it must not.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Scene:
     answers: Mapping[str, Sequence[Answer]] = field(default_factory=dict)
     broker: Mapping[str, Any] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
+    wait: Mapping[str, int] = field(default_factory=dict)
     linger: float = 0.0
 
     @property
@@ -170,19 +172,21 @@ def _of_call(call: Call, what: str) -> Any:
 
 
 class Subscribers:
-    """The subscribers of all scenes behind one HTTP server on 127.0.0.1: /SET/NAME is one of them.
+    """The subscribers of all scenes behind one HTTP server of this machine: /SET/NAME is one of them.
 
     Which scene a request belongs to is its event's attribute case.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        """`host`: the name by which the Broker reaches this machine."""
         self._calls: dict[tuple[str, str], list[Call]] = {}
         self._answers: dict[str, Mapping[str, Sequence[Answer]]] = {}
         self._news = threading.Condition()
         self.methods: set[str] = set()
         self.over = threading.Event()
         handler = type("Handler", (_Handler,), {"subscribers": self})
-        self._server = _Listener(("127.0.0.1", 0), handler)
+        self._host = host
+        self._server = _Listener((host if host == "127.0.0.1" else "", 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
         self._thread.start()
 
@@ -191,7 +195,7 @@ class Subscribers:
         self._answers[scene] = answers
 
     def address(self, set: str, name: str) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}/{set}/{name}"
+        return f"http://{self._host}:{self._server.server_port}/{set}/{name}"
 
     def take(self, call: Call) -> Answer:
         name = call.path.split("?")[0].split("/")[2]
@@ -451,6 +455,8 @@ class Stage:
     def _play(self, scene: Scene) -> Outcome:
         reactions = [self._send(scene, send) for send in scene.send]
         self._backend.settle()
+        for name, count in scene.wait.items():
+            self._subscribers.wait(lambda: len(self._subscribers.calls(scene).get(name, ())) >= count, PATIENCE)  # noqa: B023
         if scene.linger:
             self._subscribers.wait(lambda: False, scene.linger)
         return Outcome(reactions, self._subscribers.calls(scene), self._subscribers.methods)
@@ -494,21 +500,24 @@ def _target(address: str) -> str:
 @contextlib.contextmanager
 def embedded(folder: Path, scenes: Sequence[Scene]) -> Iterator[Stage]:
     """The scenes on Greenlight's broker."""
-    with contextlib.closing(Embedded(folder)) as backend, _played(backend, scenes) as stage:
+    with contextlib.closing(Embedded(folder)) as backend, _played(backend, scenes, "127.0.0.1") as stage:
         yield stage
 
 
 @contextlib.contextmanager
 def knative(cluster: Cluster, scenes: Sequence[Scene]) -> Iterator[Stage]:
     """The scenes on Knative's."""
-    with cluster.namespace("parity") as namespace, _played(Knative(cluster, namespace), scenes) as stage:
+    with (
+        cluster.namespace("parity") as namespace,
+        _played(Knative(cluster, namespace), scenes, cluster.subscribers) as stage,
+    ):
         yield stage
 
 
 @contextlib.contextmanager
-def _played(backend: Backend, scenes: Sequence[Scene]) -> Iterator[Stage]:
+def _played(backend: Backend, scenes: Sequence[Scene], host: str) -> Iterator[Stage]:
     with (
-        contextlib.closing(Subscribers()) as subscribers,
+        contextlib.closing(Subscribers(host)) as subscribers,
         contextlib.closing(Stage(backend, scenes, subscribers)) as stage,
     ):
         yield stage

@@ -79,6 +79,31 @@ def test_row_31_a_body_is_bounded_before_it_is_read(server: Server, request_: by
 
 
 @pytest.mark.parametrize(
+    ("rest", "status"),
+    [
+        (b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", 202),
+        (
+            b"Transfer-Encoding: chunked\r\n\r\n"
+            + b"1f4\r\n"
+            + b"a" * 500
+            + b"\r\n1f5\r\n"
+            + b"a" * 501
+            + b"\r\n0\r\n\r\n",
+            413,
+        ),
+        (b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
+        (b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n3\r\nabc\r\n0\r\n\r\n", 400),
+        (b"Transfer-Encoding: chunked\r\n\r\nx\r\nabc\r\n0\r\n\r\n", 400),
+        (b"\r\n", 411),
+    ],
+)
+def test_chunks_are_taken_where_they_are_wanted_and_bounded_like_everything(rest: bytes, status: int) -> None:
+    """Producers of events may not know how long one is before it is sent."""
+    with serving(body=1000, chunked=True) as server:
+        assert answer(server, POST + rest)[0] == status
+
+
+@pytest.mark.parametrize(
     ("request_", "status"),
     [
         (POST + b"Transfer-Encoding: chunked\r\n\r\n", 411),

@@ -242,8 +242,8 @@ $ . "$(tests/cluster/cluster up)"
 $ .venv/bin/pytest tests/contract/broker/test_parity.py tests/contract/broker/test_admission.py
 ```
 
-Any cluster that reaches servers on this machine's 127.0.0.1 will do: the tests know it by `KUBECONFIG` and
-`BROKER_INGRESS`. Without these the half on Knative is skipped.
+Any cluster that reaches servers on this machine will do: the tests know it by `KUBECONFIG`, `BROKER_INGRESS` and
+`BROKER_SUBSCRIBERS`. Without these the half on Knative is skipped.
 """
 
 

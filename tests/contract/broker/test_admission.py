@@ -244,6 +244,27 @@ def test_a_triggers_broker_cannot_be_changed_there(cluster: Cluster, namespace: 
 
 
 @pytest.mark.cluster
+def test_what_cannot_be_resolved_is_not_ready_there(cluster: Cluster, namespace: str) -> None:
+    """Admitted, but told in the status: the other half of the difference `unresolved`."""
+    made = yaml.safe_load(broker("{}"))
+    made["metadata"] |= {"name": "default", "namespace": namespace}
+    ref = "{apiVersion: serving.knative.dev/v1, kind: Service, name: nobody}"
+    subscriber, sink = (
+        Manifest(text, YES).object(namespace)
+        for text in (f"subscriber: {{ref: {ref}}}", delivery(f"deadLetterSink: {{ref: {ref}}}"))
+    )
+    subscriber["metadata"]["name"], sink["metadata"]["name"] = "no-subscriber", "no-sink"
+    cluster.apply(made, subscriber, sink)
+    cluster.wait(subscriber, lambda it: _says_no(it, "SubscriberResolved"))
+    cluster.wait(sink, lambda it: _says_no(it, "DeadLetterSinkResolved"))
+
+
+def _says_no(object: dict[str, Any], condition: str) -> bool:
+    conditions = object.get("status", {}).get("conditions", [])
+    return any(it["type"] == condition and it["status"] == "False" for it in conditions)
+
+
+@pytest.mark.cluster
 def test_what_a_broker_is_given_where_it_says_nothing_is_what_ours_does(cluster: Cluster, namespace: str) -> None:
     """B5: the webhook writes the default into the Broker; ours has it in its code."""
     object = yaml.safe_load(broker("{}"))
