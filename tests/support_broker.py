@@ -20,6 +20,7 @@ from greenlight.events import Event
 from greenlight.events.http import from_http
 from greenlight.runtime.server import Limits as ServerLimits
 from greenlight.runtime.server import Server
+from greenlight.runtime.tracing import OFF, Tracer
 from greenlight.store import Store
 
 PATIENCE = 20.0
@@ -181,11 +182,14 @@ def running(
     limits: Limits | None = None,
     broker: str = BROKER,
     synchronous: str = "NORMAL",
+    tracer: Tracer = OFF,
 ) -> Iterator[Broker]:
     """A started Broker over a store in `folder`."""
     manifests = load_texts({"test.yaml": "\n---\n".join([broker, *triggers])})
     store = Store(folder / "broker.db", [log.SCHEMA], synchronous=synchronous)
-    running = Broker(store, manifests.brokers, manifests.triggers, services=services or {}, limits=limits)
+    running = Broker(
+        store, manifests.brokers, manifests.triggers, services=services or {}, limits=limits, tracer=tracer
+    )
     running.start()
     try:
         yield running

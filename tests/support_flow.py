@@ -20,6 +20,7 @@ from greenlight.embedded.compose import Folders, Greenlight, Strangers
 from greenlight.events import Event, rfc3339, types
 from greenlight.events.http import from_http
 from greenlight.runtime import signing
+from greenlight.runtime.tracing import OFF, Tracer
 
 REPO = "acme/shop"
 TOKENS = {name: f"gl_{name}_token_of_the_tests" for name in ("lena", "omar", "dev")}
@@ -115,6 +116,7 @@ class Shop:
     strangers: Strangers = field(default_factory=Strangers)
     watch: Watch = field(default_factory=Watch)
     pushes: int = 0
+    tracer: Tracer = OFF
 
     def __post_init__(self) -> None:
         config = self.folder / "config"
@@ -137,6 +139,7 @@ class Shop:
             open_reads=True,
             log=logging.getLogger("greenlight.tests"),
             strangers=Strangers(triggers, {"watch": self.watch, **self.strangers.services}),
+            tracer=self.tracer,
         )
 
     def start(self) -> Shop:

@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 import urllib3
 
+from greenlight.events import ids
 from greenlight.store.store import Store
-from support_flow import Shop
+from support_flow import REPO, Shop, sha_of
+from support_process import signed
+from support_tracing import otlp_backend
 
 
 def _environment(folder: Path, **env: str) -> dict[str, str]:
@@ -40,21 +43,42 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def _wait_for(url: str) -> None:
+    """Until it answers 200."""
+    status, deadline = 0, time.monotonic() + 30
+    while status != 200 and time.monotonic() < deadline:
+        try:
+            status = urllib3.request("GET", url, retries=False, timeout=2).status
+        except urllib3.exceptions.HTTPError:
+            time.sleep(0.1)
+    assert status == 200
+
+
 def test_a_service_answers_until_it_is_told_to_stop(folder: Path) -> None:
     """Ready on $PORT; SIGTERM ends it in order; no door but that one."""
     env = _environment(folder, HOME=str(folder))
     with subprocess.Popen(_command("board"), env=env, stderr=subprocess.DEVNULL) as process:
-        url, deadline = f"http://127.0.0.1:{env['PORT']}/readyz", time.monotonic() + 30
-        status = 0
-        while status != 200 and time.monotonic() < deadline:
-            try:
-                status = urllib3.request("GET", url, retries=False, timeout=2).status
-            except urllib3.exceptions.HTTPError:
-                time.sleep(0.1)
-        assert status == 200
+        _wait_for(f"http://127.0.0.1:{env['PORT']}/readyz")
         assert not (folder / ".gunicorn").exists()
         process.terminate()
         assert process.wait(30) == 0
+
+
+def test_a_service_exports_what_it_traced_before_it_ends(folder: Path) -> None:
+    """Under its own name, below the commit; the sender's trace is a link."""
+    with otlp_backend() as backend:
+        env = _environment(folder, OTEL_EXPORTER_OTLP_ENDPOINT=backend.url, OTEL_BSP_SCHEDULE_DELAY="600000")
+        with subprocess.Popen(_command("webhooks"), env=env, stderr=subprocess.DEVNULL) as process:
+            url = f"http://127.0.0.1:{env['PORT']}"
+            _wait_for(f"{url}/healthz")
+            _, path, body, headers = signed(folder, "push", "one")
+            traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+            answer = urllib3.request("POST", url + path, body=body, headers={**headers, "traceparent": traceparent})
+            assert answer.status == 202
+            process.terminate()
+            assert process.wait(30) == 0
+    span = ids.span_id(answer.json()["id"], "receive")
+    assert backend.spans()[span] == (ids.trace_id(REPO, sha_of("one")), "receive com.github.push", "webhooks")
 
 
 def test_everything_that_is_wrong_is_said_at_once_and_without_a_traceback(folder: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from greenlight.board import domain, reading
+from greenlight.board.waterfall import BOARD as SOURCE
 from greenlight.events import Event, ids, rfc3339, types
 from greenlight.events.recorded import resumed_key
 from greenlight.events.schemas import dataschema
@@ -15,10 +16,11 @@ from greenlight.ledger.rows import PATIENCE, Due, Fact, NewEntry, Record, Target
 from greenlight.ledger.use import pushes_since, until_settled
 from greenlight.policy.model import Gate, Policy
 from greenlight.runtime.deps import Deps
+from greenlight.runtime.edge import sending
 from greenlight.runtime.errors import Rejected
 from greenlight.runtime.people import Person
+from greenlight.runtime.tracing import SERVER
 
-SOURCE = "greenlight/board"
 KINDS = ("deploy", "retry", "rollback")
 
 
@@ -187,8 +189,13 @@ def _accept(
         },
     )
     fact = Fact(event=event, repo=record.repo, sha=record.sha, at=now, accepted=now, details=dict(details))
-    if deps.ledger.accept(fact, None, Due(f"fact/{id}", now + PATIENCE, event)):
-        deps.publisher.publish([event])
+    with deps.tracer.scope("board", "receive", SERVER) as scope:
+        scope.arrival(event, record.repo, record.sha, None, None)
+        news = deps.ledger.accept(fact, None, Due(f"fact/{id}", now + PATIENCE, event))
+        if news:
+            with sending(event):
+                deps.publisher.publish([event])
+    if news:
         deps.log.getChild("board").info(
             "%s %s of %s@%s at %s", about["person"], type, record.repo, record.sha[:7], rfc3339(now)
         )

@@ -7,6 +7,10 @@ from typing import Any
 
 from greenlight.events import ids
 from greenlight.ledger.rows import Entry
+from greenlight.runtime.tracing import receive_name
+
+BOARD = "greenlight/board"
+"""The source of what people say on the board."""
 
 _ENDS = ("deployment.succeeded", "deployment.failed", "deployment.error", "deployment.superseded")
 _Wait = tuple[str, str, str]  # application, environment, gate
@@ -20,8 +24,9 @@ def spans(repo: str, sha: str, entries: Sequence[Entry]) -> list[dict[str, Any]]
     if not entries:
         return []
     ordered = sorted(entries, key=lambda entry: entry.at)
-    root = ids.span_id(f"{repo}/{sha}", "commit")
-    found = [span for part in (_facts, _waits, _decisions, _deployments) for span in part(ordered, root)]
+    root = ids.root_span_id(repo, sha)
+    found = [span for part in (_facts, _waits, _decisions) for span in part(ordered, root)]
+    found += _deployments(ordered, root, repo, sha)
     end = None if any(span["end"] is None for span in found) else ordered[-1].at
     whole = _span(root, None, f"commit {repo}@{sha[:7]}", "greenlight", ordered[0].at, end, {})
     return list(_tree([whole, *found], None))
@@ -45,8 +50,9 @@ def _facts(entries: Sequence[Entry], root: str) -> Iterable[dict[str, Any]]:
         if not entry.stream.startswith("commit/") or entry.type == "decision":
             continue
         attributes = {key: entry.payload[key] for key in ("signal", "outcome", "source") if key in entry.payload}
-        name = f"receive {entry.type} {entry.payload.get('signal', '').partition(':')[2]}".rstrip()
-        yield _span(ids.span_id(entry.id, "receive"), root, name, "webhooks", entry.at, entry.at, attributes)
+        name, said_here = receive_name(entry.type, entry.payload.get("signal")), attributes.get("source") == BOARD
+        service = "board" if said_here else "webhooks"
+        yield _span(ids.span_id(entry.id, "receive"), root, name, service, entry.at, entry.at, attributes)
 
 
 def _waits(entries: Sequence[Entry], root: str) -> Iterable[dict[str, Any]]:
@@ -87,8 +93,11 @@ def _decisions(entries: Sequence[Entry], root: str) -> Iterable[dict[str, Any]]:
             yield _span(ids.span_id(entry.id, "decide"), root, name, "promoter", entry.at, entry.at, attributes)
 
 
-def _deployments(entries: Sequence[Entry], root: str) -> Iterable[dict[str, Any]]:
-    """From promotion.ready to the end; what is inside is a child: handing over, then the driver."""
+def _deployments(entries: Sequence[Entry], root: str, repo: str, sha: str) -> Iterable[dict[str, Any]]:
+    """From promotion.ready to the end; what is inside is a child: handing over, then the driver.
+
+    Those of a retry or rollback are in a trace of their own, which their attributes name; it links back to this one.
+    """
     promoted = {e.payload["promotion"]: e for e in entries if e.type == "promotion.ready"}
     started = {e.payload["deployment"]: e for e in entries if e.type == "deployment.started"}
     ended = {e.payload["deployment"]: e for e in entries if e.type in _ENDS}
@@ -99,8 +108,10 @@ def _deployments(entries: Sequence[Entry], root: str) -> Iterable[dict[str, Any]
         attributes = {key: payload[key] for key in ("deployment", "outcome", "cause", "n", "reason") if key in payload}
         ready = promoted.get(id, start)
         parent = ids.span_id(id, "promotion")
-        yield _span(parent, root, f"promote to {where}", "promoter", ready.at, end.at if end else None, {})
-        yield _span(ids.span_id(id, "hand over"), parent, "hand over", "deployer", ready.at, start.at, {})
+        trace = ids.deployment_trace_id(repo, sha, id, payload.get("cause", ""))
+        own = {} if trace == ids.trace_id(repo, sha) else {"trace_id": trace}
+        yield _span(parent, root, f"promote to {where}", "promoter", ready.at, end.at if end else None, own)
+        yield _span(ids.span_id(id, "hand over"), parent, "hand over", "deployer", ready.at, start.at, own)
         yield _span(
             ids.span_id(id, "deploy"),
             parent,
@@ -108,7 +119,7 @@ def _deployments(entries: Sequence[Entry], root: str) -> Iterable[dict[str, Any]
             "deployer",
             start.at,
             end.at if end else None,
-            attributes,
+            {**attributes, **own},
         )
 
 

@@ -21,6 +21,7 @@ from greenlight.broker.subscribers import Services, Subscriber, resolve
 from greenlight.events import Event
 from greenlight.runtime.clock import Clock, SystemClock
 from greenlight.runtime.errors import ConfigurationError, Rejected
+from greenlight.runtime.tracing import OFF, Tracer
 from greenlight.store import Store, Tx, Unavailable
 
 _NUMBER = re.compile(r"([+-]?[0-9]{1,18})(?:\.[0-9]*)?")
@@ -44,17 +45,19 @@ class Broker:
         services: Services | None = None,
         clock: Clock | None = None,
         limits: Limits | None = None,
+        tracer: Tracer = OFF,
     ) -> None:
         """`services`: what refs to Knative Services mean here. Raises ConfigurationError for those it lacks."""
         self._store = store
         self._clock = clock or SystemClock()
         self._services = services or {}
+        self._tracer = tracer
         self._workers = (limits or Limits()).workers
         self._brokers = {broker.key for broker in brokers}
         self._manifests = Manifests(tuple(brokers), tuple(triggers))
         self.metrics = Metrics()
         self._dispatcher = Dispatcher(store, self._clock, limits or Limits(), self.metrics, self._couriers(triggers))
-        self.ingress = Ingress(self.publish, self.metrics)  # the WSGI app behind every Broker's address
+        self.ingress = Ingress(self.publish, self.metrics, tracer=tracer)  # the WSGI app behind every Broker's address
         self.operations = Operations(store, self._dispatcher)
 
     def start(self) -> None:
@@ -167,7 +170,7 @@ class Broker:
             except LookupError as problem:
                 errors.append(str(problem))
                 continue
-            pairs.append((spec, Courier(spec, subscriber, sink, self.metrics)))
+            pairs.append((spec, Courier(spec, subscriber, sink, self.metrics, self._tracer)))
         if errors:
             raise ConfigurationError("\n".join(errors))
         return pairs

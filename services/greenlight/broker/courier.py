@@ -14,6 +14,7 @@ from greenlight.broker.metrics import Metrics
 from greenlight.broker.subscribers import Subscriber, Undelivered
 from greenlight.events import Event
 from greenlight.events.http import to_binary, to_structured
+from greenlight.runtime.tracing import CLIENT, OFF, Scope, Tracer
 
 ERROR_BYTES = 768
 """Bytes of an answer that a dead letter carries: 1024 characters of base64, as Knative's broker has it."""
@@ -22,26 +23,37 @@ ERROR_BYTES = 768
 class Courier:
     """Carries one Trigger's events."""
 
-    def __init__(self, spec: TriggerSpec, subscriber: Subscriber, sink: Subscriber | None, metrics: Metrics) -> None:
-        self.subscriber, self.sink = subscriber, sink
+    def __init__(
+        self,
+        spec: TriggerSpec,
+        subscriber: Subscriber,
+        sink: Subscriber | None,
+        metrics: Metrics,
+        tracer: Tracer = OFF,
+    ) -> None:
+        self.subscriber, self.sink, self._tracer = subscriber, sink, tracer
+        self._hop = f"{spec.name}.{spec.namespace}"
         self._observe = metrics.dispatched(spec.broker, spec.name, spec.namespace)
         self._timeout = spec.delivery.timeout
         self._structured = spec.delivery.format == "json"
         self._namespace = {"Kn-Namespace": spec.namespace}
         self._extra = {"Prefer": "reply", **self._namespace}
 
-    def deliver(self, entry: Entry) -> Delivered | Failed:
-        """Bring an event to the subscriber."""
+    def deliver(self, entry: Entry, tries: int = 0) -> Delivered | Failed:
+        """Bring an event to the subscriber. `tries`: how often that has failed."""
         event = without(entry.event, [TTL])
         headers, body = to_structured(event) if self._structured else to_binary(event)
-        return self._post(self.subscriber, {**(entry.headers or {}), **headers, **self._extra}, body)
+        with self._traced("trigger", entry, tries) as scope:
+            passed_on = _next(entry.headers or {}, scope)
+            return self._post(scope, self.subscriber, {**passed_on, **headers, **self._extra}, body)
 
-    def bury(self, letter: DeadLetter) -> Delivered | Failed:
+    def bury(self, letter: DeadLetter, tries: int = 0) -> Delivered | Failed:
         """Bring a dead letter to the sink, always in binary mode. An answer's event is not a reply there."""
         assert self.sink is not None
         headers, body = to_binary(_with_reason(letter))
-        passed_on = letter.entry.headers or {}
-        return self._post(self.sink, {**passed_on, **headers, **self._namespace}, body, replies=False)
+        with self._traced("dead-letter", letter.entry, tries) as scope:
+            passed_on = _next(letter.entry.headers or {}, scope)
+            return self._post(scope, self.sink, {**passed_on, **headers, **self._namespace}, body, replies=False)
 
     def close(self) -> None:
         """Let go of connections."""
@@ -49,19 +61,36 @@ class Courier:
         if self.sink is not None:
             self.sink.close()
 
+    def _traced(self, kind: str, entry: Entry, tries: int) -> Scope:
+        """The span of this attempt, where the event is part of a trace."""
+        name = f"{kind}:{self._hop}"
+        scope = self._tracer.scope("broker", name, CLIENT)
+        header = entry.headers.get("traceparent") if entry.headers else None
+        scope.hop(entry.event, header, f"{name} {tries + 1}" if tries else name)
+        return scope
+
     def _post(
-        self, port: Subscriber, headers: Mapping[str, str], body: bytes, replies: bool = True
+        self, scope: Scope, port: Subscriber, headers: Mapping[str, str], body: bytes, replies: bool = True
     ) -> Delivered | Failed:
         began = time.perf_counter()
         try:
             answer = port.deliver(headers, body, self._timeout)
         except Undelivered as problem:
             self._observe(0, time.perf_counter() - began)
+            scope.failed(type(problem).__name__)
             return Failed(True, NO_ANSWER, str(problem), f"dispatch error: {problem}".encode())
         self._observe(answer.status, time.perf_counter() - began)
+        scope.note("http.response.status_code", answer.status)
+        if answer.status >= 300:
+            scope.failed(str(answer.status))
         if not replies and 200 <= answer.status < 300:
             return Delivered()
         return verdict(answer)
+
+
+def _next(headers: Mapping[str, str], scope: Scope) -> Mapping[str, str]:
+    """The headers that travel along; the trace goes on from this hop's span."""
+    return headers if scope.traceparent is None else {**headers, "traceparent": scope.traceparent}
 
 
 def _with_reason(letter: DeadLetter) -> Event:

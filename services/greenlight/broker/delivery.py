@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from greenlight.events import Event
+from greenlight.events.context import parse
 from greenlight.events.http import NotAnEvent, UnsupportedMedia, from_http
 
 BAD_GATEWAY = 502
@@ -19,7 +20,6 @@ NO_ANSWER = 500
 """The code of a dead letter when nothing answered at all."""
 
 _TRAVELLING = frozenset({"x-request-id", "retry-after", "traceparent", "tracestate", "baggage"})
-_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 _RETRIED = frozenset({404, 408, 409, 429})
 
@@ -101,7 +101,7 @@ def travelling(headers: Mapping[str, str]) -> dict[str, str]:
     kept = {
         name: value for name, value in lowered.items() if name in _TRAVELLING or name.startswith(("knative-", "x-b3-"))
     }
-    if not _TRACEPARENT.fullmatch(kept.get("traceparent", "")):
+    if parse(kept.get("traceparent")) is None:
         kept.pop("traceparent", None)
         kept.pop("tracestate", None)
     return kept

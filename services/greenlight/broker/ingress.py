@@ -16,6 +16,7 @@ from greenlight.broker.metrics import Metrics
 from greenlight.events import Event
 from greenlight.events.http import NotAnEvent, UnsupportedMedia, from_http
 from greenlight.runtime.errors import Rejected
+from greenlight.runtime.tracing import OFF, SERVER, Tracer
 from greenlight.store import Unavailable
 
 MAX_EVENT = 1 << 20
@@ -45,8 +46,8 @@ class _Refused(Exception):
 class Ingress:
     """202, empty, once the event is durable; 400 not an event, or no hops left; 404; 405; 413; 429 full; 503."""
 
-    def __init__(self, publish: Publish, metrics: Metrics, *, max_event: int = MAX_EVENT) -> None:
-        self._publish, self._metrics = publish, metrics
+    def __init__(self, publish: Publish, metrics: Metrics, *, max_event: int = MAX_EVENT, tracer: Tracer = OFF) -> None:
+        self._publish, self._metrics, self._tracer = publish, metrics, tracer
         self._max_event = max_event
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -77,7 +78,15 @@ class Ingress:
         headers = _headers(environ)
         body = self._body(environ)
         try:
-            self._publish(from_http(headers, body), broker=broker, headers=headers)
+            event = from_http(headers, body)
+            with self._tracer.scope("broker", _span(broker), SERVER) as scope:
+                scope.hop(event, headers.get("traceparent"), _span(broker))
+                scope.note("http.request.method", "POST")
+                scope.note("url.path", f"/{broker}")
+                if scope.traceparent is not None:
+                    headers["traceparent"] = scope.traceparent
+                self._publish(event, broker=broker, headers=headers)
+                scope.note("http.response.status_code", 202)
         except (NotAnEvent, UnsupportedMedia, Rejected) as problem:
             raise _Refused(400, str(problem)) from None
         except UnknownBroker as problem:
@@ -119,6 +128,12 @@ def _broker(environ: Environ) -> str:
     if start or len(segments) != 2:
         raise _Refused(400, "the address of a Broker is /NAMESPACE/NAME")
     return "/".join(segments)
+
+
+def _span(broker: str) -> str:
+    """What Knative calls the hop."""
+    namespace, _, name = broker.partition("/")
+    return f"broker:{name}.{namespace}"
 
 
 def _headers(environ: Environ) -> dict[str, str]:

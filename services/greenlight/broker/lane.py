@@ -144,13 +144,13 @@ class Lane:
             if letter is None or self.courier.sink is None:
                 return Delivered(note="the dead letter, or its sink, is not there any more")
             job.entry = letter.entry
-            return self.courier.bury(letter)
+            return self.courier.bury(letter, job.tries)
         if job.entry is None:
             with self._hub.store.read() as connection:
                 job.entry = log.entry(connection, job.seq)
         if job.entry is None:
             return Delivered(note="the log does not have it any more")
-        return self.courier.deliver(job.entry)
+        return self.courier.deliver(job.entry, job.tries)
 
     # What comes of an attempt.
 

@@ -23,6 +23,7 @@ from greenlight.policy.requests import asked
 from greenlight.runtime.deps import Deps as BaseDeps
 from greenlight.runtime.edge import Handler, event_app
 from greenlight.runtime.told import told
+from greenlight.runtime.tracing import Step, step
 
 WATCH = 20.0
 """Seconds that one watch waits at most: below the delivery's timeout, and below the lease."""
@@ -163,7 +164,7 @@ def _apply(deployment: Deployment, event: Event, deps: Deps) -> Sequence[Event]:
 
 def _start(job: _Job, deps: Deps) -> Progress:
     try:
-        return job.driver.apply(job.order)
+        return _apply_order(job)
     except Busy as busy:
         deps.log.info("%s/%s waits: %s", job.order.application, job.order.environment, busy)
         return Progress(domain.RUNNING)
@@ -172,10 +173,35 @@ def _start(job: _Job, deps: Deps) -> Progress:
 def _watch(job: _Job) -> Progress:
     """Wait for news. Where an orphan held the target when we began, begin as soon as it is gone."""
     try:
-        progress = job.driver.apply(job.order)
+        progress = _apply_order(job)
     except Busy:
-        return job.driver.watch(job.order, WATCH)
-    return job.driver.watch(job.order, WATCH) if progress.outcome == domain.RUNNING else progress
+        return _watch_order(job)
+    return _watch_order(job) if progress.outcome == domain.RUNNING else progress
+
+
+def _apply_order(job: _Job) -> Progress:
+    with _part_of_deploy("apply", job) as part:
+        try:
+            progress = job.driver.apply(job.order)
+        except Busy:
+            part.expected()
+            raise
+        part.note(outcome=progress.outcome)
+    return progress
+
+
+def _watch_order(job: _Job) -> Progress:
+    with _part_of_deploy("watch", job) as part:
+        progress = job.driver.watch(job.order, WATCH)
+        part.note(outcome=progress.outcome)
+    return progress
+
+
+def _part_of_deploy(name: str, job: _Job) -> Step:
+    """A step below the deployment's own span in the waterfall, which lasts over many events."""
+    order = job.order
+    parent = ids.span_id(order.deployment, "deploy")
+    return step(name, parent=parent, application=order.application, environment=order.environment)
 
 
 def _applied(held: Deployment, deps: Deps) -> Sequence[Event]:
@@ -250,7 +276,6 @@ def _job(deployment: Deployment, deps: Deps) -> _Job | None:
     environment = policy.environments.get(deployment.environment) if policy else None
     if policy is None or environment is None or environment.deploy.driver not in deps.drivers:
         return None
-    event_id = ids.derive(types.PROMOTION_READY, deployment.id)
     order = Order(
         deployment=deployment.id,
         application=deployment.application,
@@ -259,7 +284,9 @@ def _job(deployment: Deployment, deps: Deps) -> _Job | None:
         sha=deployment.sha,
         fence=deployment.fence,
         n=deployment.n,
-        traceparent=ids.traceparent(deployment.repo, deployment.sha, event_id, "deploy"),
+        traceparent=ids.deployment_traceparent(
+            deployment.repo, deployment.sha, deployment.id, deployment.cause, "deploy"
+        ),
         config=environment.deploy.config,
         directory=Path(policy.directory),
         artifacts=deployment.artifacts,

@@ -244,7 +244,9 @@ def event_of(type: str, deployment: Deployment, now: datetime, *, id: str) -> Ev
             "environment": deployment.environment,
             "outcome": deployment.outcome,
             "partitionkey": f"{deployment.application}/{deployment.environment}",
-            "traceparent": ids.traceparent(deployment.repo, deployment.sha, id, "deploy"),
+            "traceparent": ids.deployment_traceparent(
+                deployment.repo, deployment.sha, deployment.id, deployment.cause, "deploy"
+            ),
         },
     )
 

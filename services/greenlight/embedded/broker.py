@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 from collections.abc import Iterable, Mapping
@@ -18,6 +19,7 @@ from greenlight.broker.dispatcher import Limits
 from greenlight.broker.errors import Overloaded
 from greenlight.broker.manifests import load_folder
 from greenlight.broker.watch import Watch
+from greenlight.runtime import exporting
 from greenlight.runtime.errors import ConfigurationError
 from greenlight.runtime.foreground import is_loopback, log_to_stderr, stop_on_signals
 from greenlight.runtime.server import Limits as ServerLimits
@@ -87,7 +89,8 @@ def run(options: BrokerOptions) -> int:
     except (ConfigurationError, Locked, Newer, Unavailable, OSError) as problem:
         return _cannot_start(str(problem))
     try:
-        broker = Broker(store, *manifests, services=options.services, limits=options.limits)
+        tracer = exporting.tracer(os.environ, "broker", log)
+        broker = Broker(store, *manifests, services=options.services, limits=options.limits, tracer=tracer)
         server = serve(Front(broker), options.listen, name="broker", limits=ServerLimits(body=1 << 20, chunked=True))
     except (ConfigurationError, Unavailable) as problem:
         store.close()
@@ -97,6 +100,7 @@ def run(options: BrokerOptions) -> int:
         return _cannot_start(f"cannot listen: {problem}. Name another address with --listen")
     watch = Watch([options.manifests], lambda found: broker.change(*found))
     stopping = stop_on_signals()
+    tracer.start(None)
     broker.start()
     watch.start()
     server.start()
@@ -107,6 +111,7 @@ def run(options: BrokerOptions) -> int:
     server.stop(DRAIN)
     drained = broker.drain(DRAIN)
     broker.stop()
+    tracer.stop(DRAIN)
     store.close()
     log.info("stopped%s", "" if drained else "; deliveries that were cut off go on at the next start")
     return 0

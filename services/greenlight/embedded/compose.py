@@ -11,6 +11,7 @@ from typing import Any
 from wsgiref.types import WSGIApplication
 
 from greenlight.board import app as board
+from greenlight.board import waterfall
 from greenlight.broker import log as broker_log
 from greenlight.broker.api import blueprint as broker_api
 from greenlight.broker.broker import Broker
@@ -26,6 +27,7 @@ from greenlight.events.recorded import look_again
 from greenlight.ledger import sqlite
 from greenlight.ledger.port import Transaction
 from greenlight.ledger.rows import PATIENCE, Due
+from greenlight.ledger.traced import traced
 from greenlight.policy.model import Pipeline
 from greenlight.promoter import app as promoter
 from greenlight.reconciler import app as reconciler
@@ -38,6 +40,7 @@ from greenlight.runtime.publisher import InLog
 from greenlight.runtime.scrub import Scrubber
 from greenlight.runtime.secrets import Secrets
 from greenlight.runtime.ticker import Ticker
+from greenlight.runtime.tracing import OFF, Tracer
 from greenlight.store.store import Store
 from greenlight.webhooks import app as webhooks
 
@@ -72,10 +75,11 @@ class Greenlight:
         log: logging.Logger,
         clock: Clock | None = None,
         strangers: Strangers | None = None,
+        tracer: Tracer = OFF,
     ) -> None:
         clock = clock or SystemClock()
         strangers = strangers or Strangers()
-        self.log, self.clock = log, clock
+        self.log, self.clock, self.tracer = log, clock, tracer
         self.pipeline = PipelineFiles(folders.config, clock, log)
         self.secrets = Secrets(folders.secrets)
         self.people = People(folders.config / "people.yaml", clock=clock, log=log)
@@ -83,11 +87,11 @@ class Greenlight:
         self.ledger = sqlite.SqliteLedger(
             self.store, folders.data / "bodies", emit=lambda tx, event: self.broker.append(tx, event), clock=clock.now
         )
-        deps = Deps(clock, self.ledger, self.pipeline, InLog(), log)
+        deps = Deps(clock, traced(self.ledger, tracer), self.pipeline, InLog(), log, tracer)
         scrub = Scrubber([secret.value.decode("utf-8", "replace") for secret in self.secrets.all()])
         self.driver = CommandDriver(folders.data / "deployer", scrub=scrub, clock=clock)
         services = _services(deps, {"command": self.driver})
-        self.broker, self.watch = _broker(self.store, services, strangers, folders.config / "triggers")
+        self.broker, self.watch = _broker(self.store, services, strangers, folders.config / "triggers", tracer)
         board_deps = {**_base(deps), "people": self.people, "open_reads": open_reads}
         self.apps: Mapping[str, WSGIApplication] = {
             **services,
@@ -99,18 +103,24 @@ class Greenlight:
     def start(self) -> None:
         """Take over what an earlier life left, then go on: unfinished work first."""
         expire_leases(self.ledger, self.clock)
+        self.tracer.start(lambda repo, sha: waterfall.spans(repo, sha, self.ledger.entries(repo, sha)))
         self.pipeline.on_change(lambda pipeline: adopt(pipeline, self.ledger, self.clock))
         self.broker.start()
         self.watch.start()
         self.ticker.start()
 
     def stop(self, timeout: float) -> bool:
-        """Finish the deliveries in flight within `timeout` seconds, then close the store. False if some were cut off."""
+        """Finish the deliveries in flight within `timeout` seconds, then close the store. False if some were cut off.
+
+        What was traced is exported in what is left of that time, at least a second.
+        """
+        end = self.clock.monotonic() + timeout
         self.ticker.stop()
         self.watch.stop()
         drained = self.broker.drain(timeout)
         self.broker.stop()
         self.driver.close()
+        self.tracer.stop(max(end - self.clock.monotonic(), 1.0))
         self.store.close()
         return drained
 
@@ -154,12 +164,13 @@ def _base(deps: Deps) -> dict[str, Any]:
 
 
 def _broker(
-    store: Store, services: Mapping[str, WSGIApplication], strangers: Strangers, own: Path
+    store: Store, services: Mapping[str, WSGIApplication], strangers: Strangers, own: Path, tracer: Tracer
 ) -> tuple[Broker, Watch]:
     """The Broker with our Triggers, the operator's own in the folder `own`, and strangers'; and what looks for changes."""
     folders = [default_folder(), own]
     brokers, triggers = load_folder(*folders)
-    broker = Broker(store, brokers, [*triggers, *strangers.triggers], services={**services, **strangers.services})
+    known = {**services, **strangers.services}
+    broker = Broker(store, brokers, [*triggers, *strangers.triggers], services=known, tracer=tracer)
     return broker, Watch(folders, lambda found: broker.change(found.brokers, [*found.triggers, *strangers.triggers]))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,6 +14,9 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
 from greenlight.ledger import sqlite
+from greenlight.ledger.port import Ledger
+from greenlight.ledger.traced import traced
+from greenlight.runtime import exporting
 from greenlight.runtime.clock import SystemClock
 from greenlight.runtime.configuration import PipelineFiles, read_pipeline
 from greenlight.runtime.deps import Deps
@@ -20,11 +25,14 @@ from greenlight.runtime.people import read as read_people
 from greenlight.runtime.secrets import Secrets
 from greenlight.runtime.settings import Settings
 from greenlight.runtime.sink import Sink
+from greenlight.runtime.tracing import OFF, Tracer
 from greenlight.store.errors import Locked, Unavailable
 from greenlight.store.store import Store
 
 THREADS = 8
 KEEP_ALIVE = 30
+FLUSH = 5.0
+"""Seconds that what was traced gets to be exported when the worker ends."""
 """Seconds. One worker: it owns the ledger's file; threads are what makes group commit work."""
 
 
@@ -103,9 +111,21 @@ def app(service: str, settings: Settings) -> WSGIApplication:
     store = Store(settings.data / "greenlight.db", [sqlite.SCHEMA])
     ledger = sqlite.SqliteLedger(store, settings.data / "bodies", clock=clock.now)
     pipeline = PipelineFiles(settings.config, clock, log)
-    base: dict[str, Any] = {"clock": clock, "ledger": ledger, "pipeline": pipeline, "log": log}
+    tracer = exporting.tracer(os.environ, service, log)
+    base: dict[str, Any] = {"clock": clock, "pipeline": pipeline, "log": log, "tracer": tracer}
+    base["ledger"] = traced(ledger, tracer)
     base["publisher"] = Sink(settings.sink or "http://127.0.0.1:9", ledger, log)
+    if tracer is not OFF:
+        _follow(tracer, ledger)
     return _APPS[service](base, settings)
+
+
+def _follow(tracer: Tracer, ledger: Ledger) -> None:
+    """Export what ends in the journals, and what is left when the worker ends: gunicorn lets it run to its last line."""
+    from greenlight.board import waterfall
+
+    tracer.start(lambda repo, sha: waterfall.spans(repo, sha, ledger.entries(repo, sha)))
+    atexit.register(tracer.stop, FLUSH)
 
 
 def _webhooks(base: dict[str, Any], settings: Settings) -> WSGIApplication:

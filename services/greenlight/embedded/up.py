@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from prometheus_client import REGISTRY
 from greenlight.embedded import demo
 from greenlight.embedded.compose import Folders, Greenlight, Strangers
 from greenlight.policy.model import Pipeline
+from greenlight.runtime import exporting
 from greenlight.runtime.configuration import LOOK_EVERY, read_pipeline
 from greenlight.runtime.errors import ConfigurationError
 from greenlight.runtime.foreground import is_loopback, log_to_stderr, stop_on_signals
@@ -63,6 +65,7 @@ def run(options: UpOptions, show_trace: Callable[[dict[str, Any]], None]) -> int
             open_reads=is_loopback(options.listen.rpartition(":")[0].strip("[]")),
             log=log,
             strangers=watcher.strangers() if options.demo else Strangers(),
+            tracer=exporting.tracer(os.environ, None, log),
         )
     except (ConfigurationError, Locked, Newer, Unavailable) as problem:
         sys.stderr.write(f"greenlight: cannot start\n{problem}\n")

@@ -110,6 +110,12 @@ def to_binary(event: Event) -> tuple[dict[str, str], bytes]:
     return headers, event.data if event.data is not None else b""
 
 
+def trace_header(event: Event) -> dict[str, str]:
+    """The HTTP header that an event of ours goes out with beside its attribute, so that the next hop can tell its trace."""
+    text = event.extensions.get("traceparent")
+    return {"traceparent": text} if isinstance(text, str) else {}
+
+
 def to_structured(event: Event) -> tuple[dict[str, str], bytes]:
     """Headers and body in structured mode. JSON data stands as JSON, anything else as base64."""
     fields: dict[str, Any] = {"specversion": "1.0"}

@@ -15,19 +15,42 @@ def derive(kind: str, *parts: str | int) -> str:
     return digest.hexdigest()[:32]
 
 
+_OWN_TRACE = ("retry", "rollback")
+
+
 def trace_id(repo: str, sha: str) -> str:
     """The trace of a commit: the first 16 bytes of SHA-256("greenlight/v1\\n" repo "\\n" sha), as hex. Public contract."""
     return hashlib.sha256(f"greenlight/v1\n{repo.lower()}\n{sha}".encode()).hexdigest()[:32]
 
 
+def deployment_trace_id(repo: str, sha: str, deployment: str, cause: str) -> str:
+    """The trace that a deployment is in: its commit's, except that a retry or rollback has one of its own."""
+    if cause not in _OWN_TRACE:
+        return trace_id(repo, sha)
+    return hashlib.sha256(f"greenlight/v1\n{repo.lower()}\n{sha}\n{deployment}".encode()).hexdigest()[:32]
+
+
 def span_id(event_id: str, step: str) -> str:
     """The span of one step caused by one event, as 16 hex digits, so that a redelivery adds none."""
-    return hashlib.sha256(f"{event_id}\n{step}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{event_id}\n{step}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def root_span_id(repo: str, sha: str) -> str:
+    """The span that everything about a commit hangs below."""
+    return span_id(f"{repo}/{sha}", "commit")
 
 
 def traceparent(repo: str, sha: str, event_id: str, step: str) -> str:
-    """The W3C traceparent that an event of this commit carries."""
+    """The W3C traceparent that an event of this commit carries: the span of the step that sent it.
+
+    Always marked as sampled: what happened to the commit is in the journal, whatever a process exports.
+    """
     return f"00-{trace_id(repo, sha)}-{span_id(event_id, step)}-01"
+
+
+def deployment_traceparent(repo: str, sha: str, deployment: str, cause: str, step: str) -> str:
+    """The traceparent of what belongs to a deployment; `step` is `promotion` or `deploy`."""
+    return f"00-{deployment_trace_id(repo, sha, deployment, cause)}-{span_id(deployment, step)}-01"
 
 
 def identity(kind: str, value: str) -> str:

@@ -43,6 +43,6 @@ def _event(repo: str, sha: str, at: datetime, id: str, source: str, more: dict[s
             "repo": repo,
             "commit": sha,
             "partitionkey": repo,
-            "traceparent": ids.traceparent(repo, sha, id, "record"),
+            "traceparent": ids.traceparent(repo, sha, id, "send event"),
         },
     )

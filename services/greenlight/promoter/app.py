@@ -17,6 +17,7 @@ from greenlight.promoter import domain
 from greenlight.runtime.deps import Deps
 from greenlight.runtime.edge import Handler, event_app
 from greenlight.runtime.told import told
+from greenlight.runtime.tracing import step
 
 OPEN = ("ready", "waiting", "blocked")
 """Decisions that may still become a deployment."""
@@ -40,7 +41,7 @@ def on_commit_recorded(event: Event, deps: Deps) -> Sequence[Event]:
     for policy, environment in targets:
         if pushed or (policy.name, environment) == (data.get("application"), data.get("environment")):
             events += _reconsider(policy, environment, deps)
-    return events + _consider(repo, sha, targets, done, deps)
+    return events + _check(repo, sha, targets, done, deps)
 
 
 def on_deployment_ended(event: Event, deps: Deps) -> Sequence[Event]:
@@ -55,7 +56,7 @@ def on_deployment_ended(event: Event, deps: Deps) -> Sequence[Event]:
     following = [(policy, name) for name, it in policy.environments.items() if deployment.environment in it.after]
     here = deployment.environment in policy.environments
     events = _reconsider(policy, deployment.environment, deps) if here else []
-    return events + _consider(deployment.repo, deployment.sha, following, done, deps)
+    return events + _check(deployment.repo, deployment.sha, following, done, deps)
 
 
 def on_target_resumed(event: Event, deps: Deps) -> Sequence[Event]:
@@ -72,10 +73,19 @@ def on_target_resumed(event: Event, deps: Deps) -> Sequence[Event]:
 def _reconsider(policy: Policy, environment: str, deps: Deps) -> list[Event]:
     """Decide every open candidate of a target again, newest first. What no push made one is not for a target to change."""
     events: list[Event] = []
-    for row in deps.ledger.decisions(policy.name, environment, OPEN):
-        if row.push is not None:
-            events += _consider(row.repo, row.sha, [(policy, environment)], [], deps)
+    with step("check for promotion", application=policy.name, environment=environment, candidates="all"):
+        for row in deps.ledger.decisions(policy.name, environment, OPEN):
+            if row.push is not None:
+                events += _consider(row.repo, row.sha, [(policy, environment)], [], deps)
     return events
+
+
+def _check(
+    repo: str, sha: str, targets: Sequence[tuple[Policy, str]], done: Sequence[tuple[str, str]], deps: Deps
+) -> list[Event]:
+    """Decide the commit that the event is about."""
+    with step("check for promotion"):
+        return _consider(repo, sha, targets, done, deps)
 
 
 def _consider(

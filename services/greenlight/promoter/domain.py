@@ -97,7 +97,9 @@ def promotion_ready(target: Target, promotion: Promotion, now: datetime) -> Even
             "application": target.application,
             "environment": target.environment,
             "partitionkey": f"{target.application}/{target.environment}",
-            "traceparent": ids.traceparent(target.repo, promotion.sha, id, "promote"),
+            "traceparent": ids.deployment_traceparent(
+                target.repo, promotion.sha, promotion.id, promotion.cause, "promotion"
+            ),
         },
     )
 

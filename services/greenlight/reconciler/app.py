@@ -14,6 +14,7 @@ from greenlight.ledger.rows import PATIENCE, Due
 from greenlight.runtime import metrics
 from greenlight.runtime.deps import Deps
 from greenlight.runtime.edge import Handler, event_app
+from greenlight.runtime.tracing import PRODUCER
 
 SWEEP_AFTER = timedelta(seconds=5)
 """An outbox row older than this was left behind by a crash or an outage."""
@@ -41,6 +42,9 @@ def on_ping(event: Event, deps: Deps) -> Sequence[Event]:
     for again in events:
         metrics.REEMITTED.labels(again.type).inc()
     deps.publisher.publish(events)
+    for again in events:
+        with deps.tracer.scope("reconciler", "emit again", PRODUCER) as scope:
+            scope.event(again, None)
     return []
 
 

@@ -15,6 +15,7 @@ from greenlight.ledger.use import until_settled
 from greenlight.recorder import domain
 from greenlight.runtime.deps import Deps
 from greenlight.runtime.edge import Handler, event_app
+from greenlight.runtime.tracing import step
 
 
 def on_fact(event: Event, deps: Deps) -> Sequence[Event]:
@@ -26,7 +27,9 @@ def on_fact(event: Event, deps: Deps) -> Sequence[Event]:
             return []
         recorded = commit_recorded(fact.repo, fact.sha, fact.id, fact.accepted)
         if not fact.recorded:
-            deps.ledger.transact(_folded(fact, recorded, deps))
+            with step("create message"):
+                folded = _folded(fact, recorded, deps)
+            deps.ledger.transact(folded)
         return [recorded]
 
     return until_settled(attempt)

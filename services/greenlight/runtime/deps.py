@@ -10,6 +10,7 @@ from greenlight.ledger.port import Ledger
 from greenlight.policy.model import Pipeline
 from greenlight.runtime.clock import Clock
 from greenlight.runtime.publisher import Publisher
+from greenlight.runtime.tracing import OFF, Tracer
 
 
 @dataclass(frozen=True)
@@ -21,3 +22,4 @@ class Deps:
     pipeline: Callable[[], Pipeline]
     publisher: Publisher
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("greenlight"))
+    tracer: Tracer = OFF

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Generic, TypeVar
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask, Response
 
 from greenlight.events import Event, types
-from greenlight.events.http import NotAnEvent, UnsupportedMedia, from_http, to_binary
+from greenlight.events.http import NotAnEvent, UnsupportedMedia, from_http, to_binary, trace_header
 from greenlight.ledger.port import Unavailable as LedgerUnavailable
 from greenlight.runtime import metrics
 from greenlight.runtime.deps import Deps
 from greenlight.runtime.errors import Malformed, Rejected, Unavailable
 from greenlight.runtime.problems import problem_response
+from greenlight.runtime.tracing import CONSUMER, PRODUCER, Step, step
 
 D = TypeVar("D", bound=Deps)
 
@@ -48,17 +50,30 @@ class _EventEdge(Generic[D]):
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] != "POST" or environ.get("PATH_INFO") not in ("/", ""):
             return self._rest(environ, start_response)
-        try:
-            event = _read(environ)
-            handler = _handler_of(self._handlers, event.type)
-            if handler is None:
-                return _done(self._service, "not for us", start_response)
-            reply = self._deps.publisher.settle(handler(event, self._deps))
-        except Exception as problem:
-            return _refusal(self._service, problem, self._log)(environ, start_response)
+        with self._deps.tracer.scope(self._service, "read event", CONSUMER) as scope:
+            try:
+                event = _read(environ)
+                handler = _handler_of(self._handlers, event.type)
+                if handler is None:
+                    return _done(self._service, "not for us", start_response)
+                scope.event(event, environ.get("HTTP_TRACEPARENT"))
+                reply = self._send(handler(event, self._deps))
+            except Exception as problem:
+                refusal = _refusal(self._service, problem, self._log)
+                scope.failed(type(problem).__name__)
+                scope.note("http.response.status_code", refusal.status_code)
+                return refusal(environ, start_response)
+            scope.note("http.response.status_code", 202 if reply is None else 200)
         if reply is None:
             return _done(self._service, "done", start_response)
         return _reply(self._service, reply, start_response)
+
+    def _send(self, events: Sequence[Event]) -> Event | None:
+        """Let them go; a step each, whose span is the one that the event's own traceparent may name."""
+        with ExitStack() as steps:
+            for event in events:
+                steps.enter_context(sending(event))
+            return self._deps.publisher.settle(events)
 
 
 def mount_alive(app: Flask) -> None:
@@ -80,6 +95,11 @@ def mount_health(app: Flask, deps: Deps) -> None:
         except LedgerUnavailable as problem:
             return problem_response(503, "not ready", str(problem))
         return Response("ready\n", mimetype="text/plain")
+
+
+def sending(event: Event) -> Step:
+    """The step of sending an event of ours."""
+    return step("send event", kind=PRODUCER, key=event.id, **{"cloudevents.event_type": event.type})
 
 
 class _TooLarge(Exception):
@@ -111,6 +131,7 @@ def _done(service: str, outcome: str, start_response: StartResponse) -> Iterable
 def _reply(service: str, event: Event, start_response: StartResponse) -> Iterable[bytes]:
     metrics.handled(service, "replied")
     headers, body = to_binary(event)
+    headers |= trace_header(event)
     start_response("200 OK", [*headers.items(), ("Content-Length", str(len(body)))])
     return [body]
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import urllib3
 
 from greenlight.events import Event
-from greenlight.events.http import to_binary
+from greenlight.events.http import to_binary, trace_header
 from greenlight.ledger.port import Ledger, Unavailable
 
 TIMEOUT = urllib3.Timeout(connect=2.0, read=10.0)
@@ -38,6 +38,7 @@ class Sink:
 
     def _post(self, event: Event) -> bool:
         headers, body = to_binary(event)
+        headers |= trace_header(event)
         try:
             answer = self._pool.urlopen("POST", self._path, body=body, headers=headers, redirect=False)
         except urllib3.exceptions.HTTPError as problem:

@@ -21,16 +21,18 @@ from greenlight.policy.lineage import shipped
 from greenlight.policy.model import Pipeline
 from greenlight.runtime import metrics
 from greenlight.runtime.deps import Deps as BaseDeps
-from greenlight.runtime.edge import Handler, mount_alive
+from greenlight.runtime.edge import Handler, mount_alive, sending
 from greenlight.runtime.errors import Malformed, Rejected
 from greenlight.runtime.problems import problem_response
 from greenlight.runtime.secrets import Secrets
 from greenlight.runtime.signing import BadSignature
+from greenlight.runtime.tracing import SERVER, Scope, step
 from greenlight.webhooks.circleci import CircleCI
 from greenlight.webhooks.events import Events
 from greenlight.webhooks.gates import Gates
 from greenlight.webhooks.github import GitHub
 from greenlight.webhooks.provider import Delivery, Ignored, Provider
+from greenlight.webhooks.senders import contexts
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
@@ -99,7 +101,11 @@ def _provider(path: str) -> tuple[Provider, str] | None:
 def _answer(request: Request, provider: Provider, name: str, deps: Deps) -> Response:
     """One request: the verdict is counted and logged, never the body or the signature."""
     start = deps.clock.monotonic()
-    verdict, response = _take(request, provider, name, deps)
+    with deps.tracer.scope("webhooks", "receive", SERVER) as scope:
+        verdict, response = _take(request, provider, name, scope, deps)
+        scope.note("http.request.method", "POST")
+        scope.note("url.path", request.path)
+        scope.note("http.response.status_code", response.status_code)
     metrics.WEBHOOKS.labels(provider.label, verdict).inc()
     deps.log.getChild("webhooks").log(
         logging.INFO if response.status_code == 202 else logging.WARNING,
@@ -113,14 +119,18 @@ def _answer(request: Request, provider: Provider, name: str, deps: Deps) -> Resp
     return response
 
 
-def _take(request: Request, provider: Provider, name: str, deps: Deps) -> tuple[str, Response]:
+def _take(request: Request, provider: Provider, name: str, scope: Scope, deps: Deps) -> tuple[str, Response]:
+    """What is refused or ignored leaves no trace: who is not known must not fill the operators' backend."""
     try:
-        delivery = _read(request, provider, name, deps)
-        used = provider.verify(delivery, deps.secrets.of(provider.sender(name)))
+        with step("receiving request"):
+            delivery = _read(request, provider, name, deps)
+        with step("validate signature"):
+            used = provider.verify(delivery, deps.secrets.of(provider.sender(name)))
         for secret in used:
             secret.used()
-        pipeline = deps.pipeline()
-        fact = provider.fact(delivery, pipeline)
+        with step("create event"):
+            pipeline = deps.pipeline()
+            fact = provider.fact(delivery, pipeline)
         repo = fact.repo
         if repo is not None and not any(secret.speaks_for(repo) for secret in used):
             raise BadSignature("this secret does not speak for that repository")
@@ -129,6 +139,7 @@ def _take(request: Request, provider: Provider, name: str, deps: Deps) -> tuple[
         if isinstance(fact, Ignored):
             return "ignored", _json(202, {"ignored": fact.reason})
         _unclaimed(provider, delivery, fact, deps)
+        scope.arrival(fact.event, fact.repo, fact.sha, fact.signal, fact.outcome, contexts(delivery.headers, fact))
         _accept(fact, delivery.body, deps)
         return "accepted", _json(202, {"id": fact.id})
     except _Refused as refusal:
@@ -142,8 +153,10 @@ def _take(request: Request, provider: Provider, name: str, deps: Deps) -> tuple[
     except Rejected as problem:
         return "unusable", problem_response(422, "cannot be used", str(problem))
     except Unavailable as problem:
+        scope.failed("Unavailable")
         return "unavailable", problem_response(503, "cannot store it now", str(problem), retry_after=5)
     except Exception:
+        scope.failed("error")
         deps.log.getChild("webhooks").exception("an error of ours")
         return "error", problem_response(
             500, "an error of ours", "nothing was stored; the service's log has the details"
@@ -197,7 +210,8 @@ def _accept(fact: Fact, body: bytes, deps: Deps) -> None:
     """Fact, event and body in one transaction; then the event goes out. A repetition changes nothing."""
     kept = replace(fact, body=f"sha256:{hashlib.sha256(body).hexdigest()}")
     if deps.ledger.accept(kept, body, Due(f"fact/{fact.id}", fact.accepted + PATIENCE, fact.event)):
-        deps.publisher.publish([fact.event])
+        with sending(fact.event):
+            deps.publisher.publish([fact.event])
 
 
 def _json(status: int, document: Mapping[str, str]) -> Response:

@@ -11,6 +11,7 @@ from typing import Any
 
 from greenlight.events import Event, ids, types
 from greenlight.events.attributes import safe
+from greenlight.events.context import parse
 from greenlight.events.http import NotAnEvent
 from greenlight.events.legacy import from_http_any
 from greenlight.events.strictjson import BadJson, loads
@@ -79,6 +80,7 @@ def _fact(sent: Event, data: dict[str, Any], sender: str, now: datetime) -> Fact
         raise Rejected("data.ref is not a string")
     at = time_at({"time": sent.time}, "time")
     id = ids.derive(sent.type, repo, sha, sender, sent.source, sent.id)
+    traced = parse(sent.extensions.get("traceparent")) is not None
     ours = event(sent.type, id=id, source=sent.source, repo=repo, sha=sha, at=at or now, ref=ref)
     kept = {name: value for name, value in sent.extensions.items() if safe(value) and not _OURS.fullmatch(name)}
     return Fact(
@@ -99,7 +101,7 @@ def _fact(sent: Event, data: dict[str, Any], sender: str, now: datetime) -> Fact
         order=(micros(at or now), sent.id),
         evidence=get(data, "evidence") if isinstance(get(data, "evidence"), str) else None,
         artifacts=artifacts_at(data, "artifacts"),
-        details={"data": _compared(data)},
+        details={"data": _compared(data), **({"traceparent": sent.extensions["traceparent"]} if traced else {})},
     )
 
 
