@@ -423,7 +423,7 @@ def _filled(value: Any, scene: str, set: str, address: Address) -> Any:
 class Stage:
     """All scenes of a session on one backend."""
 
-    def __init__(self, backend: Backend, scenes: Sequence[Scene], subscribers: Subscribers, at_once: int = 6) -> None:
+    def __init__(self, backend: Backend, scenes: Sequence[Scene], subscribers: Subscribers, at_once: int = 16) -> None:
         self._backend, self._subscribers = backend, subscribers
         objects, self._places = cast(scenes, backend.namespace, subscribers.address)
         for scene in scenes:

@@ -73,7 +73,7 @@ FAN_OUT: list[Case] = [
         difference="acknowledgement",
     ),
     case(
-        "A2-the-producer-does-not-wait",
+        "I10+A2-the-producer-does-not-wait",
         binary(),
         {"one": {}},
         {"status": 202, "one": 1, "took": less(4)},

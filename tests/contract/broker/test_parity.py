@@ -6,6 +6,7 @@ broker does what is said of it there and not what is said of the other.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -62,3 +63,20 @@ def test_every_case_has_a_name_of_its_own() -> None:
     """Which says what it is about."""
     ids = [case.id for case in CASES]
     assert sorted(ids) == sorted(set(ids))
+
+
+ROWS = {"I": 15, "A": 8, "D": 9, "B": 11, "L": 10}
+"""How many rows of each letter the contract has."""
+
+ELSEWHERE = {
+    "A1",  # the way through Knative's own processes
+    "B11",  # congestion control: test_ingress.py, test_isolation.py
+    "L2",  # a sink must resolve: test_admission.py
+}
+
+
+def test_every_row_of_the_contract_has_a_case() -> None:
+    """But for those that cannot be seen from outside, or are seen elsewhere."""
+    rows = {f"{letter}{number}" for letter, count in ROWS.items() for number in range(1, count + 1)}
+    seen = {row for case in CASES for row in re.findall(r"[A-Z]\d+", case.id.partition("-")[0])}
+    assert rows - seen == ELSEWHERE
