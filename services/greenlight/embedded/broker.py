@@ -19,11 +19,11 @@ from greenlight.broker.dispatcher import Limits
 from greenlight.broker.errors import Overloaded
 from greenlight.broker.manifests import load_folder
 from greenlight.broker.watch import Watch
-from greenlight.runtime import exporting
 from greenlight.runtime.errors import ConfigurationError
 from greenlight.runtime.foreground import is_loopback, log_to_stderr, stop_on_signals
 from greenlight.runtime.server import Limits as ServerLimits
 from greenlight.runtime.server import serve
+from greenlight.runtime.tracing import tracer_of
 from greenlight.store import Locked, Newer, Store, Unavailable
 
 DATABASE = "broker.db"
@@ -89,7 +89,7 @@ def run(options: BrokerOptions) -> int:
     except (ConfigurationError, Locked, Newer, Unavailable, OSError) as problem:
         return _cannot_start(str(problem))
     try:
-        tracer = exporting.tracer(os.environ, "broker", log)
+        tracer = tracer_of(os.environ, "broker", log)
         broker = Broker(store, *manifests, services=options.services, limits=options.limits, tracer=tracer)
         server = serve(Front(broker), options.listen, name="broker", limits=ServerLimits(body=1 << 20, chunked=True))
     except (ConfigurationError, Unavailable) as problem:

@@ -16,7 +16,6 @@ from gunicorn.arbiter import Arbiter
 from greenlight.ledger import sqlite
 from greenlight.ledger.port import Ledger
 from greenlight.ledger.traced import traced
-from greenlight.runtime import exporting
 from greenlight.runtime.clock import SystemClock
 from greenlight.runtime.configuration import PipelineFiles, read_pipeline
 from greenlight.runtime.deps import Deps
@@ -25,7 +24,7 @@ from greenlight.runtime.people import read as read_people
 from greenlight.runtime.secrets import Secrets
 from greenlight.runtime.settings import Settings
 from greenlight.runtime.sink import Sink
-from greenlight.runtime.tracing import OFF, Tracer
+from greenlight.runtime.tracing import OFF, Tracer, tracer_of
 from greenlight.store.errors import Locked, Unavailable
 from greenlight.store.store import Store
 
@@ -111,7 +110,7 @@ def app(service: str, settings: Settings) -> WSGIApplication:
     store = Store(settings.data / "greenlight.db", [sqlite.SCHEMA])
     ledger = sqlite.SqliteLedger(store, settings.data / "bodies", clock=clock.now)
     pipeline = PipelineFiles(settings.config, clock, log)
-    tracer = exporting.tracer(os.environ, service, log)
+    tracer = tracer_of(os.environ, service, log)
     base: dict[str, Any] = {"clock": clock, "pipeline": pipeline, "log": log, "tracer": tracer}
     base["ledger"] = traced(ledger, tracer)
     base["publisher"] = Sink(settings.sink or "http://127.0.0.1:9", ledger, log)

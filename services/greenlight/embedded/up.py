@@ -16,12 +16,12 @@ from prometheus_client import REGISTRY
 from greenlight.embedded import demo
 from greenlight.embedded.compose import Folders, Greenlight, Strangers
 from greenlight.policy.model import Pipeline
-from greenlight.runtime import exporting
 from greenlight.runtime.configuration import LOOK_EVERY, read_pipeline
 from greenlight.runtime.errors import ConfigurationError
 from greenlight.runtime.foreground import is_loopback, log_to_stderr, stop_on_signals
 from greenlight.runtime.secrets import create
 from greenlight.runtime.server import Limits, Server, serve
+from greenlight.runtime.tracing import tracer_of
 from greenlight.store.errors import Locked, Newer, Unavailable
 
 DRAIN = 10.0
@@ -65,7 +65,7 @@ def run(options: UpOptions, show_trace: Callable[[dict[str, Any]], None]) -> int
             open_reads=is_loopback(options.listen.rpartition(":")[0].strip("[]")),
             log=log,
             strangers=watcher.strangers() if options.demo else Strangers(),
-            tracer=exporting.tracer(os.environ, None, log),
+            tracer=tracer_of(os.environ, None, log),
         )
     except (ConfigurationError, Locked, Newer, Unavailable) as problem:
         sys.stderr.write(f"greenlight: cannot start\n{problem}\n")

@@ -20,7 +20,7 @@ from greenlight.events.context import Context
 from greenlight.runtime import metrics
 from greenlight.runtime.errors import ConfigurationError
 from greenlight.runtime.otlp import Console, Destination, Otlp, Span, Verdict, wrong
-from greenlight.runtime.tracing import INTERNAL, OFF, Recording, Scope, Tracer, Waterfall
+from greenlight.runtime.tracing import INTERNAL, Recording, Scope, Tracer, Waterfall
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.sampling import Sampler
@@ -53,15 +53,9 @@ class Limits:
     delay: float = 5.0
 
 
-def tracer(env: Mapping[str, str], service: str | None, log: logging.Logger) -> Tracer:
-    """The tracer that the environment asks for; OFF if it asks for none. `service`: the one that this process is.
-
-    Raises ConfigurationError for what this exporter cannot do.
-    """
+def exporting(env: Mapping[str, str], service: str | None, log: logging.Logger) -> Exporting:
+    """A tracer as the environment says. Raises ConfigurationError with everything that is wrong, a line each."""
     exporter = env.get("OTEL_TRACES_EXPORTER", "").strip().lower()
-    endpoint = env.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or env.get("OTEL_EXPORTER_OTLP_ENDPOINT")
-    if env.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or exporter == "none" or not (exporter or endpoint):
-        return OFF
     problems = []
     if exporter not in ("", "otlp", "console"):
         problems.append(f"OTEL_TRACES_EXPORTER is {exporter!r}; there are otlp, console and none")

@@ -7,6 +7,7 @@ redelivery has the same ones. A scope that nobody names leaves no trace, and whe
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar, Token
@@ -112,6 +113,20 @@ class Tracer:
 
 
 OFF = Tracer()
+
+
+def tracer_of(env: Mapping[str, str], service: str | None, log: logging.Logger) -> Tracer:
+    """The tracer that OpenTelemetry's standard variables ask for; OFF, and nothing is imported, if they ask for none.
+
+    `service`: the one that this process is; None for all of them. Raises ConfigurationError for what cannot be meant so.
+    """
+    exporter = env.get("OTEL_TRACES_EXPORTER", "").strip().lower()
+    somewhere = env.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or env.get("OTEL_EXPORTER_OTLP_ENDPOINT") or exporter
+    if env.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or exporter == "none" or not somewhere:
+        return OFF
+    from greenlight.runtime.exporting import exporting
+
+    return exporting(env, service, log)
 
 
 class Recording(Scope):
