@@ -157,6 +157,7 @@ def operators_app(broker: Broker) -> WSGIApplication:
 
     from greenlight.broker.api import blueprint
     from greenlight.runtime.errors import Malformed, Rejected
+    from greenlight.runtime.metrics import SPANS
     from greenlight.runtime.problems import problem_response
 
     app = Flask("greenlight.broker", static_folder=None)
@@ -164,6 +165,7 @@ def operators_app(broker: Broker) -> WSGIApplication:
     app.register_blueprint(blueprint(broker.operations))
     registry = CollectorRegistry()
     registry.register(broker.metrics.collector(broker.operations))
+    registry.register(SPANS)
 
     @app.before_request
     def only_this_machine() -> Response | None:
