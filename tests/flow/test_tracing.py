@@ -99,6 +99,15 @@ def test_the_talks_spans_are_there_with_their_fields(traced: tuple[Shop, Collect
         "url.path": "/webhooks/circleci",
         "http.response.status_code": 202,
     }
+    (approved,) = collected.named("receive approval.granted")
+    assert {
+        name: approved.attributes[name] for name in approved.attributes if name.startswith(("http.", "url.", "gate"))
+    } == {
+        "gate": "legal",
+        "http.request.method": "POST",
+        "url.path": f"/api/v1/commits/{REPO}/{sha_of('one')}/approvals",
+        "http.response.status_code": 202,
+    }
     names = {(span.service, span.name) for span in collected.spans}
     assert names >= {
         *(("recorder", name) for name in ("read event", "create message", "write to the ledger", "send event")),

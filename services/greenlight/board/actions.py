@@ -19,7 +19,7 @@ from greenlight.runtime.deps import Deps
 from greenlight.runtime.edge import sending
 from greenlight.runtime.errors import Rejected
 from greenlight.runtime.people import Person
-from greenlight.runtime.tracing import SERVER
+from greenlight.runtime.tracing import current
 
 KINDS = ("deploy", "retry", "rollback")
 
@@ -189,13 +189,10 @@ def _accept(
         },
     )
     fact = Fact(event=event, repo=record.repo, sha=record.sha, at=now, accepted=now, details=dict(details))
-    with deps.tracer.scope("board", "receive", SERVER) as scope:
-        scope.arrival(event, record.repo, record.sha, None, None)
-        news = deps.ledger.accept(fact, None, Due(f"fact/{id}", now + PATIENCE, event))
-        if news:
-            with sending(event):
-                deps.publisher.publish([event])
-    if news:
+    current().arrival(event, record.repo, record.sha, None, None)
+    if deps.ledger.accept(fact, None, Due(f"fact/{id}", now + PATIENCE, event)):
+        with sending(event):
+            deps.publisher.publish([event])
         deps.log.getChild("board").info(
             "%s %s of %s@%s at %s", about["person"], type, record.repo, record.sha[:7], rfc3339(now)
         )

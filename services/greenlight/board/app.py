@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Blueprint, Flask, Response, g, request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -20,6 +22,7 @@ from greenlight.runtime.errors import Malformed, Rejected
 from greenlight.runtime.foreground import is_loopback
 from greenlight.runtime.people import People
 from greenlight.runtime.problems import problem_response
+from greenlight.runtime.tracing import OFF, SERVER, Tracer
 
 MAX_BODY = 64 << 10
 _OPEN = ("/healthz", "/readyz")
@@ -73,7 +76,31 @@ def create_app(deps: Deps) -> Flask:
         return response
 
     app.register_error_handler(Exception, lambda problem: _problem(problem, deps))
+    if deps.tracer is not OFF:
+        app.wsgi_app = _Traced(app.wsgi_app, deps.tracer)  # type: ignore[method-assign]
     return app
+
+
+class _Traced:
+    """What people do as spans: of every POST that becomes a fact."""
+
+    def __init__(self, rest: WSGIApplication, tracer: Tracer) -> None:
+        self._rest, self._tracer = rest, tracer
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] != "POST":
+            return self._rest(environ, start_response)
+        with self._tracer.scope("board", "receive", SERVER) as scope:
+            scope.note("http.request.method", "POST")
+            scope.note("url.path", environ["PATH_INFO"])
+
+            def answer(status: str, headers: list[tuple[str, str]], error: Any = None) -> Any:
+                scope.note("http.response.status_code", int(status[:3]))
+                if status.startswith("5"):
+                    scope.failed(status[:3])
+                return start_response(status, headers, error)
+
+            return self._rest(environ, answer)
 
 
 def _person(deps: Deps) -> object:

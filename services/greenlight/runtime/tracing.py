@@ -90,6 +90,11 @@ def step(
     return NO_STEP if scope is None else _Recorded(scope, name, kind, key, parent, attributes)
 
 
+def current() -> Scope:
+    """The scope that this thread is in, to name it where that is known; the one that keeps nothing if there is none."""
+    return _current.get() or NO_SCOPE
+
+
 def receive_name(type: str, signal: str | None) -> str:
     """The name of a fact's arrival, here and in the waterfall."""
     return f"receive {type} {(signal or '').partition(':')[2]}".rstrip()
