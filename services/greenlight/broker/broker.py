@@ -93,7 +93,8 @@ class Broker:
 
         `broker` (NAMESPACE/NAME) may be left out if there is only one. Raises Rejected if no hops are left.
         """
-        self._dispatcher.append(tx, self._key(broker), Entry(event, _hops(event) if ttl is None else ttl))
+        entry = Entry(event, _hops(event) if ttl is None else ttl)
+        self._dispatcher.append(tx, self._key(broker), self._dispatcher.arrived(entry))
 
     def publish(self, event: Event, *, broker: str | None = None, headers: Mapping[str, str] | None = None) -> None:
         """Take an event from outside; it is durable on return. `headers`: the HTTP headers it came with.
@@ -104,7 +105,8 @@ class Broker:
         entry = Entry(event, _hops(event), travelling(headers or {}))
         if self._dispatcher.full():
             raise Overloaded("too many events wait to be delivered; come back later")
-        self._store.write(lambda tx: self._dispatcher.append(tx, key, entry))
+        arrived = self._dispatcher.arrived(entry)
+        self._store.write(lambda tx: self._dispatcher.append(tx, key, arrived))
 
     def _key(self, broker: str | None) -> str:
         key = broker

@@ -97,6 +97,8 @@ def seconds(text: str) -> float:
 
 def travelling(headers: Mapping[str, str]) -> dict[str, str]:
     """The HTTP headers that go along with an event: Knative's allow-list, and the W3C trace context if it is one."""
+    if not headers:
+        return {}
     lowered = {name.lower(): value for name, value in headers.items()}
     kept = {
         name: value for name, value in lowered.items() if name in _TRAVELLING or name.startswith(("knative-", "x-b3-"))

@@ -14,7 +14,7 @@ from greenlight.broker.courier import Courier
 from greenlight.broker.crew import Alarm, Crew
 from greenlight.broker.departure import depart
 from greenlight.broker.lane import PATIENCE, Lane
-from greenlight.broker.log import ARRIVAL, TTL, Entry
+from greenlight.broker.log import ARRIVAL, TTL, Arrived, Entry
 from greenlight.broker.manifests import TriggerSpec
 from greenlight.broker.metrics import Metrics
 from greenlight.broker.routes import Routes
@@ -30,6 +30,7 @@ FLUSH_EVENTS = 1000
 
 PRUNE = 60.0
 """Seconds between two looks for what is old enough to drop."""
+
 
 _Move = tuple[Lane, int, list[int]]
 """A cursor to write, and rows of broker_attempts to delete."""
@@ -185,19 +186,23 @@ class Dispatcher:
 
     # In.
 
+    def arrived(self, entry: Entry) -> Arrived:
+        """An event as the log will have it. Better made before a transaction than in it, where all others wait."""
+        now = self.clock.now()
+        extensions = {**entry.event.extensions, ARRIVAL: rfc3339(now)}
+        extensions.pop(TTL, None)
+        kept = Entry(replace(entry.event, extensions=extensions), entry.ttl, entry.headers)
+        return Arrived(kept, now.timestamp(), log.columns(kept))
+
     def append(
-        self, tx: Tx, broker: str, entry: Entry, *, only: str | None = None, cause: int | None = None, by: str = ""
+        self, tx: Tx, broker: str, arrived: Arrived, *, only: str | None = None, cause: int | None = None, by: str = ""
     ) -> None:
         """Append an event inside a transaction; it is on its way as soon as that is durable.
 
         `only`: to one Trigger. `cause`, `by`: the event that it answers, and for which Trigger.
         """
-        now = self.clock.now()
-        extensions = {**entry.event.extensions, ARRIVAL: rfc3339(now)}
-        extensions.pop(TTL, None)
-        kept = Entry(replace(entry.event, extensions=extensions), entry.ttl, entry.headers)
-        seq = log.insert(tx, broker, kept, now.timestamp(), only=only, cause=cause, by=by)
-        tx.on_commit(lambda: self._committed(broker, seq, kept, only))
+        seq = log.insert(tx, broker, arrived.row, arrived.at, only=only, cause=cause, by=by)
+        tx.on_commit(lambda: self._committed(broker, seq, arrived.entry, only))
 
     def full(self) -> bool:
         """Whether some Trigger is so far behind that producers should wait."""

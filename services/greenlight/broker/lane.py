@@ -15,7 +15,7 @@ from greenlight.broker.courier import Courier
 from greenlight.broker.crew import Alarm, Crew
 from greenlight.broker.delivery import NO_ANSWER, Delivered, Failed
 from greenlight.broker.letters import DeadLetter
-from greenlight.broker.log import Attempt, Entry
+from greenlight.broker.log import Arrived, Attempt, Entry
 from greenlight.broker.manifests import TriggerSpec
 from greenlight.broker.metrics import Metrics
 from greenlight.broker.progress import Gap, Job, Progress
@@ -40,7 +40,11 @@ class Hub(Protocol):
     announced: int
     head: int
 
-    def append(self, tx: Tx, broker: str, entry: Entry, *, cause: int | None = None, by: str = "") -> None:
+    def arrived(self, entry: Entry) -> Arrived:
+        """An event as the log will have it, for `append`."""
+        ...
+
+    def append(self, tx: Tx, broker: str, arrived: Arrived, *, cause: int | None = None, by: str = "") -> None:
         """Append an event to the log inside a transaction."""
         ...
 
@@ -183,7 +187,7 @@ class Lane:
             why = "its reply was refused: the event has been through this Broker too often, there is a loop"
             self._bury(job, Failed(False, 400, why), f"http://broker/{self.spec.broker_key}")
             return
-        reply = Entry(outcome.reply, ttl, outcome.headers)
+        reply = self._hub.arrived(Entry(outcome.reply, ttl, outcome.headers))
         self._write_end(
             job, lambda tx: self._hub.append(tx, self.spec.broker_key, reply, cause=job.seq, by=self.spec.key)
         )

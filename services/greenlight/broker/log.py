@@ -10,7 +10,9 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
+
+import orjson
 
 from greenlight.events import Event
 from greenlight.store import Schema, Tx
@@ -92,6 +94,9 @@ PAGE_BYTES = 4 << 20
 """What is read of the log at once."""
 
 CHUNK = 500
+Row = tuple[str, bytes | None, str | None, int]
+"""The values of EVENT."""
+
 EVENT = "attributes, data, headers, ttl"
 
 
@@ -107,6 +112,14 @@ class Entry:
     def size(self) -> int:
         """Bytes of its data."""
         return len(self.event.data or b"")
+
+
+class Arrived(NamedTuple):
+    """An event that is about to be appended: what is offered, when it came in seconds since 1970, its row."""
+
+    entry: Entry
+    at: float
+    row: Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +140,13 @@ class Attempt:
 
 
 def insert(
-    tx: Tx, broker: str, entry: Entry, at: float, *, only: str | None = None, cause: int | None = None, by: str = ""
+    tx: Tx, broker: str, row: Row, at: float, *, only: str | None = None, cause: int | None = None, by: str = ""
 ) -> int:
-    """Append an event and return its number. `cause`, `by`: the event that it answers, and for which Trigger."""
-    row = columns(entry)
-    size = len(row[0]) + entry.size
+    """Append an event, as the values of EVENT, and return its number.
+
+    `cause`, `by`: the event that it answers, and for which Trigger.
+    """
+    size = len(row[0].encode()) + len(row[1] or b"")
     cursor = tx.execute(
         f"INSERT INTO broker_events (broker, only, at, cause, by, upto, {EVENT}) VALUES (?, ?, ?, ?, ?, "  # noqa: S608
         "? + coalesce((SELECT upto FROM broker_events ORDER BY seq DESC LIMIT 1), 0), ?, ?, ?, ?)",
@@ -260,7 +275,10 @@ def received(connection: sqlite3.Connection, after: int) -> float | None:
 def _upto(execute: Callable[..., sqlite3.Cursor], seq: int) -> int:
     """Bytes of all events up to `seq`; for those that were dropped, as the oldest that is left has it."""
     row = execute("SELECT upto FROM broker_events WHERE seq <= ? ORDER BY seq DESC LIMIT 1", (seq,)).fetchone()
-    before = "SELECT upto - length(attributes) - coalesce(length(data), 0) FROM broker_events ORDER BY seq LIMIT 1"
+    before = (
+        "SELECT upto - length(CAST(attributes AS BLOB)) - coalesce(length(data), 0) "
+        "FROM broker_events ORDER BY seq LIMIT 1"
+    )
     row = row or execute(before).fetchone()
     return row[0] if row else 0
 
@@ -307,7 +325,7 @@ def entry(connection: sqlite3.Connection, seq: int) -> Entry | None:
 # Rows.
 
 
-def columns(entry: Entry) -> tuple[str, bytes | None, str | None, int]:
+def columns(entry: Entry) -> Row:
     """The values of EVENT."""
     event = entry.event
     known = {
@@ -322,13 +340,13 @@ def columns(entry: Entry) -> tuple[str, bytes | None, str | None, int]:
     attributes: dict[str, Any] = {name: value for name, value in known.items() if value is not None}
     attributes["extensions"] = dict(event.extensions)
     headers = json.dumps(dict(entry.headers)) if entry.headers else None
-    return json.dumps(attributes), event.data, headers, entry.ttl
+    return orjson.dumps(attributes).decode(), event.data, headers, entry.ttl
 
 
 def to_entry(row: Sequence[Any]) -> Entry:
     """The event that the values of EVENT make."""
     attributes, data, headers, ttl = row
-    return Entry(Event(**json.loads(attributes), data=data), ttl, json.loads(headers) if headers else None)
+    return Entry(Event(**orjson.loads(attributes), data=data), ttl, json.loads(headers) if headers else None)
 
 
 # Attributes that a broker adds.

@@ -134,7 +134,7 @@ class Operations:
                 "discard the letter"
             )
         entry = Entry(log.without(letter.entry.event, ERRORS), MAX_TTL, letter.entry.headers)
-        self._dispatcher.append(tx, letter.broker, entry, only=letter.trigger)
+        self._dispatcher.append(tx, letter.broker, self._dispatcher.arrived(entry), only=letter.trigger)
 
     def _discard(self, tx: Tx, id: int, reason: str) -> None:
         letter = _closed(tx, id, f"discarded: {reason}")

@@ -70,9 +70,9 @@ def rfc3339(moment: datetime) -> str:
     """`moment` as RFC 3339 in UTC with microseconds, ending in Z. Raises ValueError for a naive datetime."""
     if moment.tzinfo is None:
         raise ValueError("a time without a zone means nothing")
-    from datetime import UTC
-
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+    return (moment if moment.tzinfo is UTC else moment.astimezone(UTC)).isoformat(timespec="microseconds").removesuffix(
+        "+00:00"
+    ) + "Z"
 
 
 def moment(text: str) -> datetime:

@@ -198,7 +198,7 @@ class Store:
         self._thread.start()
 
     def write(self, change: Callable[[Tx], T]) -> T:
-        """Run `change` and return its result once it is durable.
+        """Run `change` and return its result once it is durable. It may be run twice: it has no effects but by its Tx.
 
         Raises what `change` raised, with its work undone and nobody else's; Unavailable if it could not be written.
         """
@@ -342,9 +342,11 @@ class Store:
             if self._long:
                 self._checkpoint(connection)
             connection.execute("BEGIN IMMEDIATE")
-            for change in batch:
-                if not self._applied(connection, change, alone=len(batch) == 1):
-                    left.remove(change)
+            if not self._all_applied(connection, batch):
+                connection.execute("BEGIN IMMEDIATE")
+                for change in batch:
+                    if not self._applied(connection, change):
+                        left.remove(change)
             connection.execute("COMMIT")
         except BaseException as error:
             self._undo()
@@ -358,18 +360,31 @@ class Store:
             _log.warning("%s can be written again", self._path)
         _acknowledge(left)
 
-    def _applied(self, connection: sqlite3.Connection, change: _Change[Any], *, alone: bool) -> bool:
-        """Whether the change went well; if not, its caller knows now. Raises if the whole batch is lost with it.
+    def _all_applied(self, connection: sqlite3.Connection, batch: Sequence[_Change[Any]]) -> bool:
+        """Whether all went well together; if one of several did not, all are undone, to be tried one by one.
 
-        Each has a savepoint, unless there is nobody's work but its own to undo. Savepoints are not released one by one:
-        the commit does it, and ROLLBACK TO means the newest.
+        Savepoints would cost each event a statement, and a statement costs a wait for the interpreter.
         """
         try:
-            if not alone:
-                connection.execute("SAVEPOINT change")
+            for change in batch:
+                change.apply(connection)
+        except BaseException:
+            if len(batch) == 1 or not connection.in_transaction:  # SQLite undid everything: the disk is full, or worse
+                raise
+            connection.execute("ROLLBACK")
+            return False
+        return True
+
+    def _applied(self, connection: sqlite3.Connection, change: _Change[Any]) -> bool:
+        """Whether the change went well; if not, its caller knows now. Raises if the whole batch is lost with it.
+
+        Savepoints are not released one by one: the commit does it, and ROLLBACK TO means the newest.
+        """
+        try:
+            connection.execute("SAVEPOINT change")
             change.apply(connection)
         except BaseException as error:
-            if alone or not connection.in_transaction:  # SQLite undid everything: the disk is full, or worse
+            if not connection.in_transaction:
                 raise
             connection.execute("ROLLBACK TO change")
             change.fail(unavailable(self._path, error) or error)
