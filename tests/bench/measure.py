@@ -208,3 +208,8 @@ def broker(folder: Path, manifests: str, *, nice_as: int | None = None) -> Itera
         line = process.stdout.readline()
         assert line, (folder / "log").read_text()[-3000:]
         yield RunningBroker(line.split()[-1], process.pid, time.perf_counter() - start)
+
+
+def python(script: str) -> list[str]:
+    """The command line of a script that lies beside this one."""
+    return [sys.executable, str(HERE / script)]

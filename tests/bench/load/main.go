@@ -5,9 +5,10 @@
 //	    the start of each POST until the subscriber was called. Without -rate each producer sends as soon as it was answered.
 //	load post -url URL -request FILE -seconds S [-connections 16]
 //	    POSTs one request again and again. FILE: header lines, an empty line, the body.
-//	load ship -requests FILE -url URL [-connections 16]
+//	load ship -requests FILE -url URL [-seconds S]
 //	    FILE has one commit a line, as JSON: {"lane", "done", "requests": [{"path", "headers", "body"}]}. Each lane sends a
-//	    commit's requests and waits until its word "done" arrives as a line on stdin, then goes on with its next commit.
+//	    commit's requests and waits until its word "done" arrives as a line on stdin, then goes on with its next commit,
+//	    unless S seconds are over.
 //
 // Each prints one JSON object; times in seconds.
 package main
@@ -237,6 +238,7 @@ func ship(words []string) {
 	flags := flag.NewFlagSet("ship", flag.ExitOnError)
 	address := flags.String("url", "", "where the paths are")
 	file := flags.String("requests", "", "commits, one a line")
+	limit := flags.Float64("seconds", 60, "how long commits are begun")
 	flags.Parse(words)
 
 	target := parsed(*address)
@@ -270,6 +272,9 @@ func ship(words []string) {
 			defer running.Done()
 			conn, times := dial(target.Host), []time.Duration{}
 			for _, one := range commits {
+				if time.Since(start).Seconds() > *limit {
+					break
+				}
 				var last time.Time
 				for _, each := range one.Requests {
 					last = time.Now()

@@ -1,0 +1,75 @@
+"""A whole Greenlight that says which commits it has shipped. Arguments: folder, and `command` or `in-process`.
+
+Prints the address of its webhooks, then the sha of each deployment that has succeeded.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import sys
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from greenlight.broker.manifests import TriggerSpec
+from greenlight.deployer.driver import Order, Progress
+from greenlight.embedded import compose
+from greenlight.embedded.compose import Folders, Greenlight, Strangers
+from greenlight.runtime.server import serve
+
+
+class InProcess:
+    """A driver that is done at once: what is left is Greenlight's own work."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def apply(self, order: Order) -> Progress:
+        return Progress("succeeded")
+
+    def watch(self, order: Order, seconds: float) -> Progress:
+        return Progress("succeeded")
+
+    def cancel(self, order: Order, reason: str) -> None:
+        pass
+
+    def check(self, config: Mapping[str, Any]) -> Sequence[str]:
+        return ()
+
+    def close(self) -> None:
+        pass
+
+
+def tell(environ: Mapping[str, Any], start_response: Any) -> Iterable[bytes]:
+    """A subscriber that prints which commit an end is about."""
+    if environ["HTTP_CE_TYPE"] == "deployment.succeeded":
+        os.write(1, f"{environ['HTTP_CE_COMMIT']}\n".encode())
+    start_response("202 Accepted", [])
+    return []
+
+
+def main(folder: Path, driver: str) -> None:
+    """Serve until killed."""
+    if driver == "in-process":
+        compose.CommandDriver = InProcess  # type: ignore[assignment,misc]
+    logging.getLogger("greenlight").addHandler(logging.NullHandler())
+    greenlight = Greenlight(
+        Folders(folder / "config", folder / "data", folder / "secrets"),
+        open_reads=True,
+        log=logging.getLogger("greenlight"),
+        strangers=Strangers([TriggerSpec.to_service("tell", "tell")], {"tell": tell}),
+    )
+    server = serve(greenlight.apps["webhooks"], "127.0.0.1:0", name="webhooks")
+    gc.collect()
+    gc.freeze()
+    greenlight.start()
+    server.start()
+    os.write(1, f"http://127.0.0.1:{server.address[1]}\n".encode())
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])
