@@ -1,7 +1,9 @@
-"""G2: publish, deliver and acknowledge in one process, fsynced; beside Redis streams that fsync every write."""
+"""G2: publish, deliver and acknowledge in one process, fsynced; beside JetStream and Redis streams, fsynced too."""
 
 from __future__ import annotations
 
+import json
+import select
 import shutil
 import socket
 import subprocess
@@ -9,11 +11,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from measure import Missing, Row, answering, child, free, interleaved, ms
+from measure import Missing, Row, answering, child, free, go_tool, interleaved, ms
 
 from greenlight.broker import log
 from greenlight.broker.broker import Broker
@@ -29,20 +31,27 @@ DATA = b'{"text":"' + b"x" * 980 + b'"}'
 
 
 def main() -> list[Row]:
-    """Events per second until the last one is acknowledged; the same bodies and producers for both."""
-    if shutil.which("redis-server") is None:
-        raise Missing("the baseline needs redis-server (Debian: apt-get install redis-server)")
-    with tempfile.TemporaryDirectory() as name, _ours(Path(name)) as ours, _redis(Path(name)) as redis:
-        found = interleaved({"ours": ours, "redis": redis})
-    rates = {who: figures["rate"] for who, figures in found.items()}
-    for who, figures in found.items():
-        print(
-            f"  {who:6} {figures['rate']:7.0f} events/s, durable after {ms(figures['p50'])} (p50) {ms(figures['p99'])} (p99)"
-        )
-    shown = {who: f"{rate:.0f}/s" for who, rate in rates.items()}
-    return [
-        Row("G2", "in process, 16 producers, against Redis streams, appendfsync always",
-            shown["ours"], shown["redis"], rates["ours"] / rates["redis"], at_least=1.5)
+    """Events per second until the last one is acknowledged; the same bodies and producers for all."""
+    rivals = {"NATS JetStream, sync_interval always": _jetstream, "Redis streams, appendfsync always": _redis}
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        candidates = {"ours": stack.enter_context(_ours(Path(name)))}
+        missing = {}
+        for title, start in rivals.items():
+            try:
+                candidates[title] = stack.enter_context(start(Path(name)))
+            except Missing as problem:
+                missing[title] = str(problem)
+        found = interleaved(candidates)
+    for who, it in found.items():
+        print(f"  {who:37} {it['rate']:7.0f} events/s, durable after {ms(it['p50'])} (p50) {ms(it['p99'])} (p99)")
+    rows = [
+        Row("G2", f"in process, 16 producers, against {title}: skipped", note=why) for title, why in missing.items()
+    ]
+    ours = found.pop("ours")["rate"]
+    return rows + [
+        Row("G2", f"in process, 16 producers, against {title}",
+            f"{ours:.0f}/s", f"{it['rate']:.0f}/s", ours / it["rate"], at_least=1.5)
+        for title, it in found.items()
     ]  # fmt: skip
 
 
@@ -153,6 +162,8 @@ class _Resp:
 @contextmanager
 def _redis(folder: Path) -> Iterator[Callable[[], dict[str, float]]]:
     """A consumer group with one consumer that takes up to 100 at once, and acknowledges them with one command."""
+    if shutil.which("redis-server") is None:
+        raise Missing("needs redis-server (Debian: apt-get install redis-server)")
     port, arrivals = free(), _Arrivals()
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
     command += ["--appendonly", "yes", "--appendfsync", "always"]
@@ -191,3 +202,123 @@ def _redis(folder: Path) -> Iterator[Callable[[], dict[str, float]]]:
             consumer.join()
             control.close()
             assert server.poll() is None
+
+
+class _Nats:
+    """The few words of NATS' client protocol that a producer and a consumer need."""
+
+    def __init__(self, port: int, inbox: str) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._got, self._at = b"", 0
+        self._inbox = inbox.encode()
+        self._line()  # INFO
+        self.send(b'CONNECT {"verbose":false,"pedantic":false,"headers":true}\r\nSUB %b 1\r\n' % self._inbox)
+
+    def send(self, words: bytes) -> None:
+        self._socket.sendall(words)
+
+    def request(self, subject: bytes, body: bytes, headers: bytes = b"") -> Any:
+        """The answer, which is JSON. Raises RuntimeError for an error of JetStream."""
+        if headers:
+            sizes = b"%d %d" % (len(headers), len(headers) + len(body))
+            self.send(b"HPUB %b %b %b\r\n%b%b\r\n" % (subject, self._inbox, sizes, headers, body))
+        else:
+            self.send(b"PUB %b %b %d\r\n%b\r\n" % (subject, self._inbox, len(body), body))
+        answer = json.loads(self.message()[1])
+        if "error" in answer:
+            raise RuntimeError(answer["error"])
+        return answer
+
+    def message(self) -> tuple[bytes, bytes]:
+        """The next message: where to answer, and its headers and body. Raises ConnectionError at the end."""
+        while True:
+            words = self._line().split()
+            if words[0] == b"PING":
+                self.send(b"PONG\r\n")
+            elif words[0] in (b"MSG", b"HMSG"):  # subject, number, [where to answer], [size of headers], size
+                return words[3], self._exactly(int(words[-1]) + 2)[:-2]
+            elif words[0] == b"-ERR":
+                raise RuntimeError(words)
+
+    def more(self) -> bool:
+        """Whether something else has come already."""
+        return self._at < len(self._got) or bool(select.select([self._socket], [], [], 0)[0])
+
+    def stop(self) -> None:
+        """Have whoever waits for a message find the connection closed."""
+        self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _line(self) -> bytes:
+        while (end := self._got.find(b"\r\n", self._at)) < 0:
+            self._fill()
+        line, self._at = self._got[self._at : end], end + 2
+        return line
+
+    def _exactly(self, count: int) -> bytes:
+        while len(self._got) - self._at < count:
+            self._fill()
+        found = self._got[self._at : self._at + count]
+        self._at += count
+        return found
+
+    def _fill(self) -> None:
+        data = self._socket.recv(1 << 16)
+        if not data:
+            raise ConnectionError("the connection was closed")
+        self._got, self._at = self._got[self._at :] + data, 0
+
+
+@contextmanager
+def _jetstream(folder: Path) -> Iterator[Callable[[], dict[str, float]]]:
+    """A stream on disk and a push consumer that acknowledges all it was given so far with one word."""
+    port, arrivals, pending = free(), _Arrivals(), 0
+    config = folder / "nats.conf"
+    config.write_text(f"""
+        listen: "127.0.0.1:{port}"
+        jetstream {{store_dir: "{folder}/nats", sync_interval: always}}
+    """)
+    program = go_tool("github.com/nats-io/nats-server/v2", "v2.11.9")
+    with child(program, "-c", config, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+        answering(port)
+        control = _Nats(port, "control")
+        control.request(b"$JS.API.STREAM.CREATE.EVENTS", b'{"name":"EVENTS","subjects":["events"],"storage":"file"}')
+        consumer = _Nats(port, "deliver")
+        wanted = {"durable_name": "one", "deliver_subject": "deliver", "ack_policy": "all", "max_ack_pending": 10_000}
+        config_ = json.dumps({"stream_name": "EVENTS", "config": wanted}).encode()
+        control.request(b"$JS.API.CONSUMER.DURABLE.CREATE.EVENTS.one", config_)
+
+        def consume() -> None:
+            nonlocal pending
+            try:
+                while True:
+                    answer, _ = consumer.message()
+                    pending += 1
+                    if pending >= 100 or not consumer.more():
+                        consumer.send(b"PUB %b 4\r\n+ACK\r\n" % answer)
+                        arrivals.add(pending)
+                        pending = 0
+            except OSError:
+                return  # closed: it is over
+
+        def publish(number: int) -> Callable[[int], None]:
+            connection = _Nats(port, f"producer{number}")
+
+            def send(n: int) -> None:
+                headers = b"NATS/1.0\r\nid: %d-%d\r\nsource: /bench\r\ntype: bench.happened\r\n\r\n" % (number, n)
+                connection.request(b"events", DATA, headers)
+
+            return send
+
+        thread = threading.Thread(target=consume)
+        thread.start()
+        try:
+            yield lambda: _measured(publish, arrivals)
+        finally:
+            consumer.stop()
+            thread.join()
+            consumer.close()
+            control.close()

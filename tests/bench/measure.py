@@ -153,17 +153,33 @@ def child(*words: str | Path, env: Mapping[str, str] | None = None, **options: A
             process.stdout.close()
 
 
+def _programs() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "greenlight-bench"
+
+
 def go_program(name: str) -> Path:
     """The compiled program of the folder `name`, built once per change of its source. Raises Missing."""
     if shutil.which("go") is None:
         raise Missing("needs Go, which is not installed")
     source = HERE / name / "main.go"
     digest = hashlib.sha256(source.read_bytes()).hexdigest()[:12]
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "greenlight-bench"
+    cache = _programs()
     program = cache / f"{name}-{digest}"
     if not program.exists():
         cache.mkdir(parents=True, exist_ok=True)
         subprocess.run(["go", "build", "-o", str(program), str(source)], check=True, cwd=cache)
+    return program
+
+
+def go_tool(module: str, version: str) -> Path:
+    """A published program in Go, built once. Raises Missing."""
+    if shutil.which("go") is None:
+        raise Missing("needs Go, which is not installed")
+    name = module.removesuffix("/v2").rpartition("/")[2]
+    program = _programs() / version / name
+    if not program.exists():
+        env = {**os.environ, "GOBIN": str(program.parent), "GOFLAGS": "-mod=mod"}
+        subprocess.run(["go", "install", f"{module}@{version}"], check=True, env=env, capture_output=True)
     return program
 
 
