@@ -1,7 +1,7 @@
 """The webhook edge as `greenlight up` serves it, in front of a ledger that keeps nothing.
 
-Arguments: folder, `whole` or `server`. The folder has `pipeline.yaml` and `secrets`. `server` is the same HTTP server before an app that only reads the body.
-Prints its address when it is ready.
+Arguments: folder, `whole` or `server`. The folder has `pipeline.yaml` and `secrets`. `server` is the same HTTP server before
+an app that only reads the body. Prints its address when it is ready.
 """
 
 from __future__ import annotations
