@@ -28,7 +28,7 @@ SECRET = b"secret of the benchmark"
 def main() -> list[Row]:
     """The server has one core to itself, the load generator the other; the figures are the server's."""
     with tempfile.TemporaryDirectory() as name:
-        folder, body = Path(name), json.dumps(github_push()).encode()
+        folder, body = Path(name), json.dumps(github_push(), separators=(",", ":")).encode()
         _prepare(folder, body)
         commands: dict[str, Sequence[str]] = {
             "ours": [*python("intake_process.py"), str(folder), "whole"],
@@ -116,7 +116,7 @@ def _us(seconds: float) -> str:
 
 
 def github_push() -> dict[str, Any]:
-    """A push of two commits with all that GitHub says of a repository and its people: about 8 KB."""
+    """A push of three commits with all that GitHub says of a repository and its people: about 8 KB."""
     payload = push_payload("one")
     repository, sender = payload["repository"], payload["sender"]
     api = "https://api.github.com"
@@ -135,13 +135,12 @@ def github_push() -> dict[str, Any]:
         sender[f"{part}_url"] = f"{api}/users/{sender['login']}/{part}"
     repository["owner"] = {**sender, "login": "Acme", "type": "Organization"}
     payload["organization"] = {"login": "Acme", "id": 38302899, "url": f"{api}/orgs/Acme", "description": ""}
-    first = dict(
-        payload["commits"][0], id="0" * 39 + "1", message="Prices are shown with their currency\n\nAs asked for."
-    )
-    for commit in (first, payload["head_commit"]):
+    head = payload["head_commit"]
+    earlier = [dict(head, id=f"{n:040x}", message="Prices have a currency\n\nAs asked for.") for n in (1, 2)]
+    for commit in (*earlier, head):
         commit |= {"url": f"https://github.com/Acme/Shop/commit/{commit['id']}"}
         commit |= {"added": ["shop/money.py", "tests/test_money.py"], "modified": ["shop/prices.py", "README.md"]}
-    return {**payload, "commits": [first, payload["head_commit"]], "base_ref": None, "compare": f"{api}/compare/a...b"}
+    return {**payload, "commits": [*earlier, head], "base_ref": None, "compare": f"{api}/compare/a...b"}
 
 
 _PARTS = (
