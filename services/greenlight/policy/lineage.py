@@ -86,13 +86,12 @@ def candidate(policy: Policy, record: Record, lineage: Sequence[Push], *, asked:
 
 
 def newest_deployed(policy: Policy, target: Target, lineage: Sequence[Push]) -> Push | None:
-    """The newest push of what was deployed to the target, or of what it runs if that was pushed again since."""
+    """The newest push of what was deployed to the target, or of what it runs if that was pushed again since.
+
+    A deletion or forced push of its ref does not undo that: they supersede candidates that are not deployed.
+    """
     runs = target.running.sha if target.running else None
-    again = [
-        push
-        for push in lineage
-        if push.sha == runs and shipped(policy, push.ref) and not superseded_by_force(lineage, push)
-    ]
+    again = [push for push in lineage if push.sha == runs and shipped(policy, push.ref)]
     return next(reversed(order([*again, *([target.newest] if target.newest else [])])), None)
 
 
