@@ -42,6 +42,9 @@ def main() -> list[Row]:
         raise Missing('the baseline needs a DynamoDB: . "$(tests/cluster/cluster up dynamodb)"')
     if importlib.util.find_spec("boto3") is None:
         raise Missing("the baseline needs boto3: make .venv/bench")
+    print(
+        f"  DynamoDB answers after {ms(_dynamodb_p50())}; the longer it has worked the slower, so start it anew for true ratios"
+    )
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
 
@@ -138,6 +141,20 @@ def _aws_shaped(folder: Path, poll: float, *, posts: bool) -> Iterator[Measure]:
 
         _all(groups, signal.SIGSTOP)
         yield measure
+
+
+def _dynamodb_p50() -> float:
+    """Seconds that a GetItem takes now."""
+    from aws_shaped import shared
+
+    prefix, taken = f"bench-{uuid.uuid4()}", []
+    shared.create_tables(prefix)
+    for _ in range(100):
+        start = time.perf_counter()
+        _row(shared.table("records", prefix), "nobody")
+        taken.append(time.perf_counter() - start)
+    shared.delete_tables(prefix)
+    return statistics.median(taken)
 
 
 def _all(groups: Sequence[int], what: signal.Signals) -> None:
