@@ -43,7 +43,7 @@ def main() -> list[Row]:
     if importlib.util.find_spec("boto3") is None:
         raise Missing("the baseline needs boto3: make .venv/bench")
     print(
-        f"  DynamoDB answers after {ms(_dynamodb_p50())}; the longer it has worked the slower, so start it anew for true ratios"
+        f"  DynamoDB answers after {ms(_dynamodb_p50())}; after an hour's work it is slower: start it anew for true ratios"
     )
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
