@@ -124,7 +124,7 @@ def _fill(data: Path) -> None:
 
     def first(tx: Tx) -> int:
         log.register(tx, "bench/dead", "bench/default", {})
-        return log.insert(tx, "bench/default", entry, now.timestamp())
+        return log.insert(tx, "bench/default", log.columns(entry), now.timestamp())
 
     store.write(first)
     with store.read() as connection:
