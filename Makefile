@@ -17,7 +17,7 @@ test: .venv/test ## install, and pass the tests
 	$(BIN)/pytest -q
 
 test-crash: .venv/test ## kill the broker 120 times under load, and cut its disk's power at 400 moments; some minutes
-	CRASH_KILLS=120 CRASH_STATES=400 $(BIN)/pytest -q -s --show-capture=no \
+	CRASH_SEED=$${CRASH_SEED:-$$(date +%s)} CRASH_KILLS=120 CRASH_STATES=400 $(BIN)/pytest -q -s --show-capture=no \
 	  tests/contract/broker/test_crash.py tests/unit/test_store_disk.py
 
 lint: .venv/lint ## style, types, import contracts

@@ -136,7 +136,8 @@ def follow(refusal: Damaged) -> None:
 
 
 def dice() -> random.Random:
-    seed = int(os.environ.get("CRASH_SEED", random.SystemRandom().randrange(10**6)))
+    """The same ones each time, unless CRASH_SEED says others: `make test-crash` does."""
+    seed = int(os.environ.get("CRASH_SEED", "2026"))
     print(f"CRASH_SEED={seed}")
     return random.Random(seed)
 
