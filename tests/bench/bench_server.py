@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import http.client
-import os
 import socket
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from measure import answering, cpu, free
 
 ROWS = ("server",)
 ROUNDS = 200
@@ -54,11 +55,11 @@ def main() -> None:
     print(f"  {'':36}{'slow':>6}{'p50 ms':>9}{'p99 ms':>9}{'CPU us':>8}")
     for slow in SLOW:
         for name, command in CANDIDATES.items():
-            port = _free()
+            port = free()
             address = f"127.0.0.1:{port}"
             process = subprocess.Popen([*command, address])
             try:
-                _wait(port)
+                answering(port)
                 print(f"  {name:36}{slow:>6}{_measure(port, slow, process.pid)}", flush=True)
             finally:
                 process.terminate()
@@ -70,7 +71,7 @@ def _measure(port: int, slow: int, pid: int) -> str:
     for connection in held:
         connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\na")
     client = http.client.HTTPConnection("127.0.0.1", port, timeout=8)
-    before, times = _cpu(pid), []
+    before, times = cpu(pid), []
     try:
         for _ in range(ROUNDS):
             start = time.perf_counter()
@@ -84,38 +85,8 @@ def _measure(port: int, slow: int, pid: int) -> str:
         for connection in held:
             connection.close()
     times.sort()
-    cpu = (_cpu(pid) - before) / ROUNDS * 1e6
-    return f"{statistics.median(times) * 1e3:9.2f}{times[int(ROUNDS * 0.99) - 1] * 1e3:9.2f}{cpu:8.0f}"
-
-
-def _cpu(pid: int) -> float:
-    """CPU seconds of a process and its children."""
-    total = 0.0
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(stat.parent.name) == pid or int(fields[1]) == pid:
-            total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return total
-
-
-def _free() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait(port: int) -> None:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            time.sleep(0.02)
-    raise RuntimeError("the candidate did not start")
+    spent = (cpu(pid) - before) / ROUNDS * 1e6
+    return f"{statistics.median(times) * 1e3:9.2f}{times[int(ROUNDS * 0.99) - 1] * 1e3:9.2f}{spent:8.0f}"
 
 
 def _serve(kind: str, listen: str) -> None:

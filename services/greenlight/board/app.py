@@ -10,7 +10,6 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Blueprint, Flask, Response, g, request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from werkzeug.exceptions import HTTPException
 
 from greenlight.board import api, pages
 from greenlight.board.actions import Forbidden
@@ -21,7 +20,7 @@ from greenlight.runtime.edge import Handler, mount_health
 from greenlight.runtime.errors import Malformed, Rejected
 from greenlight.runtime.foreground import is_loopback
 from greenlight.runtime.people import People
-from greenlight.runtime.problems import problem_response
+from greenlight.runtime.problems import Statuses, refusal
 from greenlight.runtime.tracing import OFF, SERVER, Tracer
 
 MAX_BODY = 64 << 10
@@ -122,7 +121,7 @@ def _same_origin(loopback: bool) -> None:
         raise Forbidden(f"this board listens on loopback, and is not called {request.host!r}")
 
 
-_STATUS: tuple[tuple[type[Exception], int, str], ...] = (
+_STATUS: Statuses = (
     (Malformed, 400, "malformed"),
     (_Unknown, 401, "who?"),
     (Forbidden, 403, "not entitled"),
@@ -134,16 +133,10 @@ _STATUS: tuple[tuple[type[Exception], int, str], ...] = (
 
 
 def _problem(problem: Exception, deps: Deps) -> Response:
-    for kind, status, title in _STATUS:
-        if isinstance(problem, kind):
-            response = problem_response(status, title, str(problem), retry_after=5 if status == 503 else None)
-            if status == 401:
-                response.headers["WWW-Authenticate"] = "Bearer"
-            return response
-    if isinstance(problem, HTTPException):
-        return problem_response(problem.code or 500, problem.name, problem.description or problem.name)
-    deps.log.getChild("board").error("an error of ours", exc_info=problem)
-    return problem_response(500, "an error of ours", "the board's log has the details")
+    response = refusal(problem, _STATUS, deps.log.getChild("board"))
+    if response.status_code == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
 
 
 HANDLERS: Mapping[str, Handler[Deps]] = {}

@@ -52,11 +52,12 @@ class Broker:
         self._clock = clock or SystemClock()
         self._services = services or {}
         self._tracer = tracer
-        self._workers = (limits or Limits()).workers
+        limits = limits or Limits()
+        self._workers = limits.workers
         self._brokers = {broker.key for broker in brokers}
         self._manifests = Manifests(tuple(brokers), tuple(triggers))
         self.metrics = Metrics()
-        self._dispatcher = Dispatcher(store, self._clock, limits or Limits(), self.metrics, self._couriers(triggers))
+        self._dispatcher = Dispatcher(store, self._clock, limits, self.metrics, self._couriers(triggers))
         self.ingress = Ingress(self.publish, self.metrics, tracer=tracer)  # the WSGI app behind every Broker's address
         self.operations = Operations(store, self._dispatcher)
 
@@ -103,8 +104,7 @@ class Broker:
         """
         key = self._key(broker)
         entry = Entry(event, _hops(event), travelling(headers or {}))
-        if self._dispatcher.full():
-            raise Overloaded("too many events wait to be delivered; come back later")
+        self._has_room()
         arrived = self._dispatcher.arrived(entry)
         self._store.write(lambda tx: self._dispatcher.append(tx, key, arrived))
 
@@ -122,9 +122,12 @@ class Broker:
 
     def ready(self) -> None:
         """Return if events can be taken: Overloaded, or Unavailable (of the store), says why not."""
+        self._has_room()
+        self._store.probe()
+
+    def _has_room(self) -> None:
         if self._dispatcher.full():
             raise Overloaded("too many events wait to be delivered; come back later")
-        self._store.probe()
 
     # Out.
 

@@ -29,12 +29,12 @@ def depart(store: Store, standing: Standing, now: Callable[[], float]) -> int:
     wants = _predicate(standing)
     with store.read() as connection:
         attempts = log.attempts(connection, standing.trigger)
+    known = {attempt.seq for attempt in attempts}
     buried = sum(_bury_attempt(store, standing, attempt, now()) for attempt in attempts)
     after, end = standing.seq, standing.gone or standing.seq
     while after < end:
         with store.read() as connection:
             found, until = log.page(connection, standing.broker, standing.trigger, after, end)
-        known = {attempt.seq for attempt in attempts}
         owed = [(seq, entry) for seq, only, entry in found if seq not in known and (only or wants(entry.event))]
         store.write(_burial(standing, owed, until, now()))
         buried += len(owed)

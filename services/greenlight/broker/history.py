@@ -61,7 +61,7 @@ def failures(connection: sqlite3.Connection, seq: int) -> dict[str, list[dict[st
     for trigger, sink, number, at, code, why in rows:
         failure = {
             "number": number,
-            "at": rfc3339(datetime.fromtimestamp(at, UTC)),
+            "at": when(at),
             "code": code,
             "why": why,
             "sink": bool(sink),
@@ -78,3 +78,8 @@ def replies(connection: sqlite3.Connection, seq: int) -> dict[str, list[dict[str
         known = json.loads(attributes)
         found.setdefault(by, []).append({"seq": number, "id": known["id"], "type": known["type"]})
     return found
+
+
+def when(seconds: float) -> str:
+    """A time of the log's, in seconds since 1970, as people read it."""
+    return rfc3339(datetime.fromtimestamp(seconds, UTC))

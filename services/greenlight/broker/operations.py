@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from greenlight.broker import history, letters, log
@@ -19,7 +18,7 @@ from greenlight.broker.history import Received
 from greenlight.broker.lane import Lane
 from greenlight.broker.letters import FILTERS, DeadLetter
 from greenlight.broker.log import ERRORS, MAX_TTL, Entry, Standing
-from greenlight.events import Event, rfc3339
+from greenlight.events import Event
 from greenlight.events.http import to_structured
 from greenlight.runtime.errors import Rejected
 from greenlight.store import Store, Tx
@@ -33,6 +32,9 @@ STORIES = 20
 _log = logging.getLogger("greenlight.broker")
 
 Document = dict[str, Any]
+
+Deal = Callable[[Tx, int], None]
+"""What is done with one dead letter inside a transaction. Raises LookupError if it is not open."""
 
 
 class Operations:
@@ -111,7 +113,7 @@ class Operations:
         """The same with every open one that `where` chooses. Returns how many. Raises Rejected."""
         return self._each(where, lambda tx, id: self._discard(tx, id, reason))
 
-    def _each(self, where: Mapping[str, str], do: Any) -> int:
+    def _each(self, where: Mapping[str, str], do: Deal) -> int:
         """In commits of AT_ONCE. Those that die again meanwhile are new ones, and are left for the next time."""
         known = _known(where)
         done = after = 0
@@ -156,7 +158,7 @@ def _closed(tx: Tx, id: int, closed: str) -> DeadLetter:
     return found
 
 
-def _done(do: Any, tx: Tx, id: int) -> bool:
+def _done(do: Deal, tx: Tx, id: int) -> bool:
     """Whether it was done; a letter that somebody else dealt with meanwhile is none of ours."""
     try:
         do(tx, id)
@@ -197,7 +199,7 @@ def _story(connection: sqlite3.Connection, received: Received, lanes: Mapping[st
     return {
         "seq": received.seq,
         "broker": received.broker,
-        "received": _time(received.at),
+        "received": history.when(received.at),
         "hops_left": received.entry.ttl,
         "event": _event(received.entry.event),
         "only": received.only,
@@ -250,7 +252,7 @@ def _letter(letter: DeadLetter) -> Document:
         "trigger": letter.trigger,
         "broker": letter.broker,
         "event": {"id": event.id, "type": event.type, "source": event.source},
-        "at": _time(letter.at),
+        "at": history.when(letter.at),
         "attempts": letter.attempts,
         "code": letter.code,
         "why": letter.why,
@@ -265,7 +267,3 @@ def _event(event: Event) -> Document:
     """In CloudEvents' JSON format."""
     document: Document = json.loads(to_structured(event)[1])
     return document
-
-
-def _time(seconds: float) -> str:
-    return rfc3339(datetime.fromtimestamp(seconds, UTC))

@@ -51,8 +51,8 @@ def on_promotion_ready(event: Event, deps: Deps) -> Sequence[Event]:
     """Start the deployment that this promotion is, if the ledger still wants it; or go on with it after a crash."""
     data = told(event, "promotion", "application", "environment")
     known = deps.ledger.deployment(data["promotion"]) is not None
-    step = (lambda: _go_on(data["promotion"], deps)) if known else (lambda: _begin(data, event, deps))
-    deployment, events = until_settled(step)
+    attempt = (lambda: _go_on(data["promotion"], deps)) if known else (lambda: _begin(data, event, deps))
+    deployment, events = until_settled(attempt)
     return events if deployment is None else _apply(deployment, event, deps)
 
 

@@ -153,12 +153,11 @@ def operators_app(broker: Broker) -> WSGIApplication:
     """`/api/v1/*`, `/healthz`, `/readyz`, `/metrics`."""
     from flask import Flask, Response, request
     from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-    from werkzeug.exceptions import HTTPException
 
     from greenlight.broker.api import blueprint
     from greenlight.runtime.errors import Malformed, Rejected
     from greenlight.runtime.metrics import SPANS
-    from greenlight.runtime.problems import problem_response
+    from greenlight.runtime.problems import problem_response, refusal
 
     app = Flask("greenlight.broker", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = 64 << 10
@@ -185,18 +184,14 @@ def operators_app(broker: Broker) -> WSGIApplication:
     def metrics() -> Response:
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
-    @app.errorhandler(Exception)
-    def refused(problem: Exception) -> Response:
-        for kind, status, title in ((Malformed, 400, "malformed"), (Rejected, 422, "cannot be done")):
-            if isinstance(problem, kind):
-                return problem_response(status, title, str(problem))
-        if isinstance(problem, (Unavailable, Overloaded)):
-            return problem_response(503, "not now", str(problem), retry_after=5)
-        if isinstance(problem, HTTPException):
-            return problem_response(problem.code or 500, problem.name, problem.description or problem.name)
-        logging.getLogger("greenlight.broker").error("an error of ours", exc_info=problem)
-        return problem_response(500, "an error of ours", "the broker's log has the details")
-
+    statuses = (
+        (Malformed, 400, "malformed"),
+        (Rejected, 422, "cannot be done"),
+        (Unavailable, 503, "not now"),
+        (Overloaded, 503, "not now"),
+    )
+    log = logging.getLogger("greenlight.broker")
+    app.register_error_handler(Exception, lambda problem: refusal(problem, statuses, log))
     return app
 
 

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Sequence
 
 from flask import Response
+from werkzeug.exceptions import HTTPException
+
+Statuses = Sequence[tuple[type[Exception], int, str]]
+"""What an exception is in HTTP: its status and title. The first that fits counts."""
 
 
 def problem_response(status: int, title: str, detail: str, *, retry_after: int | None = None) -> Response:
@@ -14,3 +20,15 @@ def problem_response(status: int, title: str, detail: str, *, retry_after: int |
     if retry_after is not None:
         response.headers["Retry-After"] = str(retry_after)
     return response
+
+
+def refusal(problem: Exception, statuses: Statuses, log: logging.Logger) -> Response:
+    """The answer for whatever a request raised: as `statuses` say, or as Flask does; anything else is an error of ours."""
+    for kind, status, title in statuses:
+        if isinstance(problem, kind):
+            return problem_response(status, title, str(problem), retry_after=5 if status == 503 else None)
+    if isinstance(problem, HTTPException):
+        return problem_response(problem.code or 500, problem.name, problem.description or problem.name)
+    log.error("an error of ours", exc_info=problem)
+    name = log.name.rpartition(".")[2]
+    return problem_response(500, "an error of ours", f"the {name}'s log has the details")

@@ -15,33 +15,28 @@ GONE = "http://127.0.0.1:1/gone"
 """Nobody listens there."""
 
 
+KNOWN = {
+    "specversion": "1.0",
+    "id": "${case}",
+    "source": "/test",
+    "type": "test.happened",
+    "case": "${case}",
+    "set": "${set}",
+}
+"""Attributes that an event has unless a case says otherwise."""
+
+
 def binary(body: bytes = b'{"n":1}', **attributes: str | None) -> Send:
     """An event of the scene, in binary mode; None takes an attribute away. `content` is the content type."""
     content = attributes.pop("content", "application/json")
-    known = {
-        "specversion": "1.0",
-        "id": "${case}",
-        "source": "/test",
-        "type": "test.happened",
-        "case": "${case}",
-        "set": "${set}",
-    }
-    headers = {f"ce-{name}": text for name, text in {**known, **attributes}.items() if text is not None}
+    headers = {f"ce-{name}": text for name, text in {**KNOWN, **attributes}.items() if text is not None}
     return Send(headers if content is None else {**headers, "content-type": content}, body)
 
 
 def structured(**members: Any) -> Send:
     """The same in structured mode; `raw` is text that follows the members as it stands."""
     raw = members.pop("raw", "")
-    known = {
-        "specversion": "1.0",
-        "id": "${case}",
-        "source": "/test",
-        "type": "test.happened",
-        "case": "${case}",
-        "set": "${set}",
-    }
-    text = json.dumps({name: value for name, value in {**known, **members}.items() if value is not None})
+    text = json.dumps({name: value for name, value in {**KNOWN, **members}.items() if value is not None})
     return Send({"content-type": "application/cloudevents+json"}, (text[:-1] + raw + "}").encode())
 
 
