@@ -156,7 +156,7 @@ def operators_app(broker: Broker) -> WSGIApplication:
 
     from greenlight.broker.api import blueprint
     from greenlight.runtime.errors import Malformed, Rejected
-    from greenlight.runtime.metrics import SPANS
+    from greenlight.runtime.metrics import FILTER_ERRORS, SPANS
     from greenlight.runtime.problems import problem_response, refusal
 
     app = Flask("greenlight.broker", static_folder=None)
@@ -164,7 +164,8 @@ def operators_app(broker: Broker) -> WSGIApplication:
     app.register_blueprint(blueprint(broker.operations))
     registry = CollectorRegistry()
     registry.register(broker.metrics.collector(broker.operations))
-    registry.register(SPANS)
+    for counter in (FILTER_ERRORS, SPANS):
+        registry.register(counter)
 
     @app.before_request
     def only_this_machine() -> Response | None:
