@@ -26,7 +26,7 @@ lint: .venv/lint ## style, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/test .venv/bench ## measure; prints ratios and absolute figures, fails on neither
+bench: .venv/test ## measure; prints ratios and absolute figures, fails on neither
 	$(BIN)/python -m tests.bench
 
 cluster: ## start a real Knative broker and DynamoDB, for the tests that need them; needs Go and Java; prints the file to source
@@ -44,7 +44,7 @@ clean: ## remove what make installed (not the data in .greenlight)
 
 # Each set of packages is installed once per change of its lock file, by hash, and the project itself without building tools
 # that the lock does not name.
-.venv/runtime .venv/test .venv/lint .venv/bench: .venv/%: requirements/%.txt pyproject.toml
+.venv/runtime .venv/test .venv/lint: .venv/%: requirements/%.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Greenlight needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv

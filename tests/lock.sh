@@ -8,7 +8,5 @@ compile() {
     --no-annotate --custom-compile-command "make lock" --output-file "requirements/$out.txt" pyproject.toml "$@"
 }
 compile runtime --group build
-compile bench --group build --group test --group bench
-# All are installed into one environment, in any order: where boto3 wants an older package than the tests do, they take that one.
-compile test --group build --group test --constraint requirements/bench.txt
-compile lint --group build --group test --group lint --constraint requirements/bench.txt
+compile test --group build --group test
+compile lint --group build --group test --group lint

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import math
 import os
 import random
@@ -40,8 +39,6 @@ def main() -> list[Row]:
     """p50 and p99 of each. They take turns, and the services of those whose turn it is not stand still."""
     if not os.environ.get("AWS_ENDPOINT_URL_DYNAMODB"):
         raise Missing('the baseline needs a DynamoDB: . "$(tests/cluster/cluster up dynamodb)"')
-    if importlib.util.find_spec("boto3") is None:
-        raise Missing("the baseline needs boto3: make .venv/bench")
     print(
         f"  DynamoDB answers after {ms(_dynamodb_p50())}; after an hour's work it is slower: start it anew for true ratios"
     )
