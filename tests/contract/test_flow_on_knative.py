@@ -25,11 +25,11 @@ SERVICES = sorted({edge.service for edge in FLOW})
 
 
 def manifests(namespace: str) -> Iterator[dict[str, Any]]:
-    """Every object of the folder, as it is in the file but for the namespace."""
-    for file in sorted(FOLDER.rglob("*.yaml")):
-        for object in yaml.safe_load_all(file.read_text()):
-            object["metadata"]["namespace"] = namespace
-            yield object
+    """The Broker and the Triggers, as they are in the files but for the namespace."""
+    for file in [FOLDER / "broker/100-broker.yaml", *sorted(FOLDER.glob("triggers/[0-9]*.yaml"))]:
+        object = yaml.safe_load(file.read_text())
+        object["metadata"]["namespace"] = namespace
+        yield object
 
 
 def wanted() -> dict[str, list[str]]:

@@ -9,6 +9,7 @@ import pytest
 from greenlight.broker.manifests import Manifests, TriggerSpec, default_folder, load_folder
 from greenlight.events import Event, types
 from greenlight.flow import FLOW, Edge
+from greenlight.reconciler.app import DEAD_LETTERS
 from greenlight.runtime.errors import ConfigurationError
 
 FOLDER = default_folder()
@@ -32,7 +33,7 @@ def trigger_of(manifests: Manifests, edge: Edge) -> TriggerSpec:
 def test_every_edge_has_its_file_and_every_file_its_edge() -> None:
     """Numbered in flow order."""
     files = sorted(path.name for path in (FOLDER / "triggers").iterdir())
-    assert files == sorted(f"{edge.number}-{edge.trigger}.yaml" for edge in FLOW)
+    assert files == sorted([*(f"{edge.number}-{edge.trigger}.yaml" for edge in FLOW), "kustomization.yaml"])
     assert [edge.number for edge in FLOW] == sorted(edge.number for edge in FLOW)
 
 
@@ -60,11 +61,15 @@ def test_a_trigger_calls_the_service_of_its_edge_and_says_how_it_is_tried_again(
     assert trigger.delivery.backoff_delay
     assert trigger.delivery.timeout
     assert trigger.delivery.timeout >= (30 if types.DEPLOYMENT_PROGRESSING in edge.on else 10)
+    sink = trigger.delivery.dead_letter_sink
+    assert sink is not None
+    assert sink.ref is not None
+    assert (sink.ref.name, sink.uri) == ("reconciler", DEAD_LETTERS)
 
 
 def test_the_broker_answers_producers_before_it_delivers() -> None:
     """Without the annotation a channel nests every reply into one request."""
-    assert 'messaging.knative.dev/async-handler: "true"' in (FOLDER / "100-broker.yaml").read_text()
+    assert 'messaging.knative.dev/async-handler: "true"' in (FOLDER / "broker" / "100-broker.yaml").read_text()
 
 
 def test_the_folder_is_found_in_a_checkout_and_in_an_installed_package(tmp_path: Path) -> None:

@@ -76,6 +76,19 @@ def test_one_event_is_the_reply(structured: bool) -> None:
 event_two = event("2", "promotion.ready")
 
 
+@pytest.mark.parametrize("text", ["x" * 5000, "ä€" * 900, '"' * 900, "\x00" * 900])
+def test_a_refusal_is_short_enough_for_knatives_channel(text: str) -> None:
+    """From 769 bytes on, one ends the dispatcher of its in-memory channel where there is a dead-letter sink."""
+
+    def handler(event: Event, deps: Deps) -> Sequence[Event]:
+        raise LedgerUnavailable(text)
+
+    answer = post(client(handler), event())
+    assert answer.status_code == 503
+    assert len(answer.get_data()) <= 768
+    assert answer.get_json()["detail"].startswith(text[:50])
+
+
 def test_none_is_an_empty_202_and_several_are_published() -> None:
     """A body that is no event would count as a failed delivery."""
     answer = post(client(lambda event, deps: []), event())

@@ -29,10 +29,11 @@ from greenlight.store.errors import Locked, Unavailable
 from greenlight.store.store import Store
 
 THREADS = 8
+"""Of the one worker."""
 KEEP_ALIVE = 30
+"""Seconds."""
 FLUSH = 5.0
 """Seconds that what was traced gets to be exported when the worker ends."""
-"""Seconds. One worker: it owns the ledger's file; threads are what makes group commit work."""
 
 
 class _Server(BaseApplication):  # type: ignore[misc]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -13,7 +14,7 @@ from greenlight.ledger.port import Transaction
 from greenlight.ledger.rows import PATIENCE, Due
 from greenlight.runtime import metrics
 from greenlight.runtime.deps import Deps
-from greenlight.runtime.edge import Handler, event_app
+from greenlight.runtime.edge import Handler, event_app, mount_events
 from greenlight.runtime.tracing import PRODUCER
 
 SWEEP_AFTER = timedelta(seconds=5)
@@ -48,15 +49,37 @@ def on_ping(event: Event, deps: Deps) -> Sequence[Event]:
     return []
 
 
+def on_dead_letter(event: Event, deps: Deps) -> Sequence[Event]:
+    """A Broker could not deliver this. It is told and counted, no more: what the ledger still waits for comes again with a
+    ping."""
+    about = event.extensions
+    deps.log.getChild("reconciler").error(
+        "dead letter: %s %.80r was not taken by %.200r, code %.10r; if the ledger still waits for its result it is sent again",
+        event.type if event.type in types.NOT_FACTS else "a fact",
+        event.id,
+        about.get("knativeerrordest", "somebody"),
+        about.get("knativeerrorcode", "none"),
+    )
+    code = str(about.get("knativeerrorcode", ""))
+    metrics.DEAD_LETTERS.labels(
+        event.type if event.type in types.NOT_FACTS else "fact", code if re.fullmatch(r"[1-5]\d\d", code) else "none"
+    ).inc()
+    return []
+
+
 def _postponed(item: Due, now: datetime) -> Due:
     """Due once more, later each time: what cannot be finished must not fill the Broker."""
     pause = min(PATIENCE * 2 ** min(item.attempts, 5), timedelta(minutes=15))
     return replace(item, at=now + pause, attempts=item.attempts + 1)
 
 
+DEAD_LETTERS = "/dead-letters"
+
 HANDLERS: Mapping[str, Handler[Deps]] = {types.PING: on_ping}
 
 
 def create_app(deps: Deps) -> Flask:
-    """The reconciler as a service."""
-    return event_app("reconciler", HANDLERS, deps)
+    """The reconciler as a service; at /dead-letters it is the dead-letter sink of every Trigger."""
+    app = event_app("reconciler", HANDLERS, deps)
+    mount_events(app, DEAD_LETTERS, "reconciler", lambda type: on_dead_letter, deps)
+    return app

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Generic, TypeVar
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -27,6 +29,10 @@ Handler = Callable[[Event, D], Sequence[Event]]
 MAX_EVENT = 1 << 20
 """Bytes of one event: what Kafka's data plane takes; CloudEvents promises 64 KiB."""
 
+MAX_REFUSAL = 768
+"""Bytes of an answer that refuses an event. One more ends the dispatcher of Knative's in-memory channel, with all that it
+carries, where the Trigger has a dead-letter sink (seen on Eventing 1.23)."""
+
 
 def event_app(service: str, handlers: Mapping[str, Handler[D]], deps: D) -> Flask:
     """A Flask app that hands each event posted to `/` to the handler of its type.
@@ -36,24 +42,37 @@ def event_app(service: str, handlers: Mapping[str, Handler[D]], deps: D) -> Flas
     """
     app = Flask(__name__, static_folder=None)
     mount_health(app, deps)
-    app.wsgi_app = _EventEdge(app.wsgi_app, service, handlers, deps)  # type: ignore[method-assign]
+    mount_events(app, "/", service, partial(_handler_of, handlers), deps)
     return app
 
 
-class _EventEdge(Generic[D]):
-    """Answers `POST /` itself, and leaves the rest to Flask: an event is worth its handler's time, not a router's."""
+def mount_events(app: Flask, path: str, service: str, handler_of: Callable[[str], Handler[D] | None], deps: D) -> None:
+    """Events posted to `path` go to the handler of their type; None: such events are not for us."""
+    app.wsgi_app = _EventEdge(app.wsgi_app, path, service, handler_of, deps)  # type: ignore[method-assign]
 
-    def __init__(self, rest: WSGIApplication, service: str, handlers: Mapping[str, Handler[D]], deps: D) -> None:
-        self._rest, self._service, self._handlers, self._deps = rest, service, handlers, deps
+
+class _EventEdge(Generic[D]):
+    """Answers `POST` to its path itself, and leaves the rest to Flask: an event is worth its handler's time, not a router's."""
+
+    def __init__(
+        self,
+        rest: WSGIApplication,
+        path: str,
+        service: str,
+        handler_of: Callable[[str], Handler[D] | None],
+        deps: D,
+    ) -> None:
+        self._rest, self._path, self._service, self._deps = rest, path, service, deps
+        self._handler_of = handler_of
         self._log = deps.log.getChild(service)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] != "POST" or environ.get("PATH_INFO") not in ("/", ""):
+        if environ["REQUEST_METHOD"] != "POST" or (environ.get("PATH_INFO") or "/") != self._path:
             return self._rest(environ, start_response)
         with self._deps.tracer.scope(self._service, "read event", CONSUMER) as scope:
             try:
                 event = _read(environ)
-                handler = _handler_of(self._handlers, event.type)
+                handler = self._handler_of(event.type)
                 if handler is None:
                     return _done(self._service, "not for us", start_response)
                 scope.event(event, environ.get("HTTP_TRACEPARENT"))
@@ -152,7 +171,15 @@ def _refusal(service: str, problem: Exception, log: logging.Logger) -> Response:
         if isinstance(problem, kind):
             metrics.handled(service, title)
             log.warning("refused with %d: %s", status, problem)
-            return problem_response(status, title, str(problem), retry_after=1 if status == 503 else None)
+            return problem_response(status, title, _brief(str(problem)), retry_after=1 if status == 503 else None)
     metrics.handled(service, "error")
     log.error("an error of ours", exc_info=problem)
     return problem_response(500, "an error of ours", "the service's log has the details")
+
+
+def _brief(detail: str) -> str:
+    """As much of it as leaves the answer within MAX_REFUSAL; the log has all of it."""
+    room = MAX_REFUSAL - 128  # for what problem_json puts around it
+    while len(json.dumps(detail, ensure_ascii=False).encode()) > room:
+        detail = detail[: len(detail) * 3 // 4] + "…"
+    return detail

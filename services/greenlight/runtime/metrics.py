@@ -15,6 +15,9 @@ FILTER_ERRORS = Counter(
     ["trigger", "error"],
 )
 REEMITTED = Counter("greenlight_events_reemitted_total", "Events that were due and lacked a result.", ["type"])
+DEAD_LETTERS = Counter(
+    "greenlight_dead_letters_total", "Events that a Trigger could not deliver, as the Broker told.", ["type", "code"]
+)
 SPANS = Counter(
     "greenlight_spans_total", "Spans by outcome: exported, or dropped for want of room or a taker.", ["outcome"]
 )
