@@ -191,7 +191,7 @@ class World:
         self.pipeline = STRICT
         self.store = Store(folder / f"{seed}.db", [SCHEMA], synchronous="NORMAL")
         self.inner = SqliteLedger(
-            self.store, folder / "bodies", emit=lambda tx, event: self.bus.append(event), clock=self.clock.now
+            self.store, folder / "bodies", emit=lambda event: lambda tx: self.bus.append(event), clock=self.clock.now
         )
         self.ledger = Ledger(self.inner, self)
         self.driver = Driver(self)

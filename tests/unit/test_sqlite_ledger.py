@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,9 +30,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store.close()
 
 
-def to_log(tx: Tx, event: Event) -> None:
+def to_log(event: Event) -> Callable[[Tx], object]:
     """Where the embedded broker takes events."""
-    tx.execute("INSERT INTO log VALUES (?)", (event.id,))
+    return lambda tx: tx.execute("INSERT INTO log VALUES (?)", (event.id,))
 
 
 def logged(store: Store) -> list[str]:
@@ -56,8 +56,11 @@ def test_with_emit_a_fact_and_its_event_are_one_commit_and_the_outbox_stays_empt
 def test_an_emit_that_fails_undoes_the_fact(store: Store, tmp_path: Path) -> None:
     """No fact without its event."""
 
-    def fails(tx: Tx, event: Event) -> None:
-        raise LookupError("no log")
+    def fails(event: Event) -> Callable[[Tx], None]:
+        def step(tx: Tx) -> None:
+            raise LookupError("no log")
+
+        return step
 
     ledger = SqliteLedger(store, tmp_path / "bodies", emit=fails, clock=HandClock().now)
     with pytest.raises(LookupError):

@@ -8,8 +8,9 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
@@ -121,6 +122,32 @@ def test_a_failing_change_undoes_its_own_work_alone(store: Store) -> None:
     assert called == []
 
 
+def test_a_change_that_refused_before_it_wrote_costs_its_neighbours_nothing(store: Store) -> None:
+    """They are not made again, and who refused hears of it when what it read can be read by all."""
+    runs: list[str] = []
+    heard: SimpleQueue[list[int]] = SimpleQueue()
+
+    def counted(n: int) -> Callable[[Tx], int]:
+        def change(tx: Tx) -> int:
+            runs.append("writes")
+            return insert(n)(tx)
+
+        return change
+
+    def refuses(tx: Tx) -> None:
+        tx.execute("UPDATE numbers SET n = 9 WHERE n = 8")
+        raise LookupError(f"there are {tx.execute('SELECT count(*) FROM numbers').fetchone()}")
+
+    with Held(store):
+        before, refused, after = (store.submit(change) for change in (counted(1), refuses, counted(3)))
+        refused.add_done_callback(lambda _: heard.put(numbers(store)))
+    assert (before.result(10), after.result(10)) == (1, 3)
+    with pytest.raises(LookupError, match="there are"):
+        refused.result(10)
+    assert runs == ["writes", "writes"]
+    assert heard.get(timeout=10) == [1, 3]
+
+
 def test_rows_that_a_change_did_not_read_do_not_block_the_commit(store: Store) -> None:
     """Its cursors end with it, however long somebody keeps them; so they do when it fails."""
     kept: list[sqlite3.Cursor] = []
@@ -230,6 +257,7 @@ def test_a_full_disk_refuses_writes_keeps_reads_and_recovers(store: Store, path:
 FILE_LIMIT = """
 import resource, sys
 from pathlib import Path
+from queue import SimpleQueue
 from greenlight.store import Store, Schema, Unavailable
 
 store = Store(Path(sys.argv[1]), [Schema("numbers", ("CREATE TABLE numbers (n INTEGER PRIMARY KEY, text TEXT)",))])
@@ -324,6 +352,7 @@ def test_close_finishes_what_is_queued_and_refuses_the_rest(store: Store, path: 
 COUNT = """
 import sys, threading
 from pathlib import Path
+from queue import SimpleQueue
 from greenlight.store import Store, Schema
 
 store = Store(Path(sys.argv[1]), [Schema("numbers", ("CREATE TABLE numbers (n INTEGER PRIMARY KEY, text TEXT)",))])

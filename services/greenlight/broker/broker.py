@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from greenlight.broker import letters
 from greenlight.broker.courier import Courier
@@ -89,13 +89,13 @@ class Broker:
 
     # In.
 
-    def append(self, tx: Tx, event: Event, *, ttl: int | None = None, broker: str | None = None) -> None:
-        """Append an event inside somebody's transaction: it is on its way when, and only if, that is durable.
+    def appending(self, event: Event, *, broker: str | None = None) -> Callable[[Tx], None]:
+        """What appends an event inside somebody's transaction: it is on its way when, and only if, that is durable.
 
         `broker` (NAMESPACE/NAME) may be left out if there is only one. Raises Rejected if no hops are left.
         """
-        entry = Entry(event, _hops(event) if ttl is None else ttl)
-        self._dispatcher.append(tx, self._key(broker), self._dispatcher.arrived(entry))
+        key, arrived = self._key(broker), self._dispatcher.arrived(Entry(event, _hops(event)))
+        return lambda tx: self._dispatcher.append(tx, key, arrived)
 
     def publish(self, event: Event, *, broker: str | None = None, headers: Mapping[str, str] | None = None) -> None:
         """Take an event from outside; it is durable on return. `headers`: the HTTP headers it came with.

@@ -85,7 +85,7 @@ class Greenlight:
         self.people = People(folders.config / "people.yaml", clock=clock, log=log)
         self.store = Store(folders.data / DATABASE, [sqlite.SCHEMA, broker_log.SCHEMA])
         self.ledger = sqlite.SqliteLedger(
-            self.store, folders.data / "bodies", emit=lambda tx, event: self.broker.append(tx, event), clock=clock.now
+            self.store, folders.data / "bodies", emit=lambda event: self.broker.appending(event), clock=clock.now
         )
         deps = Deps(clock, traced(self.ledger, tracer), self.pipeline, InLog(), log, tracer)
         scrub = Scrubber([secret.value.decode("utf-8", "replace") for secret in self.secrets.all()])

@@ -187,10 +187,11 @@ def _optional(found: Mapping[str, Any], name: str, holds: Any = None, what: str 
         return None
     if not isinstance(value, str) or not value:
         raise NotAnEvent(f"{name} is not a non-empty string")
-    if len(value) > MAX_VALUE:
-        raise NotAnEvent(f"{name} is longer than {MAX_VALUE} characters")
-    if attributes.has_control(value):
-        raise NotAnEvent(f"{name} holds a control character")
+    if not attributes.safe(value):
+        if len(value) > MAX_VALUE:
+            raise NotAnEvent(f"{name} is longer than {MAX_VALUE} characters")
+        if attributes.has_control(value):
+            raise NotAnEvent(f"{name} holds a control character")
     if holds is not None and not holds(value):
         raise NotAnEvent(f"{name} is not {what}")
     return value
@@ -199,7 +200,7 @@ def _optional(found: Mapping[str, Any], name: str, holds: Any = None, what: str 
 def _extension(name: str, value: Any) -> AttributeValue:
     if not attributes.is_name(name):
         raise NotAnEvent("an extension's name is not lower-case letters and digits")
-    if isinstance(value, bool):
+    if isinstance(value, bool) or (isinstance(value, str) and attributes.safe(value)):
         return value
     if isinstance(value, int) and -(2**31) <= value < 2**31:
         return value
@@ -220,6 +221,8 @@ def _attributes_of(event: Event) -> Iterable[tuple[str, AttributeValue]]:
 
 def header_text(name: str, value: str) -> str:
     """A header's value as the HTTP binding's section 3.1.3.2 reads it: unquote, then percent-decode once, as UTF-8."""
+    if value.isascii() and "%" not in value and not value.startswith('"'):
+        return value
     if value.startswith('"'):
         value = _unquoted(name, value)
     try:

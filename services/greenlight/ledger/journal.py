@@ -30,7 +30,7 @@ def portable(value: Any) -> Any:
     and half a surrogate pair becomes its escape: neither has a canonical form that everybody reads alike.
     """
     if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
+        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, int):

@@ -6,11 +6,12 @@ import json
 import re
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from greenlight.ledger.bodies import Folder
 from greenlight.ledger.port import Page, Transaction, Unavailable
 from greenlight.ledger.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target
 from greenlight.ledger.rows_json import dumps, loads
+from greenlight.ledger.sqlite_cache import Cache, Key
 from greenlight.ledger.sqlite_listing import from_cursor, query, to_cursor
 from greenlight.ledger.sqlite_schema import SCHEMA, from_micros, micros
 from greenlight.ledger.sqlite_writes import Emit, send, set_due, steps
@@ -27,6 +29,7 @@ from greenlight.store import Store, Tx
 
 __all__ = ["SCHEMA", "SqliteLedger"]
 
+R = TypeVar("R")
 T = TypeVar("T")
 
 IN_TABLE = 256 * 1024
@@ -34,6 +37,12 @@ IN_TABLE = 256 * 1024
 
 FORGET_AT_ONCE = 200
 """Bodies that are dropped in one commit, so that other changes need not wait long."""
+
+FEW_PUSHES = 256
+"""Of more than that, none is kept at hand: a target that is so far behind is decided seldom."""
+
+FEW_TARGETS = 16
+"""Times from which on the pushes of one repository are kept at hand."""
 
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
@@ -51,6 +60,7 @@ class SqliteLedger:
         self._files = threading.Lock()  # a large body's file and row come and go together
         self._emit = emit
         self._clock = clock
+        self._cache = Cache()
 
     # Facts.
 
@@ -80,6 +90,7 @@ class SqliteLedger:
                 tx.execute(
                     "INSERT OR REPLACE INTO bodies (digest, deflated, stored) VALUES (?, ?, ?)", (*body, micros(now))
                 )
+            tx.on_commit(lambda: self._cache.committed({(Fact, fact.id): fact}))
             for step in follow:
                 step(tx)
             return True
@@ -87,8 +98,7 @@ class SqliteLedger:
         return self._write(change)
 
     def fact(self, id: str) -> Fact | None:
-        row = self._one("SELECT json, recorded FROM facts WHERE id = ?", id)
-        return None if row is None else loads(Fact, row[0], recorded=bool(row[1]))
+        return self._row(Fact, "SELECT json, recorded FROM facts WHERE id = ?", (id,), "recorded")
 
     def claim(self, sender: str, message: str, digest: str) -> str:
         def change(tx: Tx) -> str:
@@ -102,8 +112,7 @@ class SqliteLedger:
     # Records and pushes.
 
     def record(self, repo: str, sha: str) -> Record | None:
-        row = self._one("SELECT json, version FROM records WHERE repo = ? AND sha = ?", repo, sha)
-        return None if row is None else loads(Record, row[0], version=row[1])
+        return self._row(Record, "SELECT json, version FROM records WHERE repo = ? AND sha = ?", (repo, sha))
 
     def find(self, repo: str, prefix: str) -> Sequence[str]:
         rows = self._all(
@@ -142,34 +151,40 @@ class SqliteLedger:
         of: Callable[[str], bool] = lambda ref: True,
         limit: int = 1000,
     ) -> Sequence[Push]:
-        sql = (
-            "SELECT ref, json FROM pushes WHERE repo = ? AND pushed_at >= ?"
-            " ORDER BY pushed_at DESC, arrived DESC, fact DESC"
-        )
-        with _reachable(), self._store.read() as connection:
-            rows = connection.execute(sql, (repo, -(2**63) if since is None else micros(since)))
-            texts = list(islice((text for ref, text in rows if of(ref)), limit))
-            rows.close()
-        return [loads(Push, text) for text in reversed(texts)]
+        key, moment = (Push, repo), self._cache.moment()
+        known: Mapping[datetime | None, Sequence[Push]] = self._cache.get(key) or {}
+        if since not in known:
+            sql = (
+                "SELECT ref, json FROM pushes WHERE repo = ? AND pushed_at >= ?"
+                " ORDER BY pushed_at DESC, arrived DESC, fact DESC"
+            )
+            with _reachable(), self._store.read() as connection:
+                rows = connection.execute(sql, (repo, -(2**63) if since is None else micros(since)))
+                first = rows.fetchmany(FEW_PUSHES)
+                if len(first) == FEW_PUSHES:
+                    texts = list(islice((text for ref, text in chain(first, rows) if of(ref)), limit))
+                    rows.close()
+                    return [loads(Push, text) for text in reversed(texts)]
+            # Targets that run different commits ask from different times on.
+            known = {**(known if len(known) < FEW_TARGETS else {}), since: [loads(Push, text) for _, text in first]}
+            self._cache.keep(key, known, moment)
+        found = [push for push in known[since] if of(push.ref)][:limit]
+        found.reverse()
+        return found
 
     # Targets, decisions, deployments.
 
     def target(self, application: str, environment: str) -> Target | None:
-        row = self._one(
-            "SELECT json, version FROM targets WHERE application = ? AND environment = ?", application, environment
-        )
-        return None if row is None else loads(Target, row[0], version=row[1])
+        sql = "SELECT json, version FROM targets WHERE application = ? AND environment = ?"
+        return self._row(Target, sql, (application, environment))
 
     def targets(self) -> Sequence[Target]:
         rows = self._all("SELECT json, version FROM targets ORDER BY application, environment")
         return [loads(Target, text, version=version) for text, version in rows]
 
     def decision(self, application: str, environment: str, repo: str, sha: str) -> DecisionRow | None:
-        row = self._one(
-            "SELECT json, version FROM decisions WHERE repo = ? AND sha = ? AND application = ? AND environment = ?",
-            *(repo, sha, application, environment),
-        )
-        return None if row is None else loads(DecisionRow, row[0], version=row[1])
+        sql = "SELECT json, version FROM decisions WHERE application = ? AND environment = ? AND repo = ? AND sha = ?"
+        return self._row(DecisionRow, sql, (application, environment, repo, sha))
 
     def decisions(
         self, application: str, environment: str, states: Sequence[str], *, limit: int = 200
@@ -185,8 +200,7 @@ class SqliteLedger:
         return [loads(DecisionRow, text, version=version) for text, version in rows]
 
     def deployment(self, id: str) -> Deployment | None:
-        row = self._one("SELECT json, version FROM deployments WHERE id = ?", id)
-        return None if row is None else loads(Deployment, row[0], version=row[1])
+        return self._row(Deployment, "SELECT json, version FROM deployments WHERE id = ?", (id,))
 
     def deployments(self, application: str, environment: str, *, limit: int = 20) -> Sequence[Deployment]:
         rows = self._all(
@@ -200,8 +214,13 @@ class SqliteLedger:
 
     def transact(self, transaction: Transaction) -> None:
         parts = steps(transaction, self._emit, self._clock())
+        stored = _stored(transaction)
+        for fact in transaction.recorded:
+            known = self._cache.get((Fact, fact))
+            stored[Fact, fact] = None if known is None else replace(known, recorded=True)
 
         def change(tx: Tx) -> None:
+            tx.on_commit(lambda: self._cache.committed(stored))
             for step in parts:
                 step(tx)
 
@@ -289,6 +308,19 @@ class SqliteLedger:
         with _reachable():
             return self._store.write(change)
 
+    def _row(self, kind: type[R], sql: str, key: tuple[str, ...], column: str = "version") -> R | None:
+        """The row of `kind` that `sql` finds by `key`, as its text and the one column that changes without it."""
+        found: R | None = self._cache.get((kind, *key))
+        if found is not None and not self._store.closed:
+            return found
+        moment = self._cache.moment()
+        row = self._one(sql, *key)
+        if row is None:
+            return None
+        found = loads(kind, row[0], **{column: row[1]})
+        self._cache.keep((kind, *key), found, moment)
+        return found
+
     def _one(self, sql: str, *parameters: object) -> tuple[Any, ...] | None:
         with _reachable(), self._store.read() as connection:
             row: tuple[Any, ...] | None = connection.execute(sql, parameters).fetchone()
@@ -305,6 +337,22 @@ def _reachable() -> Iterator[None]:
         yield
     except store.Unavailable as error:
         raise Unavailable(str(error)) from error
+
+
+def _stored(transaction: Transaction) -> dict[Key, Any]:
+    """The rows as they are once it is committed, by what they are found by."""
+    rows: dict[Key, Any] = {}
+    for record in transaction.records:
+        rows[Record, record.repo, record.sha] = replace(record, version=record.version + 1)
+    for target in transaction.targets:
+        rows[Target, target.application, target.environment] = replace(target, version=target.version + 1)
+    for it in transaction.decisions:
+        rows[DecisionRow, it.application, it.environment, it.repo, it.sha] = replace(it, version=it.version + 1)
+    for deployment in transaction.deployments:
+        rows[Deployment, deployment.id] = replace(deployment, version=deployment.version + 1)
+    for push in transaction.pushes:
+        rows[Push, push.repo] = None
+    return rows
 
 
 def _digest(body: bytes) -> str:

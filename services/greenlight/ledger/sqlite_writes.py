@@ -16,11 +16,11 @@ from greenlight.ledger.rows_json import dumps
 from greenlight.ledger.sqlite_schema import micros
 from greenlight.store import Tx
 
-Step = Callable[[Tx], None]
+Step = Callable[[Tx], object]
 """A part of a change. Raises Conflict if what it builds on has changed."""
 
-Emit = Callable[[Tx, Event], None]
-"""Where an emitted event goes, inside the transaction that emits it."""
+Emit = Callable[[Event], Step]
+"""Where an emitted event goes: the step that puts it there, inside the transaction that emits it."""
 
 
 class Table:
@@ -158,12 +158,14 @@ def append(entry: NewEntry) -> Step:
     payload, at = canonical(portable(entry.payload)), rfc3339(entry.at)
 
     def step(tx: Tx) -> None:
-        if tx.execute("SELECT 1 FROM entries WHERE stream = ? AND id = ?", (entry.stream, entry.id)).fetchone():
-            return
         last = tx.execute(
-            "SELECT seq, hash FROM entries WHERE stream = ? ORDER BY seq DESC LIMIT 1", (entry.stream,)
+            "SELECT EXISTS (SELECT 1 FROM entries WHERE stream = ? AND id = ?), seq, hash FROM entries"
+            " WHERE stream = ? ORDER BY seq DESC LIMIT 1",
+            (entry.stream, entry.id, entry.stream),
         ).fetchone()
-        before, prev = last or (0, bytes.fromhex(ZEROS))
+        there, before, prev = last or (False, 0, bytes.fromhex(ZEROS))
+        if there:
+            return
         seq = before + 1
         tx.execute(
             "INSERT INTO entries (stream, seq, id, type, at, payload, prev, hash, repo, sha)"
@@ -207,7 +209,7 @@ def _not_due(key: str, event: str) -> Step:
 def send(event: Event, emit: Emit | None, now: datetime) -> Step:
     """Hand an event to `emit`, or keep it in the outbox until it is known to be published."""
     if emit is not None:
-        return lambda tx: emit(tx, event)
+        return emit(event)
     values = (event.id, micros(now), dumps(event))
 
     def step(tx: Tx) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from itertools import groupby
 
 from greenlight.ledger.rows import Push, Record, Target
@@ -43,8 +44,11 @@ def touches(policy: Policy, push: Push) -> bool:
 
 def like(pattern: str, name: str) -> bool:
     """Whether a name is of a pattern: `*` and `?` stand within a folder, `**` for any number of whole folders."""
-    if len(name) > MAX_NAME:
-        return False
+    return len(name) <= MAX_NAME and _like(pattern, name)
+
+
+@lru_cache(maxsize=4096)
+def _like(pattern: str, name: str) -> bool:
     parts = pattern.split("/")
     if parts[-1] == "**":
         parts.append("*")  # what is below the folder, not the folder

@@ -227,6 +227,11 @@ class Store:
         finally:
             self._give_back(connection)
 
+    @property
+    def closed(self) -> bool:
+        """Whether it has let go of the file."""
+        return self._closed
+
     def probe(self) -> None:
         """Return if changes can be made durable now; raises Unavailable. It is one, of a byte or two."""
         self.write(lambda tx: tx.execute(_PROBE))
@@ -334,7 +339,7 @@ class Store:
 
     def _write(self, batch: Sequence[_Change[Any]]) -> None:
         """A commit that fails leaves no trace: what it wrote to the log, the next one writes over, and syncs."""
-        left = list(batch)  # whose callers know nothing yet
+        refused: dict[_Change[Any], BaseException] = {}
         try:
             if self._connection is None:
                 self._connection = self._writer()
@@ -342,41 +347,54 @@ class Store:
             if self._long:
                 self._checkpoint(connection)
             connection.execute("BEGIN IMMEDIATE")
-            if not self._all_applied(connection, batch):
+            if not self._all_applied(connection, batch, refused):
+                refused.clear()
                 connection.execute("BEGIN IMMEDIATE")
                 for change in batch:
-                    if not self._applied(connection, change):
-                        left.remove(change)
+                    self._apply_alone(connection, change, refused)
             connection.execute("COMMIT")
         except BaseException as error:
             self._undo()
             problem = unavailable(self._path, error) or error
             self._refuses(problem)
-            for change in left:
-                change.fail(problem)
+            for change in batch:
+                change.fail(refused.get(change, problem))
             return
         if self._refusing:
             self._refusing = False
             _log.warning("%s can be written again", self._path)
-        _acknowledge(left)
+        _acknowledge([change for change in batch if change not in refused])
+        for change, problem in refused.items():  # now, when what they failed on can be read
+            change.fail(problem)
 
-    def _all_applied(self, connection: sqlite3.Connection, batch: Sequence[_Change[Any]]) -> bool:
-        """Whether all went well together; if one of several did not, all are undone, to be tried one by one.
+    def _all_applied(
+        self, connection: sqlite3.Connection, batch: Sequence[_Change[Any]], refused: dict[_Change[Any], BaseException]
+    ) -> bool:
+        """Whether all went well together, but for those that failed before they wrote anything, which are `refused`.
 
-        Savepoints would cost each event a statement, and a statement costs a wait for the interpreter.
+        If one of several failed after that, all are undone, to be tried one by one. Savepoints would cost each event a
+        statement, and a statement costs a wait for the interpreter.
         """
-        try:
-            for change in batch:
+        for change in batch:
+            before = connection.total_changes
+            try:
                 change.apply(connection)
-        except BaseException:
-            if len(batch) == 1 or not connection.in_transaction:  # SQLite undid everything: the disk is full, or worse
-                raise
-            connection.execute("ROLLBACK")
-            return False
+            except BaseException as error:
+                if not connection.in_transaction:  # SQLite undid everything: the disk is full, or worse
+                    raise
+                if connection.total_changes == before and not isinstance(error, sqlite3.Error):
+                    refused[change] = error
+                    continue
+                if len(batch) == 1:
+                    raise
+                connection.execute("ROLLBACK")
+                return False
         return True
 
-    def _applied(self, connection: sqlite3.Connection, change: _Change[Any]) -> bool:
-        """Whether the change went well; if not, its caller knows now. Raises if the whole batch is lost with it.
+    def _apply_alone(
+        self, connection: sqlite3.Connection, change: _Change[Any], refused: dict[_Change[Any], BaseException]
+    ) -> None:
+        """Apply one change, or undo it and nothing else. Raises if the whole batch is lost with it.
 
         Savepoints are not released one by one: the commit does it, and ROLLBACK TO means the newest.
         """
@@ -387,9 +405,7 @@ class Store:
             if not connection.in_transaction:
                 raise
             connection.execute("ROLLBACK TO change")
-            change.fail(unavailable(self._path, error) or error)
-            return False
-        return True
+            refused[change] = unavailable(self._path, error) or error
 
     def _undo(self) -> None:
         """Have no transaction open. A connection that cannot do that is given up, and the next commit opens another."""

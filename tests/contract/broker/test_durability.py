@@ -85,12 +85,12 @@ def test_an_event_is_on_its_way_only_if_its_transaction_is_durable(tmp_path: Pat
     with running(tmp_path, trigger("one", "s"), services={"s": recorder}) as broker:
 
         def failing(tx: object) -> None:
-            broker.append(tx, event("never"))  # type: ignore[arg-type]
+            broker.appending(event("never"))(tx)  # type: ignore[arg-type]
             raise KeyError("the ledger refused")
 
         with pytest.raises(KeyError):
             broker._store.write(failing)
-        broker._store.write(lambda tx: [broker.append(tx, event(id)) for id in ("a", "b")])
+        broker._store.write(lambda tx: [broker.appending(event(id))(tx) for id in ("a", "b")])
         assert broker.idle(PATIENCE)
     assert sorted(recorder.ids()) == ["a", "b"]
 
@@ -120,7 +120,7 @@ def test_a_store_that_fails_for_a_while_loses_no_verdict(tmp_path: Path, monkeyp
             return submit(fail)  # type: ignore[arg-type]
 
         monkeypatch.setattr(broker._store, "submit", refusing)
-        broker._store.write(lambda tx: [broker.append(tx, event(id)) for id in answers])
+        broker._store.write(lambda tx: [broker.appending(event(id))(tx) for id in answers])
         for _ in range(12):
             assert refused.acquire(timeout=PATIENCE)
         monkeypatch.setattr(broker._store, "submit", submit)
