@@ -17,6 +17,8 @@ import base64
 import contextlib
 import json
 import os
+import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -145,14 +147,21 @@ class Cluster:
             self.delete(namespace)
 
     def service(self, namespace: str, name: str, url: str) -> Object:
-        """A Knative Service that is Ready and reached at `url`: what a Trigger's subscriber may name."""
+        """A Knative Service that is Ready and reached at `url`: what a Trigger's subscriber may name.
+
+        One that is there already stays as it is, but for that.
+        """
         service: Object = {
             "apiVersion": "serving.knative.dev/v1",
             "kind": "Service",
             "metadata": {"name": name, "namespace": namespace},
+            "spec": {"template": {"spec": {"containers": [{"image": "none"}]}}},
         }
-        self.apply(service)
-        ready = {"type": "Ready", "status": "True"}
+        try:
+            self.get(service)
+        except NotThere:
+            self.apply(service)
+        ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
         return self.patch_status(service, {"url": url, "address": {"url": url}, "conditions": [ready]})
 
     def broker(self, namespace: str, name: str = "default") -> str:
@@ -162,15 +171,36 @@ class Cluster:
     def send(self, namespace: str, event: Event, broker: str = "default", seconds: float = PATIENCE) -> None:
         """Sends the event, in binary mode, until the ingress accepts it: it learns of a new broker a little after the
         broker is Ready, and says 404 until then."""
-        headers, body = to_binary(event)
         deadline = time.monotonic() + seconds
-        while True:
-            answer = self._http.request("POST", self.broker(namespace, broker), headers=headers, body=body)
-            if answer.status == 202:
-                return
-            assert answer.status == 404, f"the ingress answered {answer.status}: {answer.data!r}"
+        while (status := self.post(namespace, event, broker)) != 202:
+            assert status == 404, f"the ingress answered {status}"
             assert time.monotonic() < deadline, f"the ingress knows no broker {namespace}/{broker} after {seconds} s"
             time.sleep(0.05)
+
+    def post(self, namespace: str, event: Event, broker: str = "default") -> int:
+        """Sends the event once, in binary mode; the status that the ingress answered."""
+        headers, body = to_binary(event)
+        return self._http.request("POST", self.broker(namespace, broker), headers=headers, body=body).status
+
+    def may(self, token: str, verb: str, what: str, namespace: str) -> bool:
+        """What the API server says of whoever has the token; `what`: RESOURCE[/SUBRESOURCE], with .GROUP after the resource."""
+        named, _, subresource = what.partition("/")
+        resource, _, group = named.partition(".")
+        asked = {"verb": verb, "resource": resource, "group": group, "subresource": subresource, "namespace": namespace}
+        answer = self._http.request(
+            "POST",
+            f"{self._server}/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+            headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+            body=json.dumps(
+                {
+                    "apiVersion": "authorization.k8s.io/v1",
+                    "kind": "SelfSubjectAccessReview",
+                    "spec": {"resourceAttributes": asked},
+                }
+            ),
+        )
+        assert answer.status == 201, answer.data
+        return bool(answer.json()["status"]["allowed"])
 
     def settle(self, probe: Callable[[], None], arrived: Callable[[], bool], seconds: float = PATIENCE) -> None:
         """Sends probes until they have arrived. Ready is said a moment before Knative's processes have all heard of it, and
@@ -203,6 +233,16 @@ class Cluster:
             raise Refused(answer.status, answer.json()["message"])
         document: Object = answer.json()
         return document
+
+
+def kubectl(*words: str, token: str | None = None, text: str | None = None) -> str:
+    """What kubectl says; with `token`, to whoever has it. Raises Refused, with its words."""
+    command = ["kubectl"] if shutil.which("kubectl") else ["kube", "kubectl"]
+    as_whom = ["--token", token] if token else []
+    done = subprocess.run([*command, *as_whom, *words], input=text, capture_output=True, text=True, timeout=120)
+    if done.returncode:
+        raise Refused(done.returncode, done.stderr or done.stdout)
+    return done.stdout
 
 
 def _ready(object: Object) -> bool:

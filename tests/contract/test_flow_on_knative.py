@@ -12,7 +12,7 @@ import yaml
 from greenlight.broker.manifests import default_folder
 from greenlight.events import Event, types
 from greenlight.flow import FLOW
-from support_broker import Recorder, Request, http_server
+from support_broker import Recorder, Request, http_server, reply
 from support_cluster import Cluster, Refused
 
 pytestmark = pytest.mark.cluster
@@ -82,3 +82,47 @@ def test_the_real_admission_refuses_what_a_slip_of_the_pen_makes_of_a_trigger(cl
         trigger["spec"]["delivery"]["backoffDelay"] = "2 seconds"
         with pytest.raises(Refused, match="backoffDelay"):
             cluster.apply(trigger)
+
+
+@pytest.mark.parametrize(
+    ("ours", "calls"),
+    [
+        pytest.param(True, [1, 1, 3], id="our-broker"),
+        pytest.param(False, [1, 3, 27], id="without-its-annotation-and-dead-letter-sink"),
+    ],
+)
+def test_a_last_step_that_fails_is_called_once_and_as_often_again_as_its_trigger_says(
+    cluster: Cluster, ours: bool, calls: list[int]
+) -> None:
+    """Each reply is a POST of its own. Where the channel delivers within it, its failure is a reason to send the reply again,
+    and with it all that follows from it: two steps before the failing one, 27 calls instead of 3."""
+    recorders = {
+        "recorder": Recorder(lambda n, request: reply(request.event.id, types.COMMIT_RECORDED)),
+        "promoter": Recorder(lambda n, request: reply(request.event.id, types.PROMOTION_READY)),
+        "deployer": Recorder(lambda n, request: (503, {}, b"")),
+        "reconciler": Recorder(),  # which gets the dead letters
+    }
+
+    def called(service: str, id: str) -> int:
+        return [request.event.id for request in recorders[service].requests].count(id)
+
+    with contextlib.ExitStack() as stack:
+        namespace = stack.enter_context(cluster.namespace("retries"))
+        for service, recorder in recorders.items():
+            cluster.service(namespace, service, stack.enter_context(http_server(recorder)))
+        objects = list(manifests(namespace))
+        for object in objects:
+            object["spec"]["delivery"] |= {"retry": 2, "backoffPolicy": "linear", "backoffDelay": "PT0.1S"}
+            if not ours:
+                object["metadata"].pop("annotations", None)
+                del object["spec"]["delivery"]["deadLetterSink"]
+        cluster.wait_ready(*cluster.apply(*objects))
+        cluster.settle(
+            lambda: cluster.post(namespace, Event("probe", "/test", FACT)), lambda: called("deployer", "probe") > 0
+        )
+        for id in ("counted", "fence"):  # what the first is still called for is over when the second is
+            status = cluster.post(namespace, Event(id, "/test", FACT))
+            assert status == (202 if ours else 500)
+            if ours:
+                recorders["reconciler"].wait_until(lambda requests, id=id: id in [each.event.id for each in requests])
+    assert [called(name, "counted") for name in ("recorder", "promoter", "deployer")] == calls

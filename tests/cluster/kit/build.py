@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from kit.processes import fail, say
-from kit.settings import BIN, BUILDS, CONSTANTS, HERE, HOME, MODULES, PORTS
+from kit.settings import BIN, BUILDS, CONSTANTS, HERE, HOME, MODULES, PORTS, RENAMED
 
 GO = (1, 21)
 """The oldest Go that fetches by itself the newer one which a go.mod asks for."""
@@ -72,8 +72,9 @@ def build(part: str) -> None:
     if part == "dynamodb":
         _build_dynamodb()
     for folder, packages, flags in BUILDS[part]:
-        source = _with_moved_ports() if part == "knative" else HERE / folder
-        command = ["go", "build", "-trimpath", "-ldflags", f"-s -w {flags}", "-o", f"{BIN}/", *packages]
+        source = _with_moved_ports() if folder == "knative" else HERE / folder
+        output = f"{BIN}/{RENAMED.get(folder, '')}"
+        command = ["go", "build", "-trimpath", "-ldflags", f"-s -w {flags}", "-o", output, *packages]
         _run(part, command, source)
     (HOME / f"{part}.stamp").write_text(_digest(part))
     say(f"built {part} in {time.monotonic() - started:.0f} s")

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from kit import parts as starting
 from kit.build import build, check_tools, stale
-from kit.processes import check_ports, fail, listening, running, say, stop
+from kit.processes import check_ports, fail, listening, restart, running, say, stop, wait
 from kit.settings import BIN, BUILDS, HOME, LISTENS, PORTS, RUN, SERVERS
 
 STARTED = RUN / "started"
@@ -52,6 +52,11 @@ def main(words: list[str], usage: str) -> int:
         if "knative" not in _started():
             fail("knative does not run; `cluster up kube knative` starts it")
         starting.subscriber(rest[0], rest[1], int(rest[2]))
+        return 0
+    if command == "restart" and len(rest) == 1:
+        process = restart(rest[0])
+        part = next(part for part, names in SERVERS.items() if rest[0] in names)
+        wait(rest[0], lambda: listening(*LISTENS[part]), process)
         return 0
     sys.exit(usage)
 

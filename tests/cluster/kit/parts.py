@@ -4,6 +4,7 @@ up beside each other."""
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import ssl
 import subprocess
@@ -148,12 +149,15 @@ def _node(number: int) -> dict[str, object]:
 def start_knative() -> Waiting:
     published_files = published("knative.dev/eventing") / "config"
     core, channel = published_files / "core", published_files / "channels/in-memory-channel"
-    service_kind = published("knative.dev/serving") / "config/core/300-resources/service.yaml"
-    kinds = [core / "resources", channel / "resources", service_kind]
+    serving = published("knative.dev/serving") / "config/core"
+    kinds = [core / "resources", channel / "resources", serving / "300-resources/service.yaml"]
     webhooks = RUN / "webhooks.yaml"
-    webhooks.write_text("\n---\n".join(_webhook(core / f"webhooks/{name}.yaml") for name in WEBHOOKS))
+    ours = [_webhook(core / f"webhooks/{name}.yaml", "eventing-webhook", "webhook") for name in WEBHOOKS]
+    ours += [_webhook(serving / f"webhooks/{name}.yaml", "webhook", "serving-webhook") for name in SERVING_WEBHOOKS]
+    webhooks.write_text("\n---\n".join(ours))
     apply(
         *(core / "100-namespace.yaml", *kinds, core / "configmaps", channel / "configmaps"),
+        *(serving / "100-namespace.yaml", serving / "configmaps", serving / "webhooks/secret.yaml"),
         *(HERE / "knative/objects.yaml", core / "webhooks/secret.yaml", webhooks),
     )
     kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
@@ -183,6 +187,12 @@ def start_knative() -> Waiting:
         env=common
         | {"WEBHOOK_NAME": "eventing-webhook", "WEBHOOK_PORT": str(PORTS["webhook"]), "PROFILING_PORT": "18011"},
     )
+    serving_webhook = start(
+        *("serving-webhook", BIN / "serving-webhook", "--disable-ha"),
+        env=common
+        | {"SYSTEM_NAMESPACE": "knative-serving", "WEBHOOK_NAME": "webhook", "PROFILING_PORT": "18016"}
+        | {"WEBHOOK_PORT": str(PORTS["serving-webhook"])},
+    )
     controllers = start(
         "controllers",
         BIN / "knative",
@@ -206,10 +216,12 @@ def start_knative() -> Waiting:
     def waiting() -> None:
         wait("proxy", lambda: listening("proxy"), proxy)
         wait("webhook", lambda: listening("webhook"), webhook)
+        wait("serving-webhook", lambda: listening("serving-webhook"), serving_webhook)
         # Without its webhook answering, nothing of Knative's can be created; it makes its own certificate.
-        for name in ("mutatingwebhookconfiguration/webhook", "validatingwebhookconfiguration/validation.webhook"):
-            bundle = "--for=jsonpath={.webhooks[0].clientConfig.caBundle}"
-            kubectl("wait", bundle, f"{name}.eventing.knative.dev", "--timeout=60s")
+        for group in ("eventing", "serving"):
+            for name in ("mutatingwebhookconfiguration/webhook", "validatingwebhookconfiguration/validation.webhook"):
+                bundle = "--for=jsonpath={.webhooks[0].clientConfig.caBundle}"
+                kubectl("wait", bundle, f"{name}.{group}.knative.dev", "--timeout=60s")
         wait("controllers", lambda: listening("dispatcher"), controllers)
         wait("ingress", lambda: listening("ingress"), ingress)
         wait("filter", lambda: listening("filter"), filter_)
@@ -218,13 +230,15 @@ def start_knative() -> Waiting:
 
 
 WEBHOOKS = ("config-validation", "defaulting", "resource-validation", "sinkbindings")
+SERVING_WEBHOOKS = ("configmap-validation", "defaulting", "resource-validation")
 
 
-def _webhook(file: Path) -> str:
+def _webhook(file: Path, name: str, port: str) -> str:
     """The published configuration, with the port at which the webhook listens here."""
-    text, service = file.read_text(), "      name: eventing-webhook\n      namespace: knative-eventing\n"
-    assert service in text, f"{file} names its service otherwise by now"
-    return text.replace(service, f"{service}      port: {PORTS['webhook']}\n")
+    text = file.read_text()
+    fresh = re.sub(rf"( +)name: {name}\n +namespace: knative-.*\n", rf"\g<0>\1port: {PORTS[port]}\n", text)
+    assert fresh != text, f"{file} names its service otherwise by now"
+    return fresh
 
 
 def start_dynamodb() -> Waiting:
@@ -237,23 +251,26 @@ def start_dynamodb() -> Waiting:
 
 
 def subscriber(namespace: str, name: str, port: int) -> None:
-    """A Knative Service that is Ready, and whose name leads to a port of this machine."""
+    """A Knative Service that is Ready, and whose name leads to a port of this machine; one that is there stays as it is."""
     host = f"{name}.{namespace}.svc.cluster.local"
     others = [line for line in ROUTES.read_text().splitlines() if not line.startswith(f"{host} ")]
     fresh = ROUTES.with_suffix(".new")
     fresh.write_text("\n".join([f"{host} 127.0.0.1:{port}", *others]) + "\n")
     fresh.rename(ROUTES)
-    wanted = [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
-        {
-            "apiVersion": "serving.knative.dev/v1",
-            "kind": "Service",
-            "metadata": {"name": name, "namespace": namespace},
-        },
-    ]
-    text = "\n---\n".join(json.dumps(object) for object in wanted)
-    kubectl("apply", "--server-side", "--field-manager=cluster", "-f", "-", text=text)
-    url, condition = f"http://{host}", {"type": "Ready", "status": "True"}
+    if not kubectl("get", "ksvc", "-n", namespace, name, "--ignore-not-found", "-o", "name"):
+        wanted = [
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
+            {
+                "apiVersion": "serving.knative.dev/v1",
+                "kind": "Service",
+                "metadata": {"name": name, "namespace": namespace},
+                "spec": {"template": {"spec": {"containers": [{"image": "none"}]}}},
+            },
+        ]
+        text = "\n---\n".join(json.dumps(object) for object in wanted)
+        kubectl("apply", "--server-side", "--field-manager=cluster", "-f", "-", text=text)
+    url = f"http://{host}"
+    condition = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
     status = json.dumps({"status": {"url": url, "address": {"url": url}, "conditions": [condition]}})
     kubectl("patch", "-n", namespace, "ksvc", name, "--subresource=status", "--type=merge", "-p", status)
 

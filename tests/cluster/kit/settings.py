@@ -27,6 +27,7 @@ PORTS = {
     "filter": 18082,
     "filter-tls": 18483,
     "webhook": 18443,
+    "serving-webhook": 18444,
     "dispatcher": 18080,
     "dispatcher-tls": 18484,
     "probes": 18015,
@@ -44,7 +45,7 @@ CONSTANTS = {
 MODULES = {  # keep equal to the go.mod files
     "sigs.k8s.io/kwok": "v0.8.0",
     "knative.dev/eventing": "v0.50.0",
-    "knative.dev/serving": "v0.51.0",  # only the definition of its kind Service is used
+    "knative.dev/serving": "v0.50.0",  # only the kind Service and its admission are used
 }
 
 _VERSION = "k8s.io/component-base/version"
@@ -69,7 +70,8 @@ BUILDS: dict[str, list[tuple[str, list[str], str]]] = {
                 "knative.dev/eventing/cmd/webhook",
             ],
             "",
-        )
+        ),
+        ("serving", ["knative.dev/serving/cmd/webhook"], ""),
     ],
     "helm": [("tools/helm", ["helm.sh/helm/v4/cmd/helm"], "-X helm.sh/helm/v4/internal/version.version=v4.3.1")],
     "kn": [("tools/kn", ["knative.dev/client/cmd/kn"], "")],
@@ -84,10 +86,13 @@ BUILDS: dict[str, list[tuple[str, list[str], str]]] = {
 }
 """Of each part that Go builds: module folders, with their packages and linker flags."""
 
+RENAMED = {"serving": "serving-webhook"}
+"""What a folder's one binary is called, where another one has the name of its package."""
+
 SERVERS = {
     "kube": ("etcd", "apiserver", "controller-manager", "scheduler"),
     "nodes": ("kwok",),
-    "knative": ("proxy", "webhook", "controllers", "ingress", "filter"),
+    "knative": ("proxy", "webhook", "serving-webhook", "controllers", "ingress", "filter"),
     "dynamodb": ("dynamodb",),
 }
 """The parts that run, in the order of their start, with their processes. The other parts are tools."""
@@ -95,7 +100,10 @@ SERVERS = {
 LISTENS = {
     "kube": ("etcd", "etcd-peer", "apiserver", "controller-manager", "scheduler"),
     "nodes": ("kwok",),
-    "knative": ("proxy", "webhook", "dispatcher", "dispatcher-tls", "ingress", "ingress-tls", "filter", "filter-tls"),
+    "knative": (
+        *("proxy", "webhook", "serving-webhook", "dispatcher", "dispatcher-tls"),
+        *("ingress", "ingress-tls", "filter", "filter-tls"),
+    ),
     "dynamodb": ("dynamodb",),
 }
 """The ports that a part needs to be free."""

@@ -1,4 +1,4 @@
-"""policy: check, explain and schema, on the files themselves."""
+"""policy: check, explain, rbac and schema, on the files themselves."""
 
 from __future__ import annotations
 
@@ -59,6 +59,42 @@ def explain(application: str | None, config: Path) -> None:
         raise Failure(f"no application {application!r}; there are {', '.join(found.applications)}", USAGE)
     for name in [application] if application else found.applications:
         click.echo(explained(found.applications[name]))
+
+
+@policy.command()
+@config
+@click.option("--cluster", help="Of the pipeline file's clusters, which; needed where it has several.")
+@click.option("--group", help="Bind to this group of users: for a cluster that the deployer does not run in.")
+@click.option("--kind", "kinds", multiple=True, metavar="GROUP/RESOURCE", help="What your charts contain besides.")
+def rbac(config: Path, cluster: str | None, group: str | None, kinds: tuple[str, ...]) -> None:
+    """Kubernetes Roles that let the deployer touch the namespaces which the pipeline file names, and nothing else.
+
+    Example: greenlight policy rbac --kind gateway.networking.k8s.io/httproutes | kubectl apply -f -
+    """
+    import yaml
+
+    from greenlight.policy.rbac import namespaces, roles
+
+    found = _read(config, USAGE)
+    if cluster is None and len(found.clusters) == 1:
+        (cluster,) = found.clusters
+    if cluster is None or cluster not in found.clusters:
+        known = ", ".join(found.clusters) or "none"
+        raise Failure(f"which cluster? Name one with --cluster; the pipeline file has {known}", USAGE)
+    if group is None and "in-cluster" not in found.clusters[cluster]:
+        raise Failure(
+            f"the deployer does not run in {cluster}: name with --group what it belongs to there, such as the group of"
+            " its EKS access entry",
+            USAGE,
+        )
+    also = [(api, resource) for api, slash, resource in (kind.rpartition("/") for kind in kinds)]
+    subject: dict[str, str] = {"kind": "ServiceAccount", "name": "deployer", "namespace": "greenlight"}
+    if group is not None:
+        subject = {"kind": "Group", "name": group, "apiGroup": "rbac.authorization.k8s.io"}
+    there = namespaces(found, cluster)
+    if not there:
+        raise Failure(f"no environment is deployed to {cluster} by helm", NO)
+    click.echo(yaml.safe_dump_all(roles(there, subject, also), sort_keys=False), nl=False)
 
 
 @policy.command()
