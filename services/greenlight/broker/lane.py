@@ -6,6 +6,7 @@ A lane shares no lock and no limit with another one, so a subscriber that is dea
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Protocol
@@ -25,6 +26,9 @@ from greenlight.store import Store, Tx, Unavailable
 
 PATIENCE = 1.0
 """Seconds before something that the store refused is tried again."""
+
+PACE = 0.02
+"""Seconds between two tries of one Trigger that fall due together, or a thousand at once would take the others' time."""
 
 _log = logging.getLogger("greenlight.broker")
 
@@ -62,6 +66,7 @@ class Lane:
         self.spec, self.courier = spec, courier
         self._hub = hub
         self._left = tried  # by an earlier run
+        self._free = 0.0  # when the next try may begin, on the monotonic clock
         self.progress = Progress(hub, cursor, tried, workers, lambda: hub.crew.run(self._work))
 
     def start(self) -> None:
@@ -293,7 +298,16 @@ class Lane:
             self.progress.rest()
 
     def _later(self, seq: int, wait: float) -> None:
-        self._hub.alarm.after(max(wait, 0.0), lambda: self.progress.due(seq))
+        self._hub.alarm.after(max(wait, 0.0), lambda: self._due(seq))
+
+    def _due(self, seq: int) -> None:
+        """The time of a try has come, but for its turn. In the alarm's thread alone."""
+        now = time.monotonic()
+        self._free = max(self._free + PACE, now)
+        if self._free <= now:
+            self.progress.due(seq)
+        else:
+            self._hub.alarm.after(self._free - now, lambda: self.progress.due(seq))
 
     def _now(self) -> float:
         return self._hub.clock.now().timestamp()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from greenlight.broker import progress
+from greenlight.broker import lane, progress
 from greenlight.broker.dispatcher import Limits
 from support_broker import PATIENCE, Recorder, event, http_server, reply, running, trigger
 
@@ -108,6 +108,25 @@ def test_with_too_many_retries_new_events_wait_and_then_go_on(tmp_path: Path, mo
         broken.clear()
         assert broker.idle(PATIENCE)
     assert set(recorder.ids()) == {str(number) for number in range(30)}
+
+
+def test_tries_that_fall_due_together_take_turns(tmp_path: Path) -> None:
+    """A dead subscriber's, however many they are: or they would take the time of all others."""
+    count, times = 30, []
+
+    def answer(n: int, request: object) -> tuple[int, dict[str, str], bytes]:
+        times.append(time.monotonic())
+        return (503 if n < count else 202), {}, b""
+
+    recorder = Recorder(answer)
+    spec = "delivery: {retry: 1, backoffPolicy: exponential, backoffDelay: PT0.2S}"
+    with running(tmp_path, trigger("one", "s", spec=spec), services={"s": recorder}) as broker:
+        for number in range(count):
+            broker.publish(event(str(number)))
+        assert broker.idle(PATIENCE)
+    again = sorted(times)[count:]
+    assert len(again) == count
+    assert again[-1] - again[0] >= lane.PACE * (count - 1) * 0.8
 
 
 def test_a_delivery_that_does_not_end_does_not_hold_the_cursor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
