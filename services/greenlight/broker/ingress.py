@@ -17,6 +17,7 @@ from greenlight.events import Event
 from greenlight.events.http import NotAnEvent, UnsupportedMedia, from_http
 from greenlight.runtime.errors import Rejected
 from greenlight.runtime.tracing import OFF, SERVER, Tracer
+from greenlight.runtime.wsgi import headers_of
 from greenlight.store import Unavailable
 
 MAX_EVENT = 1 << 20
@@ -75,7 +76,7 @@ class Ingress:
         return 202, {}
 
     def _take(self, broker: str, environ: Environ) -> None:
-        headers = _headers(environ)
+        headers = headers_of(environ)
         body = self._body(environ)
         try:
             event = from_http(headers, body)
@@ -134,13 +135,6 @@ def _span(broker: str) -> str:
     """What Knative calls the hop."""
     namespace, _, name = broker.partition("/")
     return f"broker:{name}.{namespace}"
-
-
-def _headers(environ: Environ) -> dict[str, str]:
-    headers = {name[5:].replace("_", "-").lower(): value for name, value in environ.items() if name.startswith("HTTP_")}
-    if environ.get("CONTENT_TYPE"):
-        headers["content-type"] = environ["CONTENT_TYPE"]
-    return headers
 
 
 def _problem(refusal: _Refused) -> bytes:

@@ -20,6 +20,7 @@ from greenlight.runtime.deps import Deps
 from greenlight.runtime.errors import Malformed, Rejected, Unavailable
 from greenlight.runtime.problems import problem_response
 from greenlight.runtime.tracing import CONSUMER, PRODUCER, Step, step
+from greenlight.runtime.wsgi import length_of
 
 D = TypeVar("D", bound=Deps)
 
@@ -126,12 +127,12 @@ class _TooLarge(Exception):
 
 
 def _read(environ: WSGIEnvironment) -> Event:
-    length = environ.get("CONTENT_LENGTH") or ""
-    if not (length.isascii() and length.isdecimal()) or int(length) > MAX_EVENT:
+    length = length_of(environ)
+    if length is None or length > MAX_EVENT:
         raise _TooLarge(f"an event has a Content-Length of at most {MAX_EVENT} bytes")
     headers = {key[5:].replace("_", "-"): value for key, value in environ.items() if key.startswith("HTTP_CE_")}
     headers["content-type"] = environ.get("CONTENT_TYPE", "")
-    return from_http(headers, environ["wsgi.input"].read(int(length)))
+    return from_http(headers, environ["wsgi.input"].read(length))
 
 
 def _handler_of(handlers: Mapping[str, Handler[D]], type: str) -> Handler[D] | None:

@@ -12,7 +12,6 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
-from werkzeug.wrappers import Request
 
 from greenlight.events.http import UnsupportedMedia
 from greenlight.ledger.port import Unavailable
@@ -27,6 +26,7 @@ from greenlight.runtime.problems import problem_response
 from greenlight.runtime.secrets import Secrets
 from greenlight.runtime.signing import BadSignature
 from greenlight.runtime.tracing import SERVER, Scope, step
+from greenlight.runtime.wsgi import headers_of, length_of, media_type_of
 from greenlight.webhooks.circleci import CircleCI
 from greenlight.webhooks.events import Events
 from greenlight.webhooks.gates import Gates
@@ -86,7 +86,7 @@ class _Door:
         found = _provider(environ["PATH_INFO"]) if environ["REQUEST_METHOD"] == "POST" else None
         if found is None:
             return self._rest(environ, start_response)
-        return _answer(Request(environ, populate_request=False), *found, self._deps)(environ, start_response)
+        return _answer(environ, *found, self._deps)(environ, start_response)
 
 
 def _provider(path: str) -> tuple[Provider, str] | None:
@@ -98,13 +98,26 @@ def _provider(path: str) -> tuple[Provider, str] | None:
     return (provider, name) if provider and name else None
 
 
-def _answer(request: Request, provider: Provider, name: str, deps: Deps) -> Response:
+class _Taken:
+    """202 with a line of JSON, as a WSGI app: what nearly every webhook gets."""
+
+    status_code = 202
+
+    def __init__(self, document: Mapping[str, str]) -> None:
+        self._body = json.dumps(document).encode()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("202 Accepted", [("Content-Type", "application/json"), ("Content-Length", str(len(self._body)))])
+        return [self._body]
+
+
+def _answer(environ: WSGIEnvironment, provider: Provider, name: str, deps: Deps) -> Response | _Taken:
     """One request: the verdict is counted and logged, never the body or the signature."""
     start = deps.clock.monotonic()
     with deps.tracer.scope("webhooks", "receive", SERVER) as scope:
-        verdict, response = _take(request, provider, name, scope, deps)
+        verdict, response = _take(environ, provider, name, scope, deps)
         scope.note("http.request.method", "POST")
-        scope.note("url.path", request.path)
+        scope.note("url.path", environ["PATH_INFO"])
         scope.note("http.response.status_code", response.status_code)
     metrics.WEBHOOKS.labels(provider.label, verdict).inc()
     deps.log.getChild("webhooks").log(
@@ -114,16 +127,18 @@ def _answer(request: Request, provider: Provider, name: str, deps: Deps) -> Resp
         verdict,
         response.status_code,
         (deps.clock.monotonic() - start) * 1000,
-        request.headers.get("X-GitHub-Delivery") or request.headers.get("webhook-id") or "",
+        environ.get("HTTP_X_GITHUB_DELIVERY") or environ.get("HTTP_WEBHOOK_ID") or "",
     )
     return response
 
 
-def _take(request: Request, provider: Provider, name: str, scope: Scope, deps: Deps) -> tuple[str, Response]:
+def _take(
+    environ: WSGIEnvironment, provider: Provider, name: str, scope: Scope, deps: Deps
+) -> tuple[str, Response | _Taken]:
     """What is refused or ignored leaves no trace: who is not known must not fill the operators' backend."""
     try:
         with step("receiving request"):
-            delivery = _read(request, provider, name, deps)
+            delivery = _read(environ, provider, name, deps)
         with step("validate signature"):
             used = provider.verify(delivery, deps.secrets.of(provider.sender(name)))
         for secret in used:
@@ -137,11 +152,11 @@ def _take(request: Request, provider: Provider, name: str, scope: Scope, deps: D
         if isinstance(fact, Fact):
             fact = _wanted(fact, pipeline)
         if isinstance(fact, Ignored):
-            return "ignored", _json(202, {"ignored": fact.reason})
+            return "ignored", _Taken({"ignored": fact.reason})
         _unclaimed(provider, delivery, fact, deps)
         scope.arrival(fact.event, fact.repo, fact.sha, fact.signal, fact.outcome, contexts(delivery.headers, fact))
         _accept(fact, delivery.body, deps)
-        return "accepted", _json(202, {"id": fact.id})
+        return "accepted", _Taken({"id": fact.id})
     except _Refused as refusal:
         return "refused", problem_response(refusal.status, refusal.title, str(refusal))
     except BadSignature as problem:
@@ -163,22 +178,21 @@ def _take(request: Request, provider: Provider, name: str, scope: Scope, deps: D
         )
 
 
-def _read(request: Request, provider: Provider, name: str, deps: Deps) -> Delivery:
+def _read(environ: WSGIEnvironment, provider: Provider, name: str, deps: Deps) -> Delivery:
     """Bound before reading: length, type, then the bytes."""
     if name and not _NAME.fullmatch(name):
         raise _Refused(404, "not here", "a gate or sender is named by letters, digits, and . _ -")
-    length = request.content_length
-    if length is None or "Transfer-Encoding" in request.headers:
+    length = length_of(environ)
+    if length is None or "HTTP_TRANSFER_ENCODING" in environ:
         raise _Refused(411, "length required", "send a Content-Length; chunked bodies are not taken")
     if length > provider.limit:
         raise _Refused(413, "too large", f"at most {provider.limit} bytes")
-    if provider.label != "events" and request.mimetype != "application/json":
+    if provider.label != "events" and media_type_of(environ) != "application/json":
         raise _Refused(415, "content type not understood", "send application/json")
-    body = request.get_data(cache=False)
+    body = environ["wsgi.input"].read(length)
     if len(body) != length:
         raise Malformed("the body ended before its Content-Length")
-    headers = {key.lower(): value for key, value in request.headers.items()}
-    return Delivery(headers, body, name, deps.clock.now())
+    return Delivery(headers_of(environ), body, name, deps.clock.now())
 
 
 def _wanted(fact: Fact, pipeline: Pipeline) -> Fact | Ignored:
@@ -212,10 +226,6 @@ def _accept(fact: Fact, body: bytes, deps: Deps) -> None:
     if deps.ledger.accept(kept, body, Due(f"fact/{fact.id}", fact.accepted + PATIENCE, fact.event)):
         with sending(fact.event):
             deps.publisher.publish([fact.event])
-
-
-def _json(status: int, document: Mapping[str, str]) -> Response:
-    return Response(json.dumps(document), status=status, mimetype="application/json")
 
 
 HANDLERS: Mapping[str, Handler[Deps]] = {}
