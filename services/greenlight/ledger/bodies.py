@@ -1,4 +1,4 @@
-"""Providers' bodies that are too large for a table: a folder, a file for each digest."""
+"""Providers' bodies that are too large for a table: a folder, or a bucket of S3 (bodies_s3)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,25 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 from greenlight.store.folders import fsync_directory, make_folder
+
+
+class Bodies(Protocol):
+    """Files by name, each written once or with the same bytes again. What `put` returned from stays."""
+
+    def put(self, name: str, body: bytes, at: int) -> None:
+        """Keep it; `at` is now, in microseconds since 1970. Raises OSError, or the port's Unavailable."""
+        ...
+
+    def get(self, name: str) -> bytes | None:
+        """What was kept, or None. Raises OSError, or the port's Unavailable."""
+        ...
+
+    def sweep(self, wanted: Callable[[str], bool], before: int) -> None:
+        """Drop what was put there before `before` and is not wanted, unless something else does that."""
+        ...
 
 
 class Folder:

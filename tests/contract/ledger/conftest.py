@@ -11,6 +11,7 @@ import pytest
 from greenlight.ledger.port import Ledger
 from greenlight.ledger.sqlite import SCHEMA, SqliteLedger
 from greenlight.store import Store
+from support_dynamodb import MISSING, Table
 from support_ledger import HandClock
 
 
@@ -44,13 +45,34 @@ class Sqlite:
             self._store.close()
 
 
+class DynamoDB:
+    """The DynamoDB adapter, in a table of its own; its bodies in a folder."""
+
+    def __init__(self, folder: Path, clock: HandClock) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._table = Table()
+
+    def open(self) -> Ledger:
+        return self._table.ledger(self._folder / "bodies", clock=self._clock.now)
+
+    def close(self) -> None:
+        self._table.delete()
+
+
 @pytest.fixture
 def clock() -> HandClock:
     """What the ledger takes for the time."""
     return HandClock()
 
 
-@pytest.fixture(params=[Sqlite])
+@pytest.fixture(
+    params=[
+        Sqlite,
+        pytest.param(DynamoDB, marks=pytest.mark.skipif(bool(MISSING), reason=MISSING or "")),
+    ],
+    ids=["sqlite", "dynamodb"],
+)
 def adapter(request: pytest.FixtureRequest, tmp_path: Path, clock: HandClock) -> Iterator[Adapter]:
     """Each adapter in turn."""
     made: Adapter = request.param(tmp_path, clock)

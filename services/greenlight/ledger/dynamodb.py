@@ -1,0 +1,329 @@
+"""The ledger in one DynamoDB table: what a cluster runs on. The port says what each method promises.
+
+Whatever a handler acts on is read from the table, strongly consistent. Indexes are eventually consistent: they only say where
+to look, for listings that people read and for hints that come again (docs/ledger-dynamodb.md, "Consistency").
+"""
+
+from __future__ import annotations
+
+import heapq
+import re
+import zlib
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from hashlib import sha256
+from itertools import count, islice
+from typing import TypeVar
+
+import orjson
+
+from greenlight.events import Event
+from greenlight.events.ids import derive
+from greenlight.ledger import dynamodb_items as items
+from greenlight.ledger.bodies import Bodies
+from greenlight.ledger.dynamodb_client import Cancelled, Dynamo, Item, Key
+from greenlight.ledger.dynamodb_items import GROUPED, ORDERED, Rows, item, joined, stamp
+from greenlight.ledger.dynamodb_listing import Decided, listing
+from greenlight.ledger.dynamodb_writes import ABSENT, SUPERSEDED, Write, emitted, needed, set_due, slices, writes
+from greenlight.ledger.port import Conflict, Page, Transaction, Unavailable
+from greenlight.ledger.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target
+from greenlight.runtime.jitter import full_jitter
+
+__all__ = ["DynamoLedger"]
+
+BODY_IN_ITEM = 4 * 1024
+"""Bytes of a deflated body that is kept in the table, in the same transaction as its fact: up to there that costs no more
+than a PUT to S3 does, and it is one thing less to wait for. A larger one goes to the bodies."""
+
+MOVED = 10
+"""How often a transaction is planned anew because what only we had read has moved."""
+
+CLAIMED = timedelta(days=30)
+"""How long a message id is remembered: its signature is not accepted for longer than minutes."""
+
+R = TypeVar("R", Record, Target, DecisionRow, Deployment)
+
+_DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
+
+
+class DynamoLedger:
+    """A Ledger in a table of DynamoDB, with what is large in `bodies`."""
+
+    def __init__(
+        self,
+        dynamo: Dynamo,
+        bodies: Bodies,
+        *,
+        clock: Callable[[], datetime],
+        pause: Callable[[int], None] = full_jitter,
+    ) -> None:
+        self._dynamo = dynamo
+        self._bodies = bodies
+        self._rows = Rows(bodies)
+        self._clock = clock
+        self._pause = pause
+        self._emitted = count()
+
+    # Facts.
+
+    def accept(self, fact: Fact, body: bytes | None, due: Due) -> bool:
+        now, key = self._clock(), items.fact_key(fact.id)
+        stored = item(key, r={"BOOL": fact.recorded}, **self._rows.pack(fact, now))
+        planned = [Write("Put", {"Item": stored, "ConditionExpression": ABSENT})]
+        if body is not None:
+            planned.append(Write("Put", {"Item": self._kept(body, now)}))
+        planned += [set_due(due, self._rows, now)[1], emitted(fact.event, self._rows, now, next(self._emitted))[1]]
+        try:
+            self._dynamo.transact([(write.kind, write.operation) for write in planned])
+        except Cancelled:
+            return False
+        return True
+
+    def _kept(self, body: bytes, now: datetime) -> Item:
+        """The item that says that a body is there, and holds it if it is small. A large one is a file when this returns."""
+        digest, deflated = sha256(body).hexdigest(), zlib.compress(body, 1)
+        attributes = {"q": {"S": items.shard("bodies", digest)}, "o": {"S": joined(stamp(now), digest)}}
+        if len(deflated) <= BODY_IN_ITEM:
+            attributes["b"] = {"B": b64encode(deflated).decode()}
+        else:
+            try:
+                self._bodies.put(_body_name(digest), body, int(now.timestamp() * 1_000_000))
+            except OSError as error:
+                raise Unavailable(f"a body of {len(body)} bytes cannot be kept: {error}") from error
+        return item(items.body_key(f"sha256:{digest}"), **attributes)
+
+    def fact(self, id: str) -> Fact | None:
+        found = self._dynamo.get(items.fact_key(id))
+        return None if found is None else self._rows.unpack(Fact, found, recorded=found["r"]["BOOL"])
+
+    def claim(self, sender: str, message: str, digest: str) -> str:
+        # Hashed, because a message id may be longer than a key, and is its sender's to choose.
+        key: Key = joined("claim", derive("claim", sender, message)), items.ALONE
+        expires = str(int((self._clock() + CLAIMED).timestamp()))
+        there = self._dynamo.put_first(item(key, digest={"S": digest}, expires={"N": expires}))
+        return digest if there is None else str(there["digest"]["S"])
+
+    # Records and pushes.
+
+    def record(self, repo: str, sha: str) -> Record | None:
+        return self._row(Record, items.record_key(repo, sha))
+
+    def find(self, repo: str, prefix: str) -> Sequence[str]:
+        partition, _ = items.record_key(repo, prefix)
+        if prefix:
+            found = self._dynamo.query("pk = :p AND begins_with(sk, :s)", {"p": partition, "s": prefix}, page=2)
+        else:
+            found = self._dynamo.query("pk = :p", {"p": partition}, page=2)
+        return [one["sk"]["S"] for one in islice(found, 2)]
+
+    def records(
+        self,
+        *,
+        repo: str | None = None,
+        ref: str | None = None,
+        application: str | None = None,
+        environment: str | None = None,
+        decision: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page:
+        decided = Decided(application, environment, decision)
+        return listing(self._dynamo, self._rows, repo, ref, decided, cursor, limit)
+
+    def pushes(
+        self,
+        repo: str,
+        *,
+        since: datetime | None = None,
+        of: Callable[[str], bool] = lambda ref: True,
+        limit: int = 1000,
+    ) -> Sequence[Push]:
+        partition = items.pushes_pk(repo)
+        if since is None:
+            found = self._dynamo.query("pk = :p", {"p": partition}, newest=True)
+        else:
+            since_then = {"p": partition, "s": stamp(since)}
+            found = self._dynamo.query("pk = :p AND sk >= :s", since_then, newest=True)
+        newest = list(islice((one for one in found if of(one["ref"]["S"])), limit))
+        return [self._rows.unpack(Push, one) for one in reversed(newest)]
+
+    # Targets, decisions, deployments.
+
+    def target(self, application: str, environment: str) -> Target | None:
+        return self._row(Target, items.target_key(application, environment))
+
+    def targets(self) -> Sequence[Target]:
+        found = self._dynamo.query("pk = :p", {"p": items.target_key("", "")[0]})
+        return [self._rows.unpack(Target, one) for one in found]
+
+    def decision(self, application: str, environment: str, repo: str, sha: str) -> DecisionRow | None:
+        return self._row(DecisionRow, items.decision_key(application, environment, repo, sha))
+
+    def decisions(
+        self, application: str, environment: str, states: Sequence[str], *, limit: int = 200
+    ) -> Sequence[DecisionRow]:
+        wanted = set(states)
+        places = []
+        if wanted - {SUPERSEDED}:
+            places.append(self._candidates(application, environment, open=True))
+        if SUPERSEDED in wanted:
+            places.append(self._candidates(application, environment, open=False))
+        pointers = heapq.merge(*places, key=lambda pointer: pointer["sk"]["S"], reverse=True)
+        found: list[DecisionRow] = []
+        while len(found) < limit:
+            keys = [(pointer["d"]["S"], pointer["k"]["S"]) for pointer in islice(pointers, min(limit, 100))]
+            if not keys:
+                break
+            there = self._dynamo.get_all(keys)
+            rows = [there[key] for key in keys if key in there and there[key]["s"]["S"] in wanted]
+            found += [self._rows.unpack(DecisionRow, row) for row in rows]
+        return found[:limit]
+
+    def _candidates(self, application: str, environment: str, *, open: bool) -> Iterator[Item]:
+        partition = items.candidates_pk(application, environment, open=open)
+        return self._dynamo.query("pk = :p", {"p": partition}, newest=True)
+
+    def deployment(self, id: str) -> Deployment | None:
+        return self._row(Deployment, items.deployment_key(id))
+
+    def deployments(self, application: str, environment: str, *, limit: int = 20) -> Sequence[Deployment]:
+        partition = joined("deployments", application, environment)
+        found = self._dynamo.query("q = :q", {"q": partition}, index=ORDERED, newest=True, page=limit)
+        return [self._rows.unpack(Deployment, one) for one in self._behind(islice(found, limit))]
+
+    # Writing.
+
+    def transact(self, transaction: Transaction) -> None:
+        wanted = needed(transaction)
+        for attempt in range(MOVED):
+            seen = self._dynamo.get_all(wanted) if wanted else {}
+            planned = writes(transaction, seen, self._rows, self._clock(), self._emitted)
+            try:
+                for together in slices(planned):
+                    self._commit(together)
+            except _Moved:
+                self._pause(attempt)
+            else:
+                return
+        raise Unavailable(f"others wrote to the same journals or due keys {MOVED} times in between: try again")
+
+    def _commit(self, planned: Sequence[Write]) -> None:
+        """Write it. Raises Conflict where a row of the caller's has changed, _Moved where only ours have."""
+        if not planned:
+            return
+        try:
+            self._dynamo.transact([(write.kind, write.operation) for write in planned])
+        except Cancelled as cancelled:
+            conflicts = [text for place in cancelled.failed if (text := planned[place].conflict) is not None]
+            if conflicts:
+                raise Conflict("; ".join(conflicts)) from None
+            raise _Moved from None
+
+    # The journal.
+
+    def journal(self, stream: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
+        partition, first = items.entry_key(stream, after + 1)
+        values = {"p": partition, "a": first, "z": items.entry_key(stream, 10**10 - 1)[1]}
+        found = self._dynamo.query("pk = :p AND sk BETWEEN :a AND :z", values, page=min(limit, 1000))
+        return [self._entry(one) for one in islice(found, limit)]
+
+    def entries(self, repo: str, sha: str) -> Sequence[Entry]:
+        own, last = items.entry_key(f"commit/{repo}/{sha}", 1), items.entry_key("", 10**10 - 1)[1]
+        mine = self._dynamo.query("pk = :p AND sk BETWEEN :a AND :z", {"p": own[0], "a": own[1], "z": last})
+        others = self._dynamo.query("g = :g", {"g": joined("commit", repo, sha)}, index=GROUPED)
+        found = [self._entry(one) for one in (*(one for one in mine if "g" not in one), *self._behind(others))]
+        return sorted(found, key=lambda entry: (entry.at, entry.stream, entry.seq))
+
+    def _entry(self, found: Item) -> Entry:
+        said = orjson.loads(self._rows.unpack_text(found))
+        return Entry(stream=found["stream"]["S"], seq=int(found["sk"]["S"][1:]), **said)
+
+    # The outbox, and what is due.
+
+    def outbox(self, *, older_than: datetime, limit: int = 100) -> Sequence[Event]:
+        return [self._rows.unpack(Event, one) for one in self._before("outbox", stamp(older_than), limit)]
+
+    def published(self, ids: Sequence[str]) -> None:
+        if ids:
+            self._dynamo.delete([items.outbox_key(id) for id in ids])
+
+    def due(self, before: datetime, *, limit: int = 100) -> Sequence[Due]:
+        until = stamp(before + timedelta(microseconds=1))
+        return [self._rows.unpack(Due, one) for one in self._before("due", until, limit)]
+
+    def next_due(self) -> datetime | None:
+        first = [next(self._index(shard, page=1), None) for shard in items.shards("due")]
+        return min((items.from_stamp(one["o"]["S"]) for one in first if one is not None), default=None)
+
+    def _before(self, kind: str, until: str, limit: int) -> list[Item]:
+        """The earliest of what an index says of a kind before `until`, as the table has it now."""
+        found = [self._index(shard, until, page=limit) for shard in items.shards(kind)]
+        earliest = islice(heapq.merge(*found, key=lambda one: one["o"]["S"]), limit)
+        there = [one for one in self._behind(earliest) if one["o"]["S"] < until]
+        return sorted(there, key=lambda one: one["o"]["S"])
+
+    def _index(self, partition: str, until: str | None = None, *, page: int) -> Iterator[Item]:
+        if until is None:
+            return self._dynamo.query("q = :q", {"q": partition}, index=ORDERED, page=page)
+        return self._dynamo.query("q = :q AND o < :o", {"q": partition, "o": until}, index=ORDERED, page=page)
+
+    # Policies and bodies.
+
+    def keep_policy(self, digest: str, text: str) -> None:
+        key = items.policy_key(digest)
+        if self._dynamo.get(key) is None:
+            self._dynamo.put_first(item(key, **self._rows.pack_text(text, self._clock())))
+
+    def policy(self, digest: str) -> str | None:
+        found = self._dynamo.get(items.policy_key(digest))
+        return None if found is None else self._rows.unpack_text(found)
+
+    def body(self, digest: str) -> bytes | None:
+        name = _DIGEST.fullmatch(digest)
+        found = None if name is None else self._dynamo.get(items.body_key(digest))
+        if name is None or found is None:
+            return None
+        if "b" in found:
+            return zlib.decompress(b64decode(found["b"]["B"]))
+        try:
+            return self._bodies.get(_body_name(name[1]))
+        except OSError as error:
+            raise Unavailable(f"the body {digest} cannot be read: {error}") from error
+
+    def forget_bodies(self, before: datetime) -> int:
+        until, forgotten = stamp(before), 0
+        for shard in items.shards("bodies"):
+            for one in self._index(shard, until, page=100):
+                key = one["pk"]["S"], one["sk"]["S"]
+                forgotten += self._dynamo.delete_if(key, "o < :o", {"o": until})  # one that was stored again stays
+        self._bodies.sweep(self._wanted, int(before.timestamp() * 1_000_000))
+        return forgotten
+
+    def _wanted(self, name: str) -> bool:
+        """Whether a file of the bodies is still needed: rows for ever, bodies while the table names them."""
+        kind, _, digest = name.partition("-")
+        return kind == "row" or (kind == "body" and self._dynamo.get(items.body_key(f"sha256:{digest}")) is not None)
+
+    def ready(self) -> None:
+        self._dynamo.put(item(("ready", items.ALONE), o={"S": stamp(self._clock())}))
+
+    # Reading.
+
+    def _row(self, kind: type[R], key: Key) -> R | None:
+        found = self._dynamo.get(key)
+        return None if found is None else self._rows.unpack(kind, found)
+
+    def _behind(self, found: Iterator[Item]) -> list[Item]:
+        """What an index names, as the table has it now, in the index's order; what is gone meanwhile is left out."""
+        keys = [(one["pk"]["S"], one["sk"]["S"]) for one in found]
+        there = self._dynamo.get_all(keys)
+        return [there[key] for key in keys if key in there]
+
+
+class _Moved(Exception):
+    """What only the ledger had read is not as it was."""
+
+
+def _body_name(digest: str) -> str:
+    return f"body-{digest}"
