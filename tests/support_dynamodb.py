@@ -1,28 +1,36 @@
-"""Amazon's DynamoDB Local, for the tests that need a DynamoDB: a table for each, and connections that go wrong as told."""
+"""Amazon's DynamoDB Local, for the tests that need a DynamoDB: a table for each, and a way to it that fails as told."""
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
+import threading
 import uuid
-from collections.abc import Callable
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 from greenlight.ledger import aws
-from greenlight.ledger.bodies import Bodies, Folder
+from greenlight.ledger.bodies import Bodies
 from greenlight.ledger.dynamodb import DynamoLedger
+from greenlight.ledger.dynamodb_bodies import InTable
 from greenlight.ledger.dynamodb_client import Dynamo, Meter
 from greenlight.ledger.dynamodb_table import settings
 
-ENDPOINT = os.environ.get("AWS_ENDPOINT_URL_DYNAMODB")
+ENDPOINT = os.environ.get("AWS_ENDPOINT_URL_DYNAMODB", "")
 
-MISSING = None if ENDPOINT else "no AWS_ENDPOINT_URL_DYNAMODB: . $(tests/cluster/cluster up dynamodb) sets it"
-"""Why tests that need DynamoDB are skipped."""
+MISSING = "" if ENDPOINT else "no AWS_ENDPOINT_URL_DYNAMODB: . $(tests/cluster/cluster up dynamodb) sets it"
+"""Why tests that need DynamoDB are skipped; empty: they are not."""
 
 
 def no_pause(attempt: int) -> None:
-    """Nobody is in the way for long here."""
+    """For tests in which nothing is in the way for long."""
 
 
 class Table:
@@ -30,21 +38,128 @@ class Table:
 
     def __init__(self) -> None:
         self.name = f"greenlight-test-{uuid.uuid4()}"
-        self.service = aws.service("dynamodb")
+        self.account = aws.account()
+        self._dynamo = Dynamo(aws.service("dynamodb", self.account), self.name)
         make = {key: value for key, value in settings()["CreateTable"].items() if key != "DeletionProtectionEnabled"}
-        self._call("CreateTable", {**make, "TableName": self.name})
+        self._dynamo.call("CreateTable", make)
 
     def ledger(
-        self, bodies: Path | Bodies, *, clock: Callable[[], datetime], meter: Meter | None = None
+        self,
+        *,
+        clock: Callable[[], datetime],
+        through: str = ENDPOINT,
+        bodies: Bodies | None = None,
+        meter: Meter | None = None,
     ) -> DynamoLedger:
-        """The ledger in it."""
-        kept = Folder(bodies) if isinstance(bodies, Path) else bodies
-        return DynamoLedger(Dynamo(self.service, self.name, meter=meter), kept, clock=clock)
+        """The ledger in it, reached `through` an address; bodies are in the table, too, unless they have a place."""
+        service = aws.Service("dynamodb", through, self.account, pause=no_pause)
+        dynamo = Dynamo(service, self.name, meter=meter, pause=no_pause)
+        return DynamoLedger(dynamo, bodies or InTable(dynamo), clock=clock, pause=no_pause)
 
     def delete(self) -> None:
         """Drop it."""
-        self._call("DeleteTable", {"TableName": self.name})
+        self._dynamo.call("DeleteTable", {})
 
-    def _call(self, operation: str, request: dict[str, Any]) -> None:
-        dynamo = Dynamo(self.service, self.name)
-        dynamo._call(operation, request, named=False)
+
+class Lost:
+    """The request is done, and its answer never comes."""
+
+
+class NotSent:
+    """The request never arrives."""
+
+
+class Says:
+    """It is answered with this, and not done."""
+
+    def __init__(self, status: int, code: str, **more: Any) -> None:
+        self.status = status
+        self.body = json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": code, **more}).encode()
+
+
+class Damaged:
+    """It is done, and a byte of the answer is another one than was sent."""
+
+
+Fault = Lost | NotSent | Says | Damaged
+
+
+class Way:
+    """A way to DynamoDB on which the next requests of an operation fail as told."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.asked: list[tuple[str, dict[str, Any]]] = []  # every request: operation, document
+        self._faults: dict[str, deque[Fault]] = {}
+        self._lock = threading.Lock()
+        self.before: Callable[[str], None] = lambda operation: None  # called before each request is passed on
+
+    def fail(self, operation: str, *faults: Fault) -> None:
+        """The next requests of this operation."""
+        self._faults.setdefault(operation, deque()).extend(faults)
+
+    def count(self, operation: str) -> int:
+        """How many requests of an operation there were."""
+        return sum(name == operation for name, _ in self.asked)
+
+    def next(self, operation: str, body: bytes) -> Fault | None:
+        """What happens to a request now."""
+        with self._lock:
+            self.asked.append((operation, json.loads(body)))
+            waiting = self._faults.get(operation)
+            return waiting.popleft() if waiting else None
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    way: Way
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        operation = self.headers["x-amz-target"].partition(".")[2]
+        fault = self.way.next(operation, body)
+        if isinstance(fault, NotSent):
+            self.close_connection = True
+            return
+        if isinstance(fault, Says):
+            self._give(fault.status, fault.body, None)
+            return
+        self.way.before(operation)
+        upstream = http.client.HTTPConnection(urlsplit(ENDPOINT).netloc, timeout=30)
+        upstream.request("POST", "/", body, dict(self.headers.items()))
+        answer = upstream.getresponse()
+        said = answer.read()
+        upstream.close()
+        if isinstance(fault, Lost):
+            self.close_connection = True
+            return
+        checksum = str(zlib.crc32(said))
+        self._give(answer.status, said if fault is None else b"x" + said[1:], checksum)
+
+    def _give(self, status: int, body: bytes, checksum: str | None) -> None:
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        if checksum is not None:
+            self.send_header("x-amz-crc32", checksum)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def way() -> Iterator[Way]:
+    """A server on this machine that passes on what it is not told to spoil."""
+    handler = type("Handler", (_Handler,), {})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        found = Way(f"http://127.0.0.1:{server.server_port}")
+        handler.way = found  # type: ignore[attr-defined]
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield found
+        finally:
+            server.shutdown()
+            thread.join()

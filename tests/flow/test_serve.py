@@ -13,7 +13,9 @@ import pytest
 import urllib3
 
 from greenlight.events import ids
+from greenlight.runtime.clock import SystemClock
 from greenlight.store.store import Store
+from support_dynamodb import MISSING, Table
 from support_flow import REPO, Shop, sha_of
 from support_process import signed
 from support_tracing import otlp_backend
@@ -62,6 +64,58 @@ def test_a_service_answers_until_it_is_told_to_stop(folder: Path) -> None:
         assert not (folder / ".gunicorn").exists()
         process.terminate()
         assert process.wait(30) == 0
+
+
+@pytest.mark.skipif(bool(MISSING), reason=MISSING)
+def test_services_share_a_ledger_on_dynamodb(folder: Path) -> None:
+    """What one process accepted, the other one shows; no file is made for it."""
+    table = Table()
+    env = {"GREENLIGHT_LEDGER": f"dynamodb:{table.name}", "GREENLIGHT_DATA": str(folder / "none")}
+    webhooks, board = _environment(folder, **env), _environment(folder, **env)
+    webhooks["GREENLIGHT_SECRETS"] = str(folder / "secrets")
+    with (
+        subprocess.Popen(_command("webhooks"), env=webhooks, stderr=subprocess.DEVNULL) as first,
+        subprocess.Popen(_command("board"), env=board, stderr=subprocess.DEVNULL) as second,
+    ):
+        try:
+            _wait_for(f"http://127.0.0.1:{webhooks['PORT']}/healthz")
+            _, path, body, headers = signed(folder, "push", "one")
+            answer = urllib3.request("POST", f"http://127.0.0.1:{webhooks['PORT']}{path}", body=body, headers=headers)
+            assert answer.status == 202, answer.data
+            _wait_for(f"http://127.0.0.1:{board['PORT']}/readyz")
+        finally:
+            first.terminate()
+            second.terminate()
+        assert (first.wait(30), second.wait(30)) == (0, 0)
+    ledger = table.ledger(clock=SystemClock().now)
+    fact = ledger.fact(answer.json()["id"])
+    assert fact is not None
+    assert fact.sha == sha_of("one")
+    assert fact.body is not None
+    assert ledger.body(fact.body) == body
+    assert [event.id for event in ledger.outbox(older_than=SystemClock().now())] == [fact.id]  # there is no Broker
+    assert not (folder / "none" / "greenlight.db").exists()
+    table.delete()
+
+
+@pytest.mark.parametrize(
+    ("env", "problem"),
+    [
+        ({"GREENLIGHT_LEDGER": "postgres"}, "sqlite or dynamodb:TABLE"),
+        ({"GREENLIGHT_LEDGER": "dynamodb:no"}, "sqlite or dynamodb:TABLE"),
+        ({"GREENLIGHT_BODIES": "s3://bucket"}, "goes with GREENLIGHT_LEDGER=dynamodb:TABLE only"),
+        ({"GREENLIGHT_LEDGER": "dynamodb:table", "GREENLIGHT_BODIES": "gs://x"}, "a folder or s3://BUCKET/PREFIX"),
+        ({"GREENLIGHT_LEDGER": "dynamodb:table", "AWS_REGION": "", "AWS_DEFAULT_REGION": ""}, "set AWS_REGION"),
+    ],
+)
+def test_a_ledger_that_cannot_be_meant_stops_the_start(folder: Path, env: dict[str, str], problem: str) -> None:
+    """With the setting's name and what it may be."""
+    nothing = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+    done = subprocess.run(
+        _command("board"), env=_environment(folder, **nothing, **env), capture_output=True, timeout=60
+    )
+    assert done.returncode != 0
+    assert problem in done.stderr.decode()
 
 
 def test_a_service_exports_what_it_traced_before_it_ends(folder: Path) -> None:

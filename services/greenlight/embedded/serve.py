@@ -13,7 +13,7 @@ from wsgiref.types import WSGIApplication
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
-from greenlight.ledger import sqlite
+from greenlight.ledger.choice import ledger_of
 from greenlight.ledger.port import Ledger
 from greenlight.ledger.traced import traced
 from greenlight.runtime.clock import SystemClock
@@ -26,7 +26,6 @@ from greenlight.runtime.settings import Settings
 from greenlight.runtime.sink import Sink
 from greenlight.runtime.tracing import OFF, Tracer, tracer_of
 from greenlight.store.errors import Locked, Unavailable
-from greenlight.store.store import Store
 
 THREADS = 8
 """Of the one worker."""
@@ -108,8 +107,7 @@ def app(service: str, settings: Settings) -> WSGIApplication:
     """The service's app with the adapters that the settings name; it imports only its own."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     log, clock = logging.getLogger("greenlight"), SystemClock()
-    store = Store(settings.data / "greenlight.db", [sqlite.SCHEMA])
-    ledger = sqlite.SqliteLedger(store, settings.data / "bodies", clock=clock.now)
+    ledger = ledger_of(settings, os.environ, clock)
     pipeline = PipelineFiles(settings.config, clock, log)
     tracer = tracer_of(os.environ, service, log)
     base: dict[str, Any] = {"clock": clock, "pipeline": pipeline, "log": log, "tracer": tracer}

@@ -180,8 +180,10 @@ class Service:
         return Answer(answer.status, answer.headers, answer.data)
 
 
-def service(name: str, env: Mapping[str, str] | None = None, *, clock: Clock | None = None) -> Service:
-    """The service `name` as the environment says. Raises ConfigurationError."""
+def service(
+    name: str, account: Account, env: Mapping[str, str] | None = None, *, clock: Clock | None = None
+) -> Service:
+    """The service `name` where the environment says that it is."""
     env = os.environ if env is None else env
-    who = account(env)
-    return Service(name, endpoint(name, who.region, env), who, clock=clock, ca_certs=env.get("AWS_CA_BUNDLE"))
+    url = endpoint(name, account.region, env)
+    return Service(name, url, account, clock=clock, ca_certs=env.get("AWS_CA_BUNDLE"))

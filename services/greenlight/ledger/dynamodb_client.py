@@ -58,7 +58,17 @@ _TO_DO = {
     "ExpiredTokenException": "the credentials have expired and were not refreshed",
     "InvalidSignatureException": "the secret is wrong, or this machine's clock is",
     "MissingAuthenticationTokenException": "the request carries no credentials",
+    "UnknownOperationException": "this DynamoDB does not offer it (DynamoDB Local does not)",
+    "ResourceInUseException": "it is there already, or is being changed",
 }
+
+
+class Refused(Unavailable):
+    """DynamoDB does not do this for us, and will not until somebody mends it: `code` is its own word for why."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"DynamoDB refuses: {message}; {_TO_DO[code]}")
+        self.code = code
 
 
 class ConditionFailed(Exception):
@@ -215,6 +225,10 @@ class Dynamo:
 
     # One request.
 
+    def call(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Any other operation on the table: what is done with its settings. Raises Refused, Unavailable."""
+        return self._call(operation, request)
+
     def _batch(self, operation: str, requests: Mapping[str, Any]) -> dict[str, Any]:
         return self._call(operation, {"RequestItems": requests}, named=False)
 
@@ -261,7 +275,7 @@ def _judged(answer: Answer) -> dict[str, Any]:
     if code in _BUSY:
         raise Again(f"{code}: {message}")
     if code in _TO_DO:
-        raise Unavailable(f"DynamoDB refuses: {message}; {_TO_DO[code]}")
+        raise Refused(code, message)
     raise RuntimeError(f"DynamoDB answered {answer.status} {code}: {message}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,12 @@ class Settings:
     port: int
     """PORT: what Knative Serving tells a container to listen on. Default 8080."""
 
+    table: str | None = None
+    """GREENLIGHT_LEDGER: `sqlite`, the default, keeps the ledger in DATA; `dynamodb:TABLE` keeps it in that table."""
+
+    bodies: str | None = None
+    """GREENLIGHT_BODIES: where large bodies are: a folder, or with DynamoDB `s3://BUCKET/PREFIX`. Default: with the ledger."""
+
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
         """Read them; ConfigurationError names everything that is wrong, a line each."""
@@ -40,6 +47,8 @@ class Settings:
             secrets=Path(env["GREENLIGHT_SECRETS"]) if "GREENLIGHT_SECRETS" in env else data / "secrets",
             sink=_sink(env.get("K_SINK"), problems),
             port=_port(env.get("PORT", "8080"), problems),
+            table=_table(env.get("GREENLIGHT_LEDGER", "sqlite"), problems),
+            bodies=_bodies(env.get("GREENLIGHT_BODIES"), env.get("GREENLIGHT_LEDGER", "sqlite"), problems),
         )
         if problems:
             raise ConfigurationError("\n".join(problems))
@@ -52,6 +61,27 @@ def _sink(text: str | None, problems: list[str]) -> str | None:
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         problems.append(f"K_SINK is {text!r}; it must be the http(s) URL of the Broker, which a SinkBinding sets")
+    return text
+
+
+def _table(text: str, problems: list[str]) -> str | None:
+    """The table that a setting names; None for SQLite."""
+    if text == "sqlite":
+        return None
+    found = re.fullmatch(r"dynamodb:([a-zA-Z0-9_.-]{3,255})", text)
+    if found is None:
+        problems.append(f"GREENLIGHT_LEDGER is {text!r}; it must be sqlite or dynamodb:TABLE")
+        return None
+    return found[1]
+
+
+def _bodies(text: str | None, ledger: str, problems: list[str]) -> str | None:
+    if text is None or "://" not in text:
+        return text
+    if not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9/_.-]*)?", text):
+        problems.append(f"GREENLIGHT_BODIES is {text!r}; it must be a folder or s3://BUCKET/PREFIX")
+    elif not ledger.startswith("dynamodb:"):
+        problems.append(f"GREENLIGHT_BODIES is {text!r}; a bucket goes with GREENLIGHT_LEDGER=dynamodb:TABLE only")
     return text
 
 

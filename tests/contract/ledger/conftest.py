@@ -46,15 +46,14 @@ class Sqlite:
 
 
 class DynamoDB:
-    """The DynamoDB adapter, in a table of its own; its bodies in a folder."""
+    """The DynamoDB adapter, in a table of its own, which also has the bodies."""
 
     def __init__(self, folder: Path, clock: HandClock) -> None:
-        self._folder = folder
         self._clock = clock
         self._table = Table()
 
     def open(self) -> Ledger:
-        return self._table.ledger(self._folder / "bodies", clock=self._clock.now)
+        return self._table.ledger(clock=self._clock.now)
 
     def close(self) -> None:
         self._table.delete()

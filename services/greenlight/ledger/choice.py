@@ -1,0 +1,43 @@
+"""The ledger that the settings name. Each adapter is imported only where it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from greenlight.ledger.bodies import Bodies, Folder
+from greenlight.ledger.port import Ledger
+from greenlight.runtime.clock import Clock
+from greenlight.runtime.settings import Settings
+
+
+def ledger_of(settings: Settings, env: Mapping[str, str], clock: Clock) -> Ledger:
+    """Open it. Raises ConfigurationError where AWS's settings are incomplete, and what the store raises for its file."""
+    if settings.table is not None:
+        return _dynamodb(settings.table, settings.bodies, env, clock)
+    from greenlight.ledger.sqlite import SCHEMA, SqliteLedger
+    from greenlight.store.store import Store
+
+    store = Store(settings.data / "greenlight.db", [SCHEMA])
+    bodies = settings.data / "bodies" if settings.bodies is None else Path(settings.bodies)
+    return SqliteLedger(store, bodies, clock=clock.now)
+
+
+def _dynamodb(table: str, bodies: str | None, env: Mapping[str, str], clock: Clock) -> Ledger:
+    from greenlight.ledger import aws
+    from greenlight.ledger.bodies_s3 import Bucket
+    from greenlight.ledger.dynamodb import DynamoLedger
+    from greenlight.ledger.dynamodb_bodies import InTable
+    from greenlight.ledger.dynamodb_client import Dynamo
+
+    account = aws.account(env)
+    dynamo = Dynamo(aws.service("dynamodb", account, env, clock=clock), table)
+    kept: Bodies
+    if bodies is None:
+        kept = InTable(dynamo)
+    elif bodies.startswith("s3://"):
+        bucket, _, prefix = bodies.removeprefix("s3://").partition("/")
+        kept = Bucket(aws.service("s3", account, env, clock=clock), bucket, prefix)
+    else:
+        kept = Folder(Path(bodies))
+    return DynamoLedger(dynamo, kept, clock=clock.now)
