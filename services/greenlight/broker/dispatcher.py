@@ -380,5 +380,6 @@ def _moves(lanes: Iterable[Lane]) -> list[_Move]:
 
 def _move(tx: Tx, moves: Iterable[_Move]) -> None:
     for lane, cursor, finished in moves:
-        log.forget(tx, lane.spec.key, finished)
+        if finished:
+            log.forget(tx, lane.spec.key, finished)
         log.move(tx, lane.spec.key, cursor)

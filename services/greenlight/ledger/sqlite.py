@@ -213,7 +213,7 @@ class SqliteLedger:
     # Writing.
 
     def transact(self, transaction: Transaction) -> None:
-        parts = steps(transaction, self._emit, self._clock())
+        parts = steps(transaction, self._emit, self._clock(), lambda *key: self._cache.get((Record, *key)))
         stored = _stored(transaction)
         for fact in transaction.recorded:
             known = self._cache.get((Fact, fact))

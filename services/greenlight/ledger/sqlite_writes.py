@@ -73,12 +73,14 @@ DECISIONS = Table(
 DEPLOYMENTS = Table("deployments", ("id",), ("application", "environment", "started", "json"))
 
 
-def steps(transaction: Transaction, emit: Emit | None, now: datetime) -> list[Step]:
-    """Everything that `transaction` writes, in order; `now` is when it emits."""
+def steps(
+    transaction: Transaction, emit: Emit | None, now: datetime, known: Callable[[str, str], Record | None]
+) -> list[Step]:
+    """Everything that `transaction` writes, in order; `now` is when it emits, `known` a record as it is if that is at hand."""
     made = [_check(row) for row in transaction.unchanged]
     made += [_recorded(fact) for fact in transaction.recorded]
     for record in transaction.records:
-        made += _put_record(record)
+        made += _put_record(record, known(record.repo, record.sha))
     made += [_put_target(row) for row in transaction.targets]
     made += [_put_deployment(row) for row in transaction.deployments]
     made += [_put_decision(row) for row in transaction.decisions]
@@ -107,7 +109,8 @@ def _recorded(fact: str) -> Step:
     return step
 
 
-def _put_record(row: Record) -> Iterator[Step]:
+def _put_record(row: Record, before: Record | None) -> Iterator[Step]:
+    """Store the row, and its refs unless the row that it takes the place of is `before` and had the same."""
     key = (row.repo, row.sha)
     yield RECORDS.put(key, (_updated(row), dumps(row)), row.version)
     refs = [(*key, ref) for ref in row.pushes]
@@ -116,7 +119,8 @@ def _put_record(row: Record) -> Iterator[Step]:
         tx.execute("DELETE FROM record_refs WHERE repo = ? AND sha = ?", key)
         tx.executemany("INSERT INTO record_refs (repo, sha, ref) VALUES (?, ?, ?)", refs)
 
-    if refs or row.version:
+    same = before is not None and before.version == row.version and before.pushes.keys() == row.pushes.keys()
+    if (refs or row.version) and not same:
         yield step
 
 
