@@ -1,0 +1,113 @@
+"""The talk's story on the real Knative broker: every service a process of its own, the ledger a DynamoDB that they share."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from greenlight.ledger.rows import PATIENCE
+from support_cluster import Cluster
+from support_dynamodb import MISSING, Table
+from support_services import Services, installed, ping
+
+pytestmark = [pytest.mark.cluster, pytest.mark.skipif(bool(MISSING), reason=MISSING)]
+
+CLUSTER = Path(__file__).parents[1] / "cluster" / "cluster"
+
+
+@pytest.fixture
+def table() -> Iterator[Table]:
+    table = Table()
+    yield table
+    table.delete()
+
+
+def warm(services: Services) -> None:
+    """Ship commits to staging until one arrives: what is sent just after Ready may be lost, on any of the ways."""
+    words = itertools.count()
+    sent: list[str] = []
+
+    def ship() -> None:
+        sent.append(f"warm-{next(words)}")
+        services.send("push", sent[-1])
+        services.send("build", sent[-1])
+
+    services.until(
+        lambda: any(services.outcome(word, "staging") == "succeeded" for word in sent), "no commit arrives", every=ship
+    )
+
+
+def everything_but_approval(services: Services, word: str) -> None:
+    for kind in ("push", "build", "scan"):
+        services.send(kind, word)
+    services.until(lambda: services.commit(word), f"{word} was not recorded")
+
+
+def test_the_talks_story_over_the_real_broker(cluster: Cluster, tmp_path: Path, table: Table) -> None:
+    """Signed facts in, one deployment to each environment out, nobody helping."""
+    with installed(cluster, tmp_path, f"dynamodb:{table.name}") as (_, services):
+        warm(services)
+        everything_but_approval(services, "one")
+        services.until(lambda: services.outcome("one", "staging") == "succeeded", "staging was not deployed")
+        services.send("approval", "one")
+        services.until(lambda: services.outcome("one", "production") == "succeeded", "production was not deployed")
+        assert [environment for environment, _ in services.commands("one")] == ["staging", "production"]
+
+
+@pytest.mark.skipif(
+    "CLUSTER_IS_OURS" not in os.environ,
+    reason="it kills the broker of everybody on this cluster; CLUSTER_IS_OURS=1 says that nobody else is there",
+)
+def test_what_a_killed_broker_had_in_memory_is_finished_from_the_ledger(
+    cluster: Cluster, tmp_path: Path, table: Table
+) -> None:
+    """The reconciler, which a ping wakes once a minute, emits again what is due: the commit is late, and deployed once."""
+    with installed(cluster, tmp_path, f"dynamodb:{table.name}") as (namespace, services):
+        warm(services)
+        services.kill("promoter")  # so that what it is told stays with the Broker, to be tried again
+        everything_but_approval(services, "two")
+        services.send("approval", "two")
+        subprocess.run([CLUSTER, "restart", "controllers"], check=True, timeout=60)
+        services.start("promoter")
+        services.until(
+            lambda: services.outcome("two", "production") == "succeeded",
+            "it was not finished",
+            every=lambda: ping(cluster, namespace),
+        )
+        assert [environment for environment, _ in services.commands("two")] == ["staging", "production"]
+        (pushed,) = [entry["at"] for entry in services.journal("two") if entry["type"] == "com.github.push"]
+        began = services.deployment("two", "staging")["started"]
+        assert datetime.fromisoformat(began) - datetime.fromisoformat(pushed) >= PATIENCE  # nothing came sooner
+
+
+def test_a_service_that_is_killed_delays_a_commit_and_no_more(cluster: Cluster, tmp_path: Path, table: Table) -> None:
+    """With all that it was doing; what it left half-done the Broker tries again, or the ledger has emitted again."""
+    hold = tmp_path / "config" / "hold-production"
+    with installed(cluster, tmp_path, f"dynamodb:{table.name}") as (namespace, services):
+        warm(services)
+        for service in ("webhooks", "board", "recorder", "promoter", "deployer"):
+            word = f"{service} dies"
+            if service == "deployer":
+                os.mkfifo(hold)  # the command waits until somebody writes
+            everything_but_approval(services, word)
+            services.send("approval", word)
+            if service == "deployer":
+                services.until(lambda word=word: len(services.commands(word)) == 2, "the command did not start")
+            services.kill(service)
+            if service == "deployer":
+                hold.write_text("go on\n")  # the orphan ends well, and nobody hears of it
+                hold.unlink()
+            services.start(service)
+            services.until(
+                lambda word=word: services.outcome(word, "production") == "succeeded",
+                f"{word}, and its commit was not finished",
+                every=lambda: ping(cluster, namespace),
+            )
+            begun = {each: services.deployment(word, each)["id"] for each in ("staging", "production")}
+            assert {*services.commands(word)} == {*begun.items()}  # a command may run again, for the same deployment
