@@ -17,7 +17,7 @@ from greenlight.policy.model import Pipeline
 from greenlight.runtime.clock import SystemClock
 from greenlight.runtime.deps import Deps
 from greenlight.runtime.edge import MAX_EVENT, event_app
-from greenlight.runtime.errors import Malformed, Rejected, Unavailable
+from greenlight.runtime.errors import ConfigurationError, Malformed, Rejected, Unavailable
 
 
 class Replies:
@@ -37,10 +37,14 @@ class Replies:
 
 
 class NoLedger:
-    """A ledger that cannot be reached."""
+    """A ledger that cannot be used."""
+
+    def __init__(self, problem: Exception | None = None) -> None:
+        self._problem = problem
 
     def ready(self) -> None:
-        raise LedgerUnavailable("the disk is full")
+        if self._problem is not None:
+            raise self._problem
 
 
 def event(id: str = "1", type: str = "commit.recorded") -> Event:
@@ -48,11 +52,14 @@ def event(id: str = "1", type: str = "commit.recorded") -> Event:
 
 
 def client(
-    handler: Callable[[Event, Deps], Any], publisher: Replies | None = None, type: str = "commit.recorded"
+    handler: Callable[[Event, Deps], Any],
+    publisher: Replies | None = None,
+    type: str = "commit.recorded",
+    ledger: NoLedger | None = None,
 ) -> Client:
     deps = Deps(
         clock=SystemClock(),
-        ledger=NoLedger(),  # type: ignore[arg-type]
+        ledger=ledger or NoLedger(),  # type: ignore[arg-type]
         pipeline=lambda: Pipeline({}),
         publisher=publisher or Replies(),
         log=logging.getLogger("tests"),
@@ -153,10 +160,30 @@ def test_what_is_no_event_never_reaches_the_handler(headers: dict[str, str], bod
     assert (answer.status_code, called) == (status, [])
 
 
-def test_health_and_readiness_tell_alive_from_able() -> None:
-    """A ledger that cannot be written makes the service not ready, and says why."""
-    it = client(lambda event, deps: [])
+@pytest.mark.parametrize(
+    ("problem", "title", "passes"),
+    [
+        (LedgerUnavailable("the disk is full"), "a dependency is down", True),
+        (Unavailable("no answer from DynamoDB"), "a dependency is down", True),
+        (ConfigurationError("there is no table greenlight"), "misconfigured", False),
+    ],
+)
+def test_readiness_says_what_is_missing_and_whether_waiting_helps(problem: Exception, title: str, passes: bool) -> None:
+    """Alive all the same: to be started again would not help either."""
+    it = client(lambda event, deps: [], ledger=NoLedger(problem))
     assert it.get("/healthz").status_code == 200
     answer = it.get("/readyz")
     assert answer.status_code == 503
-    assert b"the disk is full" in answer.get_data()
+    assert (answer.get_json()["title"], answer.get_json()["detail"]) == (title, str(problem))
+    assert ("Retry-After" in answer.headers) == passes
+
+
+def test_only_events_are_taken_and_only_at_the_root() -> None:
+    """Whoever opens it in a browser is told so."""
+    it = client(lambda event, deps: [])
+    assert it.get("/").status_code == 405
+    assert it.put("/readyz").status_code == 405
+    for answer in (it.get("/metrics"), it.post("/events", data=b"{}")):
+        assert (answer.status_code, answer.mimetype) == (404, "application/problem+json")
+    head = it.head("/healthz")
+    assert (head.status_code, head.get_data()) == (200, b"")

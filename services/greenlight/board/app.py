@@ -16,15 +16,16 @@ from greenlight.board.actions import Forbidden
 from greenlight.board.reading import Ambiguous, NotFound
 from greenlight.ledger.port import Unavailable
 from greenlight.runtime.deps import Deps as BaseDeps
-from greenlight.runtime.edge import Handler, mount_health
+from greenlight.runtime.edge import Handler
 from greenlight.runtime.errors import Malformed, Rejected
 from greenlight.runtime.foreground import is_loopback
+from greenlight.runtime.health import HEALTHZ, READYZ, mount_health
 from greenlight.runtime.people import People
 from greenlight.runtime.problems import Statuses, refusal
 from greenlight.runtime.tracing import OFF, SERVER, Tracer
 
 MAX_BODY = 64 << 10
-_OPEN = ("/healthz", "/readyz")
+_OPEN = (HEALTHZ, READYZ)
 
 
 @dataclass(frozen=True)

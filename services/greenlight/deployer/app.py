@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-from flask import Flask
+from wsgiref.types import WSGIApplication
 
 from greenlight.deployer import domain
 from greenlight.deployer.driver import Busy, Driver, Order, Progress
@@ -341,6 +340,6 @@ HANDLERS: Mapping[str, Handler[Deps]] = {
 }
 
 
-def create_app(deps: Deps) -> Flask:
+def create_app(deps: Deps) -> WSGIApplication:
     """The deployer as a service."""
     return event_app("deployer", HANDLERS, deps)

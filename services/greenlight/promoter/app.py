@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-
-from flask import Flask
+from wsgiref.types import WSGIApplication
 
 from greenlight.events import Event, types
 from greenlight.events.recorded import resumed_key
@@ -144,6 +143,6 @@ HANDLERS: Mapping[str, Handler[Deps]] = {
 }
 
 
-def create_app(deps: Deps) -> Flask:
+def create_app(deps: Deps) -> WSGIApplication:
     """The promoter as a service."""
     return event_app("promoter", HANDLERS, deps)

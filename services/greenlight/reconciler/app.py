@@ -6,15 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-
-from flask import Flask
+from wsgiref.types import WSGIApplication
 
 from greenlight.events import Event, types
 from greenlight.ledger.port import Transaction
 from greenlight.ledger.rows import PATIENCE, Due
 from greenlight.runtime import metrics
 from greenlight.runtime.deps import Deps
-from greenlight.runtime.edge import Handler, event_app, mount_events
+from greenlight.runtime.edge import Handler, event_app
 from greenlight.runtime.tracing import PRODUCER
 
 SWEEP_AFTER = timedelta(seconds=5)
@@ -78,8 +77,6 @@ DEAD_LETTERS = "/dead-letters"
 HANDLERS: Mapping[str, Handler[Deps]] = {types.PING: on_ping}
 
 
-def create_app(deps: Deps) -> Flask:
+def create_app(deps: Deps) -> WSGIApplication:
     """The reconciler as a service; at /dead-letters it is the dead-letter sink of every Trigger."""
-    app = event_app("reconciler", HANDLERS, deps)
-    mount_events(app, DEAD_LETTERS, "reconciler", lambda type: on_dead_letter, deps)
-    return app
+    return event_app("reconciler", HANDLERS, deps, {DEAD_LETTERS: lambda type: on_dead_letter})

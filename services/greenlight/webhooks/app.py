@@ -20,8 +20,9 @@ from greenlight.policy.lineage import shipped
 from greenlight.policy.model import Pipeline
 from greenlight.runtime import metrics
 from greenlight.runtime.deps import Deps as BaseDeps
-from greenlight.runtime.edge import Handler, mount_alive, sending
+from greenlight.runtime.edge import Handler, sending
 from greenlight.runtime.errors import Malformed, Rejected
+from greenlight.runtime.health import mount_alive
 from greenlight.runtime.problems import problem_response
 from greenlight.runtime.secrets import Secrets
 from greenlight.runtime.signing import BadSignature
