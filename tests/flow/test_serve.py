@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -166,3 +172,141 @@ def test_a_ledger_that_somebody_has_is_left_to_him(folder: Path) -> None:
     assert refused.returncode == 3
     assert "is in use by process" in refused.stderr
     assert "Traceback" not in refused.stderr
+    assert "a dependency is down" in refused.stderr
+
+
+@dataclass
+class SlowBroker:
+    """Takes events, and answers only when it is let."""
+
+    url: str = ""
+    came: threading.Event = field(default_factory=threading.Event)
+    go_on: threading.Event = field(default_factory=threading.Event)
+
+
+@contextlib.contextmanager
+def slow_broker() -> Iterator[SlowBroker]:
+    broker = SlowBroker()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            broker.came.set()
+            broker.go_on.wait(60)
+            self.send_response(202)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nobody reads it."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        broker.url = f"http://127.0.0.1:{server.server_address[1]}/greenlight/default"
+        yield broker
+        broker.go_on.set()
+        server.shutdown()
+
+
+def test_sigterm_lets_the_request_in_flight_finish_and_takes_no_other(folder: Path) -> None:
+    """A rolling update loses nothing that was begun: its answer comes, a new connection is refused, the exit code is 0."""
+    answers: list[int] = []
+    with slow_broker() as broker:
+        env = _environment(folder, K_SINK=broker.url)
+        port = int(env["PORT"])
+        _, path, body, headers = signed(folder, "push", "one")
+        with subprocess.Popen(_command("webhooks"), env=env, stderr=subprocess.DEVNULL) as process:
+            url = f"http://127.0.0.1:{port}"
+            _wait_for(f"{url}/healthz")
+            post = threading.Thread(
+                target=lambda: answers.append(
+                    urllib3.request("POST", url + path, body=body, headers=headers, retries=False, timeout=60).status
+                )
+            )
+            post.start()
+            assert broker.came.wait(30), "its fact is durable, and its event on the way"
+            process.terminate()
+            _wait_until_refused(port)
+            assert process.poll() is None
+            assert answers == []
+            broker.go_on.set()
+            post.join(30)
+            assert process.wait(30) == 0
+    assert answers == [202]
+
+
+def _wait_until_refused(port: int) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        except ConnectionRefusedError:
+            return
+        time.sleep(0.05)
+    raise AssertionError("it takes new connections though it was told to stop")
+
+
+def test_prometheus_has_a_port_of_its_own(folder: Path) -> None:
+    """Not the one that the internet knows; a port that is taken is a misconfiguration."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    env = _environment(folder, GREENLIGHT_METRICS_PORT=str(port))
+    with subprocess.Popen(_command("webhooks"), env=env, stderr=subprocess.DEVNULL) as process:
+        _wait_for(f"http://127.0.0.1:{env['PORT']}/healthz")
+        told = urllib3.request("GET", f"http://127.0.0.1:{port}/metrics", retries=False, timeout=10)
+        assert 'greenlight_secret_used_total{file="github"' in told.data.decode()
+        assert urllib3.request("GET", f"http://127.0.0.1:{env['PORT']}/metrics", timeout=10).status == 404
+        process.terminate()
+        assert process.wait(30) == 0
+    with socket.create_server(("0.0.0.0", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused = subprocess.run(
+            _command("webhooks"),
+            env=_environment(folder, GREENLIGHT_METRICS_PORT=str(port)),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert refused.returncode == 2, refused.stderr
+    assert f"misconfigured\nGREENLIGHT_METRICS_PORT is {port}" in refused.stderr
+
+
+ADAPTERS = {
+    "webhooks": {"flask", "greenlight.webhooks", "greenlight.runtime.secrets"},
+    "board": {"flask", "greenlight.board", "greenlight.runtime.people"},
+    "recorder": {"greenlight.recorder"},
+    "promoter": {"greenlight.promoter"},
+    "deployer": {"greenlight.deployer"},
+    "reconciler": {"greenlight.reconciler"},
+}
+"""What only some services need, and which do; nobody needs what none of them names."""
+
+SCARCE = re.compile(
+    r"(flask|boto3|botocore|opentelemetry|waitress|rich|cloudevents|kubernetes|jsonschema"
+    r"|greenlight\.(webhooks|board|recorder|promoter|deployer|reconciler|broker|embedded\.compose|runtime\.(secrets|people)))"
+    r"(?:\.|$)"
+)
+
+
+@pytest.mark.parametrize("service", ADAPTERS)
+def test_a_service_loads_no_adapter_but_its_own(folder: Path, service: str) -> None:
+    """Each costs a tenth of a second of the start, while an event waits for it."""
+    script = (
+        "import os, sys; from greenlight.embedded import serve; from greenlight.runtime.settings import Settings\n"
+        "settings = Settings.from_env(os.environ); serve._check(sys.argv[1], settings); serve.app(sys.argv[1], settings)\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, service],
+        env={
+            name: value
+            for name, value in _environment(folder).items()
+            if not name.startswith(("OTEL_", "GREENLIGHT_L"))
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    loaded = {match[1] for match in map(SCARCE.match, done.stdout.split()) if match}
+    assert loaded == ADAPTERS[service]

@@ -12,16 +12,18 @@ from wsgiref.types import WSGIApplication
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
+from gunicorn.workers.gthread import ThreadWorker
 
 from greenlight.ledger.choice import ledger_of
 from greenlight.ledger.port import Ledger
+from greenlight.ledger.port import Unavailable as LedgerUnavailable
 from greenlight.ledger.traced import traced
 from greenlight.runtime.clock import SystemClock
 from greenlight.runtime.configuration import PipelineFiles, read_pipeline
 from greenlight.runtime.deps import Deps
 from greenlight.runtime.errors import ConfigurationError
-from greenlight.runtime.people import read as read_people
-from greenlight.runtime.secrets import Secrets
+from greenlight.runtime.errors import Unavailable as DependencyDown
+from greenlight.runtime.health import DOWN, MISCONFIGURED
 from greenlight.runtime.settings import Settings
 from greenlight.runtime.sink import Sink
 from greenlight.runtime.tracing import OFF, Tracer, tracer_of
@@ -31,8 +33,30 @@ THREADS = 8
 """Of the one worker."""
 KEEP_ALIVE = 30
 """Seconds."""
+DRAIN = 30
+"""Seconds that requests in flight get after SIGTERM: more than the deployer's longest look at a deployment."""
 FLUSH = 5.0
 """Seconds that what was traced gets to be exported when the worker ends."""
+
+
+USAGE, UNKNOWN = 2, 3
+_EXITS: Mapping[Any, int] = {
+    None: 0,
+    0: 0,
+    Arbiter.APP_LOAD_ERROR: USAGE,
+    Arbiter.WORKER_BOOT_ERROR: UNKNOWN,
+}
+
+
+class _Worker(ThreadWorker):  # type: ignore[misc]
+    """gunicorn's, which on SIGTERM refuses new connections at once: its own lets them wait for an answer that never comes."""
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Called with False when the worker is full, and when it was told to stop."""
+        super().set_accept_enabled(enabled)
+        if not enabled and not self.alive:
+            for listener in self.sockets:
+                listener.close()
 
 
 class _Server(BaseApplication):  # type: ignore[misc]
@@ -45,10 +69,11 @@ class _Server(BaseApplication):  # type: ignore[misc]
     def load_config(self) -> None:
         options: dict[str, Any] = {
             "bind": f"0.0.0.0:{self._settings.port}",
-            "worker_class": "gthread",
+            "worker_class": _Worker,
             "workers": 1,
             "threads": THREADS,
             "keepalive": KEEP_ALIVE,
+            "graceful_timeout": DRAIN,
             "proc_name": f"greenlight-{self._service}",
             "control_socket_disable": True,  # a door that nobody asked for, and a file outside the data folder
         }
@@ -58,14 +83,20 @@ class _Server(BaseApplication):  # type: ignore[misc]
     def load(self) -> WSGIApplication:
         """Called in the worker, after the fork: threads and files belong to it."""
         try:
-            return app(self._service, self._settings)
-        except (ConfigurationError, Locked, Unavailable) as problem:
-            sys.stderr.write(f"greenlight: cannot start {self._service}\n{problem}\n")
-            sys.exit(Arbiter.WORKER_BOOT_ERROR)  # the code on which gunicorn ends too, instead of trying for ever
+            started = app(self._service, self._settings)
+            if self._settings.metrics is not None:
+                _tell_metrics(self._settings.metrics)
+        except ConfigurationError as problem:
+            _cannot_start(self._service, MISCONFIGURED, problem)
+            sys.exit(Arbiter.APP_LOAD_ERROR)
+        except (Locked, Unavailable, DependencyDown, LedgerUnavailable) as problem:
+            _cannot_start(self._service, DOWN, problem)
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
+        return started
 
 
 def run(service: str, env: Mapping[str, str]) -> int:
-    """Serve until SIGTERM. The exit code: 2 if the settings are wrong."""
+    """Serve until SIGTERM. The exit code: 0 stopped in order, 2 misconfigured, 3 a dependency was down at the start."""
     try:
         settings = Settings.from_env(env)
         if settings.sink is None and service != "board":
@@ -74,10 +105,32 @@ def run(service: str, env: Mapping[str, str]) -> int:
             )
         _check(service, settings)
     except ConfigurationError as problem:
-        sys.stderr.write(f"greenlight: cannot start {service}\n{problem}\n")
-        return 2
-    _Server(service, settings).run()
+        _cannot_start(service, MISCONFIGURED, problem)
+        return USAGE
+    process = os.getpid()
+    try:
+        _Server(service, settings).run()
+    except SystemExit as end:
+        if os.getpid() != process:
+            raise  # the worker, which is a fork: gunicorn ends with its code, instead of trying for ever
+        return _EXITS.get(end.code, 1)
     return 0
+
+
+def _cannot_start(service: str, title: str, problem: Exception) -> None:
+    sys.stderr.write(f"greenlight: cannot start {service}: {title}\n{problem}\n")
+
+
+def _tell_metrics(port: int) -> None:
+    """Prometheus asks a port of its own: the service's is another one's door, of the webhooks the internet's."""
+    from prometheus_client import start_http_server
+
+    try:
+        start_http_server(port)
+    except OSError as problem:
+        raise ConfigurationError(
+            f"GREENLIGHT_METRICS_PORT is {port}: cannot listen there: {problem.strerror}"
+        ) from problem
 
 
 def _check(service: str, settings: Settings) -> None:
@@ -85,8 +138,12 @@ def _check(service: str, settings: Settings) -> None:
     problems = []
     reads: list[Callable[[], object]] = [lambda: read_pipeline(settings.config)]
     if service == "webhooks":
+        from greenlight.runtime.secrets import Secrets
+
         reads.append(lambda: Secrets(settings.secrets))
     if service == "board":
+        from greenlight.runtime.people import read as read_people
+
         reads.append(lambda: read_people(settings.config / "people.yaml"))
     for read in reads:
         try:
@@ -127,6 +184,7 @@ def _follow(tracer: Tracer, ledger: Ledger) -> None:
 
 
 def _webhooks(base: dict[str, Any], settings: Settings) -> WSGIApplication:
+    from greenlight.runtime.secrets import Secrets
     from greenlight.webhooks import app as webhooks
 
     return webhooks.create_app(webhooks.Deps(**base, secrets=Secrets(settings.secrets, base["clock"])))

@@ -36,17 +36,22 @@ class Settings:
     bodies: str | None = None
     """GREENLIGHT_BODIES: where large bodies are: a folder, or with DynamoDB `s3://BUCKET/PREFIX`. Default: with the ledger."""
 
+    metrics: int | None = None
+    """GREENLIGHT_METRICS_PORT: where Prometheus is answered. Default: nowhere, except that the board has /metrics."""
+
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
         """Read them; ConfigurationError names everything that is wrong, a line each."""
         problems: list[str] = []
+        metrics = env.get("GREENLIGHT_METRICS_PORT")
         data = Path(env.get("GREENLIGHT_DATA", ".greenlight"))
         settings = cls(
             config=Path(env.get("GREENLIGHT_CONFIG", "config")),
             data=data,
             secrets=Path(env["GREENLIGHT_SECRETS"]) if "GREENLIGHT_SECRETS" in env else data / "secrets",
             sink=_sink(env.get("K_SINK"), problems),
-            port=_port(env.get("PORT", "8080"), problems),
+            port=_port("PORT", env.get("PORT", "8080"), problems),
+            metrics=_port("GREENLIGHT_METRICS_PORT", metrics, problems) if metrics else None,
             table=_table(env.get("GREENLIGHT_LEDGER", "sqlite"), problems),
             bodies=_bodies(env.get("GREENLIGHT_BODIES"), env.get("GREENLIGHT_LEDGER", "sqlite"), problems),
         )
@@ -85,8 +90,8 @@ def _bodies(text: str | None, ledger: str, problems: list[str]) -> str | None:
     return text
 
 
-def _port(text: str, problems: list[str]) -> int:
+def _port(name: str, text: str, problems: list[str]) -> int:
     if text.isdecimal() and 0 < int(text) < 65536:
         return int(text)
-    problems.append(f"PORT is {text!r}; it must be a number from 1 to 65535")
+    problems.append(f"{name} is {text!r}; it must be a number from 1 to 65535")
     return 0
