@@ -12,6 +12,7 @@ from werkzeug.test import Client
 
 from greenlight.events import Event
 from greenlight.events.http import from_http, to_binary, to_structured
+from greenlight.ledger.port import Misconfigured
 from greenlight.ledger.port import Unavailable as LedgerUnavailable
 from greenlight.policy.model import Pipeline
 from greenlight.runtime.clock import SystemClock
@@ -165,7 +166,8 @@ def test_what_is_no_event_never_reaches_the_handler(headers: dict[str, str], bod
     [
         (LedgerUnavailable("the disk is full"), "a dependency is down", True),
         (Unavailable("no answer from DynamoDB"), "a dependency is down", True),
-        (ConfigurationError("there is no table greenlight"), "misconfigured", False),
+        (Misconfigured("there is no table greenlight"), "misconfigured", False),
+        (ConfigurationError("there is no such file"), "misconfigured", False),
     ],
 )
 def test_readiness_says_what_is_missing_and_whether_waiting_helps(problem: Exception, title: str, passes: bool) -> None:

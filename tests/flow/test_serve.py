@@ -104,6 +104,21 @@ def test_services_share_a_ledger_on_dynamodb(folder: Path) -> None:
     table.delete()
 
 
+@pytest.mark.skipif(bool(MISSING), reason=MISSING)
+def test_a_table_that_is_not_there_makes_a_service_not_ready_and_alive(folder: Path) -> None:
+    """Readiness says that a person has to mend it, and how; to be started again would not help."""
+    table = Table()
+    table.delete()
+    env = _environment(folder, GREENLIGHT_LEDGER=f"dynamodb:{table.name}")
+    with subprocess.Popen(_command("recorder"), env=env, stderr=subprocess.DEVNULL) as process:
+        _wait_for(f"http://127.0.0.1:{env['PORT']}/healthz")
+        answer = urllib3.request("GET", f"http://127.0.0.1:{env['PORT']}/readyz", retries=False, timeout=20)
+        process.terminate()
+        assert process.wait(30) == 0
+    assert (answer.status, answer.json()["title"]) == (503, "misconfigured")
+    assert "greenlight ledger create" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize(
     ("env", "problem"),
     [
@@ -120,7 +135,7 @@ def test_a_ledger_that_cannot_be_meant_stops_the_start(folder: Path, env: dict[s
     done = subprocess.run(
         _command("board"), env=_environment(folder, **nothing, **env), capture_output=True, timeout=60
     )
-    assert done.returncode != 0
+    assert done.returncode == 2
     assert problem in done.stderr.decode()
 
 

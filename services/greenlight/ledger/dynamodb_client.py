@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from greenlight.ledger.aws import Again, Answer, Service
-from greenlight.ledger.port import Unavailable
+from greenlight.ledger.port import Misconfigured, Unavailable
 from greenlight.runtime.jitter import full_jitter
 
 Item = Mapping[str, Any]
@@ -63,7 +63,7 @@ _TO_DO = {
 }
 
 
-class Refused(Unavailable):
+class Refused(Misconfigured):
     """DynamoDB does not do this for us, and will not until somebody mends it: `code` is its own word for why."""
 
     def __init__(self, code: str, message: str) -> None:

@@ -33,6 +33,10 @@ class Unavailable(Exception):
     """The ledger cannot be reached or cannot write now. Nothing is known to be written; trying again helps."""
 
 
+class Misconfigured(Unavailable):
+    """The ledger will not do this until somebody mends what the message names: trying again alone does not help."""
+
+
 @dataclass(frozen=True, slots=True)
 class Transaction:
     """What is written in one piece, or not at all. Stored rows get version + 1."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from greenlight.ledger.port import Misconfigured
 from greenlight.ledger.port import Unavailable as LedgerUnavailable
 from greenlight.runtime.errors import PROBLEM, ConfigurationError, Unavailable, problem_json
 
@@ -38,10 +39,10 @@ def ready(deps: Deps) -> Answer:
     """200 if what the service cannot do without can be used; else 503, whose title says if waiting helps."""
     try:
         deps.ledger.ready()
+    except (ConfigurationError, Misconfigured) as problem:
+        return _not_ready(MISCONFIGURED, problem, {})
     except (LedgerUnavailable, Unavailable) as problem:
         return _not_ready(DOWN, problem, {"Retry-After": "1"})
-    except ConfigurationError as problem:
-        return _not_ready(MISCONFIGURED, problem, {})
     return Answer("ready\n", 200, {"Content-Type": "text/plain; charset=utf-8"})
 
 
