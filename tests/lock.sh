@@ -1,12 +1,16 @@
 #!/bin/sh
 # Compile the lock files: for every Python from 3.11 on and every platform, with hashes, without naming a package index.
+# The same package has the same version in all of them.
 set -eu
 cd "$(dirname "$0")/.."
 compile() {
   out=$1; shift
   .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-    --no-annotate --custom-compile-command "make lock" --output-file "requirements/$out.txt" pyproject.toml "$@"
+    --no-annotate --custom-compile-command "make lock" --output-file "requirements/$out.txt" "$@"
 }
-compile runtime --group build
-compile test --group build --group test
-compile lint --group build --group test --group lint
+compile lint pyproject.toml --group build --group test --group lint
+compile test pyproject.toml --group build --group test --constraint requirements/lint.txt
+compile runtime pyproject.toml --group build --constraint requirements/lint.txt
+# What the image is made of: the services' packages alone; and what builds the wheel and Helm.
+compile image pyproject.toml --constraint requirements/lint.txt
+compile image-build --group build --group image --constraint requirements/lint.txt
