@@ -60,8 +60,11 @@ class Services:
                     command, env={**os.environ, **env}, stdout=log, stderr=log, start_new_session=True
                 )
         for name in names:
-            path = "/healthz" if name == "webhooks" else "/readyz"
-            self.until(lambda name=name, path=path: self._get(f"{self.url(name)}{path}") == 200, f"{name} is not ready")
+            self.until(lambda name=name: self.ready(name), f"{name} is not ready")
+
+    def ready(self, name: str) -> bool:
+        """What its readiness probe is told."""
+        return self._get(f"{self.url(name)}{'/healthz' if name == 'webhooks' else '/readyz'}") == 200
 
     def kill(self, *names: str) -> None:
         """SIGKILL to the master and its worker alike, as when a node is lost; commands that they started live on."""

@@ -111,3 +111,22 @@ def test_a_service_that_is_killed_delays_a_commit_and_no_more(cluster: Cluster, 
             )
             begun = {each: services.deployment(word, each)["id"] for each in ("staging", "production")}
             assert {*services.commands(word)} == {*begun.items()}  # a command may run again, for the same deployment
+
+
+def test_an_edit_of_the_pipeline_is_in_force_in_every_process(cluster: Cluster, tmp_path: Path, table: Table) -> None:
+    """What it makes ready is deployed, though nothing more is heard of the commit; what it was decided by stays known."""
+    pipeline = tmp_path / "config" / "pipeline.yaml"
+    with installed(cluster, tmp_path, f"dynamodb:{table.name}") as (namespace, services):
+        warm(services)
+        everything_but_approval(services, "four")
+        services.until(lambda: services.outcome("four", "staging") == "succeeded", "staging was not deployed")
+        assert services.deployment("four", "production") == {}
+        pipeline.write_text(pipeline.read_text().replace("[build, scan, legal]", "[build, scan]"))
+
+        def a_minute_goes_by() -> None:
+            ping(cluster, namespace)
+            services.ready("promoter")  # as the kubelet asks
+
+        services.until(
+            lambda: services.outcome("four", "production") == "succeeded", "it was not deployed", every=a_minute_goes_by
+        )

@@ -23,12 +23,10 @@ from greenlight.deployer.command import CommandDriver
 from greenlight.deployer.driver import Driver
 from greenlight.events import Event, ids, rfc3339, types
 from greenlight.events.http import to_binary
-from greenlight.events.recorded import look_again
 from greenlight.ledger import sqlite
+from greenlight.ledger.adoption import adopt
 from greenlight.ledger.port import Transaction
-from greenlight.ledger.rows import PATIENCE, Due
 from greenlight.ledger.traced import traced
-from greenlight.policy.model import Pipeline
 from greenlight.promoter import app as promoter
 from greenlight.reconciler import app as reconciler
 from greenlight.recorder import app as recorder
@@ -131,21 +129,6 @@ def expire_leases(ledger: sqlite.SqliteLedger, clock: Clock) -> None:
     for target in ledger.targets():
         if target.lease is not None and target.lease.until > now:
             ledger.transact(Transaction(targets=[replace(target, lease=replace(target.lease, until=now))]))
-
-
-def adopt(pipeline: Pipeline, ledger: sqlite.SqliteLedger, clock: Clock) -> None:
-    """Keep the policies' texts under their digests, and have what they may decide otherwise decided again."""
-    now = clock.now()
-    for policy in pipeline.applications.values():
-        ledger.keep_policy(policy.digest, policy.text)
-        rows = [row for name in policy.environments for row in ledger.decisions(policy.name, name, promoter.OPEN)]
-        stale = sorted({(row.repo, row.sha) for row in rows if row.policy != policy.digest})
-        due = []
-        for repo, sha in stale:
-            why = f"policy/{policy.digest}/{repo}/{sha}"
-            due.append(Due(why, now + PATIENCE, look_again(repo, sha, why, now)))
-        if due:
-            ledger.transact(Transaction(emit=[each.event for each in due], due=due))
 
 
 def _services(deps: Deps, drivers: Mapping[str, Driver]) -> dict[str, WSGIApplication]:

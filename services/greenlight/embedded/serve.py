@@ -14,6 +14,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.gthread import ThreadWorker
 
+from greenlight.ledger.adoption import adopt
 from greenlight.ledger.choice import ledger_of
 from greenlight.ledger.port import Ledger
 from greenlight.ledger.port import Unavailable as LedgerUnavailable
@@ -172,6 +173,8 @@ def app(service: str, settings: Settings) -> WSGIApplication:
     base["publisher"] = Sink(settings.sink or "http://127.0.0.1:9", ledger, log)
     if tracer is not OFF:
         _follow(tracer, ledger)
+    if service in _ADOPTERS:
+        pipeline.on_change(lambda edited: base["publisher"].publish(adopt(edited, ledger, clock)))
     return _APPS[service](base, settings)
 
 
@@ -228,6 +231,10 @@ def _reconciler(base: dict[str, Any], settings: Settings) -> WSGIApplication:
 
     return reconciler.create_app(Deps(**base))
 
+
+_ADOPTERS = ("promoter", "reconciler")
+"""Who has what waits decided again after an edit of the pipeline. Each process reads its files by itself, some a minute before
+others: the promoter, because it then decides as the edit says; the reconciler, because it wakes a promoter that sleeps."""
 
 _APPS = {
     "webhooks": _webhooks,

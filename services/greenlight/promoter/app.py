@@ -8,6 +8,7 @@ from wsgiref.types import WSGIApplication
 
 from greenlight.events import Event, types
 from greenlight.events.recorded import resumed_key
+from greenlight.ledger.adoption import OPEN
 from greenlight.ledger.port import Ledger, Transaction
 from greenlight.ledger.rows import Record, Target
 from greenlight.ledger.use import pushes_since, until_settled
@@ -17,9 +18,6 @@ from greenlight.runtime.deps import Deps
 from greenlight.runtime.edge import Handler, event_app
 from greenlight.runtime.told import told
 from greenlight.runtime.tracing import step
-
-OPEN = ("ready", "waiting", "blocked")
-"""Decisions that may still become a deployment."""
 
 
 def on_commit_recorded(event: Event, deps: Deps) -> Sequence[Event]:

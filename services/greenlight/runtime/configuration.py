@@ -46,7 +46,7 @@ class PipelineFiles:
     def __init__(self, folder: Path, clock: Clock, log: logging.Logger) -> None:
         self._folder, self._clock, self._log = folder, clock, log
         self._lock = threading.Lock()
-        self._changed: list[Callable[[Pipeline], None]] = []
+        self._changed: list[Callable[[Pipeline], object]] = []
         self._seen = self._stamp()
         self._current = read_pipeline(folder)
         self._looked = clock.monotonic()
@@ -60,7 +60,7 @@ class PipelineFiles:
                 self._lock.release()
         return self._current
 
-    def on_change(self, call: Callable[[Pipeline], None]) -> None:
+    def on_change(self, call: Callable[[Pipeline], object]) -> None:
         """Have `call` told of the pipeline in force, now and whenever it changes."""
         self._changed.append(call)
         call(self._current)

@@ -36,7 +36,11 @@ def alive() -> Answer:
 
 
 def ready(deps: Deps) -> Answer:
-    """200 if what the service cannot do without can be used; else 503, whose title says if waiting helps."""
+    """200 if what the service cannot do without can be used; else 503, whose title says if waiting helps.
+
+    Whoever asks again and again has an edit of the pipeline noticed, also while no event comes.
+    """
+    deps.pipeline()
     try:
         deps.ledger.ready()
     except (ConfigurationError, Misconfigured) as problem:
