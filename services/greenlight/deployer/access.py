@@ -14,6 +14,7 @@ import os
 import ssl
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from urllib.parse import urlencode
 import urllib3
 import yaml
 
+from greenlight.runtime.clock import Clock, SystemClock
 from greenlight.runtime.errors import ConfigurationError, Unavailable
 
 Object = dict[str, Any]
@@ -31,6 +33,9 @@ Object = dict[str, Any]
 TIMEOUT = urllib3.Timeout(connect=3.0, read=10.0)
 WATCH_SECONDS = 30
 """How long the API server keeps one watch open; then it is begun anew, so that a connection that died unnoticed is too."""
+
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Where the kubelet puts a pod's token, and whom to trust."""
 
 _MERGE = {"Content-Type": "application/merge-patch+json"}
 _LABELS_ONLY = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
@@ -321,6 +326,85 @@ class Kubeconfig:
         return f"{self._file}, context {self._context!r}"
 
 
+class AuthorityFile:
+    """Certificates to trust, as the file that Helm wants; there as long as this object is."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._file: tuple[bytes, str] | None = None
+
+    def helm(self, door: Door) -> Mapping[str, str]:
+        """Helm's environment for a door with a token and an authority, and for nothing that a kubeconfig says."""
+        assert door.authority is not None, "every kind of access that has no kubeconfig knows whom to trust"
+        assert door.token is not None, "every kind of access that has no kubeconfig has a token"
+        return _helm(door.server, self._path(door.authority), door.token)
+
+    def _path(self, authority: bytes) -> str:
+        with self._lock:
+            if self._file is None or self._file[0] != authority:
+                descriptor, name = tempfile.mkstemp(prefix="greenlight-ca-", suffix=".pem")
+                weakref.finalize(self, _unlink, name)  # not before: a Helm that has begun may still read the one before
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(authority)
+                self._file = (authority, name)
+            return self._file[1]
+
+
+class InCluster:
+    """{in-cluster: true}: the cluster that this process runs in, as its pod's ServiceAccount.
+
+    The kubelet renews the token when four fifths of its time are over; its file is read before every use, so that there is
+    nothing to notice. (https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/)
+    """
+
+    def __init__(self, folder: Path = SERVICE_ACCOUNT, env: Mapping[str, str] = os.environ) -> None:
+        """Nothing is read yet."""
+        self._folder, self._env = folder, env
+        self._api = Api(self._door)
+
+    def helm(self) -> Mapping[str, str]:
+        """For one run of Helm that begins now: its token is not renewed while it runs."""
+        door = self._door()
+        assert door.token is not None, "a door in a cluster has one"
+        return _helm(door.server, str(self._folder / "ca.crt"), door.token)
+
+    def api(self) -> Api:
+        """The client."""
+        return self._api
+
+    def _door(self) -> Door:
+        host, port = self._env.get("KUBERNETES_SERVICE_HOST"), self._env.get("KUBERNETES_SERVICE_PORT", "443")
+        if not host:
+            raise ConfigurationError(
+                "in-cluster: this process runs in no pod (KUBERNETES_SERVICE_HOST is not set); name the cluster by "
+                "{kubeconfig, context} or {eks: {name, region}}"
+            )
+        try:
+            token = (self._folder / "token").read_text(encoding="ascii").strip()
+            authority = (self._folder / "ca.crt").read_bytes()
+        except (OSError, UnicodeDecodeError) as problem:
+            raise ConfigurationError(
+                f"in-cluster: {self._folder} holds no ServiceAccount token: {problem}; the pod needs a serviceAccountName, and "
+                "automountServiceAccountToken that is not false"
+            ) from problem
+        return Door(f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}", authority, token)
+
+
+def _unlink(name: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(name)
+
+
+def _helm(server: str, authority: str, token: str) -> Mapping[str, str]:
+    """An empty kubeconfig, because whatever Helm finds in one is added to the rest."""
+    return {
+        "KUBECONFIG": os.devnull,
+        "HELM_KUBEAPISERVER": server,
+        "HELM_KUBECAFILE": authority,
+        "HELM_KUBETOKEN": token,
+    }
+
+
 def _named(whole: Any, section: str, name: str, kind: str) -> Any:
     for entry in whole.get(section) or ():
         if entry["name"] == name:
@@ -363,8 +447,14 @@ def _refusal(what: str, answer: urllib3.BaseHTTPResponse) -> Exception:
     return _KINDS.get(answer.status, Refused)(what, answer.status, reason, message or f"HTTP {answer.status}")
 
 
-def access_of(cluster: Mapping[str, Any], directory: Path) -> Access:
-    """How to reach a cluster of `clusters:`; files are named from the pipeline file's folder."""
+def access_of(cluster: Mapping[str, Any], directory: Path, clock: Clock | None = None) -> Access:
+    """How to reach a cluster of `clusters:`; files are named from the pipeline file's folder. Nothing is asked yet."""
     if "kubeconfig" in cluster:
         return Kubeconfig(directory / os.path.expanduser(cluster["kubeconfig"]), cluster["context"])
+    if "eks" in cluster:
+        from greenlight.deployer.eks import Eks
+
+        return Eks(cluster["eks"]["name"], cluster["eks"]["region"], cluster["eks"].get("role"), clock or SystemClock())
+    if "in-cluster" in cluster:
+        return InCluster()
     raise ConfigurationError(f"{', '.join(cluster)} is no kind of cluster that this Greenlight reaches")

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from greenlight.deployer.access import Api, AuthorityFile, Door
 from greenlight.runtime.clock import Clock
 from greenlight.runtime.errors import ConfigurationError, Unavailable
 
@@ -60,7 +61,7 @@ class Endpoint:
 
 
 class Eks:
-    """One cluster of EKS, by its name, region and the role to assume for it. Safe to use from many threads.
+    """{eks: {name, region, role?}}: one cluster of EKS, with the role to assume for it. Safe to use from many threads.
 
     Every method raises Unavailable where trying again helps, and ConfigurationError where a person has to mend something.
     """
@@ -72,6 +73,16 @@ class Eks:
         self._token = _Kept(self._sign, TOKEN_AGE, clock)
         self._lock = threading.Lock()
         self._credentials: Any = None
+        self._file = AuthorityFile()
+        self._api = Api(self._door, self.forget)
+
+    def helm(self) -> Mapping[str, str]:
+        """For one run of Helm that begins now: its token is not renewed while it runs, and has 5 minutes at the least."""
+        return self._file.helm(self._door())
+
+    def api(self) -> Api:
+        """The client."""
+        return self._api
 
     def endpoint(self) -> Endpoint:
         """Its address and certificate authority, asked for once an hour."""
@@ -85,6 +96,10 @@ class Eks:
         """The API server refused the token, or its certificate is not what was described: find out anew."""
         self._endpoint.forget()
         self._token.forget()
+
+    def _door(self) -> Door:
+        endpoint = self.endpoint()
+        return Door(endpoint.server, endpoint.authority, self.token())
 
     def _describe(self) -> Endpoint:
         with self._asking("eks:DescribeCluster"):
