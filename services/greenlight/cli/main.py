@@ -25,6 +25,7 @@ COMMANDS = {
     "resume": ("act", "let a target go on"),
     "people": ("people", "who is known, and their tokens"),
     "policy": ("policy", "check and explain the pipeline file"),
+    "ledger": ("ledger", "the table of a ledger on DynamoDB: create, check, policies"),
 }
 
 

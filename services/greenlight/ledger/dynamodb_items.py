@@ -195,6 +195,8 @@ class Rows:
             raise Unavailable(f"the row {name} cannot be read: {error}") from error
         if deflated is None:
             raise Unavailable(f"the row {name} is not among the bodies: has a lifecycle rule removed more than bodies?")
+        if name != f"row-{sha256(deflated).hexdigest()}":
+            raise Unavailable(f"the row {name} among the bodies is not what was written: somebody else has changed it")
         return zlib.decompress(deflated).decode()
 
     def unpack(self, kind: type[R], found: Item, **columns: Any) -> R:

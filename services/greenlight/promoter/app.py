@@ -19,6 +19,9 @@ from greenlight.runtime.edge import Handler, event_app
 from greenlight.runtime.told import told
 from greenlight.runtime.tracing import step
 
+AT_ONCE = 6
+"""Targets that one transaction decides. Each is at most 13 items of the 100 that DynamoDB's transactions hold."""
+
 
 def on_commit_recorded(event: Event, deps: Deps) -> Sequence[Event]:
     """Decide the commit for every target of its repository; after a push, the commits that it may have superseded too.
@@ -80,9 +83,13 @@ def _reconsider(policy: Policy, environment: str, deps: Deps) -> list[Event]:
 def _check(
     repo: str, sha: str, targets: Sequence[tuple[Policy, str]], done: Sequence[tuple[str, str]], deps: Deps
 ) -> list[Event]:
-    """Decide the commit that the event is about."""
+    """Decide the commit that the event is about, AT_ONCE targets in a transaction; it is done with in the last one."""
+    events: list[Event] = []
     with step("check for promotion"):
-        return _consider(repo, sha, targets, done, deps)
+        while len(targets) > AT_ONCE:
+            events += _consider(repo, sha, targets[:AT_ONCE], [], deps)
+            targets = targets[AT_ONCE:]
+        return events + _consider(repo, sha, targets, done, deps)
 
 
 def _consider(
