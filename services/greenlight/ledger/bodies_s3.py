@@ -11,7 +11,7 @@ from collections.abc import Callable
 from urllib.parse import quote
 
 from greenlight.ledger.aws import Again, Answer, Service
-from greenlight.ledger.port import Unavailable
+from greenlight.ledger.port import Misconfigured, Unavailable
 
 _CODE = re.compile(rb"<Code>([A-Za-z]+)</Code>")
 
@@ -69,5 +69,6 @@ def _problem(answer: Answer) -> Exception:
     code = _code(answer)
     if answer.status >= 500 or answer.status == 429 or code in ("SlowDown", "RequestTimeout", "OperationAborted"):
         return Again(f"it answered {answer.status} {code}".rstrip())
-    what = _TO_DO.get(code, "look it up in S3's error responses")
-    return Unavailable(f"S3 refuses: {answer.status} {code or 'without a reason'}; {what}")
+    if code in _TO_DO:
+        return Misconfigured(f"S3 refuses: {code}; {_TO_DO[code]}")
+    return Unavailable(f"S3 refuses: {answer.status} {code or 'without a reason'}")

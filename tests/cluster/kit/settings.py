@@ -82,6 +82,7 @@ BUILDS: dict[str, list[tuple[str, list[str], str]]] = {
             "-X github.com/GoogleContainerTools/skaffold/v2/pkg/skaffold/version.version=v2.16.1",
         )
     ],
+    "s3": [("tools/s3", ["github.com/versity/versitygw/cmd/versitygw"], "")],
     "dynamodb": [],
 }
 """Of each part that Go builds: module folders, with their packages and linker flags."""
