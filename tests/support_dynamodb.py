@@ -39,7 +39,8 @@ class Table:
     def __init__(self) -> None:
         self.name = f"greenlight-test-{uuid.uuid4()}"
         self.account = aws.account()
-        self._dynamo = Dynamo(aws.service("dynamodb", self.account), self.name)
+        self.service = aws.service("dynamodb", self.account)
+        self._dynamo = Dynamo(self.service, self.name)
         make = {key: value for key, value in settings()["CreateTable"].items() if key != "DeletionProtectionEnabled"}
         self._dynamo.call("CreateTable", make)
 

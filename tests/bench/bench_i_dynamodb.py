@@ -1,0 +1,104 @@
+"""I: a conditional write of the ledger on DynamoDB Local, CPU beside the same by plain boto3."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from measure import Missing, Row, interleaved
+
+from greenlight.ledger.rows import Fact
+from greenlight.ledger.rows_json import dumps
+from support_ledger import HandClock, a_due, a_fact, a_push
+
+ROWS = ("I",)
+WRITES = 300
+ROUNDS = 5
+
+Write = Callable[[str], object]
+"""Writes something under a new name."""
+
+
+def main() -> list[Row]:
+    """CPU and wall time of each, client only: the server is another process."""
+    if not os.environ.get("AWS_ENDPOINT_URL_DYNAMODB"):
+        raise Missing('needs a DynamoDB: . "$(tests/cluster/cluster up dynamodb)"')
+    if importlib.util.find_spec("boto3") is None:
+        raise Missing("the baseline needs boto3: make .venv/bench")
+    with _candidates() as candidates:
+        names = itertools.count()
+        for write in candidates.values():
+            write("warm")
+        found = interleaved({name: _measured(write, names) for name, write in candidates.items()}, ROUNDS)
+    for name, figures in found.items():
+        print(
+            f"  {name:34} {figures['cpu'] * 1e6:7.0f} µs of CPU, {figures['wall'] * 1e3:6.2f} ms until it is answered"
+        )
+    return [
+        _row("I", "CPU of a conditional PutItem", found, "ours, one item", "boto3, one item"),
+        _row("I", "CPU of a fact accepted, whole", found, "ours, a fact accepted", "boto3, the same four items"),
+    ]
+
+
+def _row(name: str, measure: str, found: Mapping[str, Mapping[str, float]], ours: str, theirs: str) -> Row:
+    mine, other = found[ours]["cpu"], found[theirs]["cpu"]
+    return Row(name, measure, f"{mine * 1e6:.0f} µs", f"{other * 1e6:.0f} µs by boto3", mine / other, at_most=0.5)
+
+
+def _measured(write: Write, names: Iterator[int]) -> Callable[[], Mapping[str, float]]:
+    def measure() -> Mapping[str, float]:
+        wall, cpu = time.perf_counter(), time.process_time()
+        for _ in range(WRITES):
+            write(f"n{next(names)}")
+        return {"cpu": (time.process_time() - cpu) / WRITES, "wall": (time.perf_counter() - wall) / WRITES}
+
+    return measure
+
+
+@contextmanager
+def _candidates() -> Iterator[dict[str, Write]]:
+    import boto3
+
+    from greenlight.ledger.dynamodb_client import Dynamo
+    from support_dynamodb import Table
+
+    os.environ.setdefault("AWS_DEFAULT_REGION", os.environ["AWS_REGION"])
+    table = Table()
+    dynamo, ledger = Dynamo(table.service, table.name), table.ledger(clock=HandClock().now)
+    client = boto3.client("dynamodb")
+    row = dumps(_fact("x"))[:600]
+    body = (row * 12).encode()
+
+    def item(name: str) -> dict[str, Any]:
+        return {"pk": {"S": name}, "sk": {"S": "-"}, "v": {"N": "1"}, "j": {"S": row}}
+
+    def plain(name: str) -> None:
+        client.put_item(
+            TableName=table.name,
+            Item=item(f"boto3 {name}"),
+            ConditionExpression="attribute_not_exists(pk)",
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
+        )
+
+    def four(name: str) -> None:
+        parts = [{"Put": {"TableName": table.name, "Item": item(f"boto3 {name} {n}")}} for n in range(4)]
+        parts[0]["Put"]["ConditionExpression"] = "attribute_not_exists(pk)"
+        client.transact_write_items(TransactItems=parts, ClientRequestToken=name)
+
+    yield {
+        "ours, one item": lambda name: dynamo.put_first(item(f"ours {name}")),
+        "boto3, one item": plain,
+        "ours, a fact accepted": lambda name: ledger.accept(_fact(name), body, a_due(name)),
+        "boto3, the same four items": four,
+    }
+    table.delete()
+
+
+def _fact(name: str) -> Fact:
+    """A push, as the webhooks make one."""
+    return a_fact(name, push=a_push(name), people=("lena@acme.example", "login:acme-developer"), tree="0" * 40)
