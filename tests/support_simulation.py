@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -21,6 +21,7 @@ from greenlight.deployer import app as deployer
 from greenlight.deployer.driver import Busy, Order, Progress
 from greenlight.embedded.compose import adopt, expire_leases
 from greenlight.events import Event, ids, types
+from greenlight.ledger.dynamodb import DynamoLedger
 from greenlight.ledger.journal import verify
 from greenlight.ledger.port import Transaction, Unavailable
 from greenlight.ledger.rows import PATIENCE, Deployment, Due, Fact, Push, Record, Target
@@ -84,7 +85,7 @@ class Clock:
 class Ledger:
     """The real one, at whose writes others get through and handlers die."""
 
-    def __init__(self, inner: SqliteLedger, world: World) -> None:
+    def __init__(self, inner: Any, world: World) -> None:
         self._inner, self._world = inner, world
 
     def __getattr__(self, name: str) -> Any:
@@ -99,6 +100,30 @@ class Ledger:
 
     def accept(self, fact: Fact, body: bytes | None, due: Due) -> bool:
         return self._inner.accept(fact, body, due)
+
+
+class Emitting:
+    """A ledger on DynamoDB, whose outbox is emptied onto the bus as a publisher does it."""
+
+    def __init__(self, inner: DynamoLedger, world: World) -> None:
+        self._inner, self._world = inner, world
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def transact(self, transaction: Transaction) -> None:
+        self._inner.transact(transaction)
+        self._publish(transaction.emit)
+
+    def accept(self, fact: Fact, body: bytes | None, due: Due) -> bool:
+        accepted = self._inner.accept(fact, body, due)
+        if accepted:
+            self._publish([fact.event])
+        return accepted
+
+    def _publish(self, events: Sequence[Event]) -> None:
+        self._world.bus += events
+        self._inner.published([event.id for event in events])
 
 
 class NoPublisher:
@@ -180,7 +205,7 @@ PEOPLE = [Person(name, name, name, (), ("legal",), ()) for name in ("ann", "lena
 class World:
     """Everything around the handlers. `violations` are the invariants that did not hold."""
 
-    def __init__(self, seed: int, folder: Path) -> None:
+    def __init__(self, seed: int, folder: Path, dynamo: Callable[[Clock], DynamoLedger] | None = None) -> None:
         self.dice = random.Random(seed)
         self.clock, self.calm, self.depth, self.lives = Clock(), False, 0, 1
         self.bus: list[Event] = []
@@ -189,13 +214,20 @@ class World:
         self.pushes: list[Push] = []
         self.runs = 0
         self.pipeline = STRICT
-        self.store = Store(folder / f"{seed}.db", [SCHEMA], synchronous="NORMAL")
-        self.inner = SqliteLedger(
-            self.store, folder / "bodies", emit=lambda event: lambda tx: self.bus.append(event), clock=self.clock.now
-        )
+        self.store: Store | None = None
+        self.inner: Any = Emitting(dynamo(self.clock), self) if dynamo else self._sqlite(folder / f"{seed}.db")
         self.ledger = Ledger(self.inner, self)
         self.driver = Driver(self)
         self.ended: set[str] = set()
+
+    def _sqlite(self, file: Path) -> SqliteLedger:
+        self.store = Store(file, [SCHEMA], synchronous="NORMAL")
+        return SqliteLedger(
+            self.store,
+            file.parent / "bodies",
+            emit=lambda event: lambda tx: self.bus.append(event),
+            clock=self.clock.now,
+        )
 
     # what the handlers are given
 
@@ -482,12 +514,13 @@ class World:
                    f"{who} is {again.decision.state} now, and was left {last and last.decision}")  # fmt: skip
 
     def close(self) -> None:
-        self.store.close()
+        if self.store is not None:
+            self.store.close()
 
 
-def play(seed: int, folder: Path, *, steps: int = 120) -> World:
-    """A story of so many steps, to its end."""
-    world = World(seed, folder)
+def play(seed: int, folder: Path, *, steps: int = 120, dynamo: Callable[[Clock], DynamoLedger] | None = None) -> World:
+    """A story of so many steps, to its end; on SQLite, or on the ledger that `dynamo` makes."""
+    world = World(seed, folder, dynamo)
     adopt(world.pipeline, world.inner, world.clock)
     try:
         for _ in range(steps):

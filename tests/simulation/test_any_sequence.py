@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from support_dynamodb import MISSING, Table
 from support_simulation import play
 
 ENOUGH = 4.0
@@ -34,3 +35,13 @@ def test_no_sequence_of_events_crashes_and_actions_breaks_an_invariant(tmp_path:
         assert world.violations == [], f"seed {seed}\n" + "\n".join(world.log)
         if time.monotonic() > deadline:
             break
+
+
+@pytest.mark.skipif(bool(MISSING), reason=MISSING)
+@pytest.mark.parametrize("seed", [3, 1173647380])
+def test_stories_go_right_on_dynamodb_too(seed: int, tmp_path: Path) -> None:
+    """The same handlers, faults and dice."""
+    table = Table()
+    world = play(seed, tmp_path, steps=60, dynamo=lambda clock: table.ledger(clock=clock.now))
+    table.delete()
+    assert world.violations == [], "\n".join(world.log)

@@ -1,0 +1,172 @@
+"""What one shipped commit costs on DynamoDB, and that docs/ledger-dynamodb.md says so.
+
+Two counts. DynamoDB Local's own (ReturnConsumedCapacity), which rounds a transaction as a whole; and one by AWS's rules from
+the requests: each item of a transaction is rounded up to 1 KB by itself and written twice; a read is rounded up to 4 KB; an
+index's entry is written when it comes and when it goes.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from base64 import b64decode
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from werkzeug.test import Client
+
+from greenlight.board import actions
+from greenlight.ledger.port import Transaction
+from greenlight.runtime.configuration import read_pipeline
+from greenlight.runtime.secrets import Secrets
+from greenlight.webhooks import app as webhooks
+from support_dynamodb import MISSING, Table, Way, way
+from support_flow import REPO, Shop, sha_of
+from support_process import signed
+from support_simulation import PEOPLE, NoPublisher, World
+
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING)
+
+READS = frozenset({"GetItem", "BatchGetItem", "Query"})
+PAGE = Path(__file__).parents[2] / "docs" / "ledger-dynamodb.md"
+
+
+class Meter:
+    """What DynamoDB Local says."""
+
+    def __init__(self) -> None:
+        self.read = self.written = 0.0
+
+    def __call__(self, operation: str, where: str, units: float) -> None:
+        if operation in READS:
+            self.read += units
+        else:
+            self.written += units
+
+
+class Bill:
+    """The same by AWS's rules, from the requests in their order. Queries are taken from the meter: they are not of one item."""
+
+    def __init__(self, road: Way) -> None:
+        self.items: dict[tuple[str, str], Mapping[str, Any]] = {}
+        self.requests: Counter[str] = Counter()
+        self.read, self.table, self.indexes = 0, 0, 0
+        for operation, document in road.asked:
+            self.requests[operation] += 1
+            self._count(operation, document)
+
+    def _count(self, operation: str, document: Mapping[str, Any]) -> None:
+        if operation == "TransactWriteItems":
+            for part in document["TransactItems"]:
+                ((kind, one),) = part.items()
+                self._write(kind, one, times=2)
+        elif operation in ("PutItem", "DeleteItem"):
+            self._write(operation.removesuffix("Item"), document, times=1)
+        elif operation == "BatchWriteItem":
+            for requests in document["RequestItems"].values():
+                for request in requests:
+                    self._write("Delete", request["DeleteRequest"], times=1)
+        elif operation == "GetItem":
+            self._read(document["Key"])
+        elif operation == "BatchGetItem":
+            for asked in document["RequestItems"].values():
+                for key in asked["Keys"]:
+                    self._read(key)
+
+    def _read(self, key: Mapping[str, Any]) -> None:
+        self.read += max(1, math.ceil(_size(self.items.get(_key(key), {})) / 4096))
+
+    def _write(self, kind: str, one: Mapping[str, Any], *, times: int) -> None:
+        key = _key(one.get("Key") or one["Item"])
+        old = self.items.get(key, {})
+        new = old if kind in ("ConditionCheck", "Update") else {} if kind == "Delete" else one["Item"]
+        self.table += times * max(1, math.ceil(max(_size(old), _size(new)) / 1024))
+        for partition in ("q", "g"):
+            was, now = ((it[partition], it["o"]) if partition in it else None for it in (old, new))
+            self.indexes += (was != now) * ((was is not None) + (now is not None))
+        self.items[key] = new
+
+
+def _key(item: Mapping[str, Any]) -> tuple[str, str]:
+    return item["pk"]["S"], item["sk"]["S"]
+
+
+def _size(item: Mapping[str, Any]) -> int:
+    """Bytes of an item, as "DynamoDB item sizes and formats" counts them."""
+    return sum(len(name.encode()) + _value_size(*kind) for name, value in item.items() for kind in value.items())
+
+
+def _value_size(kind: str, value: Any) -> int:
+    if kind == "S":
+        return len(value.encode())
+    if kind == "B":
+        return len(b64decode(value))
+    return 1 if kind == "BOOL" else math.ceil(len(value) / 2) + 1  # a number
+
+
+class Ship(World):
+    """A world without faults, told by real webhooks about the shop of the flow tests."""
+
+    def __init__(self, folder: Path, *args: Any) -> None:
+        super().__init__(1, folder, *args)
+        self.calm, self.folder, self.clock.time = True, folder, datetime.now(UTC)
+        self.pipeline = read_pipeline(folder / "config")
+        self.app = webhooks.create_app(
+            webhooks.Deps(
+                self.clock,
+                self.inner,
+                lambda: self.pipeline,
+                NoPublisher(),
+                logging.getLogger("simulation"),
+                secrets=Secrets(folder / "secrets"),
+            )
+        )
+
+    def written(self, transaction: Transaction) -> None:
+        """What a world watches over is another pipeline's."""
+
+    def post(self, what: str, word: str) -> None:
+        _, path, body, headers = signed(self.folder, what, word, at=1)
+        answer = Client(self.app).post(path, data=body, headers=headers)
+        assert answer.status_code == 202, answer.get_data(as_text=True)
+        self.run()
+
+    def run(self) -> None:
+        """Until nothing is under way; no ping comes in between."""
+        while self.bus:
+            self.deliver()
+
+
+def test_a_shipped_commit_costs_what_the_page_says(tmp_path: Path) -> None:
+    """A push, a build, a scan and an approval, two environments: what is read and written, that of the indexes included."""
+    Shop(tmp_path).stop()
+    table, meter = Table(), Meter()
+    with way() as road:
+        world = Ship(tmp_path, lambda clock: table.ledger(clock=clock.now, through=road.address, meter=meter))
+        for what in ("push", "build", "scan"):
+            world.post(what, "one")
+        actions.approve(world.inner.record(REPO, sha_of("one")), "shop", "legal", None, PEOPLE[1], world.deps())
+        world.run()
+        bill = Bill(road)
+        ends = [world.inner.deployments("shop", environment)[0].outcome for environment in ("staging", "production")]
+    table.delete()
+    assert ends == ["succeeded", "succeeded"]
+    found = {
+        "requests": sum(bill.requests.values()),
+        "transactions": bill.requests["TransactWriteItems"],
+        "read request units": bill.read + bill.requests["Query"],
+        "write request units, table": bill.table,
+        "write request units, indexes": bill.indexes,
+        "read units by DynamoDB Local": round(meter.read),
+        "write units by DynamoDB Local": round(meter.written),
+    }
+    said = {name: int(number) for name, number in re.findall(r"^\| ([^|]+?) \| (\d+) \|$", PAGE.read_text(), re.M)}
+    for name, number in found.items():
+        assert said.get(name) == pytest.approx(number, rel=0.1), (
+            f"{PAGE.name} says {said.get(name)} {name}, not {number}"
+        )
