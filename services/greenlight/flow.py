@@ -38,7 +38,13 @@ FLOW = (
         (types.DEPLOYMENT_APPLIED, types.DEPLOYMENT_PROGRESSING),
         (types.DEPLOYMENT_PROGRESSING, types.DEPLOYMENT_SUCCEEDED, types.DEPLOYMENT_FAILED, types.DEPLOYMENT_ERROR),
     ),
-    Edge("deployment-ended-to-promoter", 50, "promoter", types.ENDS, (types.PROMOTION_READY,)),
+    Edge(
+        "deployment-ended-to-promoter",
+        50,
+        "promoter",
+        types.ENDS,
+        (types.PROMOTION_READY, types.DEPLOYMENT_REQUESTED),
+    ),
     Edge("target-resumed-to-promoter", 60, "promoter", (types.TARGET_RESUMED,), (types.PROMOTION_READY,)),
     Edge("ping-to-reconciler", 70, "reconciler", (types.PING,), ()),
 )

@@ -12,6 +12,9 @@ from greenlight.runtime.tracing import receive_name
 BOARD = "greenlight/board"
 """The source of what people say on the board."""
 
+_SPEAKERS = {BOARD: "board", "greenlight/promoter": "promoter"}
+"""By source: who wrote a fact that no webhook brought."""
+
 _ENDS = ("deployment.succeeded", "deployment.failed", "deployment.error", "deployment.superseded")
 _Wait = tuple[str, str, str]  # application, environment, gate
 
@@ -50,8 +53,8 @@ def _facts(entries: Sequence[Entry], root: str) -> Iterable[dict[str, Any]]:
         if not entry.stream.startswith("commit/") or entry.type == "decision":
             continue
         attributes = {key: entry.payload[key] for key in ("signal", "outcome", "source") if key in entry.payload}
-        name, said_here = receive_name(entry.type, entry.payload.get("signal")), attributes.get("source") == BOARD
-        service = "board" if said_here else "webhooks"
+        name = receive_name(entry.type, entry.payload.get("signal"))
+        service = _SPEAKERS.get(attributes.get("source", ""), "webhooks")
         yield _span(ids.span_id(entry.id, "receive"), root, name, service, entry.at, entry.at, attributes)
 
 

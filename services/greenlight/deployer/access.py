@@ -1,7 +1,7 @@
 """A cluster, as the pipeline's `clusters:` names it: how Helm is let in, and a client of its API server.
 
 The client is urllib3 and JSON over a dozen REST paths. The package `kubernetes` costs 0.7 to 1.4 s of a start before it has
-asked anything (docs/decisions/0008-helm-applies-we-watch.md).
+asked anything (docs/decisions/0009-helm-applies-we-watch.md).
 """
 
 from __future__ import annotations
@@ -123,8 +123,9 @@ class Api:
         return items
 
     def text(self, path: str, query: Mapping[str, str] | None = None) -> str:
-        """What is text and no object, such as the log of a container."""
-        return self._asked("GET", _with(path, query)).data.decode("utf-8", "replace")
+        """What is text and no object, such as the log of a container. Its node is asked, so that takes 2 s at most."""
+        wait = urllib3.Timeout(connect=2.0, read=2.0)
+        return self._asked("GET", _with(path, query), timeout=wait).data.decode("utf-8", "replace")
 
     def create(self, path: str, body: Object) -> Object:
         """Add an object to the collection at `path`. Conflict: it is there already."""

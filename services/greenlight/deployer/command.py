@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
-import math
 import os
 import re
 import shutil
@@ -15,10 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from greenlight.deployer.driver import Busy, Order, Progress
+from greenlight.deployer.driver import Order, Progress
+from greenlight.deployer.lock import TargetLock
 from greenlight.policy.durations import duration
 from greenlight.runtime.clock import Clock
-from greenlight.runtime.process import Process, Start, end_group, started_at, wait_for_exit
+from greenlight.runtime.process import Process, Start
 from greenlight.runtime.scrub import Scrubber
 
 DEFAULT_TIMEOUT = 600.0  # seconds
@@ -27,9 +25,6 @@ GRACE = 15.0
 
 OUTPUT = 16 * 1024
 """Characters of the output's end that a deployment keeps."""
-
-_NAMED = 256
-"""Bytes of a lock file: writing over it is much cheaper than cutting it off."""
 
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|KEY|CREDENTIAL", re.IGNORECASE)
 _INHERITED = ("PATH", "HOME")
@@ -41,7 +36,7 @@ class _Run:
 
     target: str
     fence: int  # of the try that started it
-    lock: _Lock
+    lock: TargetLock
     hidden: Sequence[str]  # values of the environment that must not be shown
     timeout: float
     process: Process | None = None
@@ -79,15 +74,9 @@ class CommandDriver:
         if run is not None:
             run.ended.wait(seconds)
             return run.end or Progress("running")
-        holder = _Lock(self._lock_path(order)).holder()
-        if holder is None:
+        now = self._clock.now().timestamp()
+        if not TargetLock(self._lock_path(order)).wait_for_holder(seconds, now, self._grace):
             self._closed.wait(min(seconds, 1.0))  # its name is not known: look again soon
-            return Progress("running")
-        left = holder.until - self._clock.now().timestamp()
-        if left > 0:
-            wait_for_exit(holder.pid, min(seconds, left))
-        else:
-            end_group(holder.pid, self._grace)  # whoever started it can no longer hold it to its time limit
         return Progress("running")
 
     def cancel(self, order: Order, reason: str) -> None:
@@ -112,7 +101,7 @@ class CommandDriver:
         cwd = _below(order.directory, config.get("cwd", "."))
         env = {**self._path, **_own(order), **{name: str(value) for name, value in config.get("env", {}).items()}}
         hidden = [value for name, value in env.items() if _SECRET_NAME.search(name)]
-        lock, timeout = _Lock(self._lock_path(order)), _seconds(config.get("timeout"))
+        lock, timeout = TargetLock(self._lock_path(order)), _seconds(config.get("timeout"))
         run = _Run(lock.target, order.fence, lock, hidden, timeout)
         run.lock.take()
         try:
@@ -145,83 +134,6 @@ class CommandDriver:
 
     def _lock_path(self, order: Order) -> Path:
         return self._locks / f"{order.application}--{order.environment}.lock"
-
-
-@dataclass(frozen=True, slots=True)
-class _Holder:
-    """A living command that holds a lock."""
-
-    pid: int
-    until: float  # seconds since 1970, when its time limit is reached
-
-
-class _Lock:
-    """A target's lock: a descriptor that the command inherits, so that an orphan of ours still holds it."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.target = path.stem
-        self.descriptor = -1
-
-    def take(self) -> None:
-        """Lock, or raise Busy. A lock whose command has ended, but which something that it left behind holds, is replaced."""
-        for _ in range(3):
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(descriptor)
-                self._replace_or_refuse()
-                continue
-            if self._is_current(descriptor):
-                self.descriptor = descriptor
-                os.pwrite(descriptor, b" " * _NAMED, 0)  # nobody's, until the command that inherits it has a name
-                return
-            os.close(descriptor)
-        raise Busy(f"{self._path.name} changes hands; try again")
-
-    def name(self, pid: int, deployment: str, until: float) -> None:
-        """Write down who holds it, and until when it may."""
-        who = {"pid": pid, "started": started_at(pid), "deployment": deployment, "until": until}
-        text = json.dumps(who).encode()
-        os.pwrite(self.descriptor, text.ljust(_NAMED), 0)
-
-    def release(self) -> None:
-        """Unlock, also for whatever the command left running with the descriptor."""
-        fcntl.flock(self.descriptor, fcntl.LOCK_UN)
-        os.close(self.descriptor)
-
-    def holder(self) -> _Holder | None:
-        """The command that is named in it, if it is alive."""
-        who = self._who()
-        if who is None or not who["started"] or started_at(who["pid"]) != who["started"]:
-            return None
-        return _Holder(who["pid"], who.get("until", math.inf))
-
-    def _who(self) -> dict[str, Any] | None:
-        try:
-            who: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return who
-
-    def _replace_or_refuse(self) -> None:
-        holder = self.holder()
-        if holder is not None:
-            raise Busy(f"process {holder.pid}, started before Greenlight was, still deploys to this target")
-        if self._who() is None:
-            raise Busy(
-                f"a process of an earlier life holds {self._path.name} and is not known by name; it is waited for"
-            )
-        fresh = self._path.with_suffix(".new")
-        fresh.write_text("", encoding="utf-8")
-        os.replace(fresh, self._path)
-
-    def _is_current(self, descriptor: int) -> bool:
-        try:
-            return os.fstat(descriptor).st_ino == os.stat(self._path).st_ino
-        except FileNotFoundError:
-            return False
 
 
 def _own(order: Order) -> dict[str, str]:

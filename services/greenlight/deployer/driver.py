@@ -29,6 +29,7 @@ class Order:
     directory: Path  # the folder of the pipeline file
     artifacts: Mapping[str, str] = field(default_factory=dict)
     deadline: datetime | None = None
+    cluster: Mapping[str, Any] = field(default_factory=dict)  # what the pipeline file says of the cluster it names
 
 
 @dataclass(frozen=True, slots=True)

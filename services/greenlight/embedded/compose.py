@@ -19,8 +19,8 @@ from greenlight.broker.manifests import TriggerSpec, default_folder, load_folder
 from greenlight.broker.subscribers import WsgiSubscriber
 from greenlight.broker.watch import Watch
 from greenlight.deployer import app as deployer
-from greenlight.deployer.command import CommandDriver
 from greenlight.deployer.driver import Driver
+from greenlight.embedded.drivers import Drivers
 from greenlight.events import Event, ids, rfc3339, types
 from greenlight.events.http import to_binary
 from greenlight.ledger import sqlite
@@ -87,8 +87,8 @@ class Greenlight:
         )
         deps = Deps(clock, traced(self.ledger, tracer), self.pipeline, InLog(), log, tracer)
         scrub = Scrubber([secret.value.decode("utf-8", "replace") for secret in self.secrets.all()])
-        self.driver = CommandDriver(folders.data / "deployer", scrub=scrub, clock=clock)
-        services = _services(deps, {"command": self.driver})
+        self.drivers = Drivers(folders.data / "deployer", scrub, clock)
+        services = _services(deps, self.drivers)
         self.broker, self.watch = _broker(self.store, services, strangers, folders.config / "triggers", tracer)
         board_deps = {**_base(deps), "people": self.people, "open_reads": open_reads}
         self.apps: Mapping[str, WSGIApplication] = {
@@ -102,6 +102,8 @@ class Greenlight:
         """Take over what an earlier life left, then go on: unfinished work first."""
         expire_leases(self.ledger, self.clock)
         self.tracer.start(lambda repo, sha: waterfall.spans(repo, sha, self.ledger.entries(repo, sha)))
+        for problem in self.drivers.problems(self.pipeline()):
+            self.log.warning("cannot deploy yet: %s", problem)
         self.pipeline.on_change(lambda pipeline: adopt(pipeline, self.ledger, self.clock))
         self.broker.start()
         self.watch.start()
@@ -117,7 +119,7 @@ class Greenlight:
         self.watch.stop()
         drained = self.broker.drain(timeout)
         self.broker.stop()
-        self.driver.close()
+        self.drivers.close()
         self.tracer.stop(max(end - self.clock.monotonic(), 1.0))
         self.store.close()
         return drained

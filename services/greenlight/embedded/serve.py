@@ -205,13 +205,15 @@ def _deployer(base: dict[str, Any], settings: Settings) -> WSGIApplication:
     import socket
 
     from greenlight.deployer import app as deployer
-    from greenlight.deployer.command import CommandDriver
+    from greenlight.embedded.drivers import Drivers
     from greenlight.events import ids
     from greenlight.runtime.scrub import Scrubber
 
-    driver = CommandDriver(settings.data / "deployer", scrub=Scrubber(), clock=base["clock"])
+    drivers = Drivers(settings.data / "deployer", Scrubber(), base["clock"])
+    for problem in drivers.problems(base["pipeline"]()):
+        base["log"].warning("cannot deploy yet: %s", problem)
     owner = ids.derive("process", socket.gethostname(), base["clock"].now().isoformat())
-    return deployer.create_app(deployer.Deps(**base, drivers={"command": driver}, owner=owner))
+    return deployer.create_app(deployer.Deps(**base, drivers=drivers, owner=owner))
 
 
 def _recorder(base: dict[str, Any], settings: Settings) -> WSGIApplication:

@@ -158,20 +158,25 @@ def _policy(app: dict[str, Any], clusters: Mapping[str, Any], directory: Path) -
         digest=f"sha256:{hashlib.sha256(text).hexdigest()}",
         text=text.decode(),
         directory=str(directory),
+        clusters={name: clusters[name] for name in _used(app)},
     )
 
 
 def _canonical(app: Mapping[str, Any], clusters: Mapping[str, Any]) -> bytes:
     """A pipeline file of that application alone, with the clusters it uses, as canonical JSON (RFC 8785)."""
-    used = {env["deploy"]["helm"]["cluster"] for env in app["environments"] if "helm" in env["deploy"]}
     whole: dict[str, Any] = {
         "apiVersion": "greenlight/v1",
         "kind": "Pipeline",
-        "clusters": {name: clusters[name] for name in sorted(used)},
+        "clusters": {name: clusters[name] for name in _used(app)},
         "applications": [app],
     }
     text: bytes = rfc8785.dumps(whole)
     return text
+
+
+def _used(app: Mapping[str, Any]) -> list[str]:
+    """The clusters that an application is deployed to."""
+    return sorted({env["deploy"]["helm"]["cluster"] for env in app["environments"] if "helm" in env["deploy"]})
 
 
 def _gate(name: str, gate: Mapping[str, Any]) -> Gate:
@@ -199,7 +204,14 @@ def _gate(name: str, gate: Mapping[str, Any]) -> Gate:
 
 def _environment(env: Mapping[str, Any]) -> Environment:
     ((driver, config),) = env["deploy"].items()
-    return Environment(env["name"], tuple(env["require"]), Deploy(driver, config), tuple(env["after"]), env["tries"])
+    return Environment(
+        env["name"],
+        tuple(env["require"]),
+        Deploy(driver, config),
+        tuple(env["after"]),
+        env["tries"],
+        env.get("rollback", "manual"),
+    )
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

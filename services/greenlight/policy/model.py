@@ -41,6 +41,7 @@ class Environment:
     deploy: Deploy
     after: tuple[str, ...] = ()
     tries: int = 5  # how often an error is tried before it ends the deployment
+    rollback: str = "manual"  # after a failed deployment: automatic goes back to what ran
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class Policy:
     digest: str  # sha256:HEX of `text`
     text: str  # the application as canonical JSON (RFC 8785), with the clusters it uses
     directory: str  # folder of the pipeline file: charts and cwd are below it
+    clusters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # the ones it deploys to
 
 
 @dataclass(frozen=True, slots=True)

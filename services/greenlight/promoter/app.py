@@ -10,7 +10,7 @@ from greenlight.events import Event, types
 from greenlight.events.recorded import resumed_key
 from greenlight.ledger.adoption import OPEN
 from greenlight.ledger.port import Ledger, Transaction
-from greenlight.ledger.rows import Record, Target
+from greenlight.ledger.rows import Deployment, Record, Target
 from greenlight.ledger.use import pushes_since, until_settled
 from greenlight.policy.model import Policy
 from greenlight.promoter import domain
@@ -45,7 +45,10 @@ def on_commit_recorded(event: Event, deps: Deps) -> Sequence[Event]:
 
 
 def on_deployment_ended(event: Event, deps: Deps) -> Sequence[Event]:
-    """The target is free: decide its next candidate, and this commit for the environments that come after."""
+    """The target is free: decide its next candidate, and this commit for the environments that come after.
+
+    Where it failed and nothing newer is ready, the policy may say to go back to what ran.
+    """
     data = told(event, "deployment", "application")
     deployment = deps.ledger.deployment(data["deployment"])
     policy = deps.pipeline().applications.get(data["application"])
@@ -56,6 +59,7 @@ def on_deployment_ended(event: Event, deps: Deps) -> Sequence[Event]:
     following = [(policy, name) for name, it in policy.environments.items() if deployment.environment in it.after]
     here = deployment.environment in policy.environments
     events = _reconsider(policy, deployment.environment, deps) if here else []
+    events += _go_back(policy, deployment, deps) if here else []
     return events + _check(deployment.repo, deployment.sha, following, done, deps)
 
 
@@ -68,6 +72,17 @@ def on_target_resumed(event: Event, deps: Deps) -> Sequence[Event]:
     events = _reconsider(policy, environment, deps) if policy is not None and known else []
     deps.ledger.transact(Transaction(done=[(resumed_key(application, environment), event.id)]))
     return events
+
+
+def _go_back(policy: Policy, deployment: Deployment, deps: Deps) -> list[Event]:
+    """Ask for a rollback, as a person would: from here on it is a deployment like any other."""
+    target = deps.ledger.target(deployment.application, deployment.environment)
+    sha = domain.way_back(policy, deployment, target) if target is not None else None
+    record = deps.ledger.record(deployment.repo, sha) if sha is not None else None
+    if record is None:
+        return []
+    fact, due = domain.rollback_requested(deployment, record, deps.clock.now())
+    return [fact.event] if deps.ledger.accept(fact, None, due) else []  # one that was asked for before is due
 
 
 def _reconsider(policy: Policy, environment: str, deps: Deps) -> list[Event]:

@@ -14,7 +14,9 @@ from greenlight.ledger.rows import (
     PATIENCE,
     Attempt,
     DecisionRow,
+    Deployment,
     Due,
+    Fact,
     NewEntry,
     Promotion,
     Push,
@@ -69,6 +71,52 @@ def consider(
         (event,),
         (*due, Due(f"deployment/{promotion.id}", now + PATIENCE, event)),
     )
+
+
+def way_back(policy: Policy, deployment: Deployment, target: Target) -> str | None:
+    """The sha to go back to by itself after a deployment: what ran before it failed, if the policy says so.
+
+    Not where something else is wanted already, and once only: a rollback that failed is for a person.
+    """
+    environment = policy.environments[deployment.environment]
+    if environment.rollback != "automatic" or deployment.outcome != "failed" or deployment.cause == "rollback":
+        return None
+    if target.wanted is not None or target.deployment is not None or target.running is None:
+        return None
+    return None if target.running.sha == deployment.sha else target.running.sha
+
+
+def rollback_requested(deployment: Deployment, record: Record, now: datetime) -> tuple[Fact, Due]:
+    """The request that the policy makes where a person would; it names its cause. One for each deployment that failed."""
+    type = types.DEPLOYMENT_REQUESTED
+    id = ids.derive(type, "automatic", deployment.id)
+    about = {
+        "application": deployment.application,
+        "environment": deployment.environment,
+        "kind": "rollback",
+        "person": "policy",
+        "reason": f"deployment {deployment.id} of {deployment.sha[:7]} failed: {deployment.reason}",
+    }
+    ref = next(iter(sorted(record.pushes)), None)
+    event = Event.of(
+        type,
+        id=id,
+        source="greenlight/promoter",
+        time=now,
+        subject=record.sha,
+        dataschema=dataschema(type),
+        data={"repo": record.repo, "sha": record.sha, **({"ref": ref} if ref else {}), **about},
+        extensions={
+            "repo": record.repo,
+            "commit": record.sha,
+            "application": deployment.application,
+            "environment": deployment.environment,
+            "partitionkey": record.repo,
+            "traceparent": ids.traceparent(record.repo, record.sha, id, "receive"),
+        },
+    )
+    fact = Fact(event=event, repo=record.repo, sha=record.sha, at=now, accepted=now, details=about)
+    return fact, Due(f"fact/{id}", now + PATIENCE, event)
 
 
 def promotion_ready(target: Target, promotion: Promotion, now: datetime) -> Event:

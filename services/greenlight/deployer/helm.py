@@ -1,0 +1,599 @@
+"""The `helm` driver: Helm applies and returns, we watch. See docs/deployer-helm.md for what is promised.
+
+Nothing is set up for a deployment: no plugin, no repository, no kubeconfig. Helm is run once, without --wait, in a closed
+environment; what it left in the release's record says where a deployment stands, also after a crash.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import rfc8785
+import urllib3
+import yaml
+
+from greenlight.deployer import charts, release
+from greenlight.deployer.access import Access, Api, Conflict, Refused, access_of
+from greenlight.deployer.charts import Chart
+from greenlight.deployer.driver import Busy, Order, Progress
+from greenlight.deployer.lock import TargetLock
+from greenlight.deployer.release import PENDING, Revision
+from greenlight.deployer.rollout import Rollout
+from greenlight.policy.durations import duration
+from greenlight.runtime.clock import Clock
+from greenlight.runtime.errors import ConfigurationError, Unavailable
+from greenlight.runtime.process import Process, Start
+from greenlight.runtime.scrub import Scrubber
+
+GRACE = 15.0
+"""Seconds between SIGTERM, at which Helm writes `failed` into the release's record, and SIGKILL."""
+
+HISTORY = "5"
+"""Revisions that Helm keeps: it reads all of them, whole, several times in every run."""
+
+OUTPUT = 16 * 1024
+REASON = 600
+"""Characters of a deployment's output and reason."""
+
+FOREIGN = 60.0
+"""Seconds that a release may stay locked by a Helm that is not ours, before the deployment fails."""
+
+PULL = 60.0
+"""Seconds in which a chart has to be there."""
+
+PAUSE = 0.5
+"""Seconds between two questions to what does not answer well yet."""
+
+_INHERITED = ("PATH", "HOME", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+_AGAIN = re.compile(
+    r"another operation \(install/upgrade/rollback\) is in progress|release: already exists"
+    r'|secrets "sh\.helm\.release\.[^"]{1,200}" already exists|Unauthorized|asked for the client to provide credentials'
+    r"|cluster unreachable|connection refused|connection reset|no such host|i/o timeout|TLS handshake|unexpected EOF"
+    r"|etcdserver|Too Many Requests|ServiceUnavailable|the server is currently unable|Internal error occurred"
+)
+"""What Helm says when we, or what we depend on, broke: trying again may mend it. Everything else is the world's no."""
+
+_ADVICE = (
+    ("invalid ownership metadata", "somebody else made these objects; remove them, or give them to this release"),
+    ("conflict with", "somebody else has set these fields; let them go, or take them out of the chart"),
+    ("is forbidden", "docs/deployer-helm.md lists the rights that the deployer needs"),
+    ("schema", "the values in the pipeline file are not what the chart takes"),
+)
+
+_HOOK = re.compile(r"\b(?:pre|post)-(?:install|upgrade)\b")
+
+_MARKUP = re.compile(r"\$\{(sha|repo|artifacts\.([a-z0-9_-]+))\}")
+
+
+@dataclass
+class _Run:
+    """One deployment, from the first look at its release to its end. `phase` is what is done next."""
+
+    order: Order
+    lock: TargetLock
+    folder: Path
+    timeout: float
+    identity: str = ""
+    marks: Mapping[str, str] = field(default_factory=dict)
+    chart: Chart | None = None
+    process: Process | None = None
+    rollout: Rollout | None = None
+    proof: str = ""
+    steps: list[str] = field(default_factory=list)  # of the verification, left to do
+    until: float = 0.0  # monotonic, for the step under way
+    end: Progress | None = None
+    cancelled: str | None = None
+    turn: threading.Lock = field(default_factory=threading.Lock)
+    ended: threading.Event = field(default_factory=threading.Event)
+    phase: Callable[[_Run, float], Progress | None] | None = None
+
+    @property
+    def target(self) -> str:
+        return f"{self.order.application}--{self.order.environment}"
+
+
+class HelmDriver:
+    """Keeps locks, charts and values below `state`. One object for the process, used from many threads."""
+
+    def __init__(
+        self,
+        state: Path,
+        *,
+        scrub: Scrubber,
+        clock: Clock,
+        grace: float = GRACE,
+        access: Callable[[Mapping[str, Any], Path], Access] = access_of,
+        env: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._locks, self._runs_folder, self._charts = state / "locks", state / "runs", state / "charts"
+        homes = [state / "home" / name for name in ("cache", "config", "data")]
+        for folder in (self._locks, self._runs_folder, self._charts, *homes):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._scrub, self._clock, self._grace, self._access_of = scrub, clock, grace, access
+        self._helm = env.get("GREENLIGHT_HELM") or shutil.which("helm", path=env.get("PATH"))
+        self._env = {
+            **{name: env[name] for name in _INHERITED if name in env},
+            "HELM_CACHE_HOME": str(homes[0]),
+            "HELM_CONFIG_HOME": str(homes[1]),
+            "HELM_DATA_HOME": str(homes[2]),
+            "HELM_NO_PLUGINS": "1",
+        }
+        self._host = _host(state)
+        self._mutex = threading.Lock()
+        self._runs: dict[str, _Run] = {}
+        self._foreign: dict[str, float] = {}  # deployment -> since when it waits for a lock that is not ours
+        self._accesses: dict[str, Access] = {}
+        self._closed = threading.Event()
+
+    def apply(self, order: Order) -> Progress:
+        """Look at the release, and start Helm if it does not run this commit. After an error only a later try does it again."""
+        with self._mutex:
+            known = self._runs.get(order.deployment)
+            if known is not None and (
+                known.end is None or known.end.outcome != "error" or known.order.fence == order.fence
+            ):
+                return known.end or Progress("running")
+            timeout = duration(order.config.get("timeout", "10m")).total_seconds()
+            lock = TargetLock(self._locks / f"{order.application}--{order.environment}.lock")
+            run = _Run(order, lock, self._runs_folder / order.deployment, timeout)
+            lock.take()
+            # What was deployed to this target before has been written down, or the target would not be free.
+            self._runs = {id: other for id, other in self._runs.items() if other.target != run.target}
+            self._runs[order.deployment] = run
+        try:
+            end = self._begin(run)
+        except Busy:
+            self._forget(run)
+            raise
+        except (ConfigurationError, Unavailable, Refused, OSError) as problem:
+            end = Progress("error", self._said(str(problem)))
+        if end is not None:
+            self._end(run, end)
+        return run.end or Progress("running")
+
+    def watch(self, order: Order, seconds: float) -> Progress:
+        """Go through the deployment's phases for at most `seconds`; where somebody else's Helm is at work, wait for that."""
+        run = self._runs.get(order.deployment)
+        if run is None:
+            self._await_holder(order, seconds)
+            return Progress("running")
+        end = self._clock.monotonic() + seconds
+        if not run.turn.acquire(timeout=seconds):
+            return run.end or Progress("running")
+        try:
+            while run.end is None and not self._closed.is_set():
+                left = end - self._clock.monotonic()
+                if left <= 0:
+                    break
+                progress = self._step(run, left)
+                if progress is not None:
+                    self._end(run, progress)
+        finally:
+            run.turn.release()
+        return run.end or Progress("running")
+
+    def cancel(self, order: Order, reason: str) -> None:
+        """End what runs for it; what was applied stays, until somebody rolls it back."""
+        run = self._runs.get(order.deployment)
+        if run is None or run.end is not None:
+            return
+        run.cancelled = reason
+        if run.process is not None:
+            run.process.cancel(reason)
+        if run.rollout is not None:
+            run.rollout.close()
+            self._end(run, Progress("failed", reason))
+
+    def check(self, config: Mapping[str, Any]) -> Sequence[str]:
+        """Whether Helm is there."""
+        if self._helm is not None and os.access(self._helm, os.X_OK):
+            return []
+        where = f"GREENLIGHT_HELM names {self._helm!r}, which is no program" if self._helm else "it is not on the PATH"
+        return [
+            f"Helm is missing: {where}; install Helm 4 (https://helm.sh/docs/intro/install/), or set GREENLIGHT_HELM"
+        ]
+
+    def close(self) -> None:
+        """Helms that run go on, and hold their targets' locks; nobody watches here any more."""
+        self._closed.set()
+        for run in list(self._runs.values()):
+            if run.rollout is not None:
+                run.rollout.close()
+
+    # What is done, in this order. Each phase waits at most as long as it is told, and sets the next one.
+
+    def _begin(self, run: _Run) -> Progress | None:
+        """Decide by the release's own record; see `_plan`."""
+        order = run.order
+        missing = self.check(order.config)
+        if missing:
+            return Progress("error", missing[0])
+        run.chart = charts.chart_of(order.config["chart"], order.directory, self._charts)
+        values = _filled(order.config.get("values", {}), order)
+        run.identity = _identity(run.chart, values)
+        run.marks = {
+            "deployment": order.deployment,
+            "fence": str(order.fence),
+            "commit": order.sha[:40],
+            "identity": run.identity,
+            "target": _target(order),
+            "host": self._host,
+            "until": str(int(self._clock.now().timestamp() + run.timeout + self._grace) + 5),
+        }
+        api, namespace = self._api(order), order.config["namespace"]
+        revision = release.newest(api, namespace, order.config["release"])
+        if revision is None:
+            self._upgrade(run, values)
+            return None
+        stale = _stale(revision, order)
+        if stale is not None:
+            return Progress("error", stale)
+        if revision.status.startswith(PENDING):
+            locked = self._unlock(api, revision, order)
+            if locked is not None:
+                return locked
+        self._foreign.pop(order.deployment, None)
+        if revision.status == "deployed" and revision.marks.get("identity") == run.identity:
+            self._runs_it_already(run, api, revision)
+        else:
+            self._upgrade(run, values)
+        return None
+
+    def _runs_it_already(self, run: _Run, api: Api, revision: Revision) -> None:
+        """Helm has nothing to do: the record is marked as this deployment's, and the rollout is proven as ever."""
+        if revision.marks.get("deployment") != run.order.deployment or revision.fence != run.order.fence:
+            release.mark(api, run.order.config["namespace"], revision, run.marks)
+        run.lock.release()
+        run.phase = self._rolling
+        if revision.marks.get("deployment") == run.order.deployment:  # taken over: its time has been running since
+            self._follow(run, revision, revision.created + timedelta(seconds=run.timeout))
+        else:
+            self._follow(run, revision, self._clock.now() + timedelta(seconds=run.timeout))
+
+    def _unlock(self, api: Api, revision: Revision, order: Order) -> Progress | None:
+        """Mend the record of a Helm that is provably dead. Raises Busy while it may be alive; fails if it is not ours."""
+        name, namespace = order.config["release"], order.config["namespace"]
+        since = f"revision {revision.number} of {name} is {revision.status} since {revision.created:%H:%M:%S}Z"
+        if revision.marks.get("target") != _target(order):
+            waited = self._clock.monotonic() - self._foreign.setdefault(order.deployment, self._clock.monotonic())
+            if waited < FOREIGN:
+                raise Busy(f"{since}, by a Helm that is not ours ({revision.manager}); it is waited for")
+            return Progress(
+                "failed",
+                f"{since}, by a Helm that is not ours ({revision.manager}), and nobody may know whether it still runs: "
+                f"if it does not, `helm rollback {name} -n {namespace}`, then retry",
+            )
+        dead = revision.marks.get("host") == self._host  # for it would hold the lock that we hold now
+        if not dead and self._clock.now().timestamp() < int(revision.marks.get("until", "0")):
+            raise Busy(f"{since}, by another Greenlight that may be alive; it is waited for")
+        why = f"unlocked: {revision.status} by a Helm of deployment {revision.marks.get('deployment')} that has died"
+        try:
+            release.unlock(api, namespace, revision, why)
+        except Conflict as problem:
+            raise Busy(f"{since}, and somebody works at it") from problem
+        return None
+
+    def _upgrade(self, run: _Run, values: Mapping[str, Any]) -> None:
+        run.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = os.open(run.folder / "values.json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(file, "wb") as out:
+            out.write(json.dumps(values).encode())
+        assert run.chart is not None, "the chart is found before"
+        if not run.chart.pull:
+            self._start_helm(run)
+            return
+        into = run.folder / "pull"
+        shutil.rmtree(into, ignore_errors=True)
+        into.mkdir(mode=0o700)
+        run.process = self._run(run, run.chart.pull, cwd=into, timeout=PULL)
+        run.phase = self._pulling
+
+    def _pulling(self, run: _Run, seconds: float) -> Progress | None:
+        assert run.process is not None
+        assert run.chart is not None
+        if not run.process.wait(seconds):
+            return None
+        if run.cancelled:
+            return Progress("failed", run.cancelled)
+        if run.process.code != 0:
+            return Progress("error", f"the chart cannot be had: {_error_line(self._output(run))}", self._output(run))
+        charts.keep(run.chart, run.folder / "pull")
+        self._start_helm(run)
+        return None
+
+    def _start_helm(self, run: _Run) -> None:
+        config, order = run.order.config, run.order
+        assert run.chart is not None, "the chart is found before"
+        labels = ",".join(f"{release.OURS}{name}={value}" for name, value in run.marks.items())
+        argv = [
+            *("upgrade", "--install", "--namespace", config["namespace"], "--reset-values", "--history-max", HISTORY),
+            *("--timeout", f"{run.timeout:.0f}s", "--hide-notes", "--labels", labels),
+            *("--description", f"greenlight: {order.repo}@{order.sha[:12]}, deployment {order.deployment}"),
+            *("-f", "values.json", "--", config["release"], str(run.chart.path)),
+        ]
+        run.process = self._run(run, argv, cwd=run.folder, timeout=run.timeout + 5)
+        run.phase = self._upgrading
+
+    def _upgrading(self, run: _Run, seconds: float) -> Progress | None:
+        assert run.process is not None
+        if not run.process.wait(seconds):
+            return None
+        order, process = run.order, run.process
+        api, namespace = self._api(order), order.config["namespace"]
+        revision = release.newest(api, namespace, order.config["release"])
+        mine = (
+            revision is not None
+            and revision.marks.get("deployment") == order.deployment
+            and revision.fence == order.fence
+        )
+        if process.code == 0 and revision is not None and mine:
+            shutil.rmtree(run.folder, ignore_errors=True)
+            self._follow(run, revision, revision.created + timedelta(seconds=run.timeout))
+            return None
+        if revision is not None and mine and revision.status.startswith(PENDING):
+            with contextlib.suppress(Conflict):
+                release.unlock(api, namespace, revision, "unlocked: its Helm has ended without a word")
+        output = self._output(run)
+        if process.code == 0:
+            return Progress("error", "Helm has said yes, and the newest revision is somebody else's", output)
+        if run.cancelled:
+            return Progress("failed", run.cancelled, output)
+        if process.timed_out:
+            return Progress("failed", f"Helm did not end within {run.timeout:g} s", output)
+        if process.code is not None and process.code < 0:
+            memory = "; was there too little memory?" if process.code == -9 else ""
+            return Progress("error", f"Helm was ended by signal {-process.code}, which was not ours{memory}", output)
+        said = _error_line(output)
+        if _AGAIN.search(output):
+            return Progress("error", said, output)
+        hook = self._hook(api, namespace, revision) if revision is not None and mine else ""
+        advice = next((f"; {advice}" for word, advice in _ADVICE if word in said), "")
+        what = "a hook failed: " if _HOOK.search(said) else ""
+        return Progress("failed", f"Helm: {what}{said}{advice}", f"{output}\n{hook}".strip()[-OUTPUT:])
+
+    def _follow(self, run: _Run, revision: Revision, deadline: Any) -> None:
+        """Everything that the revision's manifest contains is followed from here."""
+        order = run.order
+        api, namespace = self._api(order), order.config["namespace"]
+        whole = release.record(api, namespace, revision)
+        patience = order.config.get("patience")
+        seconds = None if patience is None else duration(patience).total_seconds()
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        manifest = list(yaml.load_all(whole.get("manifest") or "", Loader=loader))
+        run.rollout = Rollout(api, manifest, namespace, deadline, self._clock, seconds)
+        run.phase = self._rolling
+
+    def _rolling(self, run: _Run, seconds: float) -> Progress | None:
+        assert run.rollout is not None
+        verdict = run.rollout.watch(seconds)
+        if verdict is None:
+            return None
+        run.rollout.close()
+        if not verdict.proven:
+            return Progress("failed", verdict.reason, verdict.details)
+        run.proof = verdict.details
+        wanted = run.order.config.get("verify", {})
+        run.steps = [step for step in ("http", "command", "helm-test") if step in wanted]
+        run.until = 0.0
+        run.process = None
+        run.phase = self._verifying
+        return None
+
+    def _verifying(self, run: _Run, seconds: float) -> Progress | None:
+        """HTTP probe, command, Helm test, as far as they are asked for; each within the same time."""
+        if not run.steps:
+            return Progress("succeeded", None, run.proof)
+        wanted, step = run.order.config["verify"], run.steps[0]
+        if run.until == 0.0:
+            run.until = self._clock.monotonic() + duration(wanted.get("timeout", "1m")).total_seconds()
+        left = run.until - self._clock.monotonic()
+        if step == "http":
+            return self._probe(run, wanted["http"], left, seconds)
+        if run.process is None:
+            run.process = self._verification(run, step, left)
+        if not run.process.wait(seconds):
+            return None
+        output = self._output(run)
+        if run.process.code != 0:
+            what = "helm test" if step == "helm-test" else f"`{' '.join(wanted['command'])[:100]}`"
+            how = "took too long" if run.process.timed_out else f"ended with exit status {run.process.code}"
+            return Progress("failed", f"the release is up, but {what} {how}: {_error_line(output)}", output)
+        self._next_step(run)
+        return None
+
+    def _probe(self, run: _Run, url: str, left: float, seconds: float) -> Progress | None:
+        try:
+            answer = urllib3.request("GET", url, timeout=min(5.0, max(left, 0.1)), retries=False, redirect=False)
+            if 200 <= answer.status < 300:
+                self._next_step(run)
+                return None
+            said = f"answers {answer.status}"
+        except urllib3.exceptions.HTTPError as problem:
+            said = f"does not answer: {problem}"
+        if left <= 0:
+            return Progress("failed", f"the release is up, but {url} {said}", run.proof)
+        self._closed.wait(min(PAUSE, seconds))
+        return None
+
+    def _next_step(self, run: _Run) -> None:
+        run.steps, run.process, run.until = run.steps[1:], None, 0.0
+
+    def _verification(self, run: _Run, step: str, left: float) -> Process:
+        order = run.order
+        run.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if step == "helm-test":
+            test = [
+                "test",
+                "--namespace",
+                order.config["namespace"],
+                "--timeout",
+                f"{left:.0f}s",
+                "--",
+                order.config["release"],
+            ]
+            return self._run(run, test, cwd=run.folder, timeout=left + 5)
+        own = {
+            "GREENLIGHT_REPO": order.repo,
+            "GREENLIGHT_SHA": order.sha,
+            "GREENLIGHT_APPLICATION": order.application,
+            "GREENLIGHT_ENVIRONMENT": order.environment,
+            "GREENLIGHT_DEPLOYMENT_ID": order.deployment,
+            "TRACEPARENT": order.traceparent,
+        }
+        env = {name: self._env[name] for name in ("PATH", "HOME") if name in self._env} | own
+        argv = list(order.config["verify"]["command"])
+        found = str(order.directory / argv[0]) if os.sep in argv[0] else shutil.which(argv[0], path=env.get("PATH"))
+        if found is None:
+            raise ConfigurationError(f"verify: {argv[0]!r} is not on the PATH of this Greenlight")
+        log = run.folder / "verify.log"
+        return Process(Start([found, *argv[1:]], env, order.directory, log, left, self._grace), lambda _: None)
+
+    # What the phases stand on.
+
+    def _step(self, run: _Run, seconds: float) -> Progress | None:
+        """One phase. A cluster that cannot be asked is asked again; what we may not ask is an error."""
+        assert run.phase is not None, "a run that did not end in its beginning has a phase"
+        try:
+            return run.phase(run, seconds)
+        except Unavailable as problem:
+            if run.until == 0.0:
+                run.until = self._clock.monotonic() + run.timeout
+            if self._clock.monotonic() >= run.until:
+                return Progress("error", self._said(str(problem)))
+            self._closed.wait(min(PAUSE, seconds))
+            return None
+        except (ConfigurationError, Refused, OSError) as problem:
+            return Progress("error", self._said(str(problem)))
+
+    def _run(self, run: _Run, arguments: Sequence[str], *, cwd: Path, timeout: float) -> Process:
+        """Helm, in a closed environment; while it changes the release it holds the target's lock, whatever becomes of us."""
+        assert self._helm is not None, "checked before"
+        env = {**self._env, **self._access(run.order).helm()}
+        changes = arguments[0] == "upgrade"
+        start = Start(
+            argv=[self._helm, *arguments],
+            env=env,
+            cwd=cwd,
+            log=cwd / "helm.log",
+            timeout=timeout,
+            grace=self._grace,
+            keep=[run.lock.descriptor] if changes else [],
+        )
+        process = Process(start, lambda _: run.lock.release() if changes else None)
+        if changes:
+            run.lock.name(process.pid, run.order.deployment, self._clock.now().timestamp() + timeout)
+        return process
+
+    def _hook(self, api: Api, namespace: str, revision: Revision) -> str:
+        """The last lines of a hook's pods that failed; empty if none did, or they are gone."""
+        with contextlib.suppress(Refused, Unavailable, ConfigurationError, KeyError):
+            for hook in release.record(api, namespace, revision).get("hooks") or ():
+                if (hook.get("last_run") or {}).get("phase") != "Failed":
+                    continue
+                query = {"labelSelector": f"batch.kubernetes.io/job-name={hook['name']}"}
+                pods = api.list(f"/api/v1/namespaces/{namespace}/pods", query)["items"] if hook["kind"] == "Job" else []
+                names = [pod["metadata"]["name"] for pod in pods] or [hook["name"]]
+                path = f"/api/v1/namespaces/{namespace}/pods/{names[-1]}/log"
+                return f"The last lines of hook {hook['name']}:\n{api.text(path, {'tailLines': '20', 'limitBytes': '8192'})}"
+        return ""
+
+    def _end(self, run: _Run, end: Progress) -> None:
+        if run.rollout is not None:
+            run.rollout.close()
+        run.lock.release()
+        shutil.rmtree(run.folder, ignore_errors=True)
+        reason = None if end.reason is None else self._said(end.reason)
+        run.end = Progress(end.outcome, reason, self._scrub(end.output)[-OUTPUT:] if end.output else None)
+        run.ended.set()
+
+    def _forget(self, run: _Run) -> None:
+        run.lock.release()
+        with self._mutex:
+            if self._runs.get(run.order.deployment) is run:
+                del self._runs[run.order.deployment]
+
+    def _await_holder(self, order: Order, seconds: float) -> None:
+        lock = TargetLock(self._locks / f"{order.application}--{order.environment}.lock")
+        if not lock.wait_for_holder(seconds, self._clock.now().timestamp(), self._grace):
+            self._closed.wait(min(seconds, 1.0))
+
+    def _access(self, order: Order) -> Access:
+        key = json.dumps([order.cluster, str(order.directory)], sort_keys=True)
+        with self._mutex:
+            if key not in self._accesses:
+                self._accesses[key] = self._access_of(order.cluster, order.directory)
+            return self._accesses[key]
+
+    def _api(self, order: Order) -> Api:
+        return self._access(order).api()
+
+    def _output(self, run: _Run) -> str:
+        """What the process has printed, without what its environment keeps secret."""
+        assert run.process is not None
+        hidden = [value for name, value in self._access(run.order).helm().items() if "TOKEN" in name]
+        return (self._scrub.also(hidden) if hidden else self._scrub)(run.process.output())[-OUTPUT:]
+
+    def _said(self, text: str) -> str:
+        return self._scrub(" ".join(text.split()))[:REASON]
+
+
+def _filled(value: Any, order: Order) -> Any:
+    """Values with what their markers stand for; an artifact that nobody named was waited for before."""
+    if isinstance(value, str):
+        known = {"sha": order.sha, "repo": order.repo}
+        return _MARKUP.sub(lambda found: known[found[1]] if found[1] in known else order.artifacts[found[2]], value)
+    if isinstance(value, Mapping):
+        return {name: _filled(item, order) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_filled(item, order) for item in value]
+    return value
+
+
+def _identity(chart: Chart, values: Any) -> str:
+    """What would be applied, as a label's value: the chart and the values."""
+    return hashlib.sha256(rfc8785.dumps({"chart": chart.digest, "values": values})).hexdigest()[:32]
+
+
+def _target(order: Order) -> str:
+    return hashlib.sha256(f"{order.application}/{order.environment}".encode()).hexdigest()[:16]
+
+
+def _stale(revision: Revision, order: Order) -> str | None:
+    """Why this try must not act: a later one has."""
+    if revision.marks.get("target") != _target(order) or revision.fence <= order.fence:
+        return None
+    return (
+        f"revision {revision.number} of {order.config['release']} carries fence {revision.fence} of this target, and this "
+        f"try has {order.fence}: a later one has acted, or another Greenlight deploys here, or this one's ledger was begun "
+        f"anew; in that case take the label {release.OURS}fence off Secret {revision.secret} in {order.config['namespace']}"
+    )
+
+
+def _host(state: Path) -> str:
+    """This machine since it started, with this folder of locks: within it, whoever holds no lock does not live."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        boot = ""
+    return hashlib.sha256(f"{socket.gethostname()}\n{boot}\n{state.resolve()}".encode()).hexdigest()[:16]
+
+
+def _error_line(output: str) -> str:
+    """What a program said last that begins with Error:, or said last at all."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [index for index, line in enumerate(lines) if line.lower().startswith("error:")]
+    found = " ".join(lines[errors[-1] :]) if errors else (lines[-1] if lines else "it said nothing")
+    return found.removeprefix("Error: ").removeprefix("UPGRADE FAILED: ").removeprefix("INSTALLATION FAILED: ")

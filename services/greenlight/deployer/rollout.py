@@ -1,0 +1,298 @@
+"""A release on its way up: everything in it that has to come up is watched, and what will not come up is told early."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from greenlight.deployer import workloads
+from greenlight.deployer.access import Api, Forbidden, Gone, NotFound, Object, Refused, Watch
+from greenlight.deployer.workloads import Sign, State, Workload
+from greenlight.runtime.clock import Clock
+from greenlight.runtime.errors import ConfigurationError, Unavailable
+from greenlight.runtime.feeds import Feeds
+
+LASTS: Mapping[str, float] = {
+    "crash-loop": 0.0,  # the kubelet says it after the second crash
+    "image": 10.0,  # a registry may be slow to answer once
+    "configuration": 5.0,
+    "refused": 5.0,  # a quota frees itself while old pods end
+    "volume": 60.0,
+    "unschedulable": 60.0,  # an autoscaler may be adding a node
+    "probe": 60.0,
+}
+"""Seconds that a bad sign may last before it is a failure."""
+
+SILENT = 3.0
+"""Seconds in which an object of a kind that we do not know may begin to say something about itself."""
+
+LOG_LINES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a rollout came to: proven, or failed for a reason, and what a person needs to see of it."""
+
+    proven: bool
+    reason: str
+    details: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Collection:
+    """Objects that are followed together."""
+
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _News:
+    """What a collection's follower found: its objects anew (`type` is None), one change, or why it cannot go on."""
+
+    collection: _Collection
+    type: str | None
+    items: Sequence[Object] = ()
+    problem: Exception | None = None
+
+
+class Rollout:
+    """Follows the objects of one release until they are up, or will not be, or it is too late. One thread asks at a time."""
+
+    def __init__(
+        self,
+        api: Api,
+        manifest: Iterable[Any],
+        namespace: str,
+        deadline: datetime,
+        clock: Clock,
+        patience: float | None,
+    ) -> None:
+        """`patience` seconds, where given, is how long any bad sign may last."""
+        self._api, self._deadline, self._clock, self._patience = api, deadline, clock, patience
+        self._all = workloads.workloads(manifest, namespace)
+        self._feeds: Feeds[_News] = Feeds()
+        self._objects: dict[_Collection, dict[tuple[str, str], Object]] = {}
+        self._listed: set[_Collection] = set()
+        self._since: dict[tuple[str, str], float] = {}
+        self._begun = clock.monotonic()
+        self._of: dict[Workload, _Collection] = {}
+        self._watches: dict[_Collection, Watch] = {}
+        self._closed = threading.Event()
+        self._following = False
+        self._note = ""
+
+    def watch(self, seconds: float) -> Verdict | None:
+        """Wait at most `seconds` for the end. Raises ConfigurationError where a right is missing."""
+        if not self._following:
+            self._follow_all()
+        end = self._clock.monotonic() + seconds
+        while True:
+            verdict = self._judge()
+            if verdict is not None:
+                return verdict
+            left = min(end - self._clock.monotonic(), self._until_a_sign_fails())
+            if end <= self._clock.monotonic() or self._closed.is_set():
+                return None
+            for news in self._feeds.next(max(left, 0.0)):
+                self._take(news)
+
+    def close(self) -> None:
+        """Stop following."""
+        self._closed.set()
+        self._feeds.close()
+        for watch in list(self._watches.values()):
+            watch.close()
+
+    def _judge(self) -> Verdict | None:
+        """The end, if what is known says one."""
+        if not set(self._of.values()) <= self._listed:
+            return self._late("its objects could not be read yet")
+        states = {each: self._state(each) for each in self._all}
+        pods, sets, events = self._kind("Pod"), self._kind("ReplicaSet"), self._kind("Event")
+        for each, state in states.items():
+            if state.failed:
+                return self._failed(each, state.message, self._signs(each, pods, sets, events))
+        if all(state.done for state in states.values()):
+            return Verdict(True, "", "\n".join(f"{each}: {state.message}" for each, state in states.items()))
+        now, living = self._clock.monotonic(), set()
+        for each, state in states.items():
+            for sign in [] if state.done else self._signs(each, pods, sets, events):
+                key = (sign.kind, sign.uid)
+                living.add(key)
+                if now - self._since.setdefault(key, now) >= self._lasts(sign):
+                    return self._failed(each, sign.message, [sign])
+        self._since = {key: since for key, since in self._since.items() if key in living}
+        each, state = next((each, state) for each, state in states.items() if not state.done)
+        return self._late(f"{each}: {state.message}", self._signs(each, pods, sets, events))
+
+    def _state(self, each: Workload) -> State:
+        item = self._item(each)
+        if item is None:
+            return State(False, "is not there")
+        state = workloads.state(item)
+        quiet = state.silent and self._clock.monotonic() - self._begun < SILENT
+        return State(False, "says nothing about itself yet") if quiet else state
+
+    def _signs(
+        self, each: Workload, pods: Sequence[Object], sets: Sequence[Object], events: Sequence[Object]
+    ) -> list[Sign]:
+        item = self._item(each)
+        return [] if item is None else workloads.signs(item, pods, sets, events)
+
+    def _lasts(self, sign: Sign) -> float:
+        return LASTS[sign.kind] if self._patience is None else self._patience
+
+    def _until_a_sign_fails(self) -> float:
+        """Seconds until the next look is due though nothing happened: a sign has lasted, or the time is up."""
+        now = self._clock.monotonic()
+        waits = [(self._deadline - self._clock.now()).total_seconds()]
+        for (kind, _), since in self._since.items():
+            waits.append(since + (LASTS[kind] if self._patience is None else self._patience) - now)
+        if now - self._begun < SILENT:
+            waits.append(self._begun + SILENT - now)
+        return max(min(waits), 0.01)
+
+    def _late(self, message: str, signs: Sequence[Sign] = ()) -> Verdict | None:
+        if self._clock.now() < self._deadline:
+            return None
+        why = signs[0].message if signs else message
+        return self._explained(f"was not up in time: {message}" + (f"; {why}" if why != message else ""), signs)
+
+    def _failed(self, each: Workload, message: str, signs: Sequence[Sign]) -> Verdict:
+        extra = f"; {signs[0].message}" if signs and signs[0].message != message else ""
+        return self._explained(f"{each}: {message}{extra}", signs)
+
+    def _explained(self, reason: str, signs: Sequence[Sign]) -> Verdict:
+        """The reason with what a person looks for next: the last lines of the container's log, and its pod's events."""
+        sign = next((sign for sign in signs if sign.pod), None)
+        if sign is None or sign.pod is None:
+            return Verdict(False, reason, self._warnings(None))
+        log = self._log(sign)
+        last = log.strip().rpartition("\n")[2].strip()
+        said = f"; its last words: {last[:200]}" if last else ""
+        parts = [f"The last lines of {sign.pod}, container {sign.container}:\n{log}"] if log else []
+        return Verdict(False, reason + said, "\n".join([*parts, self._warnings(sign.uid)]).strip())
+
+    def _log(self, sign: Sign) -> str:
+        """The end of the container's log, of its life before this one where it crashed. What cannot be read is left out."""
+        if sign.kind not in ("crash-loop", "probe") or sign.container is None:
+            return ""
+        pod = next((pod for pod in self._kind("Pod") if pod["metadata"]["uid"] == sign.uid), None)
+        if pod is None:
+            return ""
+        meta = pod["metadata"]
+        query = {"container": sign.container, "tailLines": str(LOG_LINES), "limitBytes": "8192"}
+        if sign.kind == "crash-loop":
+            query["previous"] = "true"
+        path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}/log"
+        with contextlib.suppress(Refused, Unavailable, ConfigurationError):
+            return self._api.text(path, query)
+        return ""
+
+    def _warnings(self, uid: str | None) -> str:
+        events = [one for one in self._kind("Event") if uid is None or one["involvedObject"].get("uid") == uid]
+        events.sort(key=lambda one: str(one.get("lastTimestamp") or one.get("eventTime") or ""))
+        return "\n".join(
+            f"{one['involvedObject'].get('kind')} {one['involvedObject'].get('name')}: {one.get('reason')}: "
+            f"{one.get('message', '')}"
+            for one in events[-10:]
+        )
+
+    def _item(self, each: Workload) -> Object | None:
+        known = self._objects.get(self._of[each], {})
+        item = known.get((each.namespace, each.name)) or known.get(("", each.name))
+        # A list's items do not say what they are.
+        return None if item is None else {**item, "apiVersion": each.api_version, "kind": each.kind}
+
+    def _kind(self, kind: str) -> list[Object]:
+        plural = {"Pod": "/pods", "ReplicaSet": "/replicasets", "Event": "/events"}[kind]
+        return [
+            item for found, items in self._objects.items() if found.path.endswith(plural) for item in items.values()
+        ]
+
+    def _follow_all(self) -> None:
+        """Begin to follow: each workload, and the pods, ReplicaSets and warnings of their namespaces."""
+        self._following = True
+        names: dict[str, list[Workload]] = {}
+        for each in self._all:
+            names.setdefault(self._path(each), []).append(each)
+        for path, group in names.items():
+            one = (("fieldSelector", f"metadata.name={group[0].name}"),) if len(group) == 1 else ()
+            collection = _Collection(path, one)
+            self._of |= dict.fromkeys(group, collection)
+        followed = set(self._of.values())
+        for namespace in {each.namespace for each in self._all}:
+            kinds = {each.kind for each in self._all if each.namespace == namespace}
+            followed.add(_Collection(f"/api/v1/namespaces/{namespace}/pods"))
+            followed.add(_Collection(f"/api/v1/namespaces/{namespace}/events", (("fieldSelector", "type=Warning"),)))
+            if "Deployment" in kinds:
+                followed.add(_Collection(f"/apis/apps/v1/namespaces/{namespace}/replicasets"))
+        for collection in followed:
+            self._feeds.add(f"watch {collection.path}", self._follower(collection))
+
+    def _path(self, each: Workload) -> str:
+        """The collection in which the object is; an own kind's is asked for."""
+        plural, root = (
+            workloads.BUILT_IN.get((each.api_version, each.kind)),
+            "apis" if "/" in each.api_version else "api",
+        )
+        namespaced = True
+        if plural is None:
+            for resource in self._api.get(f"/{root}/{each.api_version}")["resources"]:
+                if resource["kind"] == each.kind and "/" not in resource["name"]:
+                    plural, namespaced = resource["name"], resource["namespaced"]
+        if plural is None:
+            raise ConfigurationError(f"the cluster knows no {each.kind} of {each.api_version}")
+        inside = f"/namespaces/{each.namespace}" if namespaced else ""
+        return f"/{root}/{each.api_version}{inside}/{plural}"
+
+    def _follower(self, collection: _Collection) -> Callable[[Callable[[_News], None], threading.Event], None]:
+        query = dict(collection.query)
+
+        def follow(put: Callable[[_News], None], stopped: threading.Event) -> None:
+            while not stopped.is_set():
+                try:
+                    listed = self._api.list(collection.path, query)
+                    put(_News(collection, None, listed.get("items") or ()))
+                    watch = self._api.watch(collection.path, query, listed["metadata"]["resourceVersion"])
+                    self._watches[collection] = watch
+                    if stopped.is_set():
+                        watch.close()
+                    for type, item in watch:
+                        if type != "BOOKMARK":
+                            put(_News(collection, type, [item]))
+                except Gone:
+                    continue
+                except Unavailable:
+                    stopped.wait(1.0)
+                except (Refused, ConfigurationError) as problem:
+                    put(_News(collection, None, (), problem))
+                    return
+
+        return follow
+
+    def _take(self, news: _News) -> None:
+        known = self._objects.setdefault(news.collection, {})
+        if news.problem is not None:
+            self._cannot(news.collection, news.problem)
+            return
+        if news.type is None:
+            known.clear()
+            self._listed.add(news.collection)
+        for item in news.items:
+            key = (item["metadata"].get("namespace", ""), item["metadata"]["name"])
+            if news.type == "DELETED":
+                known.pop(key, None)
+            else:
+                known[key] = item
+
+    def _cannot(self, collection: _Collection, problem: Exception) -> None:
+        """What must be read is an error of ours; without events and logs there is only less to tell."""
+        if collection.path.endswith("/events") and isinstance(problem, Forbidden | NotFound):
+            return
+        raise ConfigurationError(f"the rollout cannot be watched: {problem}; docs/deployer-helm.md lists the rights")

@@ -1,0 +1,39 @@
+"""Several sources, each read by a thread of its own, as one queue."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+Source = Callable[[Callable[[T], None], threading.Event], None]
+"""Puts what it finds, until the event is set; it looks at that at least whenever it waits."""
+
+
+class Feeds(Generic[T]):
+    """What all sources find, in the order in which it is found."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[T] = queue.SimpleQueue()
+        self._stopped = threading.Event()
+
+    def add(self, name: str, source: Source[T]) -> None:
+        """Begin to read a source."""
+        threading.Thread(target=source, args=(self._queue.put, self._stopped), name=name, daemon=True).start()
+
+    def next(self, seconds: float) -> list[T]:
+        """All that is there, after waiting at most `seconds` for the first; empty if nothing came."""
+        found: list[T] = []
+        try:
+            found.append(self._queue.get(timeout=max(seconds, 0.0)))
+            while True:
+                found.append(self._queue.get_nowait())
+        except queue.Empty:
+            return found
+
+    def close(self) -> None:
+        """Tell the sources to stop; nobody waits for them."""
+        self._stopped.set()

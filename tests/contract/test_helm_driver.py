@@ -1,0 +1,414 @@
+"""The helm driver on a real API server, with the real Helm: what it proves, what it tells, and what a crash leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import itertools
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from greenlight.deployer import release
+from greenlight.deployer.driver import Busy
+from support_cluster import Cluster, Object
+from support_helm import STAGES, Helm, eventually, sha_of
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture
+def helm(cluster: Cluster, tmp_path: Path) -> Iterator[Helm]:
+    if shutil.which("helm") is None:
+        pytest.skip("needs Helm 4 on the PATH; tests/cluster/cluster build helm builds it")
+    cluster.apply(*STAGES)
+    with cluster.namespace("helm") as namespace:
+        found = Helm(tmp_path, namespace, cluster)
+        yield found
+        found.driver.close()
+
+
+# what it proves
+
+
+def test_a_commit_is_installed_then_replaced_and_proven_up(helm: Helm) -> None:
+    first = helm.end(helm.order("one"))
+    assert first.outcome == "succeeded", first
+    assert "1 of 1 pods of the new revision are available" in (first.output or "")
+    assert helm.end(helm.order("two", fence=2)).outcome == "succeeded"
+    assert (helm.revisions(), helm.runs()) == ([(1, "superseded"), (2, "deployed")], sha_of("two"))
+
+
+def test_nothing_is_done_when_the_release_already_runs_that_commit(helm: Helm) -> None:
+    """The record only says from then on whose it is."""
+    helm.end(helm.order("one"))
+    assert helm.end(helm.order("one", id="b" * 32, fence=2)).outcome == "succeeded"
+    assert helm.revisions() == [(1, "deployed")]
+    assert (helm.labels(1)["greenlight/deployment"], helm.labels(1)["greenlight/fence"]) == ("b" * 32, "2")
+
+
+POD = {"containers": [{"name": "app", "image": "app"}]}
+
+
+def _workload(kind: str, behaviour: str = "fine") -> Object:
+    labels = {"app": f"extra-{kind.lower()}", "greenlight-test": behaviour}
+    template: Object = {"metadata": {"labels": labels}, "spec": POD}
+    spec: Object = {"template": template}
+    if kind == "Job":
+        template["spec"] = {**POD, "restartPolicy": "Never"}
+        spec["backoffLimit"] = 0
+    else:
+        spec["selector"] = {"matchLabels": {"app": labels["app"]}}
+    if kind == "StatefulSet":
+        spec["serviceName"] = "none"
+    version = "batch/v1" if kind == "Job" else "apps/v1"
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": labels["app"]}, "spec": spec}
+
+
+def test_every_kind_of_workload_in_the_release_has_to_come_up(helm: Helm) -> None:
+    """A Knative Service and a resource of somebody's own kind, too, as soon as their controllers say so."""
+    service: Object = {
+        "apiVersion": "serving.knative.dev/v1",
+        "kind": "Service",
+        "metadata": {"name": "extra-knative"},
+        "spec": {"template": {"spec": {"containers": [{"image": "none"}]}}},
+    }
+    broker: Object = {"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "metadata": {"name": "extra-broker"}}
+    extra = [
+        _workload("StatefulSet"),
+        _workload("DaemonSet"),
+        _workload("Job", "completes"),
+        service,
+        broker,
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "extra-map"}},
+    ]
+    order = helm.order("one", values={"extra": extra})
+    progress = helm.driver.apply(order)
+    until = time.monotonic() + 10
+    while progress.outcome == "running" and time.monotonic() < until:
+        progress = helm.driver.watch(order, 0.5)
+        if helm.revisions() == [(1, "deployed")] and time.monotonic() > until - 7:
+            break
+    assert progress.outcome == "running", "nobody has said yet that the Knative Service is ready"
+    ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    status = {"latestCreatedRevisionName": "r1", "latestReadyRevisionName": "r1", "conditions": [ready]}
+    there = helm.cluster.get({**service, "metadata": {"name": "extra-knative", "namespace": helm.namespace}})
+    helm.cluster.patch_status(there, {**status, "observedGeneration": there["metadata"]["generation"]})
+    end = helm.end(order)
+    assert end.outcome == "succeeded", end
+    lines = (end.output or "").splitlines()
+    assert {line.partition(":")[0] for line in lines} == {
+        "Deployment shop",
+        "StatefulSet extra-statefulset",
+        "DaemonSet extra-daemonset",
+        "Job extra-job",
+        "Service extra-knative",
+        "Broker extra-broker",
+    }
+
+
+# what it tells
+
+
+def test_a_crash_loop_fails_at_once_with_what_a_person_needs(helm: Helm) -> None:
+    end = helm.end(helm.order("one", values={"behaviour": "crash-loop"}))
+    assert end.outcome == "failed"
+    assert "crash loops: container app ended with exit status 137 (OOMKilled)" in (end.reason or "")
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (
+            {"behaviour": "no-image"},
+            "container app cannot have its image: ImagePullBackOff: manifest for shop:nope not found",
+        ),
+        ({"requests": {"cpu": "900"}}, "fits on no node"),
+        ({"extra": [_workload("Job", "fails")]}, "Job extra-job: failed: Job has reached the specified backoff limit"),
+        (
+            {"extra": [_workload("StatefulSet", "crash-loop")]},
+            "StatefulSet extra-statefulset: pod extra-statefulset-0 crash loops",
+        ),
+        ({"extra": [_workload("DaemonSet", "crash-loop")]}, "DaemonSet extra-daemonset: pod extra-daemonset-"),
+    ],
+    ids=["image", "unschedulable", "job", "statefulset", "daemonset"],
+)
+def test_what_will_not_come_up_is_told_before_the_time_is_up(helm: Helm, values: dict[str, Any], reason: str) -> None:
+    end = helm.end(helm.order("one", values=values, patience="1s"), seconds=40)
+    assert (end.outcome, reason in (end.reason or "")) == ("failed", True), end
+
+
+def test_a_quota_and_a_failing_probe_are_told_with_the_clusters_own_words(helm: Helm) -> None:
+    metadata = {"namespace": helm.namespace}
+    quota: Object = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {**metadata, "name": "none"},
+        "spec": {"hard": {"pods": "0"}},
+    }
+    helm.cluster.apply(quota)
+    eventually(lambda: "hard" in helm.cluster.get(quota).get("status", {}))
+    end = helm.end(helm.order("one", patience="1s"))
+    assert end.outcome == "failed"
+    assert "no pod can be made" in (end.reason or ""), end
+    assert "exceeded quota: none" in (end.reason or ""), end
+    helm.cluster.delete(quota)
+
+    order = helm.order("two", fence=2, values={"behaviour": "not-ready"}, patience="1s")
+    helm.driver.apply(order)
+
+    def pods() -> list[Object]:
+        query = {"labelSelector": "greenlight-test=not-ready"}
+        found: list[Object] = helm.api.list(f"/api/v1/namespaces/{helm.namespace}/pods", query)["items"]
+        return [pod for pod in found if (pod["status"].get("containerStatuses") or [{}])[0].get("started")]
+
+    while not pods():
+        assert helm.driver.watch(order, 0.2).outcome == "running"
+    pod = pods()[0]
+    event = {  # as the kubelet tells it
+        "metadata": {**metadata, "generateName": "unhealthy-"},
+        "involvedObject": {"kind": "Pod", "name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"], **metadata},
+        "type": "Warning",
+        "reason": "Unhealthy",
+        "message": "Readiness probe failed: HTTP probe failed with statuscode: 500",
+    }
+    helm.api.create(f"/api/v1/namespaces/{helm.namespace}/events", event)
+    end = helm.end(order)
+    assert end.outcome == "failed"
+    assert "runs, but is not ready: Readiness probe failed: HTTP probe failed with statuscode: 500" in (
+        end.reason or ""
+    )
+
+
+def test_a_failing_hook_and_a_chart_that_cannot_be_rendered_are_failures_with_helms_reason(helm: Helm) -> None:
+    end = helm.end(helm.order("one", values={"hook": "fails"}))
+    assert (end.outcome, "hook" in (end.reason or "")) == ("failed", True), end
+    assert helm.revisions() == [(1, "failed")]
+    (helm.chart / "templates/broken.yaml").write_text("{{ fail `the values lack a host` }}")
+    end = helm.end(helm.order("two", fence=2))
+    assert (end.outcome, "the values lack a host" in (end.reason or "")) == ("failed", True), end
+
+
+def test_what_is_not_up_in_time_fails_with_how_far_it_came(helm: Helm) -> None:
+    end = helm.end(helm.order("one", values={"behaviour": "not-ready"}, timeout="3s"))
+    assert end.outcome == "failed"
+    assert "was not up in time: Deployment shop: 0 of 1 new pods are available" in (end.reason or ""), end
+
+
+def test_a_cluster_that_cannot_be_asked_and_a_helm_that_is_missing_are_errors(helm: Helm, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "kubeconfig"
+    text = Path(os.environ["KUBECONFIG"]).read_text()
+    elsewhere.write_text(text.replace(helm.port(), "127.0.0.1:1"))
+    gone = helm.driver.apply(helm.order("one", cluster_file=str(elsewhere)))
+    assert (gone.outcome, "cannot be asked" in (gone.reason or "")) == ("error", True), gone
+    bare = helm.another(env={"GREENLIGHT_HELM": str(tmp_path / "nothing")})
+    missing = bare.apply(helm.order("two", fence=2))
+    assert missing.outcome == "error"
+    assert "install Helm 4" in (missing.reason or "")
+
+
+# what is verified once it is up
+
+
+@contextlib.contextmanager
+def answering() -> Iterator[str]:
+    """A server that answers 501 at first, and then 200."""
+    answers = itertools.chain([501], itertools.repeat(200))
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(next(answers))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def test_a_release_that_is_up_is_verified_as_the_pipeline_says(helm: Helm) -> None:
+    with answering() as url:
+        verify = {"http": url, "command": ["sh", "-c", "test $GREENLIGHT_ENVIRONMENT = staging"], "helm-test": True}
+        assert helm.end(helm.order("one", verify=verify)).outcome == "succeeded"
+    wrong = helm.end(helm.order("two", fence=2, verify={"http": "http://127.0.0.1:1/", "timeout": "1s"}))
+    assert (wrong.outcome, "the release is up, but http://127.0.0.1:1/" in (wrong.reason or "")) == ("failed", True)
+    wrong = helm.end(helm.order("three", fence=3, verify={"command": ["sh", "-c", "echo too slow; exit 4"]}))
+    assert "ended with exit status 4: too slow" in (wrong.reason or "")
+    failing = helm.order("four", fence=4, values={"test": "fails"}, verify={"helm-test": True, "timeout": "10s"})
+    assert "helm test" in (helm.end(failing).reason or "")
+
+
+# what a crash leaves, and who else is there
+
+
+def _pending(helm: Helm, status: str, **marks: str) -> None:
+    """The newest revision, as a Helm that was killed leaves it."""
+    newest = release.newest(helm.api, helm.namespace, "shop")
+    assert newest is not None
+    path = f"/api/v1/namespaces/{helm.namespace}/secrets/{newest.secret}"
+    secret = helm.api.get(path)
+    whole = release.decoded(secret)
+    whole["info"]["status"] = status
+    secret["data"]["release"] = release.encoded(whole)
+    labels = secret["metadata"]["labels"]
+    labels["status"] = status
+    for name, value in marks.items():
+        labels[f"greenlight/{name}"] = value
+    if marks.get("target") == "":
+        for name in [name for name in labels if name.startswith("greenlight/")]:
+            del labels[name]
+    helm.api.replace(path, secret)
+
+
+def test_a_release_that_a_dead_helm_of_ours_locked_is_unlocked_and_deployed(helm: Helm) -> None:
+    helm.end(helm.order("one"))
+    _pending(helm, "pending-upgrade")
+    assert helm.end(helm.order("two", fence=2), helm.another()).outcome == "succeeded"
+    assert helm.revisions() == [(1, "superseded"), (2, "deployed")]
+
+
+def test_a_release_that_another_greenlight_of_ours_may_be_changing_is_waited_for_until_it_must_be_dead(
+    helm: Helm,
+) -> None:
+    helm.end(helm.order("one"))
+    _pending(helm, "pending-upgrade", host="another", until=str(int(time.time()) + 3600))
+    with pytest.raises(Busy, match="another Greenlight that may be alive"):
+        helm.driver.apply(helm.order("two", fence=2))
+    _pending(helm, "pending-upgrade", host="another", until=str(int(time.time()) - 1))
+    assert helm.end(helm.order("two", fence=2)).outcome == "succeeded"
+
+
+def test_a_release_that_somebody_elses_helm_locked_is_never_stolen(helm: Helm, monkeypatch: pytest.MonkeyPatch) -> None:
+    helm.end(helm.order("one"))
+    _pending(helm, "pending-rollback", target="")
+    with pytest.raises(Busy, match="not ours"):
+        helm.driver.apply(helm.order("two", fence=2))
+    monkeypatch.setattr("greenlight.deployer.helm.FOREIGN", 0.0)
+    end = helm.driver.apply(helm.order("two", fence=2))
+    assert (end.outcome, "helm rollback shop" in (end.reason or "")) == ("failed", True)
+    assert helm.revisions() == [(1, "pending-rollback")]
+
+
+def test_an_older_fence_never_acts_after_a_newer_one(helm: Helm) -> None:
+    helm.end(helm.order("two", fence=5))
+    end = helm.another("elsewhere").apply(helm.order("one", fence=4))
+    assert (end.outcome, "carries fence 5" in (end.reason or "")) == ("error", True)
+    assert helm.runs() == sha_of("two")
+
+
+def test_what_a_dead_process_had_applied_is_not_applied_again(helm: Helm) -> None:
+    """Killed after Helm's success, or while it watched: the next try finds its own revision, and goes on watching."""
+    order = helm.order("one", values={"behaviour": "not-ready"}, timeout="20s")
+    helm.driver.apply(order)
+    eventually(lambda: helm.revisions() == [(1, "deployed")])
+    helm.driver.close()
+    began = time.monotonic()
+    end = helm.end(helm.order("one", fence=2, values={"behaviour": "not-ready"}, timeout="20s"), helm.another())
+    assert (end.outcome, "was not up in time" in (end.reason or "")) == ("failed", True)
+    assert time.monotonic() - began < 20, "the time runs from when it was applied"
+    assert helm.revisions() == [(1, "deployed")]
+    assert helm.labels(1)["greenlight/fence"] == "2"
+
+
+STUCK = """#!/bin/sh
+case "$1" in upgrade) ;; *) exec {helm} "$@" ;; esac
+echo $$ > {folder}/pid
+{when}
+"""
+
+
+def _stuck(helm: Helm, when: str) -> dict[str, str]:
+    """A Helm that stops where the test wants it: before it acts, or in the middle."""
+    program = helm.folder / "stuck"
+    program.write_text(STUCK.format(helm=shutil.which("helm"), folder=helm.folder, when=when))
+    program.chmod(0o755)
+    return {**os.environ, "GREENLIGHT_HELM": str(program)}
+
+
+def _pid(helm: Helm) -> int:
+    eventually(lambda: (helm.folder / "pid").exists() and (helm.folder / "pid").read_text().strip() != "")
+    return int((helm.folder / "pid").read_text())
+
+
+def test_an_orphaned_helm_holds_its_target_and_is_waited_for(helm: Helm) -> None:
+    """Whoever started it is gone; nobody else touches the release before it is."""
+    orphan = helm.another(env=_stuck(helm, "sleep 60"))
+    orphan.apply(helm.order("one"))
+    pid = _pid(helm)
+    orphan.close()
+    with pytest.raises(Busy, match=f"process {pid}"):
+        helm.driver.apply(helm.order("one", fence=2))
+    os.killpg(pid, signal.SIGKILL)
+    assert helm.driver.watch(helm.order("one", fence=2), 10).outcome == "running"
+    eventually(lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text())
+    assert helm.end(helm.order("one", fence=2)).outcome == "succeeded"
+    assert helm.revisions() == [(1, "deployed")]
+
+
+def test_a_helm_that_is_killed_is_an_error_and_the_next_try_unlocks_what_it_left(helm: Helm) -> None:
+    helm.end(helm.order("zero"))
+    driver = helm.another(env=_stuck(helm, f'exec {shutil.which("helm")} "$@"'))
+    slow = helm.order("one", fence=2, values={"hook": "stuck"})  # so that Helm is surely in the middle of it
+    driver.apply(slow)
+    eventually(lambda: helm.revisions()[-1] == (2, "pending-upgrade"))
+    os.kill(_pid(helm), signal.SIGKILL)
+    end = helm.end(slow, driver)
+    assert (end.outcome, "signal 9, which was not ours" in (end.reason or "")) == ("error", True), end
+    again = helm.order("one", fence=3, values={"hook": "completes"})
+    assert helm.end(again, driver).outcome == "succeeded"
+    assert helm.revisions()[-1][1] == "deployed"
+
+
+def test_a_helm_that_hangs_is_ended_at_its_time_limit_and_its_record_is_mended(helm: Helm) -> None:
+    driver = helm.another(env=_stuck(helm, f'trap "" TERM; {shutil.which("helm")} "$@" & wait; sleep 60; sleep 60'))
+    end = helm.end(helm.order("one", values={"hook": "stuck"}, timeout="2s"), driver)
+    assert (end.outcome, "did not end within" in (end.reason or "")) == ("failed", True), end
+    assert helm.revisions() == [(1, "failed")]
+
+
+# what it is told to do
+
+
+def test_values_arrive_as_they_are_written_and_nothing_of_an_event_reaches_the_arguments(helm: Helm) -> None:
+    nasty = "a,b={x}[9999]\\ --set image=evil $(id) `id` ${HOME} {{ .Release.Name }}\n--post-renderer"
+    (helm.chart / "templates/map.yaml").write_text(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: nasty}\ndata: {text: {{ .Values.nasty | toJson }}}\n"
+    )
+    program, seen = helm.folder / "seen", helm.folder / "argv.json"
+    program.write_text(
+        "#!/usr/bin/env python3\nimport json, os, sys\n"
+        f"json.dump([sys.argv, dict(os.environ)], open({str(seen)!r}, 'w'))\n"
+        f"os.execv({shutil.which('helm')!r}, sys.argv)\n"
+    )
+    program.chmod(0o755)
+    driver = helm.another(env={**os.environ, "GREENLIGHT_HELM": str(program), "AWS_SECRET_ACCESS_KEY": "no"})
+    assert helm.end(helm.order("one", values={"nasty": nasty}), driver).outcome == "succeeded"
+    path = f"/api/v1/namespaces/{helm.namespace}/configmaps/nasty"
+    assert helm.api.get(path)["data"]["text"] == nasty
+    argv, env = json.loads(seen.read_text())
+    assert argv[argv.index("--") + 1 :] == ["shop", str(helm.chart)]
+    assert not [word for word in argv if "evil" in word]
+    assert "AWS_SECRET_ACCESS_KEY" not in env
+    assert env["HELM_NO_PLUGINS"] == "1"
+
+
+def test_a_chart_that_is_not_what_the_pipeline_file_names_is_not_deployed(helm: Helm, tmp_path: Path) -> None:
+    outside = tmp_path / "elsewhere"
+    shutil.copytree(helm.chart, outside)
+    (helm.folder / "charts/link").symlink_to(outside.parent.parent, target_is_directory=True)
+    end = helm.driver.apply(helm.order("one", chart="charts/link"))
+    assert (end.outcome, "leads out of" in (end.reason or "")) == ("error", True), end
+    end = helm.driver.apply(helm.order("two", fence=2, chart="charts/none"))
+    assert (end.outcome, "is not a folder with a Chart.yaml" in (end.reason or "")) == ("error", True), end
