@@ -94,6 +94,7 @@ class Way:
         self._faults: dict[str, deque[Fault]] = {}
         self._lock = threading.Lock()
         self.before: Callable[[str], None] = lambda operation: None  # called before each request is passed on
+        self.luck: Callable[[], Fault | None] = lambda: None  # what happens to a request of which nothing was told
 
     def fail(self, operation: str, *faults: Fault) -> None:
         """The next requests of this operation."""
@@ -108,12 +109,21 @@ class Way:
         with self._lock:
             self.asked.append((operation, json.loads(body)))
             waiting = self._faults.get(operation)
-            return waiting.popleft() if waiting else None
+            return waiting.popleft() if waiting else self.luck()
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     way: Way
+
+    def setup(self) -> None:
+        super().setup()
+        self._upstream = http.client.HTTPConnection(urlsplit(ENDPOINT).netloc, timeout=30)
+
+    def finish(self) -> None:
+        super().finish()
+        self._upstream.close()
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
@@ -126,11 +136,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._give(fault.status, fault.body, None)
             return
         self.way.before(operation)
-        upstream = http.client.HTTPConnection(urlsplit(ENDPOINT).netloc, timeout=30)
-        upstream.request("POST", "/", body, dict(self.headers.items()))
-        answer = upstream.getresponse()
+        self._upstream.request("POST", "/", body, dict(self.headers.items()))
+        answer = self._upstream.getresponse()
         said = answer.read()
-        upstream.close()
         if isinstance(fault, Lost):
             self.close_connection = True
             return

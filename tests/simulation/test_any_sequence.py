@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support_dynamodb import MISSING, Table
+from support_dynamodb import MISSING, Damaged, Fault, Lost, NotSent, Says, Table, way
 from support_simulation import play
 
 ENOUGH = 4.0
@@ -45,3 +45,23 @@ def test_stories_go_right_on_dynamodb_too(seed: int, tmp_path: Path) -> None:
     world = play(seed, tmp_path, steps=60, dynamo=lambda clock: table.ledger(clock=clock.now))
     table.delete()
     assert world.violations == [], "\n".join(world.log)
+
+
+@pytest.mark.skipif(bool(MISSING), reason=MISSING)
+def test_a_story_goes_right_where_every_third_request_to_dynamodb_goes_wrong(tmp_path: Path) -> None:
+    """Done and not heard of, damaged, not arrived, throttled, somebody in the way: each effect is there once all the same."""
+    dice, table = random.Random(5), Table()
+    in_the_way = {"CancellationReasons": [{"Code": "TransactionConflict"}, {"Code": "None"}]}
+    with way() as road:
+
+        def luck() -> Fault | None:
+            busy: list[Fault] = [Says(500, "InternalServerError"), Says(400, "ThrottlingException")]
+            conflict = Says(400, "TransactionCanceledException", **in_the_way)
+            faults = [Lost(), NotSent(), Damaged(), conflict, *busy]
+            return dice.choice(faults) if dice.random() < 0.33 else None
+
+        road.luck = luck
+        world = play(7, tmp_path, steps=40, dynamo=lambda clock: table.ledger(clock=clock.now, through=road.address))
+    table.delete()
+    assert world.violations == [], "\n".join(world.log)
+    assert world.driver.starts, "a story in which nothing was deployed"

@@ -23,7 +23,6 @@ from support_ledger import (
     a_record,
     a_target,
     an_entry,
-    an_event,
     at,
     sha,
 )
@@ -241,4 +240,18 @@ def test_what_an_event_is_called_does_not_leave_its_place(table: Table, road: Wa
     assert "x#-" in [due.key for due in ledger.due(at(999))]
     assert ledger.claim("scanner", "m" * 100_000, "sha256:aa") == "sha256:aa"
     assert ledger.claim("scanner", "m" * 100_000, "sha256:bb") == "sha256:aa"
-    assert ledger.fact(an_event("no\x00thing").id) is None
+
+
+@pytest.mark.parametrize("odd", ["", "#", "no\x00thing", "\ud800", "x" * 100_000, "é" * 700, "%" * 400])
+def test_whatever_a_stranger_asks_about_is_merely_not_there(table: Table, road: Way, odd: str) -> None:
+    """An event may name anything: no key of it is refused by DynamoDB."""
+    ledger = table.ledger(clock=HandClock().now, through=road.address)
+    assert ledger.fact(odd) is None
+    assert ledger.record(odd, odd) is None
+    assert ledger.deployment(odd) is None
+    assert ledger.target(odd, odd) is None
+    assert ledger.decision(odd, odd, odd, odd) is None
+    assert ledger.find(odd, odd) == []
+    assert ledger.entries(odd, odd) == []
+    ledger.transact(Transaction(done=[(odd, odd)]))
+    ledger.transact(Transaction(due=[a_due(f"long {odd}", event="e")] if odd.isprintable() else []))

@@ -110,9 +110,9 @@ class DynamoLedger:
         return self._row(Record, items.record_key(repo, sha))
 
     def find(self, repo: str, prefix: str) -> Sequence[str]:
-        partition, _ = items.record_key(repo, prefix)
+        partition, start = items.record_key(repo, prefix)
         if prefix:
-            found = self._dynamo.query("pk = :p AND begins_with(sk, :s)", {"p": partition, "s": prefix}, page=2)
+            found = self._dynamo.query("pk = :p AND begins_with(sk, :s)", {"p": partition, "s": start}, page=2)
         else:
             found = self._dynamo.query("pk = :p", {"p": partition}, page=2)
         return [one["sk"]["S"] for one in islice(found, 2)]

@@ -43,14 +43,25 @@ ALONE = "-"
 HEAD = "head"
 """The sort key of a journal's head."""
 
-_ODD = re.compile(r"[%#\x00-\x1f\x7f]")
+LONGEST = 1000
+"""Bytes of a key, of the 1024 that a sort key may have."""
+
+_ODD = re.compile("[%#\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def joined(*parts: str) -> str:
-    """A key of several parts; what separates them, and control characters, are escaped within one."""
-    return "#".join(
-        [_ODD.sub(lambda odd: f"%{ord(odd[0]):02x}", part) if _ODD.search(part) else part for part in parts]
-    )
+    """A key of several parts; what separates them, and what is no printable text, are escaped within one.
+
+    Whatever a stranger's event names can be asked for: of a key that is too long only the first part stays, and a hash.
+    """
+    key = "#".join([_escaped(part) for part in parts])
+    if len(key) <= LONGEST // 4 or len(key.encode()) <= LONGEST:
+        return key
+    return f"{_escaped(parts[0])[:200]}#%{sha256(key.encode()).hexdigest()}"
+
+
+def _escaped(part: str) -> str:
+    return _ODD.sub(lambda odd: f"%{ord(odd[0]):02x}", part) if _ODD.search(part) else part
 
 
 def stamp(moment: datetime | None) -> str:
@@ -82,7 +93,7 @@ def fact_key(id: str) -> Key:
 
 def record_key(repo: str, sha: str) -> Key:
     """All records of a repository are one partition, by sha: a prefix of a sha finds it."""
-    return joined("records", repo), sha or ALONE
+    return joined("records", repo), joined(sha) or ALONE
 
 
 def target_key(application: str, environment: str) -> Key:
