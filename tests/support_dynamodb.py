@@ -22,6 +22,7 @@ from greenlight.ledger.dynamodb import DynamoLedger
 from greenlight.ledger.dynamodb_bodies import InTable
 from greenlight.ledger.dynamodb_client import Dynamo, Meter
 from greenlight.ledger.dynamodb_table import settings
+from greenlight.runtime.jitter import full_jitter
 
 ENDPOINT = os.environ.get("AWS_ENDPOINT_URL_DYNAMODB", "")
 
@@ -51,11 +52,12 @@ class Table:
         through: str = ENDPOINT,
         bodies: Bodies | None = None,
         meter: Meter | None = None,
+        pause: Callable[[int], None] = full_jitter,
     ) -> DynamoLedger:
         """The ledger in it, reached `through` an address; bodies are in the table, too, unless they have a place."""
-        service = aws.Service("dynamodb", through, self.account, pause=no_pause)
-        dynamo = Dynamo(service, self.name, meter=meter, pause=no_pause)
-        return DynamoLedger(dynamo, bodies or InTable(dynamo), clock=clock, pause=no_pause)
+        service = aws.Service("dynamodb", through, self.account, pause=pause)
+        dynamo = Dynamo(service, self.name, meter=meter, pause=pause)
+        return DynamoLedger(dynamo, bodies or InTable(dynamo), clock=clock, pause=pause)
 
     def delete(self) -> None:
         """Drop it."""

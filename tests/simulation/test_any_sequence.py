@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support_dynamodb import MISSING, Damaged, Fault, Lost, NotSent, Says, Table, way
+from support_dynamodb import MISSING, Damaged, Fault, Lost, NotSent, Says, Table, no_pause, way
 from support_simulation import play
 
 ENOUGH = 4.0
@@ -61,7 +61,12 @@ def test_a_story_goes_right_where_every_third_request_to_dynamodb_goes_wrong(tmp
             return dice.choice(faults) if dice.random() < 0.33 else None
 
         road.luck = luck
-        world = play(7, tmp_path, steps=40, dynamo=lambda clock: table.ledger(clock=clock.now, through=road.address))
+        world = play(
+            7,
+            tmp_path,
+            steps=40,
+            dynamo=lambda clock: table.ledger(clock=clock.now, through=road.address, pause=no_pause),
+        )
     table.delete()
     assert world.violations == [], "\n".join(world.log)
     assert world.driver.starts, "a story in which nothing was deployed"

@@ -12,7 +12,7 @@ import pytest
 from greenlight.ledger.dynamodb import DynamoLedger
 from greenlight.ledger.journal import verify
 from greenlight.ledger.port import Conflict, Transaction, Unavailable
-from support_dynamodb import MISSING, Damaged, Fault, Lost, NotSent, Says, Table, Way, way
+from support_dynamodb import MISSING, Damaged, Fault, Lost, NotSent, Says, Table, Way, no_pause, way
 from support_ledger import (
     REPO,
     HandClock,
@@ -61,7 +61,7 @@ def fresh() -> Iterator[tuple[DynamoLedger, Way]]:
     """An empty ledger, and the way to it."""
     made = Table()
     with way() as found:
-        yield made.ledger(clock=HandClock().now, through=found.address), found
+        yield made.ledger(clock=HandClock().now, through=found.address, pause=no_pause), found
     made.delete()
 
 
@@ -99,7 +99,7 @@ def test_what_goes_wrong_on_the_way_changes_nothing(fresh: tuple[DynamoLedger, W
 @pytest.mark.parametrize("fault", [Lost(), NotSent(), Damaged(), Says(503, "ServiceUnavailable")])
 def test_a_claim_whose_answer_is_lost_is_still_its_own(table: Table, road: Way, fault: Fault) -> None:
     """The second try finds the first one's item, and reads in it that it was ours."""
-    ledger = table.ledger(clock=HandClock().now, through=road.address)
+    ledger = table.ledger(clock=HandClock().now, through=road.address, pause=no_pause)
     message = f"m{type(fault).__name__}"
     road.fail("PutItem", fault)
     assert ledger.claim("scanner", message, "sha256:aa") == "sha256:aa"
@@ -109,7 +109,7 @@ def test_a_claim_whose_answer_is_lost_is_still_its_own(table: Table, road: Way, 
 
 def test_a_condition_that_fails_beside_somebody_in_the_way_is_a_conflict(table: Table, road: Way) -> None:
     """Trying again could not help: it is told at once."""
-    ledger = table.ledger(clock=HandClock().now, through=road.address)
+    ledger = table.ledger(clock=HandClock().now, through=road.address, pause=no_pause)
     road.fail("TransactWriteItems", cancelled(CONDITION, IN_THE_WAY))
     with pytest.raises(Conflict, match="version 0: read it again"):
         ledger.transact(Transaction(records=[a_record(50)], targets=[a_target("nowhere")]))
@@ -118,7 +118,7 @@ def test_a_condition_that_fails_beside_somebody_in_the_way_is_a_conflict(table: 
 
 def test_trying_again_ends(table: Table, road: Way) -> None:
     """The same request each time, a bounded number of times, then Unavailable with the last reason."""
-    ledger = table.ledger(clock=HandClock().now, through=road.address)
+    ledger = table.ledger(clock=HandClock().now, through=road.address, pause=no_pause)
     road.fail("TransactWriteItems", *[Says(400, "ThrottlingException")] * 100)
     with pytest.raises(Unavailable, match="in 8 tries; the last: ThrottlingException"):
         ledger.accept(a_fact("throttled"), None, a_due())
@@ -141,7 +141,7 @@ def test_what_only_an_operator_can_mend_is_said_at_once_with_what_to_do(
     table: Table, road: Way, code: str, to_do: str
 ) -> None:
     """For readiness as for a write."""
-    ledger = table.ledger(clock=HandClock().now, through=road.address)
+    ledger = table.ledger(clock=HandClock().now, through=road.address, pause=no_pause)
     road.fail("PutItem", Says(400, code))
     with pytest.raises(Unavailable, match=to_do):
         ledger.ready()
@@ -150,7 +150,7 @@ def test_what_only_an_operator_can_mend_is_said_at_once_with_what_to_do(
 
 def test_what_has_no_capacity_in_a_batch_is_asked_for_again(table: Table, road: Way) -> None:
     """Until all is read."""
-    ledger = table.ledger(clock=HandClock().now, through=road.address)
+    ledger = table.ledger(clock=HandClock().now, through=road.address, pause=no_pause)
     ledger.transact(Transaction(due=[a_due("half", event="e")]))
     keys = {"Keys": [{"pk": {"S": "due#half"}, "sk": {"S": "-"}}], "ConsistentRead": True}
     road.fail("BatchGetItem", _answer(Responses={}, UnprocessedKeys={table.name: keys}))
@@ -200,7 +200,7 @@ def test_more_hints_than_a_transaction_holds_are_written_in_several(fresh: tuple
 
 def test_a_transaction_with_conditions_that_is_too_large_is_refused_before_it_is_sent(table: Table, road: Way) -> None:
     """It could not be written in one piece, so nothing is."""
-    ledger = table.ledger(clock=HandClock().now, through=road.address)
+    ledger = table.ledger(clock=HandClock().now, through=road.address, pause=no_pause)
     with pytest.raises(ValueError, match="101 items and DynamoDB takes 100"):
         ledger.transact(Transaction(records=[a_record(n) for n in range(1000, 1101)]))
     assert road.count("TransactWriteItems") == 0
@@ -234,7 +234,7 @@ def test_decisions_are_named_where_they_stand_now(fresh: tuple[DynamoLedger, Way
 
 def test_what_an_event_is_called_does_not_leave_its_place(table: Table, road: Way) -> None:
     """Separators in names name nothing else, and a message id of any length can be claimed."""
-    ledger = table.ledger(clock=HandClock().now, through=road.address)
+    ledger = table.ledger(clock=HandClock().now, through=road.address, pause=no_pause)
     ledger.transact(Transaction(due=[a_due("x#-", event="e#%00")]))
     ledger.transact(Transaction(done=[("x", "e#%00")]))
     assert "x#-" in [due.key for due in ledger.due(at(999))]
@@ -245,7 +245,7 @@ def test_what_an_event_is_called_does_not_leave_its_place(table: Table, road: Wa
 @pytest.mark.parametrize("odd", ["", "#", "no\x00thing", "\ud800", "x" * 100_000, "é" * 700, "%" * 400])
 def test_whatever_a_stranger_asks_about_is_merely_not_there(table: Table, road: Way, odd: str) -> None:
     """An event may name anything: no key of it is refused by DynamoDB."""
-    ledger = table.ledger(clock=HandClock().now, through=road.address)
+    ledger = table.ledger(clock=HandClock().now, through=road.address, pause=no_pause)
     assert ledger.fact(odd) is None
     assert ledger.record(odd, odd) is None
     assert ledger.deployment(odd) is None

@@ -206,7 +206,7 @@ class DynamoLedger:
                 self._pause(attempt)
             else:
                 return
-        raise Unavailable(f"others wrote to the same journals or due keys {MOVED} times in between: try again")
+        raise Conflict(f"others wrote to the same journals or due keys {MOVED} times in between: read again")
 
     def _commit(self, planned: Sequence[Write]) -> None:
         """Write it. Raises Conflict where a row of the caller's has changed, _Moved where only ours have."""
