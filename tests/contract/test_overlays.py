@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +10,15 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from greenlight.broker.manifests import default_folder
 from greenlight.cli.commands.run import SERVICES
 from greenlight.cli.main import main
 from greenlight.flow import FLOW
 from support_cluster import Cluster, Object, Refused, kubectl
+from support_overlays import applied, rendered, services_there
 
 pytestmark = pytest.mark.cluster
 
-FOLDER = default_folder()
 SERVING = "validatingwebhookconfiguration/validation.webhook.serving.knative.dev"
-RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 DEPLOYS = """
 apiVersion: greenlight/v1
@@ -38,31 +35,6 @@ applications:
       - {name: staging, require: [scan], deploy: {helm: {cluster: here, chart: shop, release: shop, namespace: NS-staging}}}
       - {name: far, require: [scan], deploy: {helm: {cluster: elsewhere, chart: shop, release: shop, namespace: NS-far}}}
 """
-
-
-def rendered(path: str, namespace: str) -> list[Object]:
-    """What kubectl's kustomize makes of a folder, moved to a namespace of the test's own."""
-    text = kubectl("kustomize", str(FOLDER / path))
-    moved = text.replace("namespace: greenlight\n", f"namespace: {namespace}\n")
-    moved = moved.replace(".greenlight.svc.", f".{namespace}.svc.")
-    return list(yaml.safe_load_all(moved))
-
-
-@contextlib.contextmanager
-def applied(cluster: Cluster, overlay: str) -> Iterator[tuple[str, dict[tuple[str, str], Object]]]:
-    """An overlay in a namespace that takes restricted pods only, as its own does; by (kind, name), as stored."""
-    with cluster.namespace(overlay) as namespace:
-        (own, *objects) = rendered(f"overlays/{overlay}", namespace)
-        assert own["kind"] == "Namespace"
-        assert own["metadata"]["labels"].items() >= RESTRICTED.items()
-        cluster.apply(own | {"metadata": {"name": namespace, "labels": own["metadata"]["labels"]}})
-        yield namespace, {(each["kind"], each["metadata"]["name"]): each for each in cluster.apply(*objects)}
-
-
-def services_there(cluster: Cluster, namespace: str) -> None:
-    """Says of each Service what Serving's controller would say."""
-    for service in SERVICES:
-        cluster.service(namespace, service, f"http://{service}.{namespace}.svc.cluster.local")
 
 
 def test_the_try_out_is_admitted_and_works_up_to_where_containers_begin(cluster: Cluster) -> None:

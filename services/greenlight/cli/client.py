@@ -56,17 +56,29 @@ class Client:
         """Do something. Raises Failure: 1 if it is refused, 3 if it could not be asked."""
         return self._call("POST", path, json=dict(body))
 
-    def _call(self, method: str, path: str, **what: Any) -> dict[str, Any]:
+    def readiness(self) -> dict[str, Any] | None:
+        """None where it is ready, else the problem that it tells. Raises Failure, with exit code 3, where nobody answers."""
+        answer = self._ask("GET", "/readyz")
+        if answer.status == 200:
+            return None
         try:
-            answer = self._http.request(
-                method, f"{self.url}/api/v1{path}", headers=self._headers, redirect=False, **what
-            )
+            problem = json.loads(answer.data)
+            return {"title": str(problem["title"]), "detail": str(problem["detail"])}
+        except (ValueError, TypeError, KeyError):
+            raise Failure(f"{self.url} answered {answer.status}, and not as Greenlight does", UNKNOWN) from None
+
+    def _ask(self, method: str, path: str, **what: Any) -> urllib3.BaseHTTPResponse:
+        try:
+            return self._http.request(method, f"{self.url}{path}", headers=self._headers, redirect=False, **what)
         except urllib3.exceptions.HTTPError as problem:
             raise Failure(
                 f"no Greenlight answers at {self.url}: {_short(problem)}\n"
                 "Start one with `greenlight up`, or set GREENLIGHT_URL.",
                 UNKNOWN,
             ) from None
+
+    def _call(self, method: str, path: str, **what: Any) -> dict[str, Any]:
+        answer = self._ask(method, f"/api/v1{path}", **what)
         try:
             document = json.loads(answer.data or b"{}")
         except ValueError:

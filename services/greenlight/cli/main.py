@@ -24,6 +24,7 @@ COMMANDS = {
     "pause": ("act", "hold a target"),
     "resume": ("act", "let a target go on"),
     "people": ("people", "who is known, and their tokens"),
+    "doctor": ("doctor", "look at an installation, and say what to do"),
     "policy": ("policy", "check and explain the pipeline file"),
     "ledger": ("ledger", "the table of a ledger on DynamoDB: create, check, policies"),
 }

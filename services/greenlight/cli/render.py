@@ -11,10 +11,10 @@ from typing import Any
 import click
 
 _COLOURS = {
-    **dict.fromkeys(("passed", "ready", "succeeded"), "green"),
-    **dict.fromkeys(("failed", "revoked", "blocked"), "red"),
+    **dict.fromkeys(("passed", "ready", "succeeded", "ok"), "green"),
+    **dict.fromkeys(("failed", "revoked", "blocked", "wrong"), "red"),
     "error": "magenta",
-    **dict.fromkeys(("pending", "waiting", "expired"), "yellow"),
+    **dict.fromkeys(("pending", "waiting", "expired", "unknown"), "yellow"),
     "running": "blue",
 }
 _BAR = 40

@@ -17,6 +17,8 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlencode
@@ -126,6 +128,14 @@ class Api:
         """What is text and no object, such as the log of a container. Its node is asked, so that takes 2 s at most."""
         wait = urllib3.Timeout(connect=2.0, read=2.0)
         return self._asked("GET", _with(path, query), timeout=wait).data.decode("utf-8", "replace")
+
+    def time(self) -> datetime:
+        """What the API server's clock shows, to the second."""
+        answer = self._asked("GET", "/version")
+        try:
+            return parsedate_to_datetime(answer.headers["Date"])
+        except (KeyError, ValueError) as problem:
+            raise Unavailable("the API server does not say what time it has: it sends no Date") from problem
 
     def create(self, path: str, body: Object) -> Object:
         """Add an object to the collection at `path`. Conflict: it is there already."""

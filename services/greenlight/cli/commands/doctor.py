@@ -1,0 +1,118 @@
+"""doctor: looks at an installation, and says what is wrong and what to do."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from greenlight.cli import arguments as args
+from greenlight.cli import render
+from greenlight.cli.client import UNKNOWN, USAGE, Client, Failure
+from greenlight.runtime.errors import ConfigurationError, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from greenlight.embedded.doctor import Finding
+
+T = TypeVar("T")
+
+
+@click.command()
+@args.config("pipeline.yaml and people.yaml")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    default=Path(".greenlight"),
+    show_default=True,
+    help="Greenlight's folder.",
+)
+@click.option(
+    "--kubeconfig", type=click.Path(path_type=Path), help="Look at an installation in a cluster: this file's…"
+)
+@click.option("--context", help="… context of that name. Never its current one.")
+@click.option("--in-cluster", is_flag=True, help="Look at it from a pod, as the pod's ServiceAccount.")
+@click.option("--namespace", default="greenlight", show_default=True, help="Where it is in the cluster.")
+@args.as_json
+def doctor(
+    config: Path,
+    data: Path,
+    kubeconfig: Path | None,
+    context: str | None,
+    in_cluster: bool,
+    namespace: str,
+    as_json: bool,
+) -> None:
+    """Look at a live installation, and say what to do. Changes nothing.
+
+    On this machine: the files of --config, the secrets, what deploys need, and the Greenlight at GREENLIGHT_URL. In a cluster:
+    everything that docs/install.md makes. Exit 0 if all is well, 1 if something is wrong, 3 if it could not be found out.
+
+    Example: greenlight doctor --kubeconfig ~/.kube/config --context prod
+    """
+    from greenlight.embedded.doctor import verdict
+
+    if (kubeconfig is None) != (context is None):
+        raise Failure("--kubeconfig and --context go together: which file, and which cluster in it", USAGE)
+    if in_cluster or kubeconfig is not None:
+        look = _in_a_cluster(kubeconfig, context or "", namespace)
+    else:
+        look = _on_this_machine(config, data)
+    findings = []
+    for finding in look:
+        findings.append(finding)
+        if not as_json:
+            _tell(finding)
+    code = verdict(findings)
+    if as_json:
+        render.document({"healthy": code == 0, "findings": [asdict(it) for it in findings]})
+    sys.exit(code)
+
+
+def _tell(finding: Finding) -> None:
+    room = " " * (7 - len(finding.state))
+    said = finding.said.replace("\n", f"\n{' ' * 9}")
+    click.echo(f"{render.state(finding.state)}{room}  {finding.what}: {said}")
+    if finding.todo:
+        click.echo(f"{' ' * 9}do: {finding.todo}")
+
+
+def _in_a_cluster(kubeconfig: Path | None, context: str, namespace: str) -> Iterator[Finding]:
+    from greenlight.embedded.doctor_cluster import cluster, reached
+    from greenlight.runtime.clock import SystemClock
+
+    return cluster(reached(kubeconfig, context), namespace, SystemClock())
+
+
+def _on_this_machine(config: Path, data: Path) -> Iterator[Finding]:
+    from greenlight.embedded.doctor import machine
+    from greenlight.runtime.clock import SystemClock
+
+    named = os.environ.get("GREENLIGHT_SECRETS")
+    return machine(config, data, Path(named) if named else data / "secrets", SystemClock(), _Running())
+
+
+class _Running:
+    """The Greenlight at GREENLIGHT_URL. That nobody answers is not found out; what it refuses, a person has to mend."""
+
+    def __init__(self) -> None:
+        self._client = Client()
+
+    def readiness(self) -> Mapping[str, Any] | None:
+        return self._told(self._client.readiness)
+
+    def get(self, path: str) -> Mapping[str, Any]:
+        return self._told(lambda: self._client.get(path))
+
+    def _told(self, ask: Callable[[], T]) -> T:
+        try:
+            return ask()
+        except Failure as failure:
+            kind = Unavailable if failure.exit_code == UNKNOWN else ConfigurationError
+            raise kind(failure.message) from None

@@ -1,0 +1,210 @@
+"""`greenlight doctor`: looks at an installation and says what is wrong with it and what to do. It changes nothing.
+
+A check that finds something wrong is told apart from one that could not find out. What is looked at on one machine is here,
+what in a cluster in doctor_cluster.py, and what both have in common, the clusters that are deployed to, in doctor_targets.py.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+from greenlight.policy.model import Gate, Pipeline
+from greenlight.runtime.clock import Clock
+from greenlight.runtime.configuration import read_pipeline
+from greenlight.runtime.errors import ConfigurationError, Unavailable
+from greenlight.runtime.health import DOWN
+
+OK, WRONG, UNKNOWN = "ok", "wrong", "unknown"
+
+LATE = 60.0
+"""Seconds that an event may wait for a Trigger before something is wrong with it."""
+
+SKEW = timedelta(seconds=5)
+"""What clocks may differ by: leases, which last for 30 s and more, and signatures, good for minutes, count on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was looked at, how it is, and what to do where it is not as it should be."""
+
+    what: str
+    state: str  # ok, wrong, unknown
+    said: str
+    todo: str = ""
+
+
+def verdict(findings: Iterable[Finding]) -> int:
+    """The exit code: 0 all is well, 1 something is wrong, 3 it could not be found out."""
+    states = {finding.state for finding in findings}
+    return 1 if WRONG in states else 3 if UNKNOWN in states else 0
+
+
+def looked(what: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+    """What `look` finds; where it cannot go on, why not."""
+    from greenlight.deployer.access import Forbidden, Refused
+
+    try:
+        yield from look()
+    except Forbidden as problem:
+        yield Finding(what, UNKNOWN, str(problem), "look with an account that may read this")
+    except (Unavailable, Refused) as problem:
+        yield Finding(what, UNKNOWN, str(problem), "look again once it answers")
+    except ConfigurationError as problem:
+        yield Finding(what, WRONG, str(problem))
+
+
+class Running(Protocol):
+    """A Greenlight that runs. Both raise Unavailable where none answers, ConfigurationError where it refuses."""
+
+    def readiness(self) -> Mapping[str, Any] | None:
+        """None: it is ready; else the problem that it tells: its title says if waiting helps (runtime/health.py)."""
+        ...
+
+    def get(self, path: str) -> Mapping[str, Any]:
+        """A document of its API."""
+        ...
+
+
+def machine(config: Path, data: Path, secrets: Path, clock: Clock, running: Running) -> Iterator[Finding]:
+    """One machine: its files, and the Greenlight that runs there."""
+    from greenlight.embedded.doctor_targets import targets
+
+    pipeline: list[Pipeline] = []
+    yield from looked("pipeline", lambda: _pipeline(config, pipeline))
+    yield from looked("people", lambda: _people(config))
+    if pipeline:
+        yield from looked("secrets", lambda: _secrets(pipeline[0], secrets))
+        yield from looked("deploys", lambda: _deploys(pipeline[0], data, clock))
+    yield from looked("running", lambda: _running(running))
+    yield from table(os.environ)
+    if pipeline:
+        directory = next(iter(pipeline[0].applications.values())).directory
+        yield from targets(pipeline[0], Path(directory), clock)
+
+
+def senders(pipeline: Pipeline) -> Mapping[str, str]:
+    """Who has to be known by a secret, and why: by the name of the secret's file."""
+    found = {"github": "pushes come from GitHub"}
+    for policy in pipeline.applications.values():
+        for gate in policy.gates.values():
+            sender = _sender(gate)
+            if sender is not None:
+                found.setdefault(sender, f"the gate {gate.name} of {policy.name} waits for it")
+    return found
+
+
+def present(pipeline: Pipeline, files: Iterable[str], where: str, todo: str) -> Iterator[Finding]:
+    """Whether there is a secret for every sender; those for one owner or repository alone count."""
+    there = {name.partition("@")[0] for name in files}
+    wanted = senders(pipeline)
+    for sender, why in wanted.items():
+        if sender not in there:
+            yield Finding("secrets", WRONG, f"{where} has no secret for {sender}, and {why}", todo.format(sender))
+    if there >= set(wanted):
+        yield Finding("secrets", OK, f"{where} has one for each of {', '.join(wanted)}")
+
+
+def table(env: Mapping[str, str]) -> Iterator[Finding]:
+    """The settings of the ledger's table, where it is on DynamoDB."""
+    kind, _, name = env.get("GREENLIGHT_LEDGER", "").partition(":")
+    if kind == "dynamodb":
+        yield from looked("table", lambda: _table(name, env))
+
+
+def _pipeline(config: Path, found: list[Pipeline]) -> Iterator[Finding]:
+    found.append(read_pipeline(config))
+    yield Finding("pipeline", OK, f"{config} describes {', '.join(found[0].applications)}")
+
+
+def _people(config: Path) -> Iterator[Finding]:
+    from greenlight.runtime.people import ADD, read
+
+    people = read(config / "people.yaml")
+    if people:
+        yield Finding("people", OK, f"{len(people)} are known")
+    else:
+        yield Finding("people", WRONG, f"{config}/people.yaml knows nobody, so nobody can approve or operate", ADD)
+
+
+def _secrets(pipeline: Pipeline, folder: Path) -> Iterator[Finding]:
+    from greenlight.runtime.secrets import Secrets
+
+    files = {secret.file for secret in Secrets(folder).all()}
+    yield from present(pipeline, files, str(folder), "greenlight up makes it when it starts, or write one into {}")
+
+
+def _deploys(pipeline: Pipeline, data: Path, clock: Clock) -> Iterator[Finding]:
+    from greenlight.embedded.drivers import Drivers
+    from greenlight.runtime.scrub import Scrubber
+
+    drivers = Drivers(data / "deployer", Scrubber(), clock)
+    try:
+        problems = drivers.problems(pipeline)
+    finally:
+        drivers.close()
+    for problem in problems:
+        yield Finding("deploys", WRONG, problem, "install it, or change `deploy` in the pipeline file")
+    if not problems:
+        yield Finding("deploys", OK, "what the pipeline deploys with is there")
+
+
+def _running(running: Running) -> Iterator[Finding]:
+    problem = running.readiness()
+    if problem is None:
+        yield Finding("running", OK, "Greenlight is ready")
+    else:
+        todo = (
+            "it goes on by itself once that is back" if problem["title"] == DOWN else "mend that, then start it again"
+        )
+        yield Finding("running", WRONG, f"not ready: {problem['title']}: {problem['detail']}", todo)
+    triggers = running.get("/triggers")["triggers"]
+    worst = [it for it in triggers if (it["oldest"] or 0) > LATE]
+    for it in worst:
+        yield Finding(
+            "triggers",
+            WRONG,
+            f"{it['trigger']} has events that wait for {it['oldest']:.0f} s, {it['retrying']} of them refused so far",
+            "greenlight broker triggers shows the subscriber; its log says why it refuses",
+        )
+    dead = sum(it["dead_letters"] for it in triggers)
+    if dead:
+        yield Finding(
+            "dead letters",
+            WRONG,
+            f"{dead} events could not be delivered",
+            "greenlight dead-letters list, then replay or discard them",
+        )
+    if not worst and not dead:
+        yield Finding("triggers", OK, f"{len(triggers)} deliver, and there is no dead letter")
+
+
+def _table(name: str, env: Mapping[str, str]) -> Iterator[Finding]:
+    from greenlight.ledger import aws, dynamodb_table
+    from greenlight.ledger.dynamodb_client import Dynamo
+    from greenlight.ledger.port import Misconfigured
+    from greenlight.ledger.port import Unavailable as LedgerUnavailable
+
+    states = {dynamodb_table.HOLDS: OK, dynamodb_table.DIFFERS: WRONG}
+    try:
+        for it in dynamodb_table.check(Dynamo(aws.service("dynamodb", aws.account(env), env), name)):
+            said = f"{name}: {it.setting}: {it.found}" + ("" if it.found == it.wanted else f", should be {it.wanted}")
+            yield Finding("table", states.get(it.verdict, UNKNOWN), said, it.to_do)
+    except Misconfigured as problem:
+        raise ConfigurationError(f"{name}: {problem}") from problem
+    except LedgerUnavailable as problem:
+        raise Unavailable(f"{name}: {problem}") from problem
+
+
+def _sender(gate: Gate) -> str | None:
+    if gate.kind == "circleci":
+        return "circleci"
+    if gate.kind == "webhook":
+        return f"gate-{gate.wants['name']}"
+    if gate.kind == "event" and gate.wants.get("sender"):
+        return f"events-{gate.wants['sender']}"
+    return None
