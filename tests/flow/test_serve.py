@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import urllib3
 
+from greenlight.embedded.serve import THREADS
 from greenlight.events import ids
 from greenlight.runtime.clock import SystemClock
 from greenlight.store.store import Store
@@ -154,6 +155,27 @@ def test_a_service_exports_what_it_traced_before_it_ends(folder: Path) -> None:
             assert process.wait(30) == 0
     span = ids.span_id(answer.json()["id"], "receive")
     assert backend.spans()[span] == (ids.trace_id(REPO, sha_of("one")), "receive com.github.push", "webhooks")
+
+
+def test_slow_clients_of_the_webhooks_delay_nobody_else(folder: Path) -> None:
+    """More of them than there are threads, each in the middle of a body: a sender beside them is answered, they wait."""
+    env = _environment(folder)
+    with subprocess.Popen(_command("webhooks"), env=env, stderr=subprocess.DEVNULL) as process:
+        url = f"http://127.0.0.1:{env['PORT']}"
+        _wait_for(f"{url}/healthz")
+        _, path, body, headers = signed(folder, "push", "one")
+        with contextlib.ExitStack() as stack:
+            slow = [
+                stack.enter_context(socket.create_connection(("127.0.0.1", int(env["PORT"])), timeout=30))
+                for _ in range(3 * THREADS)
+            ]
+            for connection in slow:
+                connection.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nslow".encode())
+            answer = urllib3.request("POST", url + path, body=body, headers=headers, retries=False, timeout=30)
+            assert answer.status == 202
+            assert all(connection.recv(12) == b"HTTP/1.1 408" for connection in slow)  # cut off, by their deadline
+        process.terminate()
+        assert process.wait(30) == 0
 
 
 def test_everything_that_is_wrong_is_said_at_once_and_without_a_traceback(folder: Path) -> None:

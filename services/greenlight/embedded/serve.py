@@ -1,4 +1,8 @@
-"""`greenlight serve SERVICE`: one service under gunicorn, as the image runs it behind Knative."""
+"""`greenlight serve SERVICE`: one service, as the image runs it behind Knative.
+
+Under gunicorn, whose clients are Knative's own; but the webhooks, which anybody on the internet may call, under the server of
+`greenlight up`: Knative's queue-proxy passes on what trickles in, and each slow client would hold a thread of gunicorn's.
+"""
 
 from __future__ import annotations
 
@@ -83,16 +87,9 @@ class _Server(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> WSGIApplication:
         """Called in the worker, after the fork: threads and files belong to it."""
-        try:
-            started = app(self._service, self._settings)
-            if self._settings.metrics is not None:
-                _tell_metrics(self._settings.metrics)
-        except ConfigurationError as problem:
-            _cannot_start(self._service, MISCONFIGURED, problem)
-            sys.exit(Arbiter.APP_LOAD_ERROR)
-        except (Locked, Unavailable, DependencyDown, LedgerUnavailable) as problem:
-            _cannot_start(self._service, DOWN, problem)
-            sys.exit(Arbiter.WORKER_BOOT_ERROR)
+        started = _started(self._service, self._settings)
+        if isinstance(started, int):
+            sys.exit(Arbiter.APP_LOAD_ERROR if started == USAGE else Arbiter.WORKER_BOOT_ERROR)
         return started
 
 
@@ -108,6 +105,8 @@ def run(service: str, env: Mapping[str, str]) -> int:
     except ConfigurationError as problem:
         _cannot_start(service, MISCONFIGURED, problem)
         return USAGE
+    if service == "webhooks":
+        return _serve_the_internet(service, settings)
     process = os.getpid()
     try:
         _Server(service, settings).run()
@@ -116,6 +115,40 @@ def run(service: str, env: Mapping[str, str]) -> int:
             raise  # the worker, which is a fork: gunicorn ends with its code, instead of trying for ever
         return _EXITS.get(end.code, 1)
     return 0
+
+
+def _serve_the_internet(service: str, settings: Settings) -> int:
+    from greenlight.runtime.foreground import stop_on_signals
+    from greenlight.runtime.server import serve
+
+    started = _started(service, settings)
+    if isinstance(started, int):
+        return started
+    try:
+        server = serve(started, f"0.0.0.0:{settings.port}", name=service)
+    except OSError as problem:
+        _cannot_start(service, MISCONFIGURED, problem)
+        return USAGE
+    stopping = stop_on_signals()
+    server.start()
+    stopping.wait()
+    server.stop(DRAIN)
+    return 0
+
+
+def _started(service: str, settings: Settings) -> WSGIApplication | int:
+    """The service, and its metrics; or the exit code, once it is told why there is none."""
+    try:
+        started = app(service, settings)
+        if settings.metrics is not None:
+            _tell_metrics(settings.metrics)
+    except ConfigurationError as problem:
+        _cannot_start(service, MISCONFIGURED, problem)
+        return USAGE
+    except (Locked, Unavailable, DependencyDown, LedgerUnavailable) as problem:
+        _cannot_start(service, DOWN, problem)
+        return UNKNOWN
+    return started
 
 
 def _cannot_start(service: str, title: str, problem: Exception) -> None:

@@ -61,9 +61,13 @@ class PipelineFiles:
         return self._current
 
     def on_change(self, call: Callable[[Pipeline], object]) -> None:
-        """Have `call` told of the pipeline in force, now and whenever it changes."""
+        """Have `call` told of the pipeline in force, now and whenever it changes; once more at the next look if it raises."""
         self._changed.append(call)
-        call(self._current)
+        try:
+            call(self._current)
+        except Exception:
+            self._log.exception("what follows from the pipeline could not be done; the next look tries again")
+            self._seen = ()
 
     def _look(self) -> None:
         self._looked = self._clock.monotonic()
