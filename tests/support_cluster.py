@@ -245,6 +245,14 @@ def kubectl(*words: str, token: str | None = None, text: str | None = None) -> s
     return done.stdout
 
 
+def kubeconfig_of(token: str) -> str:
+    """A kubeconfig for the same cluster, for whoever has the token and no more."""
+    whole = yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text())
+    (context,) = [one for one in whole["contexts"] if one["name"] == whole["current-context"]]
+    user = {"name": context["context"]["user"], "user": {"token": token}}
+    return yaml.safe_dump({**whole, "contexts": [context], "users": [user]})
+
+
 def _ready(object: Object) -> bool:
     status, generation = object.get("status", {}), object["metadata"].get("generation")
     return status.get("observedGeneration", generation) == generation and any(

@@ -147,8 +147,13 @@ class Services:
 
 
 @contextlib.contextmanager
-def installed(cluster: Cluster, folder: Path, ledger: str) -> Iterator[tuple[str, Services]]:
-    """All of it in a namespace of the test's own: the very Broker and Triggers, Services that lead to our processes."""
+def installed(
+    cluster: Cluster, folder: Path, ledger: str, prepare: Callable[[Path], object] = lambda config: None
+) -> Iterator[tuple[str, Services]]:
+    """All of it in a namespace of the test's own: the very Broker and Triggers, Services that lead to our processes.
+
+    `prepare` may change the configuration before anything starts.
+    """
     with cluster.namespace("story") as namespace:
         services = Services(folder, cluster.broker(namespace), ledger)
         for name in SERVICES:
@@ -159,6 +164,7 @@ def installed(cluster: Cluster, folder: Path, ledger: str) -> Iterator[tuple[str
             yaml.safe_load(file.read_text().replace("namespace: greenlight", f"namespace: {namespace}"))
             for file in files
         ]
+        prepare(folder / "config")
         try:
             services.start(*SERVICES)
             cluster.wait_ready(*cluster.apply(*objects))

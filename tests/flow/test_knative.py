@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
 import pytest
+import yaml
+from click.testing import CliRunner
 
+from greenlight.cli.main import main
 from greenlight.ledger.rows import PATIENCE
-from support_cluster import Cluster
+from support_cluster import Cluster, kubeconfig_of, kubectl
 from support_dynamodb import MISSING, Table
+from support_flow import sha_of
+from support_helm import write_chart
 from support_services import Services, installed, ping
 
 pytestmark = [pytest.mark.cluster, pytest.mark.skipif(bool(MISSING), reason=MISSING)]
@@ -58,6 +64,54 @@ def test_the_talks_story_over_the_real_broker(cluster: Cluster, tmp_path: Path, 
         services.send("approval", "one")
         services.until(lambda: services.outcome("one", "production") == "succeeded", "production was not deployed")
         assert [environment for environment, _ in services.commands("one")] == ["staging", "production"]
+
+
+@pytest.mark.skipif(
+    shutil.which("helm") is None, reason="there is no helm: . $(tests/cluster/cluster up helm) brings it"
+)
+def test_the_story_ends_in_a_helm_release_by_no_more_rights_than_the_policy_gives(
+    cluster: Cluster, tmp_path: Path, table: Table
+) -> None:
+    """Production is a release on the API server; the deployer's token allows what `greenlight policy rbac` rendered."""
+    with cluster.namespace("production") as production, cluster.namespace("accounts") as accounts:
+        account = {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {"name": "deployer", "namespace": accounts},
+        }
+        cluster.apply(account)
+        token = kubectl("create", "token", "deployer", "-n", accounts).strip()
+
+        def by_helm(config: Path) -> None:
+            (config / "kubeconfig").write_text(kubeconfig_of(token))
+            write_chart(config / "charts" / "shop")
+            file = config / "pipeline.yaml"
+            pipeline = yaml.safe_load(file.read_text())
+            context = yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text())["current-context"]
+            pipeline["clusters"] = {"here": {"kubeconfig": str(config / "kubeconfig"), "context": context}}
+            release = {"cluster": "here", "chart": "charts/shop", "release": "shop", "namespace": production}
+            (app,) = pipeline["applications"]
+            app["environments"][1]["deploy"] = {"helm": {**release, "values": {"sha": "${sha}"}, "timeout": "60s"}}
+            file.write_text(yaml.safe_dump(pipeline))
+            group = f"system:serviceaccounts:{accounts}"
+            roles = CliRunner().invoke(main, ["policy", "rbac", "--config", str(config), "--group", group])
+            assert roles.exit_code == 0, roles.output
+            kubectl("apply", "-f", "-", text=roles.output)
+
+        with installed(cluster, tmp_path, f"dynamodb:{table.name}", by_helm) as (_, services):
+            warm(services)
+            everything_but_approval(services, "one")
+            services.send("approval", "one")
+            services.until(lambda: services.outcome("one", "production") not in (None, "running"), "it came to no end")
+            end = services.deployment("one", "production")
+            assert end["outcome"] == "succeeded", end
+            shop = {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "metadata": {"name": "shop", "namespace": production},
+            }
+            pods = cluster.get(shop)["spec"]["template"]["metadata"]
+            assert pods["annotations"]["sha"] == sha_of("one")
 
 
 @pytest.mark.skipif(
