@@ -67,7 +67,10 @@ def test_production_is_admitted(cluster: Cluster) -> None:
             assert {"retry", "backoffPolicy", "backoffDelay", "timeout", "deadLetterSink"} == set(delivery)
         scale = stored["Service", "webhooks"]["spec"]["template"]["metadata"]["annotations"]
         assert scale["autoscaling.knative.dev/min-scale"] == "2"
-        assert stored["ConfigMap", "greenlight-settings"]["data"]["GREENLIGHT_LEDGER"].startswith("dynamodb:")
+        settings = stored["ConfigMap", "greenlight-settings"]["data"]
+        assert settings["GREENLIGHT_LEDGER"].startswith("dynamodb:")
+        (port,) = stored["NetworkPolicy", "metrics"]["spec"]["ingress"][0]["ports"]
+        assert scale["prometheus.io/port"] == settings["GREENLIGHT_METRICS_PORT"] == str(port["port"])
 
 
 def test_servings_admission_is_there_and_looks(cluster: Cluster) -> None:
