@@ -1,7 +1,6 @@
 """AWS over plain HTTP: signed with Signature Version 4, sent over a pool of connections, tried again with jitter.
 
-Credentials come from botocore's chain (environment, web identity of a ServiceAccount, Pod Identity, instance, files), which
-refreshes them; the rest of an SDK's client costs more than the work that it does (docs/decisions/0008-dynamodb-by-hand.md).
+An SDK's client costs more than the work that it does (docs/decisions/0008-dynamodb-by-hand.md).
 """
 
 from __future__ import annotations
@@ -11,14 +10,14 @@ import hmac
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, cast
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import urllib3
 
+from greenlight.ledger.aws_credentials import Credentials, credentials, region
 from greenlight.ledger.port import Unavailable
 from greenlight.runtime.clock import Clock, SystemClock
-from greenlight.runtime.errors import ConfigurationError
 from greenlight.runtime.jitter import full_jitter
 
 T = TypeVar("T")
@@ -32,14 +31,6 @@ POOL = 16
 """Connections that are kept open: more than a service has threads."""
 
 
-class Credentials(Protocol):
-    """What a request is signed with; botocore's read-only credentials are such."""
-
-    access_key: str
-    secret_key: str
-    token: str | None
-
-
 @dataclass(frozen=True)
 class Account:
     """Who we are, and where. `credentials()` is asked for each request, so that refreshed ones are used."""
@@ -48,22 +39,11 @@ class Account:
     credentials: Callable[[], Credentials]
 
 
-def account(env: Mapping[str, str] | None = None) -> Account:
+def account(env: Mapping[str, str] | None = None, clock: Clock | None = None) -> Account:
     """The account of the environment. Raises ConfigurationError where it names no region or no credentials."""
-    from botocore.session import Session  # a tenth of a second, and only where AWS is used
-
     env = os.environ if env is None else env
-    session = Session()
-    region = env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or session.get_config_variable("region")
-    if not region:
-        raise ConfigurationError("no AWS region: set AWS_REGION")
-    found = session.get_credentials()
-    if found is None:
-        raise ConfigurationError(
-            "no AWS credentials: give the ServiceAccount a role (IRSA or Pod Identity), or set AWS_ACCESS_KEY_ID and"
-            " AWS_SECRET_ACCESS_KEY"
-        )
-    return Account(str(region), cast(Callable[[], Credentials], found.get_frozen_credentials))
+    where = region(env)
+    return Account(where, credentials(env, endpoint("sts", where, env), clock or SystemClock()))
 
 
 def endpoint(service: str, region: str, env: Mapping[str, str] | None = None) -> str:

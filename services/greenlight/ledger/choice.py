@@ -30,7 +30,7 @@ def _dynamodb(table: str, bodies: str | None, env: Mapping[str, str], clock: Clo
     from greenlight.ledger.dynamodb_bodies import InTable
     from greenlight.ledger.dynamodb_client import Dynamo
 
-    account = aws.account(env)
+    account = aws.account(env, clock)
     dynamo = Dynamo(aws.service("dynamodb", account, env, clock=clock), table)
     kept: Bodies
     if bodies is None:
