@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import random
 import threading
 import uuid
 import zlib
@@ -87,6 +88,72 @@ class Damaged:
 Fault = Lost | NotSent | Says | Damaged
 
 
+class Lag:
+    """Global indexes as AWS promises them: what was written shows up later, each item by its own time, here in requests.
+
+    What lies in them is kept here from the writes that succeeded, and queries of them are answered from here.
+    """
+
+    def __init__(self, dice: random.Random, most: int) -> None:
+        self._dice, self._most = dice, most
+        self._now = 0
+        self._coming: list[tuple[int, tuple[str, str], dict[str, Any] | None]] = []
+        self._last: dict[tuple[str, str], int] = {}
+        self._shown: dict[tuple[str, str], dict[str, Any]] = {}
+        self.late = 0  # queries that did not show what the table holds
+
+    def written(self, operation: str, document: dict[str, Any]) -> None:
+        """A request that succeeded."""
+        self._now += 1
+        for kind, one in _writes(operation, document):
+            key = (one.get("Key") or one["Item"])["pk"]["S"], (one.get("Key") or one["Item"])["sk"]["S"]
+            if kind not in ("Put", "Delete"):
+                continue
+            keys = {name: one["Item"][name] for name in ("pk", "sk", "q", "g", "o") if name in one.get("Item", {})}
+            self._last[key] = max(self._last.get(key, 0), self._now + self._dice.randrange(self._most))
+            self._coming.append((self._last[key], key, keys if {"q", "g"} & keys.keys() else None))
+
+    def answer(self, document: dict[str, Any]) -> dict[str, Any]:
+        """What a query of an index finds now."""
+        self._now += 1
+        for at, key, keys in [it for it in self._coming if it[0] <= self._now]:
+            self._coming.remove((at, key, keys))
+            if keys is None:
+                self._shown.pop(key, None)
+            else:
+                self._shown[key] = keys
+        self.late += bool(self._coming)
+        partition, equals, name, *rest = document["KeyConditionExpression"].split()
+        assert (equals, rest[:3] or ["AND", "o", "<"]) == ("=", ["AND", "o", "<"]), document["KeyConditionExpression"]
+        values = {name: value["S"] for name, value in document["ExpressionAttributeValues"].items()}
+        forward = document["ScanIndexForward"]
+        found = [it for it in self._shown.values() if it.get(partition, {}).get("S") == values[name]]
+        found = [it for it in found if not rest or it["o"]["S"] < values[rest[3]]]
+        found.sort(key=_place, reverse=not forward)
+        start = document.get("ExclusiveStartKey")
+        if start is not None:
+            found = [it for it in found if (_place(it) > _place(start)) == forward and _place(it) != _place(start)]
+        limit = document.get("Limit", 1000)
+        more = {"LastEvaluatedKey": found[limit - 1]} if len(found) > limit else {}
+        return {"Items": found[:limit], **more}
+
+
+def _place(item: dict[str, Any]) -> tuple[str, str, str]:
+    return item["o"]["S"], item["pk"]["S"], item["sk"]["S"]
+
+
+def _writes(operation: str, document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(Put, Update, Delete or ConditionCheck, its parameters) of each item that a request writes."""
+    if operation == "TransactWriteItems":
+        for part in document["TransactItems"]:
+            yield from part.items()
+    elif operation == "BatchWriteItem":
+        for requests in document["RequestItems"].values():
+            yield from (("Delete", request["DeleteRequest"]) for request in requests)
+    elif operation in ("PutItem", "UpdateItem", "DeleteItem"):
+        yield operation.removesuffix("Item"), document
+
+
 class Way:
     """A way to DynamoDB on which the next requests of an operation fail as told."""
 
@@ -97,6 +164,7 @@ class Way:
         self._lock = threading.Lock()
         self.before: Callable[[str], None] = lambda operation: None  # called before each request is passed on
         self.luck: Callable[[], Fault | None] = lambda: None  # what happens to a request of which nothing was told
+        self.lag: Lag | None = None  # of the indexes
 
     def fail(self, operation: str, *faults: Fault) -> None:
         """The next requests of this operation."""
@@ -138,9 +206,15 @@ class _Handler(BaseHTTPRequestHandler):
             self._give(fault.status, fault.body, None)
             return
         self.way.before(operation)
+        document = json.loads(body)
+        if self.way.lag is not None and "IndexName" in document:
+            self._give(200, json.dumps(self.way.lag.answer(document)).encode(), None)
+            return
         self._upstream.request("POST", "/", body, dict(self.headers.items()))
         answer = self._upstream.getresponse()
         said = answer.read()
+        if self.way.lag is not None and answer.status == 200:
+            self.way.lag.written(operation, document)
         if isinstance(fault, Lost):
             self.close_connection = True
             return

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support_dynamodb import MISSING, Damaged, Fault, Lost, NotSent, Says, Table, no_pause, way
+from support_dynamodb import MISSING, Damaged, Fault, Lag, Lost, NotSent, Says, Table, no_pause, way
 from support_simulation import play
 
 ENOUGH = 4.0
@@ -67,6 +67,20 @@ def test_a_story_goes_right_where_every_third_request_to_dynamodb_goes_wrong(tmp
             steps=40,
             dynamo=lambda clock: table.ledger(clock=clock.now, through=road.address, pause=no_pause),
         )
+    table.delete()
+    assert world.violations == [], "\n".join(world.log)
+    assert world.driver.starts, "a story in which nothing was deployed"
+
+
+@pytest.mark.skipif(bool(MISSING), reason=MISSING)
+@pytest.mark.parametrize("seed", [11])
+def test_a_story_goes_right_where_indexes_lag_behind(seed: int, tmp_path: Path) -> None:
+    """As AWS promises them, and DynamoDB Local's never do: hints come late or once too often, and no more than that."""
+    table = Table()
+    with way() as road:
+        road.lag = Lag(random.Random(seed), most=60)
+        world = play(seed, tmp_path, steps=60, dynamo=lambda clock: table.ledger(clock=clock.now, through=road.address))
+        assert road.lag.late > 100
     table.delete()
     assert world.violations == [], "\n".join(world.log)
     assert world.driver.starts, "a story in which nothing was deployed"
