@@ -73,6 +73,16 @@ def test_a_service_answers_until_it_is_told_to_stop(folder: Path) -> None:
         assert process.wait(30) == 0
 
 
+def test_the_broker_waits_for_its_dead_letter_sink_which_therefore_does_not_wait_for_the_broker(folder: Path) -> None:
+    """The reconciler is ready before a SinkBinding has told it where events go."""
+    env = _environment(folder)
+    del env["K_SINK"]
+    with subprocess.Popen(_command("reconciler"), env=env, stderr=subprocess.DEVNULL) as process:
+        _wait_for(f"http://127.0.0.1:{env['PORT']}/readyz")
+        process.terminate()
+        assert process.wait(30) == 0
+
+
 @pytest.mark.skipif(bool(MISSING), reason=MISSING)
 def test_services_share_a_ledger_on_dynamodb(folder: Path) -> None:
     """What one process accepted, the other one shows; no file is made for it."""

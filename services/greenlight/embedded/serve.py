@@ -40,6 +40,9 @@ KEEP_ALIVE = 30
 """Seconds."""
 DRAIN = 30
 """Seconds that requests in flight get after SIGTERM: more than the deployer's longest look at a deployment."""
+_BEFORE_THE_BROKER = ("board", "reconciler")
+"""Start without K_SINK. A Broker has no address before its dead-letter sink has one, and a Knative Service has none before it
+has been ready once: a reconciler that waited for the Broker would be waited for by it."""
 FLUSH = 5.0
 """Seconds that what was traced gets to be exported when the worker ends."""
 
@@ -97,7 +100,7 @@ def run(service: str, env: Mapping[str, str]) -> int:
     """Serve until SIGTERM. The exit code: 0 stopped in order, 2 misconfigured, 3 a dependency was down at the start."""
     try:
         settings = Settings.from_env(env)
-        if settings.sink is None and service != "board":
+        if settings.sink is None and service not in _BEFORE_THE_BROKER:
             raise ConfigurationError(
                 "K_SINK is not set: a SinkBinding sets it to the Broker's address, where events go"
             )
