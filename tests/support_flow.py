@@ -78,6 +78,7 @@ class Watch:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
+        self.came: list[float] = []  # when each did, by time.perf_counter
         self._news = threading.Condition()
 
     def __call__(self, environ: Mapping[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -86,6 +87,7 @@ class Watch:
         event = from_http(headers, environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)))
         with self._news:
             self.events.append(event)
+            self.came.append(time.perf_counter())
             self._news.notify_all()
         start_response("202 Accepted", [])
         return []
@@ -96,6 +98,11 @@ class Watch:
             found = self._news.wait_for(lambda: next((event for event in self.events if seen(event)), None), timeout)
         assert found is not None, f"not seen among {[event.type for event in self.events]}"
         return found
+
+    def at(self, type: str, sha: str) -> float:
+        """When the first event of that type about that commit came."""
+        event = self.until(lambda event: event.type == type and event.json().get("sha") == sha, 60)
+        return self.came[self.events.index(event)]
 
     def end(self, environment: str, sha: str, *, n: int = 0) -> dict[str, Any]:
         """The end of the n-th deployment of a commit to an environment."""
@@ -117,12 +124,13 @@ class Shop:
     watch: Watch = field(default_factory=Watch)
     pushes: int = 0
     tracer: Tracer = OFF
+    pipeline: str = PIPELINE
 
     def __post_init__(self) -> None:
         config = self.folder / "config"
         if not config.exists():
             config.mkdir()
-            (config / "pipeline.yaml").write_text(PIPELINE)
+            (config / "pipeline.yaml").write_text(self.pipeline)
             (config / "people.yaml").write_text(people_yaml())
             (config / "deploy.sh").write_text(DEPLOY)
             secrets = self.folder / "secrets"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from support_cluster import Cluster, Object
 
 CHART = {
     "Chart.yaml": "apiVersion: v2\nname: shop\nversion: 1.0.0\n",
-    "values.yaml": "sha: none\nbehaviour: fine\nreplicas: 1\nhook: false\nextra: []\nimage: shop\nrequests: {}\n",
+    "values.yaml": "sha: none\nbehaviour: fine\nbad: []\nreplicas: 1\nhook: false\nextra: []\nimage: shop\nrequests: {}\n",
     "templates/deployment.yaml": """
 apiVersion: apps/v1
 kind: Deployment
@@ -33,7 +33,9 @@ spec:
   selector: {matchLabels: {app: "{{ .Release.Name }}"}}
   template:
     metadata:
-      labels: {app: "{{ .Release.Name }}", greenlight-test: "{{ .Values.behaviour }}"}
+      labels:
+        app: "{{ .Release.Name }}"
+        greenlight-test: "{{ has .Values.sha .Values.bad | ternary "crash-loop" .Values.behaviour }}"
       annotations: {sha: "{{ .Values.sha }}"}
     spec:
       containers:
@@ -73,6 +75,40 @@ spec:
   containers: [{name: test, image: test}]
 """,
 }
+
+PIPELINE = """
+apiVersion: greenlight/v1
+kind: Pipeline
+clusters:
+  test: {{kubeconfig: {kubeconfig}, context: {context}}}
+applications:
+  - name: shop
+    repo: acme/shop
+    branches: [main]
+    gates:
+      build: {{circleci: {{workflow: build-test}}}}
+    environments:
+      - name: production
+        require: [build]
+        rollback: automatic
+        deploy:
+          helm:
+            cluster: test
+            chart: charts/shop
+            release: shop
+            namespace: {namespace}
+            values: {{sha: "${{sha}}", bad: {bad}}}
+            timeout: 60s
+"""
+"""Ships to the cluster of the environment; commits of `bad` crash loop."""
+
+
+def pipeline(namespace: str, bad: Sequence[str] = ()) -> str:
+    file = Path(os.environ["KUBECONFIG"])
+    context = yaml.safe_load(file.read_text())["current-context"]
+    shas = "[" + ", ".join(map(sha_of, bad)) + "]"
+    return PIPELINE.format(kubeconfig=file, context=context, namespace=namespace, bad=shas)
+
 
 _RUNNING = "phase: Running\nstartTime: {{ Now | Quote }}\n"
 _BAD = """

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 import http.server
 import itertools
 import json
 import os
 import shutil
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -16,10 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from greenlight.deployer import release
 from greenlight.deployer.driver import Busy
-from support_cluster import Cluster, Object
+from greenlight.policy import rbac
+from support_cluster import Cluster, Object, kubectl
 from support_helm import STAGES, Helm, eventually, sha_of
 
 pytestmark = pytest.mark.cluster
@@ -412,3 +417,56 @@ def test_a_chart_that_is_not_what_the_pipeline_file_names_is_not_deployed(helm: 
     assert (end.outcome, "leads out of" in (end.reason or "")) == ("error", True), end
     end = helm.driver.apply(helm.order("two", fence=2, chart="charts/none"))
     assert (end.outcome, "is not a folder with a Chart.yaml" in (end.reason or "")) == ("error", True), end
+
+
+def test_a_chart_of_a_repository_is_fetched_once_and_only_with_its_digest(helm: Helm, tmp_path: Path) -> None:
+    served = tmp_path / "repository"
+    served.mkdir()
+    asked: list[str] = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            asked.append(self.path)
+
+    handler = functools.partial(Handler, directory=str(served))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        for words in (["package", str(helm.chart), "-d", str(served)], ["repo", "index", str(served), "--url", url]):
+            subprocess.run(["helm", *words], check=True, capture_output=True)
+        digest = "sha256:" + hashlib.sha256((served / "shop-1.0.0.tgz").read_bytes()).hexdigest()
+        chart = {"repository": url, "name": "shop", "version": "1.0.0", "digest": digest}
+        wrong = helm.end(helm.order("one", chart={**chart, "digest": "sha256:" + "0" * 64}))
+        assert (wrong.outcome, "nothing was deployed" in (wrong.reason or "")) == ("error", True), wrong
+        assert helm.revisions() == []
+        assert helm.end(helm.order("one", fence=2, chart=chart)).outcome == "succeeded"
+        asked.clear()
+        assert helm.end(helm.order("two", fence=3, chart=chart)).outcome == "succeeded"
+        assert asked == []
+        server.shutdown()
+
+
+def test_the_rights_that_policy_rbac_gives_are_enough(helm: Helm, tmp_path: Path) -> None:
+    """To deploy, to watch, and to read why something does not come up."""
+    account = {"kind": "ServiceAccount", "name": "deployer", "namespace": helm.namespace}
+    helm.cluster.apply(
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "deployer", "namespace": helm.namespace}},
+        *rbac.roles([helm.namespace], account),
+    )
+    token = kubectl("create", "token", "deployer", "-n", helm.namespace).strip()
+    config = yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text())
+    config["users"] = [{"name": user["name"], "user": {"token": token}} for user in config["users"]]
+    file = tmp_path / "deployer.kubeconfig"
+    file.write_text(json.dumps(config))
+    service: Object = {
+        "apiVersion": "serving.knative.dev/v1",
+        "kind": "Service",
+        "metadata": {"name": "extra-knative"},
+        "spec": {"template": {"spec": {"containers": [{"image": "none"}]}}},
+    }
+    extra = [_workload("StatefulSet"), _workload("DaemonSet"), _workload("Job", "completes"), service]
+    order = helm.order("one", cluster_file=str(file), values={"extra": extra, "hook": "completes"}, timeout="10s")
+    end = helm.end(order)
+    assert "Service extra-knative: revision None is not ready yet" in (end.reason or ""), "all else is up"
+    end = helm.end(helm.order("two", fence=2, cluster_file=str(file), values={"behaviour": "crash-loop"}))
+    assert (end.outcome, "crash loops" in (end.reason or "")) == ("failed", True), end

@@ -50,8 +50,14 @@ REASON = 600
 FOREIGN = 60.0
 """Seconds that a release may stay locked by a Helm that is not ours, before the deployment fails."""
 
+LOST = 60.0
+"""Seconds in which a cluster that could be asked before has to answer again, before the try ends as an error."""
+
 PULL = 60.0
 """Seconds in which a chart has to be there."""
+
+LOOK = 3.0
+"""Seconds between two looks at a release that is locked elsewhere."""
 
 PAUSE = 0.5
 """Seconds between two questions to what does not answer well yet."""
@@ -93,7 +99,8 @@ class _Run:
     rollout: Rollout | None = None
     proof: str = ""
     steps: list[str] = field(default_factory=list)  # of the verification, left to do
-    until: float = 0.0  # monotonic, for the step under way
+    until: float = 0.0  # monotonic, for the step of the verification under way
+    lost: float | None = None  # monotonic, since when the cluster cannot be asked
     end: Progress | None = None
     cancelled: str | None = None
     turn: threading.Lock = field(default_factory=threading.Lock)
@@ -467,16 +474,18 @@ class HelmDriver:
         """One phase. A cluster that cannot be asked is asked again; what we may not ask is an error."""
         assert run.phase is not None, "a run that did not end in its beginning has a phase"
         try:
-            return run.phase(run, seconds)
+            progress = run.phase(run, seconds)
         except Unavailable as problem:
-            if run.until == 0.0:
-                run.until = self._clock.monotonic() + run.timeout
-            if self._clock.monotonic() >= run.until:
+            now = self._clock.monotonic()
+            run.lost = now if run.lost is None else run.lost
+            if now - run.lost >= LOST:
                 return Progress("error", self._said(str(problem)))
             self._closed.wait(min(PAUSE, seconds))
             return None
         except (ConfigurationError, Refused, OSError) as problem:
             return Progress("error", self._said(str(problem)))
+        run.lost = None
+        return progress
 
     def _run(self, run: _Run, arguments: Sequence[str], *, cwd: Path, timeout: float) -> Process:
         """Helm, in a closed environment; while it changes the release it holds the target's lock, whatever becomes of us."""
@@ -528,7 +537,7 @@ class HelmDriver:
     def _await_holder(self, order: Order, seconds: float) -> None:
         lock = TargetLock(self._locks / f"{order.application}--{order.environment}.lock")
         if not lock.wait_for_holder(seconds, self._clock.now().timestamp(), self._grace):
-            self._closed.wait(min(seconds, 1.0))
+            self._closed.wait(min(seconds, LOOK))
 
     def _access(self, order: Order) -> Access:
         key = json.dumps([order.cluster, str(order.directory)], sort_keys=True)

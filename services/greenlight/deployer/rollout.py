@@ -84,10 +84,13 @@ class Rollout:
         self._watches: dict[_Collection, Watch] = {}
         self._closed = threading.Event()
         self._following = False
-        self._note = ""
+        self._lost: dict[_Collection, Unavailable] = {}
 
     def watch(self, seconds: float) -> Verdict | None:
-        """Wait at most `seconds` for the end. Raises ConfigurationError where a right is missing."""
+        """Wait at most `seconds` for the end.
+
+        Raises ConfigurationError where a right is missing, Unavailable where the time is up and the cluster cannot be asked.
+        """
         if not self._following:
             self._follow_all()
         end = self._clock.monotonic() + seconds
@@ -160,6 +163,8 @@ class Rollout:
     def _late(self, message: str, signs: Sequence[Sign] = ()) -> Verdict | None:
         if self._clock.now() < self._deadline:
             return None
+        if self._lost:
+            raise next(iter(self._lost.values()))
         why = signs[0].message if signs else message
         return self._explained(f"was not up in time: {message}" + (f"; {why}" if why != message else ""), signs)
 
@@ -268,7 +273,8 @@ class Rollout:
                             put(_News(collection, type, [item]))
                 except Gone:
                     continue
-                except Unavailable:
+                except Unavailable as problem:
+                    put(_News(collection, None, (), problem))
                     stopped.wait(1.0)
                 except (Refused, ConfigurationError) as problem:
                     put(_News(collection, None, (), problem))
@@ -278,10 +284,14 @@ class Rollout:
 
     def _take(self, news: _News) -> None:
         known = self._objects.setdefault(news.collection, {})
+        if isinstance(news.problem, Unavailable):
+            self._lost[news.collection] = news.problem  # what was known may be so no longer
+            return
         if news.problem is not None:
             self._cannot(news.collection, news.problem)
             return
         if news.type is None:
+            self._lost.pop(news.collection, None)
             known.clear()
             self._listed.add(news.collection)
         for item in news.items:

@@ -63,3 +63,5 @@ def _environment(environment: Environment) -> Iterator[str]:
         where = f"{config['release']} in {config['namespace']} of cluster {config['cluster']}"
         yield f"  deploys     by {environment.deploy.driver}: {where}"
     yield f"  an error    is tried {environment.tries} times"
+    if environment.rollback == "automatic":
+        yield "  a failure   goes back to the commit that ran, unless a newer one is ready"

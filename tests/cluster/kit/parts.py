@@ -82,6 +82,10 @@ def start_kube() -> Waiting:
         *(BIN / "kube", "controller-manager", *common),
         *("--secure-port", PORTS["controller-manager"], "--root-ca-file", pki / "apiserver.crt"),
         *("--service-account-private-key-file", pki / "apiserver.key"),
+        *(
+            "--node-monitor-grace-period",
+            "10m",
+        ),  # simulated nodes are late on a busy machine, and their pods stay unready
     )
     scheduler = start("scheduler", BIN / "kube", "scheduler", *common, "--secure-port", PORTS["scheduler"])
 
@@ -109,7 +113,8 @@ def start_nodes() -> Waiting:
     files = published("sigs.k8s.io/kwok") / "kustomize"
     apply(files / "crd/bases")
     kubectl("wait", "--for=condition=Established", "crd/stages.kwok.x-k8s.io", "--timeout=60s")
-    folders = ("stage/node/fast", "stage/node/heartbeat-with-lease", "stage/pod/fast")
+    # Not heartbeat-with-lease: nobody renews leases here, so that nodes would be NotReady, and their pods, every minute.
+    folders = ("stage/node/fast", "stage/node/heartbeat", "stage/pod/fast")
     apply(
         *(
             stage
