@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from greenlight.ledger.dynamodb import DynamoLedger
 from support_dynamodb import MISSING, Damaged, Fault, Lag, Lost, NotSent, Says, Table, no_pause, way
-from support_simulation import play
+from support_simulation import Clock, play
 
 ENOUGH = 4.0
 """Seconds of new stories in a run of the tests."""
@@ -79,7 +80,14 @@ def test_a_story_goes_right_where_indexes_lag_behind(seed: int, tmp_path: Path) 
     table = Table()
     with way() as road:
         road.lag = Lag(random.Random(seed), most=60)
-        world = play(seed, tmp_path, steps=60, dynamo=lambda clock: table.ledger(clock=clock.now, through=road.address))
+
+        def lagging(clock: Clock) -> DynamoLedger:
+            ledger = table.ledger(clock=clock.now, through=road.address)
+            # The checks look deployments up in their listing, which lags for people only: no handler reads it.
+            ledger.deployments = table.ledger(clock=clock.now).deployments  # type: ignore[method-assign]
+            return ledger
+
+        world = play(seed, tmp_path, steps=60, dynamo=lagging)
         assert road.lag.late > 100
     table.delete()
     assert world.violations == [], "\n".join(world.log)

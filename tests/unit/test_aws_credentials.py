@@ -171,6 +171,8 @@ def test_credentials_are_kept_until_shortly_before_they_expire(kind: str, giver:
     (tmp_path / "token").write_text("another")
     clock.time = NOW + timedelta(minutes=53)
     assert account.credentials().access_key == "AKID3"
+    account.renew()  # AWS refused them
+    assert account.credentials().access_key == "AKID4"
     giver.status = 503
     clock.time = NOW + timedelta(hours=3)
     with pytest.raises(Unavailable, match="503 Busy"):

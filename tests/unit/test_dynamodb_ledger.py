@@ -9,9 +9,12 @@ from dataclasses import replace
 
 import pytest
 
+from greenlight.ledger import aws
 from greenlight.ledger.dynamodb import DynamoLedger
+from greenlight.ledger.dynamodb_bodies import InTable
+from greenlight.ledger.dynamodb_client import Dynamo
 from greenlight.ledger.journal import verify
-from greenlight.ledger.port import Conflict, Transaction, Unavailable
+from greenlight.ledger.port import Conflict, Misconfigured, Transaction, Unavailable
 from support_dynamodb import MISSING, Damaged, Fault, Lost, NotSent, Says, Table, Way, no_pause, way
 from support_ledger import (
     REPO,
@@ -133,7 +136,6 @@ def test_trying_again_ends(table: Table, road: Way) -> None:
     [
         ("AccessDeniedException", "greenlight ledger policy"),
         ("ResourceNotFoundException", "greenlight ledger create"),
-        ("ExpiredTokenException", "expired"),
         ("InvalidSignatureException", "clock"),
     ],
 )
@@ -146,6 +148,21 @@ def test_what_only_an_operator_can_mend_is_said_at_once_with_what_to_do(
     with pytest.raises(Unavailable, match=to_do):
         ledger.ready()
     assert road.count("PutItem") == 1
+
+
+def test_credentials_that_are_refused_are_renewed_once(table: Table, road: Way) -> None:
+    """By the account; others that are refused as well are the operator's to mend."""
+    renewed: list[int] = []
+    who = replace(table.account, renew=lambda: renewed.append(road.count("PutItem")))
+    dynamo = Dynamo(aws.Service("dynamodb", road.address, who, pause=no_pause), table.name, pause=no_pause)
+    ledger = DynamoLedger(dynamo, InTable(dynamo), clock=HandClock().now, pause=no_pause)
+    road.fail("PutItem", Says(400, "ExpiredTokenException"))
+    ledger.ready()
+    assert renewed == [1]
+    road.fail("PutItem", Says(400, "UnrecognizedClientException"), Says(400, "ExpiredTokenException"))
+    with pytest.raises(Misconfigured, match="expired"):
+        ledger.ready()
+    assert renewed == [1, 3]
 
 
 def test_what_has_no_capacity_in_a_batch_is_asked_for_again(table: Table, road: Way) -> None:

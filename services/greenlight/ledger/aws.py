@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import urllib3
 
-from greenlight.ledger.aws_credentials import Credentials, credentials, region
+from greenlight.ledger.aws_credentials import Credentials, Kept, credentials, region
 from greenlight.ledger.port import Unavailable
 from greenlight.runtime.clock import Clock, SystemClock
 from greenlight.runtime.jitter import full_jitter
@@ -33,17 +33,22 @@ POOL = 16
 
 @dataclass(frozen=True)
 class Account:
-    """Who we are, and where. `credentials()` is asked for each request, so that refreshed ones are used."""
+    """Who we are, and where. `credentials()` is asked for each request, so that refreshed ones are used.
+
+    `renew()` forgets those that AWS has refused, if others can be had.
+    """
 
     region: str
     credentials: Callable[[], Credentials]
+    renew: Callable[[], None] = lambda: None
 
 
 def account(env: Mapping[str, str] | None = None, clock: Clock | None = None) -> Account:
     """The account of the environment. Raises ConfigurationError where it names no region or no credentials."""
     env = os.environ if env is None else env
     where = region(env)
-    return Account(where, credentials(env, endpoint("sts", where, env), clock or SystemClock()))
+    found = credentials(env, endpoint("sts", where, env), clock or SystemClock())
+    return Account(where, found, found.forget) if isinstance(found, Kept) else Account(where, found)
 
 
 def endpoint(service: str, region: str, env: Mapping[str, str] | None = None) -> str:
@@ -106,6 +111,14 @@ class Again(Exception):
     """This answer asks for another try: `str` says why, for people."""
 
 
+class Expired(Exception):
+    """The credentials are refused: `refusal` says so, if others are as well."""
+
+    def __init__(self, refusal: Unavailable) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
+
+
 class Service:
     """One service of AWS. Made once and shared: it is safe for threads, and keeps connections open."""
 
@@ -134,15 +147,22 @@ class Service:
     def call(self, method: str, path: str, headers: Mapping[str, str], body: bytes, judge: Callable[[Answer], T]) -> T:
         """What `judge` makes of the answer. Where it raises Again, or no answer comes, the same is sent again.
 
-        So whatever is sent must mean the same twice. Raises Unavailable when no try succeeded.
+        So whatever is sent must mean the same twice. Credentials that are refused are renewed once. Raises Unavailable
+        when no try succeeded.
         """
         began = self._clock.monotonic()
         payload = hashlib.sha256(body).hexdigest()
+        renewed = False
         for attempt in range(TRIES):
             try:
                 return judge(self._send(method, path, headers, body, payload))
             except (urllib3.exceptions.HTTPError, Again) as problem:
                 reason = str(problem)
+            except Expired as problem:
+                if renewed:
+                    raise problem.refusal from None
+                self._account.renew()
+                reason, renewed = str(problem), True
             if self._clock.monotonic() - began > PATIENCE:
                 break
             if attempt < TRIES - 1:

@@ -114,6 +114,10 @@ class Kept:
         assert self._given is not None
         return self._given
 
+    def forget(self) -> None:
+        """AWS does not take them any more: the next who asks gets new ones."""
+        self._given = self._rest = None
+
     def _left(self, given: Given) -> timedelta:
         return timedelta.max if given.until is None else given.until - self._clock.now()
 

@@ -10,13 +10,15 @@ import re
 from collections.abc import Callable
 from urllib.parse import quote
 
-from greenlight.ledger.aws import Again, Answer, Service
+from greenlight.ledger.aws import Again, Answer, Expired, Service
 from greenlight.ledger.port import Misconfigured, Unavailable
 
 _CODE = re.compile(rb"<Code>([A-Za-z]+)</Code>")
 
 _TO_DO = {
     "AccessDenied": "the role may not do this: greenlight ledger policy prints what it needs",
+    "ExpiredToken": "the credentials have expired and were not refreshed",
+    "InvalidAccessKeyId": "the credentials are not valid",
     "NoSuchBucket": "there is no such bucket: make it, in the region of AWS_REGION",
     "SignatureDoesNotMatch": "the secret is wrong, or AWS_REGION is not the bucket's",
     "RequestTimeTooSkewed": "this machine's clock is wrong",
@@ -70,5 +72,6 @@ def _problem(answer: Answer) -> Exception:
     if answer.status >= 500 or answer.status == 429 or code in ("SlowDown", "RequestTimeout", "OperationAborted"):
         return Again(f"it answered {answer.status} {code}".rstrip())
     if code in _TO_DO:
-        return Misconfigured(f"S3 refuses: {code}; {_TO_DO[code]}")
+        refusal = Misconfigured(f"S3 refuses: {code}; {_TO_DO[code]}")
+        return Expired(refusal) if code in ("ExpiredToken", "InvalidAccessKeyId") else refusal
     return Unavailable(f"S3 refuses: {answer.status} {code or 'without a reason'}")

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from greenlight.ledger.aws import Again, Answer, Service
+from greenlight.ledger.aws import Again, Answer, Expired, Service
 from greenlight.ledger.port import Misconfigured, Unavailable
 from greenlight.runtime.jitter import full_jitter
 
@@ -61,6 +61,10 @@ _TO_DO = {
     "UnknownOperationException": "this DynamoDB does not offer it (DynamoDB Local does not)",
     "ResourceInUseException": "it is there already, or is being changed",
 }
+
+
+_EXPIRED = frozenset({"ExpiredTokenException", "UnrecognizedClientException"})
+"""Errors that new credentials may mend."""
 
 
 class Refused(Misconfigured):
@@ -274,6 +278,8 @@ def _judged(answer: Answer) -> dict[str, Any]:
         raise _cancelled(document.get("CancellationReasons", ()), message)
     if code in _BUSY:
         raise Again(f"{code}: {message}")
+    if code in _EXPIRED:
+        raise Expired(Refused(code, message))
     if code in _TO_DO:
         raise Refused(code, message)
     raise RuntimeError(f"DynamoDB answered {answer.status} {code}: {message}")
