@@ -15,6 +15,8 @@ from greenlight.events.http import from_http, to_binary, to_structured
 from greenlight.ledger.port import Misconfigured
 from greenlight.ledger.port import Unavailable as LedgerUnavailable
 from greenlight.policy.model import Pipeline
+from greenlight.reconciler import app as reconciler
+from greenlight.runtime import metrics
 from greenlight.runtime.clock import SystemClock
 from greenlight.runtime.deps import Deps
 from greenlight.runtime.edge import MAX_EVENT, event_app
@@ -189,3 +191,23 @@ def test_only_events_are_taken_and_only_at_the_root() -> None:
         assert (answer.status_code, answer.mimetype) == (404, "application/problem+json")
     head = it.head("/healthz")
     assert (head.status_code, head.get_data()) == (200, b"")
+
+
+def test_a_dead_letter_is_told_and_counted_and_answered_empty(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever it is: that it was not delivered is a hint, and the ledger is not asked."""
+    deps = Deps(
+        clock=SystemClock(),
+        ledger=NoLedger(),  # type: ignore[arg-type]
+        pipeline=lambda: Pipeline({}),
+        publisher=Replies(),
+        log=logging.getLogger("tests"),
+    )
+    sink = Client(reconciler.create_app(deps))
+    error = {"ce-knativeerrordest": "http://deployer.greenlight.svc.cluster.local", "ce-knativeerrorcode": "503"}
+    for type, labels in (("promotion.ready", ("promotion.ready", "503")), ("com.example.any", ("fact", "503"))):
+        headers, body = to_binary(event("lost", type))
+        before = metrics.DEAD_LETTERS.labels(*labels)._value.get()
+        answer = sink.post(reconciler.DEAD_LETTERS, data=body, headers={**headers, **error})
+        assert (answer.status_code, answer.get_data()) == (202, b"")
+        assert metrics.DEAD_LETTERS.labels(*labels)._value.get() == before + 1
+        assert "'lost' was not taken by 'http://deployer." in caplog.records[-1].getMessage()

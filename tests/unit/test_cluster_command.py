@@ -65,3 +65,30 @@ def test_status_of_nothing_says_so(tmp_path: Path) -> None:
     done = run(tmp_path, str(FOLDER / "cluster"), "status")
     assert done.returncode == 1
     assert done.stdout.endswith("nothing runs\n")
+
+
+def test_a_process_that_is_restarted_is_killed_and_is_the_same_again(tmp_path: Path) -> None:
+    """With its arguments and its environment, whatever those of the command are."""
+    script = """
+import sys, time
+from kit.processes import RUN, restart, running, start, stop
+RUN.mkdir()
+does = "import os, time; print(os.environ['WORD'], file=open('words', 'a'), flush=True); time.sleep(60)"
+first = start("ours", sys.executable, "-c", does, env={"WORD": "kept"})
+words = RUN / "words"
+try:
+    while not words.exists():
+        time.sleep(0.01)
+    again = restart("ours")
+    assert first.wait(10) == -9 and running() == {"ours": again.pid}
+    while words.read_text() != "kept\\nkept\\n":
+        time.sleep(0.01)
+    try:
+        restart("none")
+    except SystemExit as said:
+        assert "none does not run" in str(said)
+finally:
+    stop()
+"""
+    done = run(tmp_path, "-Bc", script, cwd=FOLDER)
+    assert done.returncode == 0, done.stderr

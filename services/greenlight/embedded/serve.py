@@ -206,7 +206,7 @@ def app(service: str, settings: Settings) -> WSGIApplication:
     tracer = tracer_of(os.environ, service, log)
     base: dict[str, Any] = {"clock": clock, "pipeline": pipeline, "log": log, "tracer": tracer}
     base["ledger"] = traced(ledger, tracer)
-    base["publisher"] = Sink(settings.sink or "http://127.0.0.1:9", ledger, log)
+    base["publisher"] = Sink(settings.sink or "http://127.0.0.1:9", ledger, log, authorities=settings.authorities)
     if tracer is not OFF:
         _follow(tracer, ledger)
     if service in _ADOPTERS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,9 @@ class Settings:
     bodies: str | None = None
     """GREENLIGHT_BODIES: where large bodies are: a folder, or with DynamoDB `s3://BUCKET/PREFIX`. Default: with the ledger."""
 
+    authorities: str | None = None
+    """K_CA_CERTS: certificates (PEM) to trust the Broker by; set by a SinkBinding where the Broker has ones of its own."""
+
     metrics: int | None = None
     """GREENLIGHT_METRICS_PORT: where Prometheus is answered. Default: nowhere, except that the board has /metrics."""
 
@@ -50,6 +54,7 @@ class Settings:
             data=data,
             secrets=Path(env["GREENLIGHT_SECRETS"]) if "GREENLIGHT_SECRETS" in env else data / "secrets",
             sink=_sink(env.get("K_SINK"), problems),
+            authorities=_authorities(env.get("K_CA_CERTS"), problems),
             port=_port("PORT", env.get("PORT", "8080"), problems),
             metrics=_port("GREENLIGHT_METRICS_PORT", metrics, problems) if metrics else None,
             table=_table(env.get("GREENLIGHT_LEDGER", "sqlite"), problems),
@@ -66,6 +71,16 @@ def _sink(text: str | None, problems: list[str]) -> str | None:
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         problems.append(f"K_SINK is {text!r}; it must be the http(s) URL of the Broker, which a SinkBinding sets")
+    return text
+
+
+def _authorities(text: str | None, problems: list[str]) -> str | None:
+    if not text:
+        return None
+    try:
+        ssl.create_default_context(cadata=text)
+    except ssl.SSLError as problem:
+        problems.append(f"K_CA_CERTS holds no certificates, which a SinkBinding sets: {problem}")
     return text
 
 
