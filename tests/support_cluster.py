@@ -38,6 +38,9 @@ PATIENCE = 60.0
 MISSING = [name for name in ("KUBECONFIG", "BROKER_INGRESS") if not os.environ.get(name)]
 """What the environment lacks for the tests marked `cluster`."""
 
+OURS = "CLUSTER_IS_OURS" in os.environ
+"""Whether nobody else is on this cluster, so that a test may kill its broker or change its settings."""
+
 Object = dict[str, Any]
 """A Kubernetes object, as in YAML: apiVersion, kind, metadata, …"""
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from greenlight.cli.commands.run import SERVICES
 from greenlight.cli.main import main
 from greenlight.flow import FLOW
-from support_cluster import Cluster, Object, Refused, kubectl
+from support_cluster import OURS, Cluster, Object, Refused, kubectl
 from support_overlays import applied, rendered, services_there
 
 pytestmark = pytest.mark.cluster
@@ -107,6 +107,27 @@ def test_who_may_say_what_on_the_broker_is_refused_only_where_senders_have_no_na
             )
 
 
+@pytest.mark.skipif(
+    not OURS, reason="it changes a setting of the whole cluster; CLUSTER_IS_OURS=1 says that nobody else is there"
+)
+def test_who_may_say_what_on_the_broker_is_admitted_where_senders_have_names(cluster: Cluster) -> None:
+    """With Knative's feature authentication-oidc on, for as long as it takes to ask."""
+    features = ("configmap", "config-features", "-n", "knative-eventing", "--type", "merge", "-p")
+    with cluster.namespace("policies") as namespace:
+        policies = rendered("access/event-policies", namespace)
+        kubectl("patch", *features, '{"data": {"authentication-oidc": "enabled"}}')
+        try:
+            cluster.settle(lambda: None, lambda: _admitted(cluster, policies[0]))
+            for policy in policies:
+                cluster.admit(policy)
+            policies[0]["spec"]["filters"] = [{"exact": {"Type": "x"}}]
+            with pytest.raises(Refused, match="Type"):
+                cluster.admit(policies[0])
+        finally:
+            kubectl("patch", *features, '{"data": {"authentication-oidc": "disabled"}}')
+            cluster.settle(lambda: None, lambda: not _admitted(cluster, policies[1]))
+
+
 def test_the_deployer_alone_touches_what_the_policy_names_and_nothing_else(cluster: Cluster, tmp_path: Path) -> None:
     """With real tokens, against what `greenlight policy rbac` renders."""
     with contextlib.ExitStack() as stack:
@@ -157,6 +178,14 @@ def test_a_cluster_that_the_deployer_does_not_run_in_knows_it_as_a_group(tmp_pat
     assert binding["subjects"] == [
         {"kind": "Group", "name": "greenlight", "apiGroup": "rbac.authorization.k8s.io"},
     ]
+
+
+def _admitted(cluster: Cluster, object: Object) -> bool:
+    try:
+        cluster.admit(object)
+    except Refused:
+        return False
+    return True
 
 
 def _namespace(cluster: Cluster, stack: contextlib.ExitStack, name: str) -> str:

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from greenlight.cli.main import main
 from greenlight.ledger.rows import PATIENCE
-from support_cluster import Cluster, kubeconfig_of, kubectl
+from support_cluster import OURS, Cluster, kubeconfig_of, kubectl
 from support_dynamodb import MISSING, Table
 from support_flow import sha_of
 from support_helm import write_chart
@@ -115,7 +115,7 @@ def test_the_story_ends_in_a_helm_release_by_no_more_rights_than_the_policy_give
 
 
 @pytest.mark.skipif(
-    "CLUSTER_IS_OURS" not in os.environ,
+    not OURS,
     reason="it kills the broker of everybody on this cluster; CLUSTER_IS_OURS=1 says that nobody else is there",
 )
 def test_what_a_killed_broker_had_in_memory_is_finished_from_the_ledger(
