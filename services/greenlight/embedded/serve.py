@@ -1,7 +1,7 @@
-"""`greenlight serve SERVICE`: one service, as the image runs it behind Knative.
+"""`greenlight serve SERVICE`: one service as a process, as the image runs it behind Knative.
 
-Under gunicorn, whose clients are Knative's own; but the webhooks, which anybody on the internet may call, under the server of
-`greenlight up`: Knative's queue-proxy passes on what trickles in, and each slow client would hold a thread of gunicorn's.
+Under the server of `greenlight up` (docs/decisions/0001-webhook-server.md): what trickles in holds no thread, and
+Knative's queue-proxy passes that on. There is one process to start, without a master and a fork.
 """
 
 from __future__ import annotations
@@ -14,10 +14,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from wsgiref.types import WSGIApplication
 
-from gunicorn.app.base import BaseApplication
-from gunicorn.arbiter import Arbiter
-from gunicorn.workers.gthread import ThreadWorker
-
 from greenlight.ledger.adoption import adopt
 from greenlight.ledger.choice import ledger_of
 from greenlight.ledger.port import Ledger
@@ -26,74 +22,31 @@ from greenlight.ledger.traced import traced
 from greenlight.runtime.clock import SystemClock
 from greenlight.runtime.configuration import PipelineFiles, read_pipeline
 from greenlight.runtime.deps import Deps
+from greenlight.runtime.edge import MAX_EVENT
 from greenlight.runtime.errors import ConfigurationError
 from greenlight.runtime.errors import Unavailable as DependencyDown
+from greenlight.runtime.foreground import stop_on_signals
 from greenlight.runtime.health import DOWN, MISCONFIGURED
+from greenlight.runtime.server import Limits, serve
 from greenlight.runtime.settings import Settings
 from greenlight.runtime.sink import Sink
 from greenlight.runtime.tracing import OFF, Tracer, tracer_of
 from greenlight.store.errors import Locked, Unavailable
 
 THREADS = 8
-"""Of the one worker."""
-KEEP_ALIVE = 30
-"""Seconds."""
-DRAIN = 30
+"""Requests that are handled at once; Knative sends no more (`containerConcurrency`)."""
+DRAIN = 30.0
 """Seconds that requests in flight get after SIGTERM: more than the deployer's longest look at a deployment."""
 _BEFORE_THE_BROKER = ("board", "reconciler")
 """Start without K_SINK. A Broker has no address before its dead-letter sink has one, and a Knative Service has none before it
 has been ready once: a reconciler that waited for the Broker would be waited for by it."""
 FLUSH = 5.0
-"""Seconds that what was traced gets to be exported when the worker ends."""
-
-
+"""Seconds that what was traced gets to be exported at the end."""
 USAGE, UNKNOWN = 2, 3
-_EXITS: Mapping[Any, int] = {
-    None: 0,
-    0: 0,
-    Arbiter.APP_LOAD_ERROR: USAGE,
-    Arbiter.WORKER_BOOT_ERROR: UNKNOWN,
-}
 
-
-class _Worker(ThreadWorker):  # type: ignore[misc]
-    """gunicorn's, which on SIGTERM refuses new connections at once: its own lets them wait for an answer that never comes."""
-
-    def set_accept_enabled(self, enabled: bool) -> None:
-        """Called with False when the worker is full, and when it was told to stop."""
-        super().set_accept_enabled(enabled)
-        if not enabled and not self.alive:
-            for listener in self.sockets:
-                listener.close()
-
-
-class _Server(BaseApplication):  # type: ignore[misc]
-    """gunicorn, told everything here: nothing is read from the command line or from files."""
-
-    def __init__(self, service: str, settings: Settings) -> None:
-        self._service, self._settings = service, settings
-        super().__init__()
-
-    def load_config(self) -> None:
-        options: dict[str, Any] = {
-            "bind": f"0.0.0.0:{self._settings.port}",
-            "worker_class": _Worker,
-            "workers": 1,
-            "threads": THREADS,
-            "keepalive": KEEP_ALIVE,
-            "graceful_timeout": DRAIN,
-            "proc_name": f"greenlight-{self._service}",
-            "control_socket_disable": True,  # a door that nobody asked for, and a file outside the data folder
-        }
-        for name, value in options.items():
-            self.cfg.set(name, value)
-
-    def load(self) -> WSGIApplication:
-        """Called in the worker, after the fork: threads and files belong to it."""
-        started = _started(self._service, self._settings)
-        if isinstance(started, int):
-            sys.exit(Arbiter.APP_LOAD_ERROR if started == USAGE else Arbiter.WORKER_BOOT_ERROR)
-        return started
+_LIMITS = {"webhooks": Limits(threads=THREADS), "board": Limits(body=1 << 20, threads=THREADS)}
+_EVENTS = Limits(body=MAX_EVENT, chunked=True, threads=THREADS)
+"""Of whoever takes events: the Broker may send a body in chunks, as any client may to it."""
 
 
 def run(service: str, env: Mapping[str, str]) -> int:
@@ -108,32 +61,17 @@ def run(service: str, env: Mapping[str, str]) -> int:
     except ConfigurationError as problem:
         _cannot_start(service, MISCONFIGURED, problem)
         return USAGE
-    if service == "webhooks":
-        return _serve_the_internet(service, settings)
-    process = os.getpid()
-    try:
-        _Server(service, settings).run()
-    except SystemExit as end:
-        if os.getpid() != process:
-            raise  # the worker, which is a fork: gunicorn ends with its code, instead of trying for ever
-        return _EXITS.get(end.code, 1)
-    return 0
-
-
-def _serve_the_internet(service: str, settings: Settings) -> int:
-    from greenlight.runtime.foreground import stop_on_signals
-    from greenlight.runtime.server import serve
-
+    stopping = stop_on_signals()
     started = _started(service, settings)
     if isinstance(started, int):
         return started
     try:
-        server = serve(started, f"0.0.0.0:{settings.port}", name=service)
+        server = serve(started, f"0.0.0.0:{settings.port}", name=service, limits=_LIMITS.get(service, _EVENTS))
     except OSError as problem:
         _cannot_start(service, MISCONFIGURED, problem)
         return USAGE
-    stopping = stop_on_signals()
     server.start()
+    logging.getLogger("greenlight").info("%s listens on port %d", service, settings.port)
     stopping.wait()
     server.stop(DRAIN)
     return 0
@@ -171,7 +109,7 @@ def _tell_metrics(port: int) -> None:
 
 
 def _check(service: str, settings: Settings) -> None:
-    """Read every file that the service is going to read, so that what is wrong is said before anything is forked."""
+    """Read every file that the service is going to read, so that all that is wrong is said together."""
     problems = []
     reads: list[Callable[[], object]] = [lambda: read_pipeline(settings.config)]
     if service == "webhooks":
@@ -215,7 +153,7 @@ def app(service: str, settings: Settings) -> WSGIApplication:
 
 
 def _follow(tracer: Tracer, ledger: Ledger) -> None:
-    """Export what ends in the journals, and what is left when the worker ends: gunicorn lets it run to its last line."""
+    """Export what ends in the journals, and what is left at the end."""
     from greenlight.board import waterfall
 
     tracer.start(lambda repo, sha: waterfall.spans(repo, sha, ledger.entries(repo, sha)))
