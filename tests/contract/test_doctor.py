@@ -32,6 +32,7 @@ apiVersion: greenlight/v1
 kind: Pipeline
 clusters:
   here: {in-cluster: true}
+  far: {kubeconfig: /etc/greenlight/far.yaml, context: far}
 applications:
   - name: shop
     repo: acme/shop
@@ -41,6 +42,7 @@ applications:
       scan: {webhook: scan}
     environments:
       - {name: staging, require: [build, scan], deploy: {helm: {cluster: here, chart: shop, release: shop, namespace: NS}}}
+      - {name: far, require: [build], deploy: {helm: {cluster: far, chart: shop, release: shop, namespace: shop}}}
 """
 
 
@@ -125,7 +127,9 @@ def test_a_whole_installation_has_nothing_wrong(installation: Installation) -> N
     assert well >= {f"Trigger {edge.trigger}" for edge in FLOW}
     assert well >= {"Service webhooks", "SinkBinding deployer", "PingSource every-minute"}
     # No pod of the reconciler runs here, and DynamoDB Local has no backups.
-    assert {it.what for it in found if it.state == UNKNOWN} <= {"dead letters", "table"}
+    assert {it.what for it in found if it.state == UNKNOWN} <= {"dead letters", "table", "cluster far"}
+    (far,) = [it for it in found if it.what == "cluster far"]
+    assert (far.state, "far.yaml" in far.said) == (UNKNOWN, True), "the file is the pods', not this machine's"
     told = installation.doctor().output
     assert "ok       channel: InMemoryChannel default-kne-trigger answers before it delivers" in told
 

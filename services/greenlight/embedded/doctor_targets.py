@@ -8,10 +8,11 @@ from functools import partial
 from pathlib import Path
 
 from greenlight.deployer.access import Api, access_of
-from greenlight.embedded.doctor import OK, SKEW, WRONG, Finding, looked
+from greenlight.embedded.doctor import OK, SKEW, UNKNOWN, WRONG, Finding, looked
 from greenlight.policy.model import Pipeline
 from greenlight.policy.rbac import RULES, namespaces
 from greenlight.runtime.clock import Clock
+from greenlight.runtime.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,16 @@ def _target(name: str, pipeline: Pipeline, directory: Path, clock: Clock, inside
         api, account = inside.api, inside.account
     else:
         api, account = access_of(cluster, directory, clock).api(), None
-        yield from skew(what, api, clock)
+        try:
+            yield from skew(what, api, clock)
+        except ConfigurationError as problem:
+            if inside is None:
+                raise
+            # What lets the deployer in need not be where the doctor is.
+            yield Finding(
+                what, UNKNOWN, f"from here: {problem}", "look from a pod like the deployer's, with --in-cluster"
+            )
+            return
     for namespace in namespaces(pipeline, name):
         missing = _missing(api, namespace, account)
         who = account or "who asks here"
