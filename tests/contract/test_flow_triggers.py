@@ -72,6 +72,12 @@ def test_the_broker_answers_producers_before_it_delivers() -> None:
     assert 'messaging.knative.dev/async-handler: "true"' in (FOLDER / "broker" / "100-broker.yaml").read_text()
 
 
+def test_the_broker_hands_no_dead_letter_sink_down_to_triggers_of_others(manifests: Manifests) -> None:
+    """Where there is one, a long error page ends Knative's in-memory channel; and a Broker waits for its own to be ready."""
+    (broker,) = manifests.brokers
+    assert broker.delivery.dead_letter_sink is None
+
+
 def test_the_folder_is_found_in_a_checkout_and_in_an_installed_package(tmp_path: Path) -> None:
     """And its absence is told, with what to do."""
     package = tmp_path / "services" / "greenlight"

@@ -89,7 +89,7 @@ class Made:
         return [line.rpartition("/")[2] for line in listed.splitlines()]
 
     def broker(self) -> Any:
-        """What is set of it: the annotation as its channel has it, the spec with the sink where it was resolved to."""
+        """What is set of it, and the annotation as its channel has it."""
         channel = {
             "apiVersion": "messaging.knative.dev/v1",
             "kind": "InMemoryChannel",
@@ -98,8 +98,7 @@ class Made:
         asynchronous = self._cluster.wait(
             channel, lambda found: "messaging.knative.dev/async-handler" in found["metadata"]["annotations"]
         )["metadata"]["annotations"]["messaging.knative.dev/async-handler"]
-        delivery = {**self._broker["spec"]["delivery"], "deadLetterSink": self._here(self._broker, "deadLetterSinkUri")}
-        return asynchronous, self._broker["spec"]["config"], delivery
+        return asynchronous, self._broker["spec"]
 
     def addresses(self, name: str) -> tuple[str, str]:
         """Where the controllers resolved its subscriber and its dead-letter sink to."""
