@@ -13,7 +13,7 @@ import pytest
 
 from greenlight.ledger.port import Transaction
 from support_broker import Recorder, http_server
-from support_flow import REPO, Shop, sha_of
+from support_flow import PIPELINE, REPO, Shop, sha_of
 
 SECOND = timedelta(seconds=1)
 
@@ -188,6 +188,58 @@ def test_a_rollback_is_a_deployment_of_its_own_and_stays(shop: Shop) -> None:
     shop.build("three")
     assert shop.watch.end("staging", sha_of("three"))["outcome"] == "succeeded"
     assert [sha for _, sha, _, _ in shop.deployed()] == [sha_of(word) for word in ("one", "two", "one", "three")]
+
+
+AUTOMATIC = PIPELINE.replace("      - name: staging\n", "      - name: staging\n        rollback: automatic\n")
+
+
+def test_where_the_policy_says_so_a_failure_goes_back_to_what_ran_once_and_names_its_cause(tmp_path: Path) -> None:
+    """A rollback that fails, too, is for a person; so is a commit that failed."""
+    shop = Shop(tmp_path, pipeline=AUTOMATIC).start()
+    shop.push("one")
+    shop.build("one")
+    shop.watch.end("staging", sha_of("one"))
+    for word in ("one", "two"):
+        (shop.folder / "config" / f"fail-{sha_of(word)}").touch()
+    shop.push("two", before="one")
+    shop.build("two")
+    failed = shop.watch.end("staging", sha_of("two"))
+    back = shop.watch.end("staging", sha_of("one"), n=1)
+    assert (back["cause"], back["outcome"]) == ("rollback", "failed")
+    shop.settle()
+    assert len(shop.deployed()) == 3
+    (request,) = [event.json() for event in shop.watch.events if event.type == "deployment.requested"]
+    assert (request["kind"], request["person"]) == ("rollback", "policy")
+    assert failed["deployment"] in request["reason"]
+    assert shop.environment("two", "staging")["decision"] == "blocked"
+    shop.stop()
+
+
+def test_a_failure_does_not_go_back_where_a_newer_commit_is_ready(tmp_path: Path) -> None:
+    """It goes forward."""
+    shop = Shop(tmp_path, pipeline=AUTOMATIC)
+    fifo = shop.folder / "config" / "hold-staging"
+    held = "read line < hold-staging"
+    text = f"echo $GREENLIGHT_SHA >> deployed.log; [ $GREENLIGHT_SHA != {sha_of('two')} ] || {{ {held}; exit 3; }}"
+    (shop.folder / "config" / "deploy.sh").write_text(text)
+    os.mkfifo(fifo)
+    shop.start()
+    shop.push("one")
+    shop.build("one")
+    shop.watch.end("staging", sha_of("one"))
+    shop.push("two", before="one")
+    shop.build("two")
+    shop.watch.until(lambda event: event.type == "deployment.applied" and event.json()["sha"] == sha_of("two"))
+    shop.push("three", before="two")
+    shop.build("three")
+    shop.decided("three", "staging", "ready")
+    fifo.write_text("go\n")
+    assert shop.watch.end("staging", sha_of("three"))["outcome"] == "succeeded"
+    shop.settle()
+    assert (shop.folder / "config" / "deployed.log").read_text().split() == [
+        sha_of(it) for it in ("one", "two", "three")
+    ]
+    shop.stop()
 
 
 def test_the_journal_of_a_commit_and_of_a_target_verify(shop: Shop) -> None:

@@ -73,7 +73,7 @@ def test_a_crash_looping_release_is_reported_and_rolled_back_with_its_reason_wit
     finally:
         shop.stop()
     assert failed["outcome"] == "failed"
-    assert "crash loops: container app ended with exit status 137 (OOMKilled)" in failed["reason"]
+    assert "crash loops: container app ended with exit status 137 (OOMKilled: out of memory)" in failed["reason"]
     assert (back["outcome"], back["cause"]) == ("succeeded", "rollback")
     assert took < PROMPT, f"{took:.1f} s"
     assert target is not None

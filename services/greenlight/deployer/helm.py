@@ -231,6 +231,8 @@ class HelmDriver:
         run.chart = charts.chart_of(order.config["chart"], order.directory, self._charts)
         values = _filled(order.config.get("values", {}), order)
         run.identity = _identity(run.chart, values)
+        api, namespace = self._api(order), order.config["namespace"]
+        revision = release.newest(api, namespace, order.config["release"])
         run.marks = {
             "deployment": order.deployment,
             "fence": str(order.fence),
@@ -239,9 +241,8 @@ class HelmDriver:
             "target": _target(order),
             "host": self._host,
             "until": str(int(self._clock.now().timestamp() + run.timeout + self._grace) + 5),
+            "revision": str(revision.number + 1 if revision else 1),
         }
-        api, namespace = self._api(order), order.config["namespace"]
-        revision = release.newest(api, namespace, order.config["release"])
         if revision is None:
             self._upgrade(run, values)
             return None
@@ -262,7 +263,8 @@ class HelmDriver:
     def _runs_it_already(self, run: _Run, api: Api, revision: Revision) -> None:
         """Helm has nothing to do: the record is marked as this deployment's, and the rollout is proven as ever."""
         if revision.marks.get("deployment") != run.order.deployment or revision.fence != run.order.fence:
-            release.mark(api, run.order.config["namespace"], revision, run.marks)
+            marks = {**run.marks, "revision": str(revision.number)}
+            release.mark(api, run.order.config["namespace"], revision, marks)
         run.lock.release()
         run.phase = self._rolling
         if revision.marks.get("deployment") == run.order.deployment:  # taken over: its time has been running since

@@ -18,7 +18,8 @@ from typing import Any
 from greenlight.deployer.access import Api, Object
 
 OURS = "greenlight/"
-"""Prefix of the labels that we have Helm put on a revision's Secret."""
+"""Prefix of the labels that we have Helm put on a revision's Secret: deployment, fence, commit, identity, target, host,
+until, and revision. A Helm that somebody else runs copies all of them to its own revision, which they then do not name."""
 
 PENDING = "pending-"
 
@@ -31,7 +32,7 @@ class Revision:
     number: int
     status: str  # deployed, failed, superseded, uninstalled, pending-install, pending-upgrade, pending-rollback, …
     created: datetime
-    marks: Mapping[str, str]  # our labels, without the prefix: deployment, fence, commit, identity, target, host, until
+    marks: Mapping[str, str]  # our labels, without the prefix; none where it is somebody else's
     version: str  # the Secret's resourceVersion
     manager: str  # who wrote it, as the API server noted
 
@@ -89,6 +90,7 @@ def _revision(item: Object) -> Revision:
     meta = item["metadata"]
     labels: Mapping[str, str] = meta.get("labels") or {}
     fields = meta.get("managedFields") or [{}]
+    marks = {name.removeprefix(OURS): value for name, value in labels.items() if name.startswith(OURS)}
     return Revision(
         secret=meta["name"],
         number=int(labels["version"]),
@@ -96,7 +98,7 @@ def _revision(item: Object) -> Revision:
         created=datetime.fromtimestamp(int(labels["createdAt"]), UTC)
         if "createdAt" in labels
         else datetime.fromisoformat(meta["creationTimestamp"]),
-        marks={name.removeprefix(OURS): value for name, value in labels.items() if name.startswith(OURS)},
+        marks=marks if marks.get("revision") == labels["version"] else {},
         version=meta["resourceVersion"],
         manager=str(fields[-1].get("manager", "somebody")),
     )

@@ -280,7 +280,8 @@ def _pod_signs(pod: Object, events: Sequence[Object]) -> list[Sign]:
     containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
     for container in containers:
         waiting = (container.get("state") or {}).get("waiting") or {}
-        kind = _WAITING.get(waiting.get("reason", ""))
+        again = container.get("restartCount", 0) > 1 and not container.get("ready") and _last(container)
+        kind = "crash-loop" if again else _WAITING.get(waiting.get("reason", ""))
         if kind == "crash-loop":
             found.append(Sign(kind, f"pod {name} crash loops: {_crash(container)}", name, container["name"], uid))
         elif kind is not None:
@@ -299,10 +300,16 @@ def _pod_signs(pod: Object, events: Sequence[Object]) -> list[Sign]:
     return found
 
 
+def _last(container: Mapping[str, Any]) -> Mapping[str, Any]:
+    """How the container's life before this one ended; empty if it has had none."""
+    ended: Mapping[str, Any] = (container.get("lastState") or {}).get("terminated") or {}
+    return ended
+
+
 def _crash(container: Mapping[str, Any]) -> str:
-    ended = (container.get("lastState") or {}).get("terminated") or {}
-    restarts = container.get("restartCount", 0)
-    why = f" ({ended['reason']})" if ended.get("reason") and ended["reason"] != "Error" else ""
+    ended, restarts = _last(container), container.get("restartCount", 0)
+    reason = {"OOMKilled": "OOMKilled: out of memory"}.get(ended.get("reason", ""), ended.get("reason"))
+    why = f" ({reason})" if reason and reason != "Error" else ""
     code = f"ended with exit status {ended['exitCode']}{why}" if "exitCode" in ended else "ended"
     times = "once" if restarts == 1 else f"{restarts} times"
     return f"container {container['name']} {code}, and was restarted {times}"
