@@ -1,4 +1,4 @@
-"""L2: `greenlight serve SERVICE`, from the start of the process to its first 200, with only that service's adapters."""
+"""L2: `greenlight serve SERVICE`, from the start of the process to able to serve, with only that service's adapters."""
 
 from __future__ import annotations
 
