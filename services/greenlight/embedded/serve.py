@@ -38,8 +38,8 @@ THREADS = 8
 DRAIN = 30.0
 """Seconds that requests in flight get after SIGTERM: more than the deployer's longest look at a deployment."""
 _BEFORE_THE_BROKER = ("board", "reconciler")
-"""Start without K_SINK. A Broker with a dead-letter sink has no address before that has one, and a Knative Service has none before
-it has been ready once: a reconciler that is such a sink and waited for the Broker would be waited for by it."""
+"""Start without K_SINK. A Broker with a dead-letter sink has no address before that has one, and a Knative Service has none
+before it has been ready once: a reconciler that is such a sink and waited for the Broker would be waited for by it."""
 FLUSH = 5.0
 """Seconds that what was traced gets to be exported at the end."""
 USAGE, UNKNOWN = 2, 3
