@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from greenlight.policy.model import Pipeline
-from greenlight.runtime.configuration import LOOK_EVERY, PipelineFiles
+from greenlight.runtime.configuration import LOOK_EVERY, PipelineFiles, missing_charts
 from support_flow import PIPELINE
 
 
@@ -46,3 +46,19 @@ def test_what_follows_from_an_edit_is_done_at_last(tmp_path: Path, caplog: pytes
     assert [list(files().applications) for _ in range(2)] == [["store"]] * 2
     assert len(told) == 3
     assert caplog.text.count("the one before stays in force") == 1
+
+
+def test_a_chart_that_is_not_beside_the_pipeline_file_is_named_with_its_line(tmp_path: Path) -> None:
+    """Before a deployment needs it; one that a digest names is fetched then."""
+    helm = "helm: {cluster: c, release: r, namespace: n, chart: CHART}"
+    text = PIPELINE.replace("applications:", "clusters: {c: {in-cluster: true}}\napplications:")
+    for chart in ("charts/shop", f"oci://example.com/shop@sha256:{'0' * 64}"):
+        text = text.replace("command: {run: [sh, deploy.sh], timeout: 30s}", helm.replace("CHART", f'"{chart}"'), 1)
+    file = tmp_path / "pipeline.yaml"
+    file.write_text(text)
+    line = next(number for number, it in enumerate(text.splitlines(), 1) if "charts/shop" in it)
+    (problem,) = missing_charts(tmp_path)
+    assert str(problem).startswith(f"{file}:{line}: chart 'charts/shop' is not a folder with a Chart.yaml")
+    (tmp_path / "charts/shop").mkdir(parents=True)
+    (tmp_path / "charts/shop/Chart.yaml").touch()
+    assert missing_charts(tmp_path) == []

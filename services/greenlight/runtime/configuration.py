@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-from greenlight.policy.load import PolicyError, parse
+from greenlight.policy.load import PolicyError, Problem, parse
 from greenlight.policy.model import Pipeline
 from greenlight.runtime.clock import Clock
+from greenlight.runtime.documents import load
 from greenlight.runtime.errors import ConfigurationError
 
 LOOK_EVERY = 1.0
@@ -38,6 +40,27 @@ def read_pipeline(folder: Path) -> Pipeline:
         raise ConfigurationError(str(error)) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{folder}: cannot be read: {error}") from error
+
+
+def missing_charts(folder: Path) -> list[Problem]:
+    """The charts in folders that a right pipeline names and that are not there: a deployment would be an error."""
+    found = []
+    for file in pipeline_files(folder):
+        for document in load(file.read_text(encoding="utf-8"), str(file)):
+            for path, chart in _charts(document.value):
+                if "://" not in chart and not (file.parent / chart / "Chart.yaml").is_file():
+                    message = f"chart {chart!r} is not a folder with a Chart.yaml beside the pipeline file"
+                    found.append(Problem(str(file), document.line(path), message))
+    return found
+
+
+def _charts(value: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Every chart that is a text, with its path."""
+    for index, app in enumerate(value.get("applications", ())):
+        for number, environment in enumerate(app["environments"]):
+            chart = environment["deploy"].get("helm", {}).get("chart")
+            if isinstance(chart, str):
+                yield ("applications", index, "environments", number, "deploy", "helm", "chart"), chart
 
 
 class PipelineFiles:

@@ -12,7 +12,7 @@ from greenlight.cli.client import NO, USAGE, Failure
 from greenlight.policy.explain import explain as explained
 from greenlight.policy.load import schema_text
 from greenlight.policy.model import Pipeline
-from greenlight.runtime.configuration import pipeline_files, read_pipeline
+from greenlight.runtime.configuration import missing_charts, pipeline_files, read_pipeline
 from greenlight.runtime.errors import ConfigurationError
 
 config = args.config("pipeline.yaml")
@@ -39,6 +39,9 @@ def check(config: Path, as_json: bool) -> None:
     Example: greenlight policy check --config config
     """
     found = _read(config, NO if pipeline_files(config) else USAGE)
+    missing = missing_charts(config)
+    if missing:
+        raise Failure("\n".join(map(str, missing)), NO)
     digests = {name: policy.digest for name, policy in found.applications.items()}
     if as_json:
         render.document({"applications": digests})
