@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from greenlight.cli.main import main
@@ -17,11 +19,12 @@ from greenlight.deployer.access import Api, InCluster, Kubeconfig
 from greenlight.embedded.doctor import OK, UNKNOWN, WRONG, Finding, verdict
 from greenlight.embedded.doctor_cluster import _letters
 from greenlight.embedded.doctor_cluster import cluster as examined
-from greenlight.embedded.doctor_targets import skew
+from greenlight.embedded.doctor_targets import skew, targets
 from greenlight.flow import FLOW
+from greenlight.policy.load import parse
 from greenlight.policy.rbac import roles
 from greenlight.runtime.clock import SystemClock
-from support_cluster import Cluster, Object
+from support_cluster import PATIENCE, Cluster, Object, kubectl
 from support_dynamodb import MISSING, Table
 from support_overlays import applied, services_there
 
@@ -214,6 +217,44 @@ def test_who_may_not_look_is_told_apart_from_what_is_wrong(cluster: Cluster, tmp
     assert verdict(found) == 3
     assert {it.state for it in found if it.what != "clock"} == {UNKNOWN}
     assert any("cannot get resource" in it.said and "account that may read" in it.todo for it in found)
+
+
+def test_the_rights_of_whoever_deploys_from_outside_are_asked_for_as_himself(cluster: Cluster, tmp_path: Path) -> None:
+    """By SelfSubjectAccessReview, through the pipeline file's own kubeconfig; what is missing is named by verb and kind."""
+    with cluster.namespace("doctor") as namespace:
+        subject = {"kind": "ServiceAccount", "name": "outside", "namespace": namespace}
+        metadata = {"name": "outside", "namespace": namespace}
+        cluster.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
+        token = kubectl("create", "token", "outside", "-n", namespace).strip()
+        config = yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text())
+        config["users"] = [{"name": "admin", "user": {"token": token}}]
+        (tmp_path / "outside.yaml").write_text(json.dumps(config))
+        text = PIPELINE.replace("{in-cluster: true}", "{kubeconfig: outside.yaml, context: cluster}").replace(
+            "NS", namespace
+        )
+        pipeline = parse({"pipeline.yaml": text}, tmp_path)
+
+        def here() -> Finding:
+            return [it for it in targets(pipeline, tmp_path, SystemClock()) if it.what == "cluster here"][-1]
+
+        assert here().state == WRONG
+        assert "get, list, watch, create, update, patch, delete secrets" in here().said
+        (role, binding) = roles([namespace], subject)
+        role["rules"] = role["rules"][1:]
+        cluster.apply(role, binding)
+        _until(lambda: "deployments.apps" not in here().said)
+        assert here().said == (
+            f"who asks here may not, in the namespace {namespace}: get, list, watch, create, update, patch, delete secrets"
+        )
+        cluster.apply(*roles([namespace], subject))
+        _until(lambda: here().state == OK)
+
+
+def _until(true: Callable[[], bool]) -> None:
+    """The authorizer hears of a Role a moment after it is stored."""
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline
 
 
 @pytest.mark.parametrize(("seconds", "state"), [(-60, WRONG), (-3, OK), (0, OK), (3, OK), (60, WRONG)])

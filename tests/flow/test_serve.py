@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,8 +18,12 @@ from pathlib import Path
 import pytest
 import urllib3
 
+from greenlight.deployer import domain
+from greenlight.embedded.compose import expire_leases
 from greenlight.embedded.serve import THREADS
-from greenlight.events import ids
+from greenlight.events import ids, types
+from greenlight.events.http import to_binary
+from greenlight.ledger.sqlite import SCHEMA, SqliteLedger
 from greenlight.runtime.clock import SystemClock
 from greenlight.store.store import Store
 from support_dynamodb import MISSING, Table
@@ -278,6 +282,44 @@ def test_sigterm_lets_the_request_in_flight_finish_and_takes_no_other(folder: Pa
             post.join(30)
             assert process.wait(30) == 0
     assert answers == [202]
+
+
+def test_sigterm_lets_what_deploys_end(folder: Path) -> None:
+    """Helm, killed with its container, would leave a locked release; so the deployer waits for what it has started."""
+    hold = folder / "config" / "hold-staging"
+    os.mkfifo(hold)
+    shop = Shop(folder).start()
+    shop.push("one")
+    shop.build("one")
+    _until(lambda: len(shop.deployed()) == 1)
+    (under_way,) = shop.greenlight.ledger.deployments("shop", "staging")
+    shop.greenlight.stop(0)
+    hold.write_text("go\n")  # the orphan's end, of which nobody is told
+    store = Store(folder / "data" / "greenlight.db", [SCHEMA])
+    expire_leases(SqliteLedger(store, folder / "data" / "bodies", clock=SystemClock().now), SystemClock())
+    store.close()
+
+    env = _environment(folder)
+    with subprocess.Popen(_command("deployer"), env=env, stderr=subprocess.DEVNULL) as process:
+        url = f"http://127.0.0.1:{env['PORT']}"
+        _wait_for(f"{url}/readyz")
+        told = domain.event_of(types.DEPLOYMENT_PROGRESSING, under_way, SystemClock().now(), id="again")
+        headers, body = to_binary(told)
+        assert urllib3.request("POST", url, body=body, headers=headers, retries=False, timeout=60).status == 200
+        _until(lambda: len(shop.deployed()) == 2)
+        process.terminate()
+        _wait_until_refused(int(env["PORT"]))
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1)
+        hold.write_text("go\n")
+        assert process.wait(30) == 0
+
+
+def _until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def _wait_until_refused(port: int) -> None:

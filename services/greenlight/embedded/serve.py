@@ -40,6 +40,9 @@ DRAIN = 30.0
 _BEFORE_THE_BROKER = ("board", "reconciler")
 """Start without K_SINK. A Broker with a dead-letter sink has no address before that has one, and a Knative Service has none
 before it has been ready once: a reconciler that is such a sink and waited for the Broker would be waited for by it."""
+LAST = 25.0
+"""Seconds more that Helm or a deploy command gets to end: with its container it would be killed in the middle, and a release
+be locked until its time is over. Together they are within the deployer's `timeoutSeconds`, which Knative lets a pod end in."""
 FLUSH = 5.0
 """Seconds that what was traced gets to be exported at the end."""
 USAGE, UNKNOWN = 2, 3
@@ -74,7 +77,18 @@ def run(service: str, env: Mapping[str, str]) -> int:
     logging.getLogger("greenlight").info("%s listens on port %d", service, settings.port)
     stopping.wait()
     server.stop(DRAIN)
+    if service == "deployer":
+        _let_end(LAST)
     return 0
+
+
+def _let_end(seconds: float) -> None:
+    from greenlight.runtime.process import all_ended
+
+    if not all_ended(seconds):
+        logging.getLogger("greenlight").warning(
+            "what still deploys goes on without us, or is killed with this container"
+        )
 
 
 def _started(service: str, settings: Settings) -> WSGIApplication | int:

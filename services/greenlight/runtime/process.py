@@ -33,6 +33,16 @@ class Start:
     keep: Sequence[int] = ()
 
 
+_running: set[Process] = set()
+_changed = threading.Condition()
+
+
+def all_ended(seconds: float) -> bool:
+    """Wait at most `seconds` until no process that was started here runs any more; whether none does."""
+    with _changed:
+        return _changed.wait_for(lambda: not _running, seconds)
+
+
 class Process:
     """A running command in a session of its own. A thread waits for its end and enforces its time limit."""
 
@@ -56,6 +66,8 @@ class Process:
             pass_fds=tuple(start.keep),
         )
         self.pid = self._popen.pid
+        with _changed:
+            _running.add(self)
         threading.Thread(target=self._wait, name=f"wait-{self.pid}", daemon=True).start()
         threading.Thread(target=self._drain, name=f"drain-{self.pid}", daemon=True).start()
 
@@ -85,7 +97,12 @@ class Process:
             self._terminate()
         self._drained.wait(0.5)  # the last lines are worth half a second; a daemon may hold the pipe for ever
         self._done.set()
-        self._ended(self)
+        try:
+            self._ended(self)
+        finally:
+            with _changed:
+                _running.discard(self)
+                _changed.notify_all()
 
     def _terminate(self) -> None:
         self._signal(signal.SIGTERM)
