@@ -24,6 +24,7 @@ from greenlight.flow import FLOW
 from greenlight.policy.load import parse
 from greenlight.policy.rbac import roles
 from greenlight.runtime.clock import SystemClock
+from support_aws import aws
 from support_cluster import PATIENCE, Cluster, Object, kubectl
 from support_dynamodb import MISSING, Table
 from support_overlays import applied, services_there
@@ -208,8 +209,7 @@ def test_who_may_not_look_is_told_apart_from_what_is_wrong(cluster: Cluster, tmp
         asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/nobody/token"
         (tmp_path / "token").write_text(cluster._request("POST", path, asked)["status"]["token"])
-        server, authority = cluster._server, _api()._door().authority
-        assert authority is not None
+        server, authority = _server()
         (tmp_path / "ca.crt").write_bytes(authority)
         host, port = server.removeprefix("https://").split(":")
         env = {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
@@ -217,6 +217,30 @@ def test_who_may_not_look_is_told_apart_from_what_is_wrong(cluster: Cluster, tmp
     assert verdict(found) == 3
     assert {it.state for it in found if it.what != "clock"} == {UNKNOWN}
     assert any("cannot get resource" in it.said and "account that may read" in it.todo for it in found)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--kubeconfig", "x"], "--kubeconfig and --context go together"),
+        (["--region", "eu-west-1"], "--eks and --region go together"),
+        (["--eks", "a", "--region", "b", "--in-cluster"], "name one cluster"),
+    ],
+)
+def test_which_cluster_is_meant_is_said_whole_and_once(words: list[str], said: str) -> None:
+    """Exit 2; never the current context."""
+    result = CliRunner().invoke(main, ["doctor", *words])
+    assert (result.exit_code, said in result.output) == (2, True)
+
+
+def test_an_eks_cluster_is_asked_with_ones_own_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here its server has no authenticator of AWS's and refuses the token: that a person has to mend."""
+    with aws(monkeypatch) as cloud:
+        cloud.describes("platform", *_server())
+        result = CliRunner().invoke(main, ["doctor", "--eks", "platform", "--region", "eu-west-1", "--json"])
+        assert result.exit_code == 1
+        assert "does not know who we are" in result.output
+        assert cloud.asked[0][0] == "/clusters/platform"
 
 
 def test_the_rights_of_whoever_deploys_from_outside_are_asked_for_as_himself(cluster: Cluster, tmp_path: Path) -> None:
@@ -289,6 +313,12 @@ def test_dead_letters_are_counted_in_the_reconcilers_logs() -> None:
 
     (found,) = _letters(Logs(), "greenlight")  # type: ignore[arg-type]
     assert (found.state, found.said) == (WRONG, "1 events could not be delivered within a day")
+
+
+def _server() -> tuple[str, bytes]:
+    door = _api()._door()
+    assert door.authority is not None
+    return door.server, door.authority
 
 
 def _api() -> Api:

@@ -8,9 +8,10 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from greenlight.broker.manifests import default_folder, manifest_files
-from greenlight.deployer.access import Api, InCluster, Kubeconfig, NotFound, Object
+from greenlight.deployer.access import Api, NotFound, Object, access_of
 from greenlight.embedded.doctor import OK, UNKNOWN, WRONG, Finding, looked, present, table
 from greenlight.embedded.doctor_targets import Inside, skew, targets
 from greenlight.policy.model import Pipeline
@@ -35,11 +36,6 @@ _PLURALS = {
 """What says of itself whether it is Ready."""
 
 
-def reached(kubeconfig: Path | None, context: str) -> Api:
-    """The API server of a kubeconfig's context; without one, that of the cluster that this pod is in."""
-    return InCluster().api() if kubeconfig is None else Kubeconfig(kubeconfig.expanduser(), context).api()
-
-
 def cluster(api: Api, namespace: str, clock: Clock) -> Iterator[Finding]:
     """Everything of an installation in `namespace`."""
     yield from looked("clock", lambda: skew("clock", api, clock))
@@ -53,6 +49,11 @@ def cluster(api: Api, namespace: str, clock: Clock) -> Iterator[Finding]:
         yield from looked("dead letters", lambda: _sinks(broker, live))
     yield from looked("dead letters", lambda: _letters(api, namespace))
     yield from _configuration(api, namespace, clock)
+
+
+def installation(named: Mapping[str, Any], namespace: str, clock: Clock) -> Iterator[Finding]:
+    """The same of a cluster that is named as in a pipeline file."""
+    return cluster(access_of(named, Path(), clock).api(), namespace, clock)
 
 
 def _ours() -> Iterator[Object]:

@@ -37,6 +37,8 @@ T = TypeVar("T")
     "--kubeconfig", type=click.Path(path_type=Path), help="Look at an installation in a cluster: this file's…"
 )
 @click.option("--context", help="… context of that name. Never its current one.")
+@click.option("--eks", metavar="NAME", help="Or in the EKS cluster of that name, with this machine's AWS credentials…")
+@click.option("--region", help="… in that region.")
 @click.option("--in-cluster", is_flag=True, help="Look at it from a pod, as the pod's ServiceAccount.")
 @click.option("--namespace", default="greenlight", show_default=True, help="Where it is in the cluster.")
 @args.as_json
@@ -45,6 +47,8 @@ def doctor(
     data: Path,
     kubeconfig: Path | None,
     context: str | None,
+    eks: str | None,
+    region: str | None,
     in_cluster: bool,
     namespace: str,
     as_json: bool,
@@ -58,12 +62,8 @@ def doctor(
     """
     from greenlight.embedded.doctor import verdict
 
-    if (kubeconfig is None) != (context is None):
-        raise Failure("--kubeconfig and --context go together: which file, and which cluster in it", USAGE)
-    if in_cluster or kubeconfig is not None:
-        look = _in_a_cluster(kubeconfig, context or "", namespace)
-    else:
-        look = _on_this_machine(config, data)
+    cluster = _cluster(kubeconfig, context, eks, region, in_cluster)
+    look = _on_this_machine(config, data) if cluster is None else _in_a_cluster(cluster, namespace)
     findings = []
     for finding in look:
         findings.append(finding)
@@ -83,11 +83,31 @@ def _tell(finding: Finding) -> None:
         click.echo(f"{' ' * 9}do: {finding.todo}")
 
 
-def _in_a_cluster(kubeconfig: Path | None, context: str, namespace: str) -> Iterator[Finding]:
-    from greenlight.embedded.doctor_cluster import cluster, reached
+def _cluster(
+    kubeconfig: Path | None, context: str | None, eks: str | None, region: str | None, in_cluster: bool
+) -> Mapping[str, Any] | None:
+    """Which cluster is meant, as a pipeline file would name it; None: none is."""
+    pairs = {"--kubeconfig and --context": (kubeconfig, context), "--eks and --region": (eks, region)}
+    for words, (one, other) in pairs.items():
+        if (one is None) != (other is None):
+            raise Failure(f"{words} go together", USAGE)
+    named: list[Mapping[str, Any]] = []
+    if kubeconfig is not None:
+        named.append({"kubeconfig": str(kubeconfig.absolute()), "context": context})
+    if eks is not None:
+        named.append({"eks": {"name": eks, "region": region}})
+    if in_cluster:
+        named.append({"in-cluster": True})
+    if len(named) > 1:
+        raise Failure("name one cluster: by --kubeconfig, --eks or --in-cluster", USAGE)
+    return named[0] if named else None
+
+
+def _in_a_cluster(named: Mapping[str, Any], namespace: str) -> Iterator[Finding]:
+    from greenlight.embedded.doctor_cluster import installation
     from greenlight.runtime.clock import SystemClock
 
-    return cluster(reached(kubeconfig, context), namespace, SystemClock())
+    return installation(named, namespace, SystemClock())
 
 
 def _on_this_machine(config: Path, data: Path) -> Iterator[Finding]:
