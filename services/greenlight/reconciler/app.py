@@ -23,20 +23,34 @@ BODIES_KEPT = timedelta(days=30)
 """How long a provider's raw body is kept as evidence."""
 
 BATCH = 100
-"""How much is emitted again per ping; the rest is the next ping's, so that a backlog does not become a storm."""
+"""How much is emitted again in one transaction."""
+
+BUDGET = 5.0
+"""Seconds after which a ping begins no further batch: less than its Trigger waits. The rest is the next ping's, so that a
+backlog does not become a storm."""
 
 
 def on_ping(event: Event, deps: Deps) -> Sequence[Event]:
     """Publish what the outbox still holds, then emit again what is due; an edit of the policy is noticed here at the latest."""
     deps.pipeline()
-    now = deps.clock.now()
-    left = deps.ledger.outbox(older_than=now - SWEEP_AFTER, limit=BATCH)
+    until = deps.clock.monotonic() + BUDGET
+    left = deps.ledger.outbox(older_than=deps.clock.now() - SWEEP_AFTER, limit=BATCH)
     if left:
         deps.publisher.publish(left)
+    emitted = _emit_due(deps)
+    if not emitted:
+        deps.ledger.forget_bodies(deps.clock.now() - BODIES_KEPT)
+    while emitted == BATCH and deps.clock.monotonic() < until:
+        emitted = _emit_due(deps)
+    return []
+
+
+def _emit_due(deps: Deps) -> int:
+    """Emit the first of what is due again, and have it due later; how many that were."""
+    now = deps.clock.now()
     due = deps.ledger.due(now, limit=BATCH)
     if not due:
-        deps.ledger.forget_bodies(now - BODIES_KEPT)
-        return []
+        return 0
     events = [item.event for item in due]
     deps.ledger.transact(Transaction(emit=events, postponed=[_postponed(item, now) for item in due]))
     for again in events:
@@ -45,7 +59,7 @@ def on_ping(event: Event, deps: Deps) -> Sequence[Event]:
     for again in events:
         with deps.tracer.scope("reconciler", "emit again", PRODUCER) as scope:
             scope.event(again, None)
-    return []
+    return len(due)
 
 
 def on_dead_letter(event: Event, deps: Deps) -> Sequence[Event]:
