@@ -10,11 +10,11 @@ import hmac
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-import urllib3
-
+from greenlight.ledger.aws_connections import Answer, Connections
 from greenlight.ledger.aws_credentials import Credentials, Kept, credentials, region
 from greenlight.ledger.port import Unavailable
 from greenlight.runtime.clock import Clock, SystemClock
@@ -23,7 +23,6 @@ from greenlight.runtime.jitter import full_jitter
 T = TypeVar("T")
 
 TRIES = 8
-TIMEOUT = urllib3.Timeout(connect=1.0, read=3.0)
 PATIENCE = 6.0
 """Seconds after which no further try begins, so that who waits for us (GitHub: 10 s) gets an answer."""
 
@@ -98,15 +97,6 @@ class Signer:
         return key
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a service said."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
 class Again(Exception):
     """This answer asks for another try: `str` says why, for people."""
 
@@ -141,8 +131,7 @@ class Service:
         self._signer = Signer(name, account.region)
         self._clock = clock or SystemClock()
         self._pause = pause
-        trust = {"ca_certs": ca_certs} if ca_certs and parts.scheme == "https" else {}
-        self._pool = urllib3.connection_from_url(url, maxsize=POOL, retries=False, timeout=TIMEOUT, **trust)
+        self._connections = Connections(url, most=POOL, ca_certs=ca_certs)
 
     def call(self, method: str, path: str, headers: Mapping[str, str], body: bytes, judge: Callable[[Answer], T]) -> T:
         """What `judge` makes of the answer. Where it raises Again, or no answer comes, the same is sent again.
@@ -156,8 +145,8 @@ class Service:
         for attempt in range(TRIES):
             try:
                 return judge(self._send(method, path, headers, body, payload))
-            except (urllib3.exceptions.HTTPError, Again) as problem:
-                reason = str(problem)
+            except (OSError, HTTPException, Again) as problem:
+                reason = str(problem) or type(problem).__name__
             except Expired as problem:
                 if renewed:
                     raise problem.refusal from None
@@ -176,8 +165,7 @@ class Service:
         if self._name == "s3":
             signed["x-amz-content-sha256"] = payload
         self._signer.sign(method, path, signed, payload, stamp, self._account.credentials())
-        answer = self._pool.urlopen(method, path, body=body, headers=signed, redirect=False, assert_same_host=False)
-        return Answer(answer.status, answer.headers, answer.data)
+        return self._connections.send(method, path, signed, body)
 
 
 def service(

@@ -14,7 +14,8 @@ from typing import Any
 
 import orjson
 
-from greenlight.ledger.aws import Again, Answer, Expired, Service
+from greenlight.ledger.aws import Again, Expired, Service
+from greenlight.ledger.aws_connections import Answer
 from greenlight.ledger.port import Misconfigured, Unavailable
 from greenlight.runtime.jitter import full_jitter
 
