@@ -16,9 +16,12 @@ import pytest
 
 from greenlight.ledger import aws
 from greenlight.ledger.bodies_s3 import Bucket
+from greenlight.ledger.choice import ledger_of
 from greenlight.ledger.port import Unavailable
-from support_dynamodb import MISSING, Table, no_pause
-from support_ledger import HandClock, a_due, a_fact
+from greenlight.runtime.clock import SystemClock
+from greenlight.runtime.settings import Settings
+from support_dynamodb import ENDPOINT, MISSING, Table, no_pause
+from support_ledger import a_due, a_fact
 
 pytestmark = pytest.mark.skipif(
     shutil.which("versitygw") is None, reason="no versitygw in PATH: tests/cluster/cluster build s3"
@@ -84,8 +87,17 @@ def test_what_s3_refuses_is_said_with_what_to_do(gateway: tuple[str, Path]) -> N
 def test_a_ledger_keeps_large_bodies_and_rows_there_and_small_ones_in_its_table(gateway: tuple[str, Path]) -> None:
     """A forgotten body is the bucket's rule's to drop; what the table needs is told apart by its name."""
     url, folder = gateway
-    table, clock = Table(), HandClock()
-    ledger = table.ledger(clock=clock.now, bodies=bucket(url, prefix=""))
+    table = Table()
+    env = {
+        "GREENLIGHT_LEDGER": f"dynamodb:{table.name}",
+        "GREENLIGHT_BODIES": "s3://bodies/of-a-ledger",
+        "AWS_ENDPOINT_URL_DYNAMODB": ENDPOINT,
+        "AWS_ENDPOINT_URL_S3": url,
+        "AWS_REGION": "eu-west-1",
+        "AWS_ACCESS_KEY_ID": "AKID",
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+    }
+    ledger = ledger_of(Settings.from_env(env), env, SystemClock())
     large, small = os.urandom(300_000), b"small"
     digests = ["sha256:" + hashlib.sha256(body).hexdigest() for body in (large, small)]
     fact = a_fact("f1", body=digests[0], evidence=os.urandom(100_000).hex())
@@ -93,6 +105,6 @@ def test_a_ledger_keeps_large_bodies_and_rows_there_and_small_ones_in_its_table(
     assert ledger.accept(a_fact("f2", body=digests[1]), small, a_due())
     assert [ledger.body(digest) for digest in digests] == [large, small]
     assert ledger.fact("f1") == fact
-    kinds = sorted(path.name.partition("-")[0] for path in folder.iterdir() if path.is_file())
+    kinds = sorted(path.name.partition("-")[0] for path in (folder / "of-a-ledger").iterdir())
     assert kinds == ["body", "row"]
     table.delete()
