@@ -10,7 +10,7 @@ import yaml
 
 from greenlight.broker.manifests import default_folder, load_folder, load_texts
 from greenlight.cli.commands.run import SERVICES
-from greenlight.embedded.serve import THREADS
+from greenlight.embedded.serve import THREADS, WATCHES
 from greenlight.events import Event, types
 from greenlight.flow import FLOW
 from greenlight.ledger.rows import PATIENCE
@@ -56,7 +56,7 @@ def test_a_service_is_a_knative_service_that_may_do_nothing_it_need_not(service:
     assert container["readinessProbe"]["httpGet"]["path"] == ("/healthz" if service == "webhooks" else "/readyz")
     assert spec["serviceAccountName"] == service
     assert spec.get("automountServiceAccountToken", True) == (service == "deployer")
-    assert spec["containerConcurrency"] == (0 if service == "webhooks" else THREADS)
+    assert spec["containerConcurrency"] == {"webhooks": 0, "deployer": WATCHES}.get(service, THREADS)
     internet = "networking.knative.dev/visibility" not in found["metadata"]["labels"]
     assert internet == (service == "webhooks")
     assert ("secrets" in {volume["name"] for volume in spec["volumes"]}) == (service == "webhooks")

@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 from wsgiref.types import WSGIApplication
 
@@ -35,6 +36,8 @@ from greenlight.store.errors import Locked, Unavailable
 
 THREADS = 8
 """Requests that are handled at once; Knative sends no more (`containerConcurrency`)."""
+WATCHES = 32
+"""Threads of the deployer: each waits up to 20 s for what was deployed, while other targets want to begin."""
 DRAIN = 30.0
 """Seconds that requests in flight get after SIGTERM: more than the deployer's longest look at a deployment."""
 _BEFORE_THE_BROKER = ("board", "reconciler")
@@ -47,8 +50,12 @@ FLUSH = 5.0
 """Seconds that what was traced gets to be exported at the end."""
 USAGE, UNKNOWN = 2, 3
 
-_LIMITS = {"webhooks": Limits(threads=THREADS), "board": Limits(body=1 << 20, threads=THREADS)}
 _EVENTS = Limits(body=MAX_EVENT, chunked=True, threads=THREADS)
+_LIMITS = {
+    "webhooks": Limits(threads=THREADS),
+    "board": Limits(body=1 << 20, threads=THREADS),
+    "deployer": replace(_EVENTS, threads=WATCHES),
+}
 """Of whoever takes events: the Broker may send a body in chunks, as any client may to it."""
 
 

@@ -26,8 +26,8 @@ TRIES = 8
 PATIENCE = 6.0
 """Seconds after which no further try begins, so that who waits for us (GitHub: 10 s) gets an answer."""
 
-POOL = 16
-"""Connections that are kept open: more than a service has threads."""
+POOL = 40
+"""Connections that are kept open: more than any service has threads."""
 
 
 @dataclass(frozen=True)
