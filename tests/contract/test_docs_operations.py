@@ -75,6 +75,8 @@ def test_every_metric_of_an_alarm_is_counted_with_these_labels() -> None:
         for metric in vars(metrics).values()
         if hasattr(metric, "_labelnames")
     }
+    for name in ours:
+        assert name in PAGES["operations"].partition("## What to watch")[2], f"{name} is told nowhere"
     alarms = re.findall(r"(greenlight_\w+)(?:\{(.*?)\})?", table)
     assert len(alarms) > 6
     for name, labels in alarms:

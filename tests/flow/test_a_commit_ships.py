@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 
 from greenlight.ledger.port import Transaction
 from support_broker import Recorder, http_server
@@ -34,6 +35,24 @@ def test_a_commit_ships_to_every_environment_the_moment_its_gates_are_green(shop
         ("staging", sha_of("one")),
         ("production", sha_of("one")),
     ]
+
+
+def test_each_end_is_counted_once_by_its_outcome(shop: Shop) -> None:
+    """What an alarm asks for; a failed one is no error."""
+
+    def counted(outcome: str) -> float:
+        labels = {"application": "shop", "environment": "staging", "outcome": outcome}
+        return REGISTRY.get_sample_value("greenlight_deployments_total", labels) or 0.0
+
+    before = {outcome: counted(outcome) for outcome in ("succeeded", "failed", "error")}
+    (shop.folder / "config" / f"fail-{sha_of('one')}").touch()
+    for number, word in enumerate(("one", "two"), 1):
+        shop.push(word)
+        shop.build(word, number=number)
+        shop.watch.end("staging", sha_of(word))
+    shop.settle()
+    after = {outcome: counted(outcome) - before[outcome] for outcome in before}
+    assert after == {"succeeded": 1.0, "failed": 1.0, "error": 0.0}
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(["push", "build", "scan"]))[1::2])

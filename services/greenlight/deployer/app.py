@@ -19,6 +19,7 @@ from greenlight.policy.lineage import newer
 from greenlight.policy.load import PolicyError, parse
 from greenlight.policy.model import Environment, Policy
 from greenlight.policy.requests import asked
+from greenlight.runtime import metrics
 from greenlight.runtime.deps import Deps as BaseDeps
 from greenlight.runtime.edge import Handler, event_app
 from greenlight.runtime.told import told
@@ -250,6 +251,7 @@ def _end(deployment: Deployment, target: Target, progress: Progress, deps: Deps)
         deps.clock.now(),
     )
     deps.ledger.transact(transaction)
+    metrics.DEPLOYMENTS.labels(deployment.application, deployment.environment, progress.outcome).inc()
     return [event]
 
 

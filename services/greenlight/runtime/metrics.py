@@ -18,6 +18,9 @@ REEMITTED = Counter("greenlight_events_reemitted_total", "Events that were due a
 DEAD_LETTERS = Counter(
     "greenlight_dead_letters_total", "Events that a Trigger could not deliver, as the Broker told.", ["type", "code"]
 )
+DEPLOYMENTS = Counter(
+    "greenlight_deployments_total", "Deployments that have ended.", ["application", "environment", "outcome"]
+)
 SPANS = Counter(
     "greenlight_spans_total", "Spans by outcome: exported, or dropped for want of room or a taker.", ["outcome"]
 )
