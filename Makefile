@@ -1,6 +1,6 @@
 # make up and make test need nothing but Python 3.11 or newer on this machine.
 .DEFAULT_GOAL := help
-.PHONY: help up test test-crash lint bench cluster cluster-down lock clean
+.PHONY: help up test test-crash test-real lint bench cluster cluster-down lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -19,6 +19,9 @@ test: .venv/test ## install, and pass the tests
 test-crash: .venv/test ## kill the broker 120 times under load, and cut its disk's power at 400 moments; some minutes
 	CRASH_SEED=$${CRASH_SEED:-$$(date +%s)} CRASH_KILLS=120 CRASH_STATES=400 $(BIN)/pytest -q -s --show-capture=no \
 	  tests/contract/broker/test_crash.py tests/unit/test_store_disk.py
+
+test-real: .venv/test ## the story in containers on a real Kubernetes node; needs root, Go, Java; builds the node once (20 minutes)
+	tests/real/run
 
 lint: .venv/lint ## style, types, import contracts
 	$(BIN)/ruff format --check services tests

@@ -102,6 +102,12 @@ class Cluster:
         """The object as it is now. Raises Refused(404) if there is none."""
         return self._request("GET", self._path(object))
 
+    def items(self, version: str, kind: str, namespace: str, selector: str = "") -> list[Object]:
+        """The objects of a kind in a namespace that have these labels."""
+        collection = self._path({"apiVersion": version, "kind": kind, "metadata": {"namespace": namespace, "name": ""}})
+        found: list[Object] = self._request("GET", f"{collection}?{urlencode({'labelSelector': selector})}")["items"]
+        return found
+
     def delete(self, *objects: Object) -> None:
         """Deletes them and what they own, without waiting for the end; whoever is gone already is gone."""
         for one in objects:
