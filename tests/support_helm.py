@@ -23,7 +23,17 @@ from support_cluster import Cluster, Object
 
 CHART = {
     "Chart.yaml": "apiVersion: v2\nname: shop\nversion: 1.0.0\n",
-    "values.yaml": "sha: none\nbehaviour: fine\nbad: []\nreplicas: 1\nhook: false\nextra: []\nimage: shop\nrequests: {}\n",
+    "values.yaml": """
+sha: none
+behaviour: fine
+bad: []
+replicas: 1
+probe: true
+hook: false
+extra: []
+image: shop
+requests: {}
+""",
     "templates/deployment.yaml": """
 apiVersion: apps/v1
 kind: Deployment
@@ -41,6 +51,9 @@ spec:
       containers:
         - name: app
           image: "{{ .Values.image }}"
+          {{ if .Values.probe }}
+          readinessProbe: {httpGet: {path: /healthz, port: 8080}}
+          {{ end }}
           resources: {requests: {{ .Values.requests | toJson }}}
 """,
     "templates/extra.yaml": "{{ range .Values.extra }}\n---\n{{ toYaml . }}\n{{ end }}\n",

@@ -120,6 +120,41 @@ def test_every_kind_of_workload_in_the_release_has_to_come_up(helm: Helm) -> Non
     }
 
 
+def test_a_container_that_nobody_asks_if_it_is_ready_has_to_run_for_a_while(helm: Helm) -> None:
+    """It is Ready as soon as it runs, and so is one that crashes a moment later."""
+    order = helm.order("one", values={"probe": False}, settle="4s")
+    began = time.monotonic()
+    assert helm.end(order).outcome == "succeeded"
+    assert time.monotonic() - began >= 4
+    began = time.monotonic()
+    order = helm.order("two", fence=2, values={"probe": False}, settle="1h")
+    helm.driver.apply(order)
+    eventually(lambda: len(helm.revisions()) == 2 and helm.runs() == sha_of("two"))
+    path = f"/api/v1/namespaces/{helm.namespace}/pods"
+
+    def new() -> list[Object]:
+        pods: list[Object] = helm.api.list(path)["items"]
+        return [
+            pod
+            for pod in pods
+            if pod["metadata"]["annotations"].get("sha") == sha_of("two") and pod["status"]["phase"] == "Running"
+        ]
+
+    eventually(lambda: len(new()) == 1)
+    assert helm.driver.watch(order, 2).outcome == "running"
+    ended = {"terminated": {"exitCode": 1, "reason": "Error", "message": "no database"}}
+    back_off = {"waiting": {"reason": "CrashLoopBackOff"}}
+    status = {"name": "app", "image": "shop", "imageID": "", "ready": False, "restartCount": 1, "state": back_off}
+    pod = {**new()[0], "apiVersion": "v1", "kind": "Pod"}
+    unready = [{**one, "status": "False"} for one in pod["status"]["conditions"] if one["type"] != "Initialized"]
+    helm.cluster.patch_status(pod, {"containerStatuses": [{**status, "lastState": ended}], "conditions": [*unready]})
+    end = helm.end(order)
+    assert (end.outcome, "ended with exit status 1, and was restarted once: no database" in (end.reason or "")) == (
+        "failed",
+        True,
+    ), end
+
+
 # what it tells
 
 

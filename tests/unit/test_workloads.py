@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from greenlight.deployer.workloads import Workload, new_pods, signs, state, workloads
+from greenlight.deployer.workloads import Workload, new_pods, signs, state, unproven, workloads
 
 APPS = "apps/v1"
 FRESH = {"observedGeneration": 1}
@@ -155,6 +155,20 @@ def test_only_the_new_revisions_pods_count() -> None:
     pods = [_pod("old", "set-1", crash), _pod("new", "set-2", {"state": {"running": {}}})]
     assert [pod["metadata"]["uid"] for pod in new_pods(shop, pods, sets)] == ["new"]
     assert signs(shop, pods, sets, []) == []
+
+
+def test_only_what_nobody_asks_if_it_is_ready_has_to_settle() -> None:
+    """Each life of a container is one of its own; what does not run, or whose pod is not known yet, has not begun."""
+    owner = item("ReplicaSet", TWO, {"replicas": 1})
+    pod = _pod("p", "u", {"restartCount": 2, "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}})
+    pod["spec"] = {"containers": [{"name": "app"}]}
+    assert unproven(owner, [pod], []) == [("p/app/2", "2026-01-01T00:00:00Z")]
+    assert unproven(owner, [], []) == [("u", None)]
+    waits = {**pod, "status": {"containerStatuses": [{"name": "app", "state": {"waiting": {}}}]}}
+    assert unproven(owner, [waits], []) == [("p/app/0", None)]
+    pod["spec"]["containers"][0]["readinessProbe"] = {}
+    assert unproven(owner, [pod], []) == []
+    assert unproven(item("Job", version="batch/v1"), [pod], []) == []
 
 
 def test_a_container_between_two_crashes_still_crash_loops() -> None:

@@ -378,11 +378,10 @@ class HelmDriver:
         order = run.order
         api, namespace = self._api(order), order.config["namespace"]
         whole = release.record(api, namespace, revision)
-        patience = order.config.get("patience")
-        seconds = None if patience is None else duration(patience).total_seconds()
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         manifest = list(yaml.load_all(whole.get("manifest") or "", Loader=loader))
-        run.rollout = Rollout(api, manifest, namespace, deadline, self._clock, seconds)
+        patience, settle = _duration(order, "patience"), _duration(order, "settle")
+        run.rollout = Rollout(api, manifest, namespace, deadline, self._clock, patience=patience, settle=settle)
         run.phase = self._rolling
 
     def _rolling(self, run: _Run, seconds: float) -> Progress | None:
@@ -559,6 +558,12 @@ class HelmDriver:
 
     def _said(self, text: str) -> str:
         return self._scrub(" ".join(text.split()))[:REASON]
+
+
+def _duration(order: Order, name: str) -> float | None:
+    """A setting of the pipeline file in seconds; None where it is left out."""
+    given = order.config.get(name)
+    return None if given is None else duration(given).total_seconds()
 
 
 def _filled(value: Any, order: Order) -> Any:

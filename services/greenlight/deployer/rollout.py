@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,12 @@ LASTS: Mapping[str, float] = {
 
 SILENT = 3.0
 """Seconds in which an object of a kind that we do not know may begin to say something about itself."""
+
+SETTLE = 5.0
+"""Seconds that a container without a readiness probe has to run, and its pods to stay up, before that counts."""
+
+LONG_AGO = 60.0
+"""Seconds by which a container's start has to be longer ago than it has to run, by its node's clock, to believe that clock."""
 
 LOG_LINES = 20
 
@@ -70,10 +77,13 @@ class Rollout:
         namespace: str,
         deadline: datetime,
         clock: Clock,
-        patience: float | None,
+        *,
+        patience: float | None = None,
+        settle: float | None = None,
     ) -> None:
-        """`patience` seconds, where given, is how long any bad sign may last."""
+        """In seconds: `patience` is how long any bad sign may last, else each its own time; `settle` is as SETTLE."""
         self._api, self._deadline, self._clock, self._patience = api, deadline, clock, patience
+        self._settle = SETTLE if settle is None else settle
         self._all = workloads.workloads(manifest, namespace)
         self._feeds: Feeds[_News] = Feeds()
         self._objects: dict[_Collection, dict[tuple[str, str], Object]] = {}
@@ -85,6 +95,8 @@ class Rollout:
         self._closed = threading.Event()
         self._following = False
         self._lost: dict[_Collection, Unavailable] = {}
+        self._running: dict[str, float] = {}  # a container's life -> since when we have seen it run
+        self._look_at = math.inf
 
     def watch(self, seconds: float) -> Verdict | None:
         """Wait at most `seconds` for the end.
@@ -121,6 +133,8 @@ class Rollout:
             if state.failed:
                 return self._failed(each, state.message, self._signs(each, pods, sets, events))
         if all(state.done for state in states.values()):
+            if self._unsettled(pods, sets):
+                return self._late("its pods have only just begun to run")
             return Verdict(True, "", "\n".join(f"{each}: {state.message}" for each, state in states.items()))
         now, living = self._clock.monotonic(), set()
         for each, state in states.items():
@@ -132,6 +146,22 @@ class Rollout:
         self._since = {key: since for key, since in self._since.items() if key in living}
         each, state = next((each, state) for each, state in states.items() if not state.done)
         return self._late(f"{each}: {state.message}", self._signs(each, pods, sets, events))
+
+    def _unsettled(self, pods: Sequence[Object], sets: Sequence[Object]) -> bool:
+        """Whether some container that nobody asks if it is ready has run too short a time; it sets when to look again."""
+        now, waits = self._clock.monotonic(), []
+        for each in self._all:
+            item = self._item(each)
+            for life, started in workloads.unproven(item, pods, sets) if item is not None else ():
+                if started is None:
+                    waits.append(math.inf)  # what comes next is news
+                    continue
+                seen = self._running.setdefault(life, now)
+                age = (self._clock.now() - datetime.fromisoformat(started)).total_seconds()
+                if age < LONG_AGO + self._settle and now - seen < self._settle:
+                    waits.append(seen + self._settle)
+        self._look_at = min(waits, default=math.inf)
+        return bool(waits)
 
     def _state(self, each: Workload) -> State:
         item = self._item(each)
@@ -158,6 +188,7 @@ class Rollout:
             waits.append(since + (LASTS[kind] if self._patience is None else self._patience) - now)
         if now - self._begun < SILENT:
             waits.append(self._begun + SILENT - now)
+        waits.append(self._look_at - now)
         return max(min(waits), 0.01)
 
     def _late(self, message: str, signs: Sequence[Sign] = ()) -> Verdict | None:

@@ -131,8 +131,38 @@ def new_pods(item: Object, pods: Sequence[Object], sets: Sequence[Object]) -> li
         return [pod for pod in mine if _label(pod, "controller-revision-hash") == status.get("updateRevision")]
     if kind == "DaemonSet":
         template = _annotation(item, "deprecated.daemonset.template.generation")
-        return [pod for pod in mine if _label(pod, "pod-template-generation") == template]
+        return mine if template is None else [pod for pod in mine if _label(pod, "pod-template-generation") == template]
     return mine
+
+
+def unproven(item: Object, pods: Sequence[Object], sets: Sequence[Object]) -> list[tuple[str, str | None]]:
+    """The containers of the new pods that are Ready by merely running, as nobody asks them: what tells one life from the
+    next, and since when it has been running (RFC 3339; None: it is not). One that crashes a moment later was Ready, and its
+    Deployment up, until its controller hears of it."""
+    if (item["apiVersion"], item["kind"]) not in _KEPT_RUNNING:
+        return []
+    known = new_pods(item, pods, sets)
+    found: list[tuple[str, str | None]] = []
+    if len(known) < _wanted(item):
+        found.append((item["metadata"]["uid"], None))  # the pods are told by another list, which may be a moment behind
+    for pod in known:
+        told = {one["name"]: one for one in (pod.get("status") or {}).get("containerStatuses") or ()}
+        for container in pod["spec"]["containers"]:
+            if "readinessProbe" not in container:
+                status = told.get(container["name"], {})
+                running = (status.get("state") or {}).get("running")
+                life = f"{pod['metadata']['uid']}/{container['name']}/{status.get('restartCount', 0)}"
+                found.append((life, None if running is None else str(running["startedAt"])))
+    return found
+
+
+def _wanted(item: Object) -> int:
+    """How many pods of what it is now the object's controller says there are."""
+    status: Mapping[str, int] = item.get("status") or {}
+    if item["kind"] == "StatefulSet" and status.get("updateRevision") == status.get("currentRevision"):
+        return status.get("replicas", 0)
+    names = {"DaemonSet": "updatedNumberScheduled", "ReplicaSet": "replicas"}
+    return status.get(names.get(item["kind"], "updatedReplicas"), 0)
 
 
 def owned(item: Object, by: Object) -> bool:
@@ -256,6 +286,9 @@ _RULES = {
     "Service": _knative,
 }
 
+_KEPT_RUNNING = {(version, kind) for version, kind in BUILT_IN if version == "apps/v1"}
+"""What keeps its pods running for ever."""
+
 _WAITING = {
     "CrashLoopBackOff": "crash-loop",
     "ErrImagePull": "image",
@@ -312,7 +345,8 @@ def _crash(container: Mapping[str, Any]) -> str:
     why = f" ({reason})" if reason and reason != "Error" else ""
     code = f"ended with exit status {ended['exitCode']}{why}" if "exitCode" in ended else "ended"
     times = "once" if restarts == 1 else f"{restarts} times"
-    return f"container {container['name']} {code}, and was restarted {times}"
+    said = f": {' '.join(ended['message'].split())[-300:]}" if ended.get("message") else ""
+    return f"container {container['name']} {code}, and was restarted {times}{said}"
 
 
 def _label(item: Object, name: str) -> str | None:
