@@ -5,6 +5,7 @@ On simulated nodes (kwok) a pod does what the `Stage` objects say that match its
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import time
@@ -15,7 +16,7 @@ from typing import Any
 import yaml
 
 from greenlight.deployer.access import Api, Kubeconfig
-from greenlight.deployer.driver import Order, Progress
+from greenlight.deployer.driver import Busy, Order, Progress
 from greenlight.deployer.helm import HelmDriver
 from greenlight.runtime.clock import SystemClock
 from greenlight.runtime.scrub import Scrubber
@@ -259,11 +260,15 @@ class Helm:
     def end(self, order: Order, driver: HelmDriver | None = None, seconds: float = 60.0) -> Progress:
         """What the deployment comes to, asked as the deployer asks."""
         driver, until = driver or self.driver, time.monotonic() + seconds
-        progress = driver.apply(order)
-        while progress.outcome == "running":
-            assert time.monotonic() < until, "it came to no end"
+        while True:
+            with contextlib.suppress(Busy):
+                progress = driver.apply(order)
+                if progress.outcome != "running":
+                    return progress
             progress = driver.watch(order, 2.0)
-        return progress
+            if progress.outcome != "running":
+                return progress
+            assert time.monotonic() < until, "it came to no end"
 
     def revisions(self) -> list[tuple[int, str]]:
         """(number, status) of every revision that Helm keeps."""
