@@ -68,10 +68,11 @@ def _wait_for(url: str) -> None:
 
 
 def test_a_service_answers_until_it_is_told_to_stop(folder: Path) -> None:
-    """Ready on $PORT; SIGTERM ends it in order."""
-    env = _environment(folder)
+    """Ready on $PORT; SIGTERM ends it in order; no door but that one."""
+    env = _environment(folder, HOME=str(folder))
     with subprocess.Popen(_command("board"), env=env, stderr=subprocess.DEVNULL) as process:
         _wait_for(f"http://127.0.0.1:{env['PORT']}/readyz")
+        assert not (folder / ".gunicorn").exists()
         process.terminate()
         assert process.wait(30) == 0
 
@@ -362,15 +363,15 @@ def test_prometheus_has_a_port_of_its_own(folder: Path) -> None:
 ADAPTERS = {
     "webhooks": {"flask", "greenlight.webhooks", "greenlight.runtime.secrets"},
     "board": {"flask", "greenlight.board", "greenlight.runtime.people"},
-    "recorder": {"greenlight.recorder"},
-    "promoter": {"greenlight.promoter"},
-    "deployer": {"greenlight.deployer"},
-    "reconciler": {"greenlight.reconciler"},
+    "recorder": {"flask", "greenlight.recorder"},
+    "promoter": {"flask", "greenlight.promoter"},
+    "deployer": {"flask", "greenlight.deployer"},
+    "reconciler": {"flask", "greenlight.reconciler"},
 }
 """What only some services need, and which do; nobody needs what none of them names."""
 
 SCARCE = re.compile(
-    r"(flask|boto3|botocore|opentelemetry|gunicorn|rich|cloudevents|kubernetes|jsonschema"
+    r"(flask|boto3|botocore|opentelemetry|gunicorn|waitress|rich|cloudevents|kubernetes|jsonschema"
     r"|greenlight\.(webhooks|board|recorder|promoter|deployer|reconciler|broker|embedded\.compose|runtime\.(secrets|people)))"
     r"(?:\.|$)"
 )

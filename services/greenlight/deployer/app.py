@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from wsgiref.types import WSGIApplication
+
+from flask import Flask
 
 from greenlight.deployer import domain
 from greenlight.deployer.driver import Busy, Driver, Order, Progress
@@ -343,6 +344,6 @@ HANDLERS: Mapping[str, Handler[Deps]] = {
 }
 
 
-def create_app(deps: Deps) -> WSGIApplication:
+def create_app(deps: Deps) -> Flask:
     """The deployer as a service."""
     return event_app("deployer", HANDLERS, deps)

@@ -1,7 +1,7 @@
-"""`greenlight serve SERVICE`: one service as a process, as the image runs it behind Knative.
+"""`greenlight serve SERVICE`: one service, as the image runs it behind Knative.
 
-Under the server of `greenlight up` (docs/decisions/0001-webhook-server.md): what trickles in holds no thread, and
-Knative's queue-proxy passes that on. There is one process to start, without a master and a fork.
+Under gunicorn, whose clients are Knative's own; but the webhooks, which anybody on the internet may call, under the server of
+`greenlight up`: Knative's queue-proxy passes on what trickles in, and each slow client would hold a thread of gunicorn's.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 from wsgiref.types import WSGIApplication
 
@@ -23,12 +22,9 @@ from greenlight.ledger.traced import traced
 from greenlight.runtime.clock import SystemClock
 from greenlight.runtime.configuration import PipelineFiles, read_pipeline
 from greenlight.runtime.deps import Deps
-from greenlight.runtime.edge import MAX_EVENT
 from greenlight.runtime.errors import ConfigurationError
 from greenlight.runtime.errors import Unavailable as DependencyDown
-from greenlight.runtime.foreground import stop_on_signals
 from greenlight.runtime.health import DOWN, MISCONFIGURED
-from greenlight.runtime.server import Limits, serve
 from greenlight.runtime.settings import Settings
 from greenlight.runtime.sink import Sink
 from greenlight.runtime.tracing import OFF, Tracer, tracer_of
@@ -37,26 +33,19 @@ from greenlight.store.errors import Locked, Unavailable
 THREADS = 8
 """Requests that are handled at once; Knative sends no more (`containerConcurrency`)."""
 WATCHES = 32
-"""Threads of the deployer: each waits up to 20 s for what was deployed, while other targets want to begin."""
-DRAIN = 30.0
+"""The same of the deployer: each waits up to 20 s for what was deployed, while other targets want to begin."""
+DRAIN = 30
 """Seconds that requests in flight get after SIGTERM: more than the deployer's longest look at a deployment."""
 _BEFORE_THE_BROKER = ("board", "reconciler")
 """Start without K_SINK. A Broker with a dead-letter sink has no address before that has one, and a Knative Service has none
 before it has been ready once: a reconciler that is such a sink and waited for the Broker would be waited for by it."""
-LAST = 25.0
+LAST = 25
 """Seconds more that Helm or a deploy command gets to end: with its container it would be killed in the middle, and a release
 be locked until its time is over. Together they are within the deployer's `timeoutSeconds`, which Knative lets a pod end in."""
 FLUSH = 5.0
-"""Seconds that what was traced gets to be exported at the end."""
-USAGE, UNKNOWN = 2, 3
+"""Seconds that what was traced gets to be exported when the worker ends."""
 
-_EVENTS = Limits(body=MAX_EVENT, chunked=True, threads=THREADS)
-_LIMITS = {
-    "webhooks": Limits(threads=THREADS),
-    "board": Limits(body=1 << 20, threads=THREADS),
-    "deployer": replace(_EVENTS, threads=WATCHES),
-}
-"""Of whoever takes events: the Broker may send a body in chunks, as any client may to it."""
+USAGE, UNKNOWN = 2, 3
 
 
 def run(service: str, env: Mapping[str, str]) -> int:
@@ -71,28 +60,45 @@ def run(service: str, env: Mapping[str, str]) -> int:
     except ConfigurationError as problem:
         _cannot_start(service, MISCONFIGURED, problem)
         return USAGE
-    stopping = stop_on_signals()
+    if service == "webhooks":
+        return _serve_the_internet(service, settings)
+    from greenlight.embedded.under_gunicorn import serve
+
+    deploys = service == "deployer"
+    return serve(
+        lambda: _started(service, settings),
+        settings.port,
+        name=service,
+        threads=WATCHES if deploys else THREADS,
+        drain=DRAIN + (LAST if deploys else 0),
+        at_end=_let_end if deploys else None,
+    )
+
+
+def _serve_the_internet(service: str, settings: Settings) -> int:
+    from greenlight.runtime.foreground import stop_on_signals
+    from greenlight.runtime.server import serve
+
     started = _started(service, settings)
     if isinstance(started, int):
         return started
     try:
-        server = serve(started, f"0.0.0.0:{settings.port}", name=service, limits=_LIMITS.get(service, _EVENTS))
+        server = serve(started, f"0.0.0.0:{settings.port}", name=service)
     except OSError as problem:
         _cannot_start(service, MISCONFIGURED, problem)
         return USAGE
+    stopping = stop_on_signals()
     server.start()
-    logging.getLogger("greenlight").info("%s listens on port %d", service, settings.port)
     stopping.wait()
     server.stop(DRAIN)
-    if service == "deployer":
-        _let_end(LAST)
     return 0
 
 
-def _let_end(seconds: float) -> None:
+def _let_end() -> None:
+    """In the deployer's worker, when its last request has ended."""
     from greenlight.runtime.process import all_ended
 
-    if not all_ended(seconds):
+    if not all_ended(LAST):
         logging.getLogger("greenlight").warning(
             "what still deploys goes on without us, or is killed with this container"
         )
@@ -130,7 +136,7 @@ def _tell_metrics(port: int) -> None:
 
 
 def _check(service: str, settings: Settings) -> None:
-    """Read every file that the service is going to read, so that all that is wrong is said together."""
+    """Read every file that the service is going to read, so that what is wrong is said before anything is forked."""
     problems = []
     reads: list[Callable[[], object]] = [lambda: read_pipeline(settings.config)]
     if service == "webhooks":
@@ -174,7 +180,7 @@ def app(service: str, settings: Settings) -> WSGIApplication:
 
 
 def _follow(tracer: Tracer, ledger: Ledger) -> None:
-    """Export what ends in the journals, and what is left at the end."""
+    """Export what ends in the journals, and what is left when the worker ends: gunicorn lets it run to its last line."""
     from greenlight.board import waterfall
 
     tracer.start(lambda repo, sha: waterfall.spans(repo, sha, ledger.entries(repo, sha)))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from wsgiref.types import WSGIApplication
+
+from flask import Flask
 
 from greenlight.events import Event, types
 from greenlight.events.recorded import resumed_key
@@ -163,6 +164,6 @@ HANDLERS: Mapping[str, Handler[Deps]] = {
 }
 
 
-def create_app(deps: Deps) -> WSGIApplication:
+def create_app(deps: Deps) -> Flask:
     """The promoter as a service."""
     return event_app("promoter", HANDLERS, deps)

@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from wsgiref.types import WSGIApplication
+
+from flask import Flask
 
 from greenlight.events import Event, types
 from greenlight.ledger.port import Transaction
@@ -91,6 +92,6 @@ DEAD_LETTERS = "/dead-letters"
 HANDLERS: Mapping[str, Handler[Deps]] = {types.PING: on_ping}
 
 
-def create_app(deps: Deps) -> WSGIApplication:
+def create_app(deps: Deps) -> Flask:
     """The reconciler as a service; at /dead-letters it is the dead-letter sink of every Trigger."""
     return event_app("reconciler", HANDLERS, deps, {DEAD_LETTERS: lambda type: on_dead_letter})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from wsgiref.types import WSGIApplication
+
+from flask import Flask
 
 from greenlight.events import Event, rfc3339, types
 from greenlight.events.recorded import commit_recorded
@@ -77,6 +78,6 @@ def _entry(fact: Fact) -> NewEntry:
 HANDLERS: Mapping[str, Handler[Deps]] = {types.FACT: on_fact}
 
 
-def create_app(deps: Deps) -> WSGIApplication:
+def create_app(deps: Deps) -> Flask:
     """The recorder as a service."""
     return event_app("recorder", HANDLERS, deps)

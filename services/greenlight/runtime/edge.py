@@ -11,13 +11,16 @@ from http import HTTPStatus
 from typing import Generic, TypeVar
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+from flask import Flask, request
+from werkzeug.exceptions import HTTPException
+
 from greenlight.events import Event, types
 from greenlight.events.http import NotAnEvent, UnsupportedMedia, from_http, to_binary, trace_header
 from greenlight.ledger.port import Unavailable as LedgerUnavailable
 from greenlight.runtime import metrics
 from greenlight.runtime.deps import Deps
 from greenlight.runtime.errors import PROBLEM, Malformed, Rejected, Unavailable, problem_json
-from greenlight.runtime.health import DOWN, HEALTHZ, READYZ, Answer, alive, ready
+from greenlight.runtime.health import DOWN, Answer, mount_health
 from greenlight.runtime.tracing import CONSUMER, PRODUCER, Step, step
 from greenlight.runtime.wsgi import length_of
 
@@ -40,37 +43,39 @@ HandlerOf = Callable[[str], Handler[D] | None]
 
 def event_app(
     service: str, handlers: Mapping[str, Handler[D]], deps: D, more: Mapping[str, HandlerOf[D]] | None = None
-) -> WSGIApplication:
-    """An app that hands each event posted to `/` to the handler of its type, and those posted to the paths of `more` there.
+) -> Flask:
+    """A Flask app that hands each event posted to `/` to the handler of its type, those posted to the paths of `more` there.
 
     200 with the one event that follows; 202, empty: done, nothing to do, or not for us; 400 not an event; 413 too big;
     415 not understood; 422 can never succeed; 503 a dependency is down. Knative retries 404, 408, 409, 429 and 5xx only.
     `GET /healthz` and `/readyz` say what runtime/health.py does.
     """
-    return _EventEdge(service, {"/": partial(_handler_of, handlers), **(more or {})}, deps)
+    app = Flask(__name__, static_folder=None)
+    mount_health(app, deps)
+    routes: Mapping[str, HandlerOf[D]] = {"/": partial(_handler_of, handlers), **(more or {})}
+
+    @app.errorhandler(404)
+    @app.errorhandler(405)
+    def unknown(error: HTTPException) -> Answer:
+        status = 405 if request.path in routes else error.code or 404
+        return _problem(status, "not here", "POST events, or GET /healthz or /readyz")
+
+    app.wsgi_app = _EventEdge(app.wsgi_app, service, routes, deps)  # type: ignore[method-assign]
+    return app
 
 
 class _EventEdge(Generic[D]):
-    """A few lines instead of a framework: one takes a tenth of a second to import while an event waits for the start."""
+    """Answers events itself, and leaves the rest to Flask: an event is worth its handler's time, not a router's."""
 
-    def __init__(self, service: str, routes: Mapping[str, HandlerOf[D]], deps: D) -> None:
-        self._service, self._routes, self._deps = service, routes, deps
+    def __init__(self, rest: WSGIApplication, service: str, routes: Mapping[str, HandlerOf[D]], deps: D) -> None:
+        self._rest, self._service, self._routes, self._deps = rest, service, routes, deps
         self._log = deps.log.getChild(service)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO") or "/"
-        if method == "POST" and path in self._routes:
-            return self._take(self._routes[path], environ, start_response)
-        if method not in ("GET", "HEAD"):
-            known = path in (*self._routes, HEALTHZ, READYZ)
-            answer = _problem(405 if known else 404, "not here", "POST events, or GET /healthz or /readyz")
-        elif path == HEALTHZ:
-            answer = alive()
-        elif path == READYZ:
-            answer = ready(self._deps)
-        else:
-            answer = _problem(405 if path in self._routes else 404, "not here", "events are posted, to /")
-        return _say(answer, start_response, bodiless=method == "HEAD")
+        path = environ.get("PATH_INFO") or "/"
+        if environ["REQUEST_METHOD"] != "POST" or path not in self._routes:
+            return self._rest(environ, start_response)
+        return self._take(self._routes[path], environ, start_response)
 
     def _take(
         self, handler_of: HandlerOf[D], environ: WSGIEnvironment, start_response: StartResponse
@@ -167,11 +172,11 @@ def _problem(status: int, title: str, detail: str) -> Answer:
     return Answer(problem_json(status, title, detail), status, headers)
 
 
-def _say(answer: Answer, start_response: StartResponse, *, bodiless: bool = False) -> Iterable[bytes]:
+def _say(answer: Answer, start_response: StartResponse) -> Iterable[bytes]:
     body = answer.body.encode()
     headers = [*answer.headers.items(), ("Content-Length", str(len(body)))]
     start_response(f"{answer.status} {HTTPStatus(answer.status).phrase}", headers)
-    return [] if bodiless else [body]
+    return [body]
 
 
 def _brief(detail: str) -> str:
