@@ -79,6 +79,7 @@ def _serve_the_internet(service: str, settings: Settings) -> int:
     from greenlight.runtime.foreground import stop_on_signals
     from greenlight.runtime.server import serve
 
+    stopping = stop_on_signals()
     started = _started(service, settings)
     if isinstance(started, int):
         return started
@@ -87,7 +88,6 @@ def _serve_the_internet(service: str, settings: Settings) -> int:
     except OSError as problem:
         _cannot_start(service, MISCONFIGURED, problem)
         return USAGE
-    stopping = stop_on_signals()
     server.start()
     stopping.wait()
     server.stop(DRAIN)
