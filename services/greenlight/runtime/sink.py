@@ -66,10 +66,10 @@ class Sink:
         return 200 <= answer.status < 300
 
     def _identity(self) -> dict[str, str]:
-        """Read for each request: the token is renewed long before it expires."""
+        """Read for each request: the token is renewed long before it expires. Where there is none, nobody asks for it."""
         try:
             return {"Authorization": f"Bearer {self._token.read_text(encoding='ascii').strip()}"}
-        except FileNotFoundError:
+        except OSError:
             return {}
 
     def _arrived(self, ids: Sequence[str]) -> None:
