@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import socket
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -282,11 +284,64 @@ class Helm:
         found: Mapping[str, str] = self.api.get(path)["metadata"]["labels"]
         return found
 
+    def pods(self, behaviour: str) -> list[Object]:
+        """The running pods that behave so."""
+        query = {"labelSelector": f"greenlight-test={behaviour}"}
+        found: list[Object] = self.api.list(f"/api/v1/namespaces/{self.namespace}/pods", query)["items"]
+        return [{**pod, "apiVersion": "v1", "kind": "Pod"} for pod in found if pod["status"].get("phase") == "Running"]
+
     def runs(self) -> str:
         """The sha that the Deployment's pods are made for."""
         path = f"/apis/apps/v1/namespaces/{self.namespace}/deployments/shop"
         sha: str = self.api.get(path)["spec"]["template"]["metadata"]["annotations"]["sha"]
         return sha
+
+
+class Line:
+    """The line to the API server, which a test may cut and mend; connections come to `port` of this machine."""
+
+    def __init__(self, to: str) -> None:
+        host, _, port = to.rpartition(":")
+        self._to = (host, int(port))
+        self._cut = False
+        self._open: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def cut(self) -> None:
+        """Whoever speaks now is cut off, and nobody gets through."""
+        self._cut = True
+        for end in self._open:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def mend(self) -> None:
+        self._cut = False
+
+    def close(self) -> None:
+        self.cut()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        for end in [self._listener, *self._open]:
+            end.close()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                if self._cut:
+                    near.close()
+                    continue
+                far = socket.create_connection(self._to)
+                self._open += [near, far]
+                for one, other in ((near, far), (far, near)):
+                    threading.Thread(target=self._pipe, args=(one, other), daemon=True).start()
+
+    def _pipe(self, one: socket.socket, other: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := one.recv(65536):
+                other.sendall(data)
+            other.shutdown(socket.SHUT_WR)
 
 
 def eventually(holds: Callable[[], bool], seconds: float = 30.0) -> None:

@@ -25,7 +25,7 @@ from greenlight.deployer import release
 from greenlight.deployer.driver import Busy
 from greenlight.policy import rbac
 from support_cluster import Cluster, Object, kubectl
-from support_helm import STAGES, Helm, eventually, sha_of
+from support_helm import STAGES, Helm, Line, eventually, sha_of
 
 pytestmark = pytest.mark.cluster
 
@@ -253,6 +253,31 @@ def test_a_cluster_that_cannot_be_asked_and_a_helm_that_is_missing_are_errors(he
     missing = bare.apply(helm.order("two", fence=2))
     assert missing.outcome == "error"
     assert "install Helm 4" in (missing.reason or "")
+
+
+def test_a_cluster_that_cannot_be_asked_for_a_while_changes_nothing(helm: Helm, tmp_path: Path) -> None:
+    """The line is cut while it watches; the watch goes on where it is mended, and the end is the cluster's, not the line's."""
+    line = Line(helm.port())
+    file = tmp_path / "kubeconfig"
+    config = yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text())
+    for entry in config["clusters"]:
+        entry["cluster"]["server"] = f"https://127.0.0.1:{line.port}"
+    file.write_text(json.dumps(config))
+    order = helm.order("one", values={"behaviour": "not-ready"}, cluster_file=str(file), timeout="10m")
+    helm.driver.apply(order)
+    until = time.monotonic() + 30
+    while helm.revisions() != [(1, "deployed")] or not helm.pods("not-ready"):
+        assert time.monotonic() < until, "it was not applied"
+        assert helm.driver.watch(order, 0.5).outcome == "running"
+    line.cut()
+    assert helm.driver.watch(order, 2).outcome == "running"
+    for pod in helm.pods("not-ready"):
+        ready = [{**one, "status": "True"} for one in pod["status"]["conditions"]]
+        helm.cluster.patch_status(pod, {"conditions": ready})
+    assert helm.driver.watch(order, 1).outcome == "running", "nobody has told it yet"
+    line.mend()
+    assert helm.end(order).outcome == "succeeded"
+    line.close()
 
 
 # what is verified once it is up

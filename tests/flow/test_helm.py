@@ -9,13 +9,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import urllib3
 
 from greenlight.events import types
-from support_cluster import Cluster, Object
+from support_cluster import Cluster
 from support_flow import Shop
 from support_helm import STAGES, Helm, eventually, pipeline, sha_of, write_chart
 from support_process import Up, signed
@@ -228,16 +227,7 @@ def _ended(up: Up, word: str, outcome: str, *, n: int = 0) -> None:
 
 def _make_ready(helm: Helm) -> None:
     """What the kubelet would say of the second commit's pods once their probes pass."""
-    query = {"labelSelector": "greenlight-test=not-ready"}
-
-    def pods() -> list[Object]:
-        found: list[Object] = helm.api.list(f"/api/v1/namespaces/{helm.namespace}/pods", query)["items"]
-        return [pod for pod in found if pod["status"].get("phase") == "Running"]
-
-    eventually(lambda: bool(pods()))
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    for pod in pods():
-        conditions: list[Any] = [
-            {**one, "status": "True", "lastTransitionTime": now} for one in pod["status"]["conditions"]
-        ]
-        helm.cluster.patch_status({**pod, "apiVersion": "v1", "kind": "Pod"}, {"conditions": conditions})
+    eventually(lambda: bool(helm.pods("not-ready")))
+    for pod in helm.pods("not-ready"):
+        ready = [{**one, "status": "True"} for one in pod["status"]["conditions"]]
+        helm.cluster.patch_status(pod, {"conditions": ready})
