@@ -377,25 +377,32 @@ SCARCE = re.compile(
 )
 
 
+LEDGERS = {
+    "sqlite": {"greenlight.ledger.sqlite", "greenlight.store.store", "sqlite3"},
+    "dynamodb:greenlight": {"greenlight.ledger.dynamodb", "greenlight.ledger.aws"},
+}
+"""What each ledger needs, and the other one does not."""
+
+
+@pytest.mark.parametrize("ledger", LEDGERS)
 @pytest.mark.parametrize("service", ADAPTERS)
-def test_a_service_loads_no_adapter_but_its_own(folder: Path, service: str) -> None:
-    """Each costs a tenth of a second of the start, while an event waits for it."""
+def test_a_service_loads_no_adapter_but_its_own(folder: Path, service: str, ledger: str) -> None:
+    """Each costs up to a tenth of a second of the start, while an event waits for it."""
     script = (
         "import os, sys; from greenlight.embedded import serve; from greenlight.runtime.settings import Settings\n"
         "settings = Settings.from_env(os.environ); serve._check(sys.argv[1], settings); serve.app(sys.argv[1], settings)\n"
         "print(*sys.modules)"
     )
+    nobody = {"AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nothing"}
+    env = _environment(folder, GREENLIGHT_LEDGER=ledger, AWS_ENDPOINT_URL_DYNAMODB="http://127.0.0.1:9", **nobody)
     done = subprocess.run(
         [sys.executable, "-c", script, service],
-        env={
-            name: value
-            for name, value in _environment(folder).items()
-            if not name.startswith(("OTEL_", "GREENLIGHT_L"))
-        },
+        env={name: value for name, value in env.items() if not name.startswith("OTEL_")},
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
     )
-    loaded = {match[1] for match in map(SCARCE.match, done.stdout.split()) if match}
-    assert loaded == ADAPTERS[service]
+    modules = set(done.stdout.split())
+    assert {match[1] for match in map(SCARCE.match, modules) if match} == ADAPTERS[service]
+    assert {name for needs in LEDGERS.values() for name in needs} & modules == LEDGERS[ledger]

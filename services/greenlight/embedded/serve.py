@@ -22,13 +22,11 @@ from greenlight.ledger.traced import traced
 from greenlight.runtime.clock import SystemClock
 from greenlight.runtime.configuration import PipelineFiles, read_pipeline
 from greenlight.runtime.deps import Deps
-from greenlight.runtime.errors import ConfigurationError
-from greenlight.runtime.errors import Unavailable as DependencyDown
+from greenlight.runtime.errors import ConfigurationError, Unavailable
 from greenlight.runtime.health import DOWN, MISCONFIGURED
 from greenlight.runtime.settings import Settings
 from greenlight.runtime.sink import Sink
 from greenlight.runtime.tracing import OFF, Tracer, tracer_of
-from greenlight.store.errors import Locked, Unavailable
 
 THREADS = 8
 """Requests that are handled at once; Knative sends no more (`containerConcurrency`)."""
@@ -113,7 +111,7 @@ def _started(service: str, settings: Settings) -> WSGIApplication | int:
     except ConfigurationError as problem:
         _cannot_start(service, MISCONFIGURED, problem)
         return USAGE
-    except (Locked, Unavailable, DependencyDown, LedgerUnavailable) as problem:
+    except (Unavailable, LedgerUnavailable) as problem:
         _cannot_start(service, DOWN, problem)
         return UNKNOWN
     return started

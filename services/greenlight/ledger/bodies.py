@@ -9,8 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from greenlight.store.folders import fsync_directory, make_folder
-
 
 class Bodies(Protocol):
     """Files by name, each written once or with the same bytes again. What `put` returned from stays."""
@@ -35,8 +33,10 @@ class Folder:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        make_folder(path)
+        from greenlight.store import folders  # with the store, which a ledger without files does without
+
+        self._path, self._folders = path, folders
+        folders.make_folder(path)
 
     def put(self, name: str, body: bytes, at: int) -> None:
         """Write the file as a whole or not at all. Raises OSError."""
@@ -52,7 +52,7 @@ class Folder:
             with suppress(FileNotFoundError):
                 os.unlink(partial)
             raise
-        fsync_directory(self._path)
+        self._folders.fsync_directory(self._path)
 
     def get(self, name: str) -> bytes | None:
         """What the file holds, or None. Raises OSError."""

@@ -6,19 +6,30 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from greenlight.ledger.bodies import Bodies, Folder
-from greenlight.ledger.port import Ledger
+from greenlight.ledger.port import Ledger, Unavailable
 from greenlight.runtime.clock import Clock
+from greenlight.runtime.errors import ConfigurationError
 from greenlight.runtime.settings import Settings
 
 
 def ledger_of(settings: Settings, env: Mapping[str, str], clock: Clock) -> Ledger:
-    """Open it. Raises ConfigurationError where AWS's settings are incomplete, and what the store raises for its file."""
+    """Open it. Raises ConfigurationError where a person has to mend something, Unavailable where it cannot be had now."""
     if settings.table is not None:
         return _dynamodb(settings.table, settings.bodies, env, clock)
+    return _sqlite(settings, clock)
+
+
+def _sqlite(settings: Settings, clock: Clock) -> Ledger:
     from greenlight.ledger.sqlite import SCHEMA, SqliteLedger
+    from greenlight.store import errors
     from greenlight.store.store import Store
 
-    store = Store(settings.data / "greenlight.db", [SCHEMA])
+    try:
+        store = Store(settings.data / "greenlight.db", [SCHEMA])
+    except errors.Newer as problem:
+        raise ConfigurationError(str(problem)) from problem
+    except (errors.Locked, errors.Unavailable) as problem:
+        raise Unavailable(str(problem)) from problem
     bodies = settings.data / "bodies" if settings.bodies is None else Path(settings.bodies)
     return SqliteLedger(store, bodies, clock=clock.now)
 
