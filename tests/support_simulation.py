@@ -58,6 +58,7 @@ applications:
         after: [staging]
         require: [{require}]
         tries: 2
+        rollback: automatic
         deploy: {{command: {{run: [./b]}}}}
 """
 STRICT, LAX = (
