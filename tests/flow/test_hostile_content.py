@@ -23,12 +23,11 @@ SEEN = "import json, os, sys; json.dump([sys.argv[1:], dict(os.environ)], open('
 
 
 @pytest.fixture
-def nasty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+def nasty(tmp_path: Path) -> Iterator[Shop]:
     """A shop that ships every branch, and has shipped one of that name, whose facts all say it."""
     run = json.dumps([sys.executable, "-c", SEEN, *ARGUMENTS], ensure_ascii=False)
     text = support_flow.PIPELINE.replace("[main]", '["**"]').replace("[sh, deploy.sh]", run)
-    monkeypatch.setattr(support_flow, "PIPELINE", text)
-    shop = Shop(tmp_path).start()
+    shop = Shop(tmp_path, pipeline=text).start()
     push = push_payload("one") | {"ref": f"refs/heads/{NASTY}"}
     push["head_commit"] |= {"message": NASTY, "modified": [NASTY], "author": {"name": NASTY, "email": NASTY}}
     github(shop, "push", push | {"pusher": {"name": NASTY}})
