@@ -16,12 +16,15 @@ pytestmark = pytest.mark.node
 
 IMAGE = "dev.local/greenlight:tests"
 
+# A container without a probe is ready as soon as it starts, also one that crashes a moment later: without minReadySeconds
+# Kubernetes would take away what ran.
 DEPLOYMENT = """
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: "{{ .Release.Name }}"}
 spec:
   replicas: 1
+  minReadySeconds: 5
   selector: {matchLabels: {app: "{{ .Release.Name }}"}}
   template:
     metadata:
