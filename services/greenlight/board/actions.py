@@ -11,8 +11,9 @@ from greenlight.board.waterfall import BOARD as SOURCE
 from greenlight.events import Event, ids, rfc3339, types
 from greenlight.events.recorded import resumed_key
 from greenlight.events.schemas import dataschema
+from greenlight.ledger.own import own_fact
 from greenlight.ledger.port import Transaction
-from greenlight.ledger.rows import PATIENCE, Due, Fact, NewEntry, Record, Target
+from greenlight.ledger.rows import PATIENCE, Due, NewEntry, Record, Target
 from greenlight.ledger.use import pushes_since, until_settled
 from greenlight.policy.model import Gate, Policy
 from greenlight.runtime.deps import Deps
@@ -169,28 +170,10 @@ def _accept(
     type: str, id: str, record: Record, about: Mapping[str, Any], details: Mapping[str, Any], deps: Deps
 ) -> str:
     now = deps.clock.now()
-    ref = next(iter(sorted(record.pushes)), None)
-    event = Event.of(
-        type,
-        id=id,
-        source=SOURCE,
-        time=now,
-        subject=record.sha,
-        dataschema=dataschema(type),
-        data={"repo": record.repo, "sha": record.sha, **({"ref": ref} if ref else {}), **about},
-        extensions={
-            "repo": record.repo,
-            "commit": record.sha,
-            "gate": about.get("gate"),
-            "application": about["application"],
-            "environment": about.get("environment"),
-            "partitionkey": record.repo,
-            "traceparent": ids.traceparent(record.repo, record.sha, id, "receive"),
-        },
-    )
-    fact = Fact(event=event, repo=record.repo, sha=record.sha, at=now, accepted=now, details=dict(details))
+    fact, due = own_fact(type, id, SOURCE, record, about, now, details=details)
+    event = fact.event
     current().arrival(event, record.repo, record.sha, None, None)
-    if deps.ledger.accept(fact, None, Due(f"fact/{id}", now + PATIENCE, event)):
+    if deps.ledger.accept(fact, None, due):
         with sending(event):
             deps.publisher.publish([event])
         deps.log.getChild("board").info(

@@ -10,6 +10,7 @@ from typing import Any
 from greenlight.events import Event, ids, rfc3339, types
 from greenlight.events.recorded import look_again
 from greenlight.events.schemas import dataschema
+from greenlight.ledger.own import own_fact
 from greenlight.ledger.rows import (
     PATIENCE,
     Attempt,
@@ -97,26 +98,7 @@ def rollback_requested(deployment: Deployment, record: Record, now: datetime) ->
         "person": "policy",
         "reason": f"deployment {deployment.id} of {deployment.sha[:7]} failed: {deployment.reason}",
     }
-    ref = next(iter(sorted(record.pushes)), None)
-    event = Event.of(
-        type,
-        id=id,
-        source="greenlight/promoter",
-        time=now,
-        subject=record.sha,
-        dataschema=dataschema(type),
-        data={"repo": record.repo, "sha": record.sha, **({"ref": ref} if ref else {}), **about},
-        extensions={
-            "repo": record.repo,
-            "commit": record.sha,
-            "application": deployment.application,
-            "environment": deployment.environment,
-            "partitionkey": record.repo,
-            "traceparent": ids.traceparent(record.repo, record.sha, id, "receive"),
-        },
-    )
-    fact = Fact(event=event, repo=record.repo, sha=record.sha, at=now, accepted=now, details=about)
-    return fact, Due(f"fact/{id}", now + PATIENCE, event)
+    return own_fact(type, id, "greenlight/promoter", record, about, now)
 
 
 def promotion_ready(target: Target, promotion: Promotion, now: datetime) -> Event:
