@@ -5,7 +5,6 @@ Rules: Knative's data-plane contract, `specs/eventing/data-plane.md`, and its mu
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
@@ -15,7 +14,7 @@ from greenlight.broker.errors import Overloaded, UnknownBroker
 from greenlight.broker.metrics import Metrics
 from greenlight.events import Event
 from greenlight.events.http import NotAnEvent, UnsupportedMedia, from_http
-from greenlight.runtime.errors import Rejected
+from greenlight.runtime.errors import PROBLEM, Rejected, problem_json
 from greenlight.runtime.tracing import OFF, SERVER, Tracer
 from greenlight.runtime.wsgi import headers_of
 from greenlight.store import Unavailable
@@ -58,7 +57,7 @@ class Ingress:
             body = b""
         except _Refused as refusal:
             status, body = refusal.status, _problem(refusal)
-            headers = {**refusal.headers, "Content-Type": "application/problem+json"}
+            headers = {**refusal.headers, "Content-Type": PROBLEM}
         if environ["REQUEST_METHOD"] == "POST":
             self._metrics.received(status)
         start_response(f"{status} {HTTPStatus(status).phrase}", [*headers.items(), ("Content-Length", str(len(body)))])
@@ -138,7 +137,4 @@ def _span(broker: str) -> str:
 
 
 def _problem(refusal: _Refused) -> bytes:
-    """RFC 9457."""
-    title = HTTPStatus(refusal.status).phrase
-    members = {"type": "about:blank", "title": title, "status": refusal.status, "detail": refusal.detail}
-    return json.dumps(members, ensure_ascii=False).encode()
+    return problem_json(refusal.status, HTTPStatus(refusal.status).phrase, refusal.detail).encode()

@@ -25,6 +25,7 @@ from greenlight.events import Event, ids, rfc3339, types
 from greenlight.events.http import to_binary
 from greenlight.ledger import sqlite
 from greenlight.ledger.adoption import adopt
+from greenlight.ledger.choice import DATABASE
 from greenlight.ledger.port import Transaction
 from greenlight.ledger.traced import traced
 from greenlight.promoter import app as promoter
@@ -41,8 +42,6 @@ from greenlight.runtime.ticker import Ticker
 from greenlight.runtime.tracing import OFF, Tracer
 from greenlight.store.store import Store
 from greenlight.webhooks import app as webhooks
-
-DATABASE = "greenlight.db"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,9 @@ from greenlight.runtime.clock import Clock
 from greenlight.runtime.errors import ConfigurationError
 from greenlight.runtime.settings import Settings
 
+DATABASE = "greenlight.db"
+"""The file in the data folder of one machine."""
+
 
 def ledger_of(settings: Settings, env: Mapping[str, str], clock: Clock) -> Ledger:
     """Open it. Raises ConfigurationError where a person has to mend something, Unavailable where it cannot be had now."""
@@ -25,7 +28,7 @@ def _sqlite(settings: Settings, clock: Clock) -> Ledger:
     from greenlight.store.store import Store
 
     try:
-        store = Store(settings.data / "greenlight.db", [SCHEMA])
+        store = Store(settings.data / DATABASE, [SCHEMA])
     except errors.Newer as problem:
         raise ConfigurationError(str(problem)) from problem
     except (errors.Locked, errors.Unavailable) as problem:

@@ -152,7 +152,7 @@ class SqliteLedger:
         limit: int = 1000,
     ) -> Sequence[Push]:
         key, moment = (Push, repo), self._cache.moment()
-        known: Mapping[datetime | None, Sequence[Push]] = self._cache.get(key) or {}
+        known: Mapping[datetime | None, Sequence[Push]] = self._at_hand(key) or {}
         if since not in known:
             sql = (
                 "SELECT ref, json FROM pushes WHERE repo = ? AND pushed_at >= ?"
@@ -310,8 +310,8 @@ class SqliteLedger:
 
     def _row(self, kind: type[R], sql: str, key: tuple[str, ...], column: str = "version") -> R | None:
         """The row of `kind` that `sql` finds by `key`, as its text and the one column that changes without it."""
-        found: R | None = self._cache.get((kind, *key))
-        if found is not None and not self._store.closed:
+        found: R | None = self._at_hand((kind, *key))
+        if found is not None:
             return found
         moment = self._cache.moment()
         row = self._one(sql, *key)
@@ -320,6 +320,10 @@ class SqliteLedger:
         found = loads(kind, row[0], **{column: row[1]})
         self._cache.keep((kind, *key), found, moment)
         return found
+
+    def _at_hand(self, key: Key) -> Any:
+        """What the cache has; nothing once the store is closed, which then says so to whoever reads it."""
+        return None if self._store.closed else self._cache.get(key)
 
     def _one(self, sql: str, *parameters: object) -> tuple[Any, ...] | None:
         with _reachable(), self._store.read() as connection:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 
 from flask import Response
 from werkzeug.exceptions import HTTPException
+
+from greenlight.runtime.errors import PROBLEM, problem_json
 
 Statuses = Sequence[tuple[type[Exception], int, str]]
 """What an exception is in HTTP: its status and title. The first that fits counts."""
@@ -15,8 +16,7 @@ Statuses = Sequence[tuple[type[Exception], int, str]]
 
 def problem_response(status: int, title: str, detail: str, *, retry_after: int | None = None) -> Response:
     """`detail` says what happened, to what, and what to do; `retry_after` in seconds."""
-    body = json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail}, ensure_ascii=False)
-    response = Response(body, status=status, mimetype="application/problem+json")
+    response = Response(problem_json(status, title, detail), status=status, mimetype=PROBLEM)
     if retry_after is not None:
         response.headers["Retry-After"] = str(retry_after)
     return response
