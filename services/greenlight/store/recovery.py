@@ -57,6 +57,7 @@ def recover(path: Path) -> None:
             f"{path} is missing or empty, but its log {log.name} holds changes: put the file back, or restore the last "
             "backup; to start with nothing, move the log away"
         )
+    _mend(log)
     # A reader has SQLite recover the log's index, and neither copies nor removes the log when it closes.
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None)) as connection:
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
@@ -81,22 +82,57 @@ def copy_again(path: Path) -> None:
         _log.critical("%s may lack what its log has; stop the process at once with SIGKILL, and start it again", path)
 
 
+def _mend(log: Path) -> None:
+    """Set the count of checkpoints in the head of `log` right, if nothing else is wrong there.
+
+    When a disk fails at half of the head of a new round, what is left is that of the last round with a wrong count. What
+    such a log holds is in the file already; if something else spoiled the count, it may not be. Read again, it harms neither.
+    """
+    with log.open("r+b") as file:
+        header = file.read(_HEADER.size)
+        if _sound(header) or not _sound(mended := _recounted(header)):
+            return
+        os.pwrite(file.fileno(), mended, 0)
+        os.fsync(file.fileno())
+    _log.warning("the count of checkpoints in the log %s was damaged, and was set right: nothing is lost", log)
+
+
+def _recounted(header: bytes) -> bytes:
+    """The head of a log with the one count of checkpoints that its checksums leave."""
+    words = _words(header)
+    seal = int.from_bytes(header[24:28])
+    (salt,) = struct.unpack_from(f"{words}I", header, 16)
+    one, two = _seal(words, header[:12] + bytes(4), (0, 0))
+    count = (seal - one - two - salt) & 0xFFFFFFFF
+    return header[:12] + struct.pack(f"{words}I", count) + header[16:]
+
+
+def _sound(header: bytes) -> bool:
+    """Whether the head of a log is one, and is as it was written."""
+    magic, *_, one, two = _HEADER.unpack(header)
+    return magic & ~1 == _MAGIC and _seal(_words(header), header[:24], (0, 0)) == (one, two)
+
+
+def _words(header: bytes) -> str:
+    """The order of bytes in the words that the checksums of a log add up, for struct."""
+    return ">" if header[3] & 1 else "<"
+
+
 def _judge(log: Path, file: int, valid: int) -> None:
     """Report what lies behind the valid frames of the log. Raises Damaged if something acknowledged does."""
     header = os.pread(file, _HEADER.size, 0)
-    magic, _, page, *salts, one, two = _HEADER.unpack(header)
-    words = ">" if magic & 1 else "<"
-    if magic & ~1 != _MAGIC or _seal(words, header[:24], (0, 0)) != (one, two):
+    _, _, page, _, *salts, _, _ = _HEADER.unpack(header)
+    if not _sound(header):
         # The header is synced before the first frame is written, so a power cut does not do this.
         raise Damaged(
             f"{log} is damaged at its beginning, and what it holds cannot be read: restore the last backup; to go on "
             "without the last changes, keep a copy of the folder and move this file away"
         )
     end = _HEADER.size + valid * (_FRAME.size + page)
-    rest = [frame for frame in _frames(file, page, end) if frame.salts == tuple(salts[1:])]
+    rest = [frame for frame in _frames(file, page, end) if frame.salts == tuple(salts)]
     if not rest:  # what is left of an earlier round, if anything
         return
-    if _went_on(words, file, page, rest):
+    if _went_on(_words(header), file, page, rest):
         raise Damaged(
             f"{log} is damaged at byte {end}, and changes behind it had been acknowledged: the disk lost what it had "
             "confirmed. Nothing was touched. Restore the last backup; to go on without these changes, keep a copy of the "
