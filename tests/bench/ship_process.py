@@ -16,16 +16,13 @@ from typing import Any
 
 from greenlight.broker.manifests import TriggerSpec
 from greenlight.deployer.driver import Order, Progress
-from greenlight.embedded import compose
 from greenlight.embedded.compose import Folders, Greenlight, Strangers
+from greenlight.embedded.drivers import Drivers
 from greenlight.runtime.server import serve
 
 
 class InProcess:
     """A driver that is done at once: what is left is Greenlight's own work."""
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        pass
 
     def apply(self, order: Order) -> Progress:
         return Progress("succeeded")
@@ -54,7 +51,7 @@ def tell(environ: Mapping[str, Any], start_response: Any) -> Iterable[bytes]:
 def main(folder: Path, driver: str) -> None:
     """Serve until killed."""
     if driver == "in-process":
-        compose.CommandDriver = InProcess  # type: ignore[assignment,misc]
+        Drivers._command = lambda self: InProcess()  # type: ignore[method-assign]
     logging.getLogger("greenlight").addHandler(logging.NullHandler())
     greenlight = Greenlight(
         Folders(folder / "config", folder / "data", folder / "secrets"),
