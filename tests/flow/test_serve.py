@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -258,9 +259,8 @@ def slow_broker() -> Iterator[SlowBroker]:
         server.shutdown()
 
 
-def test_sigterm_lets_the_request_in_flight_finish_and_takes_no_other(folder: Path) -> None:
-    """A rolling update loses nothing that was begun: its answer comes, a new connection is refused, the exit code is 0."""
-    answers: list[int] = []
+def test_a_webhook_is_answered_while_the_broker_hangs_and_sigterm_lets_its_event_through(folder: Path) -> None:
+    """Its sender waits for the disk alone. A rolling update loses nothing that was begun, and leaves with exit code 0."""
     with slow_broker() as broker:
         env = _environment(folder, K_SINK=broker.url)
         port = int(env["PORT"])
@@ -268,21 +268,15 @@ def test_sigterm_lets_the_request_in_flight_finish_and_takes_no_other(folder: Pa
         with subprocess.Popen(_command("webhooks"), env=env, stderr=subprocess.DEVNULL) as process:
             url = f"http://127.0.0.1:{port}"
             _wait_for(f"{url}/healthz")
-            post = threading.Thread(
-                target=lambda: answers.append(
-                    urllib3.request("POST", url + path, body=body, headers=headers, retries=False, timeout=60).status
-                )
-            )
-            post.start()
-            assert broker.came.wait(30), "its fact is durable, and its event on the way"
+            assert urllib3.request("POST", url + path, body=body, headers=headers, retries=False).status == 202
+            assert broker.came.wait(30), "its event is on the way"
             process.terminate()
             _wait_until_refused(port)
             assert process.poll() is None
-            assert answers == []
             broker.go_on.set()
-            post.join(30)
             assert process.wait(30) == 0
-    assert answers == [202]
+    with contextlib.closing(sqlite3.connect(folder / "data" / "greenlight.db")) as store:
+        assert store.execute("SELECT count(*) FROM outbox").fetchone() == (0,)
 
 
 def test_sigterm_lets_what_deploys_end(folder: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from greenlight.events import Event
 from greenlight.runtime.errors import ConfigurationError
+from greenlight.runtime.publisher import AHEAD, Afterwards
 from greenlight.runtime.settings import Settings
 from greenlight.runtime.sink import Sink
 from support_broker import Recorder, http_server
@@ -26,9 +27,16 @@ class Outbox:
 
     def __init__(self) -> None:
         self.gone: list[str] = []
+        self._news = threading.Condition()
 
     def published(self, ids: Sequence[str]) -> None:
-        self.gone += ids
+        with self._news:
+            self.gone += ids
+            self._news.notify_all()
+
+    def wait_for(self, count: int) -> None:
+        with self._news:
+            assert self._news.wait_for(lambda: len(self.gone) == count, 30)
 
 
 def sink(url: str, outbox: Outbox, **more: Any) -> Sink:
@@ -57,6 +65,29 @@ def test_what_the_broker_refuses_or_nobody_takes_stays_in_the_outbox() -> None:
         publisher.publish([Event("1", "/s", "t"), Event("2", "/s", "t")])
     sink("http://127.0.0.1:9/greenlight/default", outbox).publish([Event("3", "/s", "t")])
     assert outbox.gone == ["2"]
+
+
+def test_who_is_asked_by_others_does_not_let_them_wait_for_the_broker() -> None:
+    """Until so many events wait that he would fall behind; and what waits is sent once the Broker goes on."""
+    outbox, go_on = Outbox(), threading.Event()
+
+    def answer(n: int, request: Any) -> tuple[int, dict[str, str], bytes]:
+        assert go_on.wait(30)
+        return 202, {}, b""
+
+    with http_server(Recorder(answer)) as url:
+        publisher = Afterwards(sink(f"{url}/greenlight/default", outbox))
+        for n in range(AHEAD):
+            publisher.publish([Event(str(n), "/s", "t")])
+        assert outbox.gone == []
+        last = threading.Thread(target=publisher.publish, args=[[Event("last", "/s", "t")]])
+        last.start()
+        last.join(0.2)
+        assert last.is_alive()
+        go_on.set()
+        last.join(30)
+        outbox.wait_for(AHEAD + 1)
+    assert set(outbox.gone) == {"last", *map(str, range(AHEAD))}
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl to make a certificate with")

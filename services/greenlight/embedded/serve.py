@@ -24,6 +24,7 @@ from greenlight.runtime.configuration import PipelineFiles, read_pipeline
 from greenlight.runtime.deps import Deps
 from greenlight.runtime.errors import ConfigurationError, Unavailable
 from greenlight.runtime.health import DOWN, MISCONFIGURED
+from greenlight.runtime.publisher import Afterwards
 from greenlight.runtime.settings import Settings
 from greenlight.runtime.sink import Sink
 from greenlight.runtime.tracing import OFF, Tracer, tracer_of
@@ -170,6 +171,8 @@ def app(service: str, settings: Settings) -> WSGIApplication:
     base: dict[str, Any] = {"clock": clock, "pipeline": pipeline, "log": log, "tracer": tracer}
     base["ledger"] = traced(ledger, tracer)
     base["publisher"] = Sink(settings.sink or "http://127.0.0.1:9", ledger, log, authorities=settings.authorities)
+    if service in _ASKED:
+        base["publisher"] = Afterwards(base["publisher"])
     if tracer is not OFF:
         _follow(tracer, ledger)
     if service in _ADOPTERS:
@@ -232,6 +235,9 @@ def _reconciler(base: dict[str, Any], settings: Settings) -> WSGIApplication:
 
     return reconciler.create_app(Deps(**base))
 
+
+_ASKED = ("webhooks", "board")
+"""Whose callers are not the Broker: they are answered once it is written, whatever the Broker does."""
 
 _ADOPTERS = ("promoter", "reconciler")
 """Who has what waits decided again after an edit of the pipeline. Each process reads its files by itself, some a minute before

@@ -16,7 +16,7 @@ from greenlight.events.http import to_binary, trace_header
 from greenlight.ledger.port import Ledger, Unavailable
 
 TIMEOUT = urllib3.Timeout(connect=1.0, read=5.0)
-"""What does not get through is the sweeper's: a webhook's sender is still waiting, GitHub for 10 s."""
+"""What does not get through is the sweeper's."""
 
 TOKEN = Path("/oidc/token")
 """Where a SinkBinding puts what says who we are, if Knative authenticates senders (its feature authentication-oidc)."""
