@@ -124,7 +124,10 @@ def test_output_is_kept_bounded_and_without_secrets(driver: CommandDriver, tmp_p
     assert progress.output is not None
     assert progress.output.endswith("[secret] [secret] [secret]\nthe end\n")
     assert len(progress.output) <= 16 * 1024
-    assert (tmp_path / "state" / "output" / "d1.log").stat().st_size <= 1 << 20
+    (file,) = (tmp_path / "state" / "output").iterdir()
+    assert 100_000 < file.stat().st_size <= 1 << 20
+    ended(driver, sh(tmp_path, "echo the next one", id="d2"))
+    assert (list(file.parent.iterdir()), file.read_text()) == ([file], "the next one\n")
 
 
 def test_one_deployment_is_started_once_however_often_it_is_asked_for(driver: CommandDriver, tmp_path: Path) -> None:
@@ -274,3 +277,16 @@ def test_scrubbing_hides_secrets_in_every_form_they_take() -> None:
     for secret in ("s3cr3t", "czNjcjN0", "pw12345", "AKIA", "abcdefgh12345678", "c2NhbiBz"):
         assert secret not in hidden
     assert hidden.endswith("fine")
+
+
+def test_a_secret_that_came_later_is_hidden_and_stays_so_when_it_is_rotated() -> None:
+    """A command that was started with it may still print it."""
+    live = ["first one"]
+    scrub = Scrubber(live=lambda: live)
+    also = scrub.also(["of a variable"])
+    live[:] = ["second one"]
+    for hides in (scrub, also):
+        assert hides("first one, second one") == "[secret], [secret]"
+    live[:] = ["third one"]
+    assert scrub("second one, third one") == "[secret], [secret]"
+    assert also("of a variable, third one") == "[secret], [secret]"

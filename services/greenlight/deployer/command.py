@@ -109,7 +109,7 @@ class CommandDriver:
                 argv=_argv(config["run"], env.get("PATH"), cwd),
                 env=env,
                 cwd=cwd,
-                log=self._outputs / f"{order.deployment}.log",
+                log=self._outputs / f"{order.application}--{order.environment}.log",
                 timeout=run.timeout,
                 grace=self._grace,
                 keep=[run.lock.descriptor],

@@ -85,7 +85,7 @@ class Greenlight:
             self.store, folders.data / "bodies", emit=lambda event: self.broker.appending(event), clock=clock.now
         )
         deps = Deps(clock, traced(self.ledger, tracer), self.pipeline, InLog(), log, tracer)
-        scrub = Scrubber([secret.value.decode("utf-8", "replace") for secret in self.secrets.all()])
+        scrub = Scrubber(live=lambda: [secret.value.decode("utf-8", "replace") for secret in self.secrets.all()])
         self.drivers = Drivers(folders.data / "deployer", scrub, clock)
         services = _services(deps, self.drivers)
         self.broker, self.watch = _broker(self.store, services, strangers, folders.config / "triggers", tracer)

@@ -120,6 +120,7 @@ class Process:
         """Keep the pipe empty, so that the command never blocks on what it prints; keep the end, and a bounded file."""
         pipe: BinaryIO = self._popen.stdout  # type: ignore[assignment]
         written = 0
+        self._start.log.unlink(missing_ok=True)  # whoever still writes to the last one's keeps that
         with self._start.log.open("wb") as file, pipe:
             while chunk := os.read(pipe.fileno(), 65536):
                 self._keep(chunk)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from urllib.parse import quote
 
 HIDDEN = "[secret]"
@@ -29,22 +29,30 @@ _PEM = re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[^-]*(?:-----END [A-Z
 class Scrubber:
     """Replaces known secrets, also in base64 and in URLs, and what looks like a token, by `[secret]`."""
 
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._secrets = {secret for secret in secrets if len(secret) >= SHORTEST}
-        forms = sorted({form for secret in self._secrets for form in _forms(secret)}, key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, forms))) if forms else None
+    def __init__(self, secrets: Iterable[str] = (), live: Callable[[], Iterable[str]] = tuple) -> None:
+        """`live` says which secrets there are now; those that there were stay hidden, since what runs may have them."""
+        self._secrets, self._live = {*secrets, *live()}, live
+        self._known = _pattern(self._secrets)
 
     def also(self, secrets: Iterable[str]) -> Scrubber:
         """A scrubber that knows these secrets too."""
-        return Scrubber([*self._secrets, *secrets])
+        return Scrubber([*self._secrets, *secrets], self._live)
 
     def __call__(self, text: str) -> str:
         """`text` without secrets."""
+        if new := set(self._live()) - self._secrets:
+            self._secrets |= new
+            self._known = _pattern(self._secrets)
         if self._known is not None:
             text = self._known.sub(HIDDEN, text)
         text = _PEM.sub(HIDDEN, text)
         text = _SHAPES.sub(HIDDEN, text)
         return _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", text)
+
+
+def _pattern(secrets: Iterable[str]) -> re.Pattern[str] | None:
+    forms = {form for secret in secrets if len(secret) >= SHORTEST for form in _forms(secret)}
+    return re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True)))) if forms else None
 
 
 def _forms(secret: str) -> Iterable[str]:

@@ -64,16 +64,20 @@ class Secrets:
 
     def of(self, sender: str) -> Sequence[Secret]:
         """The live secrets of `github`, `circleci`, `gate-NAME` or `events-SENDER`; empty for a sender without any."""
+        self._refresh()
+        return self._by_sender.get(sender, ())
+
+    def all(self) -> Sequence[Secret]:
+        """Every live secret."""
+        self._refresh()
+        return [secret for found in self._by_sender.values() for secret in found]
+
+    def _refresh(self) -> None:
         if self._clock.monotonic() - self._looked >= LOOK_EVERY and self._lock.acquire(blocking=False):
             try:
                 self._look()
             finally:
                 self._lock.release()
-        return self._by_sender.get(sender, ())
-
-    def all(self) -> Sequence[Secret]:
-        """Every live secret."""
-        return [secret for found in self._by_sender.values() for secret in found]
 
     def _look(self) -> None:
         self._looked = self._clock.monotonic()
