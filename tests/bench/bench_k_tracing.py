@@ -110,7 +110,7 @@ class _Pipeline:
         requests = [request for n in range(BLOCK) for request in _requests((round * BLOCK + n) % TARGETS, round)]
         start = time.process_time()
         for sender, headers, body in requests:
-            answer = self._senders[sender].deliver(headers, body, None)
+            answer = self._senders[sender].post(headers, body)
             assert answer.status == 202, answer.body
         assert self.greenlight.broker.idle(60)
         time.sleep(2 * DELAY)

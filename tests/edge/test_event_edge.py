@@ -8,8 +8,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from flask import Flask
+from hypothesis import given
+from hypothesis import strategies as st
 from werkzeug.test import Client
 
+from greenlight.broker.subscribers import Message, WsgiSubscriber
 from greenlight.events import Event
 from greenlight.events.http import from_http, to_binary, to_structured
 from greenlight.ledger.port import Misconfigured
@@ -54,12 +58,12 @@ def event(id: str = "1", type: str = "commit.recorded") -> Event:
     return Event.of(type, id=id, source="tests", time=datetime(2026, 1, 1, tzinfo=UTC), data={"repo": "a/b"})
 
 
-def client(
+def app(
     handler: Callable[[Event, Deps], Any],
     publisher: Replies | None = None,
     type: str = "commit.recorded",
     ledger: NoLedger | None = None,
-) -> Client:
+) -> Flask:
     deps = Deps(
         clock=SystemClock(),
         ledger=ledger or NoLedger(),  # type: ignore[arg-type]
@@ -67,7 +71,16 @@ def client(
         publisher=publisher or Replies(),
         log=logging.getLogger("tests"),
     )
-    return Client(event_app("tests", {type: handler}, deps))
+    return event_app("tests", {type: handler}, deps)
+
+
+def client(
+    handler: Callable[[Event, Deps], Any],
+    publisher: Replies | None = None,
+    type: str = "commit.recorded",
+    ledger: NoLedger | None = None,
+) -> Client:
+    return Client(app(handler, publisher, type, ledger))
 
 
 def post(client: Client, sent: Event, *, structured: bool = False) -> Any:
@@ -97,6 +110,30 @@ def test_a_refusal_is_short_enough_for_knatives_channel(text: str) -> None:
     assert answer.status_code == 503
     assert len(answer.get_data()) <= 768
     assert answer.get_json()["detail"].startswith(text[:50])
+
+
+@given(
+    st.builds(
+        Event,
+        id=st.just("1"),
+        source=st.just("/s"),
+        type=st.just("commit.recorded"),
+        subject=st.none() | st.just("a b%ü"),
+        datacontenttype=st.none() | st.sampled_from(["application/json", "text/plain; charset=utf-8"]),
+        extensions=st.dictionaries(
+            st.sampled_from(["one", "two"]), st.text("a %ü", min_size=1) | st.integers(0, 9) | st.booleans()
+        ),
+        data=st.none() | st.binary(max_size=3),
+    )
+)
+def test_within_a_process_an_event_is_read_as_over_http(sent: Event) -> None:
+    """It is handed over as it is, or written and read where that would make a difference."""
+    read: list[Event] = []
+    subscriber = WsgiSubscriber(app(lambda event, deps: read.append(event) or []))
+    message = Message(sent, {"traceparent": "00-" + "1" * 32 + "-" + "2" * 16 + "-01"})
+    assert subscriber.deliver(message, None) == subscriber.post(*message.as_http())
+    handed, posted = read
+    assert handed == posted
 
 
 def test_none_is_an_empty_202_and_several_are_published() -> None:

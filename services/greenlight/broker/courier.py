@@ -11,9 +11,8 @@ from greenlight.broker.letters import DeadLetter
 from greenlight.broker.log import ERRORS, TTL, Entry, with_added, without
 from greenlight.broker.manifests import TriggerSpec
 from greenlight.broker.metrics import Metrics
-from greenlight.broker.subscribers import Subscriber, Undelivered
+from greenlight.broker.subscribers import Message, Subscriber, Undelivered
 from greenlight.events import Event
-from greenlight.events.http import to_binary, to_structured
 from greenlight.runtime.tracing import CLIENT, OFF, Scope, Tracer
 
 ERROR_BYTES = 768
@@ -42,18 +41,17 @@ class Courier:
     def deliver(self, entry: Entry, tries: int = 0) -> Delivered | Failed:
         """Bring an event to the subscriber. `tries`: how often that has failed."""
         event = without(entry.event, [TTL])
-        headers, body = to_structured(event) if self._structured else to_binary(event)
         with self._traced("trigger", entry, tries) as scope:
             passed_on = _next(entry.headers or {}, scope)
-            return self._post(scope, self.subscriber, {**passed_on, **headers, **self._extra}, body)
+            return self._post(scope, self.subscriber, Message(event, {**passed_on, **self._extra}, self._structured))
 
     def bury(self, letter: DeadLetter, tries: int = 0) -> Delivered | Failed:
         """Bring a dead letter to the sink, always in binary mode. An answer's event is not a reply there."""
         assert self.sink is not None
-        headers, body = to_binary(_with_reason(letter))
         with self._traced("dead-letter", letter.entry, tries) as scope:
             passed_on = _next(letter.entry.headers or {}, scope)
-            return self._post(scope, self.sink, {**passed_on, **headers, **self._namespace}, body, replies=False)
+            message = Message(_with_reason(letter), {**passed_on, **self._namespace})
+            return self._post(scope, self.sink, message, replies=False)
 
     def close(self) -> None:
         """Let go of connections."""
@@ -69,12 +67,10 @@ class Courier:
         scope.hop(entry.event, header, f"{name} {tries + 1}" if tries else name)
         return scope
 
-    def _post(
-        self, scope: Scope, port: Subscriber, headers: Mapping[str, str], body: bytes, replies: bool = True
-    ) -> Delivered | Failed:
+    def _post(self, scope: Scope, port: Subscriber, message: Message, replies: bool = True) -> Delivered | Failed:
         began = time.perf_counter()
         try:
-            answer = port.deliver(headers, body, self._timeout)
+            answer = port.deliver(message, self._timeout)
         except Undelivered as problem:
             self._observe(0, time.perf_counter() - began)
             scope.failed(type(problem).__name__)

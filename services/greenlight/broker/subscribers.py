@@ -7,12 +7,16 @@ import io
 import logging
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import unquote, urljoin, urlsplit
 from wsgiref.types import WSGIApplication
 
 from greenlight.broker.connections import Broken, Connections, Late
 from greenlight.broker.delivery import Answer, Destination
+from greenlight.events import Event
+from greenlight.events.http import to_binary, to_structured, travels_whole
+from greenlight.runtime.wsgi import EVENT
 
 MAX_ANSWER = 1 << 20
 """Bytes of an answer that are read."""
@@ -21,6 +25,20 @@ MAX_TIMEOUT = 900.0
 """Seconds that any attempt may last (Knative's in-memory channel has the same limit)."""
 
 _log = logging.getLogger("greenlight.broker")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """An event on its way to somebody, with the HTTP headers that go along."""
+
+    event: Event
+    headers: Mapping[str, str] = field(default_factory=dict)
+    structured: bool = False
+
+    def as_http(self) -> tuple[dict[str, str], bytes]:
+        """Headers and body. Raises NotAnEvent for what no header can carry."""
+        headers, body = to_structured(self.event) if self.structured else to_binary(self.event)
+        return {**self.headers, **headers}, body
 
 
 class Undelivered(Exception):
@@ -32,7 +50,7 @@ class Subscriber(Protocol):
 
     url: str  # names it in dead letters and messages
 
-    def deliver(self, headers: Mapping[str, str], body: bytes, timeout: float | None) -> Answer:
+    def deliver(self, message: Message, timeout: float | None) -> Answer:
         """POST the event and return the answer. `timeout` in seconds. Raises Undelivered."""
         ...
 
@@ -49,6 +67,7 @@ class WsgiSubscriber:
 
     def __init__(self, app: WSGIApplication, url: str = "http://localhost/") -> None:
         self._app = app
+        self._takes_events = EVENT in getattr(app, "extensions", ())
         self.url = url
         parts = urlsplit(url)
         self._base = {
@@ -70,8 +89,18 @@ class WsgiSubscriber:
             "wsgi.input_terminated": True,
         }
 
-    def deliver(self, headers: Mapping[str, str], body: bytes, timeout: float | None) -> Answer:
-        environ = {**self._base, "CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)}
+    def deliver(self, message: Message, timeout: float | None) -> Answer:
+        event = message.event
+        if self._takes_events and not message.structured and travels_whole(event):
+            return self._post({EVENT: event, "CONTENT_LENGTH": str(len(event.data or b""))}, message.headers)
+        return self.post(*message.as_http())
+
+    def post(self, headers: Mapping[str, str], body: bytes) -> Answer:
+        """POST anything."""
+        return self._post({"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}, headers)
+
+    def _post(self, content: Mapping[str, Any], headers: Mapping[str, str]) -> Answer:
+        environ = {**self._base, **content}
         for name, value in headers.items():
             environ[_cgi_name(name)] = value
         try:
@@ -118,10 +147,10 @@ class HttpSubscriber:
         self.url = url
         self._connections = Connections(url, connections, MAX_ANSWER)
 
-    def deliver(self, headers: Mapping[str, str], body: bytes, timeout: float | None) -> Answer:
+    def deliver(self, message: Message, timeout: float | None) -> Answer:
         limit = min(timeout or MAX_TIMEOUT, MAX_TIMEOUT)
         try:
-            return Answer(*self._connections.post(headers, body, limit))
+            return Answer(*self._connections.post(*message.as_http(), limit))
         except Late as problem:
             raise Undelivered(f"no answer within {limit:g} s") from problem
         except Broken as problem:

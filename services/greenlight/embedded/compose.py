@@ -16,13 +16,12 @@ from greenlight.broker import log as broker_log
 from greenlight.broker.api import blueprint as broker_api
 from greenlight.broker.broker import Broker
 from greenlight.broker.manifests import TriggerSpec, default_folder, load_folder
-from greenlight.broker.subscribers import WsgiSubscriber
+from greenlight.broker.subscribers import Message, WsgiSubscriber
 from greenlight.broker.watch import Watch
 from greenlight.deployer import app as deployer
 from greenlight.deployer.driver import Driver
 from greenlight.embedded.drivers import Drivers
 from greenlight.events import Event, ids, rfc3339, types
-from greenlight.events.http import to_binary
 from greenlight.ledger import sqlite
 from greenlight.ledger.adoption import adopt
 from greenlight.ledger.choice import DATABASE
@@ -165,8 +164,8 @@ def _pinger(app: WSGIApplication, clock: Clock) -> Callable[[], None]:
     def ping() -> None:
         now = clock.now()
         id = ids.derive(types.PING, rfc3339(now))
-        headers, body = to_binary(Event.of(types.PING, id=id, source="greenlight/ticker", time=now, data={}))
-        answer = subscriber.deliver(headers, body, None)
+        event = Event.of(types.PING, id=id, source="greenlight/ticker", time=now, data={})
+        answer = subscriber.deliver(Message(event), None)
         if answer.status >= 300:
             raise RuntimeError(f"the reconciler answered {answer.status}")
 

@@ -110,6 +110,12 @@ def to_binary(event: Event) -> tuple[dict[str, str], bytes]:
     return headers, event.data if event.data is not None else b""
 
 
+def travels_whole(event: Event) -> bool:
+    """Whether binary mode brings an event over as it is: there every attribute is text, and all data has a type."""
+    typed = event.datacontenttype is not None if event.data else event.data is None
+    return typed and all(type(value) is str for value in event.extensions.values())
+
+
 def trace_header(event: Event) -> dict[str, str]:
     """The HTTP header that an event of ours goes out with beside its attribute, so that the next hop can tell its trace."""
     text = event.extensions.get("traceparent")

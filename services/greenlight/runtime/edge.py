@@ -22,7 +22,7 @@ from greenlight.runtime.deps import Deps
 from greenlight.runtime.errors import PROBLEM, Malformed, Rejected, Unavailable, problem_json
 from greenlight.runtime.health import DOWN, Answer, mount_health
 from greenlight.runtime.tracing import CONSUMER, PRODUCER, Step, step
-from greenlight.runtime.wsgi import length_of
+from greenlight.runtime.wsgi import EVENT, length_of
 
 D = TypeVar("D", bound=Deps)
 
@@ -51,6 +51,7 @@ def event_app(
     `GET /healthz` and `/readyz` say what runtime/health.py does.
     """
     app = Flask(__name__, static_folder=None)
+    app.extensions[EVENT] = True
     mount_health(app, deps)
     routes: Mapping[str, HandlerOf[D]] = {"/": partial(_handler_of, handlers), **(more or {})}
 
@@ -119,6 +120,9 @@ def _read(environ: WSGIEnvironment) -> Event:
     length = length_of(environ)
     if length is None or length > MAX_EVENT:
         raise _TooLarge(f"an event has a Content-Length of at most {MAX_EVENT} bytes")
+    if EVENT in environ:
+        event: Event = environ[EVENT]
+        return event
     headers = {key[5:].replace("_", "-"): value for key, value in environ.items() if key.startswith("HTTP_CE_")}
     headers["content-type"] = environ.get("CONTENT_TYPE", "")
     return from_http(headers, environ["wsgi.input"].read(length))
