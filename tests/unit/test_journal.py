@@ -11,7 +11,7 @@ import pytest
 import rfc8785
 from hypothesis import given
 
-from greenlight.ledger.journal import ZEROS, entry_hash, portable, verify
+from greenlight.ledger.journal import ZEROS, entry_hash, portable, portable_form, verify
 from greenlight.ledger.rows import Entry
 from support_ledger import JSON, TEXT
 
@@ -63,6 +63,7 @@ def test_the_hash_is_that_of_the_whole_object_in_canonical_form(payload: Any, ty
 def test_what_is_portable_survives_every_json_parser(value: Any) -> None:
     """Its canonical form, read back, has the same canonical form: a verifier needs only the journal's JSON."""
     once = rfc8785.dumps(portable(value))
+    assert portable_form({"": value}) == b'{"":' + once + b"}"
     assert rfc8785.dumps(json.loads(once)) == once
     assert rfc8785.dumps(portable(json.loads(once))) == once
     # A parser that knows doubles only, as in a browser, reads the same.

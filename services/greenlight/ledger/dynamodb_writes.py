@@ -15,7 +15,7 @@ from greenlight.events import Event, rfc3339
 from greenlight.ledger import dynamodb_items as items
 from greenlight.ledger.dynamodb_client import MOST_ITEMS, Item, Key
 from greenlight.ledger.dynamodb_items import Rows, item, joined, stamp
-from greenlight.ledger.journal import ZEROS, canonical, link, portable
+from greenlight.ledger.journal import ZEROS, canonical, link, portable_form
 from greenlight.ledger.port import Conflict, Transaction
 from greenlight.ledger.rows import DecisionRow, Deployment, Due, NewEntry, Push, Record, Target
 
@@ -243,7 +243,7 @@ class _Plan:
 
     def _entry(self, row: NewEntry, seq: int, prev: str) -> str:
         """Plan an entry, and give its hash."""
-        payload, at = canonical(portable(row.payload)), rfc3339(row.at)
+        payload, at = portable_form(row.payload), rfc3339(row.at)
         hash = link(seq, row.type, at, row.id, payload, bytes.fromhex(prev)).hex()
         key = items.entry_key(row.stream, seq)
         said = {"type": row.type, "at": at, "id": row.id, "prev": prev, "hash": hash}

@@ -44,6 +44,16 @@ def portable(value: Any) -> Any:
     raise ValueError(f"a journal entry cannot hold a {type(value).__name__}")
 
 
+def portable_form(value: Mapping[str, Any]) -> bytes:
+    """The canonical form of what is portable of `value`."""
+    if _plain(value):
+        try:
+            return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        except orjson.JSONEncodeError:  # half a surrogate pair
+            pass
+    return canonical(portable(value))
+
+
 def canonical(value: Any) -> bytes:
     """JCS (RFC 8785) of a JSON value. Raises ValueError for what has none: see `portable`."""
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS) if _plain(value) else rfc8785.dumps(value)

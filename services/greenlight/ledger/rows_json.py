@@ -55,11 +55,12 @@ def _plain(value: Any) -> Any:
         return (value if value.tzinfo is UTC else value.astimezone(UTC)).isoformat()
     if type(value) is bytes:
         return b64encode(value).decode()
-    if isinstance(value, Mapping):
+    known = _DEFAULTS.get(type(value))
+    if known is None and isinstance(value, Mapping):
         return dict(value)
     return {
         name: item
-        for name, default, factory in _DEFAULTS.get(type(value)) or _defaults(type(value))
+        for name, default, factory in known or _defaults(type(value))
         if (item := getattr(value, name)) is not default and (item or not factory)
     }
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from greenlight.events import Event, rfc3339
-from greenlight.ledger.journal import ZEROS, canonical, link, portable
+from greenlight.ledger.journal import ZEROS, link, portable_form
 from greenlight.ledger.port import Conflict, Transaction
 from greenlight.ledger.rows import DecisionRow, Deployment, Due, NewEntry, Push, Record, Target
 from greenlight.ledger.rows_json import dumps
@@ -159,7 +159,7 @@ def _put_push(row: Push) -> Step:
 
 def append(entry: NewEntry) -> Step:
     """The next link of a stream's chain, unless the stream holds that id."""
-    payload, at = canonical(portable(entry.payload)), rfc3339(entry.at)
+    payload, at = portable_form(entry.payload), rfc3339(entry.at)
 
     def step(tx: Tx) -> None:
         last = tx.execute(
