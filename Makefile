@@ -13,8 +13,8 @@ help: ## say what there is to make
 up: .venv/runtime ## install, and run the pipeline; without a pipeline file of your own, the talk's story
 	@$(BIN)/greenlight up $(UP_FLAGS)
 
-test: .venv/test ## install, and pass the tests
-	$(BIN)/pytest -q
+test: .venv/test ## install, and pass the tests; ONLY='not cluster' as pytest's -m takes it
+	$(BIN)/pytest -q $(if $(ONLY),-m '$(ONLY)')
 
 test-crash: .venv/test ## kill the broker 120 times under load, and cut its disk's power at 400 moments; some minutes
 	CRASH_SEED=$${CRASH_SEED:-$$(date +%s)} CRASH_KILLS=120 CRASH_STATES=400 $(BIN)/pytest -q -s --show-capture=no \
@@ -53,4 +53,5 @@ clean: ## remove what make installed (not the data in .greenlight)
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m compileall -q services # pip compiles what it copies; and where PYTHONDONTWRITEBYTECODE is set, every start would
 	@touch $@

@@ -19,7 +19,6 @@ from support_ledger import HandClock, a_due, a_fact, a_push
 
 ROWS = ("I",)
 WRITES = 300
-ROUNDS = 5
 
 Write = tuple[Callable[[str], Any], Callable[[Any], object]]
 """Makes something of a new name, which is not measured, and writes it, which is."""
@@ -35,7 +34,7 @@ def main() -> list[Row]:
         names = itertools.count()
         for make, write in candidates.values():
             write(make("warm"))
-        found = interleaved({name: _measured(write, names) for name, write in candidates.items()}, ROUNDS)
+        found = interleaved({name: _measured(write, names) for name, write in candidates.items()})
     for name, figures in found.items():
         print(
             f"  {name:34} {figures['cpu'] * 1e6:7.0f} µs of CPU, {figures['wall'] * 1e3:6.2f} ms until it is answered"

@@ -42,7 +42,7 @@ APPLICATION = """
 PIPELINE = "apiVersion: greenlight/v1\nkind: Pipeline\napplications:" + "".join(
     APPLICATION.format(n=n) for n in range(TARGETS)
 )
-DELAY = 0.2
+DELAY = 0.1
 """Seconds between exports; each block waits until it has been exported."""
 SELF = Path(__file__)
 

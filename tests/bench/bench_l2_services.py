@@ -73,7 +73,8 @@ def _start(service: str, folder: Path, more: Mapping[str, str]) -> tuple[float, 
         "GREENLIGHT_SECRETS": str(folder / "secrets"),
         **more,
     }
-    http = urllib3.PoolManager(retries=False, timeout=5)
+    # As the kubelet probes; a connection that is kept would have the service listen to it for 2 s more when it is to end.
+    http = urllib3.PoolManager(retries=False, timeout=5, headers={"Connection": "close"})
     start = time.perf_counter()
     with child(sys.executable, "-m", "greenlight.cli.main", "serve", service, env=env, stderr=subprocess.DEVNULL) as it:
         while it.poll() is None and time.perf_counter() - start < 60:

@@ -27,7 +27,7 @@ from greenlight.policy import rbac
 from support_cluster import Cluster, Object, kubectl
 from support_helm import STAGES, Helm, Line, eventually, sha_of
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.helm]
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from support_flow import Shop
 from support_helm import STAGES, Helm, eventually, pipeline, sha_of, write_chart
 from support_process import Up, signed
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.helm]
 
 PROMPT = 5.0
 """Seconds from the first evidence of a crash loop to the rollback."""

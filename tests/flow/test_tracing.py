@@ -319,7 +319,7 @@ def test_a_backend_that_hangs_holds_nobody_up(tmp_path: Path) -> None:
     from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
     log = logging.getLogger("greenlight.tests")
-    limits = Limits(queue=40, batch=10, delay=0.05)
+    limits = Limits(queue=20, batch=10, delay=0.05)  # a third of a commit: too few whenever it begins to hang
     tracer = Exporting(lambda: Backend(Hanging(), ALWAYS_ON), None, limits, log)  # type: ignore[arg-type]
     before = metrics.SPANS.labels("dropped")._value.get()
     shop = Shop(tmp_path, tracer=tracer).start()
