@@ -1,7 +1,9 @@
 """JSON as a stranger sends it: bounded, and read in one way only.
 
-The standard parser is fast enough once two cheap scans have bounded what it can be made to do: colons bound the members,
-and nesting is bounded by what the parser's own recursion takes before it is counted.
+Two cheap scans bound what a parser can be made to do: colons bound the members, and nesting is bounded by what the parser's
+own recursion takes before it is counted. Then orjson reads, and writes what it read: if those are the very same bytes, no
+name occurred twice, no number was rounded, and nothing was read in another way than it was meant. Anything else, such as
+white space or another way to escape, is for the standard parser to judge.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ import json
 import re
 from itertools import islice
 from typing import Any
+
+import orjson
 
 MAX_DEPTH = 64
 MAX_MEMBERS = 200_000
@@ -29,10 +33,27 @@ def loads(raw: bytes, *, max_depth: int = MAX_DEPTH, max_members: int = MAX_MEMB
     Refused with BadJson: duplicate member names, NaN and infinities, nesting deeper than `max_depth`, more than `max_members`
     members, numbers that are absurdly long, lone surrogates.
     """
-    if raw.count(b":") > max_members and next(islice(_MEMBER.finditer(raw), max_members, None), None):
+    if (
+        len(raw) > max_members
+        and raw.count(b":") > max_members
+        and next(islice(_MEMBER.finditer(raw), max_members, None), None)
+    ):
         raise BadJson(f"more than {max_members} members")
-    if raw.count(b",") > MAX_ELEMENTS:
+    if len(raw) > MAX_ELEMENTS and raw.count(b",") > MAX_ELEMENTS:
         raise BadJson(f"more than {MAX_ELEMENTS} elements")
+    try:
+        value = orjson.loads(raw)
+        same = orjson.dumps(value) == raw
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+        same = False
+    if not same:
+        return _judged(raw, max_depth)
+    _check_depth(value, max_depth)
+    return value
+
+
+def _judged(raw: bytes, max_depth: int) -> Any:
+    """What the standard parser makes of it."""
     try:
         text = raw.decode("utf-8")
         value = _DECODER.decode(text)
@@ -83,7 +104,7 @@ def _check_depth(value: Any, max_depth: int) -> None:
             child
             for item in level
             for child in (item.values() if type(item) is dict else item)
-            if type(child) is dict or type(child) is list
+            if (kind := type(child)) is dict or kind is list
         ]
         if not level:
             return
