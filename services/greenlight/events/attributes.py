@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from datetime import date
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from greenlight.events.event import AttributeValue
+if TYPE_CHECKING:
+    from greenlight.events.event import AttributeValue
 
 REQUIRED = ("id", "source", "type")
 OPTIONAL = ("subject", "time", "datacontenttype", "dataschema")

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
+from greenlight.events.attributes import safe
+
 AttributeValue = str | int | bool
 """What an extension attribute may be: a String, an Integer (32 bit) or a Boolean of the specification's type system."""
 
@@ -50,8 +52,6 @@ class Event:
         extensions: Mapping[str, AttributeValue | None] | None = None,
     ) -> Event:
         """An event of ours with JSON data. Extensions that are None, or not safe as an attribute, are left out."""
-        from greenlight.events.attributes import safe
-
         kept = {name: value for name, value in (extensions or {}).items() if value is not None and safe(value)}
         return cls(
             id=id,
@@ -62,8 +62,11 @@ class Event:
             datacontenttype="application/json",
             dataschema=dataschema,
             extensions=MappingProxyType(kept),
-            data=json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode(),
+            data=_ENCODER.encode(data).encode(),
         )
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def rfc3339(moment: datetime) -> str:

@@ -7,12 +7,11 @@ import hashlib
 
 def derive(kind: str, *parts: str | int) -> str:
     """H(kind, parts): 32 hex digits of SHA-256 over the parts, each with its length, so that no two lists collide."""
-    digest = hashlib.sha256(kind.encode())
+    told = kind.encode()
     for part in parts:
         raw = str(part).encode("utf-8", "surrogatepass")
-        digest.update(b"\n%d:" % len(raw))
-        digest.update(raw)
-    return digest.hexdigest()[:32]
+        told += b"\n%d:%b" % (len(raw), raw)
+    return hashlib.sha256(told).hexdigest()[:32]
 
 
 _OWN_TRACE = ("retry", "rollback")

@@ -18,6 +18,7 @@ import orjson
 MAX_DEPTH = 64
 MAX_MEMBERS = 200_000
 MAX_ELEMENTS = 2_000_000
+_QUICK = 1 << 20  # bytes; what is larger is not worth reading twice if it comes to that
 _MEMBER = re.compile(rb'"[ \t\r\n]*:')
 _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _LONGEST_INT = 4000  # digits; the interpreter itself refuses more than 4300
@@ -41,6 +42,8 @@ def loads(raw: bytes, *, max_depth: int = MAX_DEPTH, max_members: int = MAX_MEMB
         raise BadJson(f"more than {max_members} members")
     if len(raw) > MAX_ELEMENTS and raw.count(b",") > MAX_ELEMENTS:
         raise BadJson(f"more than {MAX_ELEMENTS} elements")
+    if len(raw) > _QUICK:
+        return _judged(raw, max_depth)
     try:
         value = orjson.loads(raw)
         same = orjson.dumps(value) == raw

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from wsgiref.types import WSGIEnvironment
 
 EVENT = "greenlight.event"
@@ -11,10 +12,15 @@ written as HTTP and read again. Nobody outside can set it: what comes from a hea
 
 def headers_of(environ: WSGIEnvironment) -> dict[str, str]:
     """The headers by lower-case name; a Content-Type only if there is one."""
-    found = {key[5:].replace("_", "-").lower(): value for key, value in environ.items() if key.startswith("HTTP_")}
+    found = {_name(key): value for key, value in environ.items() if key.startswith("HTTP_")}
     if environ.get("CONTENT_TYPE"):
         found["content-type"] = environ["CONTENT_TYPE"]
     return found
+
+
+@lru_cache(maxsize=1024)  # a few names, in every request
+def _name(key: str) -> str:
+    return key[5:].replace("_", "-").lower()
 
 
 def length_of(environ: WSGIEnvironment) -> int | None:

@@ -7,7 +7,7 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask, Response, request
@@ -82,12 +82,13 @@ class _Door:
 
     def __init__(self, rest: WSGIApplication, deps: Deps) -> None:
         self._rest, self._deps = rest, deps
+        self._log = deps.log.getChild("webhooks")
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         found = _provider(environ["PATH_INFO"]) if environ["REQUEST_METHOD"] == "POST" else None
         if found is None:
             return self._rest(environ, start_response)
-        return _answer(environ, *found, self._deps)(environ, start_response)
+        return _answer(environ, *found, self._deps, self._log)(environ, start_response)
 
 
 def _provider(path: str) -> tuple[Provider, str] | None:
@@ -112,16 +113,18 @@ class _Taken:
         return [self._body]
 
 
-def _answer(environ: WSGIEnvironment, provider: Provider, name: str, deps: Deps) -> Response | _Taken:
+def _answer(
+    environ: WSGIEnvironment, provider: Provider, name: str, deps: Deps, log: logging.Logger
+) -> Response | _Taken:
     """One request: the verdict is counted and logged, never the body or the signature."""
     start = deps.clock.monotonic()
     with deps.tracer.scope("webhooks", "receive", SERVER) as scope:
-        verdict, response = _take(environ, provider, name, scope, deps)
+        verdict, response = _take(environ, provider, name, scope, deps, log)
         scope.note("http.request.method", "POST")
         scope.note("url.path", environ["PATH_INFO"])
         scope.note("http.response.status_code", response.status_code)
     metrics.WEBHOOKS.labels(provider.label, verdict).inc()
-    deps.log.getChild("webhooks").log(
+    log.log(
         logging.INFO if response.status_code == 202 else logging.WARNING,
         "%s %s %d in %.1f ms, delivery %.64r",
         provider.label,
@@ -134,7 +137,7 @@ def _answer(environ: WSGIEnvironment, provider: Provider, name: str, deps: Deps)
 
 
 def _take(
-    environ: WSGIEnvironment, provider: Provider, name: str, scope: Scope, deps: Deps
+    environ: WSGIEnvironment, provider: Provider, name: str, scope: Scope, deps: Deps, log: logging.Logger
 ) -> tuple[str, Response | _Taken]:
     """What is refused or ignored leaves no trace: who is not known must not fill the operators' backend."""
     try:
@@ -173,7 +176,7 @@ def _take(
         return "unavailable", problem_response(503, "cannot store it now", str(problem), retry_after=5)
     except Exception:
         scope.failed("error")
-        deps.log.getChild("webhooks").exception("an error of ours")
+        log.exception("an error of ours")
         return "error", problem_response(
             500, "an error of ours", "nothing was stored; the service's log has the details"
         )
@@ -223,8 +226,7 @@ def _unclaimed(provider: Provider, delivery: Delivery, fact: Fact, deps: Deps) -
 
 def _accept(fact: Fact, body: bytes, deps: Deps) -> None:
     """Fact, event and body in one transaction; then the event goes out. A repetition changes nothing."""
-    kept = replace(fact, body=f"sha256:{hashlib.sha256(body).hexdigest()}")
-    if deps.ledger.accept(kept, body, Due(f"fact/{fact.id}", fact.accepted + PATIENCE, fact.event)):
+    if deps.ledger.accept(fact, body, Due(f"fact/{fact.id}", fact.accepted + PATIENCE, fact.event)):
         with sending(fact.event):
             deps.publisher.publish([fact.event])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -62,10 +61,10 @@ class CircleCI:
             return Ignored("only workflow-completed and job-completed tell of a commit")
         if get(payload, "pipeline") is None:
             return Ignored("a test ping: it speaks of no commit")
-        return _fact(payload, kind, pipeline, delivery.now)
+        return _fact(payload, kind, pipeline, delivery)
 
 
-def _fact(payload: dict[str, Any], kind: str, pipeline: Pipeline, now: datetime) -> Fact | Ignored:
+def _fact(payload: dict[str, Any], kind: str, pipeline: Pipeline, delivery: Delivery) -> Fact | Ignored:
     status = need(payload, f"{kind}.status", str)
     if status not in _WORDS:
         raise Rejected(f"{kind}.status is {status[:32]!r}; CircleCI knows {', '.join(_WORDS)}")
@@ -99,8 +98,9 @@ def _fact(payload: dict[str, Any], kind: str, pipeline: Pipeline, now: datetime)
         ),
         repo=repo,
         sha=sha,
-        at=min(happened, now),
-        accepted=now,
+        at=min(happened, delivery.now),
+        accepted=delivery.now,
+        body=delivery.digest,
         refs=refs,
         signal=key,
         outcome=outcome,

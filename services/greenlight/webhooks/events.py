@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -58,7 +57,7 @@ class Events:
             raise Malformed(str(problem)) from None
         if sent.type.startswith(types.RESERVED_PREFIXES):
             raise Rejected(f"the type {sent.type[:64]!r} is said by its own route only")
-        return _fact(sent, _data(sent), delivery.name, delivery.now)
+        return _fact(sent, _data(sent), delivery)
 
 
 def _data(sent: Event) -> dict[str, Any]:
@@ -73,7 +72,8 @@ def _data(sent: Event) -> dict[str, Any]:
     return data
 
 
-def _fact(sent: Event, data: dict[str, Any], sender: str, now: datetime) -> Fact:
+def _fact(sent: Event, data: dict[str, Any], delivery: Delivery) -> Fact:
+    sender, now = delivery.name, delivery.now
     repo, sha = repo_of(need(data, "repo", str)), sha_at(data, "sha")
     ref = get(data, "ref")
     if ref is not None and not isinstance(ref, str):
@@ -96,6 +96,7 @@ def _fact(sent: Event, data: dict[str, Any], sender: str, now: datetime) -> Fact
         sha=sha,
         at=min(at or now, now),
         accepted=now,
+        body=delivery.digest,
         refs=(ref,) if ref else (),
         signal=signals.event(sent.type, sender),
         order=(micros(at or now), sent.id),

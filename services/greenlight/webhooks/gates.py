@@ -97,6 +97,7 @@ def _fact(payload: dict[str, Any], delivery: Delivery) -> Fact:
         sha=sha,
         at=min(at or now, now),
         accepted=now,
+        body=delivery.digest,
         signal=signals.webhook(gate),
         outcome=outcome,
         order=(run, micros(at)),

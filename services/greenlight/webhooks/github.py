@@ -68,11 +68,11 @@ class GitHub:
         repo, read = get(payload, "repository.full_name"), EVENTS.get(name)
         if repo is None:
             return Ignored("it speaks of no repository")
-        told = read(payload, delivery.now) if read else Ignored(f"nothing follows from the event {name[:64]!r}")
+        told = read(payload, delivery) if read else Ignored(f"nothing follows from the event {name[:64]!r}")
         return replace(told, repo=str(repo).lower()) if isinstance(told, Ignored) else told
 
 
-def _push(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
+def _push(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
     repo, ref = _repo(payload), need(payload, "ref", str)
     before, after = sha_at(payload, "before", none=True), sha_at(payload, "after", none=True)
     pushed_at = _pushed_at(payload)
@@ -89,7 +89,7 @@ def _push(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
         sha=after if deleted else sha,
         before=before if before.strip("0") else None,
         pushed_at=pushed_at,
-        arrived=now,
+        arrived=delivery.now,
         fact=id,
         forced=get(payload, "forced") is True,
         deleted=deleted,
@@ -101,7 +101,7 @@ def _push(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
         event=event(
             "com.github.push",
             id=id,
-            source=_source(payload),
+            source=_source(payload, repo),
             repo=repo,
             sha=sha,
             at=pushed_at,
@@ -111,8 +111,9 @@ def _push(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
         ),
         repo=repo,
         sha=sha,
-        at=min(pushed_at, now),
-        accepted=now,
+        at=min(pushed_at, delivery.now),
+        accepted=delivery.now,
+        body=delivery.digest,
         refs=(ref,),
         details=details,
         push=push,
@@ -121,23 +122,23 @@ def _push(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
     )
 
 
-def _check_run(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
+def _check_run(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
     run = need(payload, "check_run", dict)
     name, app = need(run, "name", str), get(run, "app.slug") or ""
     if name.startswith(OWN):
         return Ignored("Greenlight itself said it")
     return _run(
-        payload, run, "check_run", signals.github_check(name, str(app)), get(run, "check_suite.head_branch"), now
+        payload, run, "check_run", signals.github_check(name, str(app)), get(run, "check_suite.head_branch"), delivery
     )
 
 
-def _check_suite(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
+def _check_suite(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
     suite = need(payload, "check_suite", dict)
-    return _run(payload, suite, "check_suite", None, get(suite, "head_branch"), now)
+    return _run(payload, suite, "check_suite", None, get(suite, "head_branch"), delivery)
 
 
 def _run(
-    payload: dict[str, Any], run: dict[str, Any], kind: str, signal: str | None, branch: Any, now: datetime
+    payload: dict[str, Any], run: dict[str, Any], kind: str, signal: str | None, branch: Any, delivery: Delivery
 ) -> Fact:
     """A check run or suite: ordered by when it was completed, by its id, and by how far it is."""
     repo, sha, number = _repo(payload), sha_at(run, "head_sha"), need(run, "id", int)
@@ -150,7 +151,7 @@ def _run(
         ids.derive(type, repo, number, status, str(conclusion), str(get(run, "completed_at"))),
         sha,
         moment,
-        now,
+        delivery,
         subject=str(number),
         refs=(branch,) if isinstance(branch, str) and branch else (),
         signal=signal,
@@ -160,7 +161,7 @@ def _run(
     )
 
 
-def _workflow_run(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
+def _workflow_run(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
     run = need(payload, "workflow_run", dict)
     repo, number, attempt = _repo(payload), need(run, "run_number", int), need(run, "run_attempt", int)
     status, conclusion, branch = str(get(run, "status")), get(run, "conclusion"), get(run, "head_branch")
@@ -172,7 +173,7 @@ def _workflow_run(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
         ids.derive(type, repo, need(run, "id", int), attempt, status, str(conclusion)),
         sha_at(run, "head_sha"),
         time_at(run, "updated_at"),
-        now,
+        delivery,
         subject=str(get(run, "id")),
         refs=(branch,) if isinstance(branch, str) and branch else (),
         signal=signals.github_workflow(need(run, "name", str)),
@@ -183,7 +184,7 @@ def _workflow_run(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
     )
 
 
-def _status(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
+def _status(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
     repo, sha, context = _repo(payload), sha_at(payload, "sha"), need(payload, "context", str)
     if context.startswith(OWN):
         return Ignored("Greenlight itself said it")
@@ -198,7 +199,7 @@ def _status(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
         ids.derive(type, repo, number, context, sha),
         sha,
         created,
-        now,
+        delivery,
         subject=sha,
         refs=tuple(f"refs/heads/{name}" for name in names if isinstance(name, str)),
         signal=signals.github_status(context),
@@ -208,7 +209,7 @@ def _status(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
     )
 
 
-def _pull_request(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
+def _pull_request(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
     request, repo = need(payload, "pull_request", dict), _repo(payload)
     merged = get(request, "merged") is True and get(request, "merge_commit_sha") is not None
     sha = sha_at(request, "merge_commit_sha" if merged else "head.sha")
@@ -221,7 +222,7 @@ def _pull_request(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
         ids.derive(type, repo, number, sha, str(get(request, "updated_at"))),
         sha,
         time_at(request, "updated_at"),
-        now,
+        delivery,
         subject=str(number),
         details={"number": number, "base": get(request, "base.ref"), "merged": merged},
         evidence=get(request, "html_url"),
@@ -230,7 +231,7 @@ def _pull_request(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
     )
 
 
-def _pull_request_review(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
+def _pull_request_review(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
     review, repo = need(payload, "review", dict), _repo(payload)
     if get(review, "commit_id") is None:
         return Ignored("it speaks of no commit")
@@ -243,7 +244,7 @@ def _pull_request_review(payload: dict[str, Any], now: datetime) -> Fact | Ignor
         ids.derive(type, repo, number, state, str(get(review, "submitted_at"))),
         sha_at(review, "commit_id"),
         submitted,
-        now,
+        delivery,
         subject=str(number),
         refs=(f"refs/heads/{base}",) if isinstance(base, str) else (),
         signal=signals.github_review(login),
@@ -253,15 +254,17 @@ def _pull_request_review(payload: dict[str, Any], now: datetime) -> Fact | Ignor
     )
 
 
-def _merge_group(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
+def _merge_group(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
     group, repo = need(payload, "merge_group", dict), _repo(payload)
     sha, ref = sha_at(group, "head_sha"), need(group, "head_ref", str)
     type = f"com.github.merge_group.{word_at(payload, 'action')}"
     id = ids.derive(type, repo, ref, sha, str(get(payload, "reason")))
-    return _fact(payload, type, id, sha, None, now, subject=ref, refs=(ref,), details={"base": get(group, "base_ref")})
+    return _fact(
+        payload, type, id, sha, None, delivery, subject=ref, refs=(ref,), details={"base": get(group, "base_ref")}
+    )
 
 
-def _of_no_commit(payload: dict[str, Any], now: datetime) -> Fact | Ignored:
+def _of_no_commit(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
     return Ignored("it speaks of no commit; the push event of the same branch or tag does")
 
 
@@ -271,19 +274,19 @@ def _fact(
     id: str,
     sha: str,
     moment: datetime | None,
-    now: datetime,
+    delivery: Delivery,
     *,
     subject: str | None = None,
     refs: tuple[str, ...] = (),
     **known: Any,
 ) -> Fact:
-    repo, outcome = _repo(payload), known.get("outcome")
+    repo, outcome, now = _repo(payload), known.get("outcome"), delivery.now
     more = {"signal": known.get("signal"), "outcome": outcome, "evidence": known.get("evidence")}
     return Fact(
         event=event(
             type,
             id=id,
-            source=_source(payload),
+            source=_source(payload, repo),
             repo=repo,
             sha=sha,
             at=moment or now,
@@ -296,6 +299,7 @@ def _fact(
         sha=sha,
         at=min(moment or now, now),
         accepted=now,
+        body=delivery.digest,
         refs=refs,
         **known,
     )
@@ -311,10 +315,10 @@ def _repo(payload: dict[str, Any]) -> str:
     return repo_of(need(payload, "repository.full_name", str))
 
 
-def _source(payload: dict[str, Any]) -> str:
+def _source(payload: dict[str, Any], repo: str) -> str:
     """One URI per repository; GitHub itself names it in two ways, by its API and by its pages."""
     page = _HOST.match(str(get(payload, "repository.html_url")))
-    return f"https://{page[1].lower() if page else 'github.com'}/{_repo(payload)}"
+    return f"https://{page[1].lower() if page else 'github.com'}/{repo}"
 
 
 def _pushed_at(payload: dict[str, Any]) -> datetime:
@@ -332,20 +336,22 @@ def _pushed_at(payload: dict[str, Any]) -> datetime:
 
 def _people(payload: dict[str, Any]) -> tuple[str, ...]:
     """Everybody who authored, committed or pushed any commit of the push, as identities."""
-    found: set[tuple[str, str]] = set()  # few people make many commits
-    commits = get(payload, "commits")
-    rows = [
-        get(payload, "pusher"),
-        {"username": get(payload, "pusher.name")},
-        {"username": get(payload, "sender.login")},
-    ]
-    for commit in [*(commits if isinstance(commits, list) else []), get(payload, "head_commit")]:
-        rows += [get(commit, "author"), get(commit, "committer")]
-    for row in rows:
-        for kind, value in (("email", get(row, "email")), ("github", get(row, "username"))):
-            if isinstance(value, str) and value:
-                found.add((kind, value))
-    return tuple(sorted({ids.identity(kind, value) for kind, value in found}))
+    people = [get(payload, "pusher"), {"username": get(payload, "sender.login")}]
+    people.append({"username": get(payload, "pusher.name")})
+    commits = payload.get("commits")
+    for commit in [*(commits if isinstance(commits, list) else []), payload.get("head_commit")]:
+        if isinstance(commit, dict):
+            people += (commit.get("author"), commit.get("committer"))
+    emails, logins = set(), set()  # few people make many commits
+    for one in people:
+        if isinstance(one, dict):
+            email, login = one.get("email"), one.get("username")
+            if isinstance(email, str):
+                emails.add(email)
+            if isinstance(login, str):
+                logins.add(login)
+    found = [*(("email", email) for email in emails), *(("github", login) for login in logins)]
+    return tuple(sorted({ids.identity(kind, value) for kind, value in found if value}))
 
 
 def _paths(payload: dict[str, Any]) -> tuple[str, ...] | None:
@@ -355,16 +361,18 @@ def _paths(payload: dict[str, Any]) -> tuple[str, ...] | None:
         return None
     paths: set[str] = set()
     for commit in commits:
+        if not isinstance(commit, dict):
+            continue
         for kind in ("added", "modified", "removed"):
-            names = get(commit, kind)
-            if isinstance(names, list):
-                paths.update(name for name in names if isinstance(name, str))
+            names = commit.get(kind)
+            if names and isinstance(names, list):
+                paths.update([name for name in names if isinstance(name, str)])
         if len(paths) > MAX_PATHS:
             return None
     return tuple(sorted(paths))
 
 
-EVENTS: Mapping[str, Callable[[dict[str, Any], datetime], Fact | Ignored]] = {
+EVENTS: Mapping[str, Callable[[dict[str, Any], Delivery], Fact | Ignored]] = {
     "push": _push,
     "create": _of_no_commit,
     "delete": _of_no_commit,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,11 @@ class Delivery:
     body: bytes
     name: str  # the last part of the route: a gate, a sender
     now: datetime
+
+    @property
+    def digest(self) -> str:
+        """What a fact names the body by."""
+        return f"sha256:{hashlib.sha256(self.body).hexdigest()}"
 
 
 class Provider(Protocol):
@@ -92,7 +98,9 @@ def word_at(payload: Any, path: str) -> str:
 def get(payload: Any, path: str) -> Any:
     """The value at `a.b.c`, or None."""
     for name in path.split("."):
-        payload = payload.get(name) if isinstance(payload, dict) else None
+        if not isinstance(payload, dict):
+            return None
+        payload = payload.get(name)
     return payload
 
 
