@@ -230,13 +230,26 @@ class _Waitress(TcpWSGIServer):  # type: ignore[misc]
             expose_tracebacks=False,
             clear_untrusted_proxy_headers=True,
         )
+        # What is shorter the loop sends in one piece, once it is whole. Deprecated as an argument; without it nothing breaks.
+        adjustments.send_bytes = 16 << 10
         adjustments.chunks_taken = limits.chunked  # the parser knows nothing but these
-        self._limits = limits
+        self._limits, self._pulled = limits, False
         info = (bound.family, bound.type, bound.proto, bound.getsockname())
         super().__init__(
             app, map, False, bound, dispatcher=dispatcher, adj=adjustments, sockinfo=info, bind_socket=False
         )
         self.accepting = False
+
+    def readable(self) -> bool:
+        """Asked in every round of the loop before any connection is: what changed until now is seen in this round."""
+        self._pulled = False
+        return bool(super().readable())
+
+    def pull_trigger(self) -> None:
+        """Wake the loop, unless it has been told since its round began."""
+        if not self._pulled:
+            self._pulled = True
+            super().pull_trigger()
 
     def maintenance(self, now: float) -> None:
         """Cut off what is idle, and what has been arriving for longer than the deadline."""
