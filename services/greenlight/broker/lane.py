@@ -6,7 +6,7 @@ A lane shares no lock and no limit with another one, so a subscriber that is dea
 from __future__ import annotations
 
 import logging
-import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Protocol
@@ -66,7 +66,8 @@ class Lane:
         self.spec, self.courier = spec, courier
         self._hub = hub
         self._left = tried  # by an earlier run
-        self._free = 0.0  # when the next try may begin, on the monotonic clock
+        self._turns: deque[int] = deque()  # of tries whose time has come
+        self._turning = False
         self.progress = Progress(hub, cursor, tried, workers, lambda: hub.crew.run(self._work))
 
     def start(self) -> None:
@@ -302,12 +303,18 @@ class Lane:
 
     def _due(self, seq: int) -> None:
         """The time of a try has come, but for its turn. In the alarm's thread alone."""
-        now = time.monotonic()
-        self._free = max(self._free + PACE, now)
-        if self._free <= now:
-            self.progress.due(seq)
+        self._turns.append(seq)
+        if not self._turning:
+            self._turning = True
+            self._turn()
+
+    def _turn(self) -> None:
+        """Let the try that waits longest begin, and see to the next one PACE later, however late this one is."""
+        if self._turns:
+            self.progress.due(self._turns.popleft())
+            self._hub.alarm.after(PACE, self._turn)
         else:
-            self._hub.alarm.after(self._free - now, lambda: self.progress.due(seq))
+            self._turning = False
 
     def _now(self) -> float:
         return self._hub.clock.now().timestamp()

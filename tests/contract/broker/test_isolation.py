@@ -110,12 +110,15 @@ def test_with_too_many_retries_new_events_wait_and_then_go_on(tmp_path: Path, mo
     assert set(recorder.ids()) == {str(number) for number in range(30)}
 
 
-def test_tries_that_fall_due_together_take_turns(tmp_path: Path) -> None:
-    """A dead subscriber's, however many they are: or they would take the time of all others."""
-    count, times = 30, []
+@pytest.mark.parametrize("stalled", [False, True])
+def test_tries_that_fall_due_together_take_turns(tmp_path: Path, stalled: bool) -> None:
+    """A dead subscriber's, however many: or they would take the time of all others. Who stood still does not catch up."""
+    count, times, stands = 30, [], lane.PACE * 30
 
     def answer(n: int, request: object) -> tuple[int, dict[str, str], bytes]:
         times.append(time.monotonic())
+        if stalled and n == count + 5:  # all have fallen due by now
+            broker._dispatcher.alarm.after(0, lambda: time.sleep(stands))
         return (503 if n < count else 202), {}, b""
 
     recorder = Recorder(answer)
@@ -126,7 +129,7 @@ def test_tries_that_fall_due_together_take_turns(tmp_path: Path) -> None:
         assert broker.idle(PATIENCE)
     again = sorted(times)[count:]
     assert len(again) == count
-    assert again[-1] - again[0] >= lane.PACE * (count - 1) * 0.8
+    assert again[-1] - again[0] >= lane.PACE * (count - 1) * 0.8 + (stands if stalled else 0)
 
 
 def test_a_delivery_that_does_not_end_does_not_hold_the_cursor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
