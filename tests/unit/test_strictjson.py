@@ -69,7 +69,7 @@ def test_the_quick_way_accepts_nothing_that_the_standard_parser_refuses(parts: l
         (b"[" * 65 + b"]" * 65, "nested deeper than 64"),
         (b'["\\ud800"]', "surrogate"),
         (b'["\xff"]', "not UTF-8, at byte 2"),
-        (b"[1,]", "at character 3"),
+        (b"[1;]", "at character 2"),
         (b"1" * 4001, "too many digits"),
     ],
 )
