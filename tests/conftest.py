@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from support_cluster import MISSING, Cluster
+from support_cluster import MISSING, Cluster, skip_without
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Without a cluster, the tests that need one say so."""
-    if MISSING:
-        skip = pytest.mark.skip(reason=f"no {' and no '.join(MISSING)}: . $(tests/cluster/cluster up) sets them")
-        for item in items:
-            if item.get_closest_marker("cluster"):
-                item.add_marker(skip)
+    skip_without(items, "cluster", MISSING, ". $(tests/cluster/cluster up)")
 
 
 @pytest.fixture(scope="session")

@@ -21,11 +21,12 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import pytest
 import urllib3
 import yaml
 
@@ -38,11 +39,20 @@ PATIENCE = 60.0
 MISSING = [name for name in ("KUBECONFIG", "BROKER_INGRESS") if not os.environ.get(name)]
 """What the environment lacks for the tests marked `cluster`."""
 
+
 OURS = "CLUSTER_IS_OURS" in os.environ
 """Whether nobody else is on this cluster, so that a test may kill its broker or change its settings."""
 
 Object = dict[str, Any]
 """A Kubernetes object, as in YAML: apiVersion, kind, metadata, …"""
+
+
+def skip_without(items: list[pytest.Item], marker: str, missing: Sequence[str], setter: str) -> None:
+    """Have the tests marked so say what the environment lacks for them, and what sets it."""
+    skip = pytest.mark.skip(reason=f"no {' and no '.join(missing)}: {setter} sets them")
+    for item in items if missing else ():
+        if item.get_closest_marker(marker):
+            item.add_marker(skip)
 
 
 class Refused(Exception):

@@ -47,3 +47,10 @@ def config(holds: str) -> Callable[[F], F]:
         show_default=True,
         help=f"Folder with {holds}.",
     )
+
+
+def data(help: str) -> Callable[[F], F]:
+    """`--data`, the folder that Greenlight owns on one machine."""
+    return click.option(
+        "--data", type=click.Path(path_type=Path), default=Path(".greenlight"), show_default=True, help=help
+    )

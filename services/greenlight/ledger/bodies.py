@@ -6,8 +6,14 @@ import os
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
+
+
+def named(body: bytes) -> str:
+    """What a fact and a ledger name a body by: `sha256:` and 64 hex digits."""
+    return f"sha256:{sha256(body).hexdigest()}"
 
 
 class Bodies(Protocol):

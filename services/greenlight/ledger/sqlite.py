@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
-from hashlib import sha256
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 from greenlight import store
 from greenlight.events import Event
-from greenlight.ledger.bodies import Folder
+from greenlight.ledger.bodies import Folder, named
 from greenlight.ledger.port import Page, Transaction, Unavailable
 from greenlight.ledger.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target
 from greenlight.ledger.rows_json import dumps, loads
@@ -66,8 +65,8 @@ class SqliteLedger:
 
     def accept(self, fact: Fact, body: bytes | None, due: Due) -> bool:
         if body is None or len(body) <= IN_TABLE:
-            return self._accept(fact, None if body is None else (_digest(body), zlib.compress(body, 1)), due)
-        digest = _digest(body)
+            return self._accept(fact, None if body is None else (named(body), zlib.compress(body, 1)), due)
+        digest = named(body)
         with self._files:
             try:
                 self._folder.put(digest.removeprefix("sha256:"), body, micros(self._clock()))
@@ -357,7 +356,3 @@ def _stored(transaction: Transaction) -> dict[Key, Any]:
     for push in transaction.pushes:
         rows[Push, push.repo] = None
     return rows
-
-
-def _digest(body: bytes) -> str:
-    return "sha256:" + sha256(body).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 from greenlight.events import Event, ids, moment, rfc3339
 from greenlight.events.attributes import is_time
 from greenlight.events.schemas import dataschema
+from greenlight.ledger.bodies import named
 from greenlight.ledger.rows import Fact
 from greenlight.policy.model import Pipeline
 from greenlight.runtime.errors import Rejected
@@ -50,7 +50,7 @@ class Delivery:
     @property
     def digest(self) -> str:
         """What a fact names the body by."""
-        return f"sha256:{hashlib.sha256(self.body).hexdigest()}"
+        return named(self.body)
 
 
 class Provider(Protocol):

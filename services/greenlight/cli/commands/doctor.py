@@ -26,13 +26,7 @@ T = TypeVar("T")
 
 @click.command()
 @args.config("pipeline.yaml and people.yaml")
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    default=Path(".greenlight"),
-    show_default=True,
-    help="Greenlight's folder.",
-)
+@args.data("Greenlight's folder.")
 @click.option(
     "--kubeconfig", type=click.Path(path_type=Path), help="Look at an installation in a cluster: this file's…"
 )

@@ -16,13 +16,7 @@ SERVICES = ("webhooks", "recorder", "promoter", "deployer", "reconciler", "board
 
 @click.command()
 @args.config("pipeline.yaml and people.yaml")
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    default=Path(".greenlight"),
-    show_default=True,
-    help="Folder that this process owns.",
-)
+@args.data("Folder that this process owns.")
 @click.option("--listen", default="127.0.0.1:8080", show_default=True, help="Board, API and metrics.")
 @click.option(
     "--webhooks-listen",
