@@ -504,7 +504,7 @@ class World:
             environment,
             record,
             target,
-            pushes_since(self.inner, target, policy),
+            pushes_since(self.inner, target),
             last,
             now,  # type: ignore[arg-type]
         )

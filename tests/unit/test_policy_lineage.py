@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greenlight.ledger.rows import Push
-from greenlight.policy.lineage import candidate, counts, like, newer, order, shipped, superseded_by_force, touches
+from greenlight.policy.lineage import counts, like, newer, order, shipped, superseded_by_force
+from greenlight.policy.paths import candidate, touches
 from support_policy import MAIN, minute, policy, push, pushed, recorded, sha
 
 ZEROS = "0" * 40

@@ -35,7 +35,7 @@ def approve(record: Record, application: str, gate: str, comment: str | None, pe
     key = f"{application}/{gate}"
     for environment in [name for name, env in policy.environments.items() if gate in env.require] or [""]:
         target = deps.ledger.target(application, environment) or Target(application, environment, policy.repo)
-        pushes = pushes_since(deps.ledger, target, policy)
+        pushes = pushes_since(deps.ledger, target)
         _allowed(domain.may_approve(person, policy, found, record, target, pushes))
     last, revoked = record.approvals.get(key, {}).get(person.id), record.revocations.get(key)
     if last is not None and last.granted and (revoked is None or revoked.at < last.at):

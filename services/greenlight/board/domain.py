@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from greenlight.ledger.rows import Push, Record, Target
-from greenlight.policy.lineage import authors
+from greenlight.policy.authors import authors
 from greenlight.policy.model import Gate, Policy
 from greenlight.runtime.people import Person
 

@@ -56,7 +56,7 @@ def targets_of(policies: Sequence[Policy], deps: Deps) -> view.Targets:
     for policy in policies:
         for environment in policy.environments:
             target = deps.ledger.target(policy.name, environment) or Target(policy.name, environment, policy.repo)
-            found[policy.name, environment] = (target, pushes_since(deps.ledger, target, policy))
+            found[policy.name, environment] = (target, pushes_since(deps.ledger, target))
     return found
 
 

@@ -91,9 +91,8 @@ def _begin(data: Mapping[str, str], event: Event, deps: Deps) -> tuple[Deploymen
     if policy is None or target.environment not in policy.environments or record is None or target.deployment:
         return None, _withdraw(target, promotion, event, deps)
     wish = asked(record, target)
-    decision = decide(
-        policy, target.environment, record, target, pushes_since(deps.ledger, target, policy), now, asked=wish
-    )
+    pushes = pushes_since(deps.ledger, target)
+    decision = decide(policy, target.environment, record, target, pushes, now, asked=wish)
     if decision.state != "ready" or promotion.policy != policy.digest:
         return None, _withdraw(target, promotion, event, deps)
     if wish is not None:  # which may be younger than the promotion, and is served by it all the same
@@ -248,7 +247,7 @@ def _end(deployment: Deployment, target: Target, progress: Progress, deps: Deps)
         progress.outcome,
         progress.reason,
         progress.output,
-        pushes_since(deps.ledger, target, deps.pipeline().applications.get(deployment.application)),
+        pushes_since(deps.ledger, target),
         deps.clock.now(),
     )
     deps.ledger.transact(transaction)
@@ -265,7 +264,7 @@ def _pointless(deployment: Deployment, target: Target, deps: Deps) -> str | None
         return "the policy was edited, so the commit is decided again"
     if deployment.request is not None or deployment.push is None:
         return None
-    pushes = pushes_since(deps.ledger, target, policy)
+    pushes = pushes_since(deps.ledger, target)
     for row in deps.ledger.decisions(deployment.application, deployment.environment, ("ready",), limit=2):
         if row.sha != deployment.sha and row.push is not None and newer(row.push, deployment.push, pushes):
             return f"a newer commit, {row.sha[:7]}, is ready"

@@ -137,7 +137,7 @@ class DynamoLedger:
         *,
         since: datetime | None = None,
         of: Callable[[str], bool] = lambda ref: True,
-        limit: int = 1000,
+        limit: int | None = 1000,
     ) -> Sequence[Push]:
         partition = items.pushes_pk(repo)
         if since is None:

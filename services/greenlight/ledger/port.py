@@ -105,9 +105,9 @@ class Ledger(Protocol):
         *,
         since: datetime | None = None,
         of: Callable[[str], bool] = lambda ref: True,
-        limit: int = 1000,
+        limit: int | None = 1000,
     ) -> Sequence[Push]:
-        """The newest `limit` pushes of a repository with pushed_at >= since to refs for which `of` holds.
+        """The newest `limit` pushes (None: all) of a repository with pushed_at >= since to refs for which `of` holds.
 
         By (pushed_at, arrived), oldest first.
         """

@@ -148,7 +148,7 @@ class SqliteLedger:
         *,
         since: datetime | None = None,
         of: Callable[[str], bool] = lambda ref: True,
-        limit: int = 1000,
+        limit: int | None = 1000,
     ) -> Sequence[Push]:
         key, moment = (Push, repo), self._cache.moment()
         known: Mapping[datetime | None, Sequence[Push]] = self._at_hand(key) or {}

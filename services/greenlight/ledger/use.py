@@ -7,8 +7,6 @@ from typing import TypeVar
 
 from greenlight.ledger.port import Conflict, Ledger, Unavailable
 from greenlight.ledger.rows import Push, Target
-from greenlight.policy.lineage import shipped
-from greenlight.policy.model import Policy
 
 T = TypeVar("T")
 
@@ -27,15 +25,10 @@ def until_settled(attempt: Callable[[], T], *, tries: int = 20) -> T:
     raise Unavailable(f"{tries} other writers were faster on the same rows; the delivery will be tried again")
 
 
-def pushes_since(ledger: Ledger, target: Target, policy: Policy | None) -> Sequence[Push]:
-    """The pushes since what the target runs, that one included: what `decide` compares candidates and authors by.
+def pushes_since(ledger: Ledger, target: Target) -> Sequence[Push]:
+    """Every push to the repository, whatever the ref, since what the target runs, that one included.
 
-    Only those to refs that the application ships, so that no number of others pushes one of them out of sight; all where
-    the application is not in the pipeline any more.
+    What `decide` compares candidates and authors by: a push that is left out could hide an author, so there is no limit.
     """
     runs = target.running.push if target.running else None
-    return ledger.pushes(
-        target.repo,
-        since=runs.pushed_at if runs else None,
-        of=lambda ref: policy is None or shipped(policy, ref),
-    )
+    return ledger.pushes(target.repo, since=runs.pushed_at if runs else None, limit=None)

@@ -9,8 +9,9 @@ from typing import Any
 
 from greenlight.ledger.rows import Attempt, Push, Record, Request, Target
 from greenlight.policy.gates import gate_state
-from greenlight.policy.lineage import candidate, newer, newest_deployed, superseded_by_force
+from greenlight.policy.lineage import newer, newest_deployed, superseded_by_force
 from greenlight.policy.model import Decision, Deploy, GateState, Policy
+from greenlight.policy.paths import candidate
 from greenlight.policy.requests import served
 
 __all__ = ["decide", "gate_state"]

@@ -8,8 +8,9 @@ from typing import Any
 
 from greenlight.events.ids import identity
 from greenlight.ledger.rows import Approval, Push, Record, Revocation, Signal, Target
+from greenlight.policy.authors import authors
 from greenlight.policy.durations import span
-from greenlight.policy.lineage import authors, counts
+from greenlight.policy.lineage import counts
 from greenlight.policy.model import Gate, GateState, Policy
 from greenlight.policy.signals import SAID, age, matches, reviewer
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from itertools import groupby
 
-from greenlight.ledger.rows import Push, Record, Target
+from greenlight.ledger.rows import Push, Target
 from greenlight.policy.model import Policy
 
 MAX_NAME = 256
@@ -33,13 +33,6 @@ def counts(policy: Policy, ref: str) -> bool:
         branch, _, entry = queued.removeprefix(QUEUE).rpartition("/")
         return bool(entry) and _branch(policy, branch)
     return shipped(policy, ref)
-
-
-def touches(policy: Policy, push: Push) -> bool:
-    """Whether the push may have changed what the application is made from."""
-    if not policy.paths or push.paths is None:
-        return True
-    return any(len(path) > MAX_NAME or any(like(pattern, path) for pattern in policy.paths) for path in push.paths)
 
 
 def like(pattern: str, name: str) -> bool:
@@ -78,17 +71,6 @@ def superseded_by_force(lineage: Sequence[Push], push: Push) -> bool:
     return any(other.sha != push.sha and newer(other, push, lineage) for other in resets)
 
 
-def candidate(policy: Policy, record: Record, lineage: Sequence[Push], *, asked: bool = False) -> Push | None:
-    """The newest push that makes the commit a candidate of the application, one that was not undone if there is any.
-
-    None: no push that touches `paths`, which a person who asks may waive, put the commit at the head of a shipped ref.
-    """
-    seen = order(push for ref, push in record.pushes.items() if shipped(policy, ref))
-    pool = [push for push in seen if touches(policy, push)] or (seen if asked else [])
-    standing = [push for push in pool if not superseded_by_force(lineage, push)]
-    return next(reversed(standing or pool), None)
-
-
 def newest_deployed(policy: Policy, target: Target, lineage: Sequence[Push]) -> Push | None:
     """The newest push of what was deployed to the target, or of what it runs if that was pushed again since.
 
@@ -97,20 +79,6 @@ def newest_deployed(policy: Policy, target: Target, lineage: Sequence[Push]) -> 
     runs = target.running.sha if target.running else None
     again = [push for push in lineage if push.sha == runs and shipped(policy, push.ref)]
     return next(reversed(order([*again, *([target.newest] if target.newest else [])])), None)
-
-
-def authors(policy: Policy, record: Record, lineage: Sequence[Push], since: Push | None) -> frozenset[str]:
-    """Identities of who made or pushed any commit of the pushes after `since` up to the record's commit."""
-    own = order(push for ref, push in record.pushes.items() if shipped(policy, ref))
-    last = own[-1] if own else None
-    between = [
-        push
-        for push in lineage
-        if shipped(policy, push.ref)
-        and (since is None or newer(push, since, lineage))
-        and (last is None or not newer(push, last, lineage))
-    ]
-    return frozenset({*record.people, *(person for push in (*own, *between) for person in push.people)})
 
 
 def _branch(policy: Policy, name: str) -> bool:

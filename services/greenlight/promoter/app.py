@@ -130,7 +130,7 @@ def _consider(
 def _outcome(policy: Policy, environment: str, record: Record, now: datetime, ledger: Ledger) -> domain.Outcome:
     target = ledger.target(policy.name, environment) or Target(policy.name, environment, policy.repo)
     last = ledger.decision(policy.name, environment, record.repo, record.sha)
-    return domain.consider(policy, environment, record, target, pushes_since(ledger, target, policy), last, now)
+    return domain.consider(policy, environment, record, target, pushes_since(ledger, target), last, now)
 
 
 def _transaction(
