@@ -196,6 +196,22 @@ def test_people_and_policy_work_on_the_files(terminal: Terminal) -> None:
     assert "nobody is there yet" in terminal("people", "list", "--config", str(config)).stderr
 
 
+def test_policy_check_warns_of_secrets(terminal: Terminal) -> None:
+    """Of one that stands in the file, and of one that is named and not here, which only the deployer needs."""
+    config = terminal.shop.folder / "config"
+    pipeline = config / "pipeline.yaml"
+    assert terminal.json("policy", "check", "--config", str(config))["warnings"] == []
+    run = "command: {run: [sh, deploy.sh]"
+    assert run in pipeline.read_text()
+    pipeline.write_text(pipeline.read_text().replace(run, f"{run}, env: {{PGPASS: abc, B: {{file: not/there}}}}"))
+    told = terminal("policy", "check", "--config", str(config))
+    assert told.exit_code == 0
+    assert "PGPASS: seems to hold a secret" in told.stderr
+    assert "env.B: " in told.stderr
+    assert "not/there is not there" in told.stderr
+    assert len(terminal.json("policy", "check", "--config", str(config))["warnings"]) >= 2
+
+
 @pytest.mark.parametrize(
     ("words", "env", "said"),
     [

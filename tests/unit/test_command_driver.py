@@ -130,6 +130,63 @@ def test_output_is_kept_bounded_and_without_secrets(driver: CommandDriver, tmp_p
     assert (list(file.parent.iterdir()), file.read_text()) == ([file], "the next one\n")
 
 
+def test_secrets_of_variables_and_arguments_are_hidden(driver: CommandDriver, tmp_path: Path) -> None:
+    """By the variable's or the option's name, and the password within any URL, also where it is printed alone."""
+    env = {"PGPASS": "swordfish99", "DATABASE_URL": "postgres://db.example/kiosk?password=hunter2hunter2"}
+    script = 'echo "$PGPASS ${DATABASE_URL##*=} $2 $GIT_AUTHOR_NAME"'
+    run = ["sh", "-c", script, "deploy", "--token", "argument-of-one"]
+    progress = ended(driver, order(tmp_path, *run, env={**env, "GIT_AUTHOR_NAME": "release bot"}))
+    assert progress.output == "[secret] [secret] [secret] release bot\n"
+
+
+def test_a_command_gets_a_secret_that_the_pipeline_file_only_names(
+    driver: CommandDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a file or a variable of ours, read at each start, and hidden in what it prints whatever its name."""
+    monkeypatch.setenv("ROBOT", "from our own environment")
+    (tmp_path / "word").write_text("one of two\nlines\n")
+    named = {"A": {"file": "word"}, "B": {"file": str(tmp_path / "word")}, "C": {"from": "ROBOT"}, "PLAIN": "plain"}
+    script = 'printf "%s|%s|%s|%s|" "$A" "$B" "$C" "$PLAIN" > got; cat got'
+    progress = ended(driver, sh(tmp_path, script, env=named))
+    assert (tmp_path / "got").read_text() == "one of two\nlines|one of two\nlines|from our own environment|plain|"
+    assert progress.output == "[secret]|[secret]|[secret]|plain|"
+    (tmp_path / "word").write_text("another")
+    ended(driver, sh(tmp_path, script, env=named, id="d2"))
+    assert (tmp_path / "got").read_text() == "another|another|from our own environment|plain|"
+
+
+@pytest.mark.parametrize(
+    ("reference", "content", "told"),
+    [
+        ({"from": "NOT_SET"}, None, "env.WORD: the variable NOT_SET is not set"),
+        ({"from": "EMPTY"}, None, "env.WORD: the variable EMPTY is not set, or is empty"),
+        ({"file": "word"}, None, "word is not there"),
+        ({"file": "."}, None, "is not there, or is not a file"),
+        ({"file": "word"}, b"", "word is empty"),
+        ({"file": "word"}, b"\n", "word is empty"),
+        ({"file": "word"}, b"a\0b", "has a zero byte in it"),
+        ({"file": "word"}, b"\xff\xfe", "is not UTF-8 text"),
+        ({"file": "word"}, b"x" * (64 * 1024 + 1), "more than 64 KiB"),
+    ],
+)
+def test_without_its_secret_a_command_is_not_started(
+    driver: CommandDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reference: dict[str, str],
+    content: bytes | None, told: str,
+) -> None:  # fmt: skip
+    """An error that says which variable lacks what, with nothing of a content; once it is there, the target is free."""
+    monkeypatch.setenv("EMPTY", "")
+    if content is not None:
+        (tmp_path / "word").write_bytes(content)
+    progress = driver.apply(sh(tmp_path, "touch started", env={"WORD": reference}))
+    assert progress.outcome == "error"
+    assert told in str(progress.reason)
+    assert str(progress.reason).startswith("the command cannot be started: env.WORD: ")
+    assert not (tmp_path / "started").exists()
+    (tmp_path / "word").write_text("now it is\r\n")
+    script = 'test "$WORD" = "now it is"'
+    assert ended(driver, sh(tmp_path, script, env={"WORD": {"file": "word"}}, id="d2")).outcome == "succeeded"
+
+
 def test_one_deployment_is_started_once_however_often_it_is_asked_for(driver: CommandDriver, tmp_path: Path) -> None:
     """apply is idempotent for a deployment that runs, and for one that has succeeded."""
     os.mkfifo(tmp_path / "go")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from greenlight.policy.durations import duration, span
 from greenlight.policy.explain import explain
-from greenlight.policy.load import PolicyError, parse, schema_text
+from greenlight.policy.load import PolicyError, parse, schema_text, warnings
 from greenlight.policy.model import Policy
 from greenlight.policy.signals import repo_of_circleci_project
 from support_policy import GOOD
@@ -208,6 +208,17 @@ BAD = [
         "command.env.GREENLIGHT_SHA: is 'GREENLIGHT_SHA', but must be the name of a variable, other than",
     ),
     ("timeout: 1h", "env: {A: 1}", 22, "command.env.A: is 1, but must be text; put it in quotes"),
+    (
+        "timeout: 1h",
+        "env: {A: {}}",
+        22,
+        "command.env.A: must be text; put it in quotes, or name where a secret is: {file",
+    ),
+    ("timeout: 1h", "env: {A: {file: a, from: B}}", 22, "or name where a secret is: {file: PATH} or {from: VARIABLE}"),
+    ("timeout: 1h", "env: {A: {vault: a}}", 22, "command.env.A: unknown field 'vault'; known are file, from"),
+    ("timeout: 1h", "env: {A: {from: $B}}", 22, "command.env.A.from: is '$B', but must be the name of a variable"),
+    ("timeout: 1h", "env: {A: {file: ../b}}", 22, "command.env.A.file: '../b' leads out of the folder"),
+    ("timeout: 1h", "env: {A: {file: '${sha}'}}", 22, "command.env.A.file: ${sha} is not replaced in a command"),
     ("command: {", "comand: {", 22, "environments.production.deploy: unknown driver 'comand'; did you mean 'command'?"),
     (
         "{eks: {name: shop-prod, region: eu-west-1}}",
@@ -229,6 +240,45 @@ def test_what_is_wrong_is_told_with_its_line_and_what_would_be_right(old: str, n
     text = re.sub(re.escape(old), lambda _: new, GOOD, count=1)
     found = problems(pipeline=text)
     assert any(one.startswith(f"pipeline.yaml:{line}: ") and says in one for one in found), found
+
+
+def test_the_digest_covers_where_a_secret_is_and_no_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rotated secret is no edit of the policy; another place for it is one."""
+
+    def digest(env: str) -> str:
+        return parse({"p.yaml": GOOD.replace("timeout: 1h", f"env: {env}")}, tmp_path).applications["shop"].digest
+
+    before = digest("{A: {from: B}}")
+    monkeypatch.setenv("B", "another value")
+    assert digest("{A: {from: B}}") == before
+    assert digest("{A: {from: C}}") != before
+    assert digest("{A: {file: /run/b}}") != before
+
+
+@pytest.mark.parametrize(
+    ("command", "warned"),
+    [
+        ("env: {DEPLOY_TOKEN: abc}", "env.DEPLOY_TOKEN: seems to hold a secret"),
+        ("env: {PGPASS: abc}", "env.PGPASS: seems to hold a secret"),
+        ("env: {DATABASE_URL: 'postgres://a:b@c/d'}", "env.DATABASE_URL: seems to hold a secret"),
+        ("env: {TARGET: 'https://c/d?token=b'}", "env.TARGET: seems to hold a secret"),
+        ("env: {DATABASE_URL: 'postgres://c/d', REGION: eu, KEY_FILE: /run/key, GIT_AUTHOR_NAME: x}", None),
+        ("env: {DEPLOY_TOKEN: {file: /run/token}, PGPASS: {from: PGPASS}}", None),
+    ],
+)
+def test_a_secret_in_the_file_is_warned_of(command: str, warned: str | None) -> None:
+    """It works, and everybody who reads the file or the ledger has it."""
+    found = warnings({"p.yaml": GOOD.replace("timeout: 1h", command)})
+    assert [str(one).split(", which")[0] for one in found] == (
+        [f"p.yaml:22: environments.production.deploy.command.{warned}"] if warned else []
+    )
+
+
+def test_a_secret_in_an_argument_is_warned_of() -> None:
+    """Every program on the machine sees it."""
+    (found,) = warnings({"p.yaml": GOOD.replace('"--wait"', '"--token=abc"')})
+    assert "deploy.command.run: seems to hold a secret" in str(found)
+    assert "arguments" in str(found)
 
 
 def test_all_problems_of_all_files_are_told_together() -> None:

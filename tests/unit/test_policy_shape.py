@@ -52,7 +52,7 @@ def test_our_reading_of_the_schema_is_that_of_a_general_validator(data: st.DataO
 def test_the_schema_uses_no_keyword_that_our_reader_does_not_know() -> None:
     """A keyword that were ignored would check nothing."""
     annotations = {"$schema", "$id", "$ref", "$defs", "title", "description", "default", "errorMessage", "kindOf"}
-    objects = {"required", "properties", "additionalProperties", "propertyNames", "minProperties"}
+    objects = {"required", "properties", "additionalProperties", "propertyNames", "minProperties", "maxProperties"}
     known = annotations | objects | {
         "type", "const", "pattern", "minLength", "minItems", "uniqueItems", "items", "minimum", "maximum",
         "oneOf", "not", "dependentRequired", "dependentSchemas",

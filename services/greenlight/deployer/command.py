@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import threading
@@ -17,7 +16,8 @@ from greenlight.deployer.lock import TargetLock
 from greenlight.policy.durations import duration
 from greenlight.runtime.clock import Clock
 from greenlight.runtime.process import Process, Start
-from greenlight.runtime.scrub import Scrubber
+from greenlight.runtime.references import is_reference, resolve
+from greenlight.runtime.scrub import Scrubber, secrets_in, secrets_of_arguments
 
 DEFAULT_TIMEOUT = 600.0  # seconds
 GRACE = 15.0
@@ -26,7 +26,6 @@ GRACE = 15.0
 OUTPUT = 16 * 1024
 """Characters of the output's end that a deployment keeps."""
 
-_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|KEY|CREDENTIAL", re.IGNORECASE)
 _INHERITED = ("PATH", "HOME")
 
 
@@ -37,7 +36,7 @@ class _Run:
     target: str
     fence: int  # of the try that started it
     lock: TargetLock
-    hidden: Sequence[str]  # values of the environment that must not be shown
+    hidden: Sequence[str]  # what of its environment and arguments must not be shown
     timeout: float
     process: Process | None = None
     end: Progress | None = None
@@ -99,8 +98,11 @@ class CommandDriver:
     def _begin(self, order: Order) -> Progress:
         config = order.config
         cwd = _below(order.directory, config.get("cwd", "."))
-        env = {**self._path, **_own(order), **{name: str(value) for name, value in config.get("env", {}).items()}}
-        hidden = [value for name, value in env.items() if _SECRET_NAME.search(name)]
+        configured = config.get("env", {})
+        env = {**self._path, **_own(order), **_values(configured, order.directory)}
+        hidden = [part for name in configured for part in secrets_in(env[name], name)]
+        hidden += [env[name] for name, value in configured.items() if is_reference(value)]
+        hidden += secrets_of_arguments(config["run"])
         lock, timeout = TargetLock(self._lock_path(order)), _seconds(config.get("timeout"))
         run = _Run(lock.target, order.fence, lock, hidden, timeout)
         run.lock.take()
@@ -147,6 +149,17 @@ def _own(order: Order) -> dict[str, str]:
         "GREENLIGHT_FENCE": str(order.fence),
         "TRACEPARENT": order.traceparent,
     }
+
+
+def _values(configured: Mapping[str, Any], directory: Path) -> dict[str, str]:
+    """What `env` says, with the secrets that it names, as they are now. Raises OSError where one is missing."""
+    values = {}
+    for name, value in configured.items():
+        try:
+            values[name] = resolve(value, directory) if is_reference(value) else str(value)
+        except OSError as problem:
+            raise OSError(f"env.{name}: {problem}") from problem
+    return values
 
 
 def _argv(run: Sequence[str], path: str | None, cwd: Path) -> list[str]:

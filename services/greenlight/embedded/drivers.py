@@ -9,6 +9,7 @@ from pathlib import Path
 from greenlight.deployer.driver import Driver
 from greenlight.policy.model import Pipeline
 from greenlight.runtime.clock import Clock
+from greenlight.runtime.references import unresolved
 from greenlight.runtime.scrub import Scrubber
 
 
@@ -42,7 +43,10 @@ class Drivers(Mapping[str, Driver]):
             f"{policy.name}/{environment.name}: {problem}"
             for policy in pipeline.applications.values()
             for environment in policy.environments.values()
-            for problem in self[environment.deploy.driver].check(environment.deploy.config)
+            for problem in (
+                *self[environment.deploy.driver].check(environment.deploy.config),
+                *unresolved(environment.deploy.config, Path(policy.directory)),
+            )
         ]
 
     def close(self) -> None:

@@ -10,12 +10,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from greenlight.policy.shape import Fault, Step, closest
+from greenlight.runtime.scrub import secrets_in, secrets_of_arguments
 
 Path = tuple[Step, ...]
 
 _PLACEHOLDER = re.compile(r"\$\{([^}]*)\}?")
 _ALLOWED = re.compile(r"sha|repo|artifacts\.[a-z0-9][a-z0-9_-]{0,62}")
 _OURS = re.compile(r"\$\{(?:[a-z][a-z0-9_.-]*)\}")
+_PLACES = ("_FILE", "_PATH", "_DIR")
+_READABLE = "which whoever reads this file or the ledger can read"
+_INSTEAD = "name where it is: env: {{{}: {{file: PATH}}}} or {{from: VARIABLE}}"
 _OCI = re.compile(r"oci://[a-z0-9][a-z0-9.:/_-]{0,500}@sha256:[0-9a-f]{64}")
 
 
@@ -115,6 +119,28 @@ def _command(command: Mapping[str, Any], path: Path) -> Iterator[Fault]:
                     f"{found} is not replaced in a command; its arguments are constants, so have it read {variable}"
                 )
                 yield Fault((*path, field, *at), f"{message} or another GREENLIGHT_ variable")
+    for name, value in _mapping(command.get("env")).items():
+        file = _mapping(value).get("file")
+        if isinstance(file, str) and not file.startswith("/"):
+            yield from _inside(file, (*path, "env", name, "file"))
+
+
+def warnings(app: Mapping[str, Any], path: Path) -> Iterator[Fault]:
+    """What of a faultless application works, and is not wise: secrets that stand in the file."""
+    for index, env in _items(app["environments"]):
+        command = env["deploy"].get("command", {})
+        at = (*path, "environments", index, "deploy", "command")
+        for name, value in command.get("env", {}).items():
+            if isinstance(value, str) and value and _holds_secret(value, name):
+                yield Fault((*at, "env", name), f"seems to hold a secret, {_READABLE}; {_INSTEAD.format(name)}")
+        if secrets_of_arguments(command.get("run", ())):
+            seen = "and every program on the machine sees arguments"
+            yield Fault((*at, "run"), f"seems to hold a secret, {_READABLE}, {seen}; {_INSTEAD.format('NAME')}")
+
+
+def _holds_secret(value: str, name: str) -> bool:
+    """Whether the value, or a part of it, is one; what is called a file or a folder is none."""
+    return bool(secrets_in(value, "" if name.upper().endswith(_PLACES) else name))
 
 
 def _helm(helm: Mapping[str, Any], path: Path, clusters: Sequence[str]) -> Iterator[Fault]:

@@ -70,6 +70,18 @@ def parse(files: Mapping[str, str], directory: Path) -> Pipeline:
     return _pipeline(documents, directory)
 
 
+def warnings(files: Mapping[str, str]) -> list[Problem]:
+    """What of right pipeline files, texts by name, works and is not wise."""
+    documents, _ = _documents(files)
+    found = [
+        _problem(document, fault)
+        for document in documents
+        for index, app in enumerate(document.value.get("applications", ()))
+        for fault in checks.warnings(app, ("applications", index))
+    ]
+    return sorted(found)
+
+
 def _documents(files: Mapping[str, str]) -> tuple[list[Document], list[Problem]]:
     documents: list[Document] = []
     problems: list[Problem] = []

@@ -132,7 +132,7 @@ def _holds(value: Any, schema: Schema) -> bool:
     if isinstance(value, list):
         return bool(len(value) >= schema.get("minItems", 0))
     if isinstance(value, dict):
-        return bool(len(value) >= schema.get("minProperties", 0))
+        return bool(schema.get("minProperties", 0) <= len(value) <= schema.get("maxProperties", len(value)))
     if value is None or isinstance(value, bool):
         return True
     return bool(schema.get("minimum", value) <= value <= schema.get("maximum", value))

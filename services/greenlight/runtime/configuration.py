@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from greenlight.policy.load import PolicyError, Problem, parse
+from greenlight.policy.load import PolicyError, Problem, parse, warnings
 from greenlight.policy.model import Pipeline
 from greenlight.runtime.clock import Clock
 from greenlight.runtime.documents import load
 from greenlight.runtime.errors import ConfigurationError
+from greenlight.runtime.references import unresolved
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at the files."""
@@ -52,6 +53,32 @@ def missing_charts(folder: Path) -> list[Problem]:
                     message = f"chart {chart!r} is not a folder with a Chart.yaml beside the pipeline file"
                     found.append(Problem(str(file), document.line(path), message))
     return found
+
+
+def pipeline_warnings(folder: Path) -> list[Problem]:
+    """What of a right pipeline works and is not wise, or is not on this machine: secrets, which only a deployer needs."""
+    files = pipeline_files(folder)
+    texts = {str(file): file.read_text(encoding="utf-8") for file in files}
+    found = warnings(texts)
+    for file in files:
+        for document in load(texts[str(file)], str(file)):
+            for path, command in _commands(document.value):
+                found += [
+                    Problem(
+                        str(file), document.line(path), f"{problem}; where it is not there, nothing can be deployed"
+                    )
+                    for problem in unresolved(command, file.parent)
+                ]
+    return found
+
+
+def _commands(value: Any) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """What the `command` of each environment says, with its path."""
+    for index, app in enumerate(value.get("applications", ())):
+        for number, environment in enumerate(app["environments"]):
+            if "command" in environment["deploy"]:
+                path = ("applications", index, "environments", number, "deploy", "command")
+                yield path, environment["deploy"]["command"]
 
 
 def _charts(value: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:

@@ -3,36 +3,77 @@
 from __future__ import annotations
 
 import base64
+import html
+import json
 import re
-from collections.abc import Callable, Iterable
-from urllib.parse import quote
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 HIDDEN = "[secret]"
 SHORTEST = 6
 """Characters: a shorter value would hide half of every text."""
 
+_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASS|.PWD|KEY|CREDENTIAL|DSN|AUTH(?!ORS?(?![A-Z]))", re.IGNORECASE)
+_FIELD = r"pass(?:word|wd|phrase)?|pwd|secret|token|(?:api|access|private|account)[_-]?key|credentials?"
+
 # Shapes of well-known tokens. Each is a prefix and a bounded run of one class, so matching is linear.
 _SHAPES = re.compile(
     r"gh[opsur]_[A-Za-z0-9]{20,255}"
     r"|github_pat_[A-Za-z0-9_]{20,255}"
+    r"|glpat-[A-Za-z0-9_-]{20,255}"
     r"|(?:AKIA|ASIA)[A-Z0-9]{16}"
     r"|xox[abprs]-[A-Za-z0-9-]{10,255}"
+    r"|(?:npm|dckr_pat|CCIPAT|[rs]k_live)_[A-Za-z0-9_-]{20,255}"
     r"|whsec_[A-Za-z0-9+/=]{16,255}"
     r"|gl_[A-Za-z0-9_-]{20,255}"
     r"|(?i:bearer) [A-Za-z0-9._~+/=-]{8,4096}"
     r"|eyJ[A-Za-z0-9_-]{10,4096}\.[A-Za-z0-9_-]{4,4096}\.[A-Za-z0-9_-]{4,4096}"
 )
-_URL_PASSWORD = re.compile(r"(\w{1,20}://[^\s/:@]{1,256}):[^\s/@]{1,256}@")
+_HEADER = re.compile(r"(?i)(authorization[\"']?\s{0,4}[:=]\s{0,4}[\"']?(?:basic|bearer|token|digest) )[^\s\"']{1,4096}")
+_URL_PASSWORD = re.compile(r"(\w{1,20}://[^\s/:@]{0,256}:)([^\s/]{1,256})(?=@)")
+_URL_TOKEN = re.compile(r"(\w{1,20}://)([^\s/:@]{20,256})(?=@)")
+_PAIR = re.compile(
+    rf"(?i)((?:{_FIELD}|auth|sig(?:nature)?)=)(\"[^\"\r\n]{{1,4096}}|'[^'\r\n]{{1,4096}}|[^\s&;\"'<>]{{1,4096}})"
+)
+_JSON_PAIR = re.compile(rf"(?i)(\"[\w.-]{{0,40}}?(?:{_FIELD})\"\s{{0,8}}:\s{{0,8}}\")((?:[^\"\\]|\\.){{1,8192}})")
+_USER_AT = re.compile(r"\A([^\s:/@]{1,256}:)([^\s/]{1,256})(?=@)")
+"""The beginning of a data source name without a scheme, such as `app:PASSWORD@tcp(db:3306)/shop`."""
+
 _PEM = re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[^-]*(?:-----END [A-Z ]{0,30}PRIVATE KEY-----)?")
 
 
+def names_secret(name: str) -> bool:
+    """Whether a variable or an option of this name holds a secret."""
+    return _SECRET_NAME.search(name) is not None
+
+
+def secrets_in(value: str, name: str = "") -> list[str]:
+    """What of a variable's value must not be shown: all of it if its name says so, and the passwords that it contains."""
+    parts = [part for shape in (_URL_PASSWORD, _URL_TOKEN, _PAIR, _USER_AT) for _, part in shape.findall(value)]
+    parts = [part.strip("\"'") for part in parts]
+    parts += [form(part) for part in parts for form in (unquote, unquote_plus)]
+    parts += [_unescaped(part) for _, part in _JSON_PAIR.findall(value)]
+    return [value, *parts] if names_secret(name) else parts
+
+
+def secrets_of_arguments(arguments: Sequence[str]) -> list[str]:
+    """What of an argument list must not be shown: `--token=VALUE`, `--token VALUE`, and passwords in URLs."""
+    found = [part for argument in arguments for part in secrets_in(argument)]
+    options = [argument.partition("=") for argument in arguments]
+    found += [value for option, _, value in options if value and names_secret(option)]
+    following = [value for (option, equals, _), value in zip(options, arguments[1:], strict=False)
+                 if option.startswith("-") and not equals and names_secret(option) and not value.startswith("-")]  # fmt: skip
+    return found + following
+
+
 class Scrubber:
-    """Replaces known secrets, also in base64 and in URLs, and what looks like a token, by `[secret]`."""
+    """Replaces known secrets, in the forms in which tools print them, and what looks like a token, by `[secret]`."""
 
     def __init__(self, secrets: Iterable[str] = (), live: Callable[[], Iterable[str]] = tuple) -> None:
         """`live` says which secrets there are now; those that there were stay hidden, since what runs may have them."""
         self._secrets, self._live = {*secrets, *live()}, live
-        self._known = _pattern(self._secrets)
+        self._known = _known(self._secrets)
 
     def also(self, secrets: Iterable[str]) -> Scrubber:
         """A scrubber that knows these secrets too."""
@@ -42,22 +83,56 @@ class Scrubber:
         """`text` without secrets."""
         if new := set(self._live()) - self._secrets:
             self._secrets |= new
-            self._known = _pattern(self._secrets)
-        if self._known is not None:
-            text = self._known.sub(HIDDEN, text)
+            self._known = _known(self._secrets)
+        # Few of the forms are in a text: looking for each by itself is much cheaper than one pattern of all.
+        found = [form for form in self._known if form in text]
+        if found:
+            text = re.sub("|".join(map(re.escape, found)), HIDDEN, text)
         text = _PEM.sub(HIDDEN, text)
         text = _SHAPES.sub(HIDDEN, text)
-        return _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", text)
+        for shape in (_HEADER, _URL_PASSWORD, _URL_TOKEN, _PAIR, _JSON_PAIR):
+            text = shape.sub(rf"\1{HIDDEN}", text)
+        return text
 
 
-def _pattern(secrets: Iterable[str]) -> re.Pattern[str] | None:
-    forms = {form for secret in secrets if len(secret) >= SHORTEST for form in _forms(secret)}
-    return re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True)))) if forms else None
+def _known(secrets: Iterable[str]) -> list[str]:
+    """Every form of every secret, the longest first, so that no form hides only a part of another one."""
+    forms = {form for secret in secrets for form in (*_texts(secret), *_base64(secret))}
+    return sorted((form for form in forms if len(form) >= SHORTEST), key=len, reverse=True)
 
 
-def _forms(secret: str) -> Iterable[str]:
-    raw = secret.encode()
-    yield secret
-    yield quote(secret, safe="")
-    yield base64.b64encode(raw).decode().rstrip("=")
-    yield base64.urlsafe_b64encode(raw).decode().rstrip("=")
+def _texts(secret: str) -> Iterator[str]:
+    """The secret and each of its lines, as they are and as they are written in JSON, in URLs, by shells and in HTML."""
+    for piece in {secret, secret.strip(), *(line.strip() for line in secret.splitlines())}:
+        if len(piece) < SHORTEST:
+            continue
+        for escaped in (json.dumps(piece)[1:-1], json.dumps(piece, ensure_ascii=False)[1:-1], repr(piece)[1:-1]):
+            yield from (escaped, escaped.replace("/", "\\/"), json.dumps(escaped)[1:-1])
+        for encoded in (quote(piece, safe=""), quote(piece), quote_plus(piece)):
+            yield from (encoded, re.sub(r"%..", lambda found: found[0].lower(), encoded))
+        yield from (piece, shlex.quote(piece), piece.replace("'", "'\\''"), html.escape(piece))
+        yield re.sub(r"([^\w@%+=:,./-])", r"\\\1", piece)
+
+
+def _base64(secret: str) -> Iterator[str]:
+    """The secret in base64, also behind other bytes as in `user:password`, and in the lines that tools break it into."""
+    if len(secret) < SHORTEST:
+        return
+    for piece in {secret, secret.strip()}:
+        raw = piece.encode("utf-8", "surrogatepass")
+        for before in range(3):
+            # The first and the last character may depend on the neighbours of the secret: they are left out.
+            whole = slice((8 * before + 5) // 6, 8 * (before + len(raw)) // 6)
+            for encode in (base64.b64encode, base64.urlsafe_b64encode):
+                yield encode(bytes(before) + raw).decode()[whole]
+        text = base64.b64encode(raw).decode()
+        yield text.rstrip("=")
+        yield from (text[at : at + wide] for wide in (64, 76) for at in range(0, len(text) - wide, wide))
+
+
+def _unescaped(part: str) -> str:
+    """The text that a JSON string has between its quotes."""
+    try:
+        return str(json.loads(f'"{part}"', strict=False))
+    except ValueError:
+        return part

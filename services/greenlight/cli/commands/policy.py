@@ -12,7 +12,7 @@ from greenlight.cli.client import NO, USAGE, Failure
 from greenlight.policy.explain import explain as explained
 from greenlight.policy.load import schema_text
 from greenlight.policy.model import Pipeline
-from greenlight.runtime.configuration import missing_charts, pipeline_files, read_pipeline
+from greenlight.runtime.configuration import missing_charts, pipeline_files, pipeline_warnings, read_pipeline
 from greenlight.runtime.errors import ConfigurationError
 
 config = args.config("pipeline.yaml")
@@ -36,15 +36,20 @@ def _read(folder: Path, code: int) -> Pipeline:
 def check(config: Path, as_json: bool) -> None:
     """Say everything that is wrong with it, with file and line; exit 1 if anything is. Exit 2 if there is none.
 
+    What works and is not wise, such as a secret that stands in the file, is a warning on standard error.
+
     Example: greenlight policy check --config config
     """
     found = _read(config, NO if pipeline_files(config) else USAGE)
     missing = missing_charts(config)
     if missing:
         raise Failure("\n".join(map(str, missing)), NO)
+    warnings = [str(warning) for warning in pipeline_warnings(config)]
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
     digests = {name: policy.digest for name, policy in found.applications.items()}
     if as_json:
-        render.document({"applications": digests})
+        render.document({"applications": digests, "warnings": warnings})
     else:
         render.table(("application", "digest"), list(digests.items()))
 
