@@ -15,7 +15,7 @@ from pathlib import Path
 
 from measure import Missing, Row, ms
 
-from greenlight.deployer import helm, workloads
+from greenlight.deployer import helm, states
 from greenlight.events import types
 from support_cluster import MISSING, Cluster
 from support_flow import Shop, sha_of
@@ -148,7 +148,7 @@ def _watched(look: Helm) -> _Seen:
 
     def deployment(item) -> None:  # type: ignore[no-untyped-def]
         sha = item["spec"]["template"]["metadata"]["annotations"]["sha"]
-        if workloads.state({**item, "apiVersion": "apps/v1", "kind": "Deployment"}).done:
+        if states.state({**item, "apiVersion": "apps/v1", "kind": "Deployment"}).done:
             seen.up.setdefault(sha, time.perf_counter())
 
     namespace = look.namespace

@@ -321,6 +321,53 @@ def test_one_circleci_project_is_of_one_repository() -> None:
     )
 
 
+HELM = """apiVersion: greenlight/v1
+kind: Pipeline
+clusters:
+  east: {kubeconfig: east.yaml, context: x}
+  same: {kubeconfig: ./east.yaml, context: x}
+  west: {kubeconfig: east.yaml, context: y}
+applications:
+  - name: shop
+    repo: acme/shop
+    branches: [main]
+    gates: {}
+    environments:
+      - {name: test, require: [], deploy: {helm: {cluster: east, chart: c, release: shop, namespace: shop}}}
+"""
+LIVE = (
+    "      - {name: live, require: [], deploy: {helm: {cluster: CLUSTER, chart: c, release: shop, namespace: SPACE}}}\n"
+)
+TILL = (
+    HELM.partition("clusters:")[0]
+    + "applications:"
+    + HELM.partition("applications:")[2].replace("name: shop", "name: till")
+)
+
+
+@pytest.mark.parametrize("cluster", ["east", "same"])
+def test_two_environments_never_share_a_release(cluster: str) -> None:
+    """Whatever the cluster is called; each would overwrite what the other deployed."""
+    text = HELM + LIVE.replace("CLUSTER", cluster).replace("SPACE", "shop")
+    (found,) = problems(pipeline=text)
+    assert found.startswith("pipeline.yaml:14: environments.live.deploy.helm.release: 'shop' in namespace 'shop'"), (
+        found
+    )
+    assert "is the release of shop/test (pipeline.yaml:13) already" in found
+
+
+def test_two_applications_in_two_files_never_share_a_release() -> None:
+    (found,) = problems(a=HELM, b=TILL)
+    assert found.startswith("b.yaml:9: environments.test.deploy.helm.release: 'shop'"), found
+    assert "shop/test (a.yaml:13)" in found
+
+
+@pytest.mark.parametrize(("cluster", "space"), [("west", "shop"), ("east", "live")])
+def test_one_name_in_two_places_is_two_releases(cluster: str, space: str) -> None:
+    text = HELM + LIVE.replace("CLUSTER", cluster).replace("SPACE", space)
+    assert list(shop(text).environments) == ["test", "live"]
+
+
 @pytest.mark.parametrize("text", ["", "[]", "5", "a", "applications: 5", "applications: [5, null]", "clusters: [a]"])
 def test_what_is_no_pipeline_at_all_is_a_problem_and_not_a_crash(text: str) -> None:
     """Whatever its shape."""

@@ -1,116 +1,21 @@
-"""What the objects of a release say of themselves: up, on the way, or lost."""
+"""What a release contains that has to come up, and what its pods say of that."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
-import pytest
-
-from greenlight.deployer.workloads import Workload, new_pods, signs, state, unproven, workloads
-
-APPS = "apps/v1"
-FRESH = {"observedGeneration": 1}
-DONE = {**FRESH, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}
+from greenlight.deployer.pods import incomplete, new_pods, not_ready, signs, unproven
+from greenlight.deployer.workloads import Workload, objects, workloads
 
 
-def item(kind: str, spec: Any = None, status: Any = None, version: str = APPS, **metadata: Any) -> dict[str, Any]:
+def item(kind: str, spec: Any = None, status: Any = None, version: str = "apps/v1", **metadata: Any) -> dict[str, Any]:
     meta = {"name": "shop", "uid": "u", "generation": 1, **metadata}
     return {"apiVersion": version, "kind": kind, "metadata": meta, "spec": spec or {}, "status": status or {}}
 
 
-def said(*conditions: tuple[str, str, str]) -> dict[str, Any]:
-    return {"conditions": [{"type": type, "status": status, "reason": reason} for type, status, reason in conditions]}
-
-
 KNATIVE = "serving.knative.dev/v1"
 TWO = {"replicas": 2}
-
-
-@pytest.mark.parametrize(
-    ("one", "verdict", "message"),
-    [
-        (item("Deployment", TWO, DONE), "done", "2 of 2 pods of the new revision are available"),
-        (
-            item("Deployment", {}, {**FRESH, "updatedReplicas": 1, "replicas": 1, "availableReplicas": 1}),
-            "done",
-            "1 of 1",
-        ),
-        (item("Deployment", {"replicas": 0}, FRESH), "done", "0 of 0"),
-        (item("Deployment", TWO, DONE, generation=2), "waits", "has not seen the change yet"),
-        (item("Deployment", TWO, {}), "waits", "has not seen it yet"),
-        (item("Deployment", TWO, {**DONE, "updatedReplicas": 1}), "waits", "1 of 2 pods are new"),
-        (item("Deployment", TWO, {**DONE, "replicas": 3}), "waits", "1 old pods are still there"),
-        (item("Deployment", TWO, {**DONE, "availableReplicas": 1}), "waits", "1 of 2 new pods are available"),
-        (item("Deployment", {**TWO, "paused": True}, FRESH), "failed", "is paused"),
-        (
-            item("Deployment", TWO, {**FRESH, **said(("Progressing", "False", "ProgressDeadlineExceeded"))}),
-            "failed",
-            "made no progress in 600 s",
-        ),
-        (item("StatefulSet", TWO, {**FRESH, "readyReplicas": 1}), "waits", "1 of 2 pods are ready"),
-        (
-            item("StatefulSet", TWO, {**FRESH, "readyReplicas": 2, "updatedReplicas": 1, "updateRevision": "b"}),
-            "waits",
-            "1 of 2 pods are new",
-        ),
-        (
-            item(
-                "StatefulSet",
-                {**TWO, "updateStrategy": {"rollingUpdate": {"partition": 1}}},
-                {**FRESH, "readyReplicas": 2, "updatedReplicas": 1, "updateRevision": "b"},
-            ),
-            "done",
-            "1 of 2 pods are of the new revision",
-        ),
-        (item("StatefulSet", {"updateStrategy": {"type": "OnDelete"}}), "done", "nothing is proven"),
-        (
-            item("DaemonSet", {}, {**FRESH, "desiredNumberScheduled": 3, "updatedNumberScheduled": 2}),
-            "waits",
-            "2 of 3 pods are new",
-        ),
-        (
-            item(
-                "DaemonSet",
-                {},
-                {**FRESH, "desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "numberAvailable": 3},
-            ),
-            "done",
-            "3 of 3",
-        ),
-        (item("Job", {}, said(("Complete", "True", "")), "batch/v1"), "done", "has completed"),
-        (
-            item("Job", {}, said(("Failed", "True", "BackoffLimitExceeded")), "batch/v1"),
-            "failed",
-            "BackoffLimitExceeded",
-        ),
-        (item("Job", {}, {}, "batch/v1"), "waits", "0 of 1 done"),
-        (item("Service", {}, said(("Ready", "Unknown", "")), KNATIVE), "waits", "is not ready yet"),
-        (item("Service", {}, said(("Ready", "False", "RevisionMissing")), KNATIVE), "failed", "RevisionMissing"),
-        (
-            item(
-                "Service",
-                {},
-                {**said(("Ready", "True", "")), "latestCreatedRevisionName": "b", "latestReadyRevisionName": "a"},
-                KNATIVE,
-            ),
-            "waits",
-            "revision b is not ready yet",
-        ),
-        (item("Certificate", {}, said(("Ready", "False", "Issuing")), "cert-manager.io/v1"), "waits", "Issuing"),
-        (
-            item("Kustomization", {}, said(("Stalled", "True", "")), "kustomize.toolkit.fluxcd.io/v1"),
-            "failed",
-            "stalled",
-        ),
-        (item("PrometheusRule", {}, {}, "monitoring.coreos.com/v1"), "done", "nothing is proven"),
-    ],
-)
-def test_an_object_is_up_on_its_way_or_lost(one: dict[str, Any], verdict: str, message: str) -> None:
-    found = state(one)
-    assert ("failed" if found.failed else "done" if found.done else "waits", message in found.message) == (
-        verdict,
-        True,
-    ), found
 
 
 def test_what_has_to_come_up_is_found_in_a_manifest() -> None:
@@ -130,6 +35,21 @@ def test_what_has_to_come_up_is_found_in_a_manifest() -> None:
         Workload("apps/v1", "Deployment", "here", "shop"),
         Workload(KNATIVE, "Service", "here", "shop"),
         Workload("cert-manager.io/v1", "Certificate", "here", "shop"),
+    ]
+
+
+def test_what_is_in_a_list_is_looked_into() -> None:
+    """As Kubernetes' clients do, and Helm with them: lists in lists, and typed ones whose items leave out what they are."""
+    web = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}}
+    bare = {"metadata": {"name": "api", "namespace": "there"}}
+    typed = {"apiVersion": "apps/v1", "kind": "DeploymentList", "items": [bare]}
+    whole = {"apiVersion": "v1", "kind": "List", "items": [web, {"apiVersion": "v1", "kind": "List", "items": [typed]}]}
+    assert workloads([whole], "here") == [
+        Workload("apps/v1", "Deployment", "here", "web"),
+        Workload("apps/v1", "Deployment", "there", "api"),
+    ]
+    assert list(objects([{"apiVersion": "v1", "kind": "List", "items": []}, None, "text", {"kind": "List"}])) == [
+        {"kind": "List"}
     ]
 
 
@@ -163,7 +83,7 @@ def test_only_what_nobody_asks_if_it_is_ready_has_to_settle() -> None:
     pod = _pod("p", "u", {"restartCount": 2, "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}})
     pod["spec"] = {"containers": [{"name": "app"}]}
     assert unproven(owner, [pod], []) == [("p/app/2", "2026-01-01T00:00:00Z")]
-    assert unproven(owner, [], []) == [("u", None)]
+    assert (incomplete(owner, [], []), incomplete(owner, [pod], [])) == (True, False)
     waits = {**pod, "status": {"containerStatuses": [{"name": "app", "state": {"waiting": {}}}]}}
     assert unproven(owner, [waits], []) == [("p/app/0", None)]
     pod["spec"]["containers"][0]["readinessProbe"] = {}
@@ -178,3 +98,30 @@ def test_a_container_between_two_crashes_still_crash_loops() -> None:
     (sign,) = signs(item("ReplicaSet"), [pod], [], [])
     assert (sign.kind, sign.container) == ("crash-loop", "app")
     assert "ended with exit status 3, and was restarted 2 times" in sign.message
+
+
+def test_an_argo_rollouts_new_pods_are_those_of_its_newest_hash() -> None:
+    shop = item("Rollout", {}, {"currentPodHash": "b"}, "argoproj.io/v1alpha1")
+    sets = [
+        {"metadata": {"uid": f"set-{hash}", "ownerReferences": [{"uid": "u"}], "labels": {HASH: hash}}} for hash in "ab"
+    ]
+    pods = [_pod("old", "set-a", {}), _pod("new", "set-b", {})]
+    assert [pod["metadata"]["uid"] for pod in new_pods(shop, pods, sets)] == ["new"]
+
+
+HASH = "rollouts-pod-template-hash"
+
+
+def test_pods_that_are_never_ready_are_named_with_counts() -> None:
+    now = datetime(2026, 1, 1, 0, 2, 55, tzinfo=UTC)
+    owner = item("ReplicaSet", TWO, {"replicas": 2})
+    runs = _pod("p", "u", {"state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}})
+    up = _pod("q", "u", {"ready": True})
+    up["status"]["conditions"] = [{"type": "Ready", "status": "True"}]
+    assert not_ready(owner, [up], [], now) == ""
+    told = not_ready(owner, [up, runs], [], now)
+    assert told == "1 of 2 new pods are ready; pod pod-p: container app runs, not ready for 175 s"
+    waits = _pod("p", "u", {"state": {"waiting": {"reason": "PodInitializing"}}})
+    assert not_ready(owner, [waits], [], now).endswith("pod pod-p: container app waits: PodInitializing")
+    gated = {**waits, "status": {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False"}]}}
+    assert not_ready(owner, [gated], [], now).endswith("pod pod-p: is Pending, PodScheduled False")

@@ -380,8 +380,16 @@ class HelmDriver:
         whole = release.record(api, namespace, revision)
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         manifest = list(yaml.load_all(whole.get("manifest") or "", Loader=loader))
-        patience, settle = _duration(order, "patience"), _duration(order, "settle")
-        run.rollout = Rollout(api, manifest, namespace, deadline, self._clock, patience=patience, settle=settle)
+        run.rollout = Rollout(
+            api,
+            manifest,
+            namespace,
+            deadline,
+            self._clock,
+            patience=_duration(order, "patience"),
+            settle=_duration(order, "settle"),
+            since=revision.made,
+        )
         run.phase = self._rolling
 
     def _rolling(self, run: _Run, seconds: float) -> Progress | None:

@@ -31,7 +31,8 @@ class Revision:
     secret: str
     number: int
     status: str  # deployed, failed, superseded, uninstalled, pending-install, pending-upgrade, pending-rollback, …
-    created: datetime
+    created: datetime  # by the clock of the machine that ran Helm
+    made: datetime  # by the API server's
     marks: Mapping[str, str]  # our labels, without the prefix; none where it is somebody else's
     version: str  # the Secret's resourceVersion
     manager: str  # who wrote it, as the API server noted
@@ -90,14 +91,14 @@ def _revision(item: Object) -> Revision:
     meta = item["metadata"]
     labels: Mapping[str, str] = meta.get("labels") or {}
     fields = meta.get("managedFields") or [{}]
+    made = datetime.fromisoformat(meta["creationTimestamp"])
     marks = {name.removeprefix(OURS): value for name, value in labels.items() if name.startswith(OURS)}
     return Revision(
         secret=meta["name"],
         number=int(labels["version"]),
         status=labels["status"],
-        created=datetime.fromtimestamp(int(labels["createdAt"]), UTC)
-        if "createdAt" in labels
-        else datetime.fromisoformat(meta["creationTimestamp"]),
+        created=datetime.fromtimestamp(int(labels["createdAt"]), UTC) if "createdAt" in labels else made,
+        made=made,
         marks=marks if marks.get("revision") == labels["version"] else {},
         version=meta["resourceVersion"],
         manager=str(fields[-1].get("manager", "somebody")),

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from greenlight.deployer import workloads
+from greenlight.deployer import pods as podsof
+from greenlight.deployer import states, workloads
 from greenlight.deployer.access import Api, Forbidden, Gone, NotFound, Object, Refused, Watch
-from greenlight.deployer.workloads import Sign, State, Workload
+from greenlight.deployer.pods import Sign
+from greenlight.deployer.states import State
+from greenlight.deployer.workloads import Workload
 from greenlight.runtime.clock import Clock
 from greenlight.runtime.errors import ConfigurationError, Unavailable
 from greenlight.runtime.feeds import Feeds
@@ -25,6 +28,7 @@ LASTS: Mapping[str, float] = {
     "volume": 60.0,
     "unschedulable": 60.0,  # an autoscaler may be adding a node
     "probe": 60.0,
+    "missing": 20.0,  # an operator may be making it anew
 }
 """Seconds that a bad sign may last before it is a failure."""
 
@@ -38,6 +42,17 @@ LONG_AGO = 60.0
 """Seconds by which a container's start has to be longer ago than it has to run, by its node's clock, to believe that clock."""
 
 LOG_LINES = 20
+
+MISSING = "is not there: it was deleted after it was applied; a retry applies it again"
+NO_KIND = (
+    "the cluster has no kind {kind} of {version} (any more): install its CustomResourceDefinition, or take the object out "
+    "of the chart"
+)
+
+COMPLETED = "Completed"
+"""The reason of the event that the Job controller writes (pkg/controller/job of Kubernetes)."""
+
+_COMPLETIONS = (("fieldSelector", f"involvedObject.kind=Job,reason={COMPLETED}"),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +95,15 @@ class Rollout:
         *,
         patience: float | None = None,
         settle: float | None = None,
+        since: datetime | None = None,
     ) -> None:
-        """In seconds: `patience` is how long any bad sign may last, else each its own time; `settle` is as SETTLE."""
+        """In seconds: `patience` is how long any bad sign may last, else each its own time; `settle` is as SETTLE.
+
+        `since` is when the release was applied, by the API server's clock: what ended before does not count.
+        """
         self._api, self._deadline, self._clock, self._patience = api, deadline, clock, patience
         self._settle = SETTLE if settle is None else settle
+        self._applied = since
         self._all = workloads.workloads(manifest, namespace)
         self._feeds: Feeds[_News] = Feeds()
         self._objects: dict[_Collection, dict[tuple[str, str], Object]] = {}
@@ -91,6 +111,8 @@ class Rollout:
         self._since: dict[tuple[str, str], float] = {}
         self._begun = clock.monotonic()
         self._of: dict[Workload, _Collection] = {}
+        self._unknown: dict[Workload, str] = {}  # what the cluster has no kind for, and why
+        self._ended: dict[Workload, Object] = {}  # a Job that was seen to end is removed by its ttlSecondsAfterFinished
         self._watches: dict[_Collection, Watch] = {}
         self._closed = threading.Event()
         self._following = False
@@ -125,34 +147,43 @@ class Rollout:
 
     def _judge(self) -> Verdict | None:
         """The end, if what is known says one."""
+        if self._unknown:
+            return self._failed(*next(iter(self._unknown.items())), ())
         if not set(self._of.values()) <= self._listed:
             return self._late("its objects could not be read yet")
-        states = {each: self._state(each) for each in self._all}
-        pods, sets, events = self._kind("Pod"), self._kind("ReplicaSet"), self._kind("Event")
-        for each, state in states.items():
+        found = {each: self._state(each) for each in self._all}
+        pods, sets, events = self._kind("Pod"), self._kind("ReplicaSet"), self._warnings_known()
+        for each, state in found.items():
             if state.failed:
                 return self._failed(each, state.message, self._signs(each, pods, sets, events))
-        if all(state.done for state in states.values()):
+        if all(state.done for state in found.values()):
             if self._unsettled(pods, sets):
                 return self._late("its pods have only just begun to run")
-            return Verdict(True, "", "\n".join(f"{each}: {state.message}" for each, state in states.items()))
+            return Verdict(True, "", "\n".join(f"{each}: {state.message}" for each, state in found.items()))
         now, living = self._clock.monotonic(), set()
-        for each, state in states.items():
+        for each, state in found.items():
             for sign in [] if state.done else self._signs(each, pods, sets, events):
                 key = (sign.kind, sign.uid)
                 living.add(key)
                 if now - self._since.setdefault(key, now) >= self._lasts(sign):
                     return self._failed(each, sign.message, [sign])
         self._since = {key: since for key, since in self._since.items() if key in living}
-        each, state = next((each, state) for each, state in states.items() if not state.done)
-        return self._late(f"{each}: {state.message}", self._signs(each, pods, sets, events))
+        each, state = next((each, state) for each, state in found.items() if not state.done)
+        item = self._item(each)
+        idle = podsof.not_ready(item, pods, sets, self._clock.now()) if item is not None else ""
+        return self._late(f"{each}: {idle or state.message}", self._signs(each, pods, sets, events))
 
     def _unsettled(self, pods: Sequence[Object], sets: Sequence[Object]) -> bool:
         """Whether some container that nobody asks if it is ready has run too short a time; it sets when to look again."""
         now, waits = self._clock.monotonic(), []
         for each in self._all:
             item = self._item(each)
-            for life, started in workloads.unproven(item, pods, sets) if item is not None else ():
+            if item is None:
+                continue
+            if podsof.incomplete(item, pods, sets):
+                seen = self._running.setdefault(item["metadata"]["uid"], now)
+                waits += [seen + self._settle] if now - seen < self._settle else []
+            for life, started in podsof.unproven(item, pods, sets):
                 if started is None:
                     waits.append(math.inf)  # what comes next is news
                     continue
@@ -165,9 +196,11 @@ class Rollout:
 
     def _state(self, each: Workload) -> State:
         item = self._item(each)
+        if item is None and each.expires and self._completed(each):
+            return State(True, "has completed, and its ttlSecondsAfterFinished removed it")
         if item is None:
-            return State(False, "is not there")
-        state = workloads.state(item)
+            return State(False, MISSING)
+        state = states.state(item)
         quiet = state.silent and self._clock.monotonic() - self._begun < SILENT
         return State(False, "says nothing about itself yet") if quiet else state
 
@@ -175,7 +208,20 @@ class Rollout:
         self, each: Workload, pods: Sequence[Object], sets: Sequence[Object], events: Sequence[Object]
     ) -> list[Sign]:
         item = self._item(each)
-        return [] if item is None else workloads.signs(item, pods, sets, events)
+        if item is None:
+            return [Sign("missing", MISSING, uid=f"{each.api_version}/{each}")]
+        return podsof.signs(item, pods, sets, events)
+
+    def _completed(self, each: Workload) -> bool:
+        """Whether the Job's controller has written that it completed since the release was applied."""
+        return any(
+            event.get("reason") == COMPLETED
+            and event["involvedObject"].get("kind") == each.kind
+            and event["involvedObject"].get("namespace", each.namespace) == each.namespace
+            and event["involvedObject"].get("name") == each.name
+            and (self._applied is None or _time(event) >= self._applied)
+            for event in self._kind("Event")
+        )
 
     def _lasts(self, sign: Sign) -> float:
         return LASTS[sign.kind] if self._patience is None else self._patience
@@ -231,7 +277,7 @@ class Rollout:
         return ""
 
     def _warnings(self, uid: str | None) -> str:
-        events = [one for one in self._kind("Event") if uid is None or one["involvedObject"].get("uid") == uid]
+        events = [one for one in self._warnings_known() if uid is None or one["involvedObject"].get("uid") == uid]
         events.sort(key=lambda one: str(one.get("lastTimestamp") or one.get("eventTime") or ""))
         return "\n".join(
             f"{one['involvedObject'].get('kind')} {one['involvedObject'].get('name')}: {one.get('reason')}: "
@@ -241,9 +287,12 @@ class Rollout:
 
     def _item(self, each: Workload) -> Object | None:
         known = self._objects.get(self._of[each], {})
-        item = known.get((each.namespace, each.name)) or known.get(("", each.name))
+        item = known.get((each.namespace, each.name)) or known.get(("", each.name)) or self._ended.get(each)
         # A list's items do not say what they are.
         return None if item is None else {**item, "apiVersion": each.api_version, "kind": each.kind}
+
+    def _warnings_known(self) -> list[Object]:
+        return [event for event in self._kind("Event") if event.get("reason") != COMPLETED]
 
     def _kind(self, kind: str) -> list[Object]:
         plural = {"Pod": "/pods", "ReplicaSet": "/replicasets", "Event": "/events"}[kind]
@@ -256,7 +305,11 @@ class Rollout:
         self._following = True
         names: dict[str, list[Workload]] = {}
         for each in self._all:
-            names.setdefault(self._path(each), []).append(each)
+            path = self._path(each)
+            if path is None:
+                self._unknown[each] = NO_KIND.format(kind=each.kind, version=each.api_version)
+            else:
+                names.setdefault(path, []).append(each)
         for path, group in names.items():
             one = (("fieldSelector", f"metadata.name={group[0].name}"),) if len(group) == 1 else ()
             collection = _Collection(path, one)
@@ -266,26 +319,25 @@ class Rollout:
             kinds = {each.kind for each in self._all if each.namespace == namespace}
             followed.add(_Collection(f"/api/v1/namespaces/{namespace}/pods"))
             followed.add(_Collection(f"/api/v1/namespaces/{namespace}/events", (("fieldSelector", "type=Warning"),)))
-            if "Deployment" in kinds:
+            if any(each.expires and each.namespace == namespace for each in self._all):
+                followed.add(_Collection(f"/api/v1/namespaces/{namespace}/events", _COMPLETIONS))
+            if kinds & {"Deployment", "Rollout"}:
                 followed.add(_Collection(f"/apis/apps/v1/namespaces/{namespace}/replicasets"))
         for collection in followed:
             self._feeds.add(f"watch {collection.path}", self._follower(collection))
 
-    def _path(self, each: Workload) -> str:
-        """The collection in which the object is; an own kind's is asked for."""
-        plural, root = (
-            workloads.BUILT_IN.get((each.api_version, each.kind)),
-            "apis" if "/" in each.api_version else "api",
-        )
-        namespaced = True
+    def _path(self, each: Workload) -> str | None:
+        """The collection in which the object is; an own kind's is asked for. None: the cluster has no such kind."""
+        plural, namespaced = workloads.BUILT_IN.get((each.api_version, each.kind)), True
+        root = f"/apis/{each.api_version}" if "/" in each.api_version else f"/api/{each.api_version}"
         if plural is None:
-            for resource in self._api.get(f"/{root}/{each.api_version}")["resources"]:
-                if resource["kind"] == each.kind and "/" not in resource["name"]:
-                    plural, namespaced = resource["name"], resource["namespaced"]
+            with contextlib.suppress(NotFound):
+                for resource in self._api.get(root)["resources"]:
+                    if resource["kind"] == each.kind and "/" not in resource["name"]:
+                        plural, namespaced = resource["name"], resource["namespaced"]
         if plural is None:
-            raise ConfigurationError(f"the cluster knows no {each.kind} of {each.api_version}")
-        inside = f"/namespaces/{each.namespace}" if namespaced else ""
-        return f"/{root}/{each.api_version}{inside}/{plural}"
+            return None
+        return f"{root}{f'/namespaces/{each.namespace}' if namespaced else ''}/{plural}"
 
     def _follower(self, collection: _Collection) -> Callable[[Callable[[_News], None], threading.Event], None]:
         query = dict(collection.query)
@@ -327,13 +379,32 @@ class Rollout:
             self._listed.add(news.collection)
         for item in news.items:
             key = (item["metadata"].get("namespace", ""), item["metadata"]["name"])
+            self._remember(news.collection, key, item)
             if news.type == "DELETED":
                 known.pop(key, None)
             else:
                 known[key] = item
 
+    def _remember(self, collection: _Collection, key: tuple[str, str], item: Object) -> None:
+        """Keep a Job's end, which holds though the Job is removed; one that was made anew has not ended."""
+        for each in self._all:
+            if each.kind == "Job" and self._of.get(each) == collection and key == (each.namespace, each.name):
+                if states.ended(item):
+                    self._ended[each] = item
+                else:
+                    self._ended.pop(each, None)
+
     def _cannot(self, collection: _Collection, problem: Exception) -> None:
         """What must be read is an error of ours; without events and logs there is only less to tell."""
         if collection.path.endswith("/events") and isinstance(problem, Forbidden | NotFound):
             return
+        gone = [each for each, of in self._of.items() if of == collection]
+        if gone and isinstance(problem, NotFound):  # its CustomResourceDefinition was removed
+            self._unknown |= {each: NO_KIND.format(kind=each.kind, version=each.api_version) for each in gone}
+            return
         raise ConfigurationError(f"the rollout cannot be watched: {problem}; docs/deployer-helm.md lists the rights")
+
+
+def _time(event: Object) -> datetime:
+    """When an event was written last."""
+    return datetime.fromisoformat(str(event.get("lastTimestamp") or event.get("eventTime")))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from posixpath import normpath
 from typing import Any
 
 from greenlight.policy.shape import Fault, Step, closest
@@ -39,6 +41,45 @@ def application(app: Mapping[str, Any], path: Path, clusters: Sequence[str]) -> 
         yield from _required(app, env, at)
         yield from _afters(env, [str(name) for name in names], at)
         yield from _deploy(_mapping(env.get("deploy")), (*at, "deploy"), clusters)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a release of Helm is: what no two environments may share."""
+
+    cluster: str
+    namespace: str
+    release: str
+
+
+def releases(section: Mapping[str, Any], clusters: Mapping[str, Any]) -> Iterator[tuple[Path, str, Place]]:
+    """(path, APPLICATION/ENVIRONMENT, place) of everything in a pipeline file that Helm deploys to one of `clusters`."""
+    for index, app in _items(section.get("applications")):
+        for at, env in _items(_mapping(app).get("environments")):
+            helm = _mapping(_mapping(_mapping(env).get("deploy")).get("helm"))
+            cluster, namespace, release = (str(helm.get(name)) for name in ("cluster", "namespace", "release"))
+            if cluster in clusters:
+                path = ("applications", index, "environments", at, "deploy", "helm")
+                place = Place(_same_cluster(_mapping(clusters[cluster])) or cluster, namespace, release)
+                yield path, f"{app.get('name')}/{env.get('name')}", place
+
+
+def shared(place: Place, other: str) -> str:
+    """What is wrong with a second release in one place."""
+    return (
+        f"{place.release!r} in namespace {place.namespace!r} of this cluster is the release of {other} already, and the "
+        "two would overwrite each other; give each a release or a namespace of its own"
+    )
+
+
+def _same_cluster(cluster: Mapping[str, Any]) -> str:
+    """What two names for one cluster have in common; empty where that cannot be known."""
+    eks = _mapping(cluster.get("eks"))
+    if eks:
+        return f"eks {eks.get('region')} {eks.get('name')}"  # whatever the role that is taken there
+    if "kubeconfig" in cluster:
+        return f"kubeconfig {normpath(str(cluster['kubeconfig']))} {cluster.get('context')}"
+    return "in-cluster" if cluster.get("in-cluster") else ""
 
 
 def texts(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:

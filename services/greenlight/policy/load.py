@@ -104,6 +104,7 @@ def _across(documents: Sequence[Document]) -> Iterator[tuple[Document, Fault]]:
             clusters.setdefault(name, f"{document.name}:{document.line(('clusters', name))}")
     names: dict[Any, str] = {}
     repos: dict[Any, Any] = {}
+    yield from _shared_releases(sections)
     for document, section in sections:
         apps = section.get("applications")
         for index, app in enumerate(apps if isinstance(apps, list) else ()):
@@ -112,6 +113,17 @@ def _across(documents: Sequence[Document]) -> Iterator[tuple[Document, Fault]]:
                 own = [*_known_already(app, path, names, repos), *checks.application(app, path, list(clusters))]
                 yield from ((document, fault) for fault in own)
                 names.setdefault(str(app.get("name")), f"{document.name}:{document.line(path)}")
+
+
+def _shared_releases(sections: Sequence[tuple[Document, Mapping[str, Any]]]) -> Iterator[tuple[Document, Fault]]:
+    """Environments, of whatever application and file, that would overwrite each other's release of Helm."""
+    clusters = {name: it for _, section in sections for name, it in _mapping(section.get("clusters")).items()}
+    owners: dict[checks.Place, tuple[str, str]] = {}
+    for document, section in sections:
+        for path, name, place in checks.releases(section, clusters):
+            owner, where = owners.setdefault(place, (name, f"{name} ({document.name}:{document.line(path)})"))
+            if owner != name:  # a name that is there twice is a problem of its own
+                yield document, Fault((*path, "release"), checks.shared(place, where))
 
 
 def _known_already(
