@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
 
 import click
 import urllib3
+
+from greenlight.cli import render
+from greenlight.runtime.printable import printable
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 NO = 1
@@ -21,15 +24,20 @@ UNKNOWN = 3
 
 _URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
 _TOKEN = re.compile(r"[!-~]{1,4096}")
-_HINTS = {401: "\nThe command line sends the token in GREENLIGHT_TOKEN."}
+_HINTS = {401: ["The command line sends the token in GREENLIGHT_TOKEN."]}
 
 
 class Failure(click.ClickException):
-    """Something to say on stderr, and the exit code that goes with it."""
+    """Something to say on stderr, a line or several, and the exit code that goes with it."""
 
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
+    def __init__(self, message: str | Sequence[str], code: int) -> None:
+        lines = [message] if isinstance(message, str) else message
+        super().__init__("\n".join(map(printable, lines)))
         self.exit_code = code  # type: ignore[misc]
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """On standard error."""
+        render.lines(f"Error: {self.message}", err=True)
 
 
 class Client:
@@ -71,11 +79,8 @@ class Client:
         try:
             return self._http.request(method, f"{self.url}{path}", headers=self._headers, redirect=False, **what)
         except urllib3.exceptions.HTTPError as problem:
-            raise Failure(
-                f"no Greenlight answers at {self.url}: {_short(problem)}\n"
-                "Start one with `greenlight up`, or set GREENLIGHT_URL.",
-                UNKNOWN,
-            ) from None
+            first = f"no Greenlight answers at {self.url}: {_short(problem)}"
+            raise Failure([first, "Start one with `greenlight up`, or set GREENLIGHT_URL."], UNKNOWN) from None
 
     def _call(self, method: str, path: str, **what: Any) -> dict[str, Any]:
         answer = self._ask(method, f"/api/v1{path}", **what)
@@ -86,7 +91,7 @@ class Client:
         if answer.status < 300 and isinstance(document, dict):
             return document
         detail = document.get("detail", answer.status) if isinstance(document, dict) else answer.status
-        raise Failure(f"{detail}{_HINTS.get(answer.status, '')}", _code(answer.status))
+        raise Failure([str(detail), *_HINTS.get(answer.status, ())], _code(answer.status))
 
 
 def _code(status: int) -> int:

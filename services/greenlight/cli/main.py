@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import click
+
+from greenlight.runtime.printable import printable
 
 COMMANDS = {
     "up": ("run", "the whole pipeline on one machine"),
@@ -33,6 +38,16 @@ COMMANDS = {
 class Lazy(click.Group):
     """Knows every command's name; imports a command's module when it is used."""
 
+    def make_context(self, *arguments: Any, **more: Any) -> click.Context:
+        """Click's own."""
+        with _printable():
+            return super().make_context(*arguments, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Click's own."""
+        with _printable():
+            return super().invoke(ctx)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
@@ -46,6 +61,16 @@ class Lazy(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, help) for name, (_, help) in COMMANDS.items()])
+
+
+@contextmanager
+def _printable() -> Iterator[None]:
+    """What click says of bad usage quotes arguments, which scripts take from refs and comments of others."""
+    try:
+        yield
+    except click.UsageError as problem:
+        problem.message = printable(problem.message)  # type: ignore[misc]
+        raise
 
 
 @click.command(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,14 +1,20 @@
-"""What is printed: rich on a terminal, plain lines when piped."""
+"""What is printed: rich on a terminal, plain lines when piped. The one way out: no command writes anything by itself.
+
+Names, refs, comments and reasons are what others wrote. Whatever in them is not for reading, such as control characters and
+line ends, is shown as an escape and never acted on, on a terminal and in a pipe, on standard output and on standard error.
+"""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import click
+
+from greenlight.runtime import printable
 
 _COLOURS = {
     **dict.fromkeys(("passed", "ready", "succeeded", "ok"), "green"),
@@ -25,51 +31,90 @@ _NAME = 64
 NOBODYS = "no application of the pipeline file is made from this repository"
 
 
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word in its colour; as a part of a text, it is plain."""
+
+    text: str
+    colour: str | None
+
+    def __str__(self) -> str:
+        return self.text
+
+
+Cell = str | Word | Sequence[str | Word]
+
+
+def line(*parts: str | Word, err: bool = False) -> None:
+    """One line, made of these parts; on standard error with `err`. Colours are for terminals alone."""
+    _write("".join(_coloured(part) for part in parts), err=err)
+
+
+def lines(text: str, *, err: bool = False) -> None:
+    """A text of several lines, each as `line` prints it."""
+    for each in text.removesuffix("\n").split("\n"):
+        line(each, err=err)
+
+
 def document(value: Any) -> None:
     """JSON, for programs."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    _write(printable.document(value, indent=2))
 
 
-def state(word: str) -> str:
-    """A state's word in its colour; click drops the colour when the output is no terminal."""
-    return click.style(word, fg=_COLOURS.get(word))
+def state(word: str) -> Word:
+    """A state's word in its colour."""
+    return Word(word, _COLOURS.get(word))
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
     """A table on a terminal, tab-separated lines otherwise."""
+    cells = [["".join(_coloured(part) for part in _parts(cell)) for cell in row] for row in rows]
     if not sys.stdout.isatty():
-        for row in rows:
-            click.echo("\t".join(click.unstyle(cell) for cell in row))
+        for row in cells:
+            _write("\t".join(row))
         return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     rich = Table(*head, box=None, pad_edge=False, header_style="dim")
-    for row in rows:
+    for row in cells:
         rich.add_row(*(Text.from_ansi(cell) for cell in row))
     Console().print(rich)
+
+
+def _write(text: str, *, err: bool = False) -> None:
+    click.echo(text, err=err)  # noqa: TID251 - the one place
+
+
+def _parts(cell: Cell) -> Sequence[str | Word]:
+    return [cell] if isinstance(cell, str | Word) else cell
+
+
+def _coloured(part: str | Word) -> str:
+    text = printable.printable(str(part))
+    return click.style(text, fg=part.colour) if isinstance(part, Word) else text
 
 
 def commit(value: dict[str, Any]) -> None:
     """Where one commit stands, target by target, and why."""
     refs = ", ".join(ref.split("/", 2)[-1] for ref in value["refs"]) or "no ref that is known"
-    click.echo(f"{value['repo']} {value['sha'][:7]} on {refs}")
+    line(f"{value['repo']} {value['sha'][:7]} on {refs}")
     if not value["applications"]:
-        click.echo(f"  {NOBODYS}")
+        line(f"  {NOBODYS}")
     for name, application in value["applications"].items():
         for environment, it in application["environments"].items():
-            click.echo(f"  {name}/{environment}: {standing(it)}")
+            line(f"  {name}/{environment}: ", *standing(it))
             for gate in it["requires"]:
                 found = application["gates"][gate]
                 room = " " * (_STATE - len(found["state"]))
-                click.echo(f"    {state(found['state'])}{room} {gate}: {found['reason']}")
+                line("    ", state(found["state"]), f"{room} {gate}: {found['reason']}")
 
 
-def standings(value: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+def standings(value: dict[str, Any]) -> list[tuple[Cell, ...]]:
     """A commit's rows in a table: one for each target."""
     begin = (value["sha"][:7], value["repo"])
-    rows = [
+    rows: list[tuple[Cell, ...]] = [
         (*begin, f"{name}/{environment}", standing(it))
         for name, application in value["applications"].items()
         for environment, it in application["environments"].items()
@@ -77,21 +122,21 @@ def standings(value: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     return rows or [(*begin, "-", NOBODYS)]
 
 
-def standing(environment: dict[str, Any]) -> str:
-    """`succeeded`, or the decision with its reasons."""
+def standing(environment: dict[str, Any]) -> list[str | Word]:
+    """`succeeded`, or the decision with its reasons, as the parts of a line."""
     deployment, words = environment["deployment"], []
     if deployment:
-        words.append(state(deployment["outcome"]))
+        words.append(deployment["outcome"])
     if not deployment or environment["decision"] != "ready":
-        words.append(state(environment["decision"]))
-    reasons = f": {'; '.join(environment['reasons'])}" if environment["reasons"] else ""
-    return ", ".join(words) + reasons
+        words.append(environment["decision"])
+    parts = [part for word in words for part in (", ", state(word))][1:]
+    return [*parts, f": {'; '.join(environment['reasons'])}"] if environment["reasons"] else parts
 
 
 def waterfall(trace: dict[str, Any]) -> None:
     """A commit's spans on one time line, with how long each took. What has no end lasts until now."""
     spans = trace["spans"]
-    click.echo(f"trace {trace['trace_id']}")
+    line(f"trace {trace['trace_id']}")
     if not spans:
         return
     begin, now = _moment(spans[0]["start"]), datetime.now(UTC)  # noqa: TID251 - what goes on is shown as it is now
@@ -111,7 +156,7 @@ def waterfall(trace: dict[str, Any]) -> None:
     wide = min(max(len(name) for name, _, _ in rows), _NAME)
     long = max(len(took) for _, _, took in rows)
     for name, bar, took in rows:
-        click.echo(f"{name[:wide]:{wide}} {bar:{_BAR}} {took:>{long}}")
+        line(f"{name[:wide]:{wide}} {bar:{_BAR}} {took:>{long}}")
 
 
 def _end(span: dict[str, Any], now: datetime) -> datetime:

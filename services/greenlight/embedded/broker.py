@@ -21,6 +21,7 @@ from greenlight.broker.manifests import load_folder
 from greenlight.broker.watch import Watch
 from greenlight.runtime.errors import ConfigurationError
 from greenlight.runtime.foreground import is_loopback, log_to_stderr, stop_on_signals
+from greenlight.runtime.printable import printable
 from greenlight.runtime.server import Limits as ServerLimits
 from greenlight.runtime.server import serve
 from greenlight.runtime.tracing import tracer_of
@@ -215,5 +216,6 @@ def _ready(url: str, brokers: Iterable[Any], triggers: int) -> str:
 
 
 def _cannot_start(problem: str) -> int:
-    sys.stderr.write(f"greenlight broker: cannot start\n{problem}\n")
+    what = printable(str(problem), keep="\n")
+    sys.stderr.write(f"greenlight broker: cannot start\n{what}\n")
     return USAGE

@@ -24,6 +24,7 @@ from greenlight.runtime.configuration import PipelineFiles, read_pipeline
 from greenlight.runtime.deps import Deps
 from greenlight.runtime.errors import ConfigurationError, Unavailable
 from greenlight.runtime.health import DOWN, MISCONFIGURED
+from greenlight.runtime.printable import OneRecord, printable
 from greenlight.runtime.publisher import Afterwards
 from greenlight.runtime.settings import Settings
 from greenlight.runtime.sink import Sink
@@ -119,7 +120,8 @@ def _started(service: str, settings: Settings) -> WSGIApplication | int:
 
 
 def _cannot_start(service: str, title: str, problem: Exception) -> None:
-    sys.stderr.write(f"greenlight: cannot start {service}: {title}\n{problem}\n")
+    what = printable(str(problem), keep="\n")
+    sys.stderr.write(f"greenlight: cannot start {service}: {title}\n{what}\n")
 
 
 def _tell_metrics(port: int) -> None:
@@ -163,7 +165,9 @@ def _check(service: str, settings: Settings) -> None:
 
 def app(service: str, settings: Settings) -> WSGIApplication:
     """The service's app with the adapters that the settings name; it imports only its own."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(OneRecord())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     log, clock = logging.getLogger("greenlight"), SystemClock()
     ledger = ledger_of(settings, os.environ, clock)
     pipeline = PipelineFiles(settings.config, clock, log)

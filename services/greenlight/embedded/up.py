@@ -19,6 +19,7 @@ from greenlight.policy.model import Pipeline
 from greenlight.runtime.configuration import LOOK_EVERY, read_pipeline
 from greenlight.runtime.errors import ConfigurationError
 from greenlight.runtime.foreground import is_loopback, log_to_stderr, stop_on_signals
+from greenlight.runtime.printable import printable
 from greenlight.runtime.secrets import create
 from greenlight.runtime.server import Limits, Server, serve
 from greenlight.runtime.tracing import tracer_of
@@ -68,7 +69,8 @@ def run(options: UpOptions, show_trace: Callable[[dict[str, Any]], None]) -> int
             tracer=tracer_of(os.environ, None, log),
         )
     except (ConfigurationError, Locked, Newer, Unavailable) as problem:
-        sys.stderr.write(f"greenlight: cannot start\n{problem}\n")
+        what = printable(str(problem), keep="\n")
+        sys.stderr.write(f"greenlight: cannot start\n{what}\n")
         return USAGE
     try:
         servers = _serve(options, greenlight)

@@ -9,6 +9,8 @@ import sys
 import threading
 from types import FrameType
 
+from greenlight.runtime.printable import OneRecord
+
 
 def stop_on_signals() -> threading.Event:
     """Set by SIGTERM and SIGINT. Call it in the main thread."""
@@ -25,11 +27,12 @@ def stop_on_signals() -> threading.Event:
 def log_to_stderr(level: int = logging.INFO) -> logging.Logger:
     """The log of this process, with everything of Greenlight's from `level` on."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    handler.setFormatter(OneRecord())
     log = logging.getLogger("greenlight")
     log.handlers[:] = [handler]
     log.setLevel(level)
     log.propagate = False
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])  # what libraries warn of
     return log
 
 

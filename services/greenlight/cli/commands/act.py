@@ -17,7 +17,7 @@ def _done(answer: dict[str, Any], line: str, as_json: bool) -> None:
     if as_json:
         render.document(answer)
     else:
-        click.echo(f"{line} ({answer['id']})")
+        render.line(f"{line} ({answer['id']})")
 
 
 @click.command()

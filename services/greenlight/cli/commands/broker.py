@@ -184,7 +184,7 @@ def list_(as_json: bool, **choice: str | None) -> None:
     ]
     render.table(("id", "since", "trigger", "type", "event", "attempts", "why"), rows)
     if not rows:
-        click.echo("there are none", err=True)
+        render.line("there are none", err=True)
 
 
 @dead_letters.command("show")
@@ -212,7 +212,7 @@ def replay(ids: tuple[int, ...], all_: bool, **choice: str | None) -> None:
     Example: greenlight dead-letters replay --all --trigger shop/orders-to-billing --code 503
     """
     done = _each("replay", ids, all_, choice, {})
-    click.echo(f"{done} replayed")
+    render.line(f"{done} replayed")
 
 
 @dead_letters.command()
@@ -226,7 +226,7 @@ def discard(ids: tuple[int, ...], all_: bool, reason: str, **choice: str | None)
     Example: greenlight dead-letters discard 17 --reason "sent by mistake"
     """
     done = _each("discard", ids, all_, choice, {"reason": reason})
-    click.echo(f"{done} discarded")
+    render.line(f"{done} discarded")
 
 
 def _each(what: str, ids: tuple[int, ...], all: bool, choice: dict[str, str | None], body: dict[str, str]) -> int:

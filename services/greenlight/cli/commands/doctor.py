@@ -71,10 +71,12 @@ def doctor(
 
 def _tell(finding: Finding) -> None:
     room = " " * (7 - len(finding.state))
-    said = finding.said.replace("\n", f"\n{' ' * 9}")
-    click.echo(f"{render.state(finding.state)}{room}  {finding.what}: {said}")
+    first, *others = finding.said.split("\n")
+    render.line(render.state(finding.state), f"{room}  {finding.what}: {first}")
+    for more in others:
+        render.line(" " * 9, more)
     if finding.todo:
-        click.echo(f"{' ' * 9}do: {finding.todo}")
+        render.line(f"{' ' * 9}do: {finding.todo}")
 
 
 def _cluster(

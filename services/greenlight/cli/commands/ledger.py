@@ -58,7 +58,7 @@ def create(table: str | None, as_json: bool) -> None:
     except Unavailable as problem:
         raise Failure(f"the table {dynamo.table} could not be made: {problem}", UNKNOWN) from None
     if not made:
-        click.echo(f"{dynamo.table} is there already; it stays as it is", err=True)
+        render.line(f"{dynamo.table} is there already; it stays as it is", err=True)
     findings = _findings(dynamo)
     _print(findings, as_json)
     sys.exit(NO if any(one.verdict == dynamodb_table.DIFFERS for one in findings) else 0)
@@ -131,7 +131,7 @@ def _dynamo(table: str | None) -> Dynamo:
     try:
         return Dynamo(aws.service("dynamodb", aws.account()), name)
     except ConfigurationError as problem:
-        raise Failure(str(problem), USAGE) from None
+        raise Failure(str(problem).split("\n"), USAGE) from None
 
 
 def _findings(dynamo: Dynamo) -> list[dynamodb_table.Finding]:

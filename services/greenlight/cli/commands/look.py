@@ -52,9 +52,9 @@ def _status(found: dict[str, Any], as_json: bool) -> None:
         rows = [row for commit in found["commits"] for row in render.standings(commit)]
         render.table(("commit", "repository", "target", "stands"), rows)
         if not rows:
-            click.echo("no commit is known yet", err=True)
+            render.line("no commit is known yet", err=True)
         if found["next"]:
-            click.echo(
+            render.line(
                 f"these are the newest {len(found['commits'])} commits; name REPO and SHA for an older one", err=True
             )
 
@@ -133,7 +133,7 @@ def journal(repo: str, sha: str, verify: bool, as_json: bool) -> None:
         verdict = _verdict(entries)
         if not verdict.holds:
             raise Failure(f"the chain breaks at entry {verdict.bad}: {verdict.reason}", NO)
-        click.echo(f"{verdict.entries} entries, the chain verifies; head {verdict.head}", err=True)
+        render.line(f"{verdict.entries} entries, the chain verifies; head {verdict.head}", err=True)
 
 
 def _entries(client: Client, path: str) -> list[dict[str, Any]]:

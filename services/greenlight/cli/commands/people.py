@@ -29,9 +29,9 @@ def token(person: str, config: Path) -> None:
     Example: greenlight people token lena
     """
     try:
-        click.echo(new_token(config / "people.yaml", person))
+        render.line(new_token(config / "people.yaml", person))
     except ConfigurationError as problem:
-        raise Failure(str(problem), USAGE) from None
+        raise Failure(str(problem).split("\n"), USAGE) from None
 
 
 @people.command("list")
@@ -46,7 +46,7 @@ def everybody(config: Path, as_json: bool) -> None:
     try:
         found = read(path)
     except ConfigurationError as problem:
-        raise Failure(str(problem), USAGE) from None
+        raise Failure(str(problem).split("\n"), USAGE) from None
     if as_json:
         render.document(
             {
@@ -62,4 +62,4 @@ def everybody(config: Path, as_json: bool) -> None:
             [(it.id, it.name, ", ".join(it.groups), str(len(it.tokens))) for it in found.values()],
         )
         if not found:
-            click.echo(f"{path}: nobody is there yet. {ADD}", err=True)
+            render.line(f"{path}: nobody is there yet. {ADD}", err=True)

@@ -27,7 +27,7 @@ def _read(folder: Path, code: int) -> Pipeline:
     try:
         return read_pipeline(folder)
     except ConfigurationError as problem:
-        raise Failure(str(problem), code) from None
+        raise Failure(str(problem).split("\n"), code) from None
 
 
 @policy.command()
@@ -43,10 +43,10 @@ def check(config: Path, as_json: bool) -> None:
     found = _read(config, NO if pipeline_files(config) else USAGE)
     missing = missing_charts(config)
     if missing:
-        raise Failure("\n".join(map(str, missing)), NO)
+        raise Failure([str(it) for it in missing], NO)
     warnings = [str(warning) for warning in pipeline_warnings(config)]
     for warning in warnings:
-        click.echo(f"warning: {warning}", err=True)
+        render.line(f"warning: {warning}", err=True)
     digests = {name: policy.digest for name, policy in found.applications.items()}
     if as_json:
         render.document({"applications": digests, "warnings": warnings})
@@ -66,7 +66,7 @@ def explain(application: str | None, config: Path) -> None:
     if application is not None and application not in found.applications:
         raise Failure(f"no application {application!r}; there are {', '.join(found.applications)}", USAGE)
     for name in [application] if application else found.applications:
-        click.echo(explained(found.applications[name]))
+        render.lines(explained(found.applications[name]))
 
 
 @policy.command()
@@ -102,7 +102,7 @@ def rbac(config: Path, cluster: str | None, group: str | None, kinds: tuple[str,
     there = namespaces(found, cluster)
     if not there:
         raise Failure(f"no environment is deployed to {cluster} by helm", NO)
-    click.echo(yaml.safe_dump_all(roles(there, subject, also), sort_keys=False), nl=False)
+    render.lines(yaml.safe_dump_all(roles(there, subject, also), sort_keys=False))
 
 
 @policy.command()
@@ -111,4 +111,4 @@ def schema() -> None:
 
     Example: greenlight policy schema > pipeline.schema.json
     """
-    click.echo(schema_text(), nl=False)
+    render.lines(schema_text())

@@ -125,7 +125,7 @@ def _standard(secret: bytes, body: bytes) -> dict[str, str]:
     try:
         signature = signing.standard_webhooks(secret, id, stamp, body)
     except ValueError as problem:
-        raise Failure(str(problem), USAGE) from None
+        raise Failure(str(problem).split("\n"), USAGE) from None
     return {"webhook-id": id, "webhook-timestamp": str(stamp), "webhook-signature": signature}
 
 
@@ -166,7 +166,10 @@ def _post(url: str, path: str, body: bytes, headers: Mapping[str, str], as_json:
     if as_json:
         render.document(document)
     elif answer.status == 202:
-        click.echo(f"accepted as {document['id']}" if "id" in document else f"ignored: {document.get('ignored')}")
+        render.line(f"accepted as {document['id']}" if "id" in document else f"ignored: {document.get('ignored')}")
     if answer.status != 202:
-        raise Failure(f"{answer.status}: {document.get('detail', document)}", UNKNOWN if answer.status >= 500 else NO)
+        raise Failure(
+            f"{answer.status}: {document.get('detail', document)}",
+            UNKNOWN if answer.status >= 500 else NO,
+        )
     sys.exit(0)
