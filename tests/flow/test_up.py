@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ from greenlight.embedded.compose import Strangers
 from greenlight.events import Event, ids, types
 from greenlight.events.http import to_binary
 from support_flow import REPO, Shop, sha_of
-from support_process import Up
+from support_process import Up, signed
 
 
 def _up(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -177,4 +178,32 @@ def test_events_can_be_posted_to_the_brokers_port(tmp_path: Path) -> None:
     answer = urllib3.request("POST", url, headers=headers, body=body, retries=False)
     assert (answer.status, answer.data) == (202, b"")
     assert urllib3.request("POST", url, headers={"ce-id": "1"}, body=b"x", retries=False).status == 400
+    assert up.stop() == 0
+
+
+def test_whatever_is_in_the_data_folder_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """Also what an older version left open, and with a umask that takes nothing away."""
+    Shop(tmp_path).stop()
+    data = tmp_path / "data"
+    for path in [data, *data.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    umask = os.umask(0)
+    try:
+        up = Up(tmp_path)
+    finally:
+        os.umask(umask)
+    for kind in ("push", "build"):
+        _, path, body, headers = signed(tmp_path, kind, "one")
+        assert up.http.request("POST", f"{up.webhooks}{path}", body=body, headers=headers).status == 202
+    deadline = time.monotonic() + 20
+    while not up.get("/targets/shop/staging")["running"]:
+        assert time.monotonic() < deadline, "it was not deployed"
+        time.sleep(0.1)
+    modes = {
+        path.relative_to(data).as_posix(): (path.stat().st_mode & 0o777, path.is_dir()) for path in data.rglob("*")
+    }
+    assert {"greenlight.db", "greenlight.db-wal", "greenlight.db-shm"} <= modes.keys()
+    assert "deployer/output/shop--staging.log" in modes
+    assert {name: oct(mode) for name, (mode, folder) in modes.items() if mode != (0o700 if folder else 0o600)} == {}
+    assert oct(data.stat().st_mode & 0o777) == "0o700"
     assert up.stop() == 0

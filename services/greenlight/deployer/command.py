@@ -13,6 +13,7 @@ from typing import Any
 
 from greenlight.deployer.driver import Order, Progress
 from greenlight.deployer.lock import TargetLock
+from greenlight.files import make_folder
 from greenlight.policy.durations import duration
 from greenlight.runtime.clock import Clock
 from greenlight.runtime.process import Process, Start
@@ -49,7 +50,7 @@ class CommandDriver:
     def __init__(self, state: Path, *, scrub: Scrubber, clock: Clock, grace: float = GRACE) -> None:
         self._locks, self._outputs = state / "locks", state / "output"
         for folder in (self._locks, self._outputs):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(folder)
         self._scrub, self._clock, self._grace = scrub, clock, grace
         self._mutex = threading.Lock()
         self._runs: dict[str, _Run] = {}

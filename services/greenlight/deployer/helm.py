@@ -31,6 +31,7 @@ from greenlight.deployer.driver import Busy, Order, Progress
 from greenlight.deployer.lock import TargetLock
 from greenlight.deployer.release import PENDING, Revision
 from greenlight.deployer.rollout import Rollout
+from greenlight.files import make_folder
 from greenlight.policy.durations import duration
 from greenlight.runtime.clock import Clock
 from greenlight.runtime.errors import ConfigurationError, Unavailable
@@ -128,7 +129,7 @@ class HelmDriver:
         self._locks, self._runs_folder, self._charts = state / "locks", state / "runs", state / "charts"
         homes = [state / "home" / name for name in ("cache", "config", "data")]
         for folder in (self._locks, self._runs_folder, self._charts, *homes):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(folder)
         self._scrub, self._clock, self._grace, self._access_of = scrub, clock, grace, access
         self._helm = env.get("GREENLIGHT_HELM") or shutil.which("helm", path=env.get("PATH"))
         self._env = {

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from greenlight.deployer.driver import Busy
+from greenlight.files import private
 from greenlight.runtime.process import end_group, started_at, wait_for_exit
 
 _NAMED = 256
@@ -38,7 +39,7 @@ class TargetLock:
     def take(self) -> None:
         """Lock, or raise Busy. A lock whose command has ended, but which something that it left behind holds, is replaced."""
         for _ in range(3):
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = private(str(self._path), os.O_RDWR | os.O_CREAT)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -103,7 +104,7 @@ class TargetLock:
                 f"a process of an earlier life holds {self._path.name} and is not known by name; it is waited for"
             )
         fresh = self._path.with_suffix(".new")
-        fresh.write_text("", encoding="utf-8")
+        os.close(private(str(fresh), os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
         os.replace(fresh, self._path)
 
     def _is_current(self, descriptor: int) -> bool:

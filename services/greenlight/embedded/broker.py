@@ -19,6 +19,7 @@ from greenlight.broker.dispatcher import Limits
 from greenlight.broker.errors import Overloaded
 from greenlight.broker.manifests import load_folder
 from greenlight.broker.watch import Watch
+from greenlight.files import keep_private, make_folder
 from greenlight.runtime.errors import ConfigurationError
 from greenlight.runtime.foreground import is_loopback, log_to_stderr, stop_on_signals
 from greenlight.runtime.printable import printable
@@ -86,6 +87,9 @@ def run(options: BrokerOptions) -> int:
             raise ConfigurationError(
                 f"there is no Broker in the YAML files below {options.manifests}: write one, as for Knative"
             )
+        make_folder(options.data)
+        for path in keep_private(options.data):
+            log.warning("others may read %s: take that away from them, or give the file to Greenlight's own user", path)
         store = Store(options.data / DATABASE, [broker_log.SCHEMA])
     except (ConfigurationError, Locked, Newer, Unavailable, OSError) as problem:
         return _cannot_start(str(problem))

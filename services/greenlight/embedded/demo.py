@@ -20,6 +20,7 @@ import urllib3
 from greenlight.broker.manifests import TriggerSpec
 from greenlight.events import rfc3339, types
 from greenlight.events.http import from_http
+from greenlight.files import make_folder
 from greenlight.runtime import signing
 from greenlight.runtime.clock import Clock
 from greenlight.runtime.people import new_token
@@ -144,7 +145,7 @@ def prepare(data: Path) -> Path:
     """The demo's configuration folder, made on first use; the reader may edit it afterwards."""
     config = data / "config"
     if not (config / "pipeline.yaml").exists():
-        config.mkdir(parents=True, exist_ok=True)
+        make_folder(config)
         for name in ("pipeline.yaml", "deploy.py", "serve.py"):
             shutil.copy(SAMPLE / name, config / name)
         (config / "people.yaml").write_text(PEOPLE, encoding="utf-8")

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from wsgiref.types import WSGIApplication
 
+from greenlight.files import keep_private, make_folder
 from greenlight.ledger.adoption import adopt
 from greenlight.ledger.choice import ledger_of
 from greenlight.ledger.port import Ledger
@@ -154,7 +155,8 @@ def _check(service: str, settings: Settings) -> None:
         except ConfigurationError as problem:
             problems.append(str(problem))
     try:
-        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(settings.data)
+        keep_private(settings.data)  # a volume's own folder is its driver's, so what cannot be changed is no problem
     except OSError as problem:
         problems.append(
             f"{settings.data}: cannot be the data folder: {problem.strerror}. Name another with GREENLIGHT_DATA"

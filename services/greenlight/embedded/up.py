@@ -15,6 +15,7 @@ from prometheus_client import REGISTRY
 
 from greenlight.embedded import demo
 from greenlight.embedded.compose import Folders, Greenlight, Strangers
+from greenlight.files import keep_private, make_folder
 from greenlight.policy.model import Pipeline
 from greenlight.runtime.configuration import LOOK_EVERY, read_pipeline
 from greenlight.runtime.errors import ConfigurationError
@@ -59,6 +60,8 @@ def run(options: UpOptions, show_trace: Callable[[dict[str, Any]], None]) -> int
     log = log_to_stderr(logging.WARNING if options.demo else logging.INFO)  # the story is told on stdout
     try:
         folders = _folders(options)
+        for path in keep_private(folders.data):
+            log.warning("others may read %s: take that away from them, or give the file to Greenlight's own user", path)
         _create_secrets(folders, read_pipeline(folders.config), log)
         watcher = demo.Watcher()
         greenlight = Greenlight(
@@ -129,7 +132,7 @@ def _folders(options: UpOptions) -> Folders:
     """Where things are. The demo has everything of its own, and touches nothing of the user's."""
     data = options.data / "demo" if options.demo else options.data
     try:
-        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(data)
         if options.demo:
             return Folders(config=demo.prepare(data), data=data, secrets=data / "secrets")
     except OSError as problem:

@@ -10,6 +10,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
+from greenlight.files import fsync_directory, make_folder
+
 
 def named(body: bytes) -> str:
     """What a fact and a ledger name a body by: `sha256:` and 64 hex digits."""
@@ -39,10 +41,8 @@ class Folder:
     """
 
     def __init__(self, path: Path) -> None:
-        from greenlight.store import folders  # with the store, which a ledger without files does without
-
-        self._path, self._folders = path, folders
-        folders.make_folder(path)
+        self._path = path
+        make_folder(path)
 
     def put(self, name: str, body: bytes, at: int) -> None:
         """Write the file as a whole or not at all. Raises OSError."""
@@ -58,7 +58,7 @@ class Folder:
             with suppress(FileNotFoundError):
                 os.unlink(partial)
             raise
-        self._folders.fsync_directory(self._path)
+        fsync_directory(self._path)
 
     def get(self, name: str) -> bytes | None:
         """What the file holds, or None. Raises OSError."""

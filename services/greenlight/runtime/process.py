@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from greenlight.files import private
+
 TAIL = 64 * 1024
 """Bytes of output that are kept in memory: the end is where the reason is."""
 
@@ -121,7 +123,7 @@ class Process:
         pipe: BinaryIO = self._popen.stdout  # type: ignore[assignment]
         written = 0
         self._start.log.unlink(missing_ok=True)  # whoever still writes to the last one's keeps that
-        with self._start.log.open("wb") as file, pipe:
+        with open(self._start.log, "wb", opener=private) as file, pipe:
             while chunk := os.read(pipe.fileno(), 65536):
                 self._keep(chunk)
                 if written < FILE_LIMIT:

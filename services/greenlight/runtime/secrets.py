@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from greenlight.files import make_folder
 from greenlight.runtime import metrics
 from greenlight.runtime.clock import Clock, SystemClock
 from greenlight.runtime.errors import ConfigurationError
@@ -88,7 +89,7 @@ class Secrets:
 
 def create(folder: Path, senders: Sequence[str]) -> list[Path]:
     """Make the folder, and a secret for each sender that has no file; the files that are new."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(folder)
     made = []
     for sender in senders:
         path = folder / sender

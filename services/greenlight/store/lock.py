@@ -6,13 +6,14 @@ import fcntl
 import os
 from pathlib import Path
 
+from greenlight.files import private
 from greenlight.store.errors import Locked
 
 
 def own(path: Path) -> int:
     """A descriptor that holds the lock of `path` (PATH.lock, with our pid in it) until it is closed. Raises Locked."""
     lock = path.with_name(path.name + ".lock")
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = private(str(lock), os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

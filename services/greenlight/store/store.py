@@ -19,8 +19,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, NoReturn, TypeVar
 
+from greenlight.files import fsync_directory, make_folder, private
 from greenlight.store.errors import Unavailable, unavailable
-from greenlight.store.folders import fsync_directory, make_folder
 from greenlight.store.lock import own
 from greenlight.store.recovery import copy_again, recover
 from greenlight.store.schema import Schema, migrate
@@ -181,6 +181,8 @@ class Store:
         opened: list[sqlite3.Connection] = []
         try:
             recover(self._path)
+            # SQLite gives its log and index the file's mode, and would make the file as the umask says.
+            os.close(private(str(self._path), os.O_RDWR | os.O_CREAT))
             for _ in range(2):
                 opened.append(self._writer())
             # The file's name, and the end of the journal that it began with, are durable before anything is in it.

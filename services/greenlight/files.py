@@ -1,0 +1,69 @@
+"""Folders whose names survive a power cut, and files that only their owner reads."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def fsync_directory(folder: Path) -> None:
+    """Make the names in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Create `folder`, for its owner alone, with its parents, durably. Nothing happens if it is there."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    fsync_directory(folder.parent)
+
+
+def private(path: str, flags: int) -> int:
+    """A descriptor of a file that only its owner reads, whatever the umask; `open` takes this as its `opener`."""
+    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    if os.fstat(descriptor).st_mode & _OTHERS:
+        os.fchmod(descriptor, 0o600)
+    return descriptor
+
+
+def keep_private(folder: Path) -> list[Path]:
+    """Take from everybody else what they may do with `folder` and all that is in it; what could not be changed.
+
+    An older version, or whoever restored a backup, may have left files that others can read. Links are left alone.
+    """
+    return [path for path, mode in _below(folder) if mode & _OTHERS and not _closed(path, mode)]
+
+
+def _below(folder: Path) -> Iterator[tuple[Path, int]]:
+    """The folder and everything in it, links aside, each with its mode."""
+    yield folder, folder.stat().st_mode
+    for parent, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = Path(parent, name)
+            try:
+                mode = path.lstat().st_mode
+            except FileNotFoundError:  # a command of an earlier life still works there
+                continue
+            if not stat.S_ISLNK(mode):
+                yield path, mode
+
+
+def _closed(path: Path, mode: int) -> bool:
+    """Whether it could be closed to others."""
+    try:
+        path.chmod(stat.S_IMODE(mode) & ~_OTHERS)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
