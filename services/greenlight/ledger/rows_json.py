@@ -34,17 +34,22 @@ def dumps(row: Any) -> str:
 
 def loads(kind: type[R], text: str, **columns: Any) -> R:
     """The row of type `kind` that `text` is, with `columns` (its version, say) put in."""
+    return from_plain(kind, plain(text), **columns)
+
+
+def from_plain(kind: type[R], found: Mapping[str, Any], **columns: Any) -> R:
+    """`loads` for JSON that was read already; it is left as it was."""
     decode = _ROW_DECODERS.get(kind) or _row_decoder(kind)
-    row: R = decode({**_parsed(text), **columns})
+    row: R = decode({**found, **columns})
     return row
 
 
-def _parsed(text: str) -> dict[str, Any]:
+def plain(text: str) -> Any:
+    """JSON as Python has it, integers of any size included."""
     try:
-        found: dict[str, Any] = orjson.loads(text)
+        return orjson.loads(text)
     except orjson.JSONDecodeError:
-        found = json.loads(text)
-    return found
+        return json.loads(text)
 
 
 def _plain(value: Any) -> Any:

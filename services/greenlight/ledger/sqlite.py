@@ -10,18 +10,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 from greenlight import store
 from greenlight.events import Event
 from greenlight.ledger.bodies import Folder, named
+from greenlight.ledger.parts import whole
 from greenlight.ledger.port import Page, Transaction, Unavailable
 from greenlight.ledger.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target
 from greenlight.ledger.rows_json import dumps, loads
 from greenlight.ledger.sqlite_cache import Cache, Key
 from greenlight.ledger.sqlite_listing import from_cursor, query, to_cursor
+from greenlight.ledger.sqlite_pushes import MOST, Pushes, after
 from greenlight.ledger.sqlite_schema import SCHEMA, from_micros, micros
 from greenlight.ledger.sqlite_writes import Emit, send, set_due, steps
 from greenlight.store import Store, Tx
@@ -37,11 +39,12 @@ IN_TABLE = 256 * 1024
 FORGET_AT_ONCE = 200
 """Bodies that are dropped in one commit, so that other changes need not wait long."""
 
-FEW_PUSHES = 256
-"""Of more than that, none is kept at hand: a target that is so far behind is decided seldom."""
-
-FEW_TARGETS = 16
-"""Times from which on the pushes of one repository are kept at hand."""
+RECORD = (
+    "SELECT json, version, iif(in_parts,"
+    " (SELECT '[' || group_concat(json) || ']' FROM record_parts p WHERE p.repo = r.repo AND p.sha = r.sha), NULL)"
+    " FROM records r WHERE repo = ? AND sha = ?"
+)
+"""A record with its parts, as one commit left them."""
 
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
@@ -60,6 +63,7 @@ class SqliteLedger:
         self._emit = emit
         self._clock = clock
         self._cache = Cache()
+        self._pushes = Pushes()
 
     # Facts.
 
@@ -111,7 +115,17 @@ class SqliteLedger:
     # Records and pushes.
 
     def record(self, repo: str, sha: str) -> Record | None:
-        return self._row(Record, "SELECT json, version FROM records WHERE repo = ? AND sha = ?", (repo, sha))
+        found: Record | None = self._at_hand((Record, repo, sha))
+        if found is not None:
+            return found
+        moment = self._cache.moment()
+        row = self._one(RECORD, repo, sha)
+        if row is None:
+            return None
+        text, version, pieces = row
+        found = loads(Record, text, version=version) if pieces is None else whole(text, pieces, version=version)
+        self._cache.keep((Record, repo, sha), found, moment)
+        return found
 
     def find(self, repo: str, prefix: str) -> Sequence[str]:
         rows = self._all(
@@ -137,9 +151,10 @@ class SqliteLedger:
         rows = self._all(sql, *parameters)
         more = len(rows) > limit
         del rows[limit:]
+        found = [self.record(repo, sha) for _, repo, sha in rows]
         return Page(
-            records=[loads(Record, text, version=version) for _, _, _, version, text in rows],
-            next=to_cursor(rows[-1][:3]) if more and rows else None,
+            records=[record for record in found if record is not None],
+            next=to_cursor(rows[-1]) if more and rows else None,
         )
 
     def pushes(
@@ -150,24 +165,21 @@ class SqliteLedger:
         of: Callable[[str], bool] = lambda ref: True,
         limit: int | None = 1000,
     ) -> Sequence[Push]:
-        key, moment = (Push, repo), self._cache.moment()
-        known: Mapping[datetime | None, Sequence[Push]] = self._at_hand(key) or {}
-        if since not in known:
-            sql = (
-                "SELECT ref, json FROM pushes WHERE repo = ? AND pushed_at >= ?"
-                " ORDER BY pushed_at DESC, arrived DESC, fact DESC"
-            )
-            with _reachable(), self._store.read() as connection:
-                rows = connection.execute(sql, (repo, -(2**63) if since is None else micros(since)))
-                first = rows.fetchmany(FEW_PUSHES)
-                if len(first) == FEW_PUSHES:
-                    texts = list(islice((text for ref, text in chain(first, rows) if of(ref)), limit))
-                    rows.close()
-                    return [loads(Push, text) for text in reversed(texts)]
-            # Targets that run different commits ask from different times on.
-            known = {**(known if len(known) < FEW_TARGETS else {}), since: [loads(Push, text) for _, text in first]}
-            self._cache.keep(key, known, moment)
-        found = [push for push in known[since] if of(push.ref)][:limit]
+        known = None if self._store.closed else self._pushes.newest(repo, since, of, limit)
+        if known is not None:
+            return known
+        moment = self._pushes.moment(repo)
+        sql = (
+            "SELECT ref, json FROM pushes WHERE repo = ? AND pushed_at >= ?"
+            " ORDER BY pushed_at DESC, arrived DESC, fact DESC"
+        )
+        with _reachable(), self._store.read() as connection:
+            rows = connection.execute(sql, (repo, -(2**63) if since is None else micros(since)))
+            first = [loads(Push, text) for _, text in rows.fetchmany(MOST + 1)]
+            found = list(islice((push for push in first if of(push.ref)), limit))
+            found += islice((loads(Push, text) for ref, text in rows if of(ref)), limit - len(found))
+            rows.close()
+        self._pushes.keep(repo, since if len(first) <= MOST else after(first[-1]), first, moment)
         found.reverse()
         return found
 
@@ -188,13 +200,21 @@ class SqliteLedger:
     def decisions(
         self, application: str, environment: str, states: Sequence[str], *, limit: int = 200
     ) -> Sequence[DecisionRow]:
-        # The inner query finds the rows in the index alone, so that a long past is not read to give its end.
+        states = list(dict.fromkeys(states))
+        if not states:
+            return []
+        # Each state's newest are the first of the index; what is read does not grow with how many there are.
+        newest = (
+            "SELECT * FROM (SELECT pushed_at, arrived, repo, sha, rowid AS row FROM decisions"
+            " WHERE application = ? AND environment = ? AND decision = ?"
+            " ORDER BY pushed_at DESC, arrived DESC, repo DESC, sha DESC LIMIT ?)"
+        )
+        order = "pushed_at DESC, arrived DESC, repo DESC, sha DESC"
         rows = self._all(
-            "SELECT json, version FROM decisions WHERE rowid IN (SELECT rowid FROM decisions"
-            " WHERE application = ? AND environment = ? AND decision IN (SELECT value FROM json_each(?))"
-            " ORDER BY pushed_at DESC, arrived DESC, repo, sha LIMIT ?)"
-            " ORDER BY pushed_at DESC, arrived DESC, repo, sha",
-            *(application, environment, json.dumps(list(states)), limit),
+            f"SELECT json, version FROM (SELECT row FROM ({' UNION ALL '.join([newest] * len(states))})"  # noqa: S608
+            f" ORDER BY {order} LIMIT ?) JOIN decisions ON decisions.rowid = row ORDER BY {order}",
+            *(value for state in states for value in (application, environment, state, limit)),
+            limit,
         )
         return [loads(DecisionRow, text, version=version) for text, version in rows]
 
@@ -219,11 +239,15 @@ class SqliteLedger:
             stored[Fact, fact] = None if known is None else replace(known, recorded=True)
 
         def change(tx: Tx) -> None:
-            tx.on_commit(lambda: self._cache.committed(stored))
+            tx.on_commit(lambda: self._committed(stored, transaction.pushes))
             for step in parts:
                 step(tx)
 
         self._write(change)
+
+    def _committed(self, rows: Mapping[Key, Any], pushes: Sequence[Push]) -> None:
+        self._cache.committed(rows)
+        self._pushes.committed(pushes)
 
     # The journal.
 
@@ -353,6 +377,4 @@ def _stored(transaction: Transaction) -> dict[Key, Any]:
         rows[DecisionRow, it.application, it.environment, it.repo, it.sha] = replace(it, version=it.version + 1)
     for deployment in transaction.deployments:
         rows[Deployment, deployment.id] = replace(deployment, version=deployment.version + 1)
-    for push in transaction.pushes:
-        rows[Push, push.repo] = None
     return rows

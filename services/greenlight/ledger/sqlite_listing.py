@@ -13,7 +13,7 @@ Position = tuple[int, str, str]
 def query(
     repo: str | None, ref: str | None, decision: Mapping[str, str | None], after: Position | None, limit: int
 ) -> tuple[str, list[object]]:
-    """SQL and parameters for (updated, repo, sha, version, json) of at most `limit` records after a position.
+    """SQL and parameters for (updated, repo, sha) of at most `limit` records after a position.
 
     `decision` has what a decision about the record must have: its application, environment and state, None for any.
     """
@@ -40,7 +40,7 @@ def query(
     where = " AND ".join(tests) or "true"
     return (
         # Only constants and column names are put together here; every value is a parameter.
-        f"SELECT updated, repo, sha, version, json FROM records WHERE {where}"  # noqa: S608
+        f"SELECT updated, repo, sha FROM records WHERE {where}"  # noqa: S608
         " ORDER BY updated DESC, repo DESC, sha DESC LIMIT ?",
         [*parameters, limit],
     )

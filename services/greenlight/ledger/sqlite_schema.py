@@ -74,6 +74,15 @@ CREATE TABLE policies (digest TEXT PRIMARY KEY, text TEXT NOT NULL);
 CREATE TABLE bodies (digest TEXT PRIMARY KEY, stored INTEGER NOT NULL, deflated BLOB);
 CREATE INDEX bodies_by_time ON bodies (stored);
 """,
+        # A record that has many parts (greenlight.ledger.parts) is `in_parts`: its json is the rest of it.
+        """
+ALTER TABLE records ADD COLUMN in_parts INTEGER NOT NULL DEFAULT 0;
+
+CREATE TABLE record_parts (
+    repo TEXT, sha TEXT, path TEXT, json TEXT NOT NULL,
+    PRIMARY KEY (repo, sha, path)
+) WITHOUT ROWID;
+""",
     ),
 )
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from greenlight.events import Event, rfc3339
+from greenlight.ledger import parts
 from greenlight.ledger.journal import ZEROS, link, portable_form
 from greenlight.ledger.port import Conflict, Transaction
 from greenlight.ledger.rows import DecisionRow, Deployment, Due, NewEntry, Push, Record, Target
@@ -65,7 +66,7 @@ class Table:
         return Conflict(f"{self._name} {name} is no longer at version {version}: read it again")
 
 
-RECORDS = Table("records", ("repo", "sha"), ("updated", "json"))
+RECORDS = Table("records", ("repo", "sha"), ("updated", "in_parts", "json"))
 TARGETS = Table("targets", ("application", "environment"), ("json",))
 DECISIONS = Table(
     "decisions", ("repo", "sha", "application", "environment"), ("decision", "pushed_at", "arrived", "json")
@@ -109,19 +110,64 @@ def _recorded(fact: str) -> Step:
     return step
 
 
-def _put_record(row: Record, before: Record | None) -> Iterator[Step]:
-    """Store the row, and its refs unless the row that it takes the place of is `before` and had the same."""
-    key = (row.repo, row.sha)
-    yield RECORDS.put(key, (_updated(row), dumps(row)), row.version)
-    refs = [(*key, ref) for ref in row.pushes]
+def _put_record(row: Record, known: Record | None) -> Iterator[Step]:
+    """Store the row; what it shares with the row that it takes the place of is not written again, if that is `known`."""
+    before = known if known is not None and known.version == row.version else None
+    if parts.large(row):
+        yield _put_in_parts(row, before)
+    else:
+        key = (row.repo, row.sha)
+        yield RECORDS.put(key, (_updated(row), False, dumps(row)), row.version)
+        if row.version and (before is None or parts.large(before)):
+            yield lambda tx: tx.execute(_NO_PARTS, key)
+    yield from _put_refs(row, before)
+
+
+_NO_PARTS = "DELETE FROM record_parts WHERE repo = ? AND sha = ?"
+_PUT_PART = "INSERT OR REPLACE INTO record_parts (repo, sha, path, json) VALUES (?, ?, ?, ?)"
+
+
+def _put_in_parts(row: Record, before: Record | None) -> Step:
+    """Store a large record: what has changed since `before`, or all of it where that is not what is stored in parts."""
+    key, rest, updated = (row.repo, row.sha), parts.rest(row), _updated(row)
+    new, gone = parts.changed(before, row) if before is not None else ({}, frozenset())
+    written, removed = _part_rows(row, new), [(*key, parts.path_text(path)) for path in gone]
 
     def step(tx: Tx) -> None:
-        tx.execute("DELETE FROM record_refs WHERE repo = ? AND sha = ?", key)
-        tx.executemany("INSERT INTO record_refs (repo, sha, ref) VALUES (?, ?, ?)", refs)
+        still = (
+            "UPDATE records SET updated = ?, json = ?, version = version + 1"
+            " WHERE repo = ? AND sha = ? AND version = ? AND in_parts"
+        )
+        if before is not None and tx.execute(still, (updated, rest, *key, row.version)).rowcount == 1:
+            tx.executemany("DELETE FROM record_parts WHERE repo = ? AND sha = ? AND path = ?", removed)
+            tx.executemany(_PUT_PART, written)
+            return
+        RECORDS.put(key, (updated, True, rest), row.version)(tx)
+        tx.execute(_NO_PARTS, key)
+        tx.executemany(_PUT_PART, _part_rows(row, parts.parts(row)))
 
-    same = before is not None and before.version == row.version and before.pushes.keys() == row.pushes.keys()
-    if (refs or row.version) and not same:
-        yield step
+    return step
+
+
+def _part_rows(row: Record, some: parts.Parts) -> list[tuple[str, str, str, str]]:
+    return [(row.repo, row.sha, parts.path_text(path), parts.piece({path: value})) for path, value in some.items()]
+
+
+def _put_refs(row: Record, before: Record | None) -> Iterator[Step]:
+    """The refs by which the record is listed."""
+    key, refs = (row.repo, row.sha), row.pushes.keys()
+    had = before.pushes.keys() if before is not None else None
+    if had == refs or (not refs and not row.version):
+        return
+    new, gone = [(*key, ref) for ref in refs - (had or set())], [(*key, ref) for ref in (had or set()) - refs]
+
+    def step(tx: Tx) -> None:
+        if had is None and row.version:
+            tx.execute("DELETE FROM record_refs WHERE repo = ? AND sha = ?", key)
+        tx.executemany("DELETE FROM record_refs WHERE repo = ? AND sha = ? AND ref = ?", gone)
+        tx.executemany("INSERT INTO record_refs (repo, sha, ref) VALUES (?, ?, ?)", new)
+
+    yield step
 
 
 def _updated(row: Record) -> int:

@@ -1,0 +1,105 @@
+"""The newest pushes of each repository, kept at hand: a push is added when it is committed, and no other is read again."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left, insort
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from greenlight.ledger.rows import Push
+
+MOST = 2000
+"""Pushes of one repository that are kept when they are read; what comes later is added until there are twice as many."""
+
+REPOSITORIES = 200
+"""Repositories whose pushes are kept. The one that was read first goes first."""
+
+
+def _place(push: Push) -> tuple[datetime, datetime, str]:
+    return push.pushed_at, push.arrived, push.fact
+
+
+def after(push: Push) -> datetime:
+    """The first time from which on no push is older than that one, or of its moment."""
+    return push.pushed_at + timedelta(microseconds=1)
+
+
+@dataclass(slots=True)
+class _Window:
+    """Every push of a repository from a time on (None: every one there is), by ref, oldest first."""
+
+    since: datetime | None
+    by_ref: dict[str, list[Push]] = field(default_factory=dict)
+    facts: set[str] = field(default_factory=set)
+
+    def add(self, push: Push) -> None:
+        if push.fact in self.facts or (self.since is not None and push.pushed_at < self.since):
+            return
+        self.facts.add(push.fact)
+        insort(self.by_ref.setdefault(push.ref, []), push, key=_place)
+        if len(self.facts) > 2 * MOST:
+            self.shorten()
+
+    def shorten(self) -> None:
+        """Leave out the oldest, all of one moment together, so that the rest is complete from a time on."""
+        known = sorted((push for pushes in self.by_ref.values() for push in pushes), key=_place)
+        self.since = after(known[-MOST - 1])
+        kept = [push for push in known if push.pushed_at >= self.since]
+        self.by_ref, self.facts = {}, {push.fact for push in kept}
+        for push in kept:
+            self.by_ref.setdefault(push.ref, []).append(push)
+
+    def newest(self, since: datetime | None, of: Callable[[str], bool], limit: int) -> list[Push] | None:
+        """What `Ledger.pushes` promises; None if that may lie before the window."""
+        found = [pushes for ref, pushes in self.by_ref.items() if of(ref)]
+        if since is not None:
+            found = [pushes[bisect_left(pushes, since, key=lambda push: push.pushed_at) :] for pushes in found]
+        if len(found) == 1:
+            newest = found[0][-limit:]
+        else:
+            newest = sorted((push for pushes in found for push in pushes[-limit:]), key=_place)[-limit:]
+        complete = self.since is None or (since is not None and since >= self.since)
+        return newest if complete or len(newest) == limit else None
+
+
+class Pushes:
+    """Windows by repository; of repositories that are not here, nothing is known."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._windows: dict[str, _Window] = {}
+        self._commits: dict[str, int] = {}  # of pushes, by repository
+
+    def newest(self, repo: str, since: datetime | None, of: Callable[[str], bool], limit: int) -> Sequence[Push] | None:
+        """What `Ledger.pushes` promises; None: read them."""
+        with self._lock:
+            window = self._windows.get(repo)
+            return None if window is None else window.newest(since, of, limit)
+
+    def moment(self, repo: str) -> int:
+        """To be asked before pushes are read that are then offered to `keep`."""
+        return self._commits.get(repo, 0)
+
+    def keep(self, repo: str, since: datetime | None, pushes: Sequence[Push], moment: int) -> None:
+        """Keep all pushes from `since` on as they were read, unless one was committed meanwhile."""
+        window = _Window(since)
+        for push in pushes:
+            window.add(push)
+        with self._lock:
+            if moment != self.moment(repo):
+                return
+            self._windows.pop(repo, None)
+            self._windows[repo] = window
+            if len(self._windows) > REPOSITORIES:
+                del self._windows[next(iter(self._windows))]
+
+    def committed(self, pushes: Sequence[Push]) -> None:
+        """These are stored from now on, where they were not before."""
+        with self._lock:
+            for push in pushes:
+                self._commits[push.repo] = self._commits.get(push.repo, 0) + 1
+                window = self._windows.get(push.repo)
+                if window is not None:
+                    window.add(push)
