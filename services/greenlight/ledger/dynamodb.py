@@ -12,6 +12,7 @@ import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from hashlib import sha256
 from itertools import count, islice
 from typing import TypeVar
@@ -25,7 +26,9 @@ from greenlight.ledger.bodies import Bodies
 from greenlight.ledger.dynamodb_client import Cancelled, Dynamo, Item, Key
 from greenlight.ledger.dynamodb_items import GROUPED, ORDERED, Rows, item, joined, stamp
 from greenlight.ledger.dynamodb_listing import Decided, listing
+from greenlight.ledger.dynamodb_records import Records
 from greenlight.ledger.dynamodb_writes import ABSENT, SUPERSEDED, Write, emitted, needed, set_due, slices, writes
+from greenlight.ledger.kept import Kept
 from greenlight.ledger.port import Conflict, Page, Transaction, Unavailable
 from greenlight.ledger.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target
 from greenlight.runtime.jitter import full_jitter
@@ -42,7 +45,10 @@ MOVED = 10
 CLAIMED = timedelta(days=30)
 """How long a message id is remembered: its signature is not accepted for longer than minutes."""
 
-R = TypeVar("R", Record, Target, DecisionRow, Deployment)
+PUSHES = 5000
+"""Pushes that a process keeps."""
+
+R = TypeVar("R", Target, DecisionRow, Deployment)
 
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
@@ -61,6 +67,8 @@ class DynamoLedger:
         self._dynamo = dynamo
         self._bodies = bodies
         self._rows = Rows(bodies)
+        self._records = Records(dynamo, self._rows)
+        self._pushes: Kept[Key, Push] = Kept(PUSHES)
         self._clock = clock
         self._pause = pause
         self._emitted = count()
@@ -107,7 +115,8 @@ class DynamoLedger:
     # Records and pushes.
 
     def record(self, repo: str, sha: str) -> Record | None:
-        return self._row(Record, items.record_key(repo, sha))
+        found = self._dynamo.get(items.record_key(repo, sha))
+        return None if found is None else self._records.read(found)
 
     def find(self, repo: str, prefix: str) -> Sequence[str]:
         partition, start = items.record_key(repo, prefix)
@@ -129,7 +138,7 @@ class DynamoLedger:
         limit: int = 50,
     ) -> Page:
         decided = Decided(application, environment, decision)
-        return listing(self._dynamo, self._rows, repo, ref, decided, cursor, limit)
+        return listing(self._dynamo, self._rows, self._records, repo, ref, decided, cursor, limit)
 
     def pushes(
         self,
@@ -139,14 +148,23 @@ class DynamoLedger:
         of: Callable[[str], bool] = lambda ref: True,
         limit: int | None = 1000,
     ) -> Sequence[Push]:
-        partition = items.pushes_pk(repo)
+        partition, wanted = items.pushes_pk(repo), cache(of)
         if since is None:
             found = self._dynamo.query("pk = :p", {"p": partition}, newest=True)
         else:
             since_then = {"p": partition, "s": stamp(since)}
             found = self._dynamo.query("pk = :p AND sk >= :s", since_then, newest=True)
-        newest = list(islice((one for one in found if of(one["ref"]["S"])), limit))
-        return [self._rows.unpack(Push, one) for one in reversed(newest)]
+        newest = list(islice((one for one in found if wanted(one["ref"]["S"])), limit))
+        return [self._push(one) for one in reversed(newest)]
+
+    def _push(self, found: Item) -> Push:
+        """A push never changes, so each is read from its item once."""
+        key = found["pk"]["S"], found["sk"]["S"]
+        push = self._pushes.get(key)
+        if push is None:
+            push = self._rows.unpack(Push, found)
+            self._pushes.put(key, push)
+        return push
 
     # Targets, decisions, deployments.
 
@@ -163,26 +181,20 @@ class DynamoLedger:
     def decisions(
         self, application: str, environment: str, states: Sequence[str], *, limit: int = 200
     ) -> Sequence[DecisionRow]:
-        wanted = set(states)
-        places = []
-        if wanted - {SUPERSEDED}:
-            places.append(self._candidates(application, environment, open=True))
-        if SUPERSEDED in wanted:
-            places.append(self._candidates(application, environment, open=False))
-        pointers = heapq.merge(*places, key=lambda pointer: pointer["sk"]["S"], reverse=True)
-        found: list[DecisionRow] = []
+        wanted, page = set(states), min(limit, 100)
+        places = [items.candidates_pk(application, environment, state) for state in wanted]
+        places += {items.old_candidates_pk(application, environment, open=state != SUPERSEDED) for state in wanted}
+        named = [self._dynamo.query("pk = :p", {"p": place}, newest=True, page=page) for place in places]
+        pointers = heapq.merge(*named, key=lambda pointer: pointer["sk"]["S"], reverse=True)
+        found: dict[Key, DecisionRow] = {}
         while len(found) < limit:
-            keys = [(pointer["d"]["S"], pointer["k"]["S"]) for pointer in islice(pointers, min(limit, 100))]
+            keys = [(pointer["d"]["S"], pointer["k"]["S"]) for pointer in islice(pointers, page)]
             if not keys:
                 break
             there = self._dynamo.get_all(keys)
-            rows = [there[key] for key in keys if key in there and there[key]["s"]["S"] in wanted]
-            found += [self._rows.unpack(DecisionRow, row) for row in rows]
-        return found[:limit]
-
-    def _candidates(self, application: str, environment: str, *, open: bool) -> Iterator[Item]:
-        partition = items.candidates_pk(application, environment, open=open)
-        return self._dynamo.query("pk = :p", {"p": partition}, newest=True)
+            rows = {key: there[key] for key in keys if key in there and there[key]["s"]["S"] in wanted}
+            found |= {key: self._rows.unpack(DecisionRow, row) for key, row in rows.items()}
+        return list(found.values())[:limit]
 
     def deployment(self, id: str) -> Deployment | None:
         return self._row(Deployment, items.deployment_key(id))
@@ -198,13 +210,15 @@ class DynamoLedger:
         wanted = needed(transaction)
         for attempt in range(MOVED):
             seen = self._dynamo.get_all(wanted) if wanted else {}
-            planned = writes(transaction, seen, self._rows, self._clock(), self._emitted)
+            planned, large = writes(transaction, seen, self._rows, self._records, self._clock(), self._emitted)
             try:
                 for together in slices(planned):
                     self._commit(together)
             except _Moved:
                 self._pause(attempt)
             else:
+                for record in large:
+                    self._records.keep(record)
                 return
         raise Conflict(f"others wrote to the same journals or due keys {MOVED} times in between: read again")
 

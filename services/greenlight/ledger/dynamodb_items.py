@@ -96,6 +96,16 @@ def record_key(repo: str, sha: str) -> Key:
     return joined("records", repo), joined(sha) or ALONE
 
 
+def parts_pk(repo: str, sha: str) -> str:
+    """The parts of a large record, by the version that wrote them."""
+    return joined("parts", repo, sha)
+
+
+def parts_sk(version: int) -> str:
+    """What a version wrote: a base, or what it changed."""
+    return f"p{version:010d}"
+
+
 def target_key(application: str, environment: str) -> Key:
     """All targets are one partition: there are few, and they are listed."""
     return "targets", joined("t", application, environment)
@@ -110,8 +120,13 @@ def decision_key(application: str, environment: str, repo: str, sha: str) -> Key
     return joined("decisions", repo, sha), joined("d", application, environment)
 
 
-def candidates_pk(application: str, environment: str, *, open: bool) -> str:
-    """The partition that names a target's decisions by push; those that are superseded lie apart, and may be many."""
+def candidates_pk(application: str, environment: str, state: str) -> str:
+    """The partition that names a target's decisions of one state by push."""
+    return joined("state", application, environment, state)
+
+
+def old_candidates_pk(application: str, environment: str, *, open: bool) -> str:
+    """The partition in which version 0.1 named a decision: one for every state but superseded."""
     return joined("open" if open else "past", application, environment)
 
 

@@ -13,6 +13,7 @@ from itertools import islice
 from greenlight.ledger import dynamodb_items as items
 from greenlight.ledger.dynamodb_client import Dynamo, Item, Key
 from greenlight.ledger.dynamodb_items import GROUPED, ORDERED, Rows, joined
+from greenlight.ledger.dynamodb_records import Records
 from greenlight.ledger.port import Page
 from greenlight.ledger.rows import DecisionRow, Record
 
@@ -48,7 +49,14 @@ class Decided:
 
 
 def listing(
-    dynamo: Dynamo, rows: Rows, repo: str | None, ref: str | None, decided: Decided, cursor: str | None, limit: int
+    dynamo: Dynamo,
+    rows: Rows,
+    records: Records,
+    repo: str | None,
+    ref: str | None,
+    decided: Decided,
+    cursor: str | None,
+    limit: int,
 ) -> Page:
     """Records by `updated`. Raises ValueError for a cursor that no listing gave."""
     after = None if cursor is None else _from_cursor(cursor)
@@ -71,7 +79,7 @@ def listing(
             # One that has moved up since the index was written is a page before this one.
             if stored is None or stored["o"]["S"] != one["o"]["S"]:
                 continue
-            record = rows.unpack(Record, stored)
+            record = records.read(stored)
             if _passes(dynamo, rows, record, ref, decided):
                 found.append((one["o"]["S"], record))
     if len(found) > limit:

@@ -13,8 +13,10 @@ from typing import Any
 
 from greenlight.events import Event, rfc3339
 from greenlight.ledger import dynamodb_items as items
+from greenlight.ledger import parts
 from greenlight.ledger.dynamodb_client import MOST_ITEMS, Item, Key
 from greenlight.ledger.dynamodb_items import Rows, item, joined, stamp
+from greenlight.ledger.dynamodb_records import Large, Records
 from greenlight.ledger.journal import ZEROS, canonical, link, portable_form
 from greenlight.ledger.port import Conflict, Transaction
 from greenlight.ledger.rows import DecisionRow, Deployment, Due, NewEntry, Push, Record, Target
@@ -22,7 +24,7 @@ from greenlight.ledger.rows import DecisionRow, Deployment, Due, NewEntry, Push,
 ABSENT = "attribute_not_exists(pk)"
 
 SUPERSEDED = "superseded"
-"""The one state of a decision that is past: of those there may be many, and nobody acts on them."""
+"""The one state whose decisions version 0.1 named apart from the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +53,18 @@ def needed(transaction: Transaction) -> list[Key]:
 
 
 def writes(
-    transaction: Transaction, seen: Mapping[Key, Item], rows: Rows, now: datetime, numbers: Iterator[int]
-) -> list[Write]:
-    """Everything that `transaction` writes, given what `needed` found. Raises Conflict at once if it can see one.
+    transaction: Transaction,
+    seen: Mapping[Key, Item],
+    rows: Rows,
+    records: Records,
+    now: datetime,
+    numbers: Iterator[int],
+) -> tuple[list[Write], Sequence[Large]]:
+    """Everything that `transaction` writes, and its large records, given what `needed` found.
 
-    `now` is when it emits; `numbers` order what one process emits at one moment.
+    Raises Conflict at once if it can see one. `now` is when it emits; `numbers` order what one process emits at one moment.
     """
-    plan = _Plan(seen, rows, now)
+    plan = _Plan(seen, rows, records, now)
     for fact in transaction.recorded:
         plan.recorded(fact)
     for record in transaction.records:
@@ -76,7 +83,7 @@ def writes(
     plan.due(transaction)
     for event in transaction.emit:
         plan.emit(event, next(numbers))
-    return list(plan.planned.values())
+    return list(plan.planned.values()), plan.large
 
 
 def slices(planned: Sequence[Write]) -> Iterator[Sequence[Write]]:
@@ -129,8 +136,9 @@ def _decision_key(row: DecisionRow) -> Key:
 class _Plan:
     """The items of one transaction, each key once."""
 
-    def __init__(self, seen: Mapping[Key, Item], rows: Rows, now: datetime) -> None:
-        self._seen, self._rows, self._now = seen, rows, now
+    def __init__(self, seen: Mapping[Key, Item], rows: Rows, records: Records, now: datetime) -> None:
+        self._seen, self._rows, self._records, self._now = seen, rows, records, now
+        self.large: list[Large] = []
         self._versions: dict[Key, int] = {}
         self.planned: dict[Key, Write] = {}
 
@@ -153,13 +161,22 @@ class _Plan:
         )
 
     def record(self, row: Record) -> None:
-        self._versioned(
-            items.record_key(row.repo, row.sha),
-            row,
-            q={"S": items.shard("records", row.sha)},
-            g={"S": joined("records", row.repo)},
-            o={"S": joined(stamp(row.updated), row.repo, row.sha)},
-        )
+        """The record; of a large one what it changes, beside an item without its parts."""
+        key = items.record_key(row.repo, row.sha)
+        listed = {
+            "q": {"S": items.shard("records", row.sha)},
+            "g": {"S": joined("records", row.repo)},
+            "o": {"S": joined(stamp(row.updated), row.repo, row.sha)},
+        }
+        if not parts.large(row):
+            self._versioned(key, row, **listed)
+            return
+        stored, beside = self._records.stored_after(row, self._now)
+        rest = {"rest": {"M": self._rows.pack_text(parts.rest(row), self._now)}}
+        self._put_versioned(key, row.version, rest, **stored.attributes, **listed)
+        if beside is not None:
+            self.planned[beside["pk"]["S"], beside["sk"]["S"]] = Write("Put", {"Item": beside})
+        self.large.append(stored)
 
     def target(self, row: Target) -> None:
         self._versioned(items.target_key(row.application, row.environment), row)
@@ -174,12 +191,13 @@ class _Plan:
 
     def decision(self, row: DecisionRow) -> None:
         """The row, and its place among the target's candidates, which moves when it is superseded or pushed again."""
-        key, place = _decision_key(row), _place(row, row.decision, _order(row))
+        key = _decision_key(row)
+        place = _place(row, items.candidates_pk(row.application, row.environment, row.decision), _order(row))
         old = self._seen.get(key)
         if row.version and (old is None or old["v"]["N"] != str(row.version)):
             raise _conflict(key, row.version)
-        self._versioned(key, row, s={"S": row.decision}, t={"S": _order(row)})
-        was = None if old is None or not row.version else _place(row, old["s"]["S"], old["t"]["S"])
+        self._versioned(key, row, s={"S": row.decision}, t={"S": _order(row)}, c={"S": place[0]})
+        was = None if old is None or not row.version else _was(row, old)
         if was == place:
             return
         pointer = item(place, d={"S": key[0]}, k={"S": key[1]})
@@ -205,11 +223,16 @@ class _Plan:
     def _versioned(
         self, key: Key, row: Record | Target | Deployment | DecisionRow, **attributes: Mapping[str, str]
     ) -> None:
+        self._put_versioned(key, row.version, self._rows.pack(row, self._now), **attributes)
+
+    def _put_versioned(
+        self, key: Key, version: int, packed: Mapping[str, Any], **attributes: Mapping[str, str]
+    ) -> None:
         if key in self._versions:
-            raise _conflict(key, row.version)
-        self._versions[key] = row.version
-        stored = item(key, v={"N": str(row.version + 1)}, **attributes, **self._rows.pack(row, self._now))
-        self.planned[key] = Write("Put", {"Item": stored, **_still(row.version)}, _conflict_text(key, row.version))
+            raise _conflict(key, version)
+        self._versions[key] = version
+        stored = item(key, v={"N": str(version + 1)}, **attributes, **packed)
+        self.planned[key] = Write("Put", {"Item": stored, **_still(version)}, _conflict_text(key, version))
 
     # What is there once.
 
@@ -287,10 +310,17 @@ class _Plan:
         self.planned[key] = write
 
 
-def _place(row: DecisionRow, state: str, order: str) -> Key:
+def _place(row: DecisionRow, partition: str, order: str) -> Key:
     """Where a decision is named among those of its target."""
-    partition = items.candidates_pk(row.application, row.environment, open=state != SUPERSEDED)
     return partition, f"{order}#{joined(row.repo, row.sha)}"
+
+
+def _was(row: DecisionRow, old: Item) -> Key:
+    """Where the stored one is named."""
+    if "c" in old:
+        return _place(row, old["c"]["S"], old["t"]["S"])
+    partition = items.old_candidates_pk(row.application, row.environment, open=old["s"]["S"] != SUPERSEDED)
+    return _place(row, partition, old["t"]["S"])
 
 
 def _order(row: DecisionRow) -> str:

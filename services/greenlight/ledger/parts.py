@@ -8,7 +8,7 @@ and its parts are the whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any, cast, get_args, get_origin, get_type_hints
@@ -86,6 +86,21 @@ def whole(rest: str, pieces: str, **columns: Any) -> Record:
         for name, mapping in each.items():
             _lay(found.setdefault(name, {}), mapping, _DEPTHS.get(name, 0))
     return from_plain(Record, found, **columns)
+
+
+def over(record: Record, rest: Record, pieces: Sequence[str]) -> Record:
+    """The parts of `record` with later pieces laid over them, in turn, and another rest."""
+    found: dict[str, Any] = {name: getattr(record, name) for name in _DEPTHS}
+    for each in pieces:
+        some = from_plain(Record, {"repo": record.repo, "sha": record.sha, **plain(each)})
+        for path, value in _parts(some):
+            found[path[0]] = _put(found[path[0]], path[1:], value)
+    return replace(rest, **found)
+
+
+def _put(mapping: Mapping[str, Any], keys: Path, value: Any) -> Mapping[str, Any]:
+    below = value if len(keys) == 1 else _put(mapping.get(keys[0], _EMPTY), keys[1:], value)
+    return {**mapping, keys[0]: below}
 
 
 def _parts(record: Record) -> Iterator[tuple[Path, Any]]:
