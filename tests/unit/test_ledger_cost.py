@@ -15,14 +15,16 @@ from typing import Any
 
 import pytest
 
-from greenlight.ledger import rows_json
+from greenlight.ledger import rows_json, sqlite_pushes
 from greenlight.ledger.port import Ledger, Transaction
 from greenlight.ledger.rows import Push, Record, Signal
 from greenlight.ledger.sqlite import SCHEMA, SqliteLedger
-from greenlight.ledger.sqlite_pushes import MOST
 from greenlight.store import Schema, Store
 from support_dynamodb import MISSING, Table, way
 from support_ledger import REPO, HandClock, a_decision, a_push, a_record, an_entry, at, sha
+
+MOST = 1500
+"""Pushes that are kept, in the tests that have more."""
 
 
 @dataclass
@@ -164,8 +166,11 @@ def test_the_first_page_of_the_listing_costs_the_same_with_any_number_of_commits
     assert (many.statements, many.steps) <= (few.statements, 2 * few.steps)
 
 
-def test_pushes_beyond_those_that_are_kept_are_read_from_the_file(counting: Counting) -> None:
+def test_pushes_beyond_those_that_are_kept_are_read_from_the_file(
+    counting: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The newest are at hand; older ones, and those of a ref that few were made to, are found all the same."""
+    monkeypatch.setattr(sqlite_pushes, "MOST", MOST)
     pushes = [
         a_push(f"p{n:05}", n, pushed=n, ref="refs/heads/rare" if n < 3 else "refs/heads/main")
         for n in range(MOST + 600)
@@ -174,12 +179,14 @@ def test_pushes_beyond_those_that_are_kept_are_read_from_the_file(counting: Coun
     for _ in range(2):
         assert counting.ledger.pushes(REPO) == pushes[-1000:]
         assert counting.ledger.pushes(REPO, of=lambda ref: ref.endswith("rare")) == pushes[:3]
-        assert counting.ledger.pushes(REPO, since=at(10), limit=MOST + 590) == pushes[10:]
+        assert counting.ledger.pushes(REPO, since=at(10), limit=None) == pushes[10:]
+        assert counting.ledger.pushes(REPO, limit=None) == pushes
     assert counting.work(lambda ledger: ledger.pushes(REPO, since=at(1000))).statements == 0
 
 
-def test_ever_more_pushes_are_not_all_kept(counting: Counting) -> None:
+def test_ever_more_pushes_are_not_all_kept(counting: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those at hand are shortened from time to time, and what is told stays right."""
+    monkeypatch.setattr(sqlite_pushes, "MOST", MOST)
     pushes = [a_push(f"p{n:05}", n, pushed=n // 2, ref=f"refs/heads/{n % 3}") for n in range(5 * MOST // 2)]
     for start in range(0, len(pushes), 250):
         counting.ledger.transact(Transaction(pushes=pushes[start : start + 250]))

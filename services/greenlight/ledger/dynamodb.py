@@ -145,16 +145,16 @@ class DynamoLedger:
         repo: str,
         *,
         since: datetime | None = None,
-        of: Callable[[str], bool] = lambda ref: True,
+        of: Callable[[str], bool] | None = None,
         limit: int | None = 1000,
     ) -> Sequence[Push]:
-        partition, wanted = items.pushes_pk(repo), cache(of)
+        partition, wanted = items.pushes_pk(repo), None if of is None else cache(of)
         if since is None:
             found = self._dynamo.query("pk = :p", {"p": partition}, newest=True)
         else:
             since_then = {"p": partition, "s": stamp(since)}
             found = self._dynamo.query("pk = :p AND sk >= :s", since_then, newest=True)
-        newest = list(islice((one for one in found if wanted(one["ref"]["S"])), limit))
+        newest = list(islice((one for one in found if wanted is None or wanted(one["ref"]["S"])), limit))
         return [self._push(one) for one in reversed(newest)]
 
     def _push(self, found: Item) -> Push:

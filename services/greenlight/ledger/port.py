@@ -104,10 +104,11 @@ class Ledger(Protocol):
         repo: str,
         *,
         since: datetime | None = None,
-        of: Callable[[str], bool] = lambda ref: True,
+        of: Callable[[str], bool] | None = None,
         limit: int | None = 1000,
     ) -> Sequence[Push]:
-        """The newest `limit` pushes (None: all) of a repository with pushed_at >= since to refs for which `of` holds.
+        """The newest `limit` pushes (None: all) of a repository with pushed_at >= since to refs for which `of` holds
+        (None: to any).
 
         By (pushed_at, arrived), oldest first.
         """

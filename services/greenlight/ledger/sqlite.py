@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from greenlight import store
 from greenlight.events import Event
+from greenlight.ledger import sqlite_pushes
 from greenlight.ledger.bodies import Folder, named
 from greenlight.ledger.parts import whole
 from greenlight.ledger.port import Page, Transaction, Unavailable
@@ -23,7 +24,7 @@ from greenlight.ledger.rows import DecisionRow, Deployment, Due, Entry, Fact, Pu
 from greenlight.ledger.rows_json import dumps, loads
 from greenlight.ledger.sqlite_cache import Cache, Key
 from greenlight.ledger.sqlite_listing import from_cursor, query, to_cursor
-from greenlight.ledger.sqlite_pushes import MOST, Pushes, after
+from greenlight.ledger.sqlite_pushes import Pushes, after
 from greenlight.ledger.sqlite_schema import SCHEMA, from_micros, micros
 from greenlight.ledger.sqlite_writes import Emit, send, set_due, steps
 from greenlight.store import Store, Tx
@@ -162,7 +163,7 @@ class SqliteLedger:
         repo: str,
         *,
         since: datetime | None = None,
-        of: Callable[[str], bool] = lambda ref: True,
+        of: Callable[[str], bool] | None = None,
         limit: int | None = 1000,
     ) -> Sequence[Push]:
         known = None if self._store.closed else self._pushes.newest(repo, since, of, limit)
@@ -175,11 +176,13 @@ class SqliteLedger:
         )
         with _reachable(), self._store.read() as connection:
             rows = connection.execute(sql, (repo, -(2**63) if since is None else micros(since)))
-            first = [loads(Push, text) for _, text in rows.fetchmany(MOST + 1)]
-            found = list(islice((push for push in first if of(push.ref)), limit))
-            found += islice((loads(Push, text) for ref, text in rows if of(ref)), limit - len(found))
+            first = [loads(Push, text) for _, text in rows.fetchmany(sqlite_pushes.MOST + 1)]
+            found = list(islice((push for push in first if of is None or of(push.ref)), limit))
+            more = None if limit is None else limit - len(found)
+            found += islice((loads(Push, text) for ref, text in rows if of is None or of(ref)), more)
             rows.close()
-        self._pushes.keep(repo, since if len(first) <= MOST else after(first[-1]), first, moment)
+        complete = len(first) <= sqlite_pushes.MOST
+        self._pushes.keep(repo, since if complete else after(first[-1]), first, moment)
         found.reverse()
         return found
 

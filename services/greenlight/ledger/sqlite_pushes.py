@@ -7,14 +7,18 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 
 from greenlight.ledger.rows import Push
 
-MOST = 2000
+MOST = 10_000
 """Pushes of one repository that are kept when they are read; what comes later is added until there are twice as many."""
 
-REPOSITORIES = 200
-"""Repositories whose pushes are kept. The one that was read first goes first."""
+IN_ALL = 50_000
+"""Pushes that are kept. Of more, the repository that was read from the file first goes first."""
+
+Of = Callable[[str], bool]
+"""Which refs."""
 
 
 def _place(push: Push) -> tuple[datetime, datetime, str]:
@@ -28,40 +32,38 @@ def after(push: Push) -> datetime:
 
 @dataclass(slots=True)
 class _Window:
-    """Every push of a repository from a time on (None: every one there is), by ref, oldest first."""
+    """Every push of a repository from a time on (None: every one there is), oldest first."""
 
     since: datetime | None
-    by_ref: dict[str, list[Push]] = field(default_factory=dict)
+    pushes: list[Push] = field(default_factory=list)
     facts: set[str] = field(default_factory=set)
 
     def add(self, push: Push) -> None:
         if push.fact in self.facts or (self.since is not None and push.pushed_at < self.since):
             return
         self.facts.add(push.fact)
-        insort(self.by_ref.setdefault(push.ref, []), push, key=_place)
-        if len(self.facts) > 2 * MOST:
+        insort(self.pushes, push, key=_place)
+        if len(self.pushes) > 2 * MOST:
             self.shorten()
 
     def shorten(self) -> None:
         """Leave out the oldest, all of one moment together, so that the rest is complete from a time on."""
-        known = sorted((push for pushes in self.by_ref.values() for push in pushes), key=_place)
-        self.since = after(known[-MOST - 1])
-        kept = [push for push in known if push.pushed_at >= self.since]
-        self.by_ref, self.facts = {}, {push.fact for push in kept}
-        for push in kept:
-            self.by_ref.setdefault(push.ref, []).append(push)
+        self.since = after(self.pushes[-MOST - 1])
+        self.pushes = self.pushes[self.first(self.since) :]
+        self.facts = {push.fact for push in self.pushes}
 
-    def newest(self, since: datetime | None, of: Callable[[str], bool], limit: int) -> list[Push] | None:
+    def first(self, since: datetime) -> int:
+        return bisect_left(self.pushes, since, key=lambda push: push.pushed_at)
+
+    def newest(self, since: datetime | None, of: Of | None, limit: int | None) -> list[Push] | None:
         """What `Ledger.pushes` promises; None if that may lie before the window."""
-        found = [pushes for ref, pushes in self.by_ref.items() if of(ref)]
-        if since is not None:
-            found = [pushes[bisect_left(pushes, since, key=lambda push: push.pushed_at) :] for pushes in found]
-        if len(found) == 1:
-            newest = found[0][-limit:]
-        else:
-            newest = sorted((push for pushes in found for push in pushes[-limit:]), key=_place)[-limit:]
+        found = self.pushes[0 if since is None else self.first(since) :]
+        if of is not None:
+            wanted = cache(of)
+            found = [push for push in found if wanted(push.ref)]
+        found = found if limit is None else found[max(0, len(found) - limit) :]
         complete = self.since is None or (since is not None and since >= self.since)
-        return newest if complete or len(newest) == limit else None
+        return found if complete or len(found) == limit else None
 
 
 class Pushes:
@@ -72,7 +74,7 @@ class Pushes:
         self._windows: dict[str, _Window] = {}
         self._commits: dict[str, int] = {}  # of pushes, by repository
 
-    def newest(self, repo: str, since: datetime | None, of: Callable[[str], bool], limit: int) -> Sequence[Push] | None:
+    def newest(self, repo: str, since: datetime | None, of: Of | None, limit: int | None) -> Sequence[Push] | None:
         """What `Ledger.pushes` promises; None: read them."""
         with self._lock:
             window = self._windows.get(repo)
@@ -92,7 +94,7 @@ class Pushes:
                 return
             self._windows.pop(repo, None)
             self._windows[repo] = window
-            if len(self._windows) > REPOSITORIES:
+            while len(self._windows) > 1 and sum(len(each.pushes) for each in self._windows.values()) > IN_ALL:
                 del self._windows[next(iter(self._windows))]
 
     def committed(self, pushes: Sequence[Push]) -> None:
