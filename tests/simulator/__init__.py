@@ -1,0 +1,1 @@
+"""A simulator of everything around Greenlight; see docs/reliability.md."""

@@ -1,0 +1,69 @@
+"""A Broker as Knative promises it and no better: at least once, in any order, or never; what nobody takes is a dead letter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from greenlight.events import Event, types
+from greenlight.flow import FLOW, Edge
+
+from .outside import name_of
+
+TRIES = 4
+"""Deliveries that fail before an event becomes a dead letter."""
+
+
+@dataclass(eq=False)
+class Delivery:
+    """One event on its way to one subscriber."""
+
+    event: Event
+    edge: Edge
+    tries: int = 0
+    taken: bool = False  # somebody works on it
+
+    @property
+    def name(self) -> str:
+        """What a story calls it."""
+        about = self.event.extensions
+        commit = about.get("commit")
+        words = [self.edge.trigger, self.event.type, name_of(str(commit)) if commit else "", about.get("environment")]
+        return " ".join(str(word) for word in words if word)
+
+
+class Broker:
+    """What is on its way."""
+
+    def __init__(self) -> None:
+        self.deliveries: list[Delivery] = []
+
+    def put(self, event: Event) -> None:
+        """An event for whoever has a Trigger for it; a ping goes straight to the reconciler."""
+        for edge in FLOW:
+            if event.type in edge.on or (types.FACT in edge.on and event.type not in types.NOT_FACTS):
+                self.deliveries.append(Delivery(event, edge))
+
+    def waiting(self) -> list[Delivery]:
+        """What nobody works on."""
+        return [delivery for delivery in self.deliveries if not delivery.taken]
+
+    def find(self, name: str) -> Delivery | None:
+        """The oldest delivery of that name that nobody works on."""
+        return next((it for it in self.deliveries if not it.taken and it.name == name), None)
+
+    def done(self, delivery: Delivery) -> None:
+        """It was acknowledged, or is lost."""
+        if delivery in self.deliveries:
+            self.deliveries.remove(delivery)
+
+    def failed(self, delivery: Delivery) -> bool:
+        """It was not taken; whether it is a dead letter now."""
+        delivery.taken, delivery.tries = False, delivery.tries + 1
+        if delivery.tries < TRIES:
+            return False
+        self.done(delivery)
+        return True
+
+    def again(self, delivery: Delivery) -> None:
+        """It comes once more."""
+        self.deliveries.append(replace(delivery, taken=False))

@@ -1,0 +1,661 @@
+"""What is right: the rules of a target, written from the design and from nothing of the product.
+
+The model sees what happens outside (what was pushed, built, approved, asked for), when the ledger came to know of it, and what
+the ledger says began and ended. It never asks the product for a decision. Where the design leaves something open, or only the
+order of two transactions decides, it says neither yes nor no: `sure` is what must hold in any case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from greenlight.ledger.journal import verify
+
+from .outside import REPO, Said, name_of, sha_of, ships
+from .pipelines import EXPIRES, MAX_AGE, REQUEST_LASTS, TRIES, Place, Rules, pipeline, rules
+
+REQUESTS = ("deploy", "retry", "rollback")
+SLACK = timedelta(minutes=10)
+"""How far clocks may be apart in a story: within that, a model is not sure what has expired."""
+
+LEGAL = ("ann", "lena", "omar")
+
+
+@dataclass(eq=False)
+class Fact:
+    """Something that a provider or a person said, as the ledger came to know it."""
+
+    said: Said
+    accepted: int
+    arrived: datetime  # by the clock of who accepted it
+    recorded: int | None = None
+    id: str = ""
+
+    @property
+    def at(self) -> datetime:
+        """When it happened, as far as it counts."""
+        return self.arrived if self.said.at is None else min(self.said.at, self.arrived)
+
+
+@dataclass(eq=False)
+class Request:
+    """What a person asked for, from its beginning to its end."""
+
+    said: Said
+    application: str
+    asked: int
+    at: datetime
+    known: int | None = None  # since when nobody may overlook it
+    commit: str = ""
+    ended: str | None = None  # how
+    ended_at: int = 0
+    paused: timedelta = timedelta()  # time that the target was paused meanwhile
+    id: str = ""
+
+
+@dataclass(eq=False)
+class Run:
+    """A deployment."""
+
+    id: str
+    commit: str
+    cause: str
+    began: int
+    before: str | None  # what ran
+    request: Request | None
+    place: Fact | None  # the push that it was ordered by
+    outcome: str = "running"
+    ended: int | None = None
+    succeeded_at: datetime | None = None
+    reason: str = ""
+
+
+@dataclass(eq=False)
+class Target:
+    """One environment of an application, as it should be."""
+
+    application: str
+    name: str
+    runs: list[Run] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
+    paused: bool = False
+    paused_since: datetime | None = None
+    hold: Request | None = None  # what keeps back candidates that are not pushed after it
+    doubtful_hold: bool = False
+
+    @property
+    def under_way(self) -> Run | None:
+        """The deployment that has not ended."""
+        return next((run for run in reversed(self.runs) if run.outcome == "running"), None)
+
+    def running(self, until: int | None = None) -> Run | None:
+        """What it runs: the deployment that succeeded last."""
+        done = [run for run in self.runs if run.outcome == "succeeded" and (until is None or (run.ended or 0) <= until)]
+        return max(done, key=lambda run: run.ended or 0, default=None)
+
+    def rolled_back_from(self) -> set[str]:
+        """Commits that people or the policy went back from, and that have not succeeded since."""
+        gone: set[str] = set()
+        for run in sorted((it for it in self.runs if it.outcome == "succeeded"), key=lambda it: it.ended or 0):
+            if run.cause == "rollback" and run.before not in (None, run.commit):
+                gone.add(str(run.before))
+            gone.discard(run.commit)
+        return gone
+
+
+class Model:
+    """Everything that is known, and the rules."""
+
+    def __init__(self, world: Any) -> None:
+        self._world = world
+        self.now = 0
+        self.facts: dict[str, Fact] = {}
+        self.by_commit: dict[str, list[Fact]] = {}
+        self.pushes: list[Fact] = []
+        self.targets: dict[tuple[str, str], Target] = {}
+        self.noticed: dict[str, int] = {}  # by commit: the count at which the promoter last looked at it
+        self.known_runs: dict[str, tuple[Target, Run]] = {}
+        self.requests: dict[str, Request] = {}
+        self._digests: dict[str, str] = {}
+
+    def target(self, application: str, environment: str) -> Target:
+        """The target, as it begins if nothing is known of it."""
+        key = (application, environment)
+        if key not in self.targets:
+            self.targets[key] = Target(application, environment)
+        return self.targets[key]
+
+    @property
+    def application(self) -> str:
+        """The application of the pipeline file."""
+        return rules(self._world.words).application
+
+    # What happens.
+
+    def accepted(self, fact: Any, task: Any) -> None:
+        """The ledger took a fact."""
+        self.now += 1
+        about = getattr(task.about, "about", task.about) if task is not None else None
+        if not isinstance(about, Said):
+            self._own(fact)
+            return
+        known = Fact(about, self.now, fact.accepted, id=fact.id)
+        self.facts[fact.id] = known
+        if about.kind in REQUESTS:
+            self._request(about, task, fact.id)
+        else:
+            self.by_commit.setdefault(about.commit, []).append(known)
+        if about.kind == "push":
+            self.pushes.append(known)
+
+    def _own(self, fact: Any) -> None:
+        """A request that the policy makes in a person's place."""
+        details = fact.details
+        said = Said(
+            "rollback",
+            name_of(fact.sha),
+            application=details.get("application", "shop"),
+            environment=details.get("environment", ""),
+            person="policy",
+        )
+        self.facts[fact.id] = Fact(said, self.now, fact.accepted, id=fact.id)
+        self._request(said, None, fact.id)
+
+    def _request(self, said: Said, task: Any, id: str) -> None:
+        target = self.target(said.application, said.environment)
+        request = Request(said, said.application, self.now, self._world.time, commit=said.commit, id=id)
+        target.requests.append(request)
+        self.requests[id] = request
+        if task is not None:
+            task.request = request
+
+    def written(self, transaction: Any, task: Any) -> None:
+        """A transaction was committed."""
+        self.now += 1
+        for id in transaction.recorded:
+            fact = self.facts.get(id)
+            if fact is None:
+                continue
+            self._world.check("recorded once", fact.recorded is None, f"{id} was recorded twice")
+            fact.recorded = self.now
+            if id in self.requests:
+                self.requests[id].known = self.now
+        for entry in transaction.entries:
+            if entry.type in ("target.paused", "target.resumed"):
+                self._paused(entry)
+        for row in transaction.deployments:
+            if row.version == 0:
+                self._began(row, task)
+            if row.outcome != "running":
+                self._ended(row, task)
+
+    def handled(self, task: Any, event: Any) -> None:
+        """A service has done with an event."""
+        if event.type == "commit.recorded" or event.type.startswith("deployment."):
+            commit = name_of(str(event.extensions["commit"]))
+            self.noticed[commit] = max(self.noticed.get(commit, 0), task.began)
+
+    def noticed_words(self, process: str) -> None:
+        """A process has read the pipeline file."""
+
+    def answered(self, said: Said, status: int, document: Any, task: Any) -> None:
+        """A person got an answer."""
+        request = getattr(task, "request", None)
+        if request is not None and status == 202 and "sha" in document:
+            self._world.check("way back", name_of(document["sha"]) == request.commit or said.commit == "",
+                              f"{said.kind} was answered with another commit")  # fmt: skip
+
+    def _paused(self, entry: Any) -> None:
+        target = self.target(entry.payload["application"], entry.payload["environment"])
+        paused = entry.type == "target.paused"
+        if paused and not target.paused:
+            target.paused_since = self._world.time
+        if not paused and target.paused and target.paused_since is not None:
+            for request in target.requests:
+                if request.ended is None:
+                    request.paused += self._world.time - max(target.paused_since, request.at)
+            target.paused_since = None
+        target.paused = paused
+
+    # Deployments begin.
+
+    def _began(self, row: Any, task: Any) -> None:
+        target, commit = self.target(row.application, row.environment), name_of(row.sha)
+        check, who = self._world.check, f"{commit} in {row.environment} ({row.cause})"
+        self._world.states[f"began {row.cause}"] += 1
+        self._world.note(f"INTENT {row.id[:6]} {who} n={row.n}")
+        check("one at a time", target.under_way is None, f"{who} begins while another deployment is under way")
+        policy = self._rules(row.policy)
+        check("known policy", policy is not None, f"{who} begins under a policy that never was")
+        running = target.running()
+        request = self.requests.get(row.request) if row.request else None
+        run = Run(row.id, commit, row.cause, self.now, running.commit if running else None, request, self.place(commit))
+        if policy is not None and row.environment in policy.places:
+            self._gates_hold(target, policy.places[row.environment], run, task, who)
+            check("after", self._after_holds(target, policy.places[row.environment], run, task), f"{who} skips a stage")
+        if request is None:
+            check("request", row.cause == "automatic", f"{who} was asked for by nobody")
+            self._may_go_by_itself(target, run, task, who)
+        else:
+            self._is_asked_for(target, run, request, who)
+        self._requests_end(target, run)
+        self._holds(target, run)
+        target.runs.append(run)
+        self.known_runs[row.id] = (target, run)
+
+    def _may_go_by_itself(self, target: Target, run: Run, task: Any, who: str) -> None:
+        check, began = self._world.check, self._began_at(task)
+        check("paused", not target.paused, f"{who} begins though the target is paused")
+        standing = self.standing(run.commit)
+        check("candidate", bool(standing), f"{who} is no candidate: it was never pushed to a shipped ref, or was undone")
+        for earlier in target.runs:
+            older = earlier.commit != run.commit and self.surely_older(run.commit, earlier.commit, earlier.place, began)
+            check("not older", not older, f"{who} is older than {earlier.commit}, which was deployed here")
+        waiting = [it for it in target.requests if it.ended is None and it.known is not None and it.known <= began]
+        for request in waiting:
+            if not self._surely_expired(target, request):
+                late = self.surely_not_after(run.commit, request)
+                check("request first", not late, f"{who} goes before what {request.said.person} asked for")
+        if target.hold is not None and not target.doubtful_hold:
+            late = self.surely_not_after(run.commit, target.hold)
+            check("held", not late, f"{who} goes though {target.hold.said.person}'s {target.hold.said.kind} holds it")
+        for other in self._newer_and_ready(target, run, began):
+            check("newest first", False, f"{who} goes though the newer {other} is ready")
+
+    def _is_asked_for(self, target: Target, run: Run, request: Request, who: str) -> None:
+        check = self._world.check
+        check("request once", request.ended is None, f"{who} serves a request that has ended: {request.ended}")
+        check("request", request.commit in ("", run.commit), f"{who} is not what was asked for: {request.commit}")
+        check("request", run.cause == request.said.kind, f"{who} was asked for as {request.said.kind}")
+        person = request.said.person != "policy"
+        through = run.cause == "rollback" and person
+        check("paused", not target.paused or through, f"{who} begins though the target is paused")
+        check("expired", not self._surely_expired(target, request), f"{who} serves a request that has expired")
+        later = [it for it in target.requests if it.ended is None and it.asked > request.asked and it.known is not None]
+        later = [it for it in later if it.known < request.asked] if not person else later
+        if person:
+            sooner = [it for it in later if not self._surely_expired(target, it) and it.said.person != "policy"]
+            check("newest request", not sooner, f"{who} serves a request that a later one took the place of")
+        if not person:
+            last = target.runs[-1] if target.runs else None
+            check("automatic", last is not None and last.outcome == "failed", f"{who} goes back though nothing failed")
+            check("automatic", run.commit == run.before, f"{who} goes back to what did not run")
+
+    def _requests_end(self, target: Target, run: Run) -> None:
+        for request in target.requests:
+            if request.ended is not None:
+                continue
+            if request is run.request:
+                self._end(request, "served")
+            elif run.request is not None and request.asked < run.request.asked:
+                self._end(request, "a later request began")
+            elif run.request is None and self.surely_after(run.commit, request):
+                self._end(request, "a newer commit began")
+
+    def _end(self, request: Request, how: str) -> None:
+        request.ended, request.ended_at = how, self.now
+
+    def _holds(self, target: Target, run: Run) -> None:
+        """Whether the deployment keeps candidates back from now on."""
+        request = run.request
+        if request is None or request.said.kind == "retry":
+            return
+        if request.said.person == "policy":
+            target.doubtful_hold = True
+            return
+        if request.said.kind == "rollback":
+            target.hold, target.doubtful_hold = request, False
+            return
+        others = [it for it in self.candidates() if it != run.commit]
+        if any(self.surely_older(run.commit, other, None, request.asked) for other in others):
+            target.hold, target.doubtful_hold = request, False
+        else:
+            target.doubtful_hold = True
+
+    # Deployments end.
+
+    def _ended(self, row: Any, task: Any) -> None:
+        check = self._world.check
+        found = self.known_runs.get(row.id)
+        if found is None:
+            check("ends", False, f"{row.id} ends and never began")
+            return
+        target, run = found
+        who = f"{run.commit} in {target.name}"
+        check("ends", run.outcome == "running", f"{who} ended twice")
+        run.outcome, run.ended, run.reason = row.outcome, self.now, row.reason or ""
+        self._world.states[f"ended {row.outcome}"] += 1
+        self._world.note(f"END {row.id[:6]} {who} {row.outcome} {row.reason or ''}")
+        if row.outcome == "succeeded":
+            run.succeeded_at = self._world.time
+        commands = [it for it in self._world.site.commands if it.deployment == row.id]
+        last = commands[-1] if commands else None
+        if row.outcome in ("succeeded", "failed") and row.id not in self._world.site.canceled:
+            true = last is not None and self._world.site.over(last) and last.outcome == row.outcome
+            check("true end", true, f"{who} is written down as {row.outcome}, and its command is {last}")
+        if row.outcome == "error":
+            policy = self._rules(row.policy)
+            tries = TRIES[target.name] if policy else 0
+            check("tries", row.tries >= tries, f"{who} was given up after {row.tries} tries of {tries}")
+
+    # Gates.
+
+    def _gates_hold(self, target: Target, place: Place, run: Run, task: Any, who: str) -> None:
+        earliest = getattr(task, "clock", self._world.time)
+        earliest = min(earliest, self._clock(task))
+        back = run.cause == "rollback"
+        for gate in place.require:
+            sure, why = self.gate(gate, target, run.commit, earliest, ages=not back)
+            self._world.check("gates", sure is not False, f"{who} begins though {gate} is not open: {why}")
+
+    def _clock(self, task: Any) -> datetime:
+        process = self._world.processes[task.process] if task is not None else None
+        return self._world.time + process.skew if process else self._world.time
+
+    def gate(
+        self, gate: str, target: Target, commit: str, now: datetime, *, until: int | None = None, ages: bool = True
+    ) -> tuple[bool | None, str]:
+        """Whether a gate is open: True and False are sure, None is not."""
+        until = self.now if until is None else until
+        known = [it for it in self.by_commit.get(commit, []) if it.recorded is not None and it.recorded <= until]
+        overridden = [
+            it
+            for it in known
+            if it.said.kind == "override" and it.said.gate == gate and it.said.environment == target.name
+        ]
+        if overridden:
+            return None, "overridden"
+        revoked = max(
+            (it for it in known if it.said.kind == "revoke" and it.said.gate == gate),
+            key=lambda it: it.accepted,
+            default=None,
+        )
+        if gate == "legal":
+            return self._approved(target, commit, known, revoked, now, until)
+        words = [it for it in known if it.said.kind == gate and (gate != "build" or ships(it.said.ref))]
+        if not words:
+            return False, "nothing was heard"
+        newest = max(words, key=lambda it: (it.said.number, it.at, it.said.outcome == "failed"))
+        equals = [it for it in words if it.said.number == newest.said.number]
+        if revoked is not None:
+            later = [it for it in words if it.accepted > revoked.accepted]
+            if not later:
+                return False, "it was revoked"
+            if newest not in later or newest.at <= revoked.at + SLACK:
+                return None, "it was revoked, and heard of again"
+        if len({it.said.outcome for it in equals}) > 1 and len({it.at for it in equals}) < len(equals):
+            return None, "two verdicts of one run"
+        if newest.said.outcome != "passed":
+            return False, f"run {newest.said.number} is {newest.said.outcome}"
+        if gate == "scan":
+            if now > newest.at + MAX_AGE and ages:
+                return False, "too old"
+            if now > newest.at + MAX_AGE - SLACK:
+                return None, "nearly too old"
+        return True, ""
+
+    def _approved(
+        self, target: Target, commit: str, known: list[Fact], revoked: Fact | None, now: datetime, until: int
+    ) -> tuple[bool | None, str]:
+        words = [it for it in known if it.said.kind == "approve" and it.said.gate == "legal"]
+        words = [it for it in words if revoked is None or it.accepted > revoked.accepted]
+        if not words:
+            return False, "nobody approved it" if revoked is None else "it was revoked"
+        authors = self.authors(target, commit)
+        valid = [it for it in words if it.said.person not in authors]
+        if not valid:
+            return False, f"only authors approved it: {sorted(authors)}"
+        fresh = [it for it in valid if now < it.arrived + EXPIRES]
+        if not fresh:
+            return False, "the approvals have expired"
+        safe = [it for it in fresh if now < it.arrived + EXPIRES - SLACK and it.said.person == "lena"]
+        if safe and self._nothing_missing():
+            return True, ""
+        return None, "perhaps"
+
+    def authors(self, target: Target, commit: str) -> set[str]:
+        """Who surely made something of what is deployed with the commit."""
+        repository, running = self._world.repository, target.running()
+        listed = {name for push in self.pushes if push.recorded is not None for name in push.said.listed}
+        before = set(repository.ancestors(running.commit)) if running else set()
+        between = [it for it in repository.ancestors(commit) if it not in before and (it in listed or running)]
+        made = [repository.commits[it] for it in between]
+        return {who for it in made for who in (it.author, it.helper) if who}
+
+    def _nothing_missing(self) -> bool:
+        known = {(it.said.ref, it.said.turn) for it in self.pushes if it.recorded is not None}
+        true = {(ref, turn) for ref, last in self._world.repository.turns.items() for turn in range(1, last + 1)}
+        return true <= known
+
+    def _after_holds(self, target: Target, place: Place, run: Run, task: Any) -> bool:
+        began = self._began_at(task)
+        if run.cause == "rollback":
+            return True
+        return all(
+            any(self.passed_stage(target.application, name, run.commit, until) for until in range(began, self.now + 1))
+            for name in place.after
+        )
+
+    def passed_stage(self, application: str, name: str, commit: str, until: int) -> bool:
+        """Whether the last deployment of the commit there has succeeded, and nobody went back from it since."""
+        target = self.target(application, name)
+        mine = [run for run in target.runs if run.commit == commit and run.began <= until]
+        if not mine or mine[-1].outcome != "succeeded" or (mine[-1].ended or 0) > until:
+            return False
+        back = [run for run in target.runs if run.cause == "rollback" and run.before == commit and run.commit != commit]
+        return not any(run.began > (mine[-1].ended or 0) and run.began <= until for run in back)
+
+    # Which commit is newer.
+
+    def candidates(self) -> Iterator[str]:
+        """The commits that a push put at the head of a shipped ref."""
+        return iter(dict.fromkeys(it.said.after for it in self._shipped() if it.said.after))
+
+    def _shipped(self, until: int | None = None) -> list[Fact]:
+        return [
+            it for it in self.pushes
+            if ships(it.said.ref) and it.recorded is not None and (until is None or it.recorded <= until)
+        ]  # fmt: skip
+
+    def places(self, commit: str, until: int | None = None) -> list[Fact]:
+        """The pushes that may give a commit its place among the candidates."""
+        mine = [it for it in self._shipped(until) if it.said.after == commit]
+        moving = [it for it in mine if it.said.before is not None]
+        return moving or mine
+
+    def place(self, commit: str) -> Fact | None:
+        """The newest of them."""
+        return max(self.places(commit), key=lambda it: (it.at.replace(microsecond=0), it.said.turn), default=None)
+
+    def standing(self, commit: str, until: int | None = None) -> list[Fact]:
+        """Its pushes that no forced push or deletion has surely undone."""
+        mine = [it for it in self._shipped(until) if it.said.after == commit]
+        resets = [it for it in self._shipped(until) if it.said.forced or it.said.after is None]
+        return [
+            push
+            for push in mine
+            if not any(
+                it.said.ref == push.said.ref and it.said.after != commit and self._sure(it, push) for it in resets
+            )
+        ]
+
+    def surely_older(self, commit: str, than: str, place: Fact | None, until: int | None = None) -> bool:
+        """Whether every push of `commit` surely came before every push of `than`, or before `place` where that is given."""
+        mine, others = self.places(commit), [place] if place is not None else self.places(than, until)
+        return bool(mine and others) and all(self._sure(other, it) for it in mine for other in others)
+
+    def _sure(self, newer: Fact, older: Fact) -> bool:
+        """Whether one push surely came after another."""
+        if newer is older:
+            return False
+        a, b = newer.at.replace(microsecond=0), older.at.replace(microsecond=0)
+        if newer.said.ref != older.said.ref:
+            return a > b
+        if newer.said.turn < older.said.turn:
+            return False
+        turns = {it.said.turn: it for it in self.pushes if it.said.ref == newer.said.ref and it.recorded is not None}
+        between = [turns.get(turn) for turn in range(older.said.turn, newer.said.turn + 1)]
+        heads = [it.said.after for it in between if it is not None]
+        linked = None not in between and None not in heads and len(set(heads)) == len(heads)
+        return linked or a > b
+
+    def surely_not_after(self, commit: str, request: Request) -> bool:
+        """Whether a commit was surely not pushed after a request."""
+        mine = [it for it in self._shipped() if it.said.after == commit]
+        if all(it.accepted < request.asked for it in mine):
+            return True
+        earlier = [it for it in self.pushes if it.accepted < request.asked and it.said.after and it.recorded is not None]
+        return all(it.accepted < request.asked or self._behind(it, earlier) for it in mine)
+
+    def _behind(self, push: Fact, heads: list[Fact]) -> bool:
+        """Whether links surely lead from what was pushed to a head that was accepted earlier."""
+        links: dict[str, set[str]] = {}
+        for it in self.pushes:
+            if it.recorded is not None and it.said.before and it.said.after and not it.said.forced:
+                links.setdefault(it.said.before, set()).add(it.said.after)
+        seen, ahead = set(), list(links.get(str(push.said.after), ()))
+        while ahead:
+            name = ahead.pop()
+            if name not in seen:
+                seen.add(name)
+                ahead += links.get(name, ())
+        return any(head.said.after in seen for head in heads)
+
+    def surely_after(self, commit: str, request: Request) -> bool:
+        """Whether a commit was surely pushed after a request."""
+        mine = [it for it in self._shipped() if it.said.after == commit]
+        earlier = [it for it in self.pushes if it.accepted < request.asked and it.said.after]
+        related = {name for it in earlier for name in self._world.repository.ancestors(it.said.after)}
+        return any(it.accepted > request.asked for it in mine) and commit not in related
+
+    # Requests.
+
+    def _surely_expired(self, target: Target, request: Request) -> bool:
+        return self._waited(target, request) > REQUEST_LASTS + SLACK
+
+    def _waited(self, target: Target, request: Request) -> timedelta:
+        waited: timedelta = self._world.time - request.at - request.paused
+        if target.paused and target.paused_since is not None:
+            waited -= self._world.time - max(target.paused_since, request.at)
+        return waited
+
+    # What should happen by itself.
+
+    def _newer_and_ready(self, target: Target, run: Run, began: int) -> Iterator[str]:
+        """Candidates that a promoter has looked at since all that they wait for was there, and that come before this one."""
+        for other in self.candidates():
+            looked = min(self.noticed.get(other, 0), began)
+            if other == run.commit or not looked:
+                continue
+            if self.surely_older(run.commit, other, None, looked) and self._ready(target, other, looked):
+                yield other
+
+    def _ready(self, target: Target, commit: str, looked: int) -> bool:
+        """Whether a candidate surely was ready when a promoter looked at it, and surely is now."""
+        policy = rules(self._world.words)
+        if target.application != policy.application or target.name not in policy.places:
+            return False
+        if any(process.words != self._world.words for process in self._world.processes.values()):
+            return False
+        place = policy.places[target.name]
+        if not self._open(target, place, commit, looked) or not self._open(target, place, commit, self.now):
+            return False
+        if target.hold is not None or target.doubtful_hold:
+            blocking = [target.hold] if target.hold is not None else [it for it in target.requests if it.ended]
+            if not all(self.surely_after(commit, it) for it in blocking if it is not None):
+                return False
+        waiting = [it for it in target.requests if it.ended is None]
+        if not all(self.surely_after(commit, it) for it in waiting):
+            return False
+        return self._newer_than_all(target, commit)
+
+    def _open(self, target: Target, place: Place, commit: str, until: int) -> bool:
+        if not self.standing(commit, until) or not self._stands_for_sure(commit):
+            return False
+        if not all(self.passed_stage(target.application, name, commit, until) for name in place.after):
+            return False
+        latest = self._world.time + SLACK
+        return all(self.gate(gate, target, commit, latest, until=until)[0] is True for gate in place.require)
+
+    def _stands_for_sure(self, commit: str) -> bool:
+        """Whether no forced push or deletion of one of its refs may have undone it."""
+        mine = [it for it in self._shipped() if it.said.after == commit]
+        resets = [it for it in self._shipped() if it.said.forced or it.said.after is None]
+        undone = (it.said.ref == push.said.ref and it.said.after != commit for it in resets for push in mine)
+        return not any(undone)
+
+    def _newer_than_all(self, target: Target, commit: str) -> bool:
+        for earlier in target.runs:
+            if earlier.commit == commit or not self.surely_older(earlier.commit, commit, None):
+                return False
+            if earlier.place is not None and not all(self._sure(it, earlier.place) for it in self.places(commit)):
+                return False
+        return True
+
+    def quiet(self) -> None:
+        """Nothing is under way and nothing is due: what should have happened has happened."""
+        policy = rules(self._world.words)
+        for name in policy.places:
+            self._quiet(self.target(policy.application, name), policy.places[name])
+
+    def _quiet(self, target: Target, place: Place) -> None:
+        check, here = self._world.check, f"in {target.name}"
+        self._expire(target)
+        if target.under_way is not None:
+            return
+        waiting = [it for it in target.requests if it.ended is None]
+        if waiting and not target.paused:
+            newest = max(waiting, key=lambda it: it.asked)
+            if self._waited(target, newest) < REQUEST_LASTS - SLACK and self._servable(target, place, newest):
+                check("served", False, f"{newest.commit} was asked for {here} by {newest.said.person}, and is ready")
+        if target.paused:
+            return
+        ready = [it for it in self.candidates() if self._ready(target, it, self.now)]
+        ready = [it for it in ready if self.noticed.get(it, 0)]
+        check("newest out", not ready, f"{ready} are ready {here}, and nothing begins")
+
+    def _servable(self, target: Target, place: Place, request: Request) -> bool:
+        if not self.standing(request.commit) or request.said.person == "policy":
+            return False
+        latest, back = self._world.time + SLACK, request.said.kind == "rollback"
+        gates = all(self.gate(gate, target, request.commit, latest)[0] is True for gate in place.require)
+        after = all(self.passed_stage(target.application, name, request.commit, self.now) for name in place.after)
+        return gates and (after or back)
+
+    def _expire(self, target: Target) -> None:
+        for request in target.requests:
+            if request.ended is None and self._surely_expired(target, request):
+                self._end(request, "expired")
+
+    def end(self) -> None:
+        """At the end of a story: everything that was accepted is recorded, everything that began has ended."""
+        check, ledger = self._world.check, self._world.inner
+        for fact in self.facts.values():
+            check("nothing lost", fact.recorded is not None, f"{fact.said} was accepted and never recorded")
+        for (application, environment), target in self.targets.items():
+            check("ends", target.under_way is None, f"{environment} is still being deployed to")
+            journal = ledger.journal(f"target/{application}/{environment}")
+            check("journal", verify(journal).holds, f"the journal of {environment} is broken")
+            told = {entry.payload.get("deployment") for entry in journal}
+            check("journal", all(run.id in told for run in target.runs), f"the journal of {environment} lacks a deployment")
+            done = {entry.payload.get("deployment") for entry in journal if entry.payload.get("ended")}
+            check("journal", all(run.id in done for run in target.runs), f"the journal of {environment} lacks an end")
+        for commit in self.by_commit:
+            journal = ledger.journal(f"commit/{REPO}/{sha_of(commit)}")
+            check("journal", verify(journal).holds, f"the journal of {commit} is broken")
+
+    # Helpers.
+
+    def _began_at(self, task: Any) -> int:
+        return task.began if task is not None else self.now
+
+    def _rules(self, digest: str) -> Rules | None:
+        """What the policy of that digest says, if a story had it in force."""
+        for words in self._world.all_words:
+            for name, policy in pipeline(words).applications.items():
+                if policy.digest == digest:
+                    return rules(words) if rules(words).application == name else None
+        return None

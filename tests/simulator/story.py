@@ -1,0 +1,496 @@
+"""Stories: lists of steps. Each step names what it is about, so that a story that was kept still plays when there are other
+steps, other services, or other calls: a step that does not fit is passed over.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from .outside import Commit, Said, sha_of
+from .tasks import Stop
+from .world import REPO, World
+
+Step = list[Any]
+"""A verb and what it needs, as JSON holds it. A point at which work stops is [number, how], or None."""
+
+BRANCHES = ("refs/heads/main",) * 6 + ("refs/heads/release",) * 2 + ("refs/heads/feature",)
+WRITERS = ("dev", "dev", "ann", "omar")
+PEOPLE = ("ann", "lena", "lena", "omar")
+WORDS = tuple(
+    f"shop {production} {rollback}{scan}{qa}"
+    for production in ("strict", "lax", "lax")
+    for rollback in ("manual", "automatic")
+    for scan in ("", " scan")
+    for qa in ("", " qa")
+)
+SECONDS = (1, 1, 1, 5, 20, 31, 31, 900, 4000)
+
+
+def do(world: World, step: Step) -> None:
+    """Let a step of a story happen."""
+    verb, *args = step
+    getattr(Steps(world), verb)(*args)
+
+
+@dataclass
+class Steps:
+    """What can happen, a method each."""
+
+    world: World
+
+    # Outside.
+
+    def push(self, ref: str, name: str, author: str, helper: str | None, pusher: str, base: str | None) -> None:
+        """A new commit on a ref: on its head, or forced onto `base`."""
+        repository = self.world.repository
+        if name not in repository.commits:
+            heads = repository.heads
+            parent = base or heads.get(ref) or heads.get("refs/heads/main")
+            self.world.push(ref, Commit(name, parent, author, helper), pusher)
+
+    def again(self, ref: str, name: str, pusher: str) -> None:
+        """A commit that is known, at the head of a ref."""
+        commit = self.world.repository.commits.get(name)
+        if commit is not None and self.world.repository.heads.get(ref) != name:
+            self.world.push(ref, commit, pusher)
+
+    def delete(self, ref: str, pusher: str) -> None:
+        """A ref is deleted."""
+        self.world.push(ref, None, pusher)
+
+    def build(self, name: str, ref: str, number: int, outcome: str) -> None:
+        """A build ends."""
+        if name in self.world.repository.commits:
+            self.world.build(name, ref, number, outcome)
+
+    def scan(self, name: str, number: int, outcome: str) -> None:
+        """A scan ends."""
+        if name in self.world.repository.commits:
+            self.world.scan(name, number, outcome)
+
+    def post(self, name: str, process: str, stop: list[Any] | None) -> None:
+        """A webhook is delivered."""
+        mail = next((it for it in self.world.mail if it.name == name), None)
+        if mail is not None and process in self.world.processes:
+            self.world.post(mail, process, _stop(stop))
+
+    def lose(self, name: str) -> None:
+        """A webhook is lost, and GitHub's users may send it again."""
+        mail = next((it for it in self.world.mail if it.name == name), None)
+        if mail is not None:
+            self.world.mail.remove(mail)
+            self.world.sent[name] = mail
+            self.world.counts["webhook lost"] += 1
+
+    def resend(self, name: str) -> None:
+        """A webhook that was sent, or lost, is sent again."""
+        if name in self.world.sent:
+            self.world.mail.append(self.world.sent[name])
+            self.world.counts["webhook again"] += 1
+
+    # People.
+
+    def approve(self, person: str, name: str, process: str, stop: list[Any] | None) -> None:
+        """A person approves at the gate `legal`."""
+        self._about_commit("approve", "approvals", person, name, "legal", process, stop)
+
+    def revoke(self, person: str, name: str, gate: str, process: str, stop: list[Any] | None) -> None:
+        """A person says that a gate does not hold."""
+        self._about_commit("revoke", "revocations", person, name, gate, process, stop)
+
+    def ask(
+        self, person: str, kind: str, name: str | None, environment: str, process: str, stop: list[Any] | None
+    ) -> None:
+        """A person asks for a deployment; a rollback without a commit goes back to what ran."""
+        body = {"kind": kind, "reason": "because"} | ({"sha": sha_of(name)} if name else {})
+        application = self.world.model.application
+        said = Said(kind, name or "", person=person, application=application, environment=environment)
+        self._ask(said, f"targets/{application}/{environment}/deployments", body, process, stop)
+
+    def pause(self, person: str, environment: str, process: str, stop: list[Any] | None) -> None:
+        """A person holds a target."""
+        self._about_target("pause", person, environment, process, stop)
+
+    def resume(self, person: str, environment: str, process: str, stop: list[Any] | None) -> None:
+        """A person lets a target go on."""
+        self._about_target("resume", person, environment, process, stop)
+
+    def _about_commit(
+        self, kind: str, path: str, person: str, name: str, gate: str, process: str, stop: list[Any] | None
+    ) -> None:
+        application = self.world.model.application
+        body = {"application": application, "gate": gate, "comment": "because"}
+        said = Said(kind, name, person=person, gate=gate, application=application)
+        self._ask(said, f"commits/{REPO}/{sha_of(name)}/{path}", body, process, stop)
+
+    def _about_target(self, kind: str, person: str, environment: str, process: str, stop: list[Any] | None) -> None:
+        application = self.world.model.application
+        said = Said(kind, person=person, application=application, environment=environment)
+        self._ask(said, f"targets/{application}/{environment}/{kind}", {"reason": "because"}, process, stop)
+
+    def _ask(self, said: Said, path: str, body: dict[str, Any], process: str, stop: list[Any] | None) -> None:
+        if process in self.world.processes:
+            self.world.ask(said, path, body, process, _stop(stop))
+
+    # Events and processes.
+
+    def deliver(self, name: str, process: str, stop: list[Any] | None) -> None:
+        """An event is delivered."""
+        delivery = self.world.broker.find(name)
+        if delivery is not None and process in self.world.processes:
+            self.world.deliver(delivery, process, _stop(stop))
+
+    def drop(self, name: str) -> None:
+        """An event gets lost."""
+        delivery = self.world.broker.find(name)
+        if delivery is not None:
+            self.world.broker.done(delivery)
+            self.world.note(f"lost: {name}")
+            self.world.counts["event lost"] += 1
+
+    def double(self, name: str) -> None:
+        """An event comes once more."""
+        delivery = self.world.broker.find(name)
+        if delivery is not None:
+            self.world.broker.again(delivery)
+            self.world.counts["event twice"] += 1
+
+    def go(self, name: str, stop: list[Any] | None) -> None:
+        """Work that is paused goes on."""
+        task = next((it for it in self.world.tasks.paused if it.name == name), None)
+        if task is not None:
+            self.world.go_on(task, _stop(stop))
+
+    def ping(self, process: str, stop: list[Any] | None) -> None:
+        """The reconciler looks for what is due."""
+        if process in self.world.processes:
+            self.world.ping(process, _stop(stop))
+
+    def edit(self, words: str) -> None:
+        """The pipeline file is edited."""
+        self.world.words = words
+        self.world.all_words[words] = None
+        self.world.counts["edit"] += 1
+
+    def notice(self, process: str, stop: list[Any] | None) -> None:
+        """A process reads the edited file."""
+        if process in self.world.processes:
+            self.world.notice(process, _stop(stop))
+
+    def kill(self, process: str) -> None:
+        """kill -9."""
+        if process in self.world.processes:
+            self.world.kill(process)
+            self.world.counts["kill"] += 1
+
+    def time(self, seconds: int) -> None:
+        """Time goes on."""
+        self.world.time += timedelta(seconds=seconds)
+
+    def skew(self, process: str, seconds: int) -> None:
+        """A clock steps; `` is the providers'."""
+        if process == "":
+            self.world.provider_skew = timedelta(seconds=seconds)
+        elif process in self.world.processes:
+            self.world.processes[process].skew = timedelta(seconds=seconds)
+        self.world.counts["clock"] += 1
+
+    def command(self, outcome: str, seconds: int) -> None:
+        """How the next command will end, and after how long."""
+        self.world.site.plan.append((outcome, seconds))
+        self.world.counts[f"command {outcome}"] += 1
+
+    def calm(self) -> None:
+        """Nothing goes wrong until all that is under way has come to its end; then the rules are checked as a whole."""
+        self.world.note("CALM")
+        self.world.calm()
+        self.world.model.quiet()
+
+
+def _stop(stop: list[Any] | None) -> Stop | None:
+    return None if stop is None else Stop(*stop)
+
+
+class Author:
+    """Writes a story, step by step, as a generator of random numbers says."""
+
+    def __init__(self, seed: int, world: World) -> None:
+        self._dice, self._world = random.Random(seed), world
+        self._number = self._run = 0
+        self._queue: list[Step] = []
+        dice = self._dice
+        self._faults = dice.choice([0.0, 0.03, 0.08])
+        self._pauses = dice.choice([0.0, 0.05, 0.15])
+
+    def step(self) -> Step:
+        """The next step."""
+        if self._queue:
+            return self._queue.pop(0)
+        dice, world = self._dice, self._world
+        choices: list[tuple[float, Callable[[], Step | None]]] = [
+            (22 if world.broker.waiting() else 0, self._deliver),
+            (9 if world.mail else 0, self._post),
+            (6 if world.tasks.paused else 0, self._go),
+            (3.5, self._push),
+            (3.5, self._build),
+            (1.5, self._scan),
+            (1.5, self._approve),
+            (0.5, self._revoke),
+            (1.8, self._ask),
+            (0.8, self._pause),
+            (2.5, self._time),
+            (1.5, self._ping),
+            (0.5, self._edit),
+            (1.5 if self._unaware() else 0, self._notice),
+            (0.4, self._kill),
+            (0.4, self._skew),
+            (1.0, self._command),
+            (0.5 if self._faults else 0, self._lose),
+            (1.2, lambda: ["calm"]),
+        ]
+        weights = [weight for weight, _ in choices]
+        while True:
+            ((_, make),) = dice.choices(choices, weights)
+            step = make()
+            if step is not None:
+                return step
+
+    def _stop(self) -> list[Any] | None:
+        luck = self._dice.random()
+        if luck < self._pauses:
+            return [self._dice.randint(1, 12), "pause"]
+        if luck < self._pauses + self._faults:
+            return [self._dice.randint(1, 14), self._dice.choice(["die", "fail"])]
+        return None
+
+    def _process(self, service: str) -> str:
+        return self._dice.choice(self._world.serving(service))
+
+    def _deliver(self) -> Step | None:
+        waiting = self._world.broker.waiting()
+        first = self._dice.random() < 0.5
+        delivery = waiting[0] if first else self._dice.choice(waiting)
+        luck = self._dice.random()
+        if luck < self._faults / 2:
+            return ["drop", delivery.name]
+        if luck < self._faults:
+            return ["double", delivery.name]
+        return ["deliver", delivery.name, self._process(delivery.edge.service), self._stop()]
+
+    def _post(self) -> Step:
+        mail = self._world.mail[0] if self._dice.random() < 0.6 else self._dice.choice(self._world.mail)
+        return ["post", mail.name, self._process("webhooks"), self._stop()]
+
+    def _lose(self) -> Step | None:
+        if self._dice.random() < 0.4 and self._world.mail:
+            return ["lose", self._dice.choice(self._world.mail).name]
+        return ["resend", self._dice.choice(list(self._world.sent))] if self._world.sent else None
+
+    def _go(self) -> Step:
+        return ["go", self._dice.choice(self._world.tasks.paused).name, self._stop()]
+
+    def _push(self) -> Step | None:
+        dice, commits, heads = self._dice, list(self._world.repository.commits), self._world.repository.heads
+        luck, ref = dice.random(), dice.choice(BRANCHES)
+        if luck < 0.08 and commits:
+            ref = dice.choice([ref, f"refs/tags/v{len(heads)}"])
+            return ["again", ref, dice.choice(commits[-6:]), dice.choice(WRITERS)]
+        if luck < 0.11 and heads:
+            return ["delete", dice.choice(list(heads)), dice.choice(WRITERS)]
+        self._number += 1
+        base = dice.choice(commits[-6:]) if commits and dice.random() < 0.08 else None
+        helper = dice.choice(["ann", "omar"]) if dice.random() < 0.15 else None
+        return ["push", ref, f"c{self._number}", dice.choice(WRITERS), helper, dice.choice(WRITERS), base]
+
+    def _recent(self) -> str | None:
+        commits = list(self._world.repository.commits)[-4:]
+        return self._dice.choice(commits) if commits else None
+
+    def _build(self) -> Step | None:
+        name, dice = self._recent(), self._dice
+        if name is None:
+            return None
+        self._run += 1
+        number = self._run if dice.random() < 0.85 else dice.randint(1, self._run)
+        heads = self._world.repository.heads
+        refs = [ref for ref in heads if name in self._world.repository.ancestors(heads[ref]) and "tags" not in ref]
+        ref = dice.choice(sorted(refs)) if refs else "refs/heads/main"
+        return ["build", name, ref, number, dice.choice(["passed"] * 6 + ["failed", "canceled"])]
+
+    def _scan(self) -> Step | None:
+        name = self._recent()
+        if name is None:
+            return None
+        self._run += 1
+        return ["scan", name, self._run, self._dice.choice(["passed"] * 5 + ["failed"])]
+
+    def _approve(self) -> Step | None:
+        name = self._recent()
+        person = self._dice.choice(PEOPLE)
+        return ["approve", person, name, self._process("board"), self._stop()] if name else None
+
+    def _revoke(self) -> Step | None:
+        name, gate = self._recent(), self._dice.choice(["legal", "legal", "build", "scan"])
+        person = self._dice.choice(PEOPLE)
+        return ["revoke", person, name, gate, self._process("board"), self._stop()] if name else None
+
+    def _environment(self) -> str:
+        return self._dice.choice(self._world.environments())
+
+    def _ask(self) -> Step | None:
+        dice, name = self._dice, self._recent()
+        kind = dice.choice(["deploy", "deploy", "retry", "rollback", "rollback"])
+        if kind == "rollback" and dice.random() < 0.7:
+            name = None
+        elif name is None:
+            return None
+        return ["ask", dice.choice(PEOPLE), kind, name, self._environment(), self._process("board"), self._stop()]
+
+    def _pause(self) -> Step:
+        environment = self._environment()
+        paused = self._world.model.target(self._world.model.application, environment).paused
+        verb = "resume" if paused else self._dice.choice(["pause", "resume"])
+        return [verb, "lena", environment, self._process("board"), self._stop()]
+
+    def _time(self) -> Step:
+        return ["time", self._dice.choice(SECONDS)]
+
+    def _ping(self) -> Step:
+        return ["ping", self._process("reconciler"), self._stop()]
+
+    def _edit(self) -> Step:
+        return ["edit", self._dice.choice(WORDS)]
+
+    def _unaware(self) -> list[str]:
+        return [name for name, process in self._world.processes.items() if process.words != self._world.words]
+
+    def _notice(self) -> Step:
+        return ["notice", self._dice.choice(self._unaware()), self._stop()]
+
+    def _kill(self) -> Step | None:
+        return ["kill", self._dice.choice(list(self._world.processes))] if self._faults else None
+
+    def _skew(self) -> Step:
+        who = self._dice.choice(["", "", *self._world.processes])
+        return ["skew", who, self._dice.choice([0, 0, 2, -2, 40, -40, 240, -240])]
+
+    def _command(self) -> Step:
+        outcome = self._dice.choice(["succeeded", "failed", "failed", "error", "error"])
+        return ["command", outcome, self._dice.choice([0, 1, 15, 40])]
+
+
+@dataclass
+class Story:
+    """A story that was played."""
+
+    many: bool
+    words: str
+    steps: list[Step] = field(default_factory=list)
+    world: World | None = None
+
+    @property
+    def violations(self) -> list[str]:
+        """The rules that did not hold."""
+        return self.world.violations if self.world else []
+
+    @property
+    def log(self) -> list[str]:
+        """What happened."""
+        return self.world.log if self.world else []
+
+    def text(self) -> str:
+        """As it is kept in a file."""
+        lines = ",\n  ".join(json.dumps(step) for step in self.steps)
+        return f'{{"many": {json.dumps(self.many)}, "words": {json.dumps(self.words)}, "steps": [\n  {lines}\n]}}\n'
+
+
+def written(
+    seed: int,
+    *,
+    steps: int,
+    off: frozenset[str] = frozenset(),
+    ledger: Callable[[Callable[[], datetime]], Any] | None = None,
+) -> Story:
+    """A story that is made up while it is played."""
+    dice = random.Random(f"world {seed}")
+    many = ledger is not None or dice.random() < 0.5
+    story = Story(many, dice.choice(WORDS))
+    world = story.world = World(many=story.many, words=story.words, off=off, ledger=ledger)
+    author = Author(seed, world)
+    try:
+        for _ in range(steps):
+            step = author.step()
+            story.steps.append(step)
+            do(world, step)
+            if world.violations:
+                break
+        else:
+            finish(world)
+    finally:
+        world.close()
+    return story
+
+
+def played(
+    many: bool, words: str, steps: Sequence[Step], *, off: frozenset[str] = frozenset(), all: bool = False
+) -> Story:
+    """A story that was kept, played again; to the first rule that does not hold unless `all`."""
+    story = Story(many, words, [*steps])
+    world = story.world = World(many=many, words=words, off=off)
+    try:
+        for step in steps:
+            do(world, step)
+            if world.violations and not all:
+                break
+        else:
+            finish(world)
+    finally:
+        world.close()
+    return story
+
+
+def finish(world: World) -> None:
+    """The end of every story: nothing goes wrong any more, and everything comes to its end."""
+    steps = Steps(world)
+    steps.calm()
+    for environment in world.environments():
+        if world.model.target(world.model.application, environment).paused:
+            steps.resume("lena", environment, world.serving("board")[0], None)
+    steps.calm()
+    world.model.end()
+
+
+def shortened(story: Story, *, off: frozenset[str] = frozenset(), tries: int = 2000) -> Story:
+    """A short story in which the same rule does not hold."""
+    rule = story.violations[0].partition(":")[0]
+
+    def breaks(steps: Sequence[Step]) -> bool:
+        nonlocal tries
+        tries -= 1
+        again = played(story.many, story.words, steps, off=off)
+        return bool(again.violations) and again.violations[0].startswith(f"{rule}:")
+
+    steps = story.steps
+    if not breaks(steps):
+        return story
+    size = max(len(steps) // 2, 1)
+    while size and tries > 0:
+        at = 0
+        while at < len(steps) and tries > 0:
+            fewer = [*steps[:at], *steps[at + size :]]
+            if breaks(fewer):
+                steps = fewer
+            else:
+                at += size
+        size = size // 2 if size > 1 else 0
+    for at, step in enumerate(steps):
+        if tries > 0 and isinstance(step[-1], list):
+            plain = [*steps[:at], [*step[:-1], None], *steps[at + 1 :]]
+            if breaks(plain):
+                steps = plain
+    return played(story.many, story.words, steps, off=off)
