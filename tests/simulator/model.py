@@ -250,7 +250,9 @@ class Model:
         check, began = self._world.check, self._began_at(task)
         check("paused", not target.paused, f"{who} begins though the target is paused")
         standing = self.standing(run.commit)
-        check("candidate", bool(standing), f"{who} is no candidate: it was never pushed to a shipped ref, or was undone")
+        check(
+            "candidate", bool(standing), f"{who} is no candidate: it was never pushed to a shipped ref, or was undone"
+        )
         for earlier in target.runs:
             older = earlier.commit != run.commit and self.surely_older(run.commit, earlier.commit, earlier.place, began)
             check("not older", not older, f"{who} is older than {earlier.commit}, which was deployed here")
@@ -269,7 +271,7 @@ class Model:
         check = self._world.check
         check("request once", request.ended is None, f"{who} serves a request that has ended: {request.ended}")
         check("request", request.commit in ("", run.commit), f"{who} is not what was asked for: {request.commit}")
-        check("request", run.cause == request.said.kind, f"{who} was asked for as {request.said.kind}")
+        check("request", run.cause in (request.said.kind, "automatic"), f"{who} was asked for as {request.said.kind}")
         person = request.said.person != "policy"
         through = run.cause == "rollback" and person
         check("paused", not target.paused or through, f"{who} begins though the target is paused")
@@ -349,7 +351,8 @@ class Model:
         back = run.cause == "rollback"
         for gate in place.require:
             sure, why = self.gate(gate, target, run.commit, earliest, ages=not back)
-            self._world.check("gates", sure is not False, f"{who} begins though {gate} is not open: {why}")
+            rule = "not the author" if why.startswith("only authors") else "gates"
+            self._world.check(rule, sure is not False, f"{who} begins though {gate} is not open: {why}")
 
     def _clock(self, task: Any) -> datetime:
         process = self._world.processes[task.process] if task is not None else None
@@ -507,7 +510,9 @@ class Model:
         mine = [it for it in self._shipped() if it.said.after == commit]
         if all(it.accepted < request.asked for it in mine):
             return True
-        earlier = [it for it in self.pushes if it.accepted < request.asked and it.said.after and it.recorded is not None]
+        earlier = [
+            it for it in self.pushes if it.accepted < request.asked and it.said.after and it.recorded is not None
+        ]
         return all(it.accepted < request.asked or self._behind(it, earlier) for it in mine)
 
     def _behind(self, push: Fact, heads: list[Fact]) -> bool:
@@ -640,7 +645,11 @@ class Model:
             journal = ledger.journal(f"target/{application}/{environment}")
             check("journal", verify(journal).holds, f"the journal of {environment} is broken")
             told = {entry.payload.get("deployment") for entry in journal}
-            check("journal", all(run.id in told for run in target.runs), f"the journal of {environment} lacks a deployment")
+            check(
+                "journal",
+                all(run.id in told for run in target.runs),
+                f"the journal of {environment} lacks a deployment",
+            )
             done = {entry.payload.get("deployment") for entry in journal if entry.payload.get("ended")}
             check("journal", all(run.id in done for run in target.runs), f"the journal of {environment} lacks an end")
         for commit in self.by_commit:

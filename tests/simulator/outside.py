@@ -13,7 +13,11 @@ from typing import Any
 from greenlight.runtime import signing
 
 REPO, ZEROS = "acme/shop", "0" * 40
-SECRETS = {"github": b"the secret of GitHub", "circleci": b"the secret of CircleCI", "gate-scan": b"whsec_c2NhbiBzZWNyZXQ="}
+SECRETS = {
+    "github": b"the secret of GitHub",
+    "circleci": b"the secret of CircleCI",
+    "gate-scan": b"whsec_c2NhbiBzZWNyZXQ=",
+}
 SHIPPED = ("refs/heads/main", "refs/heads/release")
 """Branches that every pipeline of a story ships; besides, it ships tags that begin with v."""
 
@@ -189,7 +193,9 @@ class Providers:
             "run": said.number,
             "at": said.at.isoformat().replace("+00:00", "Z"),
         }
-        return self._mail(f"scan {said.number} {said.commit} {said.outcome}", "/webhooks/gates/scan", document, said, {})
+        return self._mail(
+            f"scan {said.number} {said.commit} {said.outcome}", "/webhooks/gates/scan", document, said, {}
+        )
 
     def signed(self, mail: Mail, now: datetime) -> dict[str, str]:
         """The headers that a delivery of `mail` has, sent at `now` by the sender's clock."""

@@ -290,7 +290,11 @@ class World:
             self._posted(task, task.about)
         elif isinstance(task.about, Said):
             self._asked(task, task.about)
-        elif task.problem is not None and not isinstance(task.problem, Unavailable):
+        else:
+            self._not_crashed(task)
+
+    def _not_crashed(self, task: Task) -> None:
+        if task.problem is not None and not isinstance(task.problem, Unavailable):
             self.check("no crash", False, f"{task.name}: {task.problem!r}")
 
     def deliver(self, delivery: Delivery, process: str, stop: Stop | None = None) -> None:
@@ -320,9 +324,9 @@ class World:
         self.broker.done(delivery)
         if isinstance(task.problem, Rejected):
             self.counts["dead letter"] += 1
-        elif task.problem is not None:
-            self.check("no crash", False, f"{task.name}: {task.problem!r}")
-        elif task.result is not None:
+            return
+        self._not_crashed(task)
+        if task.result is not None:
             self.broker.put(task.result)
         self.model.handled(task, delivery.event)
 
@@ -341,8 +345,7 @@ class World:
         if status == 202 and "id" in document:
             self.sent[mail.name] = mail
             return
-        if task.problem is not None:
-            self.check("no crash", False, f"{task.name}: {task.problem!r}")
+        self._not_crashed(task)
         if status in (0, 503):
             self.mail.append(mail)
         elif status == 202:
@@ -361,8 +364,7 @@ class World:
 
     def _asked(self, task: Task, said: Said) -> None:
         status, document = task.result or (0, {})
-        if task.problem is not None:
-            self.check("no crash", False, f"{task.name}: {task.problem!r}")
+        self._not_crashed(task)
         if task.died:
             status = 0
         self.note(f"  {status} {document if status != 202 else ''}")
@@ -439,7 +441,9 @@ class World:
 
     def build(self, commit: str, ref: str, number: int, outcome: str) -> None:
         """A CircleCI workflow ends."""
-        said = Said("build", commit, ref, at=self.time + self.provider_skew, number=number, outcome=outcome, gate="build")
+        said = Said(
+            "build", commit, ref, at=self.time + self.provider_skew, number=number, outcome=outcome, gate="build"
+        )
         self.mail.append(self.providers.circleci(said))
 
     def scan(self, commit: str, number: int, outcome: str) -> None:
@@ -454,7 +458,9 @@ class World:
         self._finish()
         for _ in range(rounds):
             ends = self.site.latest_end()
-            due = [item.at for item in self.inner.due(self.time + timedelta(days=99), limit=50) if self._hurries(item.key)]
+            due = [
+                item.at for item in self.inner.due(self.time + timedelta(days=99), limit=50) if self._hurries(item.key)
+            ]
             due += [self.time + timedelta(seconds=6)] if self.inner.outbox(older_than=self.time, limit=1) else []
             due += [ends] if ends else []
             if not due:
