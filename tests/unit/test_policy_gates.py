@@ -104,7 +104,9 @@ def test_whose_fact_counts(gate: str, ref: str | None, expected: str) -> None:
 def test_a_run_on_a_ref_that_is_not_shipped_is_named_in_the_reason() -> None:
     """Or nobody would know why the green build does not count."""
     reason = "CircleCI workflow build-test was heard for refs/heads/feature only, which shop does not ship"
-    assert state("build", heard(BUILD, "passed", ref="refs/heads/feature")).reason == reason
+    found = state("build", heard(BUILD, "passed", ref="refs/heads/feature"))
+    assert found.reason == f"{reason}; `any-branch: true` on the gate would take it"
+    assert state("scan", heard(SCAN, "passed", ref="refs/heads/feature")).reason.endswith("which shop does not ship")
 
 
 def test_a_fork_never_opens_a_gate() -> None:

@@ -84,6 +84,15 @@ class Signal:
     fact: str
     evidence: Any = None
     data: Mapping[str, Any] = field(default_factory=dict)  # what a gate's `where` compares
+    tied: tuple[Mapping[str, Any], ...] = ()  # the same of other facts that the provider's order does not tell from it
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Which run of a GitHub Actions workflow a check suite is of."""
+
+    workflow: str  # its id and the event that started the run, as "20 (push)"
+    number: int  # counted per workflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +162,7 @@ class Record:
     people: tuple[str, ...] = ()  # sorted identities
     attempts: Mapping[str, Attempt] = field(default_factory=dict)  # by "APP/ENV"; not a fact's, the deployer's
     updated: datetime | None = None  # when the newest fact was accepted; orders the listing
+    runs: Mapping[str, Run] = field(default_factory=dict)  # of GitHub Actions, by the id of their check suite
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from greenlight.events.ids import identity
 from greenlight.ledger.rows import Approval, Push, Record, Revocation, Signal, Target
 from greenlight.policy.authors import authors
 from greenlight.policy.durations import span
-from greenlight.policy.lineage import counts
+from greenlight.policy.lineage import counts, shipped
 from greenlight.policy.model import Gate, GateState, Policy
-from greenlight.policy.signals import SAID, age, matches, reviewer
+from greenlight.policy.signals import SAID, age, matches, origin, reviewer, standing
 
 CI = ("circleci", "github-check", "github-status", "github-workflow")
 """What runs for a ref: a fact of these that does not tell its ref never counts. The others need not tell one."""
+
+_WORSE = ("passed", "expired", "pending", "failed")
+"""What each source says, from good to bad."""
+
+_NAMED = 3
+"""Sources that a reason names."""
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 def gate_state(
@@ -39,14 +48,15 @@ def subject(gate: Gate) -> str:
     wants = gate.wants
     match gate.kind:
         case "circleci":
-            kind, name = next(iter(wants.items()))
-            return f"CircleCI {kind} {name}"
+            kind = "workflow" if "workflow" in wants else "job"
+            return f"CircleCI {kind} {wants[kind]}" + (f" of project {wants['project']}" if "project" in wants else "")
         case "github-check":
             return f"check {wants['name']}" + (f" of {wants['app']}" if "app" in wants else "")
         case "github-status":
             return f"commit status {wants['context']}"
         case "github-workflow":
-            return f"GitHub workflow {wants['name']}"
+            started = f" started by {wants['event']}" if "event" in wants else ""
+            return f"GitHub workflow {wants.get('name') or wants['path']}{started}"
         case "webhook":
             return f"webhook {wants['name']}"
         case "event":
@@ -58,32 +68,51 @@ def subject(gate: Gate) -> str:
 
 def _signal(policy: Policy, gate: Gate, record: Record, revoked: Revocation | None, now: datetime) -> GateState:
     heard = _heard(gate, record)
-    newest = _newest(policy, gate, heard)
-    if revoked is not None and (newest is None or newest.at <= revoked.at):
-        return _revoked(revoked, "a later run")
-    if newest is None:
+    newest = {key: word for key, refs in heard.items() if (word := _newest(policy, gate, record, refs)) is not None}
+    words = standing(newest, record.runs)
+    several = len(words) > 1
+    if revoked is not None and (not words or any(word.at <= revoked.at for word in words.values())):
+        return _revoked(revoked, f"a later run in each of its {len(words)} sources" if several else "a later run")
+    if not words:
         return GateState("pending", _nothing_heard(policy, gate, heard))
-    state, reason = _verdict(gate, newest)
-    until = newest.at + gate.max_age if gate.max_age is not None and state == "passed" else None
-    if gate.max_age is not None and until is not None and until <= now:
-        state, reason = "expired", f"{reason} more than {span(gate.max_age)} ago, on {_day(newest.at)}; run it again"
-    return GateState(state, reason, newest.at, (), newest.evidence, until, (newest.fact,))
+    states = [_word(gate, word, _of(gate, key, record, several), now) for key, word in sorted(words.items())]
+    return _worst(states)
+
+
+def _worst(states: Sequence[GateState]) -> GateState:
+    """The state of a gate that several sources speak to: passed only if each of them passes."""
+    worst = max((state.state for state in states), key=_WORSE.index)
+    alike = [state for state in states if state.state == worst]
+    last = max(alike, key=lambda state: state.at or _NEVER)
+    reason = "; ".join(state.reason for state in alike[:_NAMED])
+    more = f"; and {len(alike) - _NAMED} more" if len(alike) > _NAMED else ""
+    until = min((state.until for state in states if state.until is not None), default=None)
+    facts = tuple(fact for state in states for fact in state.facts)
+    return replace(last, reason=reason + more, until=until if worst == "passed" else None, facts=facts)
 
 
 def _heard(gate: Gate, record: Record) -> dict[str, Mapping[str, Signal]]:
     return {key: refs for key, refs in record.signals.items() if matches(gate, key)}
 
 
-def _newest(policy: Policy, gate: Gate, heard: Mapping[str, Mapping[str, Signal]]) -> Signal | None:
-    """The newest fact made for a ref that counts; a CI fact whose ref nobody told counts for none."""
+def _newest(policy: Policy, gate: Gate, record: Record, refs: Mapping[str, Signal]) -> Signal | None:
+    """The newest fact made for a ref that counts; a CI fact whose ref nobody told counts for none.
+
+    Only who may write to the repository can set a commit status, and GitHub names ten branches of it at most and no tag:
+    it counts wherever the ledger itself saw the commit.
+    """
+    everywhere = gate.kind == "github-status" and (
+        gate.any_branch or any(shipped(policy, ref) for ref in record.pushes)
+    )
 
     def fits(ref: str) -> bool:
+        if everywhere:
+            return True
         if gate.any_branch or not ref:
             return bool(ref) or gate.kind not in CI
         return counts(policy, ref)
 
-    counted = (signal for refs in heard.values() for ref, signal in refs.items() if fits(ref))
-    return max(counted, key=age, default=None)
+    return max((signal for ref, signal in refs.items() if fits(ref)), key=age, default=None)
 
 
 def _nothing_heard(policy: Policy, gate: Gate, heard: Mapping[str, Mapping[str, Signal]]) -> str:
@@ -91,22 +120,46 @@ def _nothing_heard(policy: Policy, gate: Gate, heard: Mapping[str, Mapping[str, 
     if not refs:
         return f"nothing heard from {subject(gate)} yet"
     told = ", ".join(ref or "an unknown ref" for ref in refs[:3])
-    return f"{subject(gate)} was heard for {told} only, which {policy.name} does not ship"
+    reason = f"{subject(gate)} was heard for {told} only, which {policy.name} does not ship"
+    return f"{reason}; `any-branch: true` on the gate would take it" if gate.kind in CI and any(refs) else reason
 
 
-def _verdict(gate: Gate, signal: Signal) -> tuple[str, str]:
+def _of(gate: Gate, key: str, record: Record, several: bool) -> tuple[str, str]:
+    """Which of the sources of that name it is, in words, and what to do about a failure there."""
+    source, known = origin(key, record.runs), "#" in key and gate.kind != "webhook"
+    said = f" in {source}" if source and (several or known) else ""
+    return said, "; run that again" if known else ""
+
+
+def _word(gate: Gate, word: Signal, of: tuple[str, str], now: datetime) -> GateState:
+    """What the newest fact of one source says, time included."""
+    state, reason = _verdict(gate, word, of)
+    until = word.at + gate.max_age if gate.max_age is not None and state == "passed" else None
+    if gate.max_age is not None and until is not None and until <= now:
+        state, reason = "expired", f"{reason} more than {span(gate.max_age)} ago, on {_day(word.at)}; run it again"
+    return GateState(state, reason, word.at, (), word.evidence, until, (word.fact,))
+
+
+def _verdict(gate: Gate, signal: Signal, of: tuple[str, str]) -> tuple[str, str]:
     """The state and its reason that a fact gives, time left aside."""
+    source, again = of
     where = gate.wants.get("where")
     if where is not None:
         wrong = [
-            f"{name} is {_shown(signal.data, name)}" for name in where if not _same(signal.data, name, where[name])
+            f"{name} is {_shown(data, name)}"
+            for data in (signal.data, *signal.tied)
+            for name in where
+            if not _same(data, name, where[name])
         ]
-        return ("failed", f"{subject(gate)}: {', '.join(wrong)}") if wrong else ("passed", f"{subject(gate)} passed")
+        said = f"{subject(gate)}{source}"
+        return ("failed", f"{said}: {', '.join(dict.fromkeys(wrong))}") if wrong else ("passed", f"{said} passed")
     happened = gate.kind == "event" and signal.outcome in ("", SAID)
     outcome = "passed" if happened else signal.outcome or "no outcome"
-    if outcome in ("passed", "failed"):
-        return outcome, f"{subject(gate)} {outcome}"
-    return "pending", f"{subject(gate)}: {outcome}, and only a success passes"
+    if outcome == "passed":
+        return outcome, f"{subject(gate)} passed"
+    if outcome == "failed":
+        return outcome, f"{subject(gate)} failed{source}{again}"
+    return "pending", f"{subject(gate)}{source}: {outcome}, and only a success passes"
 
 
 def _same(data: Mapping[str, Any], name: str, wanted: Any) -> bool:
@@ -123,7 +176,7 @@ def _shown(data: Mapping[str, Any], name: str) -> str:
 def _review(
     policy: Policy, gate: Gate, record: Record, makers: frozenset[str], revoked: Revocation | None, now: datetime
 ) -> GateState:
-    said = {reviewer(key): _newest(policy, gate, {key: refs}) for key, refs in _heard(gate, record).items()}
+    said = {reviewer(key): _newest(policy, gate, record, refs) for key, refs in _heard(gate, record).items()}
     words = {login: word for login, word in said.items() if word and (revoked is None or word.at > revoked.at)}
     refusing = sorted(login for login, word in words.items() if word.outcome == "failed")
     if refusing:

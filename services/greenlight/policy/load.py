@@ -208,6 +208,8 @@ def _gate(name: str, gate: Mapping[str, Any]) -> Gate:
     wants = gate[kind]
     if kind == "webhook":
         wants = {"name": wants}
+    elif kind == "circleci" and "project" in wants:
+        wants = {**wants, "project": wants["project"].lower()}
     elif kind == "event":
         wants = {"type": wants, **{field: gate[field] for field in ("sender", "where") if field in gate}}
     elif kind in ("approval", "github-review"):

@@ -16,8 +16,9 @@ class Gate:
 
     name: str
     kind: str  # circleci, github-check, github-status, github-workflow, github-review, webhook, event, approval
-    # what of that kind: {"workflow"} or {"job"}; {"name", "app"}; {"context"}; {"name"}; {"count", "not_author"};
-    # {"name"}; {"type", "sender", "where"}; {"groups", "count", "not_author"}. What is not given is not there.
+    # what of that kind: {"workflow"} or {"job"}, "project"; {"name", "app"}; {"context"}; {"name"} or {"path"}, "event";
+    # {"count", "not_author"}; {"name"}; {"type", "sender", "where"}; {"groups", "count", "not_author"}.
+    # What is not given is not there.
     wants: Mapping[str, Any]
     max_age: timedelta | None = None  # of a signal
     expires: timedelta | None = None  # of an approval

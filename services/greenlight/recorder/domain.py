@@ -6,13 +6,14 @@ newer one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from greenlight.events import types
-from greenlight.ledger.rows import Approval, Fact, Push, Record, Request, Revocation, Signal
-from greenlight.policy.signals import age
+from greenlight.ledger.rows import Approval, Fact, Push, Record, Request, Revocation, Run, Signal
+from greenlight.policy.signals import SAID, age, webhook_by_run
 
 T = TypeVar("T")
 
@@ -32,6 +33,7 @@ def fold(record: Record | None, fact: Fact) -> Record:
         artifacts=_artifacts(record.artifacts, fact),
         people=tuple(sorted({*record.people, *fact.people})),
         updated=max(fact.accepted, record.updated or fact.accepted),
+        runs=_runs(record.runs, fact),
     )
 
 
@@ -63,8 +65,36 @@ def _signals(signals: Mapping[str, Mapping[str, Signal]], fact: Fact) -> Mapping
     data = fact.details.get("data")
     said = data if isinstance(data, Mapping) else {}
     signal = Signal(fact.outcome or "", fact.order, fact.at, fact.id, fact.evidence, said)
-    new = dict.fromkeys(fact.refs or ("",), signal)
-    return {**signals, fact.signal: _newest(signals.get(fact.signal, {}), new, age)}
+    signals = {**signals, fact.signal: _heard(signals.get(fact.signal, {}), fact.refs, signal)}
+    run, counted = fact.details.get("run"), webhook_by_run(fact.signal)
+    if counted is None or run is None:
+        return signals
+    by_run = replace(signal, order=(run, *fact.order))
+    return {**signals, counted: _heard(signals.get(counted, {}), fact.refs, by_run)}
+
+
+def _heard(slots: Mapping[str, Signal], refs: Sequence[str], signal: Signal) -> Mapping[str, Signal]:
+    """The slots with the signal in that of each ref, or in that of no ref."""
+    return {**slots, **{ref: _newer(slots.get(ref, signal), signal) for ref in refs or ("",)}}
+
+
+def _newer(one: Signal, other: Signal) -> Signal:
+    """The greater of two signals. What a gate's `where` has to judge is kept of both where no order tells them apart."""
+    if one.fact == other.fact:
+        return one
+    older, newer = sorted((one, other), key=age)
+    if older.order != newer.order or newer.outcome not in ("", SAID):
+        return newer
+    tied = {json.dumps(it, sort_keys=True): it for it in (*one.tied, *other.tied, older.data) if it != newer.data}
+    return replace(newer, tied=tuple(tied[text] for text in sorted(tied)))
+
+
+def _runs(runs: Mapping[str, Run], fact: Fact) -> Mapping[str, Run]:
+    """Which workflow's run made a check suite; a fork says nothing of it."""
+    run = fact.details.get("suite_of")
+    if fact.foreign or not isinstance(run, Mapping):
+        return runs
+    return {**runs, str(run["suite"]): Run(run["workflow"], run["number"])}
 
 
 def _gate(fact: Fact) -> str:

@@ -15,15 +15,17 @@ from greenlight.runtime import signing
 from greenlight.runtime.errors import Malformed, Rejected
 from greenlight.runtime.secrets import Secret
 from greenlight.webhooks.provider import (
+    REPO,
     SHA,
     Delivery,
     Ignored,
+    ahead,
+    counted,
     event,
     get,
     keyed,
     micros,
     need,
-    repo_of,
     time_at,
 )
 
@@ -75,13 +77,19 @@ def _fact(payload: dict[str, Any], kind: str, pipeline: Pipeline, delivery: Deli
         return Ignored("it speaks of no commit")
     if repo is None:
         return Ignored("it names no repository; give the application `circleci: {project: UUID}` in the pipeline file")
-    happened = time_at(payload, "happened_at")
-    if happened is None:
+    said = time_at(payload, "happened_at")
+    if said is None:
         raise Rejected("happened_at is missing")
+    happened = counted(said, delivery.now) or said
     type = f"com.circleci.{'build' if kind == 'workflow' else 'job'}{word}"
     id = ids.derive(type, repo, need(payload, "id", str))
     name, url = need(payload, f"{kind}.name", str), get(payload, "workflow.url")
-    key = signals.circleci_workflow(name) if kind == "workflow" else signals.circleci_job(name)
+    project, workflow = _text(payload, "project.id"), _text(payload, "workflow.name")
+    key = (
+        signals.circleci_workflow(name, project)
+        if kind == "workflow"
+        else signals.circleci_job(name, project, workflow)
+    )
     number = need(payload, "pipeline.number", int)
     return Fact(
         event=event(
@@ -98,7 +106,7 @@ def _fact(payload: dict[str, Any], kind: str, pipeline: Pipeline, delivery: Deli
         ),
         repo=repo,
         sha=sha,
-        at=min(happened, delivery.now),
+        at=happened,
         accepted=delivery.now,
         body=delivery.digest,
         refs=refs,
@@ -106,7 +114,7 @@ def _fact(payload: dict[str, Any], kind: str, pipeline: Pipeline, delivery: Deli
         outcome=outcome,
         order=(number, micros(happened)),
         evidence=url,
-        details={"pipeline": number},
+        details={"pipeline": number, **ahead(said, delivery.now)},
         foreign=foreign,
     )
 
@@ -132,17 +140,26 @@ def _commit(payload: dict[str, Any]) -> tuple[str | None, tuple[str, ...]]:
 
 
 def _repository(payload: dict[str, Any], pipeline: Pipeline) -> tuple[str | None, bool]:
-    """The repository that was built for, and whether the commit came from another one (a fork's pull request)."""
+    """The repository that was built for, and whether the commit came from another one (a fork's pull request).
+
+    A project that the pipeline file names stands for its repository: what its addresses say beside that (a group within a
+    group at GitLab) need not be OWNER/NAME.
+    """
     vcs = get(payload, "pipeline.vcs")
+    known = signals.repo_of_circleci_project(pipeline, _text(payload, "project.id"))
     if isinstance(vcs, dict):
-        target, origin = _of_url(get(vcs, "target_repository_url")), _of_url(get(vcs, "origin_repository_url"))
-        return target or origin, origin is not None and target is not None and origin != target
-    project = get(payload, "project.id")
-    known = signals.repo_of_circleci_project(pipeline, project) if isinstance(project, str) else None
-    named = [_of_url(_trigger(payload, path)) for path in ("git.checkout_url", "github_app.repo_url")]
-    built = [repo for repo in named if repo is not None]
-    repo = known or next(iter(built), None)
-    return repo, any(other != repo for other in built)
+        found = [get(vcs, "target_repository_url"), get(vcs, "origin_repository_url")]
+    else:
+        found = [_trigger(payload, path) for path in ("git.checkout_url", "github_app.repo_url")]
+    named = [repo for url in found if (repo := _of_url(url, lenient=known is not None)) is not None]
+    repo = next(iter(named), None) if isinstance(vcs, dict) and named else known or next(iter(named), None)
+    return repo, any(other != repo for other in named)
+
+
+def _text(payload: Any, path: str) -> str:
+    """The text at `a.b.c`; empty where there is none."""
+    value = get(payload, path)
+    return value if isinstance(value, str) else ""
 
 
 def _trigger(payload: dict[str, Any], path: str) -> Any:
@@ -150,12 +167,19 @@ def _trigger(payload: dict[str, Any], path: str) -> Any:
     return get(parameters, path)
 
 
-def _of_url(url: Any) -> str | None:
-    """`owner/name` of https://HOST/owner/name(.git) or git@HOST:owner/name.git. Raises Rejected."""
+def _of_url(url: Any, *, lenient: bool) -> str | None:
+    """`owner/name` of https://HOST/owner/name(.git) or git@HOST:owner/name.git. Raises Rejected for others, if not lenient."""
     if not isinstance(url, str) or not url:
         return None
     try:
         path = urlsplit(url).path if "://" in url else url.partition(":")[2]
     except ValueError:
         raise Rejected("the repository's address is no URL") from None
-    return repo_of(path.strip("/").removesuffix(".git"))
+    name = path.strip("/").removesuffix(".git").lower()
+    if REPO.fullmatch(name):
+        return name
+    if lenient:
+        return None
+    raise Rejected(
+        f"the repository's address {url[:200]!r} is not OWNER/NAME; give the application `circleci: {{project: UUID}}`"
+    )

@@ -19,12 +19,14 @@ from greenlight.policy import signals
 from greenlight.policy.model import Pipeline
 from greenlight.runtime.errors import Malformed, Rejected
 from greenlight.runtime.secrets import Secret
-from greenlight.webhooks.gates import standard
+from greenlight.webhooks.gates import sent_at, standard
 from greenlight.webhooks.provider import (
     MAX_DATA,
     Delivery,
     Ignored,
+    ahead,
     artifacts_at,
+    counted,
     event,
     get,
     micros,
@@ -78,10 +80,11 @@ def _fact(sent: Event, data: dict[str, Any], delivery: Delivery) -> Fact:
     ref = get(data, "ref")
     if ref is not None and not isinstance(ref, str):
         raise Rejected("data.ref is not a string")
-    at = time_at({"time": sent.time}, "time")
+    given = time_at({"time": sent.time}, "time")
+    said, at = given or sent_at(delivery), counted(given, now) or now
     id = ids.derive(sent.type, repo, sha, sender, sent.source, sent.id)
     traced = parse(sent.extensions.get("traceparent")) is not None
-    ours = event(sent.type, id=id, source=sent.source, repo=repo, sha=sha, at=at or now, ref=ref)
+    ours = event(sent.type, id=id, source=sent.source, repo=repo, sha=sha, at=at, ref=ref)
     kept = {name: value for name, value in sent.extensions.items() if safe(value) and not _OURS.fullmatch(name)}
     return Fact(
         event=replace(
@@ -94,15 +97,19 @@ def _fact(sent: Event, data: dict[str, Any], delivery: Delivery) -> Fact:
         ),
         repo=repo,
         sha=sha,
-        at=min(at or now, now),
+        at=at,
         accepted=now,
         body=delivery.digest,
         refs=(ref,) if ref else (),
         signal=signals.event(sent.type, sender),
-        order=(micros(at or now), sent.id),
+        order=(micros(counted(said, now)),),
         evidence=get(data, "evidence") if isinstance(get(data, "evidence"), str) else None,
         artifacts=artifacts_at(data, "artifacts"),
-        details={"data": _compared(data), **({"traceparent": sent.extensions["traceparent"]} if traced else {})},
+        details={
+            "data": _compared(data),
+            **({"traceparent": sent.extensions["traceparent"]} if traced else {}),
+            **ahead(said, now),
+        },
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from greenlight.events import ids, types
@@ -15,9 +16,12 @@ from greenlight.runtime import signing
 from greenlight.runtime.errors import Malformed, Rejected
 from greenlight.runtime.secrets import Secret
 from greenlight.webhooks.provider import (
+    LARGEST,
     Delivery,
     Ignored,
+    ahead,
     artifacts_at,
+    counted,
     event,
     get,
     keyed,
@@ -68,18 +72,34 @@ def standard(delivery: Delivery, secrets: Sequence[Secret]) -> Sequence[Secret]:
     )
 
 
+def sent_at(delivery: Delivery) -> datetime:
+    """The time that the sender signed: when the message was sent, to the second."""
+    return datetime.fromtimestamp(int(delivery.headers["webhook-timestamp"]), UTC)
+
+
 def _fact(payload: dict[str, Any], delivery: Delivery) -> Fact:
     gate, now = delivery.name, delivery.now
     repo, sha, outcome = repo_of(need(payload, "repo", str)), sha_at(payload, "sha"), need(payload, "outcome", str)
     if outcome not in ("passed", "failed"):
         raise Rejected('outcome must be "passed" or "failed"; a scan that crashed has none')
-    at = time_at(payload, "at")
-    run = 0 if get(payload, "run") is None else need(payload, "run", int)
+    given = time_at(payload, "at")
+    signed = given or sent_at(delivery)
+    at = counted(given, now) or now
+    run = None if get(payload, "run") is None else need(payload, "run", int)
     evidence, artifacts = _evidence(payload), artifacts_at(payload, "artifacts")
     type = types.GATE_PASSED if outcome == "passed" else types.GATE_FAILED
     content = json.dumps([evidence, artifacts], sort_keys=True)
-    id = ids.derive(type, repo, gate, sha, run, str(shown(at)), content)
-    more = {"gate": gate, "outcome": outcome, "run": run, "at": shown(at), "evidence": evidence, "artifacts": artifacts}
+    # What says neither when nor in which run is told apart by its message.
+    message = delivery.headers.get("webhook-id", "") if given is None and run is None else ""
+    id = ids.derive(type, repo, gate, sha, run or 0, str(shown(given)), content, *([message] if message else []))
+    more = {
+        "gate": gate,
+        "outcome": outcome,
+        "run": run or 0,
+        "at": shown(counted(given, now)),
+        "evidence": evidence,
+        "artifacts": artifacts,
+    }
     return Fact(
         event=event(
             type,
@@ -87,7 +107,7 @@ def _fact(payload: dict[str, Any], delivery: Delivery) -> Fact:
             source=f"gates/{gate}",
             repo=repo,
             sha=sha,
-            at=at or now,
+            at=at,
             subject=sha,
             more={key: value for key, value in more.items() if value not in (None, {})},
             gate=gate,
@@ -95,15 +115,23 @@ def _fact(payload: dict[str, Any], delivery: Delivery) -> Fact:
         ),
         repo=repo,
         sha=sha,
-        at=min(at or now, now),
+        at=at,
         accepted=now,
         body=delivery.digest,
         signal=signals.webhook(gate),
         outcome=outcome,
-        order=(run, micros(at)),
+        order=(micros(counted(signed, now)), _rank(run, outcome)),
         evidence=evidence,
         artifacts=artifacts,
+        details={**({} if run is None else {"run": run}), **ahead(signed, now)},
     )
+
+
+def _rank(run: int | None, outcome: str) -> int:
+    """What orders two words of one moment: the run, and where none is given, what keeps the gate closed comes last."""
+    if run is not None:
+        return run
+    return LARGEST if outcome == "failed" else -LARGEST
 
 
 def _evidence(payload: dict[str, Any]) -> Any:

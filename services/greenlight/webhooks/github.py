@@ -17,8 +17,11 @@ from greenlight.runtime import signing
 from greenlight.runtime.errors import Malformed, Rejected
 from greenlight.runtime.secrets import Secret
 from greenlight.webhooks.provider import (
+    WORD,
     Delivery,
     Ignored,
+    ahead,
+    counted,
     event,
     get,
     keyed,
@@ -40,7 +43,9 @@ _INSIDERS = ("OWNER", "MEMBER", "COLLABORATOR")
 """Whose review may open a gate: on a public repository anybody can approve."""
 
 _HOST = re.compile(r"https?://([A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?)/")
-_VERDICTS = {"success": "passed", "failure": "failed", "approved": "passed", "changes_requested": "failed"}
+_VERDICTS = {"success": "passed", "failure": "failed"}
+_REVIEWS = {"approved": "passed", "changes_requested": "failed", "dismissed": "dismissed"}
+"""The verdicts of reviews. Anything else, such as a comment, replaces none of them."""
 
 
 class GitHub:
@@ -75,14 +80,15 @@ class GitHub:
 def _push(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
     repo, ref = _repo(payload), need(payload, "ref", str)
     before, after = sha_at(payload, "before", none=True), sha_at(payload, "after", none=True)
-    pushed_at = _pushed_at(payload)
+    signed = _pushed_at(payload)
+    pushed_at = counted(signed, delivery.now) or signed
     deleted = not after.strip("0")
     if deleted and not before.strip("0"):
         return Ignored("it speaks of no commit")
     # the `after` of an annotated tag is the tag object; the commit is what it points to
     commit = get(payload, "head_commit.id") if ref.startswith("refs/tags/") else None
     sha = before if deleted else (sha_at(payload, "head_commit.id") if commit else after)
-    id = ids.derive("com.github.push", repo, ref, before, after, int(pushed_at.timestamp()))
+    id = ids.derive("com.github.push", repo, ref, before, after, int(signed.timestamp()))
     push = Push(
         repo=repo,
         ref=ref,
@@ -111,11 +117,11 @@ def _push(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
         ),
         repo=repo,
         sha=sha,
-        at=min(pushed_at, delivery.now),
+        at=pushed_at,
         accepted=delivery.now,
         body=delivery.digest,
         refs=(ref,),
-        details=details,
+        details={**details, **ahead(signed, delivery.now)},
         push=push,
         tree=None if deleted else get(payload, "head_commit.tree_id"),
         people=push.people,
@@ -124,12 +130,11 @@ def _push(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
 
 def _check_run(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
     run = need(payload, "check_run", dict)
-    name, app = need(run, "name", str), get(run, "app.slug") or ""
+    name, app, suite = need(run, "name", str), get(run, "app.slug") or "", get(run, "check_suite.id")
     if name.startswith(OWN):
         return Ignored("Greenlight itself said it")
-    return _run(
-        payload, run, "check_run", signals.github_check(name, str(app)), get(run, "check_suite.head_branch"), delivery
-    )
+    signal = signals.github_check(name, str(app), _number(suite))
+    return _run(payload, run, "check_run", signal, get(run, "check_suite.head_branch"), delivery)
 
 
 def _check_suite(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
@@ -156,7 +161,7 @@ def _run(
         refs=(branch,) if isinstance(branch, str) and branch else (),
         signal=signal,
         outcome=_outcome(status, conclusion),
-        order=(micros(moment), number, _STAGES.get(status, 0)),
+        order=(micros(counted(moment, delivery.now)), number, _STAGES.get(status, 0)),
         evidence=get(run, "html_url") or get(run, "url"),
     )
 
@@ -166,7 +171,10 @@ def _workflow_run(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored
     repo, number, attempt = _repo(payload), need(run, "run_number", int), need(run, "run_attempt", int)
     status, conclusion, branch = str(get(run, "status")), get(run, "conclusion"), get(run, "head_branch")
     type = f"com.github.workflow_run.{word_at(payload, 'action')}"
-    head = get(run, "head_repository.full_name")
+    head, workflow = get(run, "head_repository.full_name"), _number(get(run, "workflow_id"))
+    suite, event = _number(get(run, "check_suite_id")), _event_of(run)
+    known = workflow is not None and suite is not None
+    name = get(payload, "workflow.name")  # the run's own may be one that `run-name` gave it
     return _fact(
         payload,
         type,
@@ -176,11 +184,14 @@ def _workflow_run(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored
         delivery,
         subject=str(get(run, "id")),
         refs=(branch,) if isinstance(branch, str) and branch else (),
-        signal=signals.github_workflow(need(run, "name", str)),
+        signal=signals.github_workflow(
+            name if isinstance(name, str) and name else need(run, "name", str), workflow, event, _path_of(run)
+        ),
         outcome=_outcome(status, conclusion),
         order=(number, attempt, _STAGES.get(status, 0)),
         evidence=get(run, "html_url"),
         foreign=not isinstance(head, str) or head.lower() != repo,  # a fork that is gone has no name
+        details={"suite_of": {"suite": suite, "workflow": f"{workflow} ({event})", "number": number}} if known else {},
     )
 
 
@@ -204,7 +215,7 @@ def _status(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
         refs=tuple(f"refs/heads/{name}" for name in names if isinstance(name, str)),
         signal=signals.github_status(context),
         outcome=_VERDICTS.get(state, state),
-        order=(micros(created), number),
+        order=(micros(counted(created, delivery.now)), number),
         evidence=get(payload, "target_url"),
     )
 
@@ -237,6 +248,7 @@ def _pull_request_review(payload: dict[str, Any], delivery: Delivery) -> Fact | 
         return Ignored("it speaks of no commit")
     number, login, state = need(review, "id", int), need(review, "user.login", str), need(review, "state", str).lower()
     submitted, base = time_at(review, "submitted_at"), get(payload, "pull_request.base.ref")
+    verdict = _REVIEWS.get(state)
     type = f"com.github.pull_request_review.{word_at(payload, 'action')}"
     return _fact(
         payload,
@@ -247,9 +259,9 @@ def _pull_request_review(payload: dict[str, Any], delivery: Delivery) -> Fact | 
         delivery,
         subject=str(number),
         refs=(f"refs/heads/{base}",) if isinstance(base, str) else (),
-        signal=signals.github_review(login),
-        outcome=_VERDICTS.get(state, state) if get(review, "author_association") in _INSIDERS else "outsider",
-        order=(micros(submitted), number, 1 if state == "dismissed" else 0),
+        signal=signals.github_review(login) if verdict else None,
+        outcome=(verdict or state) if get(review, "author_association") in _INSIDERS else "outsider",
+        order=(micros(counted(submitted, delivery.now)), number, 1 if state == "dismissed" else 0),
         evidence=get(review, "html_url"),
     )
 
@@ -280,7 +292,10 @@ def _fact(
     refs: tuple[str, ...] = (),
     **known: Any,
 ) -> Fact:
+    """A fact about a commit; `moment` is the time that GitHub gave, None for none."""
     repo, outcome, now = _repo(payload), known.get("outcome"), delivery.now
+    at = counted(moment, now) or now
+    details = {**known.pop("details", {}), **ahead(moment, now)}
     more = {"signal": known.get("signal"), "outcome": outcome, "evidence": known.get("evidence")}
     return Fact(
         event=event(
@@ -289,7 +304,7 @@ def _fact(
             source=_source(payload, repo),
             repo=repo,
             sha=sha,
-            at=moment or now,
+            at=at,
             ref=refs[0] if refs else None,
             subject=subject,
             more={key: value for key, value in more.items() if value is not None},
@@ -297,10 +312,11 @@ def _fact(
         ),
         repo=repo,
         sha=sha,
-        at=min(moment or now, now),
+        at=at,
         accepted=now,
         body=delivery.digest,
         refs=refs,
+        details=details,
         **known,
     )
 
@@ -309,6 +325,23 @@ def _outcome(status: str, conclusion: Any) -> str:
     """Only success passes and only failure fails; anything else is GitHub's own word, and leaves the gate pending."""
     word = str(conclusion) if status == "completed" and conclusion else status
     return _VERDICTS.get(word, word) if word in ("success", "failure") else word
+
+
+def _number(value: Any) -> int | None:
+    """An id as GitHub counts them; None for what is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _event_of(run: Any) -> str:
+    """What started a workflow's run; empty if that is not known."""
+    event = get(run, "event")
+    return event if isinstance(event, str) and WORD.fullmatch(event) else ""
+
+
+def _path_of(run: Any) -> str:
+    """The file of a run's workflow, without the ref that it was read from; empty if that is not known."""
+    path = get(run, "path")
+    return path.partition("@")[0] if isinstance(path, str) else ""
 
 
 def _repo(payload: dict[str, Any]) -> str:

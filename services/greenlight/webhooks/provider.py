@@ -22,10 +22,13 @@ REPO = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,99})/[a-z0-9._-]{1,100}")
 MAX_DATA = 64 << 10
 """Bytes of an event's data: what every intermediary must carry (CloudEvents 1.0, size limits)."""
 
+AHEAD = "ahead"
+"""The detail of a fact that holds the time which its sender gave, where that was ahead of our clock."""
+
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LEAP_SECOND = re.compile(r":60(?=[.Z+-])")
-_LARGEST = (1 << 63) - 1
-_WORD = re.compile(r"[a-z0-9_]{1,64}")
+LARGEST = (1 << 63) - 1
+WORD = re.compile(r"[a-z0-9_]{1,64}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 T = TypeVar("T")
 
@@ -82,7 +85,7 @@ def need(payload: Any, path: str, kind: type[T]) -> T:
     value = get(payload, path)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise Rejected(f"{path} is missing or not {kind.__name__}")
-    if isinstance(value, int) and not -_LARGEST <= value <= _LARGEST:
+    if isinstance(value, int) and not -LARGEST <= value <= LARGEST:
         raise Rejected(f"{path} takes more than 64 bits")
     return value
 
@@ -90,7 +93,7 @@ def need(payload: Any, path: str, kind: type[T]) -> T:
 def word_at(payload: Any, path: str) -> str:
     """A word that becomes a part of an event's type. Raises Rejected."""
     value = need(payload, path, str)
-    if not _WORD.fullmatch(value):
+    if not WORD.fullmatch(value):
         raise Rejected(f"{path} is no word")
     return value
 
@@ -147,6 +150,16 @@ def artifacts_at(payload: Any, path: str) -> dict[str, str]:
         if not isinstance(digest, str) or not _DIGEST.fullmatch(digest) or not re.fullmatch(r"[a-z0-9_-]{1,63}", name):
             raise Rejected(f"{path}: a name is not [a-z0-9_-], or its digest not sha256: and 64 hex digits")
     return dict(value)
+
+
+def counted(said: datetime | None, now: datetime) -> datetime | None:
+    """The time that a sender gave, as it counts: one ahead of our clock is taken for its arrival, cut to the second."""
+    return now.replace(microsecond=0) if said is not None and said > now else said
+
+
+def ahead(said: datetime | None, now: datetime) -> dict[str, str]:
+    """What a fact keeps of a time that is ahead of our clock, among its details."""
+    return {AHEAD: rfc3339(said)} if said is not None and said > now else {}
 
 
 def micros(at: datetime | None) -> int:
