@@ -33,7 +33,7 @@ def test_a_commit_has_the_shape_of_the_contract(shop: Shop) -> None:
     commit = shop.commit("one")
     assert set(commit) == {"repo", "sha", "refs", "trace_id", "artifacts", "signals", "applications"}
     assert (commit["repo"], commit["refs"]) == ("acme/shop", ["refs/heads/main"])
-    assert set(commit["signals"]["circleci.workflow:build-test"]) == {"outcome", "at", "evidence"}
+    assert set(commit["signals"]["circleci.workflow#p:build-test"]) == {"outcome", "at", "evidence"}
     application = commit["applications"]["shop"]
     assert set(application["gates"]["build"]) == {"state", "at", "by", "evidence", "reason"}
     assert application["gates"]["legal"]["state"] == "pending"

@@ -216,7 +216,7 @@ def test_circleci_of_a_github_oauth_project(rig: Rig, status: str, type: str, ou
     """`pipeline.vcs` names repository, commit and branch."""
     fact = rig.fact(rig.circleci(build_payload("one", status)))
     assert (fact.type, fact.outcome, fact.repo, fact.sha) == (type, outcome, "acme/shop", sha_of("one"))
-    assert fact.signal == signals.circleci_workflow("build-test")
+    assert fact.signal == signals.circleci_workflow("build-test", "p")
     assert fact.refs == ("refs/heads/main",)
 
 
@@ -264,7 +264,7 @@ def test_a_job_is_told_apart_from_its_workflow_by_the_body(rig: Rig) -> None:
     """The header is not signed."""
     payload = build_payload("one") | {"type": "job-completed", "job": {"id": "j", "name": "unit", "status": "success"}}
     fact = rig.fact(rig.circleci(payload, **{"circleci-event-type": "workflow-completed"}))
-    assert (fact.type, fact.signal) == ("com.circleci.jobsuccess", signals.circleci_job("unit"))
+    assert (fact.type, fact.signal) == ("com.circleci.jobsuccess", signals.circleci_job("unit", "p", "build-test"))
     assert "ping" in ignored(rig.circleci({"type": "workflow-completed", "id": "1"}))
 
 

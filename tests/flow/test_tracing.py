@@ -93,7 +93,7 @@ def test_the_talks_spans_are_there_with_their_fields(traced: tuple[Shop, Collect
         "cloudevents.event_subject": received.attributes["cloudevents.event_subject"],
         "repo": REPO,
         "commit": sha_of("one"),
-        "signal": "circleci.workflow:build-test",
+        "signal": "circleci.workflow#p:build-test",
         "outcome": "passed",
         "http.request.method": "POST",
         "url.path": "/webhooks/circleci",

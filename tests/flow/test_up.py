@@ -129,7 +129,7 @@ def test_row_49_a_forged_event_moves_nothing(tmp_path: Path) -> None:
             {**about, "deployment": promotion, "n": 0, "cause": "automatic", "outcome": "succeeded"},
         ),
         (types.COMMIT_RECORDED, about),
-        ("com.circleci.buildsuccess", {**about, "signal": "circleci.workflow:build-test", "outcome": "passed"}),
+        ("com.circleci.buildsuccess", {**about, "signal": "circleci.workflow#p:build-test", "outcome": "passed"}),
         (types.APPROVAL_GRANTED, {**about, "gate": "legal", "person": "lena"}),
     ]
     for type, data in forged:

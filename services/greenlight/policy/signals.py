@@ -19,7 +19,7 @@ _RANK = {"passed": 0, "failed": 2}
 SAID = "said"
 """The outcome of an event that is neither passed nor failed by itself: a gate's `where` tells what it means."""
 
-_BY_RUN = "webhook#run"
+_BY_TIME = "webhook#time"
 
 
 def circleci_workflow(name: str, project: str = "") -> str:
@@ -59,14 +59,14 @@ def reviewer(key: str) -> str:
 
 
 def webhook(name: str) -> str:
-    """The signal of a scanner that posts to /webhooks/gates/NAME, where its words are ordered by time."""
+    """The signal of a scanner that posts to /webhooks/gates/NAME, where its words are ordered by its own count of runs."""
     return f"webhook:{name}"
 
 
-def webhook_by_run(key: str) -> str | None:
-    """The signal where the words of the same scanner are ordered by its own count of runs; None: `key` is no scanner's."""
+def webhook_by_time(key: str) -> str | None:
+    """The signal where the words of the same scanner are ordered by time; None: `key` is no scanner's."""
     kind, _, name = key.partition(":")
-    return f"{_BY_RUN}:{name}" if kind == "webhook" else None
+    return f"{_BY_TIME}:{name}" if kind == "webhook" else None
 
 
 def event(type: str, sender: str) -> str:
@@ -101,7 +101,8 @@ def standing(words: Mapping[str, Signal], runs: Mapping[str, Run]) -> Mapping[st
     """Leave out of the newest words (by key) those that another one replaces; `runs` are GitHub's, by check suite.
 
     A check suite is replaced by a later one of the same workflow, where both are known to be. What an older ledger filed
-    without a source is replaced by any newer word of that name. The highest run of a scanner can only forbid.
+    without a source is replaced by any newer word of that name. The highest run of a scanner can only forbid, beside its
+    latest word.
     """
     latest: dict[tuple[str, ...], str] = {}
     for key in words:
@@ -115,8 +116,8 @@ def standing(words: Mapping[str, Signal], runs: Mapping[str, Run]) -> Mapping[st
 def origin(key: str, runs: Mapping[str, Run]) -> str:
     """Who said it, in words; empty where the kind and the name say all."""
     kind, source, name = _parts(key)
-    if kind == "webhook" and source:
-        return "its highest run"
+    if kind == "webhook":
+        return "its latest report" if source else "its highest run"
     if kind == "event":
         return f"sender {name.partition('/')[0]}"
     if not source:
@@ -187,7 +188,8 @@ def _number(key: str, runs: Mapping[str, Run]) -> int:
 def _adds_nothing(key: str, word: Signal, words: Mapping[str, Signal]) -> bool:
     kind, source, name = _parts(key)
     if kind == "webhook":
-        return bool(source) and word.outcome != "failed"
+        latest = None if source else words.get(webhook_by_time(key) or "")
+        return latest is not None and (word.outcome != "failed" or latest.fact == word.fact)
     if source or kind not in ("circleci.workflow", "circleci.job", "github.check", "github.workflow"):
         return False
     return any(_parts(other)[::2] == (kind, name) and it.at > word.at for other, it in words.items() if other != key)

@@ -12,10 +12,15 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from greenlight.events import types
-from greenlight.ledger.rows import Approval, Fact, Push, Record, Request, Revocation, Run, Signal
-from greenlight.policy.signals import SAID, age, webhook_by_run
+from greenlight.ledger.rows import Approval, Fact, Order, Push, Record, Request, Revocation, Run, Signal
+from greenlight.policy.signals import SAID, age, webhook_by_time
 
 T = TypeVar("T")
+
+_COUNTED = 2
+"""What a scanner orders its words by: its run and its time."""
+
+_LARGEST = (1 << 63) - 1
 
 
 def fold(record: Record | None, fact: Fact) -> Record:
@@ -66,11 +71,19 @@ def _signals(signals: Mapping[str, Mapping[str, Signal]], fact: Fact) -> Mapping
     said = data if isinstance(data, Mapping) else {}
     signal = Signal(fact.outcome or "", fact.order, fact.at, fact.id, fact.evidence, said)
     signals = {**signals, fact.signal: _heard(signals.get(fact.signal, {}), fact.refs, signal)}
-    run, counted = fact.details.get("run"), webhook_by_run(fact.signal)
-    if counted is None or run is None:
+    timed = webhook_by_time(fact.signal)
+    if timed is None or len(fact.order) != _COUNTED:
         return signals
-    by_run = replace(signal, order=(run, *fact.order))
-    return {**signals, counted: _heard(signals.get(counted, {}), fact.refs, by_run)}
+    by_time = replace(signal, order=_by_moment(fact))
+    return {**signals, timed: _heard(signals.get(timed, {}), fact.refs, by_time)}
+
+
+def _by_moment(fact: Fact) -> Order:
+    """A scanner's word by its time; of two of one moment by their runs, of which one that is not given is the worst."""
+    run, moment = fact.order
+    if fact.details.get("run") is None:
+        run = _LARGEST if fact.outcome == "failed" else -_LARGEST
+    return (moment, run)
 
 
 def _heard(slots: Mapping[str, Signal], refs: Sequence[str], signal: Signal) -> Mapping[str, Signal]:

@@ -16,7 +16,6 @@ from greenlight.runtime import signing
 from greenlight.runtime.errors import Malformed, Rejected
 from greenlight.runtime.secrets import Secret
 from greenlight.webhooks.provider import (
-    LARGEST,
     Delivery,
     Ignored,
     ahead,
@@ -120,18 +119,11 @@ def _fact(payload: dict[str, Any], delivery: Delivery) -> Fact:
         body=delivery.digest,
         signal=signals.webhook(gate),
         outcome=outcome,
-        order=(micros(counted(signed, now)), _rank(run, outcome)),
+        order=(run or 0, micros(counted(signed, now))),
         evidence=evidence,
         artifacts=artifacts,
         details={**({} if run is None else {"run": run}), **ahead(signed, now)},
     )
-
-
-def _rank(run: int | None, outcome: str) -> int:
-    """What orders two words of one moment: the run, and where none is given, what keeps the gate closed comes last."""
-    if run is not None:
-        return run
-    return LARGEST if outcome == "failed" else -LARGEST
 
 
 def _evidence(payload: dict[str, Any]) -> Any:

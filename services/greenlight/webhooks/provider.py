@@ -27,7 +27,7 @@ AHEAD = "ahead"
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LEAP_SECOND = re.compile(r":60(?=[.Z+-])")
-LARGEST = (1 << 63) - 1
+_LARGEST = (1 << 63) - 1
 WORD = re.compile(r"[a-z0-9_]{1,64}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 T = TypeVar("T")
@@ -85,7 +85,7 @@ def need(payload: Any, path: str, kind: type[T]) -> T:
     value = get(payload, path)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise Rejected(f"{path} is missing or not {kind.__name__}")
-    if isinstance(value, int) and not -LARGEST <= value <= LARGEST:
+    if isinstance(value, int) and not -_LARGEST <= value <= _LARGEST:
         raise Rejected(f"{path} takes more than 64 bits")
     return value
 
