@@ -318,6 +318,22 @@ CHECKS: Mapping[str, tuple[Sequence[Post], str, str, str]] = {
         [scan("passed", message="m1"), scan("failed", message="m2")],
         *("scan", "failed", ""),
     ),
+    "a failure that its sender dates before a pass from the future": (
+        [scan("passed", message="m1", at=at(7200)), scan("failed", message="m2", at=at(3500))],
+        *("scan", "failed", "what arrived last, after one whose time was ahead of our clock"),
+    ),
+    "a pass that arrives after both lifts that": (
+        [
+            scan("passed", message="m1", at=at(7200)),
+            scan("failed", message="m2", at=at(3500)),
+            scan("passed", message="m3", at=at(7300)),
+        ],
+        *("scan", "passed", ""),
+    ),
+    "a failure that arrives late is older all the same": (
+        [scan("passed", message="m1", at=at(1)), scan("failed", message="m2", at=at(0))],
+        *("scan", "passed", ""),
+    ),
     "a run that no counter reaches": (
         [scan("passed", message="m1", run=1 << 53, at=at(1)), scan("failed", message="m2", run=5, at=at(2))],
         *("scan", "failed", ""),

@@ -84,6 +84,7 @@ class Signal:
     fact: str
     evidence: Any = None
     data: Mapping[str, Any] = field(default_factory=dict)  # what a gate's `where` compares
+    ahead: bool = False  # its sender's time was ahead of our clock, so it counts from its arrival
     tied: tuple[Mapping[str, Any], ...] = ()  # the same of other facts that the provider's order does not tell from it
 
 

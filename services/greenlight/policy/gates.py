@@ -126,7 +126,7 @@ def _nothing_heard(policy: Policy, gate: Gate, heard: Mapping[str, Mapping[str, 
 
 def _of(gate: Gate, key: str, record: Record, several: bool) -> tuple[str, str]:
     """Which of the sources of that name it is, in words, and what to do about a failure there."""
-    source, known = origin(key, record.runs), "#" in key and gate.kind != "webhook"
+    source, known = origin(key, record.runs), "#" in key and gate.kind in CI
     said = f" in {source}" if source and (several or known) else ""
     return said, "; run that again" if known else ""
 

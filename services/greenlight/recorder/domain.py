@@ -7,19 +7,21 @@ newer one.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from greenlight.events import types
 from greenlight.ledger.rows import Approval, Fact, Order, Push, Record, Request, Revocation, Run, Signal
-from greenlight.policy.signals import SAID, age, webhook_by_time
+from greenlight.policy.signals import SAID, age, by_arrival, by_time
 
 T = TypeVar("T")
 
 _COUNTED = 2
 """What a scanner orders its words by: its run and its time."""
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LARGEST = (1 << 63) - 1
 
 
@@ -69,16 +71,27 @@ def _signals(signals: Mapping[str, Mapping[str, Signal]], fact: Fact) -> Mapping
         return signals
     data = fact.details.get("data")
     said = data if isinstance(data, Mapping) else {}
-    signal = Signal(fact.outcome or "", fact.order, fact.at, fact.id, fact.evidence, said)
-    signals = {**signals, fact.signal: _heard(signals.get(fact.signal, {}), fact.refs, signal)}
-    timed = webhook_by_time(fact.signal)
-    if timed is None or len(fact.order) != _COUNTED:
-        return signals
-    by_time = replace(signal, order=_by_moment(fact))
-    return {**signals, timed: _heard(signals.get(timed, {}), fact.refs, by_time)}
+    ahead = "ahead" in fact.details
+    signal = Signal(fact.outcome or "", fact.order, fact.at, fact.id, fact.evidence, said, ahead)
+    for key, order in _orders(fact, fact.signal):
+        signals = {**signals, key: _heard(signals.get(key, {}), fact.refs, replace(signal, order=order))}
+    return signals
 
 
-def _by_moment(fact: Fact) -> Order:
+def _orders(fact: Fact, signal: str) -> Iterator[tuple[str, Order]]:
+    """The signals that a fact is filed under, with its order there.
+
+    Nobody vouches for the count and the clock of a scanner, so that its words are ordered by time and by arrival as well.
+    """
+    yield signal, fact.order
+    timed, arrived = by_time(signal), by_arrival(signal)
+    if timed is not None and len(fact.order) == _COUNTED:
+        yield timed, _moment(fact)
+    if arrived is not None:
+        yield arrived, ((fact.accepted - _EPOCH) // timedelta(microseconds=1),)
+
+
+def _moment(fact: Fact) -> Order:
     """A scanner's word by its time; of two of one moment by their runs, of which one that is not given is the worst."""
     run, moment = fact.order
     if fact.details.get("run") is None:
