@@ -5,6 +5,9 @@ from __future__ import annotations
 from prometheus_client import Counter
 
 WEBHOOKS = Counter("greenlight_webhooks_total", "Webhooks by provider and verdict.", ["provider", "verdict"])
+CLOCK_AHEAD = Counter(
+    "greenlight_clock_ahead_total", "Times in signed bodies that were ahead of our clock, by sender.", ["sender"]
+)
 SECRETS = Counter(
     "greenlight_secret_used_total", "Signatures that a line of a secrets file was right for.", ["file", "line"]
 )

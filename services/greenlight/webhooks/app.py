@@ -32,7 +32,7 @@ from greenlight.webhooks.circleci import CircleCI
 from greenlight.webhooks.events import Events
 from greenlight.webhooks.gates import Gates
 from greenlight.webhooks.github import GitHub
-from greenlight.webhooks.provider import Delivery, Ignored, Provider
+from greenlight.webhooks.provider import AHEAD, Delivery, Ignored, Provider
 from greenlight.webhooks.senders import contexts
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
@@ -106,6 +106,7 @@ class _Taken:
     status_code = 202
 
     def __init__(self, document: Mapping[str, str]) -> None:
+        self.ignored = document.get("ignored", "")
         self._body = json.dumps(document).encode()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -124,14 +125,16 @@ def _answer(
         scope.note("url.path", environ["PATH_INFO"])
         scope.note("http.response.status_code", response.status_code)
     metrics.WEBHOOKS.labels(provider.label, verdict).inc()
+    ignored = response.ignored if isinstance(response, _Taken) else ""
     log.log(
         logging.INFO if response.status_code == 202 else logging.WARNING,
-        "%s %s %d in %.1f ms, delivery %.64r",
+        "%s %s %d in %.1f ms, delivery %.64r%.300s",
         provider.label,
         verdict,
         response.status_code,
         (deps.clock.monotonic() - start) * 1000,
         environ.get("HTTP_X_GITHUB_DELIVERY") or environ.get("HTTP_WEBHOOK_ID") or "",
+        f": {ignored!r}" if ignored else "",
     )
     return response
 
@@ -159,6 +162,8 @@ def _take(
             return "ignored", _Taken({"ignored": fact.reason})
         _unclaimed(provider, delivery, fact, deps)
         scope.arrival(fact.event, fact.repo, fact.sha, fact.signal, fact.outcome, contexts(delivery.headers, fact))
+        if AHEAD in fact.details:
+            metrics.CLOCK_AHEAD.labels(provider.sender(name)).inc()
         _accept(fact, delivery.body, deps)
         return "accepted", _Taken({"id": fact.id})
     except _Refused as refusal:
