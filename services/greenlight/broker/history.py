@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -75,8 +74,8 @@ def replies(connection: sqlite3.Connection, seq: int) -> dict[str, list[dict[str
     rows = connection.execute("SELECT by, seq, attributes FROM broker_events WHERE cause = ? ORDER BY seq", (seq,))
     found: dict[str, list[dict[str, Any]]] = {}
     for by, number, attributes in rows:
-        known = json.loads(attributes)
-        found.setdefault(by, []).append({"seq": number, "id": known["id"], "type": known["type"]})
+        event = to_entry((attributes, None, None, 0)).event
+        found.setdefault(by, []).append({"seq": number, "id": event.id, "type": event.type})
     return found
 
 

@@ -125,7 +125,7 @@ class Lane:
             _log.warning("Trigger %s cannot read the log, and waits: %s", self.spec.key, problem)
             self._hub.alarm.after(PATIENCE, self.progress.fill_later)
             return
-        wanted = [(seq, entry) for seq, only, entry in found if only or self.wants(entry.event)]
+        wanted = [(seq, entry) for seq, only, entry in found if only or entry.unread or self.wants(entry.event)]
         self.progress.fill(wanted, until)
 
     def _do(self, job: Job) -> None:
@@ -154,13 +154,13 @@ class Lane:
             if letter is None or self.courier.sink is None:
                 return Delivered(note="the dead letter, or its sink, is not there any more")
             job.entry = letter.entry
-            return self.courier.bury(letter, job.tries)
+            return _unreadable(job.entry) or self.courier.bury(letter, job.tries)
         if job.entry is None:
             with self._hub.store.read() as connection:
                 job.entry = log.entry(connection, job.seq)
         if job.entry is None:
             return Delivered(note="the log does not have it any more")
-        return self.courier.deliver(job.entry, job.tries)
+        return _unreadable(job.entry) or self.courier.deliver(job.entry, job.tries)
 
     # What comes of an attempt.
 
@@ -213,11 +213,13 @@ class Lane:
         """Keep the event as a dead letter, and send it on its way to the dead-letter sink if there is one."""
         assert job.entry is not None
         self._hub.metrics.dead_lettered(self.spec.key)
+        if job.entry.unread is not None:
+            self._hub.metrics.unreadable(self.spec.key)
         _log.warning(
             "Trigger %s, event %s is a dead letter after %d attempts: %s",
             self.spec.key, _name(job), job.tries + 1, outcome.why,
         )  # fmt: skip
-        sink = None if self.courier.sink is None else "pending"
+        sink = None if self.courier.sink is None or job.entry.unread is not None else "pending"
         letter = DeadLetter(
             id=0,
             trigger=self.spec.key,
@@ -320,5 +322,14 @@ class Lane:
         return self._hub.clock.now().timestamp()
 
 
+def _unreadable(entry: Entry) -> Failed | None:
+    """The end of what cannot be read, which is set aside as a dead letter, as it is. None: it can be read."""
+    if entry.unread is None:
+        return None
+    return Failed(False, NO_ANSWER, f"the log has it in a form that cannot be read: {entry.unread.why}")
+
+
 def _name(job: Job) -> str:
-    return "?" if job.entry is None else job.entry.event.id
+    if job.entry is None or job.entry.unread is not None:
+        return f"number {job.seq}"
+    return job.entry.event.id

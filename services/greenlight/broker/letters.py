@@ -12,11 +12,17 @@ from greenlight.store import Tx
 
 _LETTER = f"id, trigger, broker, seq, {EVENT}, attempts, code, answer, why, destination, at, sink, closed"
 
+
+def _attribute(name: str) -> str:
+    """The condition that an attribute has some value. What is no JSON has none, and must not end the query."""
+    return f"CASE WHEN json_valid(attributes) THEN json_extract(attributes, '$.{name}') END = ?"
+
+
 FILTERS: Mapping[str, str] = {
     "trigger": "trigger = ?",
-    "event": "json_extract(attributes, '$.id') = ?",
-    "type": "json_extract(attributes, '$.type') = ?",
-    "source": "json_extract(attributes, '$.source') = ?",
+    "event": _attribute("id"),
+    "type": _attribute("type"),
+    "source": _attribute("source"),
     "code": "code = CAST(? AS INTEGER)",
 }
 """What dead letters can be chosen by, and the condition of each in SQL."""

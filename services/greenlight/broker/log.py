@@ -7,6 +7,7 @@ again for hours holds nothing back, and a start reads only the cursors and the t
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -93,6 +94,8 @@ PAGEEVENTS = 64
 PAGE_BYTES = 4 << 20
 """What is read of the log at once."""
 
+_log = logging.getLogger("greenlight.broker")
+
 CHUNK = 500
 Row = tuple[str, bytes | None, str | None, int]
 """The values of EVENT."""
@@ -101,12 +104,25 @@ EVENT = "attributes, data, headers, ttl"
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """What the log has instead of an event that can be read: the values of EVENT as they are, and what is wrong with them."""
+
+    row: Row
+    why: str
+
+
+UNREADABLE = Event(id="?", source="?", type="unreadable")
+"""What stands for an event that cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """An event as the log has it."""
+    """An event as the log has it. With `unread`, the event is UNREADABLE, and is not delivered."""
 
     event: Event
     ttl: int = MAX_TTL
     headers: Mapping[str, str] | None = None
+    unread: Unread | None = None
 
     @property
     def size(self) -> int:
@@ -256,9 +272,21 @@ def standings(connection: sqlite3.Connection) -> list[Standing]:
     """Every Trigger that the log knows, those that are gone and still owed something included."""
     rows = connection.execute("SELECT trigger, seq, since, broker, spec, gone FROM broker_cursors ORDER BY trigger")
     return [
-        Standing(trigger, seq, since, broker, json.loads(spec), gone)
+        Standing(trigger, seq, since, broker, _spec(trigger, spec), gone)
         for trigger, seq, since, broker, spec, gone in rows
     ]
+
+
+def _spec(trigger: str, text: str) -> Mapping[str, Any]:
+    """What a Trigger wanted when it was seen last. Where that cannot be read, everything: too much beats too little."""
+    try:
+        spec = json.loads(text)
+    except (ValueError, TypeError) as problem:
+        spec = problem
+    if isinstance(spec, dict):
+        return spec
+    _log.warning("what the Trigger %s wanted cannot be read; it counts as everything: %.200r", trigger, spec)
+    return {}
 
 
 def held(connection: sqlite3.Connection, after: int) -> int:
@@ -326,7 +354,9 @@ def entry(connection: sqlite3.Connection, seq: int) -> Entry | None:
 
 
 def columns(entry: Entry) -> Row:
-    """The values of EVENT."""
+    """The values of EVENT; of what could not be read, those that were there."""
+    if entry.unread is not None:
+        return entry.unread.row
     event = entry.event
     known = {
         "id": event.id,
@@ -344,9 +374,40 @@ def columns(entry: Entry) -> Row:
 
 
 def to_entry(row: Sequence[Any]) -> Entry:
-    """The event that the values of EVENT make."""
+    """The event that the values of EVENT make. What they make none of is kept as it is, and set aside by whoever reads it."""
     attributes, data, headers, ttl = row
-    return Entry(Event(**orjson.loads(attributes), data=data), ttl, json.loads(headers) if headers else None)
+    try:
+        event = Event(**orjson.loads(attributes), data=data)
+        travelling = json.loads(headers) if headers else None
+        if not (_is_event(event) and isinstance(travelling, dict | None)):
+            raise TypeError("a value has another type than it should")
+    except (ValueError, TypeError) as problem:
+        return Entry(UNREADABLE, ttl, None, Unread((_raw(attributes), data, _raw(headers), ttl), _brief(problem)))
+    return Entry(event, ttl, travelling)
+
+
+def _is_event(event: Event) -> bool:
+    """Whether the values of an event from the log are of the types that they had."""
+    needed = (event.id, event.source, event.type)
+    others = (event.subject, event.time, event.datacontenttype, event.dataschema)
+    return (
+        all(type(value) is str for value in needed)
+        and all(value is None or type(value) is str for value in others)
+        and isinstance(event.extensions, dict)
+    )
+
+
+def _raw(value: Any) -> Any:
+    """A value as it can be written again: bytes that are no UTF-8 as bytes."""
+    try:
+        value.encode() if isinstance(value, str) else None
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "surrogateescape")
+    return value
+
+
+def _brief(problem: Exception) -> str:
+    return f"{type(problem).__name__}: {problem}"[:200]
 
 
 # Attributes that a broker adds.

@@ -47,6 +47,13 @@ class Metrics:
             "greenlight_broker_dead_lettered_total", "Events that became dead letters.", ["trigger"], registry=None
         )
 
+        self._unreadable = Counter(
+            "greenlight_broker_unreadable_total",
+            "Events that the log has in a form that cannot be read, set aside as dead letters.",
+            ["trigger"],
+            registry=None,
+        )
+
     def received(self, status: int) -> None:
         """Count one request with an event, by its answer."""
         self._received.labels(str(status)).inc()
@@ -54,6 +61,10 @@ class Metrics:
     def dead_lettered(self, trigger: str) -> None:
         """Count one dead letter."""
         self._dead.labels(trigger).inc()
+
+    def unreadable(self, trigger: str) -> None:
+        """Count one of those dead letters that could not be read."""
+        self._unreadable.labels(trigger).inc()
 
     def retried(self, trigger: str) -> None:
         """Count one attempt after the first."""
@@ -74,7 +85,7 @@ class Metrics:
 
     def collector(self, standing: Standing) -> Collector:
         """For a registry: the counters, and how far each Trigger is when it is asked."""
-        return _Collector([self._durations, self._received, self._retries, self._dead], standing)
+        return _Collector([self._durations, self._received, self._retries, self._dead, self._unreadable], standing)
 
 
 class Standing(Protocol):

@@ -101,9 +101,10 @@ class Operations:
     def replay_where(self, where: Mapping[str, str]) -> int:
         """The same with every open one that `where` chooses, oldest first, until there are none. Returns how many.
 
-        Raises Rejected, for a Trigger that is not there any more too; those before it are on their way then.
+        What cannot be read stays where it is. Raises Rejected, for a Trigger that is not there any more too; those before
+        it are on their way then.
         """
-        return self._each(where, self._replay)
+        return self._each(where, self._replay, readable=True)
 
     def discard(self, id: int, reason: str) -> None:
         """Take a dead letter away for good; the reason is kept with it. Raises LookupError."""
@@ -113,19 +114,23 @@ class Operations:
         """The same with every open one that `where` chooses. Returns how many. Raises Rejected."""
         return self._each(where, lambda tx, id: self._discard(tx, id, reason))
 
-    def _each(self, where: Mapping[str, str], do: Deal) -> int:
-        """In commits of AT_ONCE. Those that die again meanwhile are new ones, and are left for the next time."""
+    def _each(self, where: Mapping[str, str], do: Deal, *, readable: bool = False) -> int:
+        """In commits of AT_ONCE. Those that die again meanwhile are new ones, and are left for the next time.
+
+        `readable`: only those whose event can be read.
+        """
         known = _known(where)
         done = after = 0
         with self._store.read() as connection:
             newest = letters.newest(connection)
         while after < newest:
             with self._store.read() as connection:
-                ids = [it.id for it in letters.find(connection, after, AT_ONCE, known) if it.id <= newest]
-            if not ids:
+                found = [it for it in letters.find(connection, after, AT_ONCE, known) if it.id <= newest]
+            if not found:
                 break
+            ids = [it.id for it in found if it.entry.unread is None or not readable]
             done += self._store.write(lambda tx, ids=ids: sum(_done(do, tx, id) for id in ids))  # type: ignore[misc]
-            after = ids[-1]
+            after = found[-1].id
         return done
 
     def _replay(self, tx: Tx, id: int) -> None:
@@ -134,6 +139,11 @@ class Operations:
             raise Rejected(
                 f"the Trigger {letter.trigger} of dead letter {id} is not here any more: bring its manifest back, or "
                 "discard the letter"
+            )
+        if letter.entry.unread is not None:
+            raise Rejected(
+                f"the event of dead letter {id} cannot be read ({letter.entry.unread.why}): mend its row in "
+                "broker_dead_letters as docs/operations.md says, or discard the letter"
             )
         entry = Entry(log.without(letter.entry.event, ERRORS), MAX_TTL, letter.entry.headers)
         self._dispatcher.append(tx, letter.broker, self._dispatcher.arrived(entry), only=letter.trigger)
@@ -252,6 +262,7 @@ def _letter(letter: DeadLetter) -> Document:
         "trigger": letter.trigger,
         "broker": letter.broker,
         "event": {"id": event.id, "type": event.type, "source": event.source},
+        "unreadable": None if letter.entry.unread is None else letter.entry.unread.why,
         "at": history.when(letter.at),
         "attempts": letter.attempts,
         "code": letter.code,

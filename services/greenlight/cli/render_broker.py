@@ -51,7 +51,7 @@ def dead_letter(value: dict[str, Any]) -> None:
         f"  {value['why']} (code {value['code']}, after {value['attempts']} attempts at {value['destination'] or 'nobody'})"
     )
     failures(value["failures"], "  ")
-    for name in ("answer", "sink", "closed"):
-        if value[name]:
+    for name in ("answer", "unreadable", "sink", "closed"):
+        if value.get(name):
             line(f"  {name}: {value[name]}")
     document(value["event"])

@@ -458,6 +458,7 @@ class Store:
         except (sqlite3.Error, Unavailable) as error:
             connection.close()
             self._raise(error)
+        connection.text_factory = _text
         return connection
 
     def _reader(self) -> sqlite3.Connection:
@@ -468,7 +469,7 @@ class Store:
         except Empty:
             pass
         try:
-            return sqlite3.connect(
+            connection = sqlite3.connect(
                 f"{self._path.as_uri()}?mode=ro",
                 uri=True,
                 isolation_level=None,
@@ -477,6 +478,8 @@ class Store:
             )
         except sqlite3.Error as error:
             self._raise(error)
+        connection.text_factory = _text
+        return connection
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
         if connection.in_transaction:
@@ -499,6 +502,11 @@ class Store:
                 self._readers.get_nowait().close()
             except Empty:
                 return
+
+
+def _text(raw: bytes) -> str:
+    """A text of the file. Bytes that are no UTF-8 spoil their own row for its reader, and not the query that meets it."""
+    return raw.decode("utf-8", "surrogateescape")
 
 
 def _acknowledge(batch: Sequence[_Change[Any]]) -> None:
