@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from werkzeug.test import Client
 
-from support_flow import REPO, TOKENS, Shop, sha_of
+from greenlight.board.domain import may_discard
+from greenlight.broker.manifests import TriggerSpec
+from greenlight.embedded.compose import Strangers
+from greenlight.events import Event
+from greenlight.runtime.people import Person
+from support_flow import PIPELINE, REPO, TOKENS, Shop, sha_of
 
 COMMIT = f"/api/v1/commits/{REPO}/{sha_of('one')}"
 TARGET = "/api/v1/targets/shop/staging"
@@ -121,7 +127,7 @@ def test_every_route_that_writes_is_in_the_matrix_below(shop: Shop) -> None:
 
 @pytest.mark.parametrize("verb", ["replay", "discard"])
 def test_dead_letters_are_dealt_with_by_people(shop: Shop, verb: str) -> None:
-    """Anybody known may: an event is a hint, so that neither can ship anything that the ledger does not say."""
+    """By nobody else: an event is a hint, so that a replay can ship nothing that the ledger does not say."""
     client, body = Client(shop.greenlight.apps["board"]), {"where": {}, "reason": "tidying up"}
     if verb == "replay":
         del body["reason"]
@@ -130,6 +136,68 @@ def test_dead_letters_are_dealt_with_by_people(shop: Shop, verb: str) -> None:
     known = {"Authorization": f"Bearer {TOKENS['dev']}"}
     assert client.post(f"/api/v1/dead-letters/{verb}", json=body, headers=known).status_code == 202
     assert client.post(f"/api/v1/dead-letters/7/{verb}", json={}, headers=known).status_code in (404, 422)
+
+
+OTHER = """
+  - name: other
+    repo: acme/other
+    branches: [main]
+    operators: [engineering]
+    gates: {}
+    environments: [{name: live, require: [], deploy: {command: {run: [sh, deploy.sh]}}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("about", "who"),
+    [
+        ({"application": "shop", "repo": "acme/shop"}, {"lena"}),
+        ({"repo": "acme/shop"}, {"lena"}),
+        ({"application": "other"}, {"dev"}),
+        ({"repo": "acme/other"}, {"dev"}),
+        ({"application": "gone", "repo": "acme/other"}, {"dev"}),
+        ({"repo": "acme/unknown"}, {"lena", "dev"}),
+        ({}, {"lena", "dev"}),
+    ],
+    ids=str,
+)
+def test_a_dead_letter_is_discarded_by_an_operator_of_its_application(
+    tmp_path: Path, about: dict[str, str], who: set[str]
+) -> None:
+    """Where its event belongs to none, by one of any. Who did it, and why, is kept with it."""
+    refuse = Strangers(
+        [TriggerSpec.to_service("refuse", "refuse")],
+        {"refuse": lambda environ, start: (start("422 No", []) and []) or []},
+    )
+    text = PIPELINE.replace("branches: [main]", "branches: [main]\n    operators: [legal]") + OTHER
+    shop = Shop(tmp_path, strangers=refuse, pipeline=text).start()
+    client = Client(shop.greenlight.apps["board"])
+    event = Event(id="e", source="/test", type="test.happened", extensions=about)
+    for person in ("lena", "dev"):
+        shop.greenlight.broker.publish(event)
+        shop.settle()
+        (letter,) = client.get("/api/v1/dead-letters").json["dead_letters"]
+        headers = {"Authorization": f"Bearer {TOKENS[person]}"}
+        for path, body in ((f"/{letter['id']}/discard", {}), ("/discard", {"where": {}})):
+            answer = client.post(f"/api/v1/dead-letters{path}", json={**body, "reason": "known"}, headers=headers)
+            if person in who:
+                break
+            assert answer.status_code == 403
+            assert f"{person} does not operate" in answer.json["detail"]
+        after = client.get(f"/api/v1/dead-letters/{letter['id']}").json["closed"]
+        assert after == (f"discarded by {person}: known" if person in who else None)
+        shop.greenlight.broker.operations.discard_where({}, "the next one", lambda event: None)
+    shop.stop()
+
+
+def test_without_operators_nobody_discards(shop: Shop) -> None:
+    """The refusal says what to add."""
+    lena = Person("lena", "Lena", None, (), ("legal",), ())
+    policies = [replace(it, operators=()) for it in shop.greenlight.pipeline().applications.values()]
+    for about in ({}, {"application": "shop"}):
+        refused = may_discard(lena, policies, about)
+        assert refused is not None
+        assert "operators:" in refused
 
 
 @pytest.mark.parametrize("path", BODIES)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -140,6 +140,16 @@ def set_paused(application: str, environment: str, paused: bool, reason: str | N
         return id
 
     return until_settled(attempt)
+
+
+def discards(person: Person, policies: Sequence[Policy]) -> Callable[[Event], str]:
+    """Who discards a dead letter with some event: the person's id. What is returned raises Forbidden."""
+
+    def judge(event: Event) -> str:
+        _allowed(domain.may_discard(person, policies, event.extensions))
+        return person.id
+
+    return judge
 
 
 def _gate(record: Record, application: str, gate: str, deps: Deps) -> tuple[Policy, Gate]:

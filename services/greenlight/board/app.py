@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,10 +11,12 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from flask import Blueprint, Flask, Response, g, request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from greenlight.board import api, pages
+from greenlight.board import actions, api, pages
 from greenlight.board.actions import Forbidden
 from greenlight.board.reading import Ambiguous, NotFound
+from greenlight.events import Event
 from greenlight.ledger.port import Unavailable
+from greenlight.policy.model import Pipeline
 from greenlight.runtime.deps import Deps as BaseDeps
 from greenlight.runtime.edge import Handler
 from greenlight.runtime.errors import Malformed, Rejected
@@ -79,6 +81,11 @@ def create_app(deps: Deps) -> Flask:
     if deps.tracer is not OFF:
         app.wsgi_app = _Traced(app.wsgi_app, deps.tracer)  # type: ignore[method-assign]
     return app
+
+
+def discards(pipeline: Pipeline) -> Callable[[Event], str]:
+    """Who discards a dead letter in this request, for the broker's routes below this app (actions.discards)."""
+    return actions.discards(g.person, list(pipeline.applications.values()))
 
 
 class _Traced:

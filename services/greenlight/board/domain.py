@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from greenlight.ledger.rows import Push, Record, Target
 from greenlight.policy.authors import authors
@@ -40,6 +40,22 @@ def may_operate(person: Person, policy: Policy) -> str | None:
     if not policy.operators or _operates(person, policy):
         return None
     return f"{person.id} is in none of {', '.join(policy.operators)}, who operate {policy.name}"
+
+
+def may_discard(person: Person, policies: Sequence[Policy], about: Mapping[str, object]) -> str | None:
+    """Why this person may not discard a dead letter, given all policies and its event's attributes; None: go ahead.
+
+    It takes an operator of the application that the event belongs to, by its attributes `application` or `repo`; where it
+    belongs to none, of any application.
+    """
+    named = [policy for policy in policies if policy.name == about.get("application")]
+    named = named or [policy for policy in policies if policy.repo == about.get("repo")] or list(policies)
+    if any(policy.operators and may_operate(person, policy) is None for policy in named):
+        return None
+    names = ", ".join(policy.name for policy in named)
+    if not any(policy.operators for policy in named):
+        return f"nobody operates {names}: name groups as `operators:` in the pipeline file"
+    return f"{person.id} does not operate {names}, and the event of this dead letter belongs to it"
 
 
 def _in_groups(person: Person, gate: Gate) -> str | None:

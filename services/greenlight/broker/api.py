@@ -5,21 +5,24 @@ Whoever mounts it decides who may ask: `greenlight up` under the board, for peop
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
 from greenlight.broker.letters import FILTERS
-from greenlight.broker.operations import Operations
+from greenlight.broker.operations import Discards, Operations, nobody
 from greenlight.runtime.errors import Malformed, Rejected
 from greenlight.runtime.problems import problem_response
 
 MAX_PAGE = 500
 
 
-def blueprint(operations: Operations) -> Blueprint:
-    """`/api/v1/triggers`, `/api/v1/events`, `/api/v1/dead-letters`. 400 malformed, 404 no such thing, 422 cannot be done."""
+def blueprint(operations: Operations, discards: Callable[[], Discards] = lambda: nobody) -> Blueprint:
+    """`/api/v1/triggers`, `/api/v1/events`, `/api/v1/dead-letters`. 400 malformed, 404 no such thing, 422 cannot be done.
+
+    `discards` is called in the request that discards, and says who that is.
+    """
     routes = Blueprint("broker", __name__, url_prefix="/api/v1")
 
     @routes.get("/triggers")
@@ -52,7 +55,7 @@ def blueprint(operations: Operations) -> Blueprint:
 
     @routes.post("/dead-letters/<int:id>/discard")
     def discard(id: int) -> tuple[Response, int]:
-        operations.discard(id, _reason(_asked({"reason": str})))
+        operations.discard(id, _reason(_asked({"reason": str})), discards())
         return jsonify(discarded=1), 202
 
     @routes.post("/dead-letters/replay")
@@ -62,7 +65,7 @@ def blueprint(operations: Operations) -> Blueprint:
     @routes.post("/dead-letters/discard")
     def discard_many() -> tuple[Response, int]:
         asked = _asked({"where": dict, "reason": str})
-        return jsonify(discarded=operations.discard_where(_where(asked), _reason(asked))), 202
+        return jsonify(discarded=operations.discard_where(_where(asked), _reason(asked), discards())), 202
 
     @routes.errorhandler(LookupError)
     def unknown(problem: LookupError) -> Response:

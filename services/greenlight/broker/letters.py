@@ -105,7 +105,7 @@ def find(
     return [_letter(row) for row in rows]
 
 
-def get(connection: sqlite3.Connection, id: int) -> DeadLetter | None:
+def get(connection: sqlite3.Connection | Tx, id: int) -> DeadLetter | None:
     """The dead letter with this id, open or not."""
     row = connection.execute(f"SELECT {_LETTER} FROM broker_dead_letters WHERE id = ?", (id,)).fetchone()  # noqa: S608
     return None if row is None else _letter(row)

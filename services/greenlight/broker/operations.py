@@ -33,6 +33,14 @@ _log = logging.getLogger("greenlight.broker")
 
 Document = dict[str, Any]
 
+Discards = Callable[[Event], str | None]
+"""Who discards a dead letter with this event, if that is known; raises where they may not."""
+
+
+def nobody(event: Event) -> None:
+    """Discards where people are not known: on the port that is for this machine alone."""
+
+
 Deal = Callable[[Tx, int], None]
 """What is done with one dead letter inside a transaction. Raises LookupError if it is not open."""
 
@@ -106,13 +114,16 @@ class Operations:
         """
         return self._each(where, self._replay, readable=True)
 
-    def discard(self, id: int, reason: str) -> None:
-        """Take a dead letter away for good; the reason is kept with it. Raises LookupError."""
-        self._store.write(lambda tx: self._discard(tx, id, reason))
+    def discard(self, id: int, reason: str, who: Discards = nobody) -> None:
+        """Take a dead letter away for good; who did, and why, is kept with it. Raises LookupError, and what `who` does."""
+        self._store.write(lambda tx: self._discard(tx, id, reason, who))
 
-    def discard_where(self, where: Mapping[str, str], reason: str) -> int:
-        """The same with every open one that `where` chooses. Returns how many. Raises Rejected."""
-        return self._each(where, lambda tx, id: self._discard(tx, id, reason))
+    def discard_where(self, where: Mapping[str, str], reason: str, who: Discards = nobody) -> int:
+        """The same with every open one that `where` chooses. Returns how many. Raises Rejected, and what `who` does.
+
+        Where it refuses one, those of its commit and after it stay.
+        """
+        return self._each(where, lambda tx, id: self._discard(tx, id, reason, who))
 
     def _each(self, where: Mapping[str, str], do: Deal, *, readable: bool = False) -> int:
         """In commits of AT_ONCE. Those that die again meanwhile are new ones, and are left for the next time.
@@ -148,9 +159,12 @@ class Operations:
         entry = Entry(log.without(letter.entry.event, ERRORS), MAX_TTL, letter.entry.headers)
         self._dispatcher.append(tx, letter.broker, self._dispatcher.arrived(entry), only=letter.trigger)
 
-    def _discard(self, tx: Tx, id: int, reason: str) -> None:
-        letter = _closed(tx, id, f"discarded: {reason}")
-        text = f"dead letter {id} ({letter.trigger}, event {letter.entry.event.id}) was discarded: {reason}"
+    def _discard(self, tx: Tx, id: int, reason: str, who: Discards) -> None:
+        event = _open(tx, id).entry.event
+        person = who(event)
+        how = f"discarded: {reason}" if person is None else f"discarded by {person}: {reason}"
+        letter = _closed(tx, id, how)
+        text = f"dead letter {id} ({letter.trigger}, event {event.id}) was {how}"
         tx.on_commit(lambda: _log.warning("%s", text))
 
 
@@ -159,6 +173,13 @@ def _known(where: Mapping[str, str]) -> Mapping[str, str]:
         if name not in FILTERS:
             raise Rejected(f"dead letters cannot be chosen by {name!r}; they can by {', '.join(FILTERS)}")
     return where
+
+
+def _open(tx: Tx, id: int) -> DeadLetter:
+    found = letters.get(tx, id)
+    if found is None or found.closed is not None:
+        raise LookupError(f"there is no open dead letter {id}")
+    return found
 
 
 def _closed(tx: Tx, id: int, closed: str) -> DeadLetter:

@@ -88,11 +88,12 @@ class Greenlight:
         self.drivers = Drivers(folders.data / "deployer", scrub, clock)
         services = _services(deps, self.drivers)
         self.broker, self.watch = _broker(self.store, services, strangers, folders.config / "triggers", tracer)
+        operators = broker_api(self.broker.operations, lambda: board.discards(self.pipeline()))
         board_deps = {**_base(deps), "people": self.people, "open_reads": open_reads}
         self.apps: Mapping[str, WSGIApplication] = {
             **services,
             "webhooks": webhooks.create_app(webhooks.Deps(**_base(deps), secrets=self.secrets)),
-            "board": board.create_app(board.Deps(**board_deps, guests=[broker_api(self.broker.operations)])),
+            "board": board.create_app(board.Deps(**board_deps, guests=[operators])),
         }
         self.ticker = Ticker(_pinger(self.apps["reconciler"], clock), self.ledger.next_due, clock, log)
 
