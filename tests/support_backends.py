@@ -317,9 +317,7 @@ class Embedded:
         manifests = load_texts({f"{number}.yaml": json.dumps(object) for number, object in enumerate(objects)})
         self._broker = Broker(self._store, manifests.brokers, manifests.triggers)
         self._broker.start()
-        self._server = Server(
-            self._broker.ingress, "127.0.0.1:0", name="test", limits=Limits(body=MAX_EVENT, chunked=True)
-        )
+        self._server = Server(self._broker.ingress, "127.0.0.1:0", name="test", limits=Limits(body=MAX_EVENT))
         self._server.start()
 
     def address(self, broker: str) -> str:

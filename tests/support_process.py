@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +21,30 @@ from greenlight.runtime import signing
 from support_flow import REPO, TOKENS, build_payload, push_payload, sha_of
 
 
+@contextmanager
+def no_files_left() -> Iterator[None]:
+    """Not one more file can be opened by this process."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
 class Up:
     """One running `greenlight up`. Ports are ephemeral; the addresses are read from what it prints."""
 
-    def __init__(self, folder: Path, *arguments: str, timeout: float = 30.0) -> None:
+    def __init__(self, folder: Path, *arguments: str, timeout: float = 30.0, files: int | None = None) -> None:
+        """`files`: how many it may open."""
         self.folder = folder
         self.started = time.perf_counter()
         self.log = (folder / "up.log").open("ab")
         self.process = subprocess.Popen(
             [
+                *(("sh", "-c", f'ulimit -n {files} && exec "$@"', "sh") if files else ()),
                 *(sys.executable, "-m", "greenlight.cli.main", "up"),
                 *("--config", str(folder / "config"), "--data", str(folder / "data")),
                 *("--listen", "127.0.0.1:0", "--webhooks-listen", "127.0.0.1:0", "--broker-listen", "127.0.0.1:0"),

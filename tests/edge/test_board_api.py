@@ -276,11 +276,22 @@ def test_what_cannot_be_done_is_refused_and_changes_nothing(shop: Shop, path: st
     assert shop.commit("one")["applications"]["shop"]["environments"] == before["applications"]["shop"]["environments"]
 
 
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/metrics", "/api/v1/commits", "/api/v1/triggers"])
+def test_a_405_says_what_is_allowed(shop: Shop, path: str) -> None:
+    """RFC 9110, 15.5.6: it must."""
+    headers = {"Authorization": f"Bearer {TOKENS['lena']}"}
+    answer = Client(shop.greenlight.apps["board"]).put(path, headers=headers)
+    assert answer.status_code == 405
+    assert "GET" in answer.headers["Allow"]
+
+
 def test_pages_of_strangers_cannot_speak_through_a_readers_browser(shop: Shop) -> None:
     """Neither from another origin, nor by a name that was rebound to this machine."""
     client = Client(shop.greenlight.apps["board"])
     assert client.get("/", headers={"Host": "evil.example"}).status_code == 403
     assert client.get("/", headers={"Origin": "https://evil.example"}).status_code == 403
+    assert client.get("/", headers={"Origin": "null"}).status_code == 403
+    assert client.get("/", headers={"Host": "[evil"}).status_code == 403
     token = {"Authorization": f"Bearer {TOKENS['lena']}"}
     answer = client.post(
         f"{TARGET}/pause", data="reason=x", content_type="application/x-www-form-urlencoded", headers=token

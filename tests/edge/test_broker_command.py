@@ -198,6 +198,27 @@ def test_metrics_have_knatives_names_and_lag_per_trigger(running: Running) -> No
     assert urllib3.request("GET", f"{running.url}/readyz").status == 200
 
 
+def test_events_of_web_pages_are_refused(running: Running) -> None:
+    """403, and no Trigger gets them; its health is for all."""
+    event = {"ce-specversion": "1.0", "ce-source": "/s", "ce-type": "com.example.page", "ce-id": "of a page"}
+    for headers in ({"Origin": "null"}, {"Origin": "http://evil.example"}, {"Host": "evil.example"}):
+        refused = urllib3.request("POST", f"{running.url}/shop/default", headers=event | headers, retries=False)
+        assert refused.status == 403
+        assert refused.json()["detail"]
+        assert urllib3.request("GET", f"{running.url}/metrics", headers=headers, retries=False).status == 403
+        assert urllib3.request("GET", f"{running.url}/healthz", headers=headers, retries=False).status == 200
+    found = urllib3.request("GET", f"{running.url}/api/v1/events?id=of%20a%20page", retries=False).json()
+    assert found == {"events": []}
+
+
+@pytest.mark.parametrize("path", ["/shop/default", "/healthz", "/readyz", "/metrics", "/api/v1/triggers"])
+def test_a_405_says_what_is_allowed(running: Running, path: str) -> None:
+    """On every path of the port."""
+    answer = urllib3.request("PUT", f"{running.url}{path}", body=b"x", retries=False)
+    assert answer.status == 405
+    assert ("POST" if path == "/shop/default" else "GET") in answer.headers["Allow"]
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [({}, 200), ({"Origin": "http://evil.example"}, 403), ({"Host": "evil.example"}, 403)],

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY
 
+from greenlight.runtime import metrics
 from greenlight.runtime.errors import ConfigurationError
-from greenlight.runtime.secrets import Secrets, create
+from greenlight.runtime.secrets import FOLDER, Secrets, create
 from support_flow import push_payload
+from support_process import no_files_left
 from support_webhooks import Rig
 
 WHSEC = b"whsec_c2NhbiBzZWNyZXQgb2YgdGhlIHRlc3Rz"
+
+
+@pytest.fixture(autouse=True)
+def no_problems() -> None:
+    """Forget what the metric has of other tests."""
+    metrics.SECRETS_UNREADABLE.clear()
 
 
 class Clock:
@@ -63,6 +73,8 @@ def test_a_secret_is_a_line(tmp_path: Path, text: bytes, expected: list[bytes]) 
         ("gitlab", b"one\n", "the name is not github, circleci"),
         ("github@acme+shop+x", b"one\n", "the name is not github, circleci"),
         ("gate-", b"one\n", "the name is not github, circleci"),
+        ("github", "one\n".encode("utf-16"), "a byte order mark or NUL bytes"),
+        ("circleci", "one\n".encode("utf-8-sig"), "a byte order mark or NUL bytes"),
     ],
 )
 def test_a_file_that_gives_no_secret_stops_the_start(tmp_path: Path, name: str, text: bytes, told: str) -> None:
@@ -89,6 +101,7 @@ def test_a_secret_is_rotated_without_a_restart(tmp_path: Path) -> None:
         file.write_bytes(text)
         clock.seconds += 9.9
         assert values(secrets) == expected
+        assert not secrets.unread("github")
     (tmp_path / "github@acme").write_bytes(b"more\n")
     clock.seconds += 9.9
     assert values(secrets) == [b"mew", b"more"]
@@ -131,18 +144,169 @@ def test_the_secrets_of_a_cluster_change_behind_a_link(tmp_path: Path) -> None:
     assert values(secrets, "circleci") == []
 
 
-def test_a_folder_that_is_gone_for_a_while_speaks_for_nobody(tmp_path: Path) -> None:
-    """And is read again when it is back."""
+def unreadable() -> dict[str, float]:
+    """The files that the metric names as unreadable or spoiled."""
+    samples = [row for metric in REGISTRY.collect() for row in metric.samples]
+    return {
+        row.labels["file"]: row.value for row in samples if row.name == "greenlight_secrets_unreadable" and row.value
+    }
+
+
+Break = Callable[[Path], AbstractContextManager[None]]
+
+
+@contextmanager
+def moved_away(folder: Path) -> Iterator[None]:
+    folder.rename(folder.with_name("elsewhere"))
+    yield
+    folder.with_name("elsewhere").rename(folder)
+
+
+@contextmanager
+def another_in_its_place(folder: Path) -> Iterator[None]:
+    """What a mount that went away leaves behind."""
+    with moved_away(folder):
+        folder.mkdir()
+        yield
+        folder.rmdir()
+
+
+@contextmanager
+def a_file_in_its_place(folder: Path) -> Iterator[None]:
+    with moved_away(folder):
+        folder.write_text("")
+        yield
+        folder.unlink()
+
+
+@contextmanager
+def out_of_files(folder: Path) -> Iterator[None]:
+    with no_files_left():
+        yield
+
+
+@pytest.mark.parametrize("break_", [moved_away, another_in_its_place, a_file_in_its_place, out_of_files])
+def test_while_the_folder_cannot_be_read_the_last_good_secrets_stay(
+    tmp_path: Path, break_: Break, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is in the log once, and a metric shows it for as long as it lasts; then the folder is read again."""
     clock, folder = Clock(), tmp_path / "secrets"
     folder.mkdir()
     (folder / "github").write_bytes(b"one\n")
     secrets = Secrets(folder, clock)
-    folder.rename(tmp_path / "elsewhere")
+    with break_(folder):
+        for _ in range(3):
+            clock.seconds += 9.9
+            assert values(secrets) == [b"one"]
+        assert not secrets.unread("github")
+        assert secrets.unread("circleci"), "there may be secrets of it now, and nobody can know"
+        assert unreadable() == {FOLDER: 1}
+    assert [row.levelname for row in caplog.records] == ["ERROR"]
+    assert str(folder) in caplog.text
+    (folder / "github").write_bytes(b"two\n")
     clock.seconds += 9.9
-    assert values(secrets) == []
-    (tmp_path / "elsewhere").rename(folder)
+    assert values(secrets) == [b"two"]
+    assert not secrets.unread("circleci")
+    assert unreadable() == {}
+    assert "nothing is wrong with" in caplog.records[-1].message
+
+
+def as_a_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+def as_a_link_to_nowhere(file: Path) -> None:
+    file.unlink()
+    file.symlink_to("nowhere")
+
+
+def as_utf_16(file: Path) -> None:
+    file.write_text("two\n", encoding="utf-16")
+
+
+def with_a_byte_order_mark(file: Path) -> None:
+    file.write_text("two\n", encoding="utf-8-sig")
+
+
+@pytest.mark.parametrize("spoil", [as_a_folder, as_a_link_to_nowhere, as_utf_16, with_a_byte_order_mark])
+def test_a_file_that_cannot_be_read_or_is_spoiled_keeps_its_last_good_secrets(
+    tmp_path: Path, spoil: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """And no other file's. The log names it, without anything of what it holds."""
+    clock = Clock()
+    for name in ("github", "circleci"):
+        (tmp_path / name).write_bytes(b"one\n")
+    secrets = Secrets(tmp_path, clock)
+    spoil(tmp_path / "github")
+    (tmp_path / "circleci").write_bytes(b"changed\n")
     clock.seconds += 9.9
-    assert values(secrets) == [b"one"]
+    assert (values(secrets), values(secrets, "circleci")) == ([b"one"], [b"changed"])
+    assert not secrets.unread("github")
+    assert unreadable() == {"github": 1}
+    assert [row.levelname for row in caplog.records] == ["ERROR"]
+    assert str(tmp_path / "github") in caplog.text
+    assert "two" not in caplog.text
+    (tmp_path / "github").rename(tmp_path / ".old")
+    (tmp_path / "github").write_bytes(b"two\n")
+    clock.seconds += 9.9
+    assert values(secrets) == [b"two"]
+    assert unreadable() == {}
+
+
+def test_what_is_right_in_a_spoiled_file_counts_beside_what_was_right_before(tmp_path: Path) -> None:
+    """One line with a mistake: neither the sender with the new secret nor the one with the old is shut out."""
+    clock, other = Clock(), b"whsec_YW5vdGhlciBzZWNyZXQ="
+    (tmp_path / "gate-scan").write_bytes(WHSEC + b"\n")
+    secrets = Secrets(tmp_path, clock)
+    (tmp_path / "gate-scan").write_bytes(other + b"\nno secret of this kind\n")
+    clock.seconds += 9.9
+    assert values(secrets, "gate-scan") == [other, WHSEC]
+    (tmp_path / "gate-scan").write_bytes(other + b"\n")
+    clock.seconds += 9.9
+    assert values(secrets, "gate-scan") == [other]
+    (tmp_path / "gate-scan").write_bytes(b"no secret of this kind\n")
+    clock.seconds += 9.9
+    assert values(secrets, "gate-scan") == [other]
+    (tmp_path / "gate-scan").write_bytes(b"\n")
+    clock.seconds += 9.9
+    assert values(secrets, "gate-scan") == []
+    assert not secrets.unread("gate-scan"), "an emptied file speaks for nobody, and that is known"
+
+
+def test_a_sender_whose_only_file_was_never_readable_is_no_forger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """503 and when to come again; 401 as soon as it is known that no secret is right."""
+    monkeypatch.setattr("greenlight.runtime.secrets.LOOK_EVERY", 0.0)
+    rig = Rig(tmp_path, secrets={"circleci": b"another's"})
+    file = tmp_path / "secrets" / "github"
+    assert rig.github("push", push_payload("one"), secret=b"late").status_code == 401
+    file.symlink_to("nowhere")
+    answer = rig.github("push", push_payload("one"), secret=b"late")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert str(tmp_path) not in answer.get_data(as_text=True)
+    file.unlink()
+    file.write_bytes(b"late\n")
+    assert rig.github("push", push_payload("one"), secret=b"late").status_code == 202
+    assert rig.github("push", push_payload("one"), secret=b"wrong").status_code == 401
+    rig.close()
+
+
+def test_no_verdict_is_a_wrong_signature_because_no_file_can_be_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is rightly signed is taken, or may come again; what is wrongly signed is refused as ever."""
+    monkeypatch.setattr("greenlight.runtime.secrets.LOOK_EVERY", 0.0)
+    rig = Rig(tmp_path)
+    rig.fact(rig.github("push", push_payload("one")))
+    with no_files_left():
+        right = [rig.github("push", push_payload("two")).status_code for _ in range(3)]
+        wrong = rig.github("push", push_payload("two"), secret=b"wrong").status_code
+    assert set(right) <= {202, 503}
+    assert wrong == 401
+    rig.fact(rig.github("push", push_payload("three")))
+    rig.close()
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,19 @@ import http.client
 import json
 import resource
 import socket
+import sys
+import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from greenlight.runtime.descriptors import connections_left
 from greenlight.runtime.server import Limits, Server, serve
+from support_process import no_files_left
 
 POST = b"POST / HTTP/1.1\r\nHost: x\r\n"
 GOOD = POST + b"Content-Length: 3\r\n\r\nabc"
@@ -64,7 +68,6 @@ def server() -> Iterator[Server]:
 @pytest.mark.parametrize(
     ("request_", "status"),
     [
-        (POST + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", 411),
         (POST + b"\r\n", 411),
         (POST + b"Content-Length: 1001\r\n\r\n", 413),
         (POST + b"Content-Length: 1001\r\nExpect: 100-continue\r\n\r\n", 413),
@@ -74,40 +77,49 @@ def server() -> Iterator[Server]:
     ],
 )
 def test_row_31_a_body_is_bounded_before_it_is_read(server: Server, request_: bytes, status: int) -> None:
-    """No length, chunked or too long: refused by the header alone."""
+    """No length, or too long: refused by the header alone."""
     assert answer(server, request_)[0] == status
+
+
+def chunks(*pieces: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
+    """The rest of a request whose body comes in these chunks."""
+    framed = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+    return b"Transfer-Encoding: chunked\r\n\r\n" + framed + end
 
 
 @pytest.mark.parametrize(
     ("rest", "status"),
     [
-        (b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", 202),
-        (
-            b"Transfer-Encoding: chunked\r\n\r\n"
-            + b"1f4\r\n"
-            + b"a" * 500
-            + b"\r\n1f5\r\n"
-            + b"a" * 501
-            + b"\r\n0\r\n\r\n",
-            413,
-        ),
+        (chunks(b"abc"), 202),
+        (chunks(b"a" * 500, b"a" * 500), 202),
+        (chunks(b"a" * 500, b"a" * 501), 413),
+        (chunks(*[b"a"] * 1000), 202),
+        (chunks(b"abc", end=b"0\r\nX: y\r\n\r\n"), 202),
         (b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
         (b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n3\r\nabc\r\n0\r\n\r\n", 400),
         (b"Transfer-Encoding: chunked\r\n\r\nx\r\nabc\r\n0\r\n\r\n", 400),
-        (b"\r\n", 411),
+        (b"Transfer-Encoding: chunked\r\n\r\n3;" + b"a" * 70_000 + b"\r\nabc\r\n0\r\n\r\n", 400),
+        (chunks(b"abc", end=b"0\r\nX: " + b"y" * 70_000 + b"\r\n\r\n"), 400),
     ],
 )
-def test_chunks_are_taken_where_they_are_wanted_and_bounded_like_everything(rest: bytes, status: int) -> None:
-    """Producers of events may not know how long one is before it is sent."""
-    with serving(body=1000, chunked=True) as server:
-        assert answer(server, POST + rest)[0] == status
+def test_a_body_in_chunks_is_taken_and_bounded_like_any_other(server: Server, rest: bytes, status: int) -> None:
+    """The body by its own size; chunk sizes, extensions and trailers by another bound."""
+    assert answer(server, POST + rest)[0] == status
+
+
+def test_a_body_of_tiny_chunks_is_refused_before_it_has_cost_much() -> None:
+    """A byte a chunk costs the one thread that reads for everybody a hundred times what the byte is worth."""
+    with serving() as server:
+        assert answer(server, POST + chunks(*[b"a"] * 10_000))[0] == 202
+        assert answer(server, POST + chunks(*[b"a"] * 20_000))[0] in (400, 0)  # 0: it closed while more was coming
 
 
 @pytest.mark.parametrize(
     ("request_", "status"),
     [
-        (POST + b"Transfer-Encoding: chunked\r\n\r\n", 411),
+        (POST + b"\r\n", 411),
         (POST + b"Content-Length: 1001\r\n\r\n", 413),
+        (POST + chunks(b"a" * 1001), 413),
         (POST + b"X-Long: " + b"a" * 40_000 + b"\r\n\r\n", 431),
         (POST + b"Content-Length: x\r\n\r\n", 400),
     ],
@@ -149,6 +161,154 @@ def test_row_32_two_gigabytes_trickled_to_the_brokers_port_cost_nothing() -> Non
             connection.close()
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 24 << 10, f"{grown} KiB"
+
+
+def test_bodies_together_are_bounded_and_the_oldest_of_the_large_ones_goes() -> None:
+    """40 senders whose bodies trickle in hold what there is room for; whoever sends quickly is taken all the same."""
+    room = 2 << 20
+    with serving(body=1 << 20, arriving=room, deadline=30.0) as server:
+        slow = [socket.create_connection(server.address, timeout=30) for _ in range(40)]
+        for connection in slow:
+            connection.sendall(POST + b"Content-Length: %d\r\n\r\n" % (1 << 20) + b"a" * (1 << 18))
+        for size in (3, 1000, (1 << 20) - 1):
+            body = b"b" * size
+            assert answer(server, POST + b"Content-Length: %d\r\n\r\n" % size + body, timeout=30)[0] == 202
+        refused = [connection for connection in slow if _told(connection).startswith(b"HTTP/1.1 503")]
+        held = len(slow) - len(refused)
+        assert 0 < held * (1 << 18) <= room
+        for connection in slow:
+            connection.close()
+
+
+def _told(connection: socket.socket) -> bytes:
+    """What has been answered on it so far."""
+    connection.setblocking(False)
+    try:
+        return connection.recv(65536)
+    except BlockingIOError:
+        return b""
+    except ConnectionResetError:
+        return b"HTTP/1.1 503"  # it was closed while more was coming
+
+
+def test_what_bodies_took_is_given_back_however_their_requests_end() -> None:
+    """Answered, refused, cut off, gone away half way: afterwards there is room for as much as before."""
+    with serving(body=1 << 20, arriving=1 << 20, deadline=0.5) as server:
+        whole = POST + b"Content-Length: %d\r\n\r\n" % (1 << 20) + b"a" * (1 << 20)
+        half = POST + b"Content-Length: %d\r\n\r\n" % (1 << 20) + b"a" * (1 << 19)
+        for _ in range(5):
+            assert answer(server, POST + chunks(b"a" * (1 << 20), b"a"), timeout=30)[0] in (413, 0)
+            assert answer(server, half, timeout=30)[0] == 408
+            with socket.create_connection(server.address, timeout=30) as gone:
+                gone.sendall(half)
+            with socket.create_connection(server.address, timeout=30) as pipelined:
+                pipelined.sendall(GOOD + half)
+            assert _soon(lambda: answer(server, whole, timeout=30)[0] == 202), "those that are gone still count"
+
+
+def _soon(holds: Callable[[], bool]) -> bool:
+    """Whether it holds within 30 s: a server notices in its own time that a client has gone."""
+    end = time.monotonic() + 30
+    while not (found := holds()) and time.monotonic() < end:
+        pass
+    return found
+
+
+def test_a_body_goes_to_no_file_before_it_was_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file for each would take a descriptor, and the disk, of whoever has no secret."""
+    made: list[object] = []
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda *args: made.append(args))
+    with serving() as server:
+        size = 20 << 20
+        assert answer(server, POST + b"Content-Length: %d\r\n\r\n" % size + b"a" * size, timeout=30)[0] == 202
+    assert made == []
+
+
+def test_idle_connections_make_room_for_new_ones() -> None:
+    """Those first that have brought nothing yet: who was answered before is answered again, on the same connection."""
+    with serving(connections=10, keep_alive=300.0) as server:
+        links = [http.client.HTTPConnection(*server.address, timeout=30) for _ in range(3)]
+        idle = []
+        for _ in range(5):
+            for link in links:
+                link.request("POST", "/", body=b"abc")
+                assert link.getresponse().read() == b"abc"
+            socks = [link.sock for link in links]
+            idle += [socket.create_connection(server.address, timeout=30) for _ in range(20)]
+            assert answer(server, GOOD)[0] == 202
+            assert [link.sock for link in links] == socks
+        assert sum(_open(connection) for connection in idle) <= 10
+        for connection in (*idle, *links):
+            connection.close()
+
+
+def _open(connection: socket.socket) -> bool:
+    """Whether the server still has it: what it accepted and closed has come to its end."""
+    connection.setblocking(False)
+    try:
+        return connection.recv(1) != b""
+    except BlockingIOError:
+        return True
+    except ConnectionResetError:
+        return False
+
+
+def test_requests_that_trickle_make_room_before_their_deadline() -> None:
+    """As many slow ones as there may be connections do not keep a good one waiting until they are cut off."""
+    with serving(connections=20, deadline=300.0, keep_alive=300.0) as server:
+        slow = [socket.create_connection(server.address, timeout=30) for _ in range(40)]
+        for connection in slow:
+            connection.sendall(POST)
+        assert answer(server, GOOD, timeout=100)[0] == 202
+        for connection in slow:
+            connection.close()
+
+
+@pytest.mark.parametrize(
+    ("limit", "left"), [(160, 80), (1024, 768), (65536, 65280), (resource.RLIM_INFINITY, sys.maxsize)]
+)
+def test_connections_leave_descriptors_for_the_rest(monkeypatch: pytest.MonkeyPatch, limit: int, left: int) -> None:
+    """Half of few; of many, what a process needs."""
+    monkeypatch.setattr(resource, "getrlimit", lambda what: (limit, limit))
+    assert connections_left() == left
+
+
+def test_servers_of_one_process_share_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three of them with 60 descriptors hold ten connections each."""
+    monkeypatch.setattr(resource, "getrlimit", lambda what: (60, 60))
+    with serving(servers=3, keep_alive=300.0) as server:
+        idle = [socket.create_connection(server.address, timeout=30) for _ in range(30)]
+        assert answer(server, GOOD)[0] == 202
+        assert 0 < sum(_open(connection) for connection in idle) <= 10
+        for connection in idle:
+            connection.close()
+
+
+def test_row_55_without_descriptors_new_connections_wait_and_nothing_spins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is being answered is answered. What cannot be accepted stays there to be accepted, and is tried now and then."""
+    tries: list[None] = []
+    accept = socket.socket.accept
+    monkeypatch.setattr(socket.socket, "accept", lambda self: (tries.append(None), accept(self))[1])
+    entered, go = threading.Event(), threading.Event()
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        entered.set()
+        assert go.wait(30)
+        return echo(environ, start_response)
+
+    with serving(app) as server, socket.socket() as late, socket.create_connection(server.address, timeout=30) as early:
+        late.settimeout(30)
+        early.sendall(GOOD)
+        assert entered.wait(30)
+        with no_files_left():
+            tries.clear()
+            late.connect(server.address)
+            late.sendall(GOOD)
+            threading.Event().wait(2.5)  # it looks once a second; a loop that spins does thousands of rounds meanwhile
+        assert 1 <= len(tries) <= 10
+        go.set()
+        assert early.recv(100).split()[1] == b"202"
+        assert late.recv(100).split()[1] == b"202"
 
 
 @pytest.mark.parametrize("kind", ["header", "body"])

@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 
 from greenlight.events import ids
 from greenlight.events.http import from_http, to_binary
+from greenlight.ledger.bodies import named
 from greenlight.ledger.rows import Fact
 from greenlight.policy import signals
 from greenlight.webhooks.github import EVENTS
+from greenlight.webhooks.provider import MAX_EVIDENCE
 from support_flow import build_payload, push_payload, sha_of
 from support_webhooks import SHA, Rig, gate_body, ignored, repository
 
@@ -266,6 +268,60 @@ def test_a_job_is_told_apart_from_its_workflow_by_the_body(rig: Rig) -> None:
     fact = rig.fact(rig.circleci(payload, **{"circleci-event-type": "workflow-completed"}))
     assert (fact.type, fact.signal) == ("com.circleci.jobsuccess", signals.circleci_job("unit", "p", "build-test"))
     assert "ping" in ignored(rig.circleci({"type": "workflow-completed", "id": "1"}))
+
+
+@pytest.mark.parametrize(
+    "evidence", [{"findings": ["x" * 100] * 10_000}, {"a": 1, "b": ["c"] * 200_000}, "x" * 900_000]
+)
+def test_evidence_of_any_size_is_taken_and_a_large_one_is_kept_by_its_digest(rig: Rig, evidence: object) -> None:
+    """A whole report: the fact says in which body it is, and the event stays small."""
+    body = json.dumps(gate_body(evidence=evidence)).encode()
+    fact = rig.fact(rig.gate(body))
+    size = len(json.dumps(evidence))
+    assert fact.evidence == {"digest": named(body), "bytes": size}
+    assert fact.event.json()["evidence"] == fact.evidence
+    kept = rig.ledger.body(fact.evidence["digest"])
+    assert kept is not None
+    assert json.loads(kept)["evidence"] == evidence
+    assert len(fact.event.data or b"") < 4096
+    same = json.dumps(gate_body(evidence=evidence), indent=1).encode()
+    if len(same) <= 1 << 20:
+        assert rig.fact(rig.gate(same, id="msg_2")).id == fact.id
+    other = rig.fact(rig.gate(gate_body(evidence="x"), id="msg_3"))
+    assert (other.evidence, other.id != fact.id) == ("x", True)
+
+
+def test_evidence_of_a_few_lines_is_carried_as_it_is(rig: Rig) -> None:
+    """A URL, or an object that people can read on the board."""
+    for number, evidence in enumerate(("https://x/1", {"critical": 0}, "x" * (MAX_EVIDENCE - 2))):
+        assert rig.fact(rig.gate(gate_body(evidence=evidence), id=f"msg_{number}")).evidence == evidence
+
+
+@pytest.mark.parametrize("mode", ["binary", "structured"])
+def test_an_event_with_a_whole_report_is_taken_and_goes_on_without_it(rig: Rig, mode: str) -> None:
+    """What a gate compares counts; subscribers get the commit, and the digest of the body that has the rest."""
+    data = {
+        "repo": "acme/shop",
+        "sha": SHA,
+        "ref": "refs/heads/main",
+        "severity": "none",
+        "evidence": {"all": ["x"] * 99_000},
+    }
+    about = {"specversion": "1.0", "id": "1", "source": "/s", "type": "com.example.scan", "dataschema": "https://x/1"}
+    if mode == "binary":
+        body, headers = json.dumps(data).encode(), {f"ce-{name}": text for name, text in about.items()}
+    else:
+        body = json.dumps({**about, "data": data}).encode()
+        headers = {"Content-Type": "application/cloudevents+json"}
+    fact = rig.fact(rig.event(body, headers))
+    assert fact.details["data"]["severity"] == "none"
+    assert fact.evidence["digest"] == named(body)
+    told = fact.event.json()
+    assert (told["repo"], told["sha"], told["ref"]) == ("acme/shop", SHA, "refs/heads/main")
+    assert told["body"]["digest"] == named(body)
+    assert fact.event.dataschema is None
+    kept = rig.ledger.body(told["body"]["digest"])
+    assert kept == body
 
 
 def test_a_scanners_word_keeps_evidence_and_artifacts(rig: Rig) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
+import gzip
 import hmac
 import json
 import logging
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,9 @@ from support_webhooks import CIRCLECI, GITHUB, SHA, Rig, gate_body, ignored, rep
 
 PUSH = json.dumps(push_payload("one")).encode()
 BUILD = json.dumps(build_payload("one")).encode()
+
+CHUNKS = {"CONTENT_LENGTH": "", "wsgi.input_terminated": True}
+"""How a server hands on a body in chunks."""
 
 
 @pytest.fixture
@@ -175,6 +181,22 @@ CASES: dict[str, tuple[int, Case]] = {
             b"{}", {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "com.example.scan"}
         ),
     ),
+    "github: a byte order mark": (400, lambda rig: rig.github("push", codecs.BOM_UTF8 + PUSH)),
+    "github: UTF-16": (400, lambda rig: rig.github("push", PUSH.decode().encode("utf-16"))),
+    "events: a byte order mark": (
+        400,
+        lambda rig: rig.event(
+            codecs.BOM_UTF8 + b"{}",
+            {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "com.example.scan"},
+        ),
+    ),
+    "github: packed": (415, lambda rig: rig.github("push", gzip.compress(PUSH), Content_Encoding="gzip")),
+    "circleci: packed twice": (415, lambda rig: rig.circleci(BUILD, **{"Content-Encoding": "identity, br"})),
+    "gate: packed": (
+        415,
+        lambda rig: rig.post("/webhooks/gates/scan", b"{}", {"Content-Encoding": "x-gzip"}),
+    ),
+    "events: packed": (415, lambda rig: rig.post("/webhooks/events/scanner", b"{}", {"Content-Encoding": "zstd"})),
     "no such route": (404, lambda rig: rig.post("/webhooks/gitlab", b"{}", {})),
     "GET": (405, lambda rig: rig.client.get("/webhooks/github")),
 }
@@ -199,6 +221,35 @@ def test_a_refusal_leaves_nothing_but_a_counter_and_a_line(
     assert "sha256=" not in caplog.text
     assert "acme-developer" not in caplog.text
     assert "sha256=" not in answer.get_data(as_text=True) or "lower-case" in answer.get_data(as_text=True)
+
+
+@pytest.mark.parametrize("path", ["github", "circleci", "gates/scan", "events/scanner"])
+def test_a_body_that_is_packed_is_told_how_to_come(rig: Rig, path: str) -> None:
+    """Which header is wrong, and what is right; before anything else, for a signature covers what is packed."""
+    answer = rig.post(f"/webhooks/{path}", b"\x1f\x8b", {"Content-Encoding": "GZIP"})
+    assert (answer.status_code, answer.headers["Accept-Encoding"]) == (415, "identity")
+    assert "Content-Encoding" in json.loads(answer.get_data())["detail"]
+
+
+def test_identity_is_no_packing(rig: Rig) -> None:
+    """RFC 9110 has a name for a body as it is."""
+    rig.fact(rig.github("push", PUSH, Content_Encoding="identity"))
+
+
+def test_a_byte_order_mark_is_named(rig: Rig) -> None:
+    """Whoever writes JSON by hand on Windows finds it."""
+    answer = rig.gate(codecs.BOM_UTF8 + json.dumps(gate_body()).encode())
+    assert answer.status_code == 400
+    assert "byte order mark" in json.loads(answer.get_data())["detail"]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"])
+@pytest.mark.parametrize("path", ["github", "circleci", "gates/scan", "events/scanner"])
+def test_a_405_says_what_is_allowed(rig: Rig, path: str, method: str) -> None:
+    """RFC 9110, 15.5.6: it must."""
+    answer = rig.client.open(f"/webhooks/{path}", method=method)
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
+    assert "GET" in rig.client.post("/healthz").headers["Allow"]
 
 
 def test_the_port_of_the_internet_says_that_it_is_alive_and_nothing_else(rig: Rig) -> None:
@@ -274,20 +325,39 @@ def test_a_used_webhook_id_with_another_event_is_refused(rig: Rig) -> None:
     [("github", 25 << 20), ("circleci", 1 << 20), ("gates/scan", 1 << 20), ("events/scanner", 1 << 20)],
 )
 def test_row_31_a_body_over_the_limit_is_413_and_one_without_length_411(rig: Rig, route: str, limit: int) -> None:
-    """Before it is read, also behind another server than ours."""
-    for told, status in (({"CONTENT_LENGTH": str(limit + 1)}, 413), ({"HTTP_TRANSFER_ENCODING": "chunked"}, 411)):
+    """Before it is read, also behind another server than ours; one in chunks once the limit is passed."""
+    over, unknown = {"CONTENT_LENGTH": str(limit + 1)}, {"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked"}
+    for told, read, status in ((over, 0, 413), (unknown, 0, 411), (unknown | CHUNKS, limit + 1, 413)):
         answer = rig.client.post(
-            f"/webhooks/{route}", input_stream=_Endless(), content_type="application/json", environ_overrides=told
+            f"/webhooks/{route}", input_stream=_Endless(read), content_type="application/json", environ_overrides=told
         )
         assert answer.status_code == status
     assert rig.count() == 0
 
 
+def test_a_body_in_chunks_is_taken(rig: Rig) -> None:
+    """Tunnels send so; a server that does not count the chunks says that the body has an end."""
+    signed = {"X-GitHub-Event": "push", "X-Hub-Signature-256": signing.github(GITHUB, PUSH)}
+    rig.fact(
+        rig.client.post(
+            "/webhooks/github",
+            input_stream=BytesIO(PUSH),
+            content_type="application/json",
+            headers=signed,
+            environ_overrides=CHUNKS,
+        )
+    )
+
+
 class _Endless:
-    """Whoever reads it has not bounded what it reads."""
+    """Whoever reads more of it than is allowed has not bounded what it reads."""
+
+    def __init__(self, allowed: int) -> None:
+        self.allowed = allowed
 
     def read(self, size: int = -1) -> bytes:
-        raise AssertionError("the body was read")
+        assert 0 <= size <= self.allowed, "the body was read"
+        return b"a" * size
 
     readline = read
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -207,3 +210,121 @@ def test_whatever_is_in_the_data_folder_is_for_its_owner_alone(tmp_path: Path) -
     assert {name: oct(mode) for name, (mode, folder) in modes.items() if mode != (0o700 if folder else 0o600)} == {}
     assert oct(data.stat().st_mode & 0o777) == "0o700"
     assert up.stop() == 0
+
+
+def test_events_of_web_pages_are_refused(tmp_path: Path) -> None:
+    """At the broker's port nobody says who he is: an Origin or a foreign name in Host is 403, and nothing is taken."""
+    Shop(tmp_path).stop()
+    up = Up(tmp_path)
+    headers, body = to_binary(Event(id="1", source="tests", type="com.example.hello"))
+    for page in ({"Origin": "null"}, {"Origin": "http://evil.example"}, {"Host": "evil.example"}):
+        answer = urllib3.request(
+            "POST", f"{up.broker}/greenlight/default", headers=headers | page, body=body, retries=False
+        )
+        assert answer.status == 403
+    assert up.get("/events?id=1") == {"events": []}
+    assert up.stop() == 0
+
+
+SLOWLY = """
+import sys, time
+from greenlight.runtime import server
+start = server.Server.start
+def slowly(self):
+    time.sleep(0 if self._thread.name == "board-server" else 0.7)
+    start(self)
+server.Server.start = slowly
+from greenlight.cli.main import main
+sys.exit(main())
+"""
+
+
+def test_readyz_is_200_only_once_every_port_listens(tmp_path: Path) -> None:
+    """Whoever waits for it posts at once."""
+    Shop(tmp_path).stop()
+    ports = [_free_port() for _ in range(3)]
+    names = ("--listen", "--webhooks-listen", "--broker-listen")
+    listen = [word for name, port in zip(names, ports, strict=True) for word in (name, f"127.0.0.1:{port}")]
+    folders = ["--config", str(tmp_path / "config"), "--data", str(tmp_path / "data")]
+    process = subprocess.Popen([sys.executable, "-c", SLOWLY, "up", *folders, *listen], stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not _ready(ports[0]):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+    for port in ports[1:]:
+        socket.create_connection(("127.0.0.1", port), timeout=10).close()
+    process.terminate()
+    assert process.wait(30) == 0
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+def _ready(port: int) -> bool:
+    try:
+        return urllib3.request("GET", f"http://127.0.0.1:{port}/readyz", retries=False).status == 200
+    except urllib3.exceptions.HTTPError:
+        return False
+
+
+def test_row_55_idle_clients_do_not_use_up_what_a_webhook_needs(tmp_path: Path) -> None:
+    """With 160 files allowed and 400 idle connections at each port, a rightly signed webhook is taken."""
+    Shop(tmp_path).stop()
+    up = Up(tmp_path, files=160)
+    idle = []
+    for url in (up.board, up.webhooks, up.broker):
+        host, port = url.removeprefix("http://").split(":")
+        idle += [socket.create_connection((host, int(port)), timeout=30) for _ in range(400)]
+    for number in range(5):
+        _, path, body, headers = signed(tmp_path, "push", f"word {number}", at=number)
+        answer = urllib3.request("POST", up.webhooks + path, body=body, headers=headers, retries=False, timeout=30)
+        assert answer.status == 202, answer.data
+    assert urllib3.request("GET", f"{up.board}/readyz", retries=False, timeout=30).status == 200
+    for connection in idle:
+        connection.close()
+    assert up.stop() == 0
+
+
+def test_a_backup_that_reads_keeps_it_from_nothing(tmp_path: Path) -> None:
+    """Killed and started again while another program reads the database."""
+    Shop(tmp_path).stop()
+    up = Up(tmp_path)
+    _, path, body, headers = signed(tmp_path, "push", "one")
+    with closing(sqlite3.connect(tmp_path / "data" / "greenlight.db")) as backup:
+        backup.execute("BEGIN")
+        backup.execute("SELECT count(*) FROM facts").fetchone()
+        assert urllib3.request("POST", up.webhooks + path, body=body, headers=headers, retries=False).status == 202
+        up.kill()
+        up = Up(tmp_path)
+        assert [commit["sha"] for commit in up.get("/commits")["commits"]] == [sha_of("one")]
+    assert up.stop() == 0
+
+
+def test_secrets_that_are_away_are_in_the_log_though_nothing_arrives(tmp_path: Path) -> None:
+    """And nobody is made a stranger: what was last read stays, and an edit that names a sender makes no folder of its own."""
+    Shop(tmp_path).stop()
+    up = Up(tmp_path)
+    _, path, body, headers = signed(tmp_path, "push", "one")
+    (tmp_path / "secrets").rename(tmp_path / "away")
+    pipeline = tmp_path / "config" / "pipeline.yaml"
+    pipeline.write_text(pipeline.read_text().replace("{webhook: scan}", "{webhook: scan}\n      lint: {webhook: lint}"))
+    deadline = time.monotonic() + 30
+    while not {"cannot be read", "no secret can be added"} <= _said(tmp_path):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert not (tmp_path / "secrets").exists()
+    assert urllib3.request("POST", up.webhooks + path, body=body, headers=headers, retries=False).status == 202
+    (tmp_path / "away").rename(tmp_path / "secrets")
+    while not (tmp_path / "secrets" / "gate-lint").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert up.stop() == 0
+
+
+def _said(folder: Path) -> set[str]:
+    log = (folder / "up.log").read_text()
+    return {words for words in ("cannot be read", "no secret can be added") if words in log}

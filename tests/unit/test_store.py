@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -394,6 +395,34 @@ def test_every_acknowledged_write_survives_kill_9(path: Path) -> None:
         store.close()
         assert acknowledged <= kept
         assert len(kept - acknowledged) <= 4 * (round + 1), "at most one unacknowledged write for each thread and kill"
+
+
+def test_a_foreign_reader_keeps_nobody_from_starting(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A backup that has begun goes on reading what it began with; the start after a crash has all that was acknowledged."""
+    acknowledged: set[int] = set()
+    process = subprocess.Popen(
+        [sys.executable, "-c", COUNT, path, "0"], stdout=subprocess.PIPE, text=True, env=environment()
+    )
+    assert process.stdout is not None
+    acknowledged.add(int(process.stdout.readline()))
+    with process.stdout, closing(sqlite3.connect(path)) as backup:
+        backup.execute("BEGIN")
+        (seen,) = backup.execute("SELECT count(*) FROM numbers").fetchone()
+        acknowledged |= {int(process.stdout.readline()) for _ in range(200)}
+        process.send_signal(signal.SIGKILL)
+        acknowledged.update(int(line) for line in process.stdout if line.endswith("\n"))
+        process.wait(30)
+        for _ in range(3):  # it may be there for many a start, the last of which ended in order
+            store = Store(path, [NUMBERS])
+            assert acknowledged <= set(numbers(store))
+            store.write(insert(max(acknowledged) + 1_000_000))
+            acknowledged = set(numbers(store))
+            store.close()
+            assert backup.execute("SELECT count(*) FROM numbers").fetchone() == (seen,)
+        assert "a foreign program reads" in caplog.text
+    store = Store(path, [NUMBERS])
+    assert acknowledged == set(numbers(store))
+    store.close()
 
 
 def environment() -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Blueprint, Flask, Response, g, request
@@ -20,8 +19,8 @@ from greenlight.policy.model import Pipeline
 from greenlight.runtime.deps import Deps as BaseDeps
 from greenlight.runtime.edge import Handler
 from greenlight.runtime.errors import Malformed, Rejected
-from greenlight.runtime.foreground import is_loopback
 from greenlight.runtime.health import HEALTHZ, READYZ, mount_health
+from greenlight.runtime.origins import foreign
 from greenlight.runtime.people import People
 from greenlight.runtime.problems import Statuses, refusal
 from greenlight.runtime.tracing import OFF, SERVER, Tracer
@@ -57,7 +56,8 @@ def create_app(deps: Deps) -> Flask:
     def who() -> None:
         if request.path in _OPEN:
             return
-        _same_origin(deps.open_reads)
+        if (why := foreign(request.environ, named=deps.open_reads)) is not None:
+            raise Forbidden(why)
         g.person = _person(deps)
         if g.person is None and not (
             deps.open_reads and request.method in ("GET", "HEAD") and request.path != "/api/v1/people/me"
@@ -118,15 +118,6 @@ def _person(deps: Deps) -> object:
     if person is None:
         raise _Unknown("this token is nobody's: was it replaced? `greenlight people token ID` makes a new one")
     return person
-
-
-def _same_origin(loopback: bool) -> None:
-    """A page of a stranger must not speak through a reader's browser: neither across origins, nor by a rebound name."""
-    origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc != request.host:
-        raise Forbidden("requests of other origins are refused")
-    if loopback and not is_loopback(urlsplit(f"//{request.host}").hostname or ""):
-        raise Forbidden(f"this board listens on loopback, and is not called {request.host!r}")
 
 
 _STATUS: Statuses = (

@@ -16,7 +16,7 @@ from greenlight.events import Event
 from greenlight.events.http import NotAnEvent, UnsupportedMedia, from_http
 from greenlight.runtime.errors import PROBLEM, Rejected, problem_json
 from greenlight.runtime.tracing import OFF, SERVER, Tracer
-from greenlight.runtime.wsgi import headers_of
+from greenlight.runtime.wsgi import coding_of, headers_of
 from greenlight.store import Unavailable
 
 MAX_EVENT = 1 << 20
@@ -44,7 +44,7 @@ class _Refused(Exception):
 
 
 class Ingress:
-    """202, empty, once the event is durable; 400 not an event, or no hops left; 404; 405; 413; 429 full; 503."""
+    """202, empty, once the event is durable; 400 not an event, or no hops left; 404; 405; 413; 415; 429 full; 503."""
 
     def __init__(self, publish: Publish, metrics: Metrics, *, max_event: int = MAX_EVENT, tracer: Tracer = OFF) -> None:
         self._publish, self._metrics, self._tracer = publish, metrics, tracer
@@ -75,6 +75,9 @@ class Ingress:
         return 202, {}
 
     def _take(self, broker: str, environ: Environ) -> None:
+        if coding := coding_of(environ):
+            detail = f"Content-Encoding {coding[:64]!r} is not taken: send the event as it is, without one"
+            raise _Refused(415, detail, {"Accept-Encoding": "identity"})
         headers = headers_of(environ)
         body = self._body(environ)
         try:

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from greenlight.broker import log as broker_log
@@ -22,6 +21,7 @@ from greenlight.broker.watch import Watch
 from greenlight.files import keep_private, make_folder
 from greenlight.runtime.errors import ConfigurationError
 from greenlight.runtime.foreground import is_loopback, log_to_stderr, stop_on_signals
+from greenlight.runtime.origins import OnlyPrograms, foreign
 from greenlight.runtime.printable import printable
 from greenlight.runtime.server import Limits as ServerLimits
 from greenlight.runtime.server import serve
@@ -96,7 +96,9 @@ def run(options: BrokerOptions) -> int:
     try:
         tracer = tracer_of(os.environ, "broker", log)
         broker = Broker(store, *manifests, services=options.services, limits=options.limits, tracer=tracer)
-        server = serve(Front(broker), options.listen, name="broker", limits=ServerLimits(body=1 << 20, chunked=True))
+        loopback = is_loopback(options.listen.rpartition(":")[0].strip("[]"))
+        front = OnlyPrograms(Front(broker), loopback=loopback, anybody=_HEALTH)
+        server = serve(front, options.listen, name="broker", limits=ServerLimits(body=1 << 20))
     except (ConfigurationError, Unavailable) as problem:
         store.close()
         return _cannot_start(str(problem))
@@ -147,7 +149,8 @@ class Front:
             return self._operators
 
 
-_OPEN = ("/healthz", "/readyz", "/metrics")
+_HEALTH = ("/healthz", "/readyz")
+_OPEN = (*_HEALTH, "/metrics")
 
 
 def _probe(environ: WSGIEnvironment) -> bool:
@@ -210,8 +213,7 @@ def stranger(environ: WSGIEnvironment) -> str | None:
         return "ask from the machine that the broker runs on"
     if environ.get("HTTP_ORIGIN") is not None:
         return "requests of web pages are refused"
-    host = urlsplit(f"//{environ.get('HTTP_HOST', '')}").hostname or ""
-    return None if is_loopback(host) else f"this machine is not called {host!r} here: ask for 127.0.0.1 or localhost"
+    return foreign(environ, named=True)
 
 
 def _ready(url: str, brokers: Iterable[Any], triggers: int) -> str:

@@ -127,10 +127,10 @@ def _cannot_start(service: str, title: str, problem: Exception) -> None:
 
 def _tell_metrics(port: int) -> None:
     """Prometheus asks a port of its own: the service's is another one's door, of the webhooks the internet's."""
-    from prometheus_client import start_http_server
+    from greenlight.runtime.scrapes import serve_metrics
 
     try:
-        start_http_server(port)
+        serve_metrics(port)
     except OSError as problem:
         raise ConfigurationError(
             f"GREENLIGHT_METRICS_PORT is {port}: cannot listen there: {problem.strerror}"

@@ -12,8 +12,13 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.gthread import ThreadWorker
 
+from greenlight.runtime.descriptors import connections_left
+
 KEEP_ALIVE = 30
 """Seconds that an idle connection is kept."""
+
+CONNECTIONS = 1000
+"""That a worker holds open at most; fewer where RLIMIT_NOFILE leaves fewer."""
 
 _TO_GUNICORN = {2: Arbiter.APP_LOAD_ERROR, 3: Arbiter.WORKER_BOOT_ERROR}
 """Exit codes of a worker that cannot start as those on which gunicorn ends, too, instead of trying for ever."""
@@ -41,6 +46,7 @@ def serve(
         "workers": 1,
         "threads": threads,
         "keepalive": KEEP_ALIVE,
+        "worker_connections": min(CONNECTIONS, connections_left()),
         "graceful_timeout": drain,
         "proc_name": f"greenlight-{name}",
         "control_socket_disable": True,  # a door that nobody asked for, and a file outside the data folder

@@ -20,6 +20,7 @@ from greenlight.policy.model import Pipeline
 from greenlight.runtime.configuration import LOOK_EVERY, read_pipeline
 from greenlight.runtime.errors import ConfigurationError
 from greenlight.runtime.foreground import is_loopback, log_to_stderr, stop_on_signals
+from greenlight.runtime.origins import OnlyPrograms
 from greenlight.runtime.printable import printable
 from greenlight.runtime.secrets import create
 from greenlight.runtime.server import Limits, Server, serve
@@ -66,7 +67,7 @@ def run(options: UpOptions, show_trace: Callable[[dict[str, Any]], None]) -> int
         watcher = demo.Watcher()
         greenlight = Greenlight(
             folders,
-            open_reads=is_loopback(options.listen.rpartition(":")[0].strip("[]")),
+            open_reads=is_loopback(_host(options.listen)),
             log=log,
             strangers=watcher.strangers() if options.demo else Strangers(),
             tracer=tracer_of(os.environ, None, log),
@@ -87,8 +88,8 @@ def run(options: UpOptions, show_trace: Callable[[dict[str, Any]], None]) -> int
     stopping = stop_on_signals()
     _settle_memory()
     greenlight.start()
-    greenlight.pipeline.on_change(lambda pipeline: _create_secrets(folders, pipeline, log))
-    for server in servers:
+    greenlight.pipeline.on_change(lambda pipeline: _add_secrets(folders, pipeline, log))
+    for server in reversed(servers):  # the board last: its /readyz speaks for all of them
         server.start()
     addresses = Addresses(*(_url(*server.address) for server in servers))
     _announce(addresses, folders, options, greenlight.pipeline())
@@ -97,6 +98,7 @@ def run(options: UpOptions, show_trace: Callable[[dict[str, Any]], None]) -> int
         code = demo.tell(addresses.board, addresses.webhooks, folders, watcher, greenlight.clock, stopping, show_trace)
     while code == 0 and not stopping.wait(LOOK_EVERY):
         greenlight.pipeline()  # so that an edit is in force also while nothing arrives
+        greenlight.secrets.refresh()  # so that what cannot be read is in the log before it is needed
     return _stop(servers, greenlight, folders, options, code)
 
 
@@ -119,13 +121,17 @@ def _stop(servers: list[Server], greenlight: Greenlight, folders: Folders, optio
 
 def _serve(options: UpOptions, greenlight: Greenlight) -> list[Server]:
     """Bind the three ports, so that a taken one is known before anything starts."""
+    small = Limits(body=1 << 20, servers=3)
+    broker = OnlyPrograms(greenlight.broker.ingress, loopback=is_loopback(_host(options.broker_listen)))
     return [
-        serve(greenlight.apps["board"], options.listen, name="board", limits=Limits(body=1 << 20)),
-        serve(greenlight.apps["webhooks"], options.webhooks_listen, name="webhooks", limits=Limits()),
-        serve(
-            greenlight.broker.ingress, options.broker_listen, name="broker", limits=Limits(body=1 << 20, chunked=True)
-        ),
+        serve(greenlight.apps["board"], options.listen, name="board", limits=small),
+        serve(greenlight.apps["webhooks"], options.webhooks_listen, name="webhooks", limits=Limits(servers=3)),
+        serve(broker, options.broker_listen, name="broker", limits=small),
     ]
+
+
+def _host(listen: str) -> str:
+    return listen.rpartition(":")[0].strip("[]")
 
 
 def _folders(options: UpOptions) -> Folders:
@@ -143,7 +149,7 @@ def _folders(options: UpOptions) -> Folders:
 
 
 def _create_secrets(folders: Folders, pipeline: Pipeline, log: logging.Logger) -> None:
-    """Make a secret for every sender that the pipeline listens to and that has none yet; also when it is edited."""
+    """Make a secret for every sender that the pipeline listens to and that has none yet."""
     senders = ["github", "circleci", *(f"gate-{name}" for name in _scanners(pipeline))]
     senders += [f"events-{name}" for name in _event_senders(pipeline)]
     try:
@@ -154,6 +160,13 @@ def _create_secrets(folders: Folders, pipeline: Pipeline, log: logging.Logger) -
         ) from problem
     if made:
         log.info("made a secret for %s in %s", ", ".join(path.name for path in made), folders.secrets)
+
+
+def _add_secrets(folders: Folders, pipeline: Pipeline, log: logging.Logger) -> None:
+    """Do it for an edited pipeline. A folder that is away is waited for: with a new one, no sender would be known any more."""
+    if not folders.secrets.is_dir():
+        raise ConfigurationError(f"{folders.secrets}: is not there, so no secret can be added to it")
+    _create_secrets(folders, pipeline, log)
 
 
 def _scanners(pipeline: Pipeline) -> list[str]:

@@ -8,6 +8,7 @@ white space or another way to escape, is for the standard parser to judge.
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from itertools import islice
@@ -21,6 +22,11 @@ MAX_ELEMENTS = 2_000_000
 _QUICK = 1 << 20  # bytes; what is larger is not worth reading twice if it comes to that
 _MEMBER = re.compile(rb'"[ \t\r\n]*:')
 _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_BYTE_ORDER_MARKS = (
+    codecs.BOM_UTF8,
+    codecs.BOM_UTF16_LE,
+    codecs.BOM_UTF16_BE,
+)  # UTF-32's little one begins as UTF-16's
 _LONGEST_INT = 4000  # digits; the interpreter itself refuses more than 4300
 
 
@@ -32,7 +38,7 @@ def loads(raw: bytes, *, max_depth: int = MAX_DEPTH, max_members: int = MAX_MEMB
     """The value that `raw` (UTF-8, no BOM) says.
 
     Refused with BadJson: duplicate member names, NaN and infinities, nesting deeper than `max_depth`, more than `max_members`
-    members, numbers that are absurdly long, lone surrogates.
+    members, numbers that are absurdly long, lone surrogates, a byte order mark.
     """
     if (
         len(raw) > max_members
@@ -57,6 +63,8 @@ def loads(raw: bytes, *, max_depth: int = MAX_DEPTH, max_members: int = MAX_MEMB
 
 def _judged(raw: bytes, max_depth: int) -> Any:
     """What the standard parser makes of it."""
+    if raw.startswith(_BYTE_ORDER_MARKS):
+        raise BadJson("it begins with a byte order mark: send UTF-8 without one")
     try:
         text = raw.decode("utf-8")
         value = _DECODER.decode(text)

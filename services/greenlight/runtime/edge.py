@@ -21,6 +21,7 @@ from greenlight.runtime import metrics
 from greenlight.runtime.deps import Deps
 from greenlight.runtime.errors import PROBLEM, Malformed, Rejected, Unavailable, problem_json
 from greenlight.runtime.health import DOWN, Answer, mount_health
+from greenlight.runtime.problems import allowed
 from greenlight.runtime.tracing import CONSUMER, PRODUCER, Step, step
 from greenlight.runtime.wsgi import EVENT, length_of
 
@@ -58,8 +59,9 @@ def event_app(
     @app.errorhandler(404)
     @app.errorhandler(405)
     def unknown(error: HTTPException) -> Answer:
-        status = 405 if request.path in routes else error.code or 404
-        return _problem(status, "not here", "POST events, or GET /healthz or /readyz")
+        status, headers = (405, {"Allow": "POST"}) if request.path in routes else (error.code or 404, allowed(error))
+        answer = _problem(status, "not here", "POST events, or GET /healthz or /readyz")
+        return answer._replace(headers=answer.headers | headers)
 
     app.wsgi_app = _EventEdge(app.wsgi_app, service, routes, deps)  # type: ignore[method-assign]
     return app

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 WEBHOOKS = Counter("greenlight_webhooks_total", "Webhooks by provider and verdict.", ["provider", "verdict"])
 CLOCK_AHEAD = Counter(
@@ -10,6 +10,11 @@ CLOCK_AHEAD = Counter(
 )
 SECRETS = Counter(
     "greenlight_secret_used_total", "Signatures that a line of a secrets file was right for.", ["file", "line"]
+)
+SECRETS_UNREADABLE = Gauge(
+    "greenlight_secrets_unreadable",
+    "1 while a file of secrets, or the folder (*), cannot be read or is spoiled; what was last right of it is in force.",
+    ["file"],
 )
 HANDLED = Counter("greenlight_events_handled_total", "Events by service and outcome.", ["service", "outcome"])
 FILTER_ERRORS = Counter(

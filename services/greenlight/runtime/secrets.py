@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
+import logging
 import os
 import re
 import secrets as randomness
 import threading
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +23,11 @@ from greenlight.runtime.signing import key_of
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at the folder; a rotated secret is in force within 10 s, as promised."""
+
+FOLDER = "*"
+"""Stands for the folder itself among the names of its files."""
+
+LOG = logging.getLogger("greenlight.secrets")
 
 _FILE = re.compile(
     r"(?P<sender>github|circleci|gate-[A-Za-z0-9][A-Za-z0-9_.-]*|events-[A-Za-z0-9][A-Za-z0-9_.-]*)"
@@ -49,31 +57,62 @@ class Secret:
         metrics.SECRETS.labels(self.file, self.label).inc(times)
 
 
+@dataclass(frozen=True, slots=True)
+class _File:
+    """What is known of one file."""
+
+    name: str
+    sender: str
+    secrets: Sequence[Secret]  # in force
+    mark: tuple[int, int, int] | None = None  # of what they were read from; None: it is to be read again
+    spoiled: str | None = None  # what is wrong in what was read
+
+
 class Secrets:
-    """The secrets in force. A file without one stops the start; one that is emptied later speaks for nobody."""
+    """The secrets in force, by what was last read of each file.
+
+    A file without one stops the start; one that is emptied or removed later speaks for nobody. What cannot be read (the
+    folder, a file) or is spoiled keeps what was last right of it, and is reported: once in the log, and by a metric for as
+    long as it lasts.
+    """
 
     def __init__(self, folder: Path, clock: Clock | None = None) -> None:
         """Read the folder. ConfigurationError names every file that is wrong."""
         self._folder, self._clock = folder, clock or SystemClock()
         self._lock = threading.Lock()
-        problems: list[str] = []
-        self._stamp = _stamp(folder)
-        self._by_sender = _read(folder, problems)
-        self._looked = self._clock.monotonic()
+        self._place: tuple[int, int] | None = None
+        self._files: Mapping[str, _File] = {}
+        self._problems: Mapping[str, str] = {}
+        try:
+            self._take(*self._read())
+        except OSError as error:
+            raise ConfigurationError(
+                f"{folder}: {error.strerror}. Make it with a file per sender: github, circleci, gate-NAME, events-SENDER"
+            ) from error
+        problems = [*self._problems.values(), *(_empty(folder / name) for name in self._emptied())]
         if problems:
             raise ConfigurationError("\n".join(problems))
+        self._looked = self._clock.monotonic()
 
     def of(self, sender: str) -> Sequence[Secret]:
         """The live secrets of `github`, `circleci`, `gate-NAME` or `events-SENDER`; empty for a sender without any."""
-        self._refresh()
-        return self._by_sender.get(sender, ())
+        self.refresh()
+        return [secret for file in self._files.values() if file.sender == sender for secret in file.secrets]
+
+    def unread(self, sender: str) -> bool:
+        """Whether there may be secrets of `sender` that were never read: then a wrong signature is no proof of anything."""
+        mine = [file for file in self._files.values() if file.sender == sender]
+        if any(file.name in self._problems and not file.secrets for file in mine):
+            return True
+        return FOLDER in self._problems and not any(file.secrets for file in mine)
 
     def all(self) -> Sequence[Secret]:
         """Every live secret."""
-        self._refresh()
-        return [secret for found in self._by_sender.values() for secret in found]
+        self.refresh()
+        return [secret for file in self._files.values() for secret in file.secrets]
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
+        """Read what has changed, once in LOOK_EVERY at most. Whoever asks for secrets does it by the way."""
         if self._clock.monotonic() - self._looked >= LOOK_EVERY and self._lock.acquire(blocking=False):
             try:
                 self._look()
@@ -82,9 +121,59 @@ class Secrets:
 
     def _look(self) -> None:
         self._looked = self._clock.monotonic()
-        stamp = _stamp(self._folder)
-        if stamp != self._stamp:
-            self._stamp, self._by_sender = stamp, _read(self._folder, [])
+        try:
+            files, problems = self._read()
+        except OSError as error:
+            files, problems = self._files, {**self._problems, FOLDER: _unreadable(self._folder, error)}
+        problems_before, emptied_before = self._problems, self._emptied()
+        self._take(files, problems)
+        self._report(problems_before)
+        for name in self._emptied() - emptied_before:
+            LOG.warning("%s", _empty(self._folder / name))
+
+    def _take(self, files: Mapping[str, _File], problems: Mapping[str, str]) -> None:
+        self._files, self._problems = files, problems
+        for secret in (secret for file in files.values() for secret in file.secrets):
+            secret.used(0)  # a line that nobody uses is one that shows
+
+    def _read(self) -> tuple[Mapping[str, _File], Mapping[str, str]]:
+        """The files as they are now, and what is wrong by the name of its file. Raises OSError if the folder cannot be read."""
+        stat, paths = self._folder.stat(), sorted(self._folder.iterdir())
+        place = (stat.st_dev, stat.st_ino)
+        files, problems = {}, {}
+        for path in paths:
+            match = _FILE.fullmatch(path.name)
+            if path.name.startswith(".") or (match is None and path.is_dir()):
+                continue  # a mounted Kubernetes Secret keeps its versions in hidden folders
+            if match is None:
+                problems[path.name] = (
+                    f"{path}: the name is not github, circleci, gate-NAME or events-SENDER, with @OWNER or @OWNER+NAME"
+                )
+                continue
+            files[path.name], problem = _looked_at(path, match, self._files.get(path.name))
+            if problem is not None:
+                problems[path.name] = problem
+        if not files and self._files and self._place not in (None, place):
+            raise FileNotFoundError(errno.ENOENT, "the folder that was here is gone, and an empty one is in its place")
+        self._place = place
+        return files, problems
+
+    def _emptied(self) -> set[str]:
+        """The files that were read and hold no secret."""
+        return {name for name, file in self._files.items() if not file.secrets and name not in self._problems}
+
+    def _report(self, before: Mapping[str, str]) -> None:
+        """Log what is wrong now and was not `before`, and what is mended; set the metric."""
+        now = self._problems
+        for name in now.keys() | before.keys():
+            metrics.SECRETS_UNREADABLE.labels(name).set(name in now)
+            if name not in now:
+                LOG.warning(
+                    "secrets: nothing is wrong with %s any more",
+                    self._folder if name == FOLDER else self._folder / name,
+                )
+            elif now[name] != before.get(name):
+                LOG.error("secrets: %s. The last good ones stay in force until it is mended", now[name])
 
 
 def create(folder: Path, senders: Sequence[str]) -> list[Path]:
@@ -104,70 +193,52 @@ def create(folder: Path, senders: Sequence[str]) -> list[Path]:
     return made
 
 
-def _stamp(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
-    """What is another one whenever a file was written, replaced, added or removed."""
+def _looked_at(path: Path, named: re.Match[str], before: _File | None) -> tuple[_File, str | None]:
+    """The file as it is now, and what is wrong with it. `before` is what was last known of it, and stays where it is wrong."""
+    kept = () if before is None else before.secrets
     try:
-        return tuple(sorted(_mark(path) for path in folder.iterdir()))
-    except OSError:
-        return ()
+        mark = _mark(path)
+        if before is not None and before.mark == mark:
+            return before, before.spoiled
+        lines, wrong = _lines(path.read_bytes(), named["sender"])
+    except OSError as error:
+        return _File(path.name, named["sender"], kept), _unreadable(path, error)
+    scope = "/".join(part for part in (named["owner"], named["name"]) if part).lower() or None
+    secrets = tuple(Secret(line, path.name, scope) for line in lines)
+    if not wrong:
+        return _File(path.name, named["sender"], secrets, mark), None
+    spoiled = f"{path}: {'; '.join(wrong)}"
+    right = (*secrets, *(secret for secret in kept if secret not in secrets))
+    return _File(path.name, named["sender"], right, mark, spoiled), spoiled
 
 
-def _mark(path: Path) -> tuple[str, int, int, int]:
-    try:
-        stat = path.stat()
-    except OSError:
-        return path.name, 0, 0, 0  # a link that leads nowhere must not hide the others
-    return path.name, stat.st_ctime_ns, stat.st_size, stat.st_ino
+def _mark(path: Path) -> tuple[int, int, int]:
+    """What is another one whenever the file was written or replaced. Raises OSError."""
+    stat = path.stat()
+    return stat.st_ctime_ns, stat.st_size, stat.st_ino
 
 
-def _read(folder: Path, problems: list[str]) -> Mapping[str, Sequence[Secret]]:
-    try:
-        paths = sorted(folder.iterdir())
-    except OSError as problem:
-        problems.append(
-            f"{folder}: {problem.strerror}. Make it with a file per sender: github, circleci, gate-NAME, events-SENDER"
-        )
-        return {}
-    found: dict[str, list[Secret]] = {}
-    for path in paths:
-        match = _FILE.fullmatch(path.name)
-        if path.name.startswith(".") or path.is_dir():
-            continue  # a mounted Kubernetes Secret keeps its versions in hidden folders
-        if match is None:
-            problems.append(
-                f"{path}: the name is not github, circleci, gate-NAME or events-SENDER, with @OWNER or @OWNER+NAME"
-            )
-            continue
-        scope = "/".join(part for part in (match["owner"], match["name"]) if part).lower() or None
-        lines = _lines(path, problems)
-        if match["sender"].startswith(("gate-", "events-")):
-            lines = _standard(path, lines, problems)
-        found.setdefault(match["sender"], []).extend(Secret(line, path.name, scope) for line in lines)
-    for secret in (secret for of_sender in found.values() for secret in of_sender):
-        secret.used(0)  # a line that nobody uses is one that shows
-    return found
-
-
-def _lines(path: Path, problems: list[str]) -> list[bytes]:
-    """One secret a line; a line ends in LF or CRLF, and one of white space is blank."""
-    try:
-        raw = path.read_bytes()
-    except OSError as problem:
-        problems.append(f"{path}: cannot be read: {problem.strerror}")
-        return []
+def _lines(raw: bytes, sender: str) -> tuple[list[bytes], list[str]]:
+    """The secrets of a file, and what is wrong in it. One a line, which ends in LF or CRLF; one of white space is blank."""
+    if raw.startswith(BOM_UTF8) or b"\0" in raw:
+        return [], ["has a byte order mark or NUL bytes: save it as text in UTF-8 without one"]
     lines = [line.removesuffix(b"\r") for line in raw.split(b"\n")]
     lines = [line for line in lines if line.strip()]
-    if not lines:
-        problems.append(f"{path}: holds no secret. Write one a line, or remove the file")
-    return lines
-
-
-def _standard(path: Path, lines: list[bytes], problems: list[str]) -> list[bytes]:
-    good = []
+    if not sender.startswith(("gate-", "events-")):
+        return lines, []
+    good, wrong = [], []
     for number, line in enumerate(lines, 1):
         try:
             key_of(line)
             good.append(line)
         except ValueError as problem:
-            problems.append(f"{path}: secret {number}: {problem}")
-    return good
+            wrong.append(f"secret {number}: {problem}")
+    return good, wrong
+
+
+def _empty(path: Path) -> str:
+    return f"{path}: holds no secret, and so speaks for nobody. Write one a line, or remove the file"
+
+
+def _unreadable(path: Path, error: OSError) -> str:
+    return f"{path}: cannot be read: {error.strerror}"

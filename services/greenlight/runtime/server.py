@@ -6,8 +6,10 @@ requests that have arrived whole. docs/decisions/0001-webhook-server.md has the 
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -16,16 +18,26 @@ from wsgiref.types import WSGIApplication
 
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
+from waitress.buffers import BytesIOBasedBuffer
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask, ThreadedTaskDispatcher
-from waitress.utilities import Error
+from waitress.utilities import BadRequest, Error, RequestEntityTooLarge
 
+from greenlight.runtime.descriptors import connections_left
 from greenlight.runtime.errors import PROBLEM, problem_json
 
 LOG = logging.getLogger("greenlight.server")
 logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # it warns whenever a request waits for a thread
+FRAMING = 64 << 10
+"""Bytes of chunk sizes, chunk extensions and trailers that a body in chunks may have beside a 64th of its own size: a client
+that sends a byte a chunk costs a hundred times what its bytes are worth."""
+
+_SETTLED = 1.0
+"""Seconds after which a request that is still arriving may have to go for a new connection."""
+
+_OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _BODILESS = frozenset(("GET", "HEAD", "OPTIONS", "DELETE", "TRACE"))
 
 
@@ -39,9 +51,12 @@ class Limits:
     """From the first byte of a request to its last. Knative's own GitHub source was mended with 10 s as well."""
     keep_alive: float = 30.0
     connections: int = 2000
+    """At most; never more than what RLIMIT_NOFILE leaves."""
+    servers: int = 1
+    """How many servers of this process share what it leaves."""
+    arriving: int = 64 << 20
+    """Of all bodies together that have arrived, whole or in part, and are not answered yet. They are held in memory."""
     threads: int = 8
-    chunked: bool = False
-    """Whether a body may come in chunks, without a length; it is bounded all the same."""
 
 
 class Server:
@@ -114,11 +129,55 @@ class _LengthRequired(Error):  # type: ignore[misc]
     reason = "Length Required"
 
 
-_LATE = problem_json(408, "Request Timeout", "the request did not arrive in time").encode()
-_TIMED_OUT = (
-    b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n%b"
-    % (PROBLEM.encode(), len(_LATE), _LATE)
+def _closing(status: int, reason: str, detail: str, more: bytes = b"") -> bytes:
+    """A whole answer, after which the connection is closed. `more`: header lines."""
+    body = problem_json(status, reason, detail).encode()
+    head = b"HTTP/1.1 %d %b\r\nConnection: close\r\nContent-Type: %b\r\nContent-Length: %d\r\n%b\r\n"
+    return head % (status, reason.encode(), PROBLEM.encode(), len(body), more) + body
+
+
+_LATE = _closing(408, "Request Timeout", "the request did not arrive in time")
+_FULL = _closing(
+    503, "Service Unavailable", "too much is arriving at once, and nothing of this was taken", b"Retry-After: 5\r\n"
 )
+
+
+class _Room:
+    """Counts the bytes of bodies that a server holds; they come and go in different threads."""
+
+    def __init__(self, most: int) -> None:
+        self._lock = threading.Lock()
+        self._most = most
+        self._held = 0
+
+    def add(self, count: int) -> None:
+        """Count so many bytes more; a negative count: fewer."""
+        with self._lock:
+            self._held += count
+
+    @property
+    def full(self) -> bool:
+        """Whether more is held than there is room for."""
+        return self._held > self._most
+
+
+class _Body(BytesIOBasedBuffer):  # type: ignore[misc]
+    """A body in memory: waitress's own goes to a temporary file, before anybody has looked at its signature."""
+
+    def __init__(self, room: _Room) -> None:
+        super().__init__()
+        self._room, self._counted = room, 0
+
+    def append(self, data: bytes) -> None:
+        super().append(data)
+        self._counted += len(data)
+        self._room.add(len(data))
+
+    def close(self) -> None:
+        """Let go of it. Nothing happens the second time."""
+        counted, self._counted = self._counted, 0
+        self._room.add(-counted)
+        super().close()
 
 
 class _StrictParser(HTTPRequestParser):  # type: ignore[misc]
@@ -126,6 +185,8 @@ class _StrictParser(HTTPRequestParser):  # type: ignore[misc]
 
     def received(self, data: bytes) -> int:
         consumed: int = super().received(data)
+        if self.chunked and self.error is None:
+            self._bound_chunks()
         if self.error is not None:
             self.expect_continue = False  # nobody who is refused is told to go on
         return consumed
@@ -139,18 +200,33 @@ class _StrictParser(HTTPRequestParser):  # type: ignore[misc]
         names = [line.partition(b":")[0].strip().lower() for line in lines if line]
         if b"transfer-encoding" in names and b"content-length" in names:
             raise ParsingError("Content-Length and Transfer-Encoding together")
-        if b"transfer-encoding" in names and not self.adj.chunks_taken:
-            self._refuse(_LengthRequired("send the body with a Content-Length, not chunked"))
-            return
         if names.count(b"content-length") > 1 or names.count(b"host") > 1:
             raise ParsingError("Content-Length or Host twice")
         super().parse_header(header_plus)
         if self.command not in _BODILESS and b"content-length" not in names and not self.chunked:
-            self._refuse(_LengthRequired("a Content-Length is needed"))
+            self._refuse(_LengthRequired("a Content-Length is needed, or a body in chunks"))
+        elif self.content_length > self.adj.limits.body:
+            self._refuse(self._too_large())
+        elif self.body_rcv is not None:
+            self.body_rcv.buf = _Body(self.adj.room)
+
+    @property
+    def held(self) -> int:
+        """Bytes of the body that are here."""
+        return 0 if self.body_rcv is None else len(self.body_rcv)
+
+    def _bound_chunks(self) -> None:
+        """Bound a body in chunks like any other, and what it is wrapped in as well."""
+        body = self.held
+        if body > self.adj.limits.body:
+            self.error, self.completed = self._too_large(), True
+        elif self.body_bytes_received - body > FRAMING + body // 64:
+            self.error, self.completed = BadRequest("the chunks are too small: send larger ones, or a length"), True
+
+    def _too_large(self) -> Error:
+        return RequestEntityTooLarge(f"a body has at most {self.adj.limits.body} bytes here")
 
     def _refuse(self, error: Error) -> None:
-        if not hasattr(self, "command"):
-            super().parse_header(b"POST / HTTP/1.1\r\n")
         self.error = error
         self.body_rcv = None
         self.content_length = 0
@@ -171,11 +247,12 @@ class _Refusal(ErrorTask):  # type: ignore[misc]
 
 
 class _Channel(HTTPChannel):  # type: ignore[misc]
-    """A connection that knows when the request that it is receiving began."""
+    """A connection that knows when the request that it is receiving began, and whether it has brought one."""
 
     parser_class = _StrictParser
     error_task_class = _Refusal
     began: float | None = None
+    served = False
     request: Any  # what is arriving; waitress's parser, None between two requests
 
     def received(self, data: bytes) -> bool:
@@ -183,11 +260,30 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
             self.began = time.monotonic()
         more: bool = super().received(data)
         if self.request is None:
-            self.began = None
+            self.began, self.served = None, True
+        self.server.make_room_for_bodies()
         return more
 
-    def cut_off(self) -> None:
-        """Say 408 if the client reads it, and close either way.
+    def handle_close(self) -> None:
+        """Let go of what was arriving, too: waitress leaves it to the garbage collector."""
+        super().handle_close()
+        if self.request is not None:
+            self.request.close()
+
+    def service(self) -> None:
+        """Answer a request; those that wait behind it are not answered any more once the client has gone."""
+        super().service()
+        if not self.connected:
+            for request in list(self.requests):
+                request.close()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way on it."""
+        return self.began is None and not self.requests and not self.total_outbufs_len
+
+    def cut_off(self, answer: bytes) -> None:
+        """Give up what is arriving; say `answer` if the client reads it, and close either way.
 
         It costs the loop one write: were each answered by a thread of the pool, many slow clients together would keep the
         good ones waiting after all.
@@ -197,14 +293,14 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
             self.request.close()
             self.request = None
         with self.outbuf_lock:
-            self.outbufs[-1].append(_TIMED_OUT)
-            self.current_outbuf_count += len(_TIMED_OUT)
-            self.total_outbufs_len += len(_TIMED_OUT)
+            self.outbufs[-1].append(answer)
+            self.current_outbuf_count += len(answer)
+            self.total_outbufs_len += len(answer)
             self.close_when_flushed = True
 
 
 class _Waitress(TcpWSGIServer):  # type: ignore[misc]
-    """waitress's server on a socket of ours, cutting off requests that take too long to arrive."""
+    """waitress's server on a socket of ours, which lets go of what takes too long, or too much, for the good of the others."""
 
     channel_class = _Channel
 
@@ -219,12 +315,12 @@ class _Waitress(TcpWSGIServer):  # type: ignore[misc]
         adjustments = Adjustments(
             ident=None,
             threads=limits.threads,
-            connection_limit=limits.connections,
+            connection_limit=sys.maxsize,  # see readable
             backlog=1024,
             channel_timeout=limits.keep_alive,
             cleanup_interval=min(1.0, limits.deadline / 4),
             max_request_header_size=limits.header,
-            max_request_body_size=limits.body + 1,  # waitress refuses from this size on
+            max_request_body_size=sys.maxsize,  # see the parser
             asyncore_use_poll=True,
             log_socket_errors=False,
             expose_tracebacks=False,
@@ -232,8 +328,12 @@ class _Waitress(TcpWSGIServer):  # type: ignore[misc]
         )
         # What is shorter the loop sends in one piece, once it is whole. Deprecated as an argument; without it nothing breaks.
         adjustments.send_bytes = 16 << 10
-        adjustments.chunks_taken = limits.chunked  # the parser knows nothing but these
+        self._room = _Room(limits.arriving)
+        adjustments.limits, adjustments.room = limits, self._room  # the parser knows nothing but these
+        self._connections = max(1, min(limits.connections, connections_left() // limits.servers))
         self._limits, self._pulled = limits, False
+        self._crowded = False  # since the last maintenance; the log says so
+        self._starved = False  # no descriptor is left, and none could be freed: there is nothing to accept with
         info = (bound.family, bound.type, bound.proto, bound.getsockname())
         super().__init__(
             app, map, False, bound, dispatcher=dispatcher, adj=adjustments, sockinfo=info, bind_socket=False
@@ -243,7 +343,11 @@ class _Waitress(TcpWSGIServer):  # type: ignore[misc]
     def readable(self) -> bool:
         """Asked in every round of the loop before any connection is: what changed until now is seen in this round."""
         self._pulled = False
-        return bool(super().readable())
+        if len(self.active_channels) > self._connections:
+            self._make_room(
+                f"{self._connections} connections are open", but=next(reversed(self.active_channels.values()))
+            )
+        return bool(super().readable()) and not self._starved and len(self.active_channels) <= self._connections
 
     def pull_trigger(self) -> None:
         """Wake the loop, unless it has been told since its round began."""
@@ -251,12 +355,66 @@ class _Waitress(TcpWSGIServer):  # type: ignore[misc]
             self._pulled = True
             super().pull_trigger()
 
+    def accept(self) -> Any:
+        """Take a connection, and where that is one too many, let go of another one."""
+        try:
+            taken = super().accept()
+        except OSError as problem:
+            if problem.errno in _OUT_OF_FILES:
+                why = f"{problem.strerror}: raise the limit of open files (ulimit -n, LimitNOFILE=)"
+                self._starved = not self._make_room(why)
+            raise
+        if taken is not None and len(self.active_channels) >= self._connections:
+            self._make_room(f"{self._connections} connections are open")
+        return taken
+
+    def make_room_for_bodies(self) -> None:
+        """While more is held than there is room for, give up the oldest body that is not small beside the others.
+
+        Who sends slowly, to hold what there is, is older than who sends quickly; what is small frees next to nothing.
+        """
+        while self._room.full:
+            arriving = [
+                channel
+                for channel in self.active_channels.values()
+                if channel.request is not None and channel.request.held and not channel.requests
+            ]
+            if not arriving:
+                return
+            average = sum(channel.request.held for channel in arriving) / len(arriving)
+            large = [channel for channel in arriving if channel.request.held >= average / 2]
+            LOG.warning("more than %d bytes of bodies are held: one was refused with 503", self._limits.arriving)
+            min(large, key=lambda channel: channel.began or 0.0).cut_off(_FULL)
+
     def maintenance(self, now: float) -> None:
         """Cut off what is idle, and what has been arriving for longer than the deadline."""
         super().maintenance(now)
+        self._crowded = self._starved = False
         late = time.monotonic() - self._limits.deadline
         for channel in list(self.active_channels.values()):
             began = channel.began
             if began is not None and began < late and not channel.requests:
                 LOG.info("a request took more than %g s to arrive and was cut off", self._limits.deadline)
-                channel.cut_off()
+                channel.cut_off(_LATE)
+
+    def _make_room(self, why: str, but: _Channel | None = None) -> bool:
+        """Close the connection that is missed least: one that has brought nothing yet, one between two requests, a slow one.
+
+        False if there is none: all but `but` have a request that is being answered, or has just begun to arrive.
+        """
+        if not self._crowded:
+            self._crowded = True  # said once a second at most
+            LOG.warning("%s; idle connections are closed for new ones", why)
+        channels = [channel for channel in self.active_channels.values() if channel is not but]
+        slow = time.monotonic() - _SETTLED
+        idle = [channel for channel in channels if channel.idle]
+        late = [
+            channel
+            for channel in channels
+            if not channel.requests and channel.began is not None and channel.began < slow
+        ]
+        if idle:
+            min(idle, key=lambda channel: (channel.served, channel.last_activity)).handle_close()
+        elif late:
+            min(late, key=lambda channel: channel.began or 0.0).handle_close()
+        return bool(idle or late)

@@ -31,6 +31,8 @@ _MAGIC = 0x377F0682  # its lowest bit: words of checksums are big-endian
 _VALID_FRAMES = 16  # where the index says how many frames SQLite took, in the machine's byte order
 _COPIED_FRAMES = 96  # and how many of them are in the file
 
+_PIECE = 1 << 20  # bytes that are read and written at once
+
 _log = logging.getLogger("greenlight.store")
 
 
@@ -80,6 +82,20 @@ def copy_again(path: Path) -> None:
             os.pwrite(index.fileno(), bytes(4), _COPIED_FRAMES)
     except OSError:
         _log.critical("%s may lack what its log has; stop the process at once with SIGKILL, and start it again", path)
+
+
+def write_again(path: Path) -> None:
+    """Write every byte of the log beside `path` once more, and sync it; have the next checkpoint copy all of it.
+
+    For a log that cannot be emptied, because a foreign program reads what it has. The caller holds the lock of writers.
+    """
+    at = 0
+    with _beside(path, "-wal").open("r+b") as log:
+        while piece := os.pread(log.fileno(), _PIECE, at):
+            at += os.pwrite(log.fileno(), piece, at)
+        os.fsync(log.fileno())
+    copy_again(path)
+    _log.warning("a foreign program reads %s, such as a backup: its log of %d bytes grows until that is done", path, at)
 
 
 def _mend(log: Path) -> None:

@@ -22,7 +22,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 from greenlight.files import fsync_directory, make_folder, private
 from greenlight.store.errors import Unavailable, unavailable
 from greenlight.store.lock import own
-from greenlight.store.recovery import copy_again, recover
+from greenlight.store.recovery import copy_again, recover, write_again
 from greenlight.store.schema import Schema, migrate
 
 T = TypeVar("T")
@@ -41,6 +41,9 @@ CHECKPOINT_COMMITS = 100
 
 CHECKPOINT_PAGES = 16_000
 """Pages (64 MiB) of the log after which a commit does it first, because under constant load the log never starts over."""
+
+BUSY_TIMEOUT = 5000
+"""Milliseconds that a change waits for a foreign program to finish its own."""
 
 _PROBE = "INSERT INTO store_probe VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET count = count + 1"
 
@@ -432,15 +435,24 @@ class Store:
     def _begin_log_anew(self, connection: sqlite3.Connection) -> None:
         """Copy the log into the file, synced, and empty it, before anything is added.
 
-        What was read from it may be only in the system's memory: a sync that failed in an earlier process is forgotten.
+        What was read from it may be only in the system's memory: a sync that failed in an earlier process is forgotten. A
+        foreign program that reads an older state, such as a backup, needs the log as it is; then it is written again.
         """
+        connection.execute("PRAGMA busy_timeout = 0")
         busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT}")
         if busy:
-            raise Unavailable(f"{self._path}: a foreign program reads it; close that program, and start again")
+            connection.execute("BEGIN IMMEDIATE")  # nobody else adds to it meanwhile
+            write_again(self._path)
+            connection.execute("ROLLBACK")
 
     def _writer(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            self._path, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS
+            self._path,
+            timeout=BUSY_TIMEOUT / 1000,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=STATEMENTS,
         )
         try:
             (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()

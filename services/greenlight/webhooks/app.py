@@ -23,11 +23,11 @@ from greenlight.runtime.deps import Deps as BaseDeps
 from greenlight.runtime.edge import Handler, sending
 from greenlight.runtime.errors import Malformed, Rejected
 from greenlight.runtime.health import mount_alive
-from greenlight.runtime.problems import problem_response
+from greenlight.runtime.problems import allowed, problem_response
 from greenlight.runtime.secrets import Secrets
 from greenlight.runtime.signing import BadSignature
 from greenlight.runtime.tracing import SERVER, Scope, step
-from greenlight.runtime.wsgi import headers_of, length_of, media_type_of
+from greenlight.runtime.wsgi import coding_of, headers_of, length_of, media_type_of
 from greenlight.webhooks.circleci import CircleCI
 from greenlight.webhooks.events import Events
 from greenlight.webhooks.gates import Gates
@@ -46,11 +46,11 @@ class Deps(BaseDeps):
 
 
 class _Refused(Exception):
-    """An answer before anything was read of the body."""
+    """An answer before anything was made of the body."""
 
-    def __init__(self, status: int, title: str, detail: str) -> None:
+    def __init__(self, status: int, title: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
-        self.status, self.title = status, title
+        self.status, self.title, self.headers = status, title, headers or {}
 
 
 ROUTES: Mapping[str, Provider] = {
@@ -71,8 +71,10 @@ def create_app(deps: Deps) -> Flask:
     @app.errorhandler(404)
     @app.errorhandler(405)
     def unknown(error: HTTPException) -> Response:
-        status = 405 if _provider(request.path) else error.code or 404
-        return problem_response(status, "not here", "POST to /webhooks/github, circleci, gates/NAME or events/SENDER")
+        where = "POST to /webhooks/github, circleci, gates/NAME or events/SENDER"
+        if _provider(request.path):
+            return problem_response(405, "not here", where, headers={"Allow": "POST"})
+        return problem_response(error.code or 404, "not here", where, headers=allowed(error))
 
     return app
 
@@ -167,8 +169,11 @@ def _take(
         _accept(fact, delivery.body, deps)
         return "accepted", _Taken({"id": fact.id})
     except _Refused as refusal:
-        return "refused", problem_response(refusal.status, refusal.title, str(refusal))
+        return "refused", problem_response(refusal.status, refusal.title, str(refusal), headers=refusal.headers)
     except BadSignature as problem:
+        if deps.secrets.unread(provider.sender(name)):
+            detail = "the secrets of this sender cannot be read, so no signature can be checked; the log says why"
+            return "unavailable", problem_response(503, "cannot check it now", detail, retry_after=5)
         return "unauthenticated", problem_response(401, "not authenticated", str(problem))
     except Malformed as problem:
         return "malformed", problem_response(400, "malformed", str(problem))
@@ -188,20 +193,29 @@ def _take(
 
 
 def _read(environ: WSGIEnvironment, provider: Provider, name: str, deps: Deps) -> Delivery:
-    """Bound before reading: length, type, then the bytes."""
+    """Bound before reading: coding, length, type, then the bytes."""
     if name and not _NAME.fullmatch(name):
         raise _Refused(404, "not here", "a gate or sender is named by letters, digits, and . _ -")
+    if coding := coding_of(environ):
+        detail = f"Content-Encoding {coding[:64]!r} is not taken: send the body as it is, without one"
+        raise _Refused(415, "content coding not understood", detail, {"Accept-Encoding": "identity"})
     length = length_of(environ)
-    if length is None or "HTTP_TRANSFER_ENCODING" in environ:
-        raise _Refused(411, "length required", "send a Content-Length; chunked bodies are not taken")
-    if length > provider.limit:
-        raise _Refused(413, "too large", f"at most {provider.limit} bytes")
+    if length is None and not environ.get("wsgi.input_terminated"):
+        raise _Refused(411, "length required", "send a Content-Length")
+    if length is not None and length > provider.limit:
+        raise _too_large(provider)
     if provider.label != "events" and media_type_of(environ) != "application/json":
         raise _Refused(415, "content type not understood", "send application/json")
-    body = environ["wsgi.input"].read(length)
-    if len(body) != length:
+    body = environ["wsgi.input"].read(provider.limit + 1 if length is None else length)
+    if len(body) > provider.limit:
+        raise _too_large(provider)
+    if length is not None and len(body) != length:
         raise Malformed("the body ended before its Content-Length")
     return Delivery(headers_of(environ), body, name, deps.clock.now())
+
+
+def _too_large(provider: Provider) -> _Refused:
+    return _Refused(413, "too large", f"at most {provider.limit} bytes")
 
 
 def _wanted(fact: Fact, pipeline: Pipeline) -> Fact | Ignored:

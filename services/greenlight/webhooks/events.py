@@ -28,7 +28,9 @@ from greenlight.webhooks.provider import (
     artifacts_at,
     counted,
     event,
+    evidence_of,
     get,
+    in_body,
     micros,
     need,
     repo_of,
@@ -59,16 +61,17 @@ class Events:
             raise Malformed(str(problem)) from None
         if sent.type.startswith(types.RESERVED_PREFIXES):
             raise Rejected(f"the type {sent.type[:64]!r} is said by its own route only")
-        return _fact(sent, _data(sent), delivery)
+        return _fact(sent, _data(sent, delivery), delivery)
 
 
-def _data(sent: Event) -> dict[str, Any]:
-    if sent.data is None or len(sent.data) > MAX_DATA:
-        raise Rejected(f"data is missing, or larger than {MAX_DATA} bytes")
+def _data(sent: Event, delivery: Delivery) -> dict[str, Any]:
+    """The event's data. Raises Malformed (400) if the body is that and is no JSON, Rejected (422)."""
+    if sent.data is None:
+        raise Rejected("data is missing")
     try:
         data = loads(sent.data)
     except BadJson as problem:
-        raise Rejected(f"data: {problem}") from None
+        raise (Malformed if sent.data == delivery.body else Rejected)(f"data: {problem}") from None
     if not isinstance(data, dict):
         raise Rejected("data is not a JSON object with repo and sha")
     return data
@@ -84,7 +87,12 @@ def _fact(sent: Event, data: dict[str, Any], delivery: Delivery) -> Fact:
     said, at = given or sent_at(delivery), counted(given, now) or now
     id = ids.derive(sent.type, repo, sha, sender, sent.source, sent.id)
     traced = parse(sent.extensions.get("traceparent")) is not None
-    ours = event(sent.type, id=id, source=sent.source, repo=repo, sha=sha, at=at, ref=ref)
+    size = len(sent.data or b"")
+    rest = {"body": in_body(delivery, size)} if size > MAX_DATA else {}
+    ours = event(sent.type, id=id, source=sent.source, repo=repo, sha=sha, at=at, ref=ref, more=rest)
+    cut: dict[str, Any] = (
+        {"data": ours.data, "datacontenttype": ours.datacontenttype, "dataschema": None} if rest else {}
+    )
     kept = {name: value for name, value in sent.extensions.items() if safe(value) and not _OURS.fullmatch(name)}
     return Fact(
         event=replace(
@@ -94,6 +102,7 @@ def _fact(sent: Event, data: dict[str, Any], delivery: Delivery) -> Fact:
             source=sent.source if safe(sent.source) else f"events/{sender}",
             time=sent.time or ours.time,
             extensions=MappingProxyType({**kept, **ours.extensions}),
+            **cut,
         ),
         repo=repo,
         sha=sha,
@@ -103,7 +112,9 @@ def _fact(sent: Event, data: dict[str, Any], delivery: Delivery) -> Fact:
         refs=(ref,) if ref else (),
         signal=signals.event(sent.type, sender),
         order=(micros(counted(said, now)),),
-        evidence=get(data, "evidence") if isinstance(get(data, "evidence"), str) else None,
+        evidence=evidence_of(get(data, "evidence"), delivery)
+        if isinstance(get(data, "evidence"), (str, dict))
+        else None,
         artifacts=artifacts_at(data, "artifacts"),
         details={
             "data": _compared(data),
@@ -114,7 +125,7 @@ def _fact(sent: Event, data: dict[str, Any], delivery: Delivery) -> Fact:
 
 
 def _compared(data: dict[str, Any]) -> dict[str, Any]:
-    """The plain fields of data, which a gate's `where` compares; the whole of it is in the event and in the body."""
+    """The plain fields of data, which a gate's `where` compares; the whole of it is in the body that brought it."""
     fields = {
         name: value for name, value in data.items() if isinstance(value, (str, int, float, bool)) or value is None
     }

@@ -22,6 +22,7 @@ from greenlight.webhooks.provider import (
     artifacts_at,
     counted,
     event,
+    evidence_of,
     get,
     keyed,
     micros,
@@ -31,9 +32,6 @@ from greenlight.webhooks.provider import (
     shown,
     time_at,
 )
-
-MAX_EVIDENCE = 4096
-"""Bytes of evidence as JSON: a report's place is behind a URL."""
 
 
 class Gates:
@@ -85,9 +83,9 @@ def _fact(payload: dict[str, Any], delivery: Delivery) -> Fact:
     signed = given or sent_at(delivery)
     at = counted(given, now) or now
     run = None if get(payload, "run") is None else need(payload, "run", int)
-    evidence, artifacts = _evidence(payload), artifacts_at(payload, "artifacts")
+    whole, artifacts = _evidence(payload), artifacts_at(payload, "artifacts")
     type = types.GATE_PASSED if outcome == "passed" else types.GATE_FAILED
-    content = json.dumps([evidence, artifacts], sort_keys=True)
+    content, evidence = json.dumps([whole, artifacts], sort_keys=True), evidence_of(whole, delivery)
     # What says neither when nor in which run is told apart by its message.
     message = delivery.headers.get("webhook-id", "") if given is None and run is None else ""
     id = ids.derive(type, repo, gate, sha, run or 0, str(shown(given)), content, *([message] if message else []))
@@ -126,10 +124,8 @@ def _fact(payload: dict[str, Any], delivery: Delivery) -> Fact:
     )
 
 
-def _evidence(payload: dict[str, Any]) -> Any:
+def _evidence(payload: dict[str, Any]) -> str | dict[str, Any] | None:
     evidence = get(payload, "evidence")
-    if evidence is not None and not isinstance(evidence, (str, dict)):
-        raise Rejected("evidence is neither a URL nor an object")
-    if len(json.dumps(evidence)) > MAX_EVIDENCE:
-        raise Rejected(f"evidence is larger than {MAX_EVIDENCE} bytes: give the URL of the report")
-    return evidence
+    if evidence is None or isinstance(evidence, (str, dict)):
+        return evidence
+    raise Rejected("evidence is neither a URL nor an object")

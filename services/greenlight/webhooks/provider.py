@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ MAX_DATA = 64 << 10
 
 AHEAD = "ahead"
 """The detail of a fact that holds the time which its sender gave, where that was ahead of our clock."""
+
+MAX_EVIDENCE = 4096
+"""Bytes of evidence, as JSON, that a fact itself carries; what is larger stays in the body that brought it."""
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LEAP_SECOND = re.compile(r":60(?=[.Z+-])")
@@ -160,6 +164,17 @@ def counted(said: datetime | None, now: datetime) -> datetime | None:
 def ahead(said: datetime | None, now: datetime) -> dict[str, str]:
     """What a fact keeps of a time that is ahead of our clock, among its details."""
     return {AHEAD: rfc3339(said)} if said is not None and said > now else {}
+
+
+def evidence_of(value: str | dict[str, Any] | None, delivery: Delivery) -> Any:
+    """The evidence as a fact carries it: a large one by the digest of the body that it came in, which is kept."""
+    size = len(json.dumps(value))
+    return value if size <= MAX_EVIDENCE else in_body(delivery, size)
+
+
+def in_body(delivery: Delivery, size: int) -> dict[str, Any]:
+    """Stands for `size` bytes of JSON that are too large to be carried: where they are found."""
+    return {"digest": delivery.digest, "bytes": size}
 
 
 def micros(at: datetime | None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from dataclasses import replace
@@ -18,6 +19,8 @@ REFUSED = {"status": 400, "one": 0}
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 MEBIBYTE = 1 << 20
+
+PACKED = gzip.compress(b'{"whole": "body"}', mtime=0)
 
 CASES: list[Case] = [
     # I1, I8, I9: modes.
@@ -399,6 +402,20 @@ CASES: list[Case] = [
         {"status": 413, "one": 0},
         knative=TAKEN,
         difference="size",
+    ),
+    case(
+        "I14-packed",
+        Send({**binary().headers, "content-encoding": "gzip"}, PACKED),
+        ONE,
+        {"status": 415, "answer.accept-encoding": "identity", "one": 0, "one.body": "not called"},
+        knative={**TAKEN, "answer.accept-encoding": None, "one.body": PACKED},
+        difference="content-coding",
+    ),
+    case(
+        "I14-identity",
+        Send({**binary().headers, "content-encoding": "identity"}, b"{}"),
+        ONE,
+        {**TAKEN, "one.body": b"{}"},
     ),
     case(
         "I14-chunked",

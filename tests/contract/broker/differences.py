@@ -65,6 +65,13 @@ DIFFERENCES: dict[str, Difference] = {
         "memory of one machine is bounded; Kafka's data plane has the same limit",
     ),
     # Attributes.
+    "content-coding": Difference(
+        "I14",
+        "–",
+        "drops the Content-Encoding and delivers what is packed as if it were the data",
+        "415 with Accept-Encoding: identity",
+        "a subscriber would get bytes that are not what their content type says",
+    ),
     "time": Difference(
         "I7, D6, §3",
         "RFC 3339; all attributes should arrive identical",
