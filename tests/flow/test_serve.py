@@ -20,6 +20,7 @@ import pytest
 import urllib3
 
 from greenlight.deployer import domain
+from greenlight.deployer.ends import read_end
 from greenlight.embedded.compose import expire_leases
 from greenlight.embedded.serve import THREADS
 from greenlight.events import ids, types
@@ -285,7 +286,7 @@ def test_a_webhook_is_answered_while_the_broker_hangs_and_sigterm_lets_its_event
 
 
 def test_sigterm_lets_what_deploys_end(folder: Path) -> None:
-    """Helm, killed with its container, would leave a locked release; so the deployer waits for what it has started."""
+    """Helm, killed with its container, would leave a locked release; so the deployer waits for what it started or adopted."""
     hold = folder / "config" / "hold-staging"
     os.mkfifo(hold)
     shop = Shop(folder).start()
@@ -294,7 +295,6 @@ def test_sigterm_lets_what_deploys_end(folder: Path) -> None:
     _until(lambda: len(shop.deployed()) == 1)
     (under_way,) = shop.greenlight.ledger.deployments("shop", "staging")
     shop.greenlight.stop(0)
-    hold.write_text("go\n")  # the orphan's end, of which nobody is told
     store = Store(folder / "data" / "greenlight.db", [SCHEMA])
     expire_leases(SqliteLedger(store, folder / "data" / "bodies", clock=SystemClock().now), SystemClock())
     store.close()
@@ -307,13 +307,16 @@ def test_sigterm_lets_what_deploys_end(folder: Path) -> None:
         headers, body = to_binary(told)
         answer = urllib3.request("POST", url, body=body, headers=headers | ONE_REQUEST, retries=False, timeout=60)
         assert answer.status == 200
-        _until(lambda: len(shop.deployed()) == 2)
         process.terminate()
         _wait_until_refused(int(env["PORT"]))
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(1)
         hold.write_text("go\n")
         assert process.wait(30) == 0
+    assert len(shop.deployed()) == 1
+    end = read_end(folder / "data" / "deployer" / "ends" / "shop--staging.json")
+    assert end is not None
+    assert (end.deployment, end.exit) == (under_way.id, 0)
 
 
 def _until(true: Callable[[], bool]) -> None:

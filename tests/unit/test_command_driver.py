@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from greenlight.deployer.command import CommandDriver
 from greenlight.deployer.driver import Busy, Order, Progress
+from greenlight.deployer.ends import read_end
 from greenlight.runtime.clock import SystemClock
 from greenlight.runtime.process import wait_for_exit
 from greenlight.runtime.scrub import Scrubber
@@ -209,12 +209,15 @@ def test_an_error_is_started_again_under_the_same_id_by_a_later_try_only(driver:
     assert (tmp_path / "log").read_text() == "started\n" * 2
 
 
-def test_only_the_newest_run_of_a_target_is_remembered(driver: CommandDriver, tmp_path: Path) -> None:
-    """A process that lives for years keeps the output of no more runs than it has targets."""
+def test_only_the_newest_end_of_a_target_is_kept(driver: CommandDriver, tmp_path: Path) -> None:
+    """A data folder that is used for years keeps no more ends and outputs than it has targets."""
     for number in range(5):
         assert ended(driver, sh(tmp_path, "exit 0", id=f"d{number}")).outcome == "succeeded"
         assert ended(driver, sh(tmp_path, "exit 0", id=f"s{number}", environment="staging")).outcome == "succeeded"
-    assert sorted(driver._runs) == ["d4", "s4"]
+    state = tmp_path / "state"
+    assert sorted(file.name for file in (state / "ends").iterdir()) == ["shop--prod.json", "shop--staging.json"]
+    assert sorted(file.name for file in (state / "output").iterdir()) == ["shop--prod.log", "shop--staging.log"]
+    assert read_end(state / "ends" / "shop--prod.json").deployment == "d4"  # type: ignore[union-attr]
 
 
 def test_a_target_takes_one_command_at_a_time_and_others_run_beside_it(driver: CommandDriver, tmp_path: Path) -> None:
@@ -240,110 +243,3 @@ def test_a_daemon_that_the_command_leaves_running_does_not_hold_the_target(
         assert ended(driver, sh(tmp_path, "exit 0", id="d2")).outcome == "succeeded"
     finally:
         os.kill(daemon, signal.SIGKILL)
-
-
-_LIFE = """
-import sys
-sys.path.insert(0, {services!r})
-sys.path.insert(0, {tests!r})
-from pathlib import Path
-from test_command_driver import make, sh
-driver = make(Path({folder!r}))
-print(driver.apply(sh(Path({folder!r}), {script!r}, timeout={timeout!r})).outcome, flush=True)
-sys.stdin.read()
-"""
-
-
-def _an_earlier_life(folder: Path, script: str, timeout: str = "10m") -> None:
-    """Start a command from a process that is then killed with SIGKILL."""
-    here = Path(__file__)
-    code = _LIFE.format(
-        services=str(here.parents[2] / "services"),
-        tests=str(here.parent),
-        folder=str(folder),
-        script=script,
-        timeout=timeout,
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as life:
-        assert life.stdout is not None
-        assert life.stdout.readline().strip() == "running"
-        ready = folder / "ready"
-        with ready.open() as fifo:
-            fifo.readline()
-        life.kill()
-
-
-def test_an_orphan_of_an_earlier_life_holds_the_target_until_it_ends(tmp_path: Path) -> None:
-    """After kill -9 of Greenlight the command runs on; the next life waits for it, then starts it again."""
-    os.mkfifo(tmp_path / "ready")
-    os.mkfifo(tmp_path / "go")
-    script = "if [ -e second ]; then exit 0; fi; touch second; echo ready > ready; read line < go"
-    _an_earlier_life(tmp_path, script)
-    driver, it = make(tmp_path), sh(tmp_path, script)
-    with pytest.raises(Busy, match="process"):
-        driver.apply(it)
-    assert driver.watch(it, 0.05).outcome == "running"
-    (tmp_path / "go").write_text("go\n")
-    assert driver.watch(it, 20).outcome == "running", "the orphan has ended, and its exit status is nobody's"
-    assert ended(driver, it).outcome == "succeeded"
-
-
-def test_an_orphan_is_held_to_its_time_limit(tmp_path: Path) -> None:
-    """Whoever started it is gone, so the next life ends its whole group when its time is up."""
-    os.mkfifo(tmp_path / "ready")
-    script = (
-        "trap '' TERM; echo $$ > command; sleep 300 & echo $! > child; echo ready > ready; wait; read line < /dev/zero"
-    )
-    _an_earlier_life(tmp_path, script, timeout="1s")
-    driver, it = make(tmp_path), sh(tmp_path, "exit 0")
-    with pytest.raises(Busy, match="process"):
-        driver.apply(it)
-    for _ in range(2):  # until its time is up, then until it is gone
-        assert driver.watch(it, 20).outcome == "running"
-    assert wait_for_exit(int((tmp_path / "child").read_text()), 5)
-    assert wait_for_exit(int((tmp_path / "command").read_text()), 5)
-    assert ended(driver, it).outcome == "succeeded"
-
-
-def test_a_daemon_left_by_an_earlier_life_does_not_hold_the_target(tmp_path: Path) -> None:
-    """The command that is named in the lock is dead: whoever still holds the descriptor is not deploying."""
-    os.mkfifo(tmp_path / "ready")
-    script = (
-        "sleep 300 > /dev/null 2>&1 & echo $! > daemon; echo $$ > command; echo ready > ready; read line < /dev/zero"
-    )
-    _an_earlier_life(tmp_path, script)
-    command, daemon = (int((tmp_path / name).read_text()) for name in ("command", "daemon"))
-    os.kill(command, signal.SIGKILL)
-    assert wait_for_exit(command, 5)
-    try:
-        assert ended(make(tmp_path), sh(tmp_path, "exit 0", id="d2")).outcome == "succeeded"
-    finally:
-        os.kill(daemon, signal.SIGKILL)
-
-
-def test_scrubbing_hides_secrets_in_every_form_they_take() -> None:
-    """As they are, in base64, in URLs; and what looks like a token even if it is not known."""
-    scrub = Scrubber(["s3cr3t value"])
-    text = (
-        "s3cr3t value czNjcjN0IHZhbHVl s3cr3t%20value https://user:pw12345@host/ AKIAABCDEFGHIJKLMNOP "
-        "Authorization: Bearer abcdefgh12345678 whsec_c2NhbiBzZWNyZXQgb2Y= fine"
-    )
-    hidden = scrub(text)
-    for secret in ("s3cr3t", "czNjcjN0", "pw12345", "AKIA", "abcdefgh12345678", "c2NhbiBz"):
-        assert secret not in hidden
-    assert hidden.endswith("fine")
-
-
-def test_a_secret_that_came_later_is_hidden_and_stays_so_when_it_is_rotated() -> None:
-    """A command that was started with it may still print it."""
-    live = ["first one"]
-    scrub = Scrubber(live=lambda: live)
-    also = scrub.also(["of a variable"])
-    live[:] = ["second one"]
-    for hides in (scrub, also):
-        assert hides("first one, second one") == "[secret], [secret]"
-    live[:] = ["third one"]
-    assert scrub("second one, third one") == "[secret], [secret]"
-    assert also("of a variable, third one") == "[secret], [secret]"

@@ -171,7 +171,7 @@ def _start(job: _Job, deps: Deps) -> Progress:
 
 
 def _watch(job: _Job) -> Progress:
-    """Wait for news. Where an orphan held the target when we began, begin as soon as it is gone."""
+    """Wait for news. Where something else held the target when the deployment began, start it as soon as that has ended."""
     try:
         progress = _apply_order(job)
     except Busy:

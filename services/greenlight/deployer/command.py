@@ -7,16 +7,18 @@ import shutil
 import signal
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from greenlight.deployer.driver import Order, Progress
+from greenlight.deployer.command_parent import CANCEL
+from greenlight.deployer.driver import Busy, Order, Progress
+from greenlight.deployer.ends import End, read_end
 from greenlight.deployer.lock import TargetLock
+from greenlight.deployer.spawner import Spawner
 from greenlight.files import make_folder
 from greenlight.policy.durations import duration
 from greenlight.runtime.clock import Clock
-from greenlight.runtime.process import Process, Start
+from greenlight.runtime.process import end_group, started_apart, wait_until_readable
 from greenlight.runtime.references import is_reference, resolve
 from greenlight.runtime.scrub import Scrubber, secrets_in, secrets_of_arguments
 
@@ -30,60 +32,68 @@ OUTPUT = 16 * 1024
 _INHERITED = ("PATH", "HOME")
 
 
-@dataclass
-class _Run:
-    """One deployment's command, running or ended."""
-
-    target: str
-    fence: int  # of the try that started it
-    lock: TargetLock
-    hidden: Sequence[str]  # what of its environment and arguments must not be shown
-    timeout: float
-    process: Process | None = None
-    end: Progress | None = None
-    ended: threading.Event = field(default_factory=threading.Event)
-
-
 class CommandDriver:
-    """Keeps locks and output below `state`. See docs/deployer-command.md for what a command is promised."""
+    """Keeps locks, output and ends below `state`. See docs/deployer-command.md for what a command is promised.
+
+    A command runs below a parent of its own (`command_parent.py`), and what is known of it is on the disk: who holds the
+    target's lock, and how the last command there ended. So it makes no difference which Greenlight started it.
+    """
 
     def __init__(self, state: Path, *, scrub: Scrubber, clock: Clock, grace: float = GRACE) -> None:
-        self._locks, self._outputs = state / "locks", state / "output"
-        for folder in (self._locks, self._outputs):
+        self._locks, self._outputs, self._ends = state / "locks", state / "output", state / "ends"
+        for folder in (self._locks, self._outputs, self._ends):
             make_folder(folder)
         self._scrub, self._clock, self._grace = scrub, clock, grace
         self._mutex = threading.Lock()
-        self._runs: dict[str, _Run] = {}
-        self._closed = threading.Event()
+        self._begun: dict[str, Order] = {}  # the last that was started here, by target
+        self._canceled: dict[str, tuple[str, str]] = {}  # by target: the last deployment that was canceled, and why
         self._path = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        self._spawner = Spawner()
+        self._closed, self._closing = os.pipe()
 
     def apply(self, order: Order) -> Progress:
-        """Start the command; one that runs for this deployment goes on. After an error only a later try starts it again."""
+        """Start the command, or find it running, or find how it ended. After an error only a later try starts it again."""
         with self._mutex:
-            run = self._runs.get(order.deployment)
-            if run is not None and (run.end is None or run.end.outcome != "error" or run.fence == order.fence):
-                return run.end or Progress("running")
+            if self._closing < 0:
+                raise Busy("this Greenlight is being stopped; the next one starts the command")
+            lock = TargetLock(self._lock_path(order))
             try:
-                return self._begin(order)
-            except OSError as problem:
+                lock.take()
+            except Busy:
+                holder = lock.holder()
+                if holder is not None and holder.is_parent and holder.deployment == order.deployment:
+                    started_apart(holder.pid)
+                    return Progress("running")
+                raise
+            try:
+                return self._end(order) or self._begun_in_vain(order) or self._begin(order, lock)
+            except (OSError, ValueError) as problem:
                 return Progress("error", f"the command cannot be started: {problem}")
+            finally:
+                lock.release()
 
     def watch(self, order: Order, seconds: float) -> Progress:
-        """Wait for the end; where an orphan of an earlier process holds the target, wait for that."""
-        run = self._runs.get(order.deployment)
-        if run is not None:
-            run.ended.wait(seconds)
-            return run.end or Progress("running")
+        """Wait for the end of whatever holds the target, and say how the command ended, if it is this deployment's."""
         now = self._clock.now().timestamp()
-        if not TargetLock(self._lock_path(order)).wait_for_holder(seconds, now, self._grace):
-            self._closed.wait(min(seconds, 1.0))  # its name is not known: look again soon
-        return Progress("running")
+        lock = TargetLock(self._lock_path(order))
+        end = self._end(order)
+        if end is None:
+            is_known = lock.wait_for_holder(seconds, now, self._grace, wake=self._closed)
+            end = self._end(order)
+            if end is None and not is_known:
+                wait_until_readable(self._closed, min(seconds, 1.0))  # look again soon
+        return end or Progress("running")
 
     def cancel(self, order: Order, reason: str) -> None:
         """End the command's process group."""
-        run = self._runs.get(order.deployment)
-        if run is not None and run.process is not None:
-            run.process.cancel(reason)
+        holder = TargetLock(self._lock_path(order)).holder()
+        if holder is None or holder.deployment != order.deployment:
+            return
+        self._canceled[_target(order)] = order.deployment, reason
+        if holder.is_parent:
+            os.kill(holder.pid, CANCEL)
+        else:
+            end_group(holder.pid, self._grace)
 
     def check(self, config: Mapping[str, Any]) -> Sequence[str]:
         """Whether the program is there."""
@@ -93,50 +103,77 @@ class CommandDriver:
         return []
 
     def close(self) -> None:
-        """Commands that run go on, and hold their targets' locks; nobody waits for them here any more."""
-        self._closed.set()
+        """Wait for nothing any more, and start nothing. Commands that run go on, and what they come to is written down."""
+        with self._mutex:
+            if self._closing >= 0:
+                os.close(self._closing)
+                self._closing = -1
+                self._spawner.close()
 
-    def _begin(self, order: Order) -> Progress:
-        config = order.config
+    def _begin(self, order: Order, lock: TargetLock) -> Progress:
+        """Start it below a parent, which holds the lock from now on."""
+        config, target = order.config, _target(order)
         cwd = _below(order.directory, config.get("cwd", "."))
         configured = config.get("env", {})
         env = {**self._path, **_own(order), **_values(configured, order.directory)}
         hidden = [part for name in configured for part in secrets_in(env[name], name)]
         hidden += [env[name] for name, value in configured.items() if is_reference(value)]
         hidden += secrets_of_arguments(config["run"])
-        lock, timeout = TargetLock(self._lock_path(order)), _seconds(config.get("timeout"))
-        run = _Run(lock.target, order.fence, lock, hidden, timeout)
-        run.lock.take()
+        timeout = _seconds(config.get("timeout"))
+        start = {
+            "argv": _argv(config["run"], env.get("PATH"), cwd),
+            "env": env,
+            "cwd": str(cwd),
+            "timeout": timeout,
+            "grace": self._grace,
+            "until": self._clock.now().timestamp() + timeout,
+            "log": str(self._outputs / f"{target}.log"),
+            "end": str(self._ends / f"{target}.json"),
+            "deployment": order.deployment,
+            "fence": order.fence,
+            "hidden": hidden,
+        }
         try:
-            start = Start(
-                argv=_argv(config["run"], env.get("PATH"), cwd),
-                env=env,
-                cwd=cwd,
-                log=self._outputs / f"{order.application}--{order.environment}.log",
-                timeout=run.timeout,
-                grace=self._grace,
-                keep=[run.lock.descriptor],
-            )
-            run.process = Process(start, lambda process: self._ended(run, process))
-        except BaseException:
-            run.lock.release()
-            raise
-        run.lock.name(run.process.pid, order.deployment, self._clock.now().timestamp() + timeout)
-        # What ran in this target before has been written down, or the target would not be free: nobody asks for it again.
-        self._runs = {id: other for id, other in self._runs.items() if other.target != run.target}
-        self._runs[order.deployment] = run
+            started_apart(self._spawner.start(start, lock.descriptor))
+        finally:
+            lock.hand_over()
+        self._begun[target] = order
         return Progress("running")
 
-    def _ended(self, run: _Run, process: Process) -> None:
-        outcome, reason = _meaning(process, run.timeout)
-        with self._mutex:  # a command may end before its start has been written down
-            run.lock.release()
-        scrub = self._scrub.also(run.hidden) if run.hidden else self._scrub
-        run.end = Progress(outcome, reason, scrub(process.output())[-OUTPUT:])
-        run.ended.set()
+    def _end(self, order: Order) -> Progress | None:
+        """How the deployment's command ended, if it is the last that ended in its target; an earlier try's error is nothing."""
+        try:
+            end = read_end(self._ends / f"{_target(order)}.json")
+        except ValueError:  # no version of Greenlight wrote it
+            return None
+        if end is None or end.deployment != order.deployment:
+            return None
+        canceled, why = self._canceled.get(_target(order), ("", ""))
+        outcome, reason = _meaning(end, why if canceled == order.deployment else "canceled")
+        if outcome == "error" and end.fence != order.fence:
+            return None
+        return Progress(outcome, reason, self._scrub(end.output)[-OUTPUT:])
+
+    def _begun_in_vain(self, order: Order) -> Progress | None:
+        """Why this try must not start a command, though the target is free and no end is written down."""
+        last = self._begun.get(_target(order))
+        if last is None:
+            return None
+        if last.fence > order.fence:
+            return Progress("error", f"a later try, with fence {last.fence}, has deployed to this target")
+        if (last.deployment, last.fence) == (order.deployment, order.fence):
+            return Progress(
+                "error",
+                "nobody knows how the command ended: the process that waited for it was ended before it wrote that down",
+            )
+        return None
 
     def _lock_path(self, order: Order) -> Path:
-        return self._locks / f"{order.application}--{order.environment}.lock"
+        return self._locks / f"{_target(order)}.lock"
+
+
+def _target(order: Order) -> str:
+    return f"{order.application}--{order.environment}"
 
 
 def _own(order: Order) -> dict[str, str]:
@@ -190,17 +227,15 @@ def _seconds(timeout: Any) -> float:
     return DEFAULT_TIMEOUT if timeout is None else duration(timeout).total_seconds()
 
 
-def _meaning(process: Process, timeout: float) -> tuple[str, str | None]:
+def _meaning(end: End, canceled: str) -> tuple[str, str | None]:
     """Exit 0 is succeeded; any other exit or the timeout is failed; a signal that was not ours is an error."""
-    code = process.code
-    assert code is not None, "asked after the end"
-    if process.cancelled is not None:
-        return "failed", process.cancelled
-    if process.timed_out:
-        return "failed", f"timed out after {timeout:g} s"
-    if code == 0:
+    if end.ended_by == "cancel":
+        return "failed", canceled
+    if end.ended_by == "timeout":
+        return "failed", f"timed out after {end.timeout:g} s"
+    if end.exit == 0:
         return "succeeded", None
-    if code > 0:
-        return "failed", f"exit status {code}"
-    name = signal.Signals(-code).name
+    if end.exit > 0:
+        return "failed", f"exit status {end.exit}"
+    name = signal.Signals(-end.exit).name
     return "error", f"ended by {name}, which was not ours" + (" (out of memory?)" if name == "SIGKILL" else "")

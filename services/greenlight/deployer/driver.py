@@ -45,9 +45,9 @@ class Driver(Protocol):
     """Starts and watches deployments; one object for the whole process, used from many threads."""
 
     def apply(self, order: Order) -> Progress:
-        """Start, and return at once: running, or an end already. A deployment that runs here already goes on.
+        """Start, and return at once: running, or an end already. A deployment that runs already goes on.
 
-        Raises Busy while an orphan of an earlier process holds the target.
+        Raises Busy while something else that an earlier process started holds the target.
         """
         ...
 
@@ -64,5 +64,5 @@ class Driver(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go. What runs goes on running, and holds its target."""
+        """Let go: what is watched is waited for no longer. What runs goes on running, and holds its target."""
         ...

@@ -116,9 +116,9 @@ class Greenlight:
         end = self.clock.monotonic() + timeout
         self.ticker.stop()
         self.watch.stop()
+        self.drivers.close()  # first, because deliveries in flight may be waiting for what goes on anyway
         drained = self.broker.drain(timeout)
         self.broker.stop()
-        self.drivers.close()
         self.tracer.stop(max(end - self.clock.monotonic(), 1.0))
         self.store.close()
         return drained

@@ -1,4 +1,4 @@
-"""A child process group whose end, output and time limit are seen to, whoever asks."""
+"""Processes: a child whose end, output and time limit are seen to, whoever asks; and waiting for the end of any process."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,12 @@ TAIL = 64 * 1024
 
 FILE_LIMIT = 1 << 20
 """Bytes of output that are kept on disk: what a command prints must not fill it."""
+
+LONGEST = 86400.0
+"""Seconds that one wait may last: poll knows no longer than 24 days."""
+
+LOOK = 0.05
+"""Seconds between two looks at a process whose end the kernel does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +44,28 @@ class Start:
 
 _running: set[Process] = set()
 _changed = threading.Condition()
+_apart: dict[int, str | None] = {}  # process id and start of what runs below a parent of its own
 
 
 def all_ended(seconds: float) -> bool:
-    """Wait at most `seconds` until no process that was started here runs any more; whether none does."""
+    """Wait at most `seconds` until no process that was started or adopted here runs any more; whether none does."""
+    end = time.monotonic() + seconds
     with _changed:
-        return _changed.wait_for(lambda: not _running, seconds)
+        if not _changed.wait_for(lambda: not _running, seconds):
+            return False
+        apart = list(_apart.items())
+    return all(
+        started_at(pid) != started or wait_for_exit(pid, max(end - time.monotonic(), 0)) for pid, started in apart
+    )
+
+
+def started_apart(pid: int) -> None:
+    """Count a process that is no child of this one among those that `all_ended` waits for."""
+    with _changed:
+        for other, started in list(_apart.items()):
+            if started_at(other) != started:
+                del _apart[other]
+        _apart[pid] = started_at(pid)
 
 
 class Process:
@@ -92,11 +115,10 @@ class Process:
         self._terminate()
 
     def _wait(self) -> None:
-        try:
-            self._popen.wait(self._start.timeout)
-        except subprocess.TimeoutExpired:
+        if not wait_for_exit(self.pid, self._start.timeout):
             self.timed_out = self.cancelled is None
             self._terminate()
+        self._popen.wait()
         self._drained.wait(0.5)  # the last lines are worth half a second; a daemon may hold the pipe for ever
         self._done.set()
         try:
@@ -107,16 +129,8 @@ class Process:
                 _changed.notify_all()
 
     def _terminate(self) -> None:
-        self._signal(signal.SIGTERM)
-        try:
-            self._popen.wait(self._start.grace)
-        except subprocess.TimeoutExpired:
-            pass
-        self._signal(signal.SIGKILL)  # whoever of the group is left
+        end_group(self.pid, self._start.grace)  # SIGKILL is for whoever of the group is left
         self._popen.wait()
-
-    def _signal(self, number: int) -> None:
-        _signal_group(self.pid, number)
 
     def _drain(self) -> None:
         """Keep the pipe empty, so that the command never blocks on what it prints; keep the end, and a bounded file."""
@@ -151,27 +165,59 @@ def started_at(pid: int) -> str | None:
 
 def end_group(pid: int, grace: float) -> None:
     """End the process group of a command that may not be our child: SIGTERM, and SIGKILL after the grace."""
-    _signal_group(pid, signal.SIGTERM)
+    signal_group(pid, signal.SIGTERM)
     wait_for_exit(pid, grace)
-    _signal_group(pid, signal.SIGKILL)
+    signal_group(pid, signal.SIGKILL)
 
 
-def _signal_group(pid: int, number: int) -> None:
+def signal_group(pid: int, number: int) -> None:
+    """Send a signal to a process group, if there is one that is ours."""
     try:
         os.killpg(pid, number)
     except (ProcessLookupError, PermissionError):
         pass  # nobody of the group is left, or only who became somebody else: such a one is waited for
 
 
-def wait_for_exit(pid: int, seconds: float) -> bool:
-    """Whether a process that may not be our child is gone, after waiting at most `seconds` for it."""
+def wait_for_exit(pid: int, seconds: float, wake: int = -1) -> bool:
+    """Whether a process, our child or not, has ended, after waiting at most `seconds` for it.
+
+    Its end is heard at once. Once the descriptor `wake` can be read, it is waited for no longer.
+    """
+    end = time.monotonic() + seconds
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
         return True
+    except (AttributeError, OSError):  # not Linux, older than 5.3, or forbidden (some sandboxes)
+        return _look_for_exit(pid, end, wake)
     try:
-        poller = select.poll()
-        poller.register(descriptor, select.POLLIN)
-        return bool(poller.poll(seconds * 1000))
+        while True:
+            left = end - time.monotonic()
+            found = _readable([descriptor, wake], min(left, LONGEST))
+            if found or left <= LONGEST:
+                return descriptor in found
     finally:
         os.close(descriptor)
+
+
+def wait_until_readable(descriptor: int, seconds: float) -> None:
+    """Wait at most so long until there is something to read, or the other side has closed it."""
+    _readable([descriptor], seconds)
+
+
+def _look_for_exit(pid: int, end: float, wake: int) -> bool:
+    """The same where the kernel does not tell: look again and again."""
+    first = started_at(pid)
+    while first is not None and started_at(pid) == first:
+        left = end - time.monotonic()
+        if left <= 0 or _readable([wake], min(left, LOOK)):
+            return False
+    return True
+
+
+def _readable(descriptors: Sequence[int], seconds: float) -> Sequence[int]:
+    poller = select.poll()
+    for descriptor in descriptors:
+        if descriptor >= 0:
+            poller.register(descriptor, select.POLLIN)
+    return [descriptor for descriptor, _ in poller.poll(max(seconds, 0) * 1000)]
