@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 
 from greenlight.deployer.ends import End, write_end
 from greenlight.deployer.lock import unlock, write_holder
+from greenlight.files import private
 from greenlight.runtime.clock import Clock, SystemClock
 from greenlight.runtime.process import FILE_LIMIT, LONGEST, TAIL, signal_group
 from greenlight.runtime.scrub import Scrubber
@@ -153,7 +154,7 @@ class _Parent:
     def _start(self) -> subprocess.Popen[bytes]:
         log = Path(self._order["log"])
         log.unlink(missing_ok=True)  # whoever still prints to the last one's keeps that
-        self._file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        self._file = private(str(log), os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
             return subprocess.Popen(  # noqa: S603 - an argument list from the pipeline file, without a shell
                 self._order["argv"],

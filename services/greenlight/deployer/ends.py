@@ -7,6 +7,8 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from greenlight.files import fsync_directory, private
+
 
 @dataclass(frozen=True, slots=True)
 class End:
@@ -23,16 +25,12 @@ class End:
 def write_end(path: Path, end: End) -> None:
     """Replace the target's end on the disk; it is durable on return. Raises OSError."""
     fresh = path.with_suffix(".new")
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+    with open(fresh, "wb", opener=private) as file:
         file.write(json.dumps(asdict(end)).encode())
         file.flush()
         os.fsync(file.fileno())
     os.replace(fresh, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    fsync_directory(path.parent)
 
 
 def read_end(path: Path) -> End | None:
