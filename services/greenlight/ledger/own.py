@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from greenlight.events import Event, ids
 from greenlight.events.schemas import dataschema
 from greenlight.ledger.rows import PATIENCE, Due, Fact, Record
+
+_NEXT = timedelta(microseconds=1)
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 def own_fact(
@@ -23,14 +26,16 @@ def own_fact(
 ) -> tuple[Fact, Due]:
     """The fact, and when its event is due again. `about` is what the event tells of it besides the commit.
 
-    `details`, where given, is what the ledger keeps of it instead: also what no event may carry.
+    `details`, where given, is what the ledger keeps of it instead: also what no event may carry. It happens after everything
+    that the record knows, so that a clock that was set back voids nothing.
     """
+    at = max(now, *(known + _NEXT for known in _times(record)))
     ref = next(iter(sorted(record.pushes)), None)
     event = Event.of(
         type,
         id=id,
         source=source,
-        time=now,
+        time=at,
         subject=record.sha,
         dataschema=dataschema(type),
         data={"repo": record.repo, "sha": record.sha, **({"ref": ref} if ref else {}), **about},
@@ -45,5 +50,14 @@ def own_fact(
         },
     )
     kept = dict(about if details is None else details)
-    fact = Fact(event=event, repo=record.repo, sha=record.sha, at=now, accepted=now, details=kept)
+    fact = Fact(event=event, repo=record.repo, sha=record.sha, at=at, accepted=now, details=kept)
     return fact, Due(f"fact/{id}", now + PATIENCE, event)
+
+
+def _times(record: Record) -> Iterator[datetime]:
+    """When what the record knows happened: what people said, what was heard, and deployments."""
+    yield _NEVER
+    yield from (word.at for words in record.approvals.values() for word in words.values())
+    yield from (word.at for words in (record.revocations, record.requests) for word in words.values())
+    yield from (signal.at for by_ref in record.signals.values() for signal in by_ref.values())
+    yield from (attempt.started for attempt in record.attempts.values())
