@@ -61,7 +61,7 @@ class Rig:
         folder.mkdir(exist_ok=True)
         for name, value in self.secrets.items():
             (folder / name).write_bytes(value + b"\n")
-        clock = SystemClock()
+        self.clock = clock = SystemClock()
         self.store = Store(self.folder / "greenlight.db", [sqlite.SCHEMA])
         self.ledger = sqlite.SqliteLedger(self.store, self.folder / "bodies", clock=clock.now)
         pipeline = parse({"pipeline.yaml": PIPELINE.format(repo=self.repo)}, self.folder)

@@ -13,7 +13,7 @@ from greenlight.policy.authors import authors
 from greenlight.policy.durations import span
 from greenlight.policy.lineage import counts, shipped
 from greenlight.policy.model import Gate, GateState, Policy
-from greenlight.policy.signals import SAID, age, matches, origin, reviewer, standing
+from greenlight.policy.signals import OUTDATED, SAID, age, matches, origin, reviewer, standing
 
 CI = ("circleci", "github-check", "github-status", "github-workflow")
 """What runs for a ref: a fact of these that does not tell its ref never counts. The others need not tell one."""
@@ -185,6 +185,8 @@ def _review(
     given = {login: word for login, word in words.items() if word.outcome == "passed"}
     own = sorted(login for login in given if gate.wants.get("not_author") and identity("github", login) in makers)
     notes = [f"{login}'s review does not count: {login} is among the authors" for login in own]
+    old = sorted(login for login, word in words.items() if word.outcome == OUTDATED)
+    notes += [f"{login}'s review does not count: it was of an earlier commit of the pull request" for login in old]
     votes = [(word.at, login, word.fact) for login, word in given.items() if login not in own]
     if revoked is not None and not votes:
         return _revoked(revoked, "a new review")

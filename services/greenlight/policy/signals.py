@@ -16,6 +16,9 @@ from greenlight.policy.model import Gate, Pipeline
 _RANK = {"passed": 0, "failed": 2}
 """Of two facts that a provider's order cannot tell apart, the worse one stands."""
 
+OUTDATED = "outdated"
+"""The outcome of an approval of an earlier commit of a pull request than the one that was merged: it is no vote."""
+
 SAID = "said"
 """The outcome of an event that is neither passed nor failed by itself: a gate's `where` tells what it means."""
 
@@ -51,6 +54,11 @@ def github_workflow(name: str, workflow: int | None = None, event: str = "", pat
 def github_review(login: str) -> str:
     """The signal of one reviewer's word on a commit; a login is the same in any case."""
     return f"github.review:{login.lower()}"
+
+
+def is_review(key: str) -> bool:
+    """Whether a signal is a reviewer's word."""
+    return _parts(key)[0] == "github.review"
 
 
 def reviewer(key: str) -> str:

@@ -8,11 +8,11 @@ from typing import Any
 from flask import Flask
 
 from greenlight.events import Event, rfc3339, types
-from greenlight.events.recorded import commit_recorded
+from greenlight.events.recorded import commit_recorded, look_again
 from greenlight.ledger.port import Transaction
-from greenlight.ledger.rows import PATIENCE, Due, Fact, NewEntry
+from greenlight.ledger.rows import PATIENCE, Due, Fact, NewEntry, Record
 from greenlight.ledger.use import until_settled
-from greenlight.recorder import domain
+from greenlight.recorder import domain, reviews
 from greenlight.runtime.deps import Deps
 from greenlight.runtime.edge import Handler, event_app
 from greenlight.runtime.tracing import step
@@ -26,27 +26,35 @@ def on_fact(event: Event, deps: Deps) -> Sequence[Event]:
         if fact is None:
             return []
         recorded = commit_recorded(fact.repo, fact.sha, fact.id, fact.accepted)
-        if not fact.recorded:
-            with step("create message"):
-                folded = _folded(fact, recorded, deps)
-            deps.ledger.transact(folded)
-        return [recorded]
+        if fact.recorded:
+            return [recorded]
+        with step("create message"):
+            folded = _folded(fact, recorded, deps)
+        deps.ledger.transact(folded)
+        return folded.emit
 
     return until_settled(attempt)
 
 
 def _folded(fact: Fact, recorded: Event, deps: Deps) -> Transaction:
-    record = domain.fold(deps.ledger.record(fact.repo, fact.sha), fact)
-    due = Due(f"record/{fact.repo}/{fact.sha}", deps.clock.now() + PATIENCE, recorded)
+    own = domain.fold(deps.ledger.record(fact.repo, fact.sha), fact)
+    record, others = reviews.shared(fact, own, deps.pipeline().of(fact.repo), deps.ledger)
+    soon = deps.clock.now() + PATIENCE
+    again = {other.sha: look_again(other.repo, other.sha, _key(other), fact.accepted) for other in others}
     return Transaction(
-        records=[record],
+        records=[record, *others],
         pushes=[fact.push] if fact.push else [],
         recorded=[fact.id],
         entries=[_entry(fact)],
-        emit=[recorded],
-        due=[due],
+        emit=[recorded, *again.values()],
+        due=[Due(_key(record), soon, recorded), *(Due(_key(other), soon, again[other.sha]) for other in others)],
         done=[(f"fact/{fact.id}", fact.event.id)],
     )
+
+
+def _key(record: Record) -> str:
+    """The key under which a record that has changed is due to be decided."""
+    return f"record/{record.repo}/{record.sha}"
 
 
 def _entry(fact: Fact) -> NewEntry:

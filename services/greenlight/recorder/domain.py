@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from greenlight.events import types
 from greenlight.ledger.rows import Approval, Fact, Order, Push, Record, Request, Revocation, Run, Signal
-from greenlight.policy.signals import SAID, age, by_arrival, by_time
+from greenlight.policy.signals import OUTDATED, SAID, age, by_arrival, by_time
 
 T = TypeVar("T")
 
@@ -42,6 +42,15 @@ def fold(record: Record | None, fact: Fact) -> Record:
         updated=max(fact.accepted, record.updated or fact.accepted),
         runs=_runs(record.runs, fact),
     )
+
+
+def with_review(record: Record, review: Fact, *, last: bool) -> Record:
+    """The record with a review of another commit of the same pull request or tree.
+
+    Of a commit that was not the `last` one before the merge an objection stands, and an approval is no vote.
+    """
+    outdated = review.outcome == "passed" and not last
+    return replace(record, signals=_signals(record.signals, replace(review, outcome=OUTDATED) if outdated else review))
 
 
 def _by_time(word: Approval | Revocation | Request) -> tuple[Any, ...]:

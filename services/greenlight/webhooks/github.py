@@ -227,6 +227,9 @@ def _pull_request(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored
     head, author = get(request, "head.repo.full_name"), get(request, "user.login")
     type = f"com.github.pull_request.{word_at(payload, 'action')}"
     number = need(request, "number", int)
+    details = {"number": number, "base": get(request, "base.ref"), "merged": merged}
+    if merged:
+        details |= {"pull": number, "head": sha_at(request, "head.sha") if get(request, "head.sha") else None}
     return _fact(
         payload,
         type,
@@ -235,7 +238,7 @@ def _pull_request(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored
         time_at(request, "updated_at"),
         delivery,
         subject=str(number),
-        details={"number": number, "base": get(request, "base.ref"), "merged": merged},
+        details=details,
         evidence=get(request, "html_url"),
         people=(ids.identity("github", author),) if isinstance(author, str) else (),
         foreign=not merged and (not isinstance(head, str) or head.lower() != repo),
@@ -248,7 +251,7 @@ def _pull_request_review(payload: dict[str, Any], delivery: Delivery) -> Fact | 
         return Ignored("it speaks of no commit")
     number, login, state = need(review, "id", int), need(review, "user.login", str), need(review, "state", str).lower()
     submitted, base = time_at(review, "submitted_at"), get(payload, "pull_request.base.ref")
-    verdict = _REVIEWS.get(state)
+    verdict, pull = _REVIEWS.get(state), _number(get(payload, "pull_request.number"))
     type = f"com.github.pull_request_review.{word_at(payload, 'action')}"
     return _fact(
         payload,
@@ -263,6 +266,7 @@ def _pull_request_review(payload: dict[str, Any], delivery: Delivery) -> Fact | 
         outcome=(verdict or state) if get(review, "author_association") in _INSIDERS else "outsider",
         order=(micros(counted(submitted, delivery.now)), number, 1 if state == "dismissed" else 0),
         evidence=get(review, "html_url"),
+        details={"pull": pull} if verdict and pull is not None else {},
     )
 
 

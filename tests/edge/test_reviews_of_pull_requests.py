@@ -1,0 +1,171 @@
+"""Reviews of a merged pull request count for the commit that merged it, whatever arrives first."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from greenlight.policy.decide import gate_state
+from greenlight.policy.load import parse
+from greenlight.policy.model import GateState, Pipeline
+from greenlight.recorder import app as recorder
+from greenlight.runtime.deps import Deps
+from greenlight.runtime.publisher import InLog
+from support_flow import push_payload, sha_of
+from support_webhooks import Rig, repository
+
+POLICY = """
+apiVersion: greenlight/v1
+kind: Pipeline
+applications:
+  - name: shop
+    repo: acme/shop
+    branches: [main]
+    gates:
+      reviewed: {github-review: {count: 1}}
+      two: {github-review: {count: 2}}
+    environments: [{name: live, require: [], deploy: {command: {run: [./deploy]}}}]
+"""
+OLD, HEAD, MERGE, COPY = "old", "head", "merge", "copy"
+"""Of a pull request: a commit that was reviewed and then followed by another, the last one, what merged it, its like."""
+
+
+@pytest.fixture
+def pipeline() -> Pipeline:
+    return parse({"pipeline.yaml": POLICY}, Path("config"))
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    rig = Rig(tmp_path)
+    yield rig
+    rig.close()
+
+
+def review(login: str, word: str, commit: str, *, id: int, action: str = "submitted", pull: int = 7) -> tuple[str, Any]:
+    said = {
+        "id": id,
+        "user": {"login": login},
+        "state": word,
+        "commit_id": sha_of(commit),
+        "submitted_at": f"2026-01-01T12:{id:02}:00Z",
+        "author_association": "MEMBER",
+    }
+    about = {"number": pull, "base": {"ref": "main"}, "head": {"sha": sha_of(commit)}}
+    return "pull_request_review", {
+        "action": action,
+        "review": said,
+        "pull_request": about,
+        "repository": repository(),
+    }
+
+
+def merged(*, head: str = HEAD, commit: str = MERGE, by: str = "kim") -> tuple[str, Any]:
+    request = {
+        "number": 7,
+        "merged": True,
+        "merge_commit_sha": sha_of(commit),
+        "head": {"sha": sha_of(head), "repo": {"full_name": "acme/shop"}},
+        "base": {"ref": "main"},
+        "user": {"login": "dev"},
+        "merged_by": {"login": by},
+        "updated_at": "2026-01-01T13:00:00Z",
+    }
+    return "pull_request", {"action": "closed", "pull_request": request, "repository": repository()}
+
+
+def push(commit: str, *, ref: str = "main", tree: str | None = None) -> tuple[str, Any]:
+    payload = push_payload(commit) | {"ref": f"refs/heads/{ref}"}
+    if tree is not None:
+        payload["head_commit"] |= {"tree_id": sha_of(f"tree of {tree}")}
+    return "push", payload
+
+
+def play(rig: Rig, pipeline: Pipeline, sends: Sequence[tuple[str, Any]]) -> set[str]:
+    """Post the webhooks and record each; the commits that are to be decided."""
+    deps = Deps(rig.clock, rig.ledger, lambda: pipeline, InLog(), rig.log)
+    decided: set[str] = set()
+    for event, payload in sends:
+        fact = rig.fact(rig.github(event, payload))
+        decided |= {str(one.json()["sha"]) for one in recorder.on_fact(fact.event, deps)}
+    return decided
+
+
+def state(rig: Rig, pipeline: Pipeline, commit: str = MERGE, gate: str = "reviewed") -> GateState:
+    shop = pipeline.applications["shop"]
+    record = rig.ledger.record("acme/shop", sha_of(commit))
+    assert record is not None
+    return gate_state(shop, shop.gates[gate], record, (), None, datetime.now(UTC))
+
+
+STORY = [review("ann", "approved", HEAD, id=1), merged(), push(MERGE)]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_a_review_counts_for_the_commit_that_merged_its_pull_request(
+    rig: Rig, pipeline: Pipeline, order: Sequence[int]
+) -> None:
+    """In any order of arrival, and that commit is decided."""
+    decided = play(rig, pipeline, [STORY[number] for number in order])
+    found = state(rig, pipeline)
+    assert (found.state, found.by) == ("passed", ("ann",))
+    assert sha_of(MERGE) in decided
+    assert state(rig, pipeline, HEAD).state == "passed"
+
+
+def test_reviews_of_another_pull_request_do_not_count(rig: Rig, pipeline: Pipeline) -> None:
+    """Whoever gave them."""
+    play(rig, pipeline, [review("ann", "approved", "elsewhere", id=1, pull=8), merged(), push(MERGE)])
+    assert state(rig, pipeline).state == "pending"
+
+
+def test_an_objection_to_an_earlier_commit_stands_and_an_approval_of_it_is_no_vote(
+    rig: Rig, pipeline: Pipeline
+) -> None:
+    """Until the one who objected approves the last commit."""
+    sends = [review("ann", "changes_requested", OLD, id=1), review("bob", "approved", OLD, id=2)]
+    play(rig, pipeline, [*sends, review("eve", "approved", HEAD, id=3), push(MERGE), merged()])
+    assert (state(rig, pipeline).state, state(rig, pipeline).reason) == ("failed", "changes requested by ann")
+    play(rig, pipeline, [review("ann", "approved", HEAD, id=4)])
+    assert state(rig, pipeline, gate="two").by == ("eve", "ann")
+    play(rig, pipeline, [review("eve", "dismissed", HEAD, id=3, action="dismissed")])
+    needs = state(rig, pipeline, gate="two")
+    assert needs.state == "pending"
+    assert "bob's review does not count: it was of an earlier commit of the pull request" in needs.reason
+
+
+def test_whoever_merges_is_no_author(rig: Rig, pipeline: Pipeline) -> None:
+    """And whose pull request it was is one."""
+    from greenlight.events.ids import identity
+
+    play(rig, pipeline, [merged(by="kim")])
+    record = rig.ledger.record("acme/shop", sha_of(MERGE))
+    assert record is not None
+    assert record.people == (identity("github", "dev"),)
+
+
+ALIKE = [review("ann", "approved", HEAD, id=1), push(HEAD, ref="feature", tree="x"), push(COPY, tree="x")]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_a_review_counts_for_every_commit_with_the_same_tree(
+    rig: Rig, pipeline: Pipeline, order: Sequence[int]
+) -> None:
+    """It is the same content. In any order of arrival; and for no other tree."""
+    decided = play(rig, pipeline, [*(ALIKE[number] for number in order), push("other", tree="y")])
+    assert state(rig, pipeline, COPY).by == ("ann",)
+    assert state(rig, pipeline, "other").state == "pending"
+    assert sha_of(COPY) in decided
+
+
+def test_a_repetition_changes_nothing(rig: Rig, pipeline: Pipeline) -> None:
+    """Neither a redelivery nor an event that comes twice."""
+    play(rig, pipeline, STORY)
+    before = rig.ledger.record("acme/shop", sha_of(MERGE))
+    play(rig, pipeline, STORY)
+    assert rig.ledger.record("acme/shop", sha_of(MERGE)) == before
