@@ -42,9 +42,9 @@ class Table:
         self.name = f"greenlight-test-{uuid.uuid4()}"
         self.account = aws.account()
         self.service = aws.service("dynamodb", self.account)
-        self._dynamo = Dynamo(self.service, self.name)
+        self.dynamo = Dynamo(self.service, self.name)
         make = {key: value for key, value in settings()["CreateTable"].items() if key != "DeletionProtectionEnabled"}
-        self._dynamo.call("CreateTable", make)
+        self.dynamo.call("CreateTable", make)
 
     def ledger(
         self,
@@ -62,7 +62,7 @@ class Table:
 
     def delete(self) -> None:
         """Drop it."""
-        self._dynamo.call("DeleteTable", {})
+        self.dynamo.call("DeleteTable", {})
 
 
 class Lost:

@@ -10,14 +10,13 @@ import heapq
 import re
 import zlib
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cache
 from hashlib import sha256
 from itertools import count, islice
 from typing import TypeVar
-
-import orjson
 
 from greenlight.events import Event
 from greenlight.events.ids import derive
@@ -29,8 +28,9 @@ from greenlight.ledger.dynamodb_listing import Decided, listing
 from greenlight.ledger.dynamodb_records import Records
 from greenlight.ledger.dynamodb_writes import ABSENT, SUPERSEDED, Write, emitted, needed, set_due, slices, writes
 from greenlight.ledger.kept import Kept
-from greenlight.ledger.port import Conflict, Page, Transaction, Unavailable
+from greenlight.ledger.port import Conflict, Page, SetAside, Transaction, Unavailable, Unreadable
 from greenlight.ledger.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target
+from greenlight.ledger.unreadable import LATER, Aside, Keys, payload_of, policy_of
 from greenlight.runtime.jitter import full_jitter
 
 __all__ = ["DynamoLedger"]
@@ -48,7 +48,22 @@ CLAIMED = timedelta(days=30)
 PUSHES = 5000
 """Pushes that a process keeps."""
 
-R = TypeVar("R", Target, DecisionRow, Deployment)
+E = TypeVar("E")
+
+TABLES: Mapping[type, str] = {
+    Target: "targets", DecisionRow: "decisions", Deployment: "deployments", Due: "due", Event: "outbox",
+}  # fmt: skip
+"""What rows are called where one cannot be read."""
+
+KEYS: Keys = {
+    Fact: lambda row: items.fact_key(row.id),
+    Record: lambda row: items.record_key(row.repo, row.sha),
+    Target: lambda row: items.target_key(row.application, row.environment),
+    DecisionRow: lambda row: items.decision_key(row.application, row.environment, row.repo, row.sha),
+    Deployment: lambda row: items.deployment_key(row.id),
+    Due: lambda row: items.due_key(row.key),
+    Event: lambda row: items.outbox_key(row.id),
+}
 
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
@@ -68,6 +83,7 @@ class DynamoLedger:
         self._bodies = bodies
         self._rows = Rows(bodies)
         self._records = Records(dynamo, self._rows)
+        self._aside = Aside(clock, KEYS)
         self._pushes: Kept[Key, Push] = Kept(PUSHES)
         self._clock = clock
         self._pause = pause
@@ -103,7 +119,9 @@ class DynamoLedger:
 
     def fact(self, id: str) -> Fact | None:
         found = self._dynamo.get(items.fact_key(id))
-        return None if found is None else self._rows.unpack(Fact, found, recorded=found["r"]["BOOL"])
+        if found is None:
+            return None
+        return self._read("facts", found, lambda: self._rows.unpack(Fact, found, recorded=found["r"]["BOOL"]))
 
     def claim(self, sender: str, message: str, digest: str) -> str:
         # Hashed, because a message id may be longer than a key, and is its sender's to choose.
@@ -116,7 +134,7 @@ class DynamoLedger:
 
     def record(self, repo: str, sha: str) -> Record | None:
         found = self._dynamo.get(items.record_key(repo, sha))
-        return None if found is None else self._records.read(found)
+        return None if found is None else self._read("records", found, lambda: self._records.read(found))
 
     def find(self, repo: str, prefix: str) -> Sequence[str]:
         partition, start = items.record_key(repo, prefix)
@@ -138,7 +156,17 @@ class DynamoLedger:
         limit: int = 50,
     ) -> Page:
         decided = Decided(application, environment, decision)
-        return listing(self._dynamo, self._rows, self._records, repo, ref, decided, cursor, limit)
+        return listing(self._dynamo, self._record_of, self._decisions_of, repo, ref, decided, cursor, limit)
+
+    def _record_of(self, found: Item) -> Record | None:
+        """The record of an item; None if it cannot be read."""
+        try:
+            return self._read("records", found, lambda: self._records.read(found))
+        except Unreadable:
+            return None
+
+    def _decisions_of(self, there: Iterable[Item]) -> list[DecisionRow]:
+        return self._those(DecisionRow, there)
 
     def pushes(
         self,
@@ -162,7 +190,7 @@ class DynamoLedger:
         key = found["pk"]["S"], found["sk"]["S"]
         push = self._pushes.get(key)
         if push is None:
-            push = self._rows.unpack(Push, found)
+            push = self._read("pushes", found, lambda: self._rows.unpack(Push, found))
             self._pushes.put(key, push)
         return push
 
@@ -172,8 +200,7 @@ class DynamoLedger:
         return self._row(Target, items.target_key(application, environment))
 
     def targets(self) -> Sequence[Target]:
-        found = self._dynamo.query("pk = :p", {"p": items.target_key("", "")[0]})
-        return [self._rows.unpack(Target, one) for one in found]
+        return self._those(Target, self._dynamo.query("pk = :p", {"p": items.target_key("", "")[0]}))
 
     def decision(self, application: str, environment: str, repo: str, sha: str) -> DecisionRow | None:
         return self._row(DecisionRow, items.decision_key(application, environment, repo, sha))
@@ -186,14 +213,14 @@ class DynamoLedger:
         places += {items.old_candidates_pk(application, environment, open=state != SUPERSEDED) for state in wanted}
         named = [self._dynamo.query("pk = :p", {"p": place}, newest=True, page=page) for place in places]
         pointers = heapq.merge(*named, key=lambda pointer: pointer["sk"]["S"], reverse=True)
-        found: dict[Key, DecisionRow] = {}
+        found: dict[tuple[str, str], DecisionRow] = {}
         while len(found) < limit:
             keys = [(pointer["d"]["S"], pointer["k"]["S"]) for pointer in islice(pointers, page)]
             if not keys:
                 break
             there = self._dynamo.get_all(keys)
             rows = {key: there[key] for key in keys if key in there and there[key]["s"]["S"] in wanted}
-            found |= {key: self._rows.unpack(DecisionRow, row) for key, row in rows.items()}
+            found |= {(row.repo, row.sha): row for row in self._those(DecisionRow, rows.values())}
         return list(found.values())[:limit]
 
     def deployment(self, id: str) -> Deployment | None:
@@ -202,7 +229,7 @@ class DynamoLedger:
     def deployments(self, application: str, environment: str, *, limit: int = 20) -> Sequence[Deployment]:
         partition = joined("deployments", application, environment)
         found = self._dynamo.query("q = :q", {"q": partition}, index=ORDERED, newest=True, page=limit)
-        return [self._rows.unpack(Deployment, one) for one in self._behind(islice(found, limit))]
+        return self._those(Deployment, self._behind(islice(found, limit)))
 
     # Writing.
 
@@ -250,13 +277,20 @@ class DynamoLedger:
         return sorted(found, key=lambda entry: (entry.at, entry.stream, entry.seq))
 
     def _entry(self, found: Item) -> Entry:
-        said = orjson.loads(self._rows.unpack_text(found))
-        return Entry(stream=found["stream"]["S"], seq=int(found["sk"]["S"][1:]), **said)
+        stream, seq = found["stream"]["S"], int(found["sk"]["S"][1:])
+
+        def decode() -> Entry:
+            return Entry(stream=stream, seq=seq, **payload_of(self._rows.unpack_text(found)))
+
+        try:
+            return self._read("entries", found, decode)
+        except Unreadable as problem:  # the chain, which is of what was written, breaks there
+            return Entry(stream, seq, "unreadable", stamp(self._clock()), "", {"unreadable": str(problem)}, "", "")
 
     # The outbox, and what is due.
 
     def outbox(self, *, older_than: datetime, limit: int = 100) -> Sequence[Event]:
-        return [self._rows.unpack(Event, one) for one in self._before("outbox", stamp(older_than), limit)]
+        return self._due_of(Event, self._before("outbox", stamp(older_than), limit), older_than)
 
     def published(self, ids: Sequence[str]) -> None:
         if ids:
@@ -264,7 +298,29 @@ class DynamoLedger:
 
     def due(self, before: datetime, *, limit: int = 100) -> Sequence[Due]:
         until = stamp(before + timedelta(microseconds=1))
-        return [self._rows.unpack(Due, one) for one in self._before("due", until, limit)]
+        return self._due_of(Due, self._before("due", until, limit), before)
+
+    def _due_of(self, kind: type[E], there: Sequence[Item], now: datetime) -> list[E]:
+        """Those that can be read; the others are looked at again LATER, so that they are in the way of none."""
+        found = []
+        for one in there:
+            readable = self._those(kind, [one])
+            found += readable
+            if not readable:
+                self._look_later(one, now)
+        return found
+
+    def _look_later(self, one: Item, now: datetime) -> None:
+        """Move the item within its index, unless it has moved since it was read."""
+        old = one["o"]["S"]
+        update = {
+            "Key": {"pk": one["pk"], "sk": one["sk"]},
+            "UpdateExpression": "SET o = :new",
+            "ConditionExpression": "o = :old",
+            "ExpressionAttributeValues": {":new": {"S": stamp(now + LATER) + old[26:]}, ":old": {"S": old}},
+        }
+        with suppress(Cancelled):
+            self._dynamo.transact([("Update", update)])
 
     def next_due(self) -> datetime | None:
         first = [next(self._index(shard, page=1), None) for shard in items.shards("due")]
@@ -286,12 +342,17 @@ class DynamoLedger:
 
     def keep_policy(self, digest: str, text: str) -> None:
         key = items.policy_key(digest)
-        if self._dynamo.get(key) is None:
-            self._dynamo.put_first(item(key, **self._rows.pack_text(text, self._clock())))
+        if self.policy(digest) is None:
+            self._dynamo.put(item(key, **self._rows.pack_text(text, self._clock())))
 
     def policy(self, digest: str) -> str | None:
         found = self._dynamo.get(items.policy_key(digest))
-        return None if found is None else self._rows.unpack_text(found)
+        if found is None:
+            return None
+        try:
+            return self._read("policies", found, lambda: policy_of(digest, self._rows.unpack_text(found)))
+        except Unreadable:
+            return None
 
     def body(self, digest: str) -> bytes | None:
         name = _DIGEST.fullmatch(digest)
@@ -299,7 +360,7 @@ class DynamoLedger:
         if name is None or found is None:
             return None
         if "b" in found:
-            return zlib.decompress(b64decode(found["b"]["B"]))
+            return self._read("bodies", found, lambda: zlib.decompress(b64decode(found["b"]["B"])))
         try:
             return self._bodies.get(_body_name(name[1]))
         except OSError as error:
@@ -319,14 +380,30 @@ class DynamoLedger:
         kind, _, digest = name.partition("-")
         return kind == "row" or (kind == "body" and self._dynamo.get(items.body_key(f"sha256:{digest}")) is not None)
 
+    def unreadable(self) -> Sequence[SetAside]:
+        return self._aside.listed()
+
     def ready(self) -> None:
         self._dynamo.put(item(("ready", items.ALONE), o={"S": stamp(self._clock())}))
 
     # Reading.
 
-    def _row(self, kind: type[R], key: Key) -> R | None:
+    def _row(self, kind: type[E], key: Key) -> E | None:
         found = self._dynamo.get(key)
-        return None if found is None else self._rows.unpack(kind, found)
+        return None if found is None else self._read(TABLES[kind], found, lambda: self._rows.unpack(kind, found))
+
+    def _read(self, table: str, found: Item, decode: Callable[[], E]) -> E:
+        """What `decode` makes of an item. Raises Unreadable."""
+        return self._aside.read(table, (found["pk"]["S"], found["sk"]["S"]), decode)
+
+    def _those(self, kind: type[E], there: Iterable[Item]) -> list[E]:
+        """Those of the items that hold a row of `kind`."""
+
+        def decoding(one: Item) -> Callable[[], E]:
+            return lambda: self._rows.unpack(kind, one)
+
+        keys = [((one["pk"]["S"], one["sk"]["S"]), decoding(one)) for one in there]
+        return self._aside.those(TABLES[kind], keys)
 
     def _behind(self, found: Iterator[Item]) -> list[Item]:
         """What an index names, as the table has it now, in the index's order; what is gone meanwhile is left out."""

@@ -208,7 +208,7 @@ class Rows:
         return {"f": {"S": name}}
 
     def unpack_text(self, found: Item) -> str:
-        """The text that an item holds."""
+        """The text that an item holds. Raises one of NO_ROW, or zlib.error, where it holds none."""
         if "j" in found:
             words: str = found["j"]["S"]
             return words
@@ -220,13 +220,13 @@ class Rows:
         except OSError as error:
             raise Unavailable(f"the row {name} cannot be read: {error}") from error
         if deflated is None:
-            raise Unavailable(f"the row {name} is not among the bodies: has a lifecycle rule removed more than bodies?")
+            raise LookupError(f"the row {name} is not among the bodies: has a lifecycle rule removed more than bodies?")
         if name != f"row-{sha256(deflated).hexdigest()}":
-            raise Unavailable(f"the row {name} among the bodies is not what was written: somebody else has changed it")
+            raise ValueError(f"the row {name} among the bodies is not what was written: somebody else has changed it")
         return zlib.decompress(deflated).decode()
 
     def unpack(self, kind: type[R], found: Item, **columns: Any) -> R:
-        """The row of type `kind` that an item holds, with its version and what else is given put in."""
+        """The row of type `kind` that an item holds, with its version and what else is given put in; else as unpack_text."""
         if "v" in found:
             columns["version"] = int(found["v"]["N"])
         return loads(kind, self.unpack_text(found), **columns)

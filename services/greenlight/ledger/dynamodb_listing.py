@@ -6,16 +6,18 @@ import binascii
 import heapq
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from greenlight.ledger import dynamodb_items as items
 from greenlight.ledger.dynamodb_client import Dynamo, Item, Key
-from greenlight.ledger.dynamodb_items import GROUPED, ORDERED, Rows, joined
-from greenlight.ledger.dynamodb_records import Records
+from greenlight.ledger.dynamodb_items import GROUPED, ORDERED, joined
 from greenlight.ledger.port import Page
 from greenlight.ledger.rows import DecisionRow, Record
+
+Decisions = Callable[[Iterable[Item]], Sequence[DecisionRow]]
+"""Those of some items that can be read as decisions."""
 
 LOOKS = 1000
 """Records that are looked at for one page: a filter that few pass gives short pages, and a cursor to go on."""
@@ -50,15 +52,15 @@ class Decided:
 
 def listing(
     dynamo: Dynamo,
-    rows: Rows,
-    records: Records,
+    read: Callable[[Item], Record | None],
+    those: Decisions,
     repo: str | None,
     ref: str | None,
     decided: Decided,
     cursor: str | None,
     limit: int,
 ) -> Page:
-    """Records by `updated`. Raises ValueError for a cursor that no listing gave."""
+    """Records by `updated`, but those of which `read` gives None. Raises ValueError for a cursor that no listing gave."""
     after = None if cursor is None else _from_cursor(cursor)
     partitions = items.shards("records") if repo is None else [joined("records", repo)]
     index, name = (ORDERED, "q") if repo is None else (GROUPED, "g")
@@ -79,8 +81,8 @@ def listing(
             # One that has moved up since the index was written is a page before this one.
             if stored is None or stored["o"]["S"] != one["o"]["S"]:
                 continue
-            record = records.read(stored)
-            if _passes(dynamo, rows, record, ref, decided):
+            record = read(stored)
+            if record is not None and _passes(dynamo, those, record, ref, decided):
                 found.append((one["o"]["S"], record))
     if len(found) > limit:
         last = found[limit - 1][0]
@@ -99,14 +101,14 @@ def _key(one: Item) -> Key:
     return one["pk"]["S"], one["sk"]["S"]
 
 
-def _passes(dynamo: Dynamo, rows: Rows, record: Record, ref: str | None, decided: Decided) -> bool:
+def _passes(dynamo: Dynamo, those: Decisions, record: Record, ref: str | None, decided: Decided) -> bool:
     if ref is not None and ref not in record.pushes:
         return False
     if decided.anything:
         return True
     partition, _ = items.decision_key("", "", record.repo, record.sha)
     decisions = dynamo.query("pk = :p", {"p": partition})
-    return any(decided.holds(rows.unpack(DecisionRow, one)) for one in decisions)
+    return any(decided.holds(row) for row in those(decisions))
 
 
 def _to_cursor(position: str) -> str:

@@ -37,6 +37,24 @@ class Misconfigured(Unavailable):
     """The ledger will not do this until somebody mends what the message names: trying again alone does not help."""
 
 
+class Unreadable(Unavailable):
+    """A row is there and cannot be read, so that nothing that builds on it may be done. The message names it.
+
+    Trying again helps once somebody has mended it. Lists leave such rows out, but for `pushes`: what a push hides could
+    be an author, or a newer commit.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A row that cannot be read."""
+
+    table: str
+    key: str
+    why: str
+    since: datetime  # when this process met it first
+
+
 @dataclass(frozen=True, slots=True)
 class Transaction:
     """What is written in one piece, or not at all. Stored rows get version + 1."""
@@ -64,7 +82,10 @@ class Page:
 
 
 class Ledger(Protocol):
-    """Facts, records, targets, decisions, deployments, journals, outbox, what is due, policies and bodies."""
+    """Facts, records, targets, decisions, deployments, journals, outbox, what is due, policies and bodies.
+
+    Every method may raise Unavailable; those that give one row, or pushes, Unreadable.
+    """
 
     def accept(self, fact: Fact, body: bytes | None, due: Due) -> bool:
         """Store a fact with its outbox row, its provider's body and when it is due again, in one transaction.
@@ -164,6 +185,10 @@ class Ledger(Protocol):
 
     def forget_bodies(self, before: datetime) -> int:
         """Drop provider's bodies stored before `before`; how many."""
+        ...
+
+    def unreadable(self) -> Sequence[SetAside]:
+        """The rows that this process has met and could not read, at most 1 000; one that was mended is on it no more."""
         ...
 
     def ready(self) -> None:

@@ -12,14 +12,17 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import UTC, datetime
-from types import NoneType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import orjson
 
 R = TypeVar("R")
 
 Decode = Callable[[Any], Any]
+
+NO_ROW = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What reading raises where a text is no row."""
 
 _COLUMNS = ("version", "recorded")
 
@@ -33,13 +36,18 @@ def dumps(row: Any) -> str:
 
 
 def loads(kind: type[R], text: str, **columns: Any) -> R:
-    """The row of type `kind` that `text` is, with `columns` (its version, say) put in."""
+    """The row of type `kind` that `text` is, with `columns` (its version, say) put in.
+
+    Raises one of NO_ROW where it is none: no JSON, a field missing, or a value of another type than the field's.
+    """
     return from_plain(kind, plain(text), **columns)
 
 
 def from_plain(kind: type[R], found: Mapping[str, Any], **columns: Any) -> R:
     """`loads` for JSON that was read already; it is left as it was."""
     decode = _ROW_DECODERS.get(kind) or _row_decoder(kind)
+    if type(found) is not dict:
+        raise TypeError(f"{found!r:.40} is no row")
     row: R = decode({**found, **columns})
     return row
 
@@ -49,6 +57,7 @@ def plain(text: str) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
+        text.encode()  # raises ValueError for bytes that are no UTF-8, which json would take
         return json.loads(text)
 
 
@@ -94,12 +103,19 @@ def _row_decoder(kind: type) -> Decode:
     hints = get_type_hints(kind)
     names = {field.name for field in fields(kind)}
     decoders = [(name, decoder) for name in names if (decoder := _decoder(hints[name])) is not None]
+    scalars = [(name, types) for name in names - {"recorded"} if (types := _scalars(hints[name]))]
+    needed = {name for name in names if not _optional(hints[name])}
 
     def decode(raw: dict[str, Any]) -> Any:
+        for name, types in scalars:
+            if name in raw and type(raw[name]) not in types:
+                raise TypeError(f"{name} is {raw[name]!r:.40}")
         for name, decoder in decoders:
             value = raw.get(name)
             if value is not None:
                 raw[name] = decoder(value)
+            elif name in needed and name in raw:
+                raise TypeError(f"{name} is null")
         if not raw.keys() <= names:
             raw = {name: value for name, value in raw.items() if name in names}
         return kind(**raw)
@@ -108,8 +124,21 @@ def _row_decoder(kind: type) -> Decode:
     return decode
 
 
+_SCALARS = (str, int, bool, float)
+
+
+def _scalars(hint: Any) -> tuple[type, ...]:
+    """The types that a value of a field may have, where JSON's own are meant; empty: it is decoded, or may be anything."""
+    choices = get_args(hint) if get_origin(hint) in (UnionType, Union) else (hint,)
+    return choices if all(choice in (*_SCALARS, NoneType) for choice in choices) else ()
+
+
+def _optional(hint: Any) -> bool:
+    return hint is Any or NoneType in get_args(hint)
+
+
 def _decoder(hint: Any) -> Decode | None:
-    """How a JSON value becomes a value of type `hint`; None: it is one already."""
+    """How a JSON value becomes a value of type `hint`; None: it is one already. A decoder raises for another JSON type."""
     if hint is datetime:
         return datetime.fromisoformat
     if hint is bytes:
@@ -118,22 +147,28 @@ def _decoder(hint: Any) -> Decode | None:
         return _row_decoder(hint)  # type: ignore[arg-type]
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is tuple:
-        return _tuple_decoder(_decoder(arguments[0]))
+        return _tuple_decoder(_decoder(arguments[0]), _scalars(arguments[0]))
     if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
-        return _mapping_decoder(_decoder(arguments[1]))
+        return _mapping_decoder(_decoder(arguments[1]), _scalars(arguments[1]))
     if NoneType in arguments:
-        (some,) = (argument for argument in arguments if argument is not NoneType)
-        return _decoder(some)
+        some = [argument for argument in arguments if argument is not NoneType]
+        return _decoder(some[0]) if len(some) == 1 else None
     return None
 
 
-def _tuple_decoder(item: Decode | None) -> Decode:
-    if item is None:
-        return tuple
-    return lambda raw: tuple(item(value) for value in raw)
+def _tuple_decoder(item: Decode | None, types: tuple[type, ...]) -> Decode:
+    def decode(raw: Any) -> tuple[Any, ...]:
+        if type(raw) is not list or (types and not {*map(type, raw)} <= {*types}):
+            raise TypeError(f"{raw!r:.40} is no list of what it should be")
+        return tuple(raw) if item is None else tuple(item(value) for value in raw)
+
+    return decode
 
 
-def _mapping_decoder(item: Decode | None) -> Decode | None:
-    if item is None:
-        return None
-    return lambda raw: {key: item(value) for key, value in raw.items()}
+def _mapping_decoder(item: Decode | None, types: tuple[type, ...]) -> Decode:
+    def decode(raw: Any) -> Mapping[str, Any]:
+        if type(raw) is not dict or (types and not {*map(type, raw.values())} <= {*types}):
+            raise TypeError(f"{raw!r:.40} is no mapping of what it should be")
+        return raw if item is None else {key: item(value) for key, value in raw.items()}
+
+    return decode

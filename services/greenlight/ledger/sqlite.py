@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 import zlib
@@ -19,7 +18,7 @@ from greenlight.events import Event
 from greenlight.ledger import sqlite_pushes
 from greenlight.ledger.bodies import Folder, named
 from greenlight.ledger.parts import whole
-from greenlight.ledger.port import Page, Transaction, Unavailable
+from greenlight.ledger.port import Page, SetAside, Transaction, Unavailable, Unreadable
 from greenlight.ledger.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target
 from greenlight.ledger.rows_json import dumps, loads
 from greenlight.ledger.sqlite_cache import Cache, Key
@@ -27,6 +26,7 @@ from greenlight.ledger.sqlite_listing import from_cursor, query, to_cursor
 from greenlight.ledger.sqlite_pushes import Pushes, after
 from greenlight.ledger.sqlite_schema import SCHEMA, from_micros, micros
 from greenlight.ledger.sqlite_writes import Emit, send, set_due, steps
+from greenlight.ledger.unreadable import LATER, NAMES, Aside, payload_of, policy_of
 from greenlight.store import Store, Tx
 
 __all__ = ["SCHEMA", "SqliteLedger"]
@@ -47,6 +47,12 @@ RECORD = (
 )
 """A record with its parts, as one commit left them."""
 
+TABLES = {
+    Fact: "facts", Target: "targets", DecisionRow: "decisions", Deployment: "deployments", Due: "due", Event: "outbox",
+}  # fmt: skip
+KEYS = {Target: 2, DecisionRow: 4, Deployment: 1, Due: 1, Event: 1}
+"""Columns of a key, by kind of row."""
+
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
 
@@ -65,6 +71,7 @@ class SqliteLedger:
         self._clock = clock
         self._cache = Cache()
         self._pushes = Pushes()
+        self._aside = Aside(clock, NAMES)
 
     # Facts.
 
@@ -124,7 +131,11 @@ class SqliteLedger:
         if row is None:
             return None
         text, version, pieces = row
-        found = loads(Record, text, version=version) if pieces is None else whole(text, pieces, version=version)
+        found = self._aside.read(
+            "records",
+            (repo, sha),
+            lambda: loads(Record, text, version=version) if pieces is None else whole(text, pieces, version=version),
+        )
         self._cache.keep((Record, repo, sha), found, moment)
         return found
 
@@ -152,11 +163,17 @@ class SqliteLedger:
         rows = self._all(sql, *parameters)
         more = len(rows) > limit
         del rows[limit:]
-        found = [self.record(repo, sha) for _, repo, sha in rows]
         return Page(
-            records=[record for record in found if record is not None],
+            records=[record for _, repo, sha in rows if (record := self._record_or_none(repo, sha)) is not None],
             next=to_cursor(rows[-1]) if more and rows else None,
         )
+
+    def _record_or_none(self, repo: str, sha: str) -> Record | None:
+        """The record; None also if it cannot be read."""
+        try:
+            return self.record(repo, sha)
+        except Unreadable:
+            return None
 
     def pushes(
         self,
@@ -171,20 +188,23 @@ class SqliteLedger:
             return known
         moment = self._pushes.moment(repo)
         sql = (
-            "SELECT ref, json FROM pushes WHERE repo = ? AND pushed_at >= ?"
+            "SELECT fact, ref, json FROM pushes WHERE repo = ? AND pushed_at >= ?"
             " ORDER BY pushed_at DESC, arrived DESC, fact DESC"
         )
         with _reachable(), self._store.read() as connection:
             rows = connection.execute(sql, (repo, -(2**63) if since is None else micros(since)))
-            first = [loads(Push, text) for _, text in rows.fetchmany(sqlite_pushes.MOST + 1)]
+            first = [self._push(fact, text) for fact, _, text in rows.fetchmany(sqlite_pushes.MOST + 1)]
             found = list(islice((push for push in first if of is None or of(push.ref)), limit))
             more = None if limit is None else limit - len(found)
-            found += islice((loads(Push, text) for ref, text in rows if of is None or of(ref)), more)
+            found += islice((self._push(fact, text) for fact, ref, text in rows if of is None or of(ref)), more)
             rows.close()
         complete = len(first) <= sqlite_pushes.MOST
         self._pushes.keep(repo, since if complete else after(first[-1]), first, moment)
         found.reverse()
         return found
+
+    def _push(self, fact: str, text: str) -> Push:
+        return self._aside.read("pushes", (fact,), lambda: loads(Push, text))
 
     # Targets, decisions, deployments.
 
@@ -193,8 +213,10 @@ class SqliteLedger:
         return self._row(Target, sql, (application, environment))
 
     def targets(self) -> Sequence[Target]:
-        rows = self._all("SELECT json, version FROM targets ORDER BY application, environment")
-        return [loads(Target, text, version=version) for text, version in rows]
+        rows = self._all(
+            "SELECT application, environment, json, version FROM targets ORDER BY application, environment"
+        )
+        return self._those(Target, rows)
 
     def decision(self, application: str, environment: str, repo: str, sha: str) -> DecisionRow | None:
         sql = "SELECT json, version FROM decisions WHERE application = ? AND environment = ? AND repo = ? AND sha = ?"
@@ -214,23 +236,25 @@ class SqliteLedger:
         )
         order = "pushed_at DESC, arrived DESC, repo DESC, sha DESC"
         rows = self._all(
-            f"SELECT json, version FROM (SELECT row FROM ({' UNION ALL '.join([newest] * len(states))})"  # noqa: S608
-            f" ORDER BY {order} LIMIT ?) JOIN decisions ON decisions.rowid = row ORDER BY {order}",
+            "SELECT application, environment, decisions.repo, decisions.sha, json, version"  # noqa: S608
+            f" FROM (SELECT row FROM ({' UNION ALL '.join([newest] * len(states))}) ORDER BY {order} LIMIT ?)"
+            " JOIN decisions ON decisions.rowid = row"
+            " ORDER BY decisions.pushed_at DESC, decisions.arrived DESC, decisions.repo DESC, decisions.sha DESC",
             *(value for state in states for value in (application, environment, state, limit)),
             limit,
         )
-        return [loads(DecisionRow, text, version=version) for text, version in rows]
+        return self._those(DecisionRow, rows)
 
     def deployment(self, id: str) -> Deployment | None:
         return self._row(Deployment, "SELECT json, version FROM deployments WHERE id = ?", (id,))
 
     def deployments(self, application: str, environment: str, *, limit: int = 20) -> Sequence[Deployment]:
         rows = self._all(
-            "SELECT json, version FROM deployments WHERE application = ? AND environment = ?"
+            "SELECT id, json, version FROM deployments WHERE application = ? AND environment = ?"
             " ORDER BY started DESC, id DESC LIMIT ?",
             *(application, environment, limit),
         )
-        return [loads(Deployment, text, version=version) for text, version in rows]
+        return self._those(Deployment, rows)
 
     # Writing.
 
@@ -263,23 +287,46 @@ class SqliteLedger:
     def _entries(self, which: str, *parameters: object) -> Sequence[Entry]:
         rows = self._all(f"SELECT stream, seq, type, at, id, payload, prev, hash FROM entries {which}", *parameters)  # noqa: S608
         return [
-            Entry(stream, seq, type, at, id, json.loads(payload), prev.hex(), hash.hex())
+            Entry(stream, seq, type, at, id, self._payload(stream, seq, payload), prev.hex(), hash.hex())
             for stream, seq, type, at, id, payload, prev, hash in rows
         ]
+
+    def _payload(self, stream: str, seq: int, text: str) -> Mapping[str, Any]:
+        """What an entry says; where that cannot be read, that. The chain, which is of what was written, breaks there."""
+        try:
+            return self._aside.read("entries", (stream, str(seq)), lambda: payload_of(text))
+        except Unreadable as problem:
+            return {"unreadable": str(problem)}
 
     # The outbox, and what is due.
 
     def outbox(self, *, older_than: datetime, limit: int = 100) -> Sequence[Event]:
-        rows = self._all("SELECT json FROM outbox WHERE at < ? ORDER BY at, rowid LIMIT ?", micros(older_than), limit)
-        return [loads(Event, text) for (text,) in rows]
+        rows = self._all(
+            "SELECT id, json FROM outbox WHERE at < ? ORDER BY at, rowid LIMIT ?", micros(older_than), limit
+        )
+        found = self._those(Event, rows)
+        self._look_later(
+            "UPDATE outbox SET at = ? WHERE id = ?", {id for id, _ in rows} - {it.id for it in found}, older_than
+        )
+        return found
 
     def published(self, ids: Sequence[str]) -> None:
         if ids:
             self._write(lambda tx: tx.executemany("DELETE FROM outbox WHERE id = ?", [(id,) for id in ids]))
 
     def due(self, before: datetime, *, limit: int = 100) -> Sequence[Due]:
-        rows = self._all("SELECT json FROM due WHERE at <= ? ORDER BY at, key LIMIT ?", micros(before), limit)
-        return [loads(Due, text) for (text,) in rows]
+        rows = self._all("SELECT key, json FROM due WHERE at <= ? ORDER BY at, key LIMIT ?", micros(before), limit)
+        found = self._those(Due, rows)
+        self._look_later(
+            "UPDATE due SET at = ? WHERE key = ?", {key for key, _ in rows} - {it.key for it in found}, before
+        )
+        return found
+
+    def _look_later(self, sql: str, keys: set[str], now: datetime) -> None:
+        """Have rows that cannot be read stand in the way of no others that are due: they are looked at again LATER."""
+        if keys:
+            at = micros(now + LATER)
+            self._write(lambda tx: tx.executemany(sql, [(at, key) for key in sorted(keys)]))
 
     def next_due(self) -> datetime | None:
         row = self._one("SELECT min(at) FROM due")
@@ -289,13 +336,15 @@ class SqliteLedger:
 
     def keep_policy(self, digest: str, text: str) -> None:
         if self.policy(digest) is None:
-            self._write(
-                lambda tx: tx.execute("INSERT INTO policies VALUES (?, ?) ON CONFLICT DO NOTHING", (digest, text))
-            )
+            sql = "INSERT INTO policies VALUES (?, ?) ON CONFLICT DO UPDATE SET text = excluded.text"
+            self._write(lambda tx: tx.execute(sql, (digest, text)))
 
     def policy(self, digest: str) -> str | None:
         row = self._one("SELECT text FROM policies WHERE digest = ?", digest)
-        return None if row is None else str(row[0])
+        try:
+            return None if row is None else self._aside.read("policies", (digest,), lambda: policy_of(digest, row[0]))
+        except Unreadable:
+            return None
 
     def body(self, digest: str) -> bytes | None:
         name = _DIGEST.fullmatch(digest)
@@ -303,7 +352,7 @@ class SqliteLedger:
         if name is None or row is None:
             return None
         if row[0] is not None:
-            return zlib.decompress(row[0])
+            return self._aside.read("bodies", (digest,), lambda: zlib.decompress(row[0]))
         try:
             return self._folder.get(name[1])
         except OSError as error:
@@ -324,6 +373,9 @@ class SqliteLedger:
         sql = "DELETE FROM bodies WHERE rowid IN (SELECT rowid FROM bodies WHERE stored < ? LIMIT ?)"
         return self._write(lambda tx: tx.execute(sql, (before, FORGET_AT_ONCE)).rowcount)
 
+    def unreadable(self) -> Sequence[SetAside]:
+        return self._aside.listed()
+
     def ready(self) -> None:
         with _reachable():
             self._store.probe()
@@ -343,9 +395,19 @@ class SqliteLedger:
         row = self._one(sql, *key)
         if row is None:
             return None
-        found = loads(kind, row[0], **{column: row[1]})
+        text, value = row
+        found = self._aside.read(TABLES[kind], key, lambda: loads(kind, text, **{column: value}))
         self._cache.keep((kind, *key), found, moment)
         return found
+
+    def _those(self, kind: type[R], rows: Sequence[Sequence[Any]]) -> list[R]:
+        """Those of the rows of `kind`, (key…, json, version) or (key…, json), that can be read."""
+        keys = KEYS[kind]
+
+        def decoding(row: Sequence[Any]) -> Callable[[], R]:
+            return lambda: loads(kind, row[keys], **({"version": row[keys + 1]} if len(row) > keys + 1 else {}))
+
+        return self._aside.those(TABLES[kind], [(row[:keys], decoding(row)) for row in rows])
 
     def _at_hand(self, key: Key) -> Any:
         """What the cache has; nothing once the store is closed, which then says so to whoever reads it."""

@@ -29,6 +29,11 @@ DEAD_LETTERS = Counter(
 DEPLOYMENTS = Counter(
     "greenlight_deployments_total", "Deployments that have ended.", ["application", "environment", "outcome"]
 )
+UNREADABLE = Gauge(
+    "greenlight_ledger_unreadable_rows",
+    "Rows of the ledger that this process has met and that cannot be read.",
+    ["table"],
+)
 SPANS = Counter(
     "greenlight_spans_total", "Spans by outcome: exported, or dropped for want of room or a taker.", ["outcome"]
 )

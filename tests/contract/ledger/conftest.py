@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
+from greenlight.ledger.dynamodb_bodies import InTable
+from greenlight.ledger.dynamodb_items import Rows
 from greenlight.ledger.port import Ledger
 from greenlight.ledger.sqlite import SCHEMA, SqliteLedger
 from greenlight.store import Store
@@ -24,6 +28,10 @@ class Adapter(Protocol):
 
     def close(self) -> None:
         """Let go of everything."""
+        ...
+
+    def spoil(self, table: str, name: str, text: str) -> str:
+        """Put `text` where that table has the one row in whose key `name` is, as a bad disk does; what was there."""
         ...
 
 
@@ -44,6 +52,15 @@ class Sqlite:
         if self._store is not None:
             self._store.close()
 
+    def spoil(self, table: str, name: str, text: str) -> str:
+        column = {"entries": "payload", "policies": "text"}.get(table, "json")
+        with closing(sqlite3.connect(self._folder / "ledger.db")) as connection, connection:
+            keys = [row[1] for row in connection.execute(f"PRAGMA table_info({table})") if row[5]]
+            where = " || '/' || ".join(f"CAST({key} AS TEXT)" for key in keys)
+            ((old,),) = connection.execute(f"SELECT {column} FROM {table} WHERE instr({where}, ?)", (name,)).fetchall()
+            connection.execute(f"UPDATE {table} SET {column} = ? WHERE instr({where}, ?)", (text, name))
+        return str(old)
+
 
 class DynamoDB:
     """The DynamoDB adapter, in a table of its own, which also has the bodies."""
@@ -57,6 +74,25 @@ class DynamoDB:
 
     def close(self) -> None:
         self._table.delete()
+
+    def spoil(self, table: str, name: str, text: str) -> str:
+        rows = Rows(InTable(self._table.dynamo))
+        found = self._table.dynamo.call("Scan", {"ConsistentRead": True})["Items"]
+        (one,) = [
+            it for it in found
+            if it["pk"]["S"].startswith(PREFIXES[table])
+            and name in f"{it['pk']['S']}/{it['sk']['S']}"
+            and {"j", "z", "f"} & it.keys()
+        ]  # fmt: skip
+        old = rows.unpack_text(one)
+        self._table.dynamo.put({**{key: it for key, it in one.items() if key not in ("j", "z", "f")}, "j": {"S": text}})
+        return old
+
+
+PREFIXES = {
+    "facts": "fact#", "records": "records#", "pushes": "pushes#", "targets": "targets", "decisions": "decisions#",
+    "deployments": "deployment#", "entries": "journal#", "outbox": "outbox#", "due": "due#", "policies": "policy#",
+}  # fmt: skip
 
 
 @pytest.fixture
