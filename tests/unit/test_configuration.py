@@ -11,6 +11,7 @@ import pytest
 from greenlight.policy.model import Pipeline
 from greenlight.runtime.configuration import LOOK_EVERY, PipelineFiles, missing_charts
 from support_flow import PIPELINE
+from support_process import no_files_left
 
 
 class _Clock:
@@ -46,6 +47,22 @@ def test_what_follows_from_an_edit_is_done_at_last(tmp_path: Path, caplog: pytes
     assert [list(files().applications) for _ in range(2)] == [["store"]] * 2
     assert len(told) == 3
     assert caplog.text.count("the one before stays in force") == 1
+
+
+@pytest.mark.parametrize("place", ["pipeline.yaml", "pipeline/one.yaml"])
+def test_an_edit_that_could_not_be_read_is_in_force_once_it_can(
+    tmp_path: Path, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No descriptor is left just then: what is in force stays, the log says so once, and the edit is not forgotten."""
+    file = tmp_path / place
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(PIPELINE)
+    files = PipelineFiles(tmp_path, _Clock(), logging.getLogger("test"))
+    file.write_text(PIPELINE.replace("name: shop", "name: store"))
+    with no_files_left():
+        assert [list(files().applications) for _ in range(3)] == [["shop"]] * 3
+    assert caplog.text.count("stays until its files can be read") == 1
+    assert list(files().applications) == ["store"]
 
 
 def test_a_chart_that_is_not_beside_the_pipeline_file_is_named_with_its_line(tmp_path: Path) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 
+from greenlight.runtime.clock import SystemClock
 from greenlight.runtime.errors import ConfigurationError
-from greenlight.runtime.people import new_token, read
+from greenlight.runtime.people import People, new_token, read
+from support_process import no_files_left
 
 OLD = "sha256:" + "0" * 64
 
@@ -85,3 +91,40 @@ def test_every_mistake_is_named_with_its_line_and_what_is_right(tmp_path: Path) 
     path.mkdir()
     with pytest.raises(ConfigurationError, match="cannot be read"):
         read(path)
+
+
+@contextmanager
+def folder_away(folder: Path) -> Iterator[None]:
+    folder.rename(folder.with_name("elsewhere"))
+    yield
+    folder.with_name("elsewhere").rename(folder)
+
+
+@contextmanager
+def out_of_files(folder: Path) -> Iterator[None]:
+    with no_files_left():
+        yield
+
+
+@pytest.mark.parametrize("break_", [folder_away, out_of_files])
+def test_while_the_file_cannot_be_read_people_stay_who_they_are(
+    tmp_path: Path, break_: Callable[[Path], AbstractContextManager[None]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody's token is refused for it; the log says so once; an edit counts as soon as it can be read."""
+
+    def text(token: str) -> str:
+        return f"people:\n  lena: {{tokens: ['sha256:{hashlib.sha256(token.encode()).hexdigest()}']}}\n"
+
+    folder = tmp_path / "config"
+    folder.mkdir()
+    (folder / "people.yaml").write_text(text("one"))
+    people = People(folder / "people.yaml", clock=SystemClock(), log=logging.getLogger("test"))
+    (folder / "people.yaml").write_text(text("the other"))
+    with break_(folder):
+        for _ in range(3):
+            assert people.by_token("one") is not None
+    assert caplog.text.count("stay until their file can be read") == 1
+    assert people.by_token("one") is None
+    assert people.by_token("the other") is not None
+    (folder / "people.yaml").unlink()
+    assert people.all() == {}

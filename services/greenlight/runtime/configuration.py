@@ -12,7 +12,7 @@ from greenlight.policy.load import PolicyError, Problem, parse, warnings
 from greenlight.policy.model import Pipeline
 from greenlight.runtime.clock import Clock
 from greenlight.runtime.documents import load
-from greenlight.runtime.errors import ConfigurationError
+from greenlight.runtime.errors import ConfigurationError, Unreadable
 from greenlight.runtime.references import unresolved
 
 LOOK_EVERY = 1.0
@@ -29,18 +29,21 @@ def pipeline_files(folder: Path) -> list[Path]:
 
 def read_pipeline(folder: Path) -> Pipeline:
     """The pipeline of a configuration folder; ConfigurationError names every problem with file and line."""
-    files = pipeline_files(folder)
-    if not files:
+    try:
+        texts = {file: file.read_text(encoding="utf-8") for file in pipeline_files(folder)}
+    except OSError as error:
+        raise Unreadable(f"{folder}: cannot be read: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{folder}: cannot be read: {error}") from error
+    if not texts:
         raise ConfigurationError(
             f"{folder}/pipeline.yaml: not there. Write one (docs/policy.md, config/pipeline.example.yaml), "
             "or name its folder with --config, or see it work first: greenlight up --demo"
         )
     try:
-        return parse({str(file): file.read_text(encoding="utf-8") for file in files}, files[0].parent)
+        return parse({str(file): text for file, text in texts.items()}, next(iter(texts)).parent)
     except PolicyError as error:
         raise ConfigurationError(str(error)) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{folder}: cannot be read: {error}") from error
 
 
 def missing_charts(folder: Path) -> list[Problem]:
@@ -98,6 +101,7 @@ class PipelineFiles:
         self._lock = threading.Lock()
         self._changed: list[Callable[[Pipeline], object]] = []
         self._seen = self._stamp()
+        self._unread = ""  # why the files could not be read at the last look, which is logged once
         self._current = read_pipeline(folder)
         self._looked = clock.monotonic()
 
@@ -126,10 +130,16 @@ class PipelineFiles:
             return
         try:
             fresh = read_pipeline(self._folder)
+        except Unreadable as error:
+            if str(error) != self._unread:
+                self._log.error("the pipeline in force stays until its files can be read: %s", error)
+            self._unread = str(error)
+            return
         except ConfigurationError as error:
             self._seen = stamp
             self._log.error("the edited pipeline is wrong, the one before stays in force:\n%s", error)
             return
+        self._unread = ""
         self._current = fresh
         try:
             for call in self._changed:

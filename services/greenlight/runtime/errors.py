@@ -29,3 +29,7 @@ class Unavailable(Exception):
 
 class ConfigurationError(Exception):
     """Settings or configuration files are wrong. Each line of the message is one thing to mend, with file and line."""
+
+
+class Unreadable(ConfigurationError):
+    """A configuration file cannot be read now, so nobody knows what it says. Another try may find it."""

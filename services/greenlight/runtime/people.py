@@ -19,7 +19,7 @@ from typing import Any
 from greenlight.events import ids
 from greenlight.runtime.clock import Clock
 from greenlight.runtime.documents import Document, DocumentError, load
-from greenlight.runtime.errors import ConfigurationError
+from greenlight.runtime.errors import ConfigurationError, Unreadable
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at the file."""
@@ -58,6 +58,7 @@ class People:
         self._path, self._clock, self._log = path, clock, log
         self._lock = threading.Lock()
         self._stamp, self._looked = _stamp(path), clock.monotonic()
+        self._unread = ""  # why the file could not be read at the last look, which is logged once
         self._people = read(path)
 
     def by_token(self, token: str) -> Person | None:
@@ -84,18 +85,26 @@ class People:
             stamp = _stamp(self._path)
             if stamp == self._stamp:
                 return
-            self._stamp = stamp
             try:
                 self._people = read(self._path)
+            except Unreadable as problem:
+                if str(problem) != self._unread:
+                    self._log.error("the people in force stay until their file can be read: %s", problem)
+                self._unread = str(problem)
+                return
             except ConfigurationError as problem:
                 self._log.error("the edited people file is wrong, the one before stays in force:\n%s", problem)
+            self._stamp, self._unread = stamp, ""
 
 
 def read(path: Path) -> Mapping[str, Person]:
     """The people of a file, none if it is not there. ConfigurationError names every problem with its line."""
-    if not path.exists():
-        return {}
-    return _parse(_text(path), path)
+    try:
+        return _parse(_text(path), path)
+    except FileNotFoundError:
+        if path.parent.is_dir():
+            return {}
+        raise Unreadable(f"{path.parent}: is not there") from None
 
 
 def new_token(path: Path, id: str) -> str:
@@ -119,9 +128,14 @@ def new_token(path: Path, id: str) -> str:
 
 
 def _text(path: Path) -> str:
+    """What the file says. Raises FileNotFoundError, Unreadable, ConfigurationError."""
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as problem:
+    except FileNotFoundError:
+        raise
+    except OSError as problem:
+        raise Unreadable(f"{path}: cannot be read: {problem.strerror}") from problem
+    except UnicodeDecodeError as problem:
         raise ConfigurationError(f"{path}: cannot be read: {problem}") from problem
 
 
