@@ -222,8 +222,8 @@ def test_readiness_says_what_is_missing_and_whether_waiting_helps(problem: Excep
 def test_only_events_are_taken_and_only_at_the_root() -> None:
     """Whoever opens it in a browser is told so."""
     it = client(lambda event, deps: [])
-    assert it.get("/").status_code == 405
-    assert it.put("/readyz").status_code == 405
+    assert (it.get("/").status_code, it.get("/").headers["Allow"]) == (405, "POST")
+    assert (it.put("/readyz").status_code, "GET" in it.put("/readyz").headers["Allow"]) == (405, True)
     for answer in (it.get("/metrics"), it.post("/events", data=b"{}")):
         assert (answer.status_code, answer.mimetype) == (404, "application/problem+json")
     head = it.head("/healthz")

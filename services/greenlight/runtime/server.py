@@ -38,7 +38,6 @@ _SETTLED = 1.0
 """Seconds after which a request that is still arriving may have to go for a new connection."""
 
 _OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_BODILESS = frozenset(("GET", "HEAD", "OPTIONS", "DELETE", "TRACE"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +202,7 @@ class _StrictParser(HTTPRequestParser):  # type: ignore[misc]
         if names.count(b"content-length") > 1 or names.count(b"host") > 1:
             raise ParsingError("Content-Length or Host twice")
         super().parse_header(header_plus)
-        if self.command not in _BODILESS and b"content-length" not in names and not self.chunked:
+        if self.command == "POST" and b"content-length" not in names and not self.chunked:
             self._refuse(_LengthRequired("a Content-Length is needed, or a body in chunks"))
         elif self.content_length > self.adj.limits.body:
             self._refuse(self._too_large())
