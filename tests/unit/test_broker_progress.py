@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from greenlight.broker import progress
+from greenlight.broker import progress, turns
 from greenlight.broker.log import Attempt, Entry
-from greenlight.broker.progress import Gap, Job, Progress
+from greenlight.broker.progress import Gap, Progress
+from greenlight.broker.turns import Job
 from greenlight.events import Event
 
 
@@ -61,12 +62,12 @@ def test_an_event_that_passed_by_while_the_log_was_read_is_not_lost() -> None:
     assert gap == Gap(3, 4)
     one.fill([(4, ENTRY)], 4)
     assert one.cursor() == 3
+    assert one.take() == Gap(4, 5)
     job = one.take()
     assert isinstance(job, Job)
     one.land(job)
     one.settle(4)
     assert one.cursor() == 4
-    assert one.take() == Gap(4, 5)
 
 
 def test_what_is_being_offered_is_not_yet_behind_the_cursor() -> None:
@@ -127,8 +128,9 @@ def test_tries_left_by_an_earlier_run_are_not_fresh_when_the_log_shows_them() ->
 
 
 def test_memory_is_bounded_by_count_and_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What does not fit is left to the log, in order."""
-    monkeypatch.setattr(progress, "READY_BYTES", 1000)
+    """Of what does not fit, the number is kept; of what is too much even for that, nothing: it is left to the log, in order."""
+    monkeypatch.setattr(turns, "READY_BYTES", 1000)
+    monkeypatch.setattr(progress, "AHEAD", 3)
     feed = Feed()
     one = books(feed)
     big = Entry(Event("1", "/s", "t", data=b"x" * 600))
@@ -137,4 +139,63 @@ def test_memory_is_bounded_by_count_and_by_bytes(monkeypatch: pytest.MonkeyPatch
         one.offer(seq, big)
         feed.head = seq
     assert one.lag() == 5
-    assert [one.take() for _ in range(3)][2] == Gap(2, 5)
+    jobs = [one.take()]
+    assert one.take() == Gap(3, 5)
+    jobs += [one.take() for _ in range(2)]
+    assert jobs == [Job(1, entry=big), Job(2, entry=big), Job(3)]
+    assert one.take() is None
+    one.fill([(4, big), (5, big)], 5)
+    assert taken(one) == [4, 5]
+
+
+def of(key: str) -> Entry:
+    """An event of a partition key."""
+    return Entry(Event("1", "/s", "t", data=b"x", extensions={"partitionkey": key}))
+
+
+def test_keys_take_turns_and_each_keeps_its_order() -> None:
+    """One event of another key goes before all but one of those that wait; a key that comes back joins at the end."""
+    feed = Feed()
+    one = books(feed)
+    for seq, key in enumerate("aaaaabbac", 1):
+        feed.announced = seq
+        one.offer(seq, of(key))
+        feed.head = seq
+    assert taken(one) == [1, 6, 9, 2, 7, 3, 4, 5, 8]
+
+
+def test_a_key_that_comes_late_does_not_wait_for_what_was_read_from_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Trigger that is behind looks at the log as far as it may before it delivers."""
+    feed = Feed(announced=600, head=600)
+    one = books(feed, cursor=0)
+    assert one.take() == Gap(0, 600)
+    one.fill([(seq, of("a")) for seq in range(1, 257)], 256)
+    assert one.take() == Gap(256, 600)
+    job = one.take()
+    assert isinstance(job, Job)
+    assert job.seq == 1
+    one.fill([(seq, of("a" if seq < 600 else "b")) for seq in range(257, 601)], 600)
+    assert taken(one)[:3] == [2, 600, 3]
+
+
+def test_the_cursor_stands_before_the_oldest_event_whatever_turn_others_had() -> None:
+    """A crash repeats what was delivered out of order, and loses nothing."""
+    feed = Feed()
+    one = books(feed)
+    for seq, key in enumerate("aab", 1):
+        feed.announced = seq
+        one.offer(seq, of(key))
+        feed.head = seq
+    first, other = one.take(), one.take()
+    assert isinstance(first, Job)
+    assert isinstance(other, Job)
+    assert (first.seq, other.seq) == (1, 3)
+    for job in (other, first):
+        assert one.cursor(without=job.seq) == (1 if job is first else 0)
+        one.land(job)
+        one.settle(job.seq)
+        one.rest()
+    assert one.cursor() == 1
+    assert taken(one) == [2]
+    one.settle(2)
+    assert one.cursor() == 3

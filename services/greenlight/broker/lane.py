@@ -19,7 +19,8 @@ from greenlight.broker.letters import DeadLetter
 from greenlight.broker.log import Arrived, Attempt, Entry
 from greenlight.broker.manifests import TriggerSpec
 from greenlight.broker.metrics import Metrics
-from greenlight.broker.progress import Gap, Job, Progress
+from greenlight.broker.progress import Gap, Progress
+from greenlight.broker.turns import Job
 from greenlight.events import Event
 from greenlight.runtime.clock import Clock
 from greenlight.store import Store, Tx, Unavailable

@@ -1,7 +1,7 @@
 """How far one Trigger is: what waits, what is on its way, what is tried again, and up to where all is settled.
 
 New events are offered in the order of their commits. When more wait than memory should hold, the Trigger falls behind:
-offers pass it by, and the log is read page by page until it has caught up.
+offers pass it by, and the log is read page by page until it has caught up. What waits is taken in turn by partition key.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from greenlight.broker.log import Attempt, Entry
+from greenlight.broker.turns import Job, Turns
 
-READY_EVENTS = 256
-READY_BYTES = 4 << 20
-"""What waits in memory at most."""
+AHEAD = 10_000
+"""Events that wait for their key's turn at most; further ones are not looked at before some of these are on their way."""
 
 TRIED = 1000
 """Deliveries that are tried again at a time; with more, new events wait in the log (congestion control)."""
@@ -30,16 +30,6 @@ class Feed(Protocol):
 
     announced: int  # the newest event that is being offered
     head: int  # the newest event that has been offered to everybody
-
-
-@dataclass(slots=True)
-class Job:
-    """One attempt. `tries` were made before; `letter`: a dead letter on its way to the sink; `entry` None: read it."""
-
-    seq: int
-    tries: int = 0
-    letter: int | None = None
-    entry: Entry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +51,9 @@ class Progress:
         self._paused = True
         self._workers = 0
         self._busy = 0  # attempts whose outcome is not settled in memory, and writes that are not durable
-        self._ready: deque[Job] = deque()
-        self._ready_bytes = 0
+        self._ready = Turns()
         self._open: set[int] = set()  # fresh and not settled
+        self._line: deque[int] = deque()  # the same, oldest first, with some that are settled
         self._flying: dict[int, Job] = {}
         self._tried = {attempt.seq: attempt for attempt in tried}
         self._left = frozenset(self._tried)  # by an earlier run: the log will show them, but they are not fresh
@@ -103,12 +93,10 @@ class Progress:
             if self._due:
                 attempt = self._tried[self._due.popleft()]
                 return self._launch(Job(attempt.seq, attempt.tries, attempt.letter))
-            if self._ready:
-                job = self._ready.popleft()
-                self._ready_bytes -= _size(job)
-                return self._launch(job)
-            self._filling = True
-            return Gap(self._position, self._feed.announced)
+            if self._reads_on():
+                self._filling = True
+                return Gap(self._position, self._feed.announced)
+            return self._launch(self._ready.take())
 
     def land(self, job: Job) -> None:
         """The attempt has an outcome; it is settled between this and `rest`."""
@@ -133,7 +121,7 @@ class Progress:
         with self._lock:
             if not self._tailing or seq <= self._position:
                 return
-            if len(self._ready) >= READY_EVENTS or self._ready_bytes > READY_BYTES:
+            if len(self._ready) >= AHEAD:
                 self._tailing = False
                 self._position = seq - 1
                 return
@@ -266,9 +254,13 @@ class Progress:
     def _workable(self) -> bool:
         if self._paused:
             return False
-        fresh = self._ready or (not self._tailing and not self._filling)
+        fresh = len(self._ready) or self._reads_on()
         # What failed counts from the attempt on: until its row is durable it is among the busy ones.
         return bool(self._due or (fresh and len(self._tried) + self._busy < TRIED))
+
+    def _reads_on(self) -> bool:
+        """Whether the log is to be read on: what waits there may be another key's turn."""
+        return not self._tailing and not self._filling and len(self._ready) < AHEAD
 
     def _wake(self) -> None:
         if self._workers < self._limit and self._workable():
@@ -281,16 +273,14 @@ class Progress:
         return job
 
     def _queue(self, seq: int, entry: Entry) -> None:
-        self._ready.append(Job(seq, entry=entry))
-        self._ready_bytes += entry.size
+        self._ready.add(seq, entry)
         self._open.add(seq)
+        self._line.append(seq)
 
     def _cursor(self, without: int | None) -> int:
-        rest = self._open if without is None else self._open - {without}
-        if rest:
-            return min(rest) - 1
+        while self._line and self._line[0] not in self._open:
+            self._line.popleft()
+        oldest = next((seq for seq in self._line if seq in self._open and seq != without), None)
+        if oldest is not None:
+            return oldest - 1
         return self._feed.head if self._tailing else self._position
-
-
-def _size(job: Job) -> int:
-    return 0 if job.entry is None else job.entry.size

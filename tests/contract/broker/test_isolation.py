@@ -74,12 +74,15 @@ def test_concurrency_is_bounded_and_used(tmp_path: Path) -> None:
     assert most == 3
 
 
-def test_a_trigger_that_fell_behind_reads_the_log_and_misses_nothing(tmp_path: Path) -> None:
+def test_a_trigger_that_fell_behind_reads_the_log_and_misses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Events that did not fit into memory come from the log, once each, while new ones keep coming."""
     release = threading.Event()
     slow = Recorder(lambda n, request: (release.wait(PATIENCE), (202, {}, b""))[1])
     spec = "filters: [{prefix: {type: wanted}}]"
-    total = 3 * progress.READY_EVENTS
+    monkeypatch.setattr(progress, "AHEAD", 200)
+    total = 3 * 256
     with running(tmp_path, trigger("slow", "slow", spec=spec), services={"slow": slow}) as broker:
         for number in range(total):
             broker.publish(event(str(number), type="wanted.a" if number % 2 else "other"))

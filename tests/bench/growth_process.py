@@ -1,0 +1,63 @@
+"""A whole Greenlight whose driver is done at once, for the rows that measure growth. Argument: folder.
+
+Prints the addresses of webhooks and board; a line `ship SHA` for each deployment that has succeeded; and for a line on its
+standard input, once nothing is under way, `cpu SECONDS`: what this process has used so far.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ship_process import InProcess
+
+from greenlight.broker.manifests import TriggerSpec
+from greenlight.embedded.compose import Folders, Greenlight, Strangers
+from greenlight.embedded.drivers import Drivers
+from greenlight.runtime.server import serve
+
+
+def say(line: str) -> None:
+    """Print it in one write."""
+    os.write(1, f"{line}\n".encode())
+
+
+def ended(environ: Mapping[str, Any], start_response: Any) -> Iterable[bytes]:
+    """A subscriber that prints which commit an end is about."""
+    if environ["HTTP_CE_TYPE"] == "deployment.succeeded":
+        say(f"ship {environ['HTTP_CE_COMMIT']}")
+    start_response("202 Accepted", [])
+    return []
+
+
+def main(folder: Path) -> None:
+    """Serve until the input ends."""
+    Drivers._command = lambda self: InProcess()  # type: ignore[method-assign]
+    logging.getLogger("greenlight").addHandler(logging.NullHandler())
+    greenlight = Greenlight(
+        Folders(folder / "config", folder / "data", folder / "secrets"),
+        open_reads=True,
+        log=logging.getLogger("greenlight"),
+        strangers=Strangers([TriggerSpec.to_service("ended", "ended")], {"ended": ended}),
+    )
+    servers = [serve(greenlight.apps[name], "127.0.0.1:0", name=name) for name in ("webhooks", "board")]
+    gc.collect()
+    gc.freeze()
+    greenlight.start()
+    for server in servers:
+        server.start()
+    say(" ".join(f"{server.address[1]}" for server in servers))
+    for _ in sys.stdin:
+        if not greenlight.broker.idle(300):
+            raise TimeoutError("events are still under way after five minutes")
+        say(f"cpu {time.process_time()}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
