@@ -20,7 +20,8 @@ from ship_process import InProcess
 from greenlight.broker.manifests import TriggerSpec
 from greenlight.embedded.compose import Folders, Greenlight, Strangers
 from greenlight.embedded.drivers import Drivers
-from greenlight.runtime.server import serve
+from greenlight.runtime.server import Limits, serve
+from greenlight.webhooks.turns import repository_of
 
 
 def say(line: str) -> None:
@@ -46,7 +47,10 @@ def main(folder: Path) -> None:
         log=logging.getLogger("greenlight"),
         strangers=Strangers([TriggerSpec.to_service("ended", "ended")], {"ended": ended}),
     )
-    servers = [serve(greenlight.apps[name], "127.0.0.1:0", name=name) for name in ("webhooks", "board")]
+    webhooks = serve(
+        greenlight.apps["webhooks"], "127.0.0.1:0", name="webhooks", limits=Limits(of_one=1), turn=repository_of
+    )
+    servers = [webhooks, serve(greenlight.apps["board"], "127.0.0.1:0", name="board")]
     gc.collect()
     gc.freeze()
     greenlight.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import resource
 import socket
@@ -11,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +20,7 @@ import pytest
 
 from greenlight.runtime.descriptors import connections_left
 from greenlight.runtime.server import Limits, Server, serve
+from greenlight.webhooks.turns import repository_of
 from support_process import no_files_left
 
 POST = b"POST / HTTP/1.1\r\nHost: x\r\n"
@@ -451,3 +454,68 @@ def test_an_error_of_the_application_shows_nothing_of_it() -> None:
     assert status == 500
     assert b"canary" not in text
     assert b"server:" not in text.lower()
+
+
+def test_many_requests_of_one_repository_are_answered_in_turn_with_those_of_others() -> None:
+    """While one of A's is being answered and more of them wait, B's is answered; and never two of A's at once."""
+    begun, go = threading.Semaphore(0), threading.Event()
+    order: list[bytes] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        body = environ["wsgi.input"].read()
+        order.append(body)
+        begun.release()
+        if body[:1] == b"a":
+            go.wait(20)
+        return echo({"wsgi.input": io.BytesIO(body)}, start_response)
+
+    def ask(body: bytes) -> int:
+        return answer(server, POST + b"Content-Length: 2\r\n\r\n" + body)[0]
+
+    limits = Limits(of_one=1)
+    server = serve(app, "127.0.0.1:0", name="test", limits=limits, turn=lambda body: body[:1].decode())
+    server.start()
+    try:
+        with ThreadPoolExecutor(12) as senders:
+            flood = [senders.submit(ask, b"a%d" % n) for n in range(10)]
+            assert begun.acquire(timeout=20)
+            assert senders.submit(ask, b"b0").result(20) == 202
+            assert [body[:1] for body in order] == [b"a", b"b"]
+            go.set()
+            assert {sender.result(20) for sender in flood} == {202}
+    finally:
+        go.set()
+        server.stop(5)
+
+
+def test_requests_that_tell_no_turn_are_answered_side_by_side() -> None:
+    """As many at once as there are threads."""
+    together = threading.Barrier(4)
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        together.wait(20)
+        return echo(environ, start_response)
+
+    server = serve(app, "127.0.0.1:0", name="test", limits=Limits(of_one=1), turn=lambda body: "")
+    server.start()
+    try:
+        with ThreadPoolExecutor(4) as senders:
+            sent = [senders.submit(answer, server, GOOD) for _ in range(4)]
+            assert [one.result(20)[0] for one in sent] == [202] * 4
+    finally:
+        server.stop(5)
+
+
+@pytest.mark.parametrize(
+    ("body", "whose"),
+    [
+        (b'{"ref": "x", "repository": {"id": 1, "full_name": "Acme/Shop"}}', "acme/shop"),
+        (b'{"repo":"acme/shop","sha":"1"}', "acme/shop"),
+        (b'{"project": {"slug": "github/acme/shop"}}', "github/acme/shop"),
+        (b'{"zen": "keep it simple"}', ""),
+        (b"\xff\x00not json", ""),
+    ],
+)
+def test_whose_turn_a_webhook_is_is_told_from_what_it_names_first(body: bytes, whose: str) -> None:
+    """Of every provider."""
+    assert repository_of(body) == whose

@@ -142,7 +142,7 @@ def test_memory_is_bounded_by_count_and_by_bytes(monkeypatch: pytest.MonkeyPatch
     jobs = [one.take()]
     assert one.take() == Gap(3, 5)
     jobs += [one.take() for _ in range(2)]
-    assert jobs == [Job(1, entry=big), Job(2, entry=big), Job(3)]
+    assert jobs == [Job(1, entry=big, key=""), Job(2, entry=big, key=""), Job(3, key="")]
     assert one.take() is None
     one.fill([(4, big), (5, big)], 5)
     assert taken(one) == [4, 5]
@@ -176,6 +176,25 @@ def test_a_key_that_comes_late_does_not_wait_for_what_was_read_from_the_log(monk
     assert job.seq == 1
     one.fill([(seq, of("a" if seq < 600 else "b")) for seq in range(257, 601)], 600)
     assert taken(one)[:3] == [2, 600, 3]
+
+
+def test_of_one_key_as_many_are_on_their_way_as_its_trigger_allows() -> None:
+    """The next one follows when one has landed; other keys do not wait for that."""
+    feed = Feed()
+    one = Progress(feed, 0, (), 8, lambda: None, of_one=1)
+    one.resume()
+    for seq, key in enumerate("aaab", 1):
+        feed.announced = seq
+        one.offer(seq, of(key))
+        feed.head = seq
+    first, other = one.take(), one.take()
+    assert isinstance(first, Job)
+    assert isinstance(other, Job)
+    assert (first.seq, other.seq, one.take()) == (1, 4, None)
+    one.land(first)
+    assert taken(one) == [2]
+    one.limit(8, of_one=2)
+    assert taken(one) == [3]
 
 
 def test_the_cursor_stands_before_the_oldest_event_whatever_turn_others_had() -> None:

@@ -69,7 +69,7 @@ class Lane:
         self._left = tried  # by an earlier run
         self._turns: deque[int] = deque()  # of tries whose time has come
         self._turning = False
-        self.progress = Progress(hub, cursor, tried, workers, lambda: hub.crew.run(self._work))
+        self.progress = Progress(hub, cursor, tried, workers, lambda: hub.crew.run(self._work), spec.of_one_key)
 
     def start(self) -> None:
         """Begin delivering, with what an earlier run left."""
@@ -82,7 +82,7 @@ class Lane:
     def change(self, spec: TriggerSpec, courier: Courier, workers: int) -> None:
         """Go on with another spec: what is on its way ends as it began, everything after that goes by the new one."""
         self.spec, before, self.courier = spec, self.courier, courier
-        self.progress.limit(workers)
+        self.progress.limit(workers, spec.of_one_key)
         before.close()
 
     def set_aside(self, tx: Tx) -> None:

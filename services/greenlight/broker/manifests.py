@@ -18,6 +18,7 @@ from greenlight.runtime.errors import ConfigurationError
 
 GROUP = "eventing.knative.dev"
 CONCURRENCY = "greenlight/concurrency"
+OF_ONE_KEY = "greenlight/concurrency-per-key"
 """Annotation of a Trigger: how many of its events may be on their way at once."""
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -55,6 +56,7 @@ class TriggerSpec:
     delivery: Delivery
     spec: Mapping[str, Any] = field(default_factory=dict)  # as it was read
     concurrency: int | None = None
+    of_one_key: int | None = None  # of the concurrency, for one partition key
     limits: Mapping[str, frozenset[str]] = field(default_factory=dict)  # attributes, and the only values that can pass
     where: str = field(default="", compare=False)
 
@@ -182,7 +184,7 @@ class _Reader:
         subscriber = self._destination(spec.get("subscriber"), ("spec", "subscriber"), namespace)
         own = self._delivery(spec["delivery"], ("spec", "delivery"), namespace) if "delivery" in spec else None
         predicate = self._filter(spec, f"{namespace}/{name}")
-        concurrency = self._concurrency(annotations)
+        concurrency, of_one_key = (self._count(annotations, name) for name in (CONCURRENCY, OF_ONE_KEY))
         if len(self._errors) > before or broker is None:
             return None
         return TriggerSpec(
@@ -194,6 +196,7 @@ class _Reader:
             delivery=effective(own, broker.delivery),
             spec=dict(spec),
             concurrency=concurrency,
+            of_one_key=of_one_key,
             limits=limits(spec),
             where=self._where(("spec",)),
         )
@@ -221,14 +224,12 @@ class _Reader:
             self._fail(problem.path, str(problem))
             return lambda event: False
 
-    def _concurrency(self, annotations: Mapping[str, Any]) -> int | None:
-        text = annotations.get(CONCURRENCY)
+    def _count(self, annotations: Mapping[str, Any], name: str) -> int | None:
+        text = annotations.get(name)
         if text is None:
             return None
         if not str(text).isdecimal() or not 1 <= int(text) <= 1000:
-            self._fail(
-                ("metadata", "annotations", CONCURRENCY), f"{CONCURRENCY} is a number from 1 to 1000, not {text!r}"
-            )
+            self._fail(("metadata", "annotations", name), f"{name} is a number from 1 to 1000, not {text!r}")
             return None
         return int(text)
 

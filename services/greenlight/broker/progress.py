@@ -44,14 +44,20 @@ class Progress:
     """The books of one Trigger. `spawn` is called, under the lock, to have one more worker ask `take`."""
 
     def __init__(
-        self, feed: Feed, cursor: int, tried: Sequence[Attempt], workers: int, spawn: Callable[[], None]
+        self,
+        feed: Feed,
+        cursor: int,
+        tried: Sequence[Attempt],
+        workers: int,
+        spawn: Callable[[], None],
+        of_one: int | None = None,
     ) -> None:
         self._feed, self._limit, self._spawn = feed, workers, spawn
         self._lock = threading.Lock()
         self._paused = True
         self._workers = 0
         self._busy = 0  # attempts whose outcome is not settled in memory, and writes that are not durable
-        self._ready = Turns()
+        self._ready = Turns(of_one)
         self._open: set[int] = set()  # fresh and not settled
         self._line: deque[int] = deque()  # the same, oldest first, with some that are settled
         self._flying: dict[int, Job] = {}
@@ -77,10 +83,10 @@ class Progress:
         with self._lock:
             self._paused = True
 
-    def limit(self, workers: int) -> None:
-        """Let at most so many workers take jobs from now on; those that are at work finish theirs."""
+    def limit(self, workers: int, of_one: int | None = None) -> None:
+        """Let at most so many workers take jobs, `of_one` partition key, from now on; those that are at work finish theirs."""
         with self._lock:
-            self._limit = workers
+            self._limit, self._ready.of_one = workers, of_one
             for _ in range(workers):
                 self._wake()
 
@@ -96,12 +102,15 @@ class Progress:
             if self._reads_on():
                 self._filling = True
                 return Gap(self._position, self._feed.announced)
-            return self._launch(self._ready.take())
+            job = self._ready.take()
+            assert job is not None, "it was workable"
+            return self._launch(job)
 
     def land(self, job: Job) -> None:
         """The attempt has an outcome; it is settled between this and `rest`."""
         with self._lock:
             del self._flying[job.seq]
+            self._ready.done(job)
 
     def rest(self) -> None:
         """One attempt or write less to wait for."""
@@ -254,7 +263,7 @@ class Progress:
     def _workable(self) -> bool:
         if self._paused:
             return False
-        fresh = len(self._ready) or self._reads_on()
+        fresh = self._reads_on() or self._ready.ready
         # What failed counts from the attempt on: until its row is durable it is among the busy ones.
         return bool(self._due or (fresh and len(self._tried) + self._busy < TRIED))
 

@@ -5,7 +5,7 @@ So however many wait for one repository, the next event of another one is at mos
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 
 from greenlight.broker.log import Entry
@@ -26,13 +26,16 @@ class Job:
     tries: int = 0
     letter: int | None = None
     entry: Entry | None = None
+    key: str | None = None  # where it took its key's turn
 
 
 class Turns:
-    """Not safe for threads: its owner has a lock."""
+    """Of one key, `of_one` are at work at once (None: any number). Not safe for threads: its owner has a lock."""
 
-    def __init__(self) -> None:
+    def __init__(self, of_one: int | None) -> None:
+        self.of_one = of_one
         self._waiting: dict[str, deque[int]] = {}  # by key, in the keys' turns; none of them empty
+        self._at_work: Counter[str] = Counter()
         self._held: dict[int, Entry] = {}
         self._bytes = 0
         self._count = 0
@@ -42,22 +45,43 @@ class Turns:
 
     def add(self, seq: int, entry: Entry) -> None:
         """An event waits, behind those of its key."""
-        key = entry.event.extensions.get(KEY)
-        self._waiting.setdefault(str(key or ""), deque()).append(seq)
+        key = str(entry.event.extensions.get(KEY) or "")
+        self._waiting.setdefault(key, deque()).append(seq)
         self._count += 1
         if len(self._held) < READY_EVENTS and self._bytes <= READY_BYTES:
             self._held[seq] = entry
             self._bytes += entry.size
 
-    def take(self) -> Job:
-        """The first event of the key whose turn it is. Raises StopIteration if nothing waits."""
-        key = next(iter(self._waiting))
+    @property
+    def ready(self) -> bool:
+        """Whether there is a key whose turn it may be."""
+        return self._turn() is not None
+
+    def take(self) -> Job | None:
+        """The first event of the key whose turn it is; None if there is no such key."""
+        key = self._turn()
+        if key is None:
+            return None
         events = self._waiting.pop(key)
         seq = events.popleft()
         if events:
             self._waiting[key] = events
         self._count -= 1
+        self._at_work[key] += 1
         entry = self._held.pop(seq, None)
         if entry is not None:
             self._bytes -= entry.size
-        return Job(seq, entry=entry)
+        return Job(seq, entry=entry, key=key)
+
+    def done(self, job: Job) -> None:
+        """A job is not at work any more. Nothing happens for one that took no turn."""
+        if job.key is None:
+            return
+        self._at_work[job.key] -= 1
+        if not self._at_work[job.key]:
+            del self._at_work[job.key]
+
+    def _turn(self) -> str | None:
+        if self.of_one is None:
+            return next(iter(self._waiting), None)
+        return next((key for key in self._waiting if self._at_work[key] < self.of_one), None)

@@ -79,13 +79,14 @@ def run(service: str, env: Mapping[str, str]) -> int:
 def _serve_the_internet(service: str, settings: Settings) -> int:
     from greenlight.runtime.foreground import stop_on_signals
     from greenlight.runtime.server import serve
+    from greenlight.webhooks.turns import repository_of
 
     stopping = stop_on_signals()
     started = _started(service, settings)
     if isinstance(started, int):
         return started
     try:
-        server = serve(started, f"0.0.0.0:{settings.port}", name=service)
+        server = serve(started, f"0.0.0.0:{settings.port}", name=service, turn=repository_of)
     except OSError as problem:
         _cannot_start(service, MISCONFIGURED, problem)
         return USAGE

@@ -26,6 +26,7 @@ from greenlight.runtime.secrets import create
 from greenlight.runtime.server import Limits, Server, serve
 from greenlight.runtime.tracing import tracer_of
 from greenlight.store.errors import Locked, Newer, Unavailable
+from greenlight.webhooks.turns import repository_of
 
 DRAIN = 10.0
 """Seconds that deliveries in flight get to finish after SIGTERM."""
@@ -125,7 +126,13 @@ def _serve(options: UpOptions, greenlight: Greenlight) -> list[Server]:
     broker = OnlyPrograms(greenlight.broker.ingress, loopback=is_loopback(_host(options.broker_listen)))
     return [
         serve(greenlight.apps["board"], options.listen, name="board", limits=small),
-        serve(greenlight.apps["webhooks"], options.webhooks_listen, name="webhooks", limits=Limits(servers=3)),
+        serve(
+            greenlight.apps["webhooks"],
+            options.webhooks_listen,
+            name="webhooks",
+            limits=Limits(servers=3, of_one=1),  # all of Greenlight shares one interpreter with them
+            turn=repository_of,
+        ),
         serve(broker, options.broker_listen, name="broker", limits=small),
     ]
 

@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from wsgiref.types import WSGIApplication
@@ -27,8 +28,15 @@ from waitress.utilities import BadRequest, Error, RequestEntityTooLarge
 
 from greenlight.runtime.descriptors import connections_left
 from greenlight.runtime.errors import PROBLEM, problem_json
+from greenlight.runtime.turns import Turns
 
 LOG = logging.getLogger("greenlight.server")
+PEEK = 256 << 10
+"""Bytes of a body that are looked at to tell whose turn it is."""
+
+Turn = Callable[[bytes], str]
+"""Whose turn a request is, by the beginning of its body, which nobody has checked yet."""
+
 logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # it warns whenever a request waits for a thread
 FRAMING = 64 << 10
 """Bytes of chunk sizes, chunk extensions and trailers that a body in chunks may have beside a 64th of its own size: a client
@@ -56,15 +64,19 @@ class Limits:
     arriving: int = 64 << 20
     """Of all bodies together that have arrived, whole or in part, and are not answered yet. They are held in memory."""
     threads: int = 8
+    of_one: int = 4
+    """Of the threads, how many answer requests of one turn at once, where there are turns."""
 
 
 class Server:
     """One listening address. Bound when it is made, at work from start() to stop()."""
 
-    def __init__(self, app: WSGIApplication, listen: str, *, name: str, limits: Limits) -> None:
+    def __init__(
+        self, app: WSGIApplication, listen: str, *, name: str, limits: Limits, turn: Turn | None = None
+    ) -> None:
         """Bind. Raises OSError if the address is taken or not ours."""
         self._map: dict[int, Any] = {}
-        self._dispatcher = ThreadedTaskDispatcher()
+        self._dispatcher = ThreadedTaskDispatcher() if turn is None else Turns(_by_body(turn), limits.of_one)
         self._limits = limits
         bound = _bound(listen)
         self._server = _Waitress(app, self._map, bound, self._dispatcher, limits)
@@ -102,9 +114,30 @@ class Server:
             wasyncore.loop(timeout=0.05, map=self._map, use_poll=True, count=1)
 
 
-def serve(app: WSGIApplication, listen: str, *, name: str, limits: Limits | None = None) -> Server:
-    """A server for `app` on `listen` (`HOST:PORT`, port 0 for any free one), bound and not started."""
-    return Server(app, listen, name=name, limits=limits or Limits())
+def serve(
+    app: WSGIApplication,
+    listen: str,
+    *,
+    name: str,
+    limits: Limits | None = None,
+    turn: Turn | None = None,
+) -> Server:
+    """A server for `app` on `listen` (`HOST:PORT`, port 0 for any free one), bound and not started.
+
+    With `turn`, which is given a request's body before anybody has looked at it, the requests for which it says the same
+    wait for each other, and take turns with the others.
+    """
+    return Server(app, listen, name=name, limits=limits or Limits(), turn=turn)
+
+
+def _by_body(turn: Turn) -> Callable[[Any], str]:
+    def key(channel: Any) -> str:
+        body = channel.requests[0].get_body_stream()
+        start = body.read(PEEK)
+        body.seek(0)
+        return turn(start)
+
+    return key
 
 
 def _bound(listen: str) -> socket.socket:
