@@ -235,6 +235,7 @@ class Helm:
         id: str = "",
         values: Mapping[str, Any] = {},
         cluster_file: str = "",
+        cause: str = "automatic",
         **config: Any,
     ) -> Order:
         return Order(
@@ -256,6 +257,7 @@ class Helm:
                 **config,
             },
             directory=self.folder,
+            cause=cause,
             cluster={"kubeconfig": cluster_file or os.environ["KUBECONFIG"], "context": self.context},
         )
 

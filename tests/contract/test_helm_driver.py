@@ -24,21 +24,10 @@ import yaml
 from greenlight.deployer import release
 from greenlight.deployer.driver import Busy
 from greenlight.policy import rbac
-from support_cluster import Cluster, Object, kubectl
-from support_helm import STAGES, Helm, Line, eventually, sha_of
+from support_cluster import Object, kubectl
+from support_helm import Helm, Line, eventually, sha_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.helm]
-
-
-@pytest.fixture
-def helm(cluster: Cluster, tmp_path: Path) -> Iterator[Helm]:
-    if shutil.which("helm") is None:
-        pytest.skip("needs Helm 4 on the PATH; tests/cluster/cluster build helm builds it")
-    cluster.apply(*STAGES)
-    with cluster.namespace("helm") as namespace:
-        found = Helm(tmp_path, namespace, cluster)
-        yield found
-        found.driver.close()
 
 
 # what it proves
@@ -240,7 +229,7 @@ def test_a_failing_hook_and_a_chart_that_cannot_be_rendered_are_failures_with_he
 def test_what_is_not_up_in_time_fails_with_how_far_it_came(helm: Helm) -> None:
     end = helm.end(helm.order("one", values={"behaviour": "not-ready"}, timeout="3s"))
     assert end.outcome == "failed"
-    assert "was not up in time: Deployment shop: 0 of 1 new pods are available" in (end.reason or ""), end
+    assert "was not up in time: Deployment shop: 0 of 1 new pods are ready; pod shop-" in (end.reason or ""), end
 
 
 def test_a_cluster_that_cannot_be_asked_and_a_helm_that_is_missing_are_errors(helm: Helm, tmp_path: Path) -> None:

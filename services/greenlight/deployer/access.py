@@ -40,6 +40,7 @@ SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where the kubelet puts a pod's token, and whom to trust."""
 
 _MERGE = {"Content-Type": "application/merge-patch+json"}
+_APPLY = {"Content-Type": "application/apply-patch+yaml"}
 _LABELS_ONLY = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
 
 
@@ -148,6 +149,13 @@ class Api:
     def patch(self, path: str, body: Object) -> Object:
         """Merge `body` into the object (RFC 7386). Conflict: `metadata.resourceVersion` in it is no longer the object's."""
         found: Object = json.loads(self._asked("PATCH", path, json.dumps(body).encode(), _MERGE).data)
+        return found
+
+    def would_apply(self, path: str, body: Object, manager: str, *, force: bool) -> Object:
+        """The object as it would be if `manager` applied `body` server-side; nothing is changed. Conflict: another has set a
+        field to another value, and `force` is not asked for."""
+        query = {"fieldManager": manager, "force": "true" if force else "false", "dryRun": "All"}
+        found: Object = json.loads(self._asked("PATCH", _with(path, query), json.dumps(body).encode(), _APPLY).data)
         return found
 
     def delete(self, path: str, query: Mapping[str, str] | None = None) -> None:

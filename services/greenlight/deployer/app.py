@@ -292,6 +292,7 @@ def _job(deployment: Deployment, deps: Deps) -> _Job | None:
         directory=Path(policy.directory),
         artifacts=deployment.artifacts,
         deadline=deployment.deadline,
+        cause=deployment.cause,
         cluster=policy.clusters.get(environment.deploy.config.get("cluster", ""), {}),
     )
     return _Job(deployment, environment, deps.drivers[environment.deploy.driver], order)

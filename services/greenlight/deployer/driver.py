@@ -29,6 +29,7 @@ class Order:
     directory: Path  # the folder of the pipeline file
     artifacts: Mapping[str, str] = field(default_factory=dict)
     deadline: datetime | None = None
+    cause: str = "automatic"  # or what a person asked for: deploy, retry, rollback, which the policy may ask for, too
     cluster: Mapping[str, Any] = field(default_factory=dict)  # what the pipeline file says of the cluster it names
 
 

@@ -22,9 +22,8 @@ from typing import Any
 
 import rfc8785
 import urllib3
-import yaml
 
-from greenlight.deployer import charts, release
+from greenlight.deployer import causes, charts, hooks, keeping, live, release
 from greenlight.deployer.access import Access, Api, Conflict, Refused, access_of
 from greenlight.deployer.charts import Chart
 from greenlight.deployer.driver import Busy, Order, Progress
@@ -48,6 +47,9 @@ OUTPUT = 16 * 1024
 REASON = 600
 """Characters of a deployment's output and reason."""
 
+HOOKS = 2.0
+"""Seconds that Helm may run before its hooks are looked at: without any it has ended by then."""
+
 FOREIGN = 60.0
 """Seconds that a release may stay locked by a Helm that is not ours, before the deployment fails."""
 
@@ -64,23 +66,6 @@ PAUSE = 0.5
 """Seconds between two questions to what does not answer well yet."""
 
 _INHERITED = ("PATH", "HOME", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
-
-_AGAIN = re.compile(
-    r"another operation \(install/upgrade/rollback\) is in progress|release: already exists"
-    r'|secrets "sh\.helm\.release\.[^"]{1,200}" already exists|Unauthorized|asked for the client to provide credentials'
-    r"|cluster unreachable|connection refused|connection reset|no such host|i/o timeout|TLS handshake|unexpected EOF"
-    r"|etcdserver|Too Many Requests|ServiceUnavailable|the server is currently unable|Internal error occurred"
-)
-"""What Helm says when we, or what we depend on, broke: trying again may mend it. Everything else is the world's no."""
-
-_ADVICE = (
-    ("invalid ownership metadata", "somebody else made these objects; remove them, or give them to this release"),
-    ("conflict with", "somebody else has set these fields; let them go, or take them out of the chart"),
-    ("is forbidden", "docs/deployer-helm.md lists the rights that the deployer needs"),
-    ("schema", "the values in the pipeline file are not what the chart takes"),
-)
-
-_HOOK = re.compile(r"\b(?:pre|post)-(?:install|upgrade)\b")
 
 _MARKUP = re.compile(r"\$\{(sha|repo|artifacts\.([a-z0-9_-]+))\}")
 
@@ -99,6 +84,10 @@ class _Run:
     process: Process | None = None
     rollout: Rollout | None = None
     proof: str = ""
+    notes: list[str] = field(default_factory=list)  # what else the deployment tells, whatever its end
+    live: live.Release | None = None  # the release before, as it is in the cluster
+    helm_began: float = 0.0  # monotonic
+    hooks: Rollout | None = None
     steps: list[str] = field(default_factory=list)  # of the verification, left to do
     until: float = 0.0  # monotonic, for the step of the verification under way
     lost: float | None = None  # monotonic, since when the cluster cannot be asked
@@ -138,6 +127,7 @@ class HelmDriver:
             "HELM_CONFIG_HOME": str(homes[1]),
             "HELM_DATA_HOME": str(homes[2]),
             "HELM_NO_PLUGINS": "1",
+            **keeping.install(homes[2]),
         }
         self._host = _host(state)
         self._mutex = threading.Lock()
@@ -218,8 +208,9 @@ class HelmDriver:
         """Helms that run go on, and hold their targets' locks; nobody watches here any more."""
         self._closed.set()
         for run in list(self._runs.values()):
-            if run.rollout is not None:
-                run.rollout.close()
+            for followed in (run.rollout, run.hooks):
+                if followed is not None:
+                    followed.close()
 
     # What is done, in this order. Each phase waits at most as long as it is told, and sets the next one.
 
@@ -255,11 +246,32 @@ class HelmDriver:
             if locked is not None:
                 return locked
         self._foreign.pop(order.deployment, None)
-        if revision.status == "deployed" and revision.marks.get("identity") == run.identity:
+        runs = revision.status == "deployed" and revision.marks.get("identity") == run.identity
+        if not runs or revision.marks.get("deployment") != order.deployment:
+            run.live = self._live(api, revision, order)
+            runs = runs and self._as_applied(run, api)
+        if runs:
             self._runs_it_already(run, api, revision)
         else:
             self._upgrade(run, values)
         return None
+
+    def _live(self, api: Api, revision: Revision, order: Order) -> live.Release:
+        """What of the release is in the cluster, and what becomes of the fields that others have set."""
+        name, namespace, conflicts = order.config["release"], order.config["namespace"], _conflicts(order)
+        manifest = release.documents(release.record(api, namespace, revision).get("manifest") or "")
+        how = {"everything_kept": conflicts == "theirs", "taken": conflicts == "ours"}
+        return live.release(api, name, manifest, namespace, **how)
+
+    def _as_applied(self, run: _Run, api: Api) -> bool:
+        """Whether there is nothing for Helm to do. What a person asked for is always done; else the cluster is looked at."""
+        assert run.live is not None, "it was read before"
+        if run.order.cause != "automatic":
+            return False
+        drift = live.drift(api, run.live, force=_conflicts(run.order) == "ours")
+        if drift is not None:
+            run.notes.append(f"The release ran this already, but {drift}, so it was applied again")
+        return drift is None
 
     def _runs_it_already(self, run: _Run, api: Api, revision: Revision) -> None:
         """Helm has nothing to do: the record is marked as this deployment's, and the rollout is proven as ever."""
@@ -284,7 +296,7 @@ class HelmDriver:
             return Progress(
                 "failed",
                 f"{since}, by a Helm that is not ours ({revision.manager}), and nobody may know whether it still runs: "
-                f"if it does not, `helm rollback {name} -n {namespace}`, then retry",
+                f"if it does not, `helm {_way_out(revision)} {name} -n {namespace}`, then retry",
             )
         dead = revision.marks.get("host") == self._host  # for it would hold the lock that we hold now
         if not dead and self._clock.now().timestamp() < int(revision.marks.get("until", "0")):
@@ -319,7 +331,8 @@ class HelmDriver:
         if run.cancelled:
             return Progress("failed", run.cancelled)
         if run.process.code != 0:
-            return Progress("error", f"the chart cannot be had: {_error_line(self._output(run))}", self._output(run))
+            output = self._output(run)
+            return Progress("error", f"the chart cannot be had: {causes.error_line(output)}", output[-OUTPUT:])
         charts.keep(run.chart, run.folder / "pull")
         self._start_helm(run)
         return None
@@ -330,16 +343,26 @@ class HelmDriver:
         labels = ",".join(f"{release.OURS}{name}={value}" for name, value in run.marks.items())
         argv = [
             *("upgrade", "--install", "--namespace", config["namespace"], "--reset-values", "--history-max", HISTORY),
-            *("--timeout", f"{run.timeout:.0f}s", "--hide-notes", "--labels", labels),
+            *("--timeout", f"{run.timeout:.0f}s", "--hide-notes", "--labels", labels, "--server-side=true"),
+            *(["--force-conflicts"] if _conflicts(order) == "ours" else []),
+            *self._keeping(run),
             *("--description", f"greenlight: {order.repo}@{order.sha[:12]}, deployment {order.deployment}"),
             *("-f", "values.json", "--", config["release"], str(run.chart.path)),
         ]
         run.process = self._run(run, argv, cwd=run.folder, timeout=run.timeout + 5)
+        run.helm_began = self._clock.monotonic()
         run.phase = self._upgrading
+
+    def _keeping(self, run: _Run) -> Sequence[str]:
+        """The arguments by which fields stay as the cluster has them, where any do."""
+        if run.live is None:
+            return []
+        run.notes += run.live.notes()
+        return keeping.arguments(run.live.keeps(), run.folder / "kept.json")
 
     def _upgrading(self, run: _Run, seconds: float) -> Progress | None:
         assert run.process is not None
-        if not run.process.wait(seconds):
+        if not self._helm_ended(run, run.process, seconds):
             return None
         order, process = run.order, run.process
         api, namespace = self._api(order), order.config["namespace"]
@@ -361,26 +384,52 @@ class HelmDriver:
             return Progress("error", "Helm has said yes, and the newest revision is somebody else's", output)
         if run.cancelled:
             return Progress("failed", run.cancelled, output)
+        if process.cancelled:
+            return Progress("failed", process.cancelled, output)
         if process.timed_out:
             return Progress("failed", f"Helm did not end within {run.timeout:g} s", output)
         if process.code is not None and process.code < 0:
             memory = "; was there too little memory?" if process.code == -9 else ""
             return Progress("error", f"Helm was ended by signal {-process.code}, which was not ours{memory}", output)
-        said = _error_line(output)
-        if _AGAIN.search(output):
-            return Progress("error", said, output)
-        hook = self._hook(api, namespace, revision) if revision is not None and mine else ""
-        advice = next((f"; {advice}" for word, advice in _ADVICE if word in said), "")
-        what = "a hook failed: " if _HOOK.search(said) else ""
-        return Progress("failed", f"Helm: {what}{said}{advice}", f"{output}\n{hook}".strip()[-OUTPUT:])
+        failure = causes.failure(output, order.config["release"], namespace)
+        if failure.again:
+            return Progress("error", failure.reason, output)
+        hook = hooks.last_lines(api, namespace, revision) if revision is not None and mine else ""
+        return Progress("failed", failure.reason, f"{output[-OUTPUT:]}\n{hook}".strip())
+
+    def _helm_ended(self, run: _Run, process: Process, seconds: float) -> bool:
+        """Whether Helm has ended, after waiting at most `seconds`. It is ended where one of its hooks cannot begin: Helm itself
+        waits for that until its time is over."""
+        since = self._clock.monotonic() - run.helm_began
+        if run.hooks is None:
+            if process.wait(min(seconds, max(HOOKS - since, PAUSE))):
+                return True
+            if since >= HOOKS:
+                run.hooks = self._follow_hooks(run)
+            return False
+        stuck = run.hooks.cannot_begin(min(seconds, PAUSE)) if not process.wait(0) else None
+        if stuck is not None:
+            process.cancel(f"a hook cannot begin: {stuck.reason}")
+            run.notes += [stuck.details] if stuck.details else []
+        return process.wait(0)
+
+    def _follow_hooks(self, run: _Run) -> Rollout | None:
+        """The hooks of the revision that Helm works at; None while it has not written it."""
+        order = run.order
+        api, namespace = self._api(order), order.config["namespace"]
+        revision = release.newest(api, namespace, order.config["release"])
+        if revision is None or revision.marks.get("deployment") != order.deployment or revision.fence != order.fence:
+            return None
+        manifest = hooks.of(release.record(api, namespace, revision))
+        never = self._clock.now() + timedelta(days=1)  # its time is Helm's to keep
+        patience = _duration(order, "patience")
+        return Rollout(api, manifest, namespace, never, self._clock, patience=patience, since=revision.made)
 
     def _follow(self, run: _Run, revision: Revision, deadline: Any) -> None:
         """Everything that the revision's manifest contains is followed from here."""
         order = run.order
         api, namespace = self._api(order), order.config["namespace"]
-        whole = release.record(api, namespace, revision)
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        manifest = list(yaml.load_all(whole.get("manifest") or "", Loader=loader))
+        manifest = release.documents(release.record(api, namespace, revision).get("manifest") or "")
         run.rollout = Rollout(
             api,
             manifest,
@@ -427,7 +476,7 @@ class HelmDriver:
         if run.process.code != 0:
             what = "helm test" if step == "helm-test" else f"`{' '.join(wanted['command'])[:100]}`"
             how = "took too long" if run.process.timed_out else f"ended with exit status {run.process.code}"
-            return Progress("failed", f"the release is up, but {what} {how}: {_error_line(output)}", output)
+            return Progress("failed", f"the release is up, but {what} {how}: {causes.error_line(output)}", output)
         self._next_step(run)
         return None
 
@@ -516,26 +565,15 @@ class HelmDriver:
             run.lock.name(process.pid, run.order.deployment, self._clock.now().timestamp() + timeout)
         return process
 
-    def _hook(self, api: Api, namespace: str, revision: Revision) -> str:
-        """The last lines of a hook's pods that failed; empty if none did, or they are gone."""
-        with contextlib.suppress(Refused, Unavailable, ConfigurationError, KeyError):
-            for hook in release.record(api, namespace, revision).get("hooks") or ():
-                if (hook.get("last_run") or {}).get("phase") != "Failed":
-                    continue
-                query = {"labelSelector": f"batch.kubernetes.io/job-name={hook['name']}"}
-                pods = api.list(f"/api/v1/namespaces/{namespace}/pods", query)["items"] if hook["kind"] == "Job" else []
-                names = [pod["metadata"]["name"] for pod in pods] or [hook["name"]]
-                path = f"/api/v1/namespaces/{namespace}/pods/{names[-1]}/log"
-                return f"The last lines of hook {hook['name']}:\n{api.text(path, {'tailLines': '20', 'limitBytes': '8192'})}"
-        return ""
-
     def _end(self, run: _Run, end: Progress) -> None:
-        if run.rollout is not None:
-            run.rollout.close()
+        for followed in (run.rollout, run.hooks):
+            if followed is not None:
+                followed.close()
         run.lock.release()
         shutil.rmtree(run.folder, ignore_errors=True)
         reason = None if end.reason is None else self._said(end.reason)
-        run.end = Progress(end.outcome, reason, self._scrub(end.output)[-OUTPUT:] if end.output else None)
+        output = "\n".join(filter(None, (end.output, *run.notes)))
+        run.end = Progress(end.outcome, reason, self._scrub(output)[-OUTPUT:] if output else None)
         run.ended.set()
 
     def _forget(self, run: _Run) -> None:
@@ -563,7 +601,7 @@ class HelmDriver:
         """What the process has printed, without what its environment keeps secret."""
         assert run.process is not None
         hidden = [value for name, value in self._access(run.order).helm().items() if "TOKEN" in name]
-        return (self._scrub.also(hidden) if hidden else self._scrub)(run.process.output())[-OUTPUT:]
+        return (self._scrub.also(hidden) if hidden else self._scrub)(run.process.output())
 
     def _said(self, text: str) -> str:
         return self._scrub(" ".join(text.split()))[:REASON]
@@ -596,6 +634,17 @@ def _target(order: Order) -> str:
     return hashlib.sha256(f"{order.application}/{order.environment}".encode()).hexdigest()[:16]
 
 
+def _conflicts(order: Order) -> str:
+    """What becomes of fields that others have set: `ours`, `theirs` or `fail`. A rollback puts everything back."""
+    found: str = "ours" if order.cause == "rollback" else order.config.get("conflicts", "ours")
+    return found
+
+
+def _way_out(revision: Revision) -> str:
+    """What ends the lock of a Helm that died: before a first install's end there is nothing to roll back to."""
+    return "uninstall" if revision.status == "pending-install" else "rollback"
+
+
 def _stale(revision: Revision, order: Order) -> str | None:
     """Why this try must not act: a later one has."""
     if revision.marks.get("target") != _target(order) or revision.fence <= order.fence:
@@ -614,11 +663,3 @@ def _host(state: Path) -> str:
     except OSError:
         boot = ""
     return hashlib.sha256(f"{socket.gethostname()}\n{boot}\n{state.resolve()}".encode()).hexdigest()[:16]
-
-
-def _error_line(output: str) -> str:
-    """What a program said last that begins with Error:, or said last at all."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    errors = [index for index, line in enumerate(lines) if line.lower().startswith("error:")]
-    found = " ".join(lines[errors[-1] :]) if errors else (lines[-1] if lines else "it said nothing")
-    return found.removeprefix("Error: ").removeprefix("UPGRADE FAILED: ").removeprefix("INSTALLATION FAILED: ")

@@ -13,7 +13,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
+
+import yaml
 
 from greenlight.deployer.access import Api, Object
 
@@ -53,6 +55,18 @@ def newest(api: Api, namespace: str, release: str) -> Revision | None:
 def record(api: Api, namespace: str, revision: Revision) -> dict[str, Any]:
     """The whole release: `manifest`, `hooks`, `info`, and what may be secret, so it goes nowhere from here."""
     return decoded(api.get(f"/api/v1/namespaces/{namespace}/secrets/{revision.secret}"))
+
+
+def documents(manifest: str) -> list[Any]:
+    """The documents of a manifest, as JSON has them: a date is text."""
+    return list(yaml.load_all(manifest, Loader=_Loader))
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    yaml_implicit_resolvers: ClassVar = {
+        first: [one for one in resolvers if one[0] != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 def mark(api: Api, namespace: str, revision: Revision, marks: Mapping[str, str]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from greenlight.deployer import pods as podsof
 from greenlight.deployer import states, workloads
 from greenlight.deployer.access import Api, Forbidden, Gone, NotFound, Object, Refused, Watch
+from greenlight.deployer.kinds import Kinds
 from greenlight.deployer.pods import Sign
 from greenlight.deployer.states import State
 from greenlight.deployer.workloads import Workload
@@ -31,6 +32,9 @@ LASTS: Mapping[str, float] = {
     "missing": 20.0,  # an operator may be making it anew
 }
 """Seconds that a bad sign may last before it is a failure."""
+
+BEGINNINGS = ("image", "configuration", "refused", "volume", "unschedulable")
+"""Signs of what has not begun to run."""
 
 SILENT = 3.0
 """Seconds in which an object of a kind that we do not know may begin to say something about itself."""
@@ -125,11 +129,19 @@ class Rollout:
 
         Raises ConfigurationError where a right is missing, Unavailable where the time is up and the cluster cannot be asked.
         """
+        return self._wait(seconds, self._judge)
+
+    def cannot_begin(self, seconds: float) -> Verdict | None:
+        """Wait at most `seconds` for an object made since the release was applied whose pods cannot begin. That they come up
+        is for somebody else to see."""
+        return self._wait(seconds, self._judge_beginnings)
+
+    def _wait(self, seconds: float, judge: Callable[[], Verdict | None]) -> Verdict | None:
         if not self._following:
             self._follow_all()
         end = self._clock.monotonic() + seconds
         while True:
-            verdict = self._judge()
+            verdict = judge()
             if verdict is not None:
                 return verdict
             left = min(end - self._clock.monotonic(), self._until_a_sign_fails())
@@ -160,18 +172,36 @@ class Rollout:
             if self._unsettled(pods, sets):
                 return self._late("its pods have only just begun to run")
             return Verdict(True, "", "\n".join(f"{each}: {state.message}" for each, state in found.items()))
-        now, living = self._clock.monotonic(), set()
-        for each, state in found.items():
-            for sign in [] if state.done else self._signs(each, pods, sets, events):
-                key = (sign.kind, sign.uid)
-                living.add(key)
-                if now - self._since.setdefault(key, now) >= self._lasts(sign):
-                    return self._failed(each, sign.message, [sign])
-        self._since = {key: since for key, since in self._since.items() if key in living}
+        bad = [
+            (each, sign)
+            for each, state in found.items()
+            for sign in ([] if state.done else self._signs(each, pods, sets, events))
+        ]
+        lasted = self._lasted(bad)
+        if lasted is not None:
+            return lasted
         each, state = next((each, state) for each, state in found.items() if not state.done)
         item = self._item(each)
         idle = podsof.not_ready(item, pods, sets, self._clock.now()) if item is not None else ""
         return self._late(f"{each}: {idle or state.message}", self._signs(each, pods, sets, events))
+
+    def _judge_beginnings(self) -> Verdict | None:
+        pods, sets, events = self._kind("Pod"), self._kind("ReplicaSet"), self._warnings_known()
+        bad = []
+        for each in self._of:
+            item = self._item(each)
+            if item is not None and (self._applied is None or _made(item) >= self._applied):
+                bad += [(each, sign) for sign in podsof.signs(item, pods, sets, events) if sign.kind in BEGINNINGS]
+        return self._lasted(bad)
+
+    def _lasted(self, bad: Sequence[tuple[Workload, Sign]]) -> Verdict | None:
+        """The failure that one of the bad signs is by now; those that are gone are forgotten."""
+        now = self._clock.monotonic()
+        self._since = {(sign.kind, sign.uid): self._since.get((sign.kind, sign.uid), now) for _, sign in bad}
+        for each, sign in bad:
+            if now - self._since[sign.kind, sign.uid] >= self._lasts(sign):
+                return self._failed(each, sign.message, [sign])
+        return None
 
     def _unsettled(self, pods: Sequence[Object], sets: Sequence[Object]) -> bool:
         """Whether some container that nobody asks if it is ready has run too short a time; it sets when to look again."""
@@ -303,9 +333,10 @@ class Rollout:
     def _follow_all(self) -> None:
         """Begin to follow: each workload, and the pods, ReplicaSets and warnings of their namespaces."""
         self._following = True
+        kinds = Kinds(self._api)
         names: dict[str, list[Workload]] = {}
         for each in self._all:
-            path = self._path(each)
+            path = kinds.collection(each.api_version, each.kind, each.namespace)
             if path is None:
                 self._unknown[each] = NO_KIND.format(kind=each.kind, version=each.api_version)
             else:
@@ -316,28 +347,15 @@ class Rollout:
             self._of |= dict.fromkeys(group, collection)
         followed = set(self._of.values())
         for namespace in {each.namespace for each in self._all}:
-            kinds = {each.kind for each in self._all if each.namespace == namespace}
+            theirs = {each.kind for each in self._all if each.namespace == namespace}
             followed.add(_Collection(f"/api/v1/namespaces/{namespace}/pods"))
             followed.add(_Collection(f"/api/v1/namespaces/{namespace}/events", (("fieldSelector", "type=Warning"),)))
             if any(each.expires and each.namespace == namespace for each in self._all):
                 followed.add(_Collection(f"/api/v1/namespaces/{namespace}/events", _COMPLETIONS))
-            if kinds & {"Deployment", "Rollout"}:
+            if theirs & {"Deployment", "Rollout"}:
                 followed.add(_Collection(f"/apis/apps/v1/namespaces/{namespace}/replicasets"))
         for collection in followed:
             self._feeds.add(f"watch {collection.path}", self._follower(collection))
-
-    def _path(self, each: Workload) -> str | None:
-        """The collection in which the object is; an own kind's is asked for. None: the cluster has no such kind."""
-        plural, namespaced = workloads.BUILT_IN.get((each.api_version, each.kind)), True
-        root = f"/apis/{each.api_version}" if "/" in each.api_version else f"/api/{each.api_version}"
-        if plural is None:
-            with contextlib.suppress(NotFound):
-                for resource in self._api.get(root)["resources"]:
-                    if resource["kind"] == each.kind and "/" not in resource["name"]:
-                        plural, namespaced = resource["name"], resource["namespaced"]
-        if plural is None:
-            return None
-        return f"{root}{f'/namespaces/{each.namespace}' if namespaced else ''}/{plural}"
 
     def _follower(self, collection: _Collection) -> Callable[[Callable[[_News], None], threading.Event], None]:
         query = dict(collection.query)
@@ -403,6 +421,11 @@ class Rollout:
             self._unknown |= {each: NO_KIND.format(kind=each.kind, version=each.api_version) for each in gone}
             return
         raise ConfigurationError(f"the rollout cannot be watched: {problem}; docs/deployer-helm.md lists the rights")
+
+
+def _made(item: Object) -> datetime:
+    """When an object was made."""
+    return datetime.fromisoformat(str(item["metadata"]["creationTimestamp"]))
 
 
 def _time(event: Object) -> datetime:

@@ -10,15 +10,15 @@ from greenlight.deployer.access import Object
 from greenlight.deployer.states import group
 
 BUILT_IN = {
-    ("apps/v1", "Deployment"): "deployments",
-    ("apps/v1", "StatefulSet"): "statefulsets",
-    ("apps/v1", "DaemonSet"): "daemonsets",
-    ("apps/v1", "ReplicaSet"): "replicasets",
-    ("batch/v1", "Job"): "jobs",
-    ("v1", "Pod"): "pods",
-    ("serving.knative.dev/v1", "Service"): "services",
+    ("apps/v1", "Deployment"),
+    ("apps/v1", "StatefulSet"),
+    ("apps/v1", "DaemonSet"),
+    ("apps/v1", "ReplicaSet"),
+    ("batch/v1", "Job"),
+    ("v1", "Pod"),
+    ("serving.knative.dev/v1", "Service"),
 }
-"""The kinds that have to come up, and their collections. Kinds of other groups are asked for (see `custom`)."""
+"""The kinds that have to come up. So have kinds of other groups (see `custom`)."""
 
 _OF_KUBERNETES = ("k8s.io", "apps", "batch", "autoscaling", "policy", "extensions")
 """Groups, or ends of groups, of Kubernetes itself: what is not in BUILT_IN has nothing to come up."""

@@ -1,0 +1,99 @@
+"""Fields of a release that stay as the cluster has them. Pure, and the program that Helm passes its manifests through.
+
+    python kept.py FILE < manifests > manifests
+
+FILE holds JSON: `namespace`, where objects are that name none, and `fields`, each with the `group`, `kind`, `namespace` and
+`name` of its object, its `path` and its `value`. A step of a path is a key of a mapping, or, as a mapping, what tells an item
+of a list. The text of these values is replaced wherever the manifests have them; all other text stays as it is, so that
+nothing is read in one way and written in another. It imports nothing of Greenlight: Helm waits for it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def replaced(manifests: str, kept: Mapping[str, Any]) -> str:
+    """The manifests with the values that are kept."""
+    edits = sorted(_edits(manifests, kept), reverse=True)
+    for start, end, text in edits:
+        manifests = manifests[:start] + text + manifests[end:]
+    return manifests
+
+
+def _edits(manifests: str, kept: Mapping[str, Any]) -> Iterator[tuple[int, int, str]]:
+    """(start, end, text) of everything to replace."""
+    for document in yaml.compose_all(manifests, Loader=_LOADER):
+        for item in _objects(document):
+            for field in kept["fields"]:
+                if _is(item, field, kept["namespace"]):
+                    yield from _edit(manifests, item, field["path"], json.dumps(field["value"]))
+
+
+def _objects(node: yaml.Node | None) -> Iterator[yaml.MappingNode]:
+    """An object, or what is in a list of them."""
+    if isinstance(node, yaml.MappingNode):
+        items = _value(node, "items")
+        if isinstance(items, yaml.SequenceNode):
+            for item in items.value:
+                yield from _objects(item)
+        else:
+            yield node
+
+
+def _is(item: yaml.MappingNode, field: Mapping[str, Any], namespace: str) -> bool:
+    """Whether it is the object that the field is of."""
+    meta = _value(item, "metadata")
+    found = (
+        _text(item, "apiVersion").rpartition("/")[0],
+        _text(item, "kind"),
+        _text(meta, "namespace") or namespace,
+        _text(meta, "name"),
+    )
+    return found == tuple(field[name] for name in ("group", "kind", "namespace", "name"))
+
+
+def _edit(text: str, node: yaml.Node | None, path: Sequence[Any], value: str) -> Iterator[tuple[int, int, str]]:
+    """The place of a path's value below a node, if the node has it."""
+    step, *rest = path
+    if isinstance(step, str) and isinstance(node, yaml.MappingNode):
+        for key, found in node.value:
+            if key.value == step and rest:
+                yield from _edit(text, found, rest, value)
+            elif key.value == step:
+                start = text.index(":", key.end_mark.index) + 1
+                yield start, max(_end(text, found), start), f" {value}"
+    elif isinstance(step, Mapping) and isinstance(node, yaml.SequenceNode):
+        for found in node.value:
+            if all(_text(found, name) == str(it) for name, it in step.items()):
+                if rest:
+                    yield from _edit(text, found, rest, value)
+                else:
+                    yield found.start_mark.index, _end(text, found), value
+
+
+def _end(text: str, node: yaml.Node) -> int:
+    """Where a node's own text ends: that of a block runs on to the next one's beginning."""
+    return len(text[: node.end_mark.index].rstrip())
+
+
+def _value(node: yaml.Node | None, name: str) -> yaml.Node | None:
+    pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+    return next((value for key, value in pairs if key.value == name), None)
+
+
+def _text(node: yaml.Node | None, name: str) -> str:
+    found = _value(node, name)
+    return str(found.value) if isinstance(found, yaml.ScalarNode) else ""
+
+
+if __name__ == "__main__":
+    sys.stdout.write(replaced(sys.stdin.read(), json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))))
