@@ -188,6 +188,13 @@ STAGES = [
             phase='phase: Pending\nstartTime: "2026-01-01T00:00:00Z"\n',
         ),
     ),
+    _stage(
+        "slow",
+        _bad(
+            "state: {waiting: {reason: ContainerCreating}}",
+            phase='phase: Pending\nstartTime: "2026-01-01T00:00:00Z"\n',
+        ),
+    ),
     _stage("not-ready", _bad("started: true\n  state: {running: {startedAt: {{ Now | Quote }}}}")),
     _stage("fails", _ended(3)),
     _stage("completes", _ended(0)),

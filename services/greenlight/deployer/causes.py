@@ -62,8 +62,8 @@ def error_line(output: str) -> str:
 
 
 _IMMUTABLE = re.compile(
-    r'(?P<kind>[A-Z][A-Za-z]+)(?:\.[a-z0-9.-]+)? "(?P<name>[^"]+)" is invalid: (?P<field>[A-Za-z.\[\]]+): '
-    r"(?:Invalid value: (?:(?! is invalid: ).)*?: field is immutable"
+    r'(?P<kind>[A-Z][A-Za-z]+)(?:\.[a-z0-9.-]+)? "(?P<name>[^"]+)" is invalid: (?P<field>[A-Za-z0-9.\[\]]+): '
+    r"(?:Invalid value: (?:(?! is invalid: ).)*?: (?:field is immutable|may not change once set)"
     r"|Forbidden: (?:(?! is invalid: ).)*?(?:immutable|updates to \w+ spec for fields other than))"
 )
 

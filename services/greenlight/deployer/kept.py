@@ -11,22 +11,51 @@ nothing is read in one way and written in another. It imports nothing of Greenli
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+_PAIR = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})")
+
 
 def replaced(manifests: str, kept: Mapping[str, Any]) -> str:
     """The manifests with the values that are kept."""
+    if any(getattr(event, "anchor", None) for event in yaml.parse(manifests, Loader=_LOADER)):
+        manifests = _written_out(manifests)
     edits = sorted(_edits(manifests, kept), reverse=True)
     for start, end, text in edits:
         manifests = manifests[:start] + text + manifests[end:]
     return manifests
+
+
+def _written_out(manifests: str) -> str:
+    """The same without anchors and aliases, for which one text is two values."""
+    documents = yaml.load_all(manifests, Loader=AsJson)
+    return "".join(f"---\n{_yaml(document)}\n" for document in documents)
+
+
+def _yaml(value: Any) -> str:
+    """JSON that is YAML, too, which knows no surrogates and takes no control characters."""
+    return _PAIR.sub(_one_character, json.dumps(value).replace("\x7f", "\\u007f"))
+
+
+def _one_character(pair: re.Match[str]) -> str:
+    return "\\U%08x" % (0x10000 + (int(pair[1], 16) - 0xD800) * 0x400 + int(pair[2], 16) - 0xDC00)
+
+
+class AsJson(_LOADER):  # type: ignore[valid-type,misc]
+    """Reads a date as text, as JSON has it."""
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [one for one in resolvers if one[0] != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 def _edits(manifests: str, kept: Mapping[str, Any]) -> Iterator[tuple[int, int, str]]:
@@ -35,7 +64,7 @@ def _edits(manifests: str, kept: Mapping[str, Any]) -> Iterator[tuple[int, int, 
         for item in _objects(document):
             for field in kept["fields"]:
                 if _is(item, field, kept["namespace"]):
-                    yield from _edit(manifests, item, field["path"], json.dumps(field["value"]))
+                    yield from _edit(manifests, item, field["path"], _yaml(field["value"]))
 
 
 def _objects(node: yaml.Node | None) -> Iterator[yaml.MappingNode]:
@@ -96,4 +125,5 @@ def _text(node: yaml.Node | None, name: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(replaced(sys.stdin.read(), json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))))
+    given = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    sys.stdout.buffer.write(replaced(sys.stdin.buffer.read().decode(), given).encode())

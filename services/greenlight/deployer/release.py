@@ -13,11 +13,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
 from greenlight.deployer.access import Api, Object
+from greenlight.deployer.kept import AsJson
 
 OURS = "greenlight/"
 """Prefix of the labels that we have Helm put on a revision's Secret: deployment, fence, commit, identity, target, host,
@@ -59,14 +60,7 @@ def record(api: Api, namespace: str, revision: Revision) -> dict[str, Any]:
 
 def documents(manifest: str) -> list[Any]:
     """The documents of a manifest, as JSON has them: a date is text."""
-    return list(yaml.load_all(manifest, Loader=_Loader))
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    yaml_implicit_resolvers: ClassVar = {
-        first: [one for one in resolvers if one[0] != "tag:yaml.org,2002:timestamp"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
+    return list(yaml.load_all(manifest, Loader=AsJson))
 
 
 def mark(api: Api, namespace: str, revision: Revision, marks: Mapping[str, str]) -> None:
