@@ -25,6 +25,7 @@ kubectl() { kube kubectl "$@"; }
 start() {
   CLUSTER_PART=$1 setsid "${@:2}" >"$CLUSTER/log/$1.log" 2>&1 </dev/null &
   echo $! >"$CLUSTER/run/$1.pid"
+  until alive "$1" || ! kill -0 $! 2>/dev/null; do sleep 0.02; done # until then it is a copy of this shell
 }
 # alive NAME: whether what start started still runs (and its pid is not another's by now).
 alive() { grep -qszx "CLUSTER_PART=$1" "/proc/$(cat "$CLUSTER/run/$1.pid" 2>/dev/null)/environ"; }
@@ -39,10 +40,22 @@ stop() {
 }
 # await SECONDS COMMAND...: retry until it succeeds.
 await() {
-  local end=$((SECONDS + $1)); shift
+  local seconds=$1 end=$((SECONDS + $1)); shift
   until "$@" >/dev/null 2>&1; do
-    [ $SECONDS -lt $end ] || { echo "timed out: $*" >&2; return 1; }
+    [ $SECONDS -lt $end ] || { echo "cluster: after $seconds s still not: $*" >&2; return 1; }
     sleep 0.2
   done
+}
+# What takes seconds on two idle cores, and minutes on a loaded machine, gets ten times that.
+PATIENCE=900
+# ready WHAT PART COMMAND...: wait until COMMAND succeeds, as long as PART runs; a failure says what was waited for.
+ready() {
+  local what=$1 part=$2; shift 2
+  running() { ! alive "$part" || "$@"; }
+  await $PATIENCE running "$@" 2>/dev/null && alive "$part" && return
+  alive "$part" && set -- "does not become ready" || set -- "has ended"
+  echo "cluster: waited for $what, but $part $1; the end of $CLUSTER/log/$part.log:" >&2
+  tail -n 10 "$CLUSTER/log/$part.log" >&2
+  return 1
 }
 mkdir -p "$CLUSTER"/{bin,log,run,pki,images}
