@@ -150,7 +150,7 @@ def test_a_connection_that_was_closed_while_idle_costs_no_attempt() -> None:
 
 
 def test_the_limit_is_for_the_whole_answer_however_it_trickles() -> None:
-    """Each byte comes in time, all of them do not."""
+    """Each byte comes in time, and they never end."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def trickle() -> None:
@@ -162,10 +162,8 @@ def test_the_limit_is_for_the_whole_answer_however_it_trickles() -> None:
 
         threading.Thread(target=trickle, daemon=True).start()
         client = Connections(f"http://127.0.0.1:{listener.getsockname()[1]}", 4, LIMIT)
-        start = time.monotonic()
         with pytest.raises(Late):
             client.post({}, b"", 0.5)
-        assert time.monotonic() - start < 10
         client.close()
 
 
