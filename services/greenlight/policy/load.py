@@ -13,7 +13,7 @@ from typing import Any
 
 import rfc8785
 
-from greenlight.policy import checks
+from greenlight.policy import checks, values
 from greenlight.policy.durations import duration
 from greenlight.policy.model import Deploy, Environment, Gate, Pipeline, Policy
 from greenlight.policy.shape import Fault, Step, faults, filled
@@ -79,6 +79,7 @@ def warnings(files: Mapping[str, str]) -> list[Problem]:
         for index, app in enumerate(document.value.get("applications", ()))
         for fault in checks.warnings(app, ("applications", index))
     ]
+    found += [_problem(document, fault) for document in documents for fault in values.warnings(document)]
     return sorted(found)
 
 

@@ -47,6 +47,8 @@ class Document:
     value: Any
     name: str
     lines: dict[tuple[Step, ...], int] = field(repr=False, compare=False)
+    plain: dict[tuple[Step, ...], str] = field(default_factory=dict, repr=False, compare=False)
+    """What stands without quotes, as it is written: another reader may take it for something else."""
 
     def line(self, path: Sequence[Step]) -> int:
         """The line, from 1, of what is at `path`, of its key in a mapping; of what would hold it if it is not there."""
@@ -76,15 +78,16 @@ class _Reader:
         self.name = name
         self.events: Iterator[yaml.Event] = iter(yaml.parse(text, Loader=_LOADER))
         self.lines: dict[tuple[Step, ...], int] = {}
+        self.plain: dict[tuple[Step, ...], str] = {}
 
     def documents(self) -> Iterator[Document]:
         for event in self.events:
             if not isinstance(event, yaml.DocumentStartEvent):
                 continue
-            self.lines = {}
+            self.lines, self.plain = {}, {}
             value = self._value(next(self.events), ())
             if value is not None:
-                yield Document(value, self.name, self.lines)
+                yield Document(value, self.name, self.lines, self.plain)
 
     def _value(self, event: yaml.Event, path: tuple[Step, ...]) -> Any:
         self.lines.setdefault(path, _line(event))
@@ -98,6 +101,8 @@ class _Reader:
             self._check_tag(event, "seq")
             return self._sequence(path)
         assert isinstance(event, yaml.ScalarEvent)
+        if not event.style and event.tag is None:
+            self.plain[path] = event.value
         return self._scalar(event)
 
     def _mapping(self, path: tuple[Step, ...]) -> dict[str, Any]:
