@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from greenlight.board.domain import may_discard
 from greenlight.broker.manifests import TriggerSpec
 from greenlight.embedded.compose import Strangers
 from greenlight.events import Event
+from greenlight.ledger.port import Transaction
+from greenlight.ledger.rows import NewEntry
+from greenlight.ledger.sqlite import SqliteLedger
 from greenlight.runtime.people import Person
 from support_flow import PIPELINE, REPO, TOKENS, Shop, sha_of
 
@@ -364,3 +368,46 @@ def test_what_is_taken_back_after_the_deployment_is_shown_as_too_late(shop: Shop
     assert production["decision"] == "blocked"
     assert not any("too late" in reason for reason in production["reasons"])
     assert "too late: build was revoked" in Client(shop.greenlight.apps["board"]).get("/").get_data(as_text=True)
+
+
+def test_a_page_of_commits_reads_what_they_share_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Targets and pushes are read as often for fifty commits as for one."""
+    read: list[str] = []
+    for name in ("target", "targets", "pushes", "decisions"):
+        method = getattr(SqliteLedger, name)
+
+        def counted(self: SqliteLedger, *words: Any, name: str = name, method: Any = method, **options: Any) -> Any:
+            read.append(name)
+            return method(self, *words, **options)
+
+        monkeypatch.setattr(SqliteLedger, name, counted)
+
+    def reads(path: str) -> list[str]:
+        read.clear()
+        assert Client(shop.greenlight.apps["board"]).get(path).status_code == 200
+        return sorted(read)
+
+    pages = ("/", "/api/v1/commits", "/api/v1/targets")
+    few = [reads(path) for path in pages]
+    for n in range(60):
+        shop.push(f"c{n}", before="one")
+    shop.settle()
+    assert [reads(path) for path in pages] == few
+    assert reads("/api/v1/targets") == ["targets"]
+
+
+def test_the_page_of_a_commit_with_thousands_of_entries_shows_the_newest_and_says_so(shop: Shop) -> None:
+    """As many rows as ever; with all of them, nothing is said."""
+    board, path = Client(shop.greenlight.apps["board"]), f"/commits/{REPO}/{sha_of('one')}"
+    assert "are shown" not in board.get(path).get_data(as_text=True)
+    now = datetime.now(UTC)
+    for start in range(0, 6000, 1000):
+        entries = [
+            NewEntry(f"commit/{REPO}/{sha_of('one')}", "com.github.status", now, f"n{n:04}", {}, REPO, sha_of("one"))
+            for n in range(start, start + 1000)
+        ]
+        shop.greenlight.ledger.transact(Transaction(entries=entries))
+    page = board.get(path).get_data(as_text=True)
+    assert "the newest 500 entries" in page
+    assert page.count("com.github.status</th>") == 2 * 500  # in the waterfall and in the journal
+    assert page.count("<tr>") < 1100

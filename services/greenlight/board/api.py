@@ -39,7 +39,7 @@ def _reads(api: Blueprint, deps: Deps) -> None:
             page = deps.ledger.records(**asked, limit=PAGE)
         except ValueError:
             raise Rejected("the cursor is not one that this API gave") from None
-        return _json({"commits": [reading.commit_of(record, deps) for record in page.records], "next": page.next})
+        return _json({"commits": reading.commits_of(page.records, deps), "next": page.next})
 
     @api.get("/commits/<owner>/<name>/<sha>")
     def commit(owner: str, name: str, sha: str) -> Response:
@@ -64,9 +64,7 @@ def _reads(api: Blueprint, deps: Deps) -> None:
 def _targets(api: Blueprint, deps: Deps) -> None:
     @api.get("/targets")
     def targets() -> Response:
-        policies = deps.pipeline().applications.values()
-        rows = [reading.target_of(policy.name, name, deps) for policy in policies for name in policy.environments]
-        return _json({"targets": [view.target(row, []) for row in rows]})
+        return _json({"targets": [view.target(row, []) for row in reading.every_target(deps)]})
 
     @api.get("/targets/<application>/<environment>")
     def target(application: str, environment: str) -> Response:

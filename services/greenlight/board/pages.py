@@ -15,6 +15,9 @@ from greenlight.runtime.errors import Rejected
 
 PAGE = 25
 
+ENTRIES = 500
+"""Of a commit's entries, how many its page shows: the newest."""
+
 
 def blueprint(deps: Deps) -> Blueprint:
     """`/` and `/commits/OWNER/NAME/SHA`."""
@@ -28,15 +31,14 @@ def blueprint(deps: Deps) -> Blueprint:
             page = deps.ledger.records(cursor=request.args.get("cursor"), limit=PAGE)
         except ValueError:
             raise Rejected("the cursor is not one that this page gave") from None
-        commits = [reading.commit_of(record, deps) for record in page.records]
-        policies = deps.pipeline().applications.values()
-        targets = [reading.target_of(policy.name, name, deps) for policy in policies for name in policy.environments]
-        return render_template("index.html", commits=commits, targets=targets, next=page.next)
+        commits = reading.commits_of(page.records, deps)
+        return render_template("index.html", commits=commits, targets=reading.every_target(deps), next=page.next)
 
     @pages.get("/commits/<owner>/<name>/<sha>")
     def commit(owner: str, name: str, sha: str) -> str:
         record = reading.record_of(f"{owner}/{name}", sha, deps)
-        entries = deps.ledger.entries(record.repo, record.sha)
+        entries = deps.ledger.entries(record.repo, record.sha, limit=ENTRIES + 1)
+        more, entries = len(entries) > ENTRIES, entries[-ENTRIES:]
         deployments = [
             deployment
             for policy in deps.pipeline().of(record.repo)
@@ -50,6 +52,7 @@ def blueprint(deps: Deps) -> Blueprint:
             deployments=deployments,
             bars=bars(waterfall.spans(record.repo, record.sha, entries), deps.clock.now()),
             entries=entries,
+            newest=ENTRIES if more else None,
         )
 
     return pages

@@ -60,7 +60,25 @@ def targets_of(policies: Sequence[Policy], deps: Deps) -> view.Targets:
     return found
 
 
+def every_target(deps: Deps) -> Sequence[Target]:
+    """Every target of the pipeline file, as it is stored or as it begins; read at once."""
+    stored = {(row.application, row.environment): row for row in deps.ledger.targets()}
+    return [
+        stored.get((policy.name, name)) or Target(policy.name, name, policy.repo)
+        for policy in deps.pipeline().applications.values()
+        for name in policy.environments
+    ]
+
+
 def commit_of(record: Record, deps: Deps) -> dict[str, Any]:
     """A commit as the API shows it."""
-    policies = deps.pipeline().of(record.repo)
-    return view.commit(record, policies, targets_of(policies, deps), deps.clock.now())
+    (commit,) = commits_of([record], deps)
+    return commit
+
+
+def commits_of(records: Sequence[Record], deps: Deps) -> list[dict[str, Any]]:
+    """Commits as the API shows them. What they share, their targets and the pushes there, is read once for all of them."""
+    pipeline, now = deps.pipeline(), deps.clock.now()
+    policies = {record.repo: pipeline.of(record.repo) for record in records}
+    targets = {repo: targets_of(of_repo, deps) for repo, of_repo in policies.items()}
+    return [view.commit(record, policies[record.repo], targets[record.repo], now) for record in records]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from greenlight.events import ids
@@ -32,14 +32,17 @@ def spans(repo: str, sha: str, entries: Sequence[Entry]) -> list[dict[str, Any]]
     found += _deployments(ordered, root, repo, sha)
     end = None if any(span["end"] is None for span in found) else ordered[-1].at
     whole = _span(root, None, f"commit {repo}@{sha[:7]}", "greenlight", ordered[0].at, end, {})
-    return list(_tree([whole, *found], None))
+    children: dict[str | None, list[dict[str, Any]]] = {}
+    for span in (whole, *found):
+        children.setdefault(span["parent_id"], []).append(span)
+    return list(_tree(children, None))
 
 
-def _tree(found: Sequence[dict[str, Any]], parent: str | None) -> Iterable[dict[str, Any]]:
+def _tree(children: Mapping[str | None, list[dict[str, Any]]], parent: str | None) -> Iterable[dict[str, Any]]:
     """Parents before their children, siblings by start."""
-    for span in sorted((span for span in found if span["parent_id"] == parent), key=_place):
+    for span in sorted(children.get(parent, ()), key=_place):
         yield span
-        yield from _tree(found, span["span_id"])
+        yield from _tree(children, span["span_id"])
 
 
 def _place(span: dict[str, Any]) -> tuple[str, int, str]:

@@ -269,12 +269,16 @@ class DynamoLedger:
         found = self._dynamo.query("pk = :p AND sk BETWEEN :a AND :z", values, page=min(limit, 1000))
         return [self._entry(one) for one in islice(found, limit)]
 
-    def entries(self, repo: str, sha: str) -> Sequence[Entry]:
+    def entries(self, repo: str, sha: str, *, limit: int | None = None) -> Sequence[Entry]:
         own, last = items.entry_key(f"commit/{repo}/{sha}", 1), items.entry_key("", 10**10 - 1)[1]
-        mine = self._dynamo.query("pk = :p AND sk BETWEEN :a AND :z", {"p": own[0], "a": own[1], "z": last})
-        others = self._dynamo.query("g = :g", {"g": joined("commit", repo, sha)}, index=GROUPED)
-        found = [self._entry(one) for one in (*(one for one in mine if "g" not in one), *self._behind(others))]
-        return sorted(found, key=lambda entry: (entry.at, entry.stream, entry.seq))
+        between, about = {"p": own[0], "a": own[1], "z": last}, {"g": joined("commit", repo, sha)}
+        page = 0 if limit is None else min(limit, 1000)
+        mine = self._dynamo.query("pk = :p AND sk BETWEEN :a AND :z", between, newest=True, page=page)
+        others = self._dynamo.query("g = :g", about, index=GROUPED, newest=True, page=page)
+        own_newest = islice((one for one in mine if "g" not in one), limit)
+        found = [self._entry(one) for one in (*own_newest, *self._behind(islice(others, limit)))]
+        found.sort(key=lambda entry: (entry.at, entry.stream, entry.seq))
+        return found if limit is None else found[max(0, len(found) - limit) :]
 
     def _entry(self, found: Item) -> Entry:
         stream, seq = found["stream"]["S"], int(found["sk"]["S"][1:])

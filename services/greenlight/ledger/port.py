@@ -161,8 +161,8 @@ class Ledger(Protocol):
         """The entries of a stream with seq > after, in order."""
         ...
 
-    def entries(self, repo: str, sha: str) -> Sequence[Entry]:
-        """Every entry about a commit in any stream (its own, and its targets'), by time."""
+    def entries(self, repo: str, sha: str, *, limit: int | None = None) -> Sequence[Entry]:
+        """The newest `limit` entries (None: all) about a commit in any stream (its own, and its targets'), by time."""
         ...
 
     def outbox(self, *, older_than: datetime, limit: int = 100) -> Sequence[Event]:

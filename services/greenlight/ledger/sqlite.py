@@ -281,8 +281,9 @@ class SqliteLedger:
     def journal(self, stream: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
         return self._entries("WHERE stream = ? AND seq > ? ORDER BY seq LIMIT ?", stream, after, limit)
 
-    def entries(self, repo: str, sha: str) -> Sequence[Entry]:
-        return self._entries("WHERE repo = ? AND sha = ? ORDER BY at, stream, seq", repo, sha)
+    def entries(self, repo: str, sha: str, *, limit: int | None = None) -> Sequence[Entry]:
+        newest = "WHERE repo = ? AND sha = ? ORDER BY at DESC, stream DESC, seq DESC LIMIT ?"
+        return self._entries(newest, repo, sha, -1 if limit is None else limit)[::-1]
 
     def _entries(self, which: str, *parameters: object) -> Sequence[Entry]:
         rows = self._all(f"SELECT stream, seq, type, at, id, payload, prev, hash FROM entries {which}", *parameters)  # noqa: S608

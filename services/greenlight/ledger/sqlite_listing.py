@@ -35,8 +35,9 @@ def query(
         )
         parameters += wanted.values()
     if after is not None:
-        tests.append("(updated, repo, sha) < (?, ?, ?)")
-        parameters += after
+        updated, last, sha = after
+        tests.append("(updated, sha) < (?, ?)" if repo == last else "(updated, repo, sha) < (?, ?, ?)")
+        parameters += (updated, sha) if repo == last else after
     where = " AND ".join(tests) or "true"
     return (
         # Only constants and column names are put together here; every value is a parameter.

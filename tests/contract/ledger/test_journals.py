@@ -117,3 +117,14 @@ def test_payloads_that_no_double_can_hold_are_kept_as_text(ledger: Ledger) -> No
         "part": 0.5,
     }
     assert verify([entry]).holds
+
+
+def test_the_newest_entries_about_a_commit_come_from_all_its_streams(ledger: Ledger) -> None:
+    """As many as are asked for, by time; all of them where there are fewer."""
+    own, target = f"commit/{REPO}/{sha(1)}", "target/shop/staging"
+    for n in range(12):
+        ledger.transact(Transaction(entries=[an_entry(f"e{n:02}", target if n % 3 == 0 else own, when=n)]))
+    for limit in (1, 5, 12, 20):
+        found = ledger.entries(REPO, sha(1), limit=limit)
+        assert [entry.id for entry in found] == [f"e{n:02}" for n in range(12)][-limit:]
+    assert len(ledger.entries(REPO, sha(1))) == 12
