@@ -203,9 +203,9 @@ def test_row_50_an_author_cannot_approve() -> None:
         "needs 1 more approval from legal (not the author); ann's approval does not count: ann is among the authors"
     )
     runs, between, mine, later = (
-        push(sha(n), at=n, by=who) for n, who in ((7, "eve"), (8, "bob"), (9, "ann"), (10, "kim"))
+        push(sha(n), at=n, by=who, before=sha(n - 1)) for n, who in ((7, "eve"), (8, "bob"), (9, "ann"), (10, "kim"))
     )
-    feature = push(sha(11), at=8, by="fay", ref="refs/heads/feature")
+    feature = push(sha(11), at=8, by="fay", ref="refs/heads/feature", before=sha(7))
     history = (runs, between, mine, later, feature)
 
     def says(person: str, at: Target | None) -> str:

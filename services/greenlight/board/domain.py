@@ -19,8 +19,7 @@ def may_approve(
     refusal = _in_groups(person, gate)
     if refusal is not None:
         return refusal
-    since = target.running.push if target and target.running else None
-    if gate.wants.get("not_author") and set(person.identities) & authors(policy, record, pushes, since):
+    if gate.wants.get("not_author") and authors(record, target, pushes).among(person.identities):
         return f"{person.id} authored, committed or pushed something in it, and {gate.name} wants somebody else"
     return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
 
 def derive(kind: str, *parts: str | int) -> str:
@@ -52,9 +53,15 @@ def deployment_traceparent(repo: str, sha: str, deployment: str, cause: str, ste
     return f"00-{deployment_trace_id(repo, sha, deployment, cause)}-{span_id(deployment, step)}-01"
 
 
+_NOREPLY = re.compile(r"(?:[0-9]+\+)?([^@\s]+)@users\.noreply\.[a-z0-9.-]+")
+
+
 def identity(kind: str, value: str) -> str:
     """A person as the ledger names one: a digest of a login or e-mail, so that the chain holds no address.
 
-    `kind` is `github` or `email`. Both sides of a comparison go through here.
+    `kind` is `github` or `email`. Both sides of a comparison go through here: case and a leading @ make no difference,
+    and an address that GitHub gives people to hide theirs (`ID+LOGIN@users.noreply.github.com`) is the login in it.
     """
-    return "p" + derive(f"person/{kind}", value.strip().lower())[:16]
+    word = value.strip().lower().lstrip("@")
+    hidden = _NOREPLY.fullmatch(word) if kind == "email" else None
+    return "p" + derive("person/github", hidden[1])[:16] if hidden else "p" + derive(f"person/{kind}", word)[:16]

@@ -38,6 +38,9 @@ class Push:
     paths: tuple[str, ...] | None = (
         None  # what it changed, at most 1 000; None: unknown or more, so it may touch anything
     )
+    pushers: tuple[str, ...] = ()  # identities of who pushed; in rows of before they are among `people` alone
+    commits: tuple[str, ...] = ()  # the commits that it lists besides `sha`
+    cut: bool = False  # it has more commits than it lists
 
 
 @dataclass(frozen=True, slots=True)

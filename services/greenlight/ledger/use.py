@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from greenlight.ledger.port import Conflict, Ledger, Unavailable
 from greenlight.ledger.rows import Push, Target
+from greenlight.policy.history import History
 
 T = TypeVar("T")
 
@@ -25,10 +26,21 @@ def until_settled(attempt: Callable[[], T], *, tries: int = 20) -> T:
     raise Unavailable(f"{tries} other writers were faster on the same rows; the delivery will be tried again")
 
 
-def pushes_since(ledger: Ledger, target: Target) -> Sequence[Push]:
+def pushes_since(ledger: Ledger, target: Target) -> History:
     """Every push to the repository, whatever the ref, since what the target runs, that one included.
 
     What `decide` compares candidates and authors by: a push that is left out could hide an author, so there is no limit.
     """
     runs = target.running.push if target.running else None
-    return ledger.pushes(target.repo, since=runs.pushed_at if runs else None, limit=None)
+    if runs is None:
+        return History(ledger.pushes(target.repo, limit=None))
+    since = runs.pushed_at
+
+    def older(sha: str) -> Collection[Push]:
+        record = ledger.record(target.repo, sha)
+        return () if record is None else record.pushes.values()
+
+    def older_refs() -> Collection[str]:
+        return {push.ref for push in ledger.pushes(target.repo, limit=None) if push.pushed_at < since}
+
+    return History(ledger.pushes(target.repo, since=since, limit=None), older, older_refs)

@@ -2,22 +2,163 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 
-from greenlight.ledger.rows import Push, Record
-from greenlight.policy.lineage import newer, order, shipped
-from greenlight.policy.model import Policy
+from greenlight.ledger.rows import Push, Record, Running, Target
+from greenlight.policy.history import History, link
+
+FAR = 1000
+"""Pushes that are followed back from what runs, to see whether an older commit is part of it."""
 
 
-def authors(policy: Policy, record: Record, lineage: Sequence[Push], since: Push | None) -> frozenset[str]:
-    """Identities of who made or pushed any commit of the pushes after `since` up to the record's commit."""
-    own = order(push for ref, push in record.pushes.items() if shipped(policy, ref))
-    last = own[-1] if own else None
-    between = [
-        push
-        for push in lineage
-        if shipped(policy, push.ref)
-        and (since is None or newer(push, since, lineage))
-        and (last is None or not newer(push, last, lineage))
-    ]
-    return frozenset({*record.people, *(person for push in (*own, *between) for person in push.people)})
+@dataclass(frozen=True, slots=True)
+class Authors:
+    """Who authored, co-authored, committed or pushed any commit between what a target runs and a commit."""
+
+    people: frozenset[str]  # identities (events.ids.identity)
+    gap: str | None = None  # why there may be more than these; None: these are all
+
+    def among(self, identities: Iterable[str]) -> bool:
+        """Whether somebody with these identities is known to be an author."""
+        return not self.people.isdisjoint(identities)
+
+    def refusal(self, who: str, identities: Iterable[str]) -> str | None:
+        """Why the word of `who` does not count where authors are left out; None: it counts."""
+        if self.among(identities):
+            return f"{who} is among the authors"
+        return None if self.gap is None else f"nobody can tell whether {who} is among the authors: {self.gap}"
+
+
+def authors(record: Record, target: Target | None, pushes: Sequence[Push]) -> Authors:
+    """The authors of a commit, as seen from what the target runs.
+
+    `pushes` are the repository's since what the target runs, of every ref. Where they do not lead from the commit back
+    to what runs, everybody in any of them counts.
+    """
+    history, runs = History.of(pushes), target.running if target is not None else None
+    walk = _walk(record, runs, history)
+    if not walk.complete:
+        _add_everybody(walk, _pushed_last(record), runs, history)
+    return Authors(frozenset({*record.people, *walk.people}), _named(walk.gaps))
+
+
+@dataclass(slots=True)
+class _Walk:
+    """What following the links back from a commit has found."""
+
+    people: set[str] = field(default_factory=set)
+    gaps: dict[str, str] = field(default_factory=dict)  # by the fact of the push that shows it
+    complete: bool = False  # one way led back to what runs: every commit in between is in a list
+
+
+def _walk(record: Record, runs: Running | None, history: History) -> _Walk:
+    """Follow the pushes of a commit, and those before them, back to what runs or to the first that was stored."""
+    walk, todo = _Walk(), [record.sha]
+    older = _is_older(record, runs)
+    if older and runs is not None and _contains(runs, record.sha, history):
+        walk.complete, todo = True, []
+        _add(walk, record.pushes.values())
+    seen: set[str] = set()
+    listed: set[str] = set()
+    while todo:
+        sha = todo.pop()
+        if sha in seen:
+            continue
+        seen.add(sha)
+        if runs is not None and sha == runs.sha:
+            walk.complete = True
+            continue
+        own = record.pushes.values() if sha == record.sha else ()
+        for push in {push.fact: push for push in (*history.at(sha), *own)}.values():
+            _add(walk, [push])
+            listed.update(push.commits)
+            todo += _before(push, runs, history, walk, beyond=older)
+    for push in history:  # who pushed a commit to another ref first is in no list
+        if not push.deleted and push.sha in listed and push.sha not in seen:
+            walk.people.update(push.pushers or push.people)
+    return walk
+
+
+def _before(push: Push, runs: Running | None, history: History, walk: _Walk, *, beyond: bool) -> Sequence[str]:
+    """Where to go on from a push: the commit that it built on, or nowhere. Notes what is missing, or that this is the end.
+
+    `beyond`: also to pushes that are older than what runs.
+    """
+    before = link(push)
+    if before is not None and runs is not None and before == runs.sha:
+        return [before]
+    if before is not None and history.missing(push):
+        walk.gaps[push.fact] = _no_push(push, before)
+    if before is not None and (history.since(before) or (beyond and history.at(before))):
+        return [before]
+    if runs is None:
+        walk.complete |= all(push.pushed_at <= other.pushed_at for other in history)
+    elif before is not None and history.at(before):
+        walk.complete |= _contains(runs, before, history)
+    return []
+
+
+def _contains(runs: Running, sha: str, history: History) -> bool:
+    """Whether what runs was built on that older commit, as far as pushes since then tell."""
+    since = min((push.pushed_at for push in history.at(sha)), default=None)
+    seen: set[str] = set()
+    todo = [runs.sha]
+    while todo and len(seen) < FAR and since is not None:
+        at = todo.pop()
+        if at == sha:
+            return True
+        if at not in seen:
+            seen.add(at)
+            todo += [push.before for push in history.at(at) if link(push) and push.before and push.pushed_at >= since]
+    return False
+
+
+def _add_everybody(walk: _Walk, until: datetime | None, runs: Running | None, history: History) -> None:
+    """Count everybody in any push since what runs, up to the last one of the commit itself."""
+    for push in history:
+        late = until is not None and push.pushed_at > until
+        if push.deleted or late or (runs is not None and push.sha == runs.sha):
+            continue
+        _add(walk, [push])
+        before = link(push)
+        if before is not None and history.missing(push):
+            walk.gaps[push.fact] = _no_push(push, before)
+
+
+def _add(walk: _Walk, pushes: Iterable[Push]) -> None:
+    for push in pushes:
+        walk.people.update(push.people)
+        if push.cut:
+            walk.gaps[push.fact] = (
+                f"GitHub did not list every commit of the push of {_short(push.ref)} to {push.sha[:7]}; override the gate"
+            )
+
+
+def _no_push(push: Push, before: str) -> str:
+    return (
+        f"the push of {_short(push.ref)} to {before[:7]} is missing, and the one to {push.sha[:7]} builds on it; "
+        "redeliver it at GitHub, or override the gate"
+    )
+
+
+def _named(gaps: Mapping[str, str]) -> str | None:
+    if not gaps:
+        return None
+    first = gaps[min(gaps)]
+    return first if len(gaps) == 1 else f"{first} (and {len(gaps) - 1} more like this)"
+
+
+def _pushed_last(record: Record) -> datetime | None:
+    return max((push.pushed_at for push in record.pushes.values()), default=None)
+
+
+def _is_older(record: Record, runs: Running | None) -> bool:
+    """Whether the commit was last pushed before what runs, so that the pushes since then do not hold its own."""
+    last = _pushed_last(record)
+    return runs is not None and runs.push is not None and last is not None and last < runs.push.pushed_at
+
+
+def _short(ref: str) -> str:
+    return ref.removeprefix("refs/heads/").removeprefix("refs/tags/")

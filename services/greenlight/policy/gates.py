@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from greenlight.events.ids import identity
 from greenlight.ledger.rows import Approval, Push, Record, Revocation, Signal, Target
-from greenlight.policy.authors import authors
+from greenlight.policy.authors import Authors, authors
 from greenlight.policy.durations import span
 from greenlight.policy.lineage import counts, shipped
 from greenlight.policy.model import Gate, GateState, Policy
@@ -27,6 +27,10 @@ _NAMED = 3
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
+Made = Callable[[], Authors]
+"""Finds the authors of the commit: asked only where there is a vote to judge."""
+
+
 def gate_state(
     policy: Policy, gate: Gate, record: Record, lineage: Sequence[Push], target: Target | None, now: datetime
 ) -> GateState:
@@ -35,11 +39,14 @@ def gate_state(
     `lineage` are the repository's pushes since what the target runs, that one included; without a target, all of them.
     """
     revoked = record.revocations.get(f"{policy.name}/{gate.name}")
-    since = target.running.push if target is not None and target.running is not None else None
+
+    def made() -> Authors:
+        return authors(record, target, lineage)
+
     if gate.kind == "approval":
-        return _approval(policy, gate, record, authors(policy, record, lineage, since), revoked, now)
+        return _approval(policy, gate, record, made, revoked, now)
     if gate.kind == "github-review":
-        return _review(policy, gate, record, authors(policy, record, lineage, since), revoked, now)
+        return _review(policy, gate, record, made, revoked, now)
     return _signal(policy, gate, record, revoked, now)
 
 
@@ -174,7 +181,7 @@ def _shown(data: Mapping[str, Any], name: str) -> str:
 
 
 def _review(
-    policy: Policy, gate: Gate, record: Record, makers: frozenset[str], revoked: Revocation | None, now: datetime
+    policy: Policy, gate: Gate, record: Record, made: Made, revoked: Revocation | None, now: datetime
 ) -> GateState:
     said = {reviewer(key): _newest(policy, gate, record, refs) for key, refs in _heard(gate, record).items()}
     words = {login: word for login, word in said.items() if word and (revoked is None or word.at > revoked.at)}
@@ -183,21 +190,23 @@ def _review(
         facts = tuple(words[login].fact for login in refusing)
         return GateState("failed", f"changes requested by {', '.join(refusing)}", None, (), None, None, facts)
     given = {login: word for login, word in words.items() if word.outcome == "passed"}
-    own = sorted(login for login in given if gate.wants.get("not_author") and identity("github", login) in makers)
-    notes = [f"{login}'s review does not count: {login} is among the authors" for login in own]
+    makers = made() if given and gate.wants.get("not_author") else None
+    whys = {login: makers.refusal(login, [identity("github", login)]) if makers else None for login in given}
+    notes = [f"{login}'s review does not count: {why}" for login, why in sorted(whys.items()) if why]
     old = sorted(login for login, word in words.items() if word.outcome == OUTDATED)
     notes += [f"{login}'s review does not count: it was of an earlier commit of the pull request" for login in old]
-    votes = [(word.at, login, word.fact) for login, word in given.items() if login not in own]
+    votes = [(word.at, login, word.fact) for login, word in given.items() if whys[login] is None]
     if revoked is not None and not votes:
         return _revoked(revoked, "a new review")
     return _tally(gate, votes, gate.max_age, notes, now)
 
 
 def _approval(
-    policy: Policy, gate: Gate, record: Record, makers: frozenset[str], revoked: Revocation | None, now: datetime
+    policy: Policy, gate: Gate, record: Record, made: Made, revoked: Revocation | None, now: datetime
 ) -> GateState:
     words = record.approvals.get(f"{policy.name}/{gate.name}", {}).values()
     given = [word for word in words if word.granted and (revoked is None or word.at > revoked.at)]
+    makers = made() if given and gate.wants.get("not_author") else None
     refusals = {word.person: _refusal(gate, word, makers) for word in given}
     votes = [(word.at, word.person, word.fact) for word in given if refusals[word.person] is None]
     if revoked is not None and not votes:
@@ -206,17 +215,17 @@ def _approval(
     return _tally(gate, votes, gate.expires, notes, now)
 
 
-def _refusal(gate: Gate, word: Approval, makers: frozenset[str]) -> str | None:
+def _refusal(gate: Gate, word: Approval, makers: Authors | None) -> str | None:
     """Why an approval does not count, or None. Who they were when they gave it is what counts."""
     if not set(word.groups) & set(gate.wants["groups"]):
         return f"{word.person} was not in {' or '.join(gate.wants['groups'])}"
-    if not gate.wants.get("not_author"):
+    if makers is None:
         return None
     if not word.identities:
         return (
             f"people.yaml had no github login or e-mail of {word.person}, so nobody can tell whether they are an author"
         )
-    return f"{word.person} is among the authors" if makers & set(word.identities) else None
+    return makers.refusal(word.person, word.identities)
 
 
 def _tally(

@@ -16,6 +16,7 @@ from greenlight.policy.model import Pipeline
 from greenlight.runtime import signing
 from greenlight.runtime.errors import Malformed, Rejected
 from greenlight.runtime.secrets import Secret
+from greenlight.webhooks import commits
 from greenlight.webhooks.provider import (
     WORD,
     Delivery,
@@ -36,8 +37,6 @@ from greenlight.webhooks.provider import (
 OWN = "greenlight/"
 """Names of statuses and checks that Greenlight itself writes: its own voice must not move it."""
 
-MAX_PATHS = 1000
-_LISTED = 2048  # commits that GitHub lists in a push at most
 _STAGES = {"queued": 0, "requested": 0, "waiting": 0, "pending": 0, "in_progress": 1, "completed": 2}
 _INSIDERS = ("OWNER", "MEMBER", "COLLABORATOR")
 """Whose review may open a gate: on a public repository anybody can approve."""
@@ -99,8 +98,11 @@ def _push(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
         fact=id,
         forced=get(payload, "forced") is True,
         deleted=deleted,
-        people=_people(payload),
-        paths=_paths(payload),
+        people=commits.people(payload),
+        paths=commits.paths(payload),
+        pushers=commits.pushers(payload),
+        commits=commits.others(payload, sha),
+        cut=commits.cut(payload),
     )
     details = {"before": before, "after": after, "forced": push.forced, "deleted": deleted}
     return Fact(
@@ -369,44 +371,6 @@ def _pushed_at(payload: dict[str, Any]) -> datetime:
     if moment is None:
         raise Rejected("repository.pushed_at is missing: nothing else says which push is newer")
     return moment
-
-
-def _people(payload: dict[str, Any]) -> tuple[str, ...]:
-    """Everybody who authored, committed or pushed any commit of the push, as identities."""
-    people = [get(payload, "pusher"), {"username": get(payload, "sender.login")}]
-    people.append({"username": get(payload, "pusher.name")})
-    commits = payload.get("commits")
-    for commit in [*(commits if isinstance(commits, list) else []), payload.get("head_commit")]:
-        if isinstance(commit, dict):
-            people += (commit.get("author"), commit.get("committer"))
-    emails, logins = set(), set()  # few people make many commits
-    for one in people:
-        if isinstance(one, dict):
-            email, login = one.get("email"), one.get("username")
-            if isinstance(email, str):
-                emails.add(email)
-            if isinstance(login, str):
-                logins.add(login)
-    found = [*(("email", email) for email in emails), *(("github", login) for login in logins)]
-    return tuple(sorted({ids.identity(kind, value) for kind, value in found if value}))
-
-
-def _paths(payload: dict[str, Any]) -> tuple[str, ...] | None:
-    """What the push changed; None where it is too much to list, or not known."""
-    commits = get(payload, "commits")
-    if not isinstance(commits, list) or len(commits) >= _LISTED or not commits:
-        return None
-    paths: set[str] = set()
-    for commit in commits:
-        if not isinstance(commit, dict):
-            continue
-        for kind in ("added", "modified", "removed"):
-            names = commit.get(kind)
-            if names and isinstance(names, list):
-                paths.update([name for name in names if isinstance(name, str)])
-        if len(paths) > MAX_PATHS:
-            return None
-    return tuple(sorted(paths))
 
 
 EVENTS: Mapping[str, Callable[[dict[str, Any], Delivery], Fact | Ignored]] = {
