@@ -46,10 +46,27 @@ class History(Sequence[Push]):
 
     def missing(self, push: Push) -> bool:
         """Whether the push before this one was never stored: it says of one that nobody knows, and is not its ref's first."""
-        if link(push) is None or any(other.ref == push.ref for other in self.at(push.before or "")):
+        before = link(push)
+        if before is None or (push.ref, before) in self._heads:
             return False
-        first = order(other for other in self._pushes if other.ref == push.ref)[:1]
-        return (bool(first) and first[0].fact != push.fact) or push.ref in self._known_refs
+        if any(older.ref == push.ref for older in self._older(before)):
+            return False
+        return self._is_later(push) or push.ref in self._known_refs
+
+    def _is_later(self, push: Push) -> bool:
+        """Whether another push of its ref came before it, since what the target runs."""
+        if push.ref not in self._firsts:
+            first = order(other for other in self._pushes if other.ref == push.ref)[:1]
+            self._firsts[push.ref] = first[0].fact if first else push.fact
+        return self._firsts[push.ref] != push.fact
+
+    @cached_property
+    def _heads(self) -> Collection[tuple[str, str]]:
+        return {(push.ref, push.sha) for push in self._pushes}
+
+    @cached_property
+    def _firsts(self) -> dict[str, str]:
+        return {}
 
     @cached_property
     def _by_sha(self) -> dict[str, list[Push]]:

@@ -112,7 +112,7 @@ def _co_authors(message: str) -> Iterator[tuple[str, str]]:
         if following[:1].isspace():  # a trailer may go on in an indented line
             text = f"{text} {following.strip()}".strip()
         yield from (("email", address) for address in _ADDRESS.findall(text))
-        yield from (("github", login) for login in _MENTION.findall(text))
+        yield from (("github", login) for login in _MENTION.findall(_ADDRESS.sub(" ", text)))
         if _LOGIN.fullmatch(text):
             yield "github", text
 
