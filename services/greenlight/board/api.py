@@ -9,6 +9,7 @@ from flask import Blueprint, Response, g, request
 
 from greenlight.board import actions, reading, view, waterfall
 from greenlight.events import ids
+from greenlight.ledger.names import clocks_ahead
 from greenlight.ledger.rows import Entry
 from greenlight.runtime.deps import Deps
 from greenlight.runtime.errors import Malformed, Rejected
@@ -21,6 +22,7 @@ def blueprint(deps: Deps) -> Blueprint:
     """Everything below /api/v1."""
     api = Blueprint("api", __name__, url_prefix="/api/v1")
     _reads(api, deps)
+    _senders(api, deps)
     _targets(api, deps)
     _writes(api, deps)
     return api
@@ -59,6 +61,13 @@ def _reads(api: Blueprint, deps: Deps) -> None:
         entries = deps.ledger.entries(record.repo, record.sha)
         spans = waterfall.spans(record.repo, record.sha, entries)
         return _json({"trace_id": ids.trace_id(record.repo, record.sha), "spans": spans})
+
+
+def _senders(api: Blueprint, deps: Deps) -> None:
+    @api.get("/senders")
+    def senders() -> Response:
+        ahead = clocks_ahead(deps.ledger, deps.clock.now())
+        return _json({"repositories": reading.repositories(deps), "clocks_ahead": ahead})
 
 
 def _targets(api: Blueprint, deps: Deps) -> None:

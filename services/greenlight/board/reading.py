@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from greenlight.board import view
+from greenlight.events import rfc3339
+from greenlight.ledger.names import name_of
 from greenlight.ledger.rows import Record, Target
-from greenlight.ledger.use import pushes_since
+from greenlight.ledger.use import pushes_since, silent_since
 from greenlight.policy.model import Policy
 from greenlight.runtime.deps import Deps
 
@@ -82,3 +84,18 @@ def commits_of(records: Sequence[Record], deps: Deps) -> list[dict[str, Any]]:
     policies = {record.repo: pipeline.of(record.repo) for record in records}
     targets = {repo: targets_of(of_repo, deps) for repo, of_repo in policies.items()}
     return [view.commit(record, policies[record.repo], targets[record.repo], now) for record in records]
+
+
+def repositories(deps: Deps) -> list[dict[str, Any]]:
+    """What is known of the configured repositories beside their commits: their names, and whether they are heard of."""
+    now, found = deps.clock.now(), []
+    for repo in sorted({policy.repo for policy in deps.pipeline().applications.values()}):
+        silent = silent_since(deps.ledger, repo, now)
+        found.append(
+            {
+                "repo": repo,
+                "called": name_of(deps.ledger, repo).now or repo,
+                "silent_since": rfc3339(silent) if silent else None,
+            }
+        )
+    return found

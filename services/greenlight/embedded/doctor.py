@@ -181,6 +181,30 @@ def _running(running: Running) -> Iterator[Finding]:
         )
     if not worst and not dead:
         yield Finding("triggers", OK, f"{len(triggers)} deliver, and there is no dead letter")
+    yield from _senders(running.get("/senders"))
+
+
+def _senders(told: Mapping[str, Any]) -> Iterator[Finding]:
+    """Repositories that have another name or are not heard of any more, and our own clock, as senders see it."""
+    for it in told["repositories"]:
+        if it["called"] != it["repo"]:
+            said = f"{it['repo']} is called {it['called']} now, so nothing that it sends is taken"
+            yield Finding("repositories", WRONG, said, f"change `repo: {it['repo']}` in the pipeline file")
+        elif it["silent_since"] is not None:
+            said = (
+                f"no push of {it['repo']} has been heard since {it['silent_since']}, more than twice its longest pause"
+            )
+            todo = "look at the recent deliveries in the settings of its webhook, or take it out of the pipeline file"
+            yield Finding("repositories", WRONG, said, todo)
+    ahead = [it for it in told["clocks_ahead"] if it["seconds"] > SKEW.total_seconds()]
+    if len(ahead) > 1:
+        most, who = max(it["seconds"] for it in ahead), ", ".join(it["sender"] for it in ahead)
+        said = (
+            f"the clocks of {len(ahead)} senders ({who}) are ahead by up to {most} s: this machine's seems to be behind"
+        )
+        yield Finding(
+            "clock", WRONG, said, "set it by NTP; until then the times of these senders count as their arrival"
+        )
 
 
 def _table(name: str, env: Mapping[str, str]) -> Iterator[Finding]:

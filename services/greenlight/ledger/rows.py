@@ -65,6 +65,7 @@ class Fact:
     body: str | None = None  # sha256:HEX of the provider's raw body
     foreign: bool = False  # made by or for another repository (a fork): never opens a gate
     recorded: bool = False
+    repository: str | None = None  # the provider's own id of the repository, which stays when it is renamed
 
     @property
     def id(self) -> str:

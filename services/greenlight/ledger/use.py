@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from datetime import datetime
 from typing import TypeVar
 
 from greenlight.ledger.port import Conflict, Ledger, Unavailable
 from greenlight.ledger.rows import Push, Target
+from greenlight.policy import silence
 from greenlight.policy.history import History
 
 T = TypeVar("T")
@@ -44,3 +46,11 @@ def pushes_since(ledger: Ledger, target: Target) -> History:
         return {push.ref for push in ledger.pushes(target.repo, limit=None) if push.pushed_at < since}
 
     return History(ledger.pushes(target.repo, since=since, limit=None), older, older_refs)
+
+
+def silent_since(ledger: Ledger, repo: str, now: datetime) -> datetime | None:
+    """When the last push of a repository was heard, if that is remarkably long ago."""
+    newest = ledger.pushes(repo, limit=1)
+    if not newest or now - newest[-1].arrived <= silence.LEAST:
+        return None
+    return silence.silent_since(ledger.pushes(repo, limit=silence.LOOKED_AT), now)

@@ -9,9 +9,11 @@ from datetime import datetime, timedelta
 
 from flask import Flask
 
-from greenlight.events import Event, types
+from greenlight.events import Event, rfc3339, types
+from greenlight.ledger.names import fell_silent
 from greenlight.ledger.port import Transaction
 from greenlight.ledger.rows import PATIENCE, Due
+from greenlight.ledger.use import silent_since
 from greenlight.runtime import metrics
 from greenlight.runtime.deps import Deps
 from greenlight.runtime.edge import Handler, event_app
@@ -33,7 +35,7 @@ backlog does not become a storm."""
 
 def on_ping(event: Event, deps: Deps) -> Sequence[Event]:
     """Publish what the outbox still holds, then emit again what is due; an edit of the policy is noticed here at the latest."""
-    deps.pipeline()
+    pipeline = deps.pipeline()
     until = deps.clock.monotonic() + BUDGET
     left = deps.ledger.outbox(older_than=deps.clock.now() - SWEEP_AFTER, limit=BATCH)
     if left:
@@ -43,7 +45,23 @@ def on_ping(event: Event, deps: Deps) -> Sequence[Event]:
         deps.ledger.forget_bodies(deps.clock.now() - BODIES_KEPT)
     while emitted == BATCH and deps.clock.monotonic() < until:
         emitted = _emit_due(deps)
+    for repo in sorted({policy.repo for policy in pipeline.applications.values()}):
+        _listen(repo, deps)
     return []
+
+
+def _listen(repo: str, deps: Deps) -> None:
+    """Say once that nothing has been heard of a repository for long: its webhook may be gone."""
+    now = deps.clock.now()
+    since = silent_since(deps.ledger, repo, now)
+    metrics.SILENT.labels(repo).set(0 if since is None else 1)
+    if since is not None and fell_silent(deps.ledger, repo, since, now):
+        deps.log.getChild("reconciler").error(
+            "no push of %s has been heard since %s, more than twice its longest pause: is its webhook still there, and does"
+            " GitHub deliver it? Its settings list the recent deliveries",
+            repo,
+            rfc3339(since),
+        )
 
 
 def _emit_due(deps: Deps) -> int:

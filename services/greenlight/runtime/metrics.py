@@ -8,6 +8,9 @@ WEBHOOKS = Counter("greenlight_webhooks_total", "Webhooks by provider and verdic
 CLOCK_AHEAD = Counter(
     "greenlight_clock_ahead_total", "Times in signed bodies that were ahead of our clock, by sender.", ["sender"]
 )
+SILENT = Gauge(
+    "greenlight_repository_silent", "1 where nothing has been heard of a configured repository for long.", ["repo"]
+)
 SECRETS = Counter(
     "greenlight_secret_used_total", "Signatures that a line of a secrets file was right for.", ["file", "line"]
 )

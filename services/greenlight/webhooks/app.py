@@ -6,13 +6,15 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
+from greenlight.events import moment
 from greenlight.events.http import UnsupportedMedia
 from greenlight.ledger.port import Unavailable
 from greenlight.ledger.rows import PATIENCE, Due, Fact
@@ -24,7 +26,7 @@ from greenlight.runtime.edge import Handler, sending
 from greenlight.runtime.errors import Malformed, Rejected
 from greenlight.runtime.health import HEALTHZ, Answer, alive
 from greenlight.runtime.problems import allowed, problem_response
-from greenlight.runtime.secrets import Secrets
+from greenlight.runtime.secrets import Secret, Secrets
 from greenlight.runtime.signing import BadSignature
 from greenlight.runtime.tracing import SERVER, Scope, step
 from greenlight.runtime.wsgi import coding_of, headers_of, length_of, media_type_of
@@ -32,6 +34,7 @@ from greenlight.webhooks.circleci import CircleCI
 from greenlight.webhooks.events import Events
 from greenlight.webhooks.gates import Gates
 from greenlight.webhooks.github import GitHub
+from greenlight.webhooks.notices import Notices
 from greenlight.webhooks.provider import AHEAD, Delivery, Ignored, Provider
 from greenlight.webhooks.senders import contexts
 
@@ -91,12 +94,13 @@ class _Door:
     def __init__(self, rest: WSGIApplication, deps: Deps) -> None:
         self._rest, self._deps = rest, deps
         self._log = deps.log.getChild("webhooks")
+        self._notices = Notices(deps)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         found = _provider(environ["PATH_INFO"]) if environ["REQUEST_METHOD"] == "POST" else None
         if found is None:
             return self._rest(environ, start_response)
-        return _answer(environ, *found, self._deps, self._log)(environ, start_response)
+        return _answer(environ, *found, self._deps, self._notices, self._log)(environ, start_response)
 
 
 def _provider(path: str) -> tuple[Provider, str] | None:
@@ -123,12 +127,12 @@ class _Taken:
 
 
 def _answer(
-    environ: WSGIEnvironment, provider: Provider, name: str, deps: Deps, log: logging.Logger
+    environ: WSGIEnvironment, provider: Provider, name: str, deps: Deps, notices: Notices, log: logging.Logger
 ) -> Response | _Taken:
     """One request: the verdict is counted and logged, never the body or the signature."""
     start = deps.clock.monotonic()
     with deps.tracer.scope("webhooks", "receive", SERVER) as scope:
-        verdict, response = _take(environ, provider, name, scope, deps, log)
+        verdict, response = _take(environ, provider, name, scope, deps, notices, log)
         scope.note("http.request.method", "POST")
         scope.note("url.path", environ["PATH_INFO"])
         scope.note("http.response.status_code", response.status_code)
@@ -148,7 +152,13 @@ def _answer(
 
 
 def _take(
-    environ: WSGIEnvironment, provider: Provider, name: str, scope: Scope, deps: Deps, log: logging.Logger
+    environ: WSGIEnvironment,
+    provider: Provider,
+    name: str,
+    scope: Scope,
+    deps: Deps,
+    notices: Notices,
+    log: logging.Logger,
 ) -> tuple[str, Response | _Taken]:
     """What is refused or ignored leaves no trace: who is not known must not fill the operators' backend."""
     try:
@@ -161,17 +171,19 @@ def _take(
         with step("create event"):
             pipeline = deps.pipeline()
             fact = provider.fact(delivery, pipeline)
-        repo = fact.repo
-        if repo is not None and not any(secret.speaks_for(repo) for secret in used):
+        renamed = _renamed(fact, used, pipeline, notices)
+        if fact.repo is not None and not _speaks(used, fact.repo):
             raise BadSignature("this secret does not speak for that repository")
         if isinstance(fact, Fact):
             fact = _wanted(fact, pipeline)
+        if renamed is not None:
+            fact = Ignored(renamed)
         if isinstance(fact, Ignored):
             return "ignored", _Taken({"ignored": fact.reason})
         _unclaimed(provider, delivery, fact, deps)
         scope.arrival(fact.event, fact.repo, fact.sha, fact.signal, fact.outcome, contexts(delivery.headers, fact))
         if AHEAD in fact.details:
-            metrics.CLOCK_AHEAD.labels(provider.sender(name)).inc()
+            notices.ahead(provider.sender(name), moment(fact.details[AHEAD]), fact.accepted)
         _accept(fact, delivery.body, deps)
         return "accepted", _Taken({"id": fact.id})
     except _Refused as refusal:
@@ -222,6 +234,18 @@ def _read(environ: WSGIEnvironment, provider: Provider, name: str, deps: Deps) -
 
 def _too_large(provider: Provider) -> _Refused:
     return _Refused(413, "too large", f"at most {provider.limit} bytes")
+
+
+def _speaks(used: Sequence[Secret], repo: str) -> bool:
+    return any(secret.speaks_for(repo) for secret in used)
+
+
+def _renamed(told: Fact | Ignored, used: Sequence[Secret], pipeline: Pipeline, notices: Notices) -> str | None:
+    """What to answer where a configured repository is called what the body names."""
+    if told.repo is None:
+        return None
+    former = told.former if isinstance(told, Ignored) else None
+    return notices.seen(told.repo, told.repository, former, pipeline, partial(_speaks, used))
 
 
 def _wanted(fact: Fact, pipeline: Pipeline) -> Fact | Ignored:

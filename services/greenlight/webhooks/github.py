@@ -73,7 +73,10 @@ class GitHub:
         if repo is None:
             return Ignored("it speaks of no repository")
         told = read(payload, delivery) if read else Ignored(f"nothing follows from the event {name[:64]!r}")
-        return replace(told, repo=str(repo).lower()) if isinstance(told, Ignored) else told
+        id = _repository_id(payload)
+        if isinstance(told, Ignored):
+            return replace(told, repo=str(repo).lower(), repository=id)
+        return replace(told, repository=id)
 
 
 def _push(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
@@ -282,6 +285,16 @@ def _merge_group(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
     )
 
 
+def _repository(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
+    """A repository that was renamed or transferred says so once; every later body has its id."""
+    repo = _repo(payload)
+    owner, _, name = repo.partition("/")
+    by = "changes.owner.from"
+    before = get(payload, f"{by}.user.login") or get(payload, f"{by}.organization.login") or owner
+    former = f"{before}/{get(payload, 'changes.repository.name.from') or name}".lower()
+    return Ignored("it speaks of no commit", former=former if former != repo else None)
+
+
 def _of_no_commit(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
     return Ignored("it speaks of no commit; the push event of the same branch or tag does")
 
@@ -360,6 +373,12 @@ def _source(payload: dict[str, Any], repo: str) -> str:
     return f"https://{page[1].lower() if page else 'github.com'}/{repo}"
 
 
+def _repository_id(payload: dict[str, Any]) -> str | None:
+    """The repository's id at its host; None where the body has none."""
+    number, page = _number(get(payload, "repository.id")), _HOST.match(str(get(payload, "repository.html_url")))
+    return None if number is None else f"{page[1].lower() if page else 'github.com'}/{number}"
+
+
 def _pushed_at(payload: dict[str, Any]) -> datetime:
     stamp = get(payload, "repository.pushed_at")
     if isinstance(stamp, int) and not isinstance(stamp, bool):
@@ -384,4 +403,5 @@ EVENTS: Mapping[str, Callable[[dict[str, Any], Delivery], Fact | Ignored]] = {
     "pull_request": _pull_request,
     "pull_request_review": _pull_request_review,
     "merge_group": _merge_group,
+    "repository": _repository,
 }

@@ -43,6 +43,8 @@ class Ignored:
 
     reason: str
     repo: str | None = None  # the repository that it speaks of, as far as it says
+    repository: str | None = None  # the provider's own id of that repository
+    former: str | None = None  # what that repository was called before
 
 
 @dataclass(frozen=True, slots=True)

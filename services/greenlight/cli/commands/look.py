@@ -33,6 +33,8 @@ def status(repo: str | None, sha: str | None, watch: bool, as_json: bool) -> Non
 
     found = look()
     _status(found, as_json)
+    if not as_json and not sha:
+        _warn(client.get("/senders")["repositories"])
     try:
         while watch:
             time.sleep(1)  # noqa: TID251 - a person watches; the API has no stream yet
@@ -56,6 +58,17 @@ def _status(found: dict[str, Any], as_json: bool) -> None:
         if found["next"]:
             render.line(
                 f"these are the newest {len(found['commits'])} commits; name REPO and SHA for an older one", err=True
+            )
+
+
+def _warn(repositories: list[dict[str, Any]]) -> None:
+    """Say what keeps commits of a configured repository from being known."""
+    for it in repositories:
+        if it["called"] != it["repo"]:
+            render.line(f"{it['repo']} is called {it['called']} now: change `repo` in the pipeline file", err=True)
+        elif it["silent_since"]:
+            render.line(
+                f"no push of {it['repo']} was heard since {it['silent_since']}: see greenlight doctor", err=True
             )
 
 

@@ -1,0 +1,86 @@
+"""What a repository is called, and what else is noticed beside facts: kept in streams of the journal, once each.
+
+A provider's own id of a repository stays when it is renamed or transferred. It is bound to the name at first sight.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from greenlight.events import ids, rfc3339
+from greenlight.ledger.port import Ledger, Transaction
+from greenlight.ledger.rows import Entry, NewEntry
+
+BOUND, RENAMED, SILENT = "repository.bound", "repository.renamed", "repository.silent"
+CLOCK_AHEAD = "clock.ahead"
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """What is known of a repository's name (lower case)."""
+
+    repo: str
+    id: str | None = None  # the provider's, such as github.com/1296269; None: not seen yet
+    now: str | None = None  # what it is called now, where that is something else
+
+
+def name_of(ledger: Ledger, repo: str) -> Name:
+    """What the ledger knows of a repository's name."""
+    found = Name(repo)
+    for entry in ledger.journal(_stream(repo)):
+        if entry.type == BOUND:
+            found = Name(repo, entry.payload["id"])
+        elif entry.type == RENAMED:
+            found = Name(repo, found.id, entry.payload["to"])
+    return found
+
+
+def bind(ledger: Ledger, known: Name, id: str, now: datetime) -> Name:
+    """Keep that the repository with that id of the provider has the name."""
+    _keep(ledger, known.repo, BOUND, {"repo": known.repo, "id": id}, now)
+    return Name(known.repo, id)
+
+
+def rename(ledger: Ledger, known: Name, to: str, now: datetime) -> Name:
+    """Keep that the repository is called otherwise now."""
+    _keep(ledger, known.repo, RENAMED, {"repo": known.repo, "to": to}, now)
+    return Name(known.repo, known.id, to)
+
+
+def fell_silent(ledger: Ledger, repo: str, since: datetime, now: datetime) -> bool:
+    """Keep that nothing has been heard of the repository since then; False if that is kept already."""
+    id = ids.derive(SILENT, repo, rfc3339(since))
+    if any(entry.id == id for entry in ledger.journal(_stream(repo))):
+        return False
+    entry = NewEntry(_stream(repo), SILENT, now, id, {"repo": repo, "since": rfc3339(since)}, repo, "")
+    ledger.transact(Transaction(entries=[entry]))
+    return True
+
+
+def clock_ahead(ledger: Ledger, sender: str, by: timedelta, now: datetime) -> None:
+    """Keep that a sender's clock is ahead of ours; one entry for each sender and day."""
+    payload = {"sender": sender, "seconds": round(by.total_seconds())}
+    id = ids.derive(CLOCK_AHEAD, sender, now.date().isoformat())
+    ledger.transact(Transaction(entries=[NewEntry(_clocks(now), CLOCK_AHEAD, now, id, payload, "", "")]))
+
+
+def clocks_ahead(ledger: Ledger, now: datetime) -> list[dict[str, Any]]:
+    """The senders whose clocks were ahead of ours today or yesterday, as `{"sender", "seconds"}`."""
+    entries: list[Entry] = [*ledger.journal(_clocks(now - timedelta(days=1))), *ledger.journal(_clocks(now))]
+    newest = {str(entry.payload["sender"]): entry.payload for entry in entries}
+    return [dict(newest[sender]) for sender in sorted(newest)]
+
+
+def _keep(ledger: Ledger, repo: str, type: str, payload: dict[str, Any], now: datetime) -> None:
+    id = ids.derive(type, *payload.values(), rfc3339(now))
+    ledger.transact(Transaction(entries=[NewEntry(_stream(repo), type, now, id, payload, repo, "")]))
+
+
+def _stream(repo: str) -> str:
+    return f"repository/{repo}"
+
+
+def _clocks(now: datetime) -> str:
+    return f"clocks/{now.date().isoformat()}"

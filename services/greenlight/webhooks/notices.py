@@ -1,0 +1,79 @@
+"""What a webhook tells beside its fact: that a repository has another name, and that its sender's clock is ahead of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from greenlight.ledger import names
+from greenlight.ledger.names import Name
+from greenlight.policy.model import Pipeline
+from greenlight.runtime import metrics
+from greenlight.runtime.deps import Deps
+
+REMARKABLE = timedelta(seconds=5)
+"""What a sender's clock may be ahead without being named: less is counted alone."""
+
+
+class Notices:
+    """Written in the ledger once, and at hand in this process from then on."""
+
+    def __init__(self, deps: Deps) -> None:
+        self._deps = deps
+        self._log = deps.log.getChild("webhooks")
+        self._names: dict[str, Name] = {}
+        self._ahead: set[tuple[str, str]] = set()
+
+    def seen(
+        self, repo: str, id: str | None, former: str | None, pipeline: Pipeline, speaks: Callable[[str], bool]
+    ) -> str | None:
+        """Look at the name in a body; what to answer where a configured repository is called that now.
+
+        `id` is the provider's, `former` the name before as far as the body says, `speaks` whether its secrets speak for a
+        repository. Raises Unavailable.
+        """
+        if pipeline.knows(repo):
+            if speaks(repo) and id is not None:
+                self._bound(repo, id)
+            return None
+        old = next((name for name in self._candidates(pipeline, id, former) if speaks(name)), None)
+        if old is None:
+            return None
+        said = f"{old} is called {repo} now: change `repo` in the pipeline file"
+        known = self._known(old)
+        if known.now != repo:
+            self._names[old] = names.rename(self._deps.ledger, known, repo, self._deps.clock.now())
+            self._log.error("%s", said)
+        return said
+
+    def ahead(self, sender: str, said: datetime, now: datetime) -> None:
+        """Count a time that is ahead of our clock, and name its sender where it is more than a little. Raises Unavailable."""
+        metrics.CLOCK_AHEAD.labels(sender).inc()
+        today = (sender, now.date().isoformat())
+        if said - now > REMARKABLE and today not in self._ahead:
+            names.clock_ahead(self._deps.ledger, sender, said - now, now)
+            self._ahead.add(today)
+            seconds = (said - now).total_seconds()
+            self._log.warning(
+                "the clock of %s is ahead of ours by %.0f s; its times count as their arrival", sender, seconds
+            )
+
+    def _bound(self, repo: str, id: str) -> None:
+        known = self._known(repo)
+        if (known.id, known.now) == (id, None):
+            return
+        if known.id not in (None, id):
+            self._log.error("%s is another repository now: its id is %s, and was %s", repo, id, known.id)
+        self._names[repo] = names.bind(self._deps.ledger, known, id, self._deps.clock.now())
+
+    def _candidates(self, pipeline: Pipeline, id: str | None, former: str | None) -> list[str]:
+        """The configured repositories that may have got another name."""
+        configured = sorted({policy.repo for policy in pipeline.applications.values()})
+        by_id = [repo for repo in configured if id is not None and self._known(repo).id == id]
+        return [*([former] if former in configured else []), *by_id]
+
+    def _known(self, repo: str) -> Name:
+        known = self._names.get(repo) or names.name_of(self._deps.ledger, repo)
+        if known.id is not None:  # another process may see the others first
+            self._names[repo] = known
+        return known
