@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from greenlight.embedded.drivers import Drivers
 from greenlight.policy.model import Pipeline
-from greenlight.runtime.configuration import LOOK_EVERY, PipelineFiles, missing_charts
+from greenlight.runtime.clock import SystemClock
+from greenlight.runtime.configuration import LOOK_EVERY, PipelineFiles, missing_files, read_pipeline
+from greenlight.runtime.scrub import Scrubber
 from support_flow import PIPELINE
 from support_process import no_files_left
 
@@ -74,8 +77,59 @@ def test_a_chart_that_is_not_beside_the_pipeline_file_is_named_with_its_line(tmp
     file = tmp_path / "pipeline.yaml"
     file.write_text(text)
     line = next(number for number, it in enumerate(text.splitlines(), 1) if "charts/shop" in it)
-    (problem,) = missing_charts(tmp_path)
+    (problem,) = missing_files(tmp_path)
     assert str(problem).startswith(f"{file}:{line}: chart 'charts/shop' is not a folder with a Chart.yaml")
     (tmp_path / "charts/shop").mkdir(parents=True)
     (tmp_path / "charts/shop/Chart.yaml").touch()
-    assert missing_charts(tmp_path) == []
+    assert missing_files(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "lacks"),
+    [
+        ("{run: [./deploy.sh]}", "'./deploy.sh' is not there"),
+        ("{run: [bin/there]}", None),
+        ("{run: [bin]}", None),  # looked up on the PATH, which this machine's check says nothing of
+        ("{run: [./bin]}", "'./bin' is not there"),
+        ("{run: [./there], cwd: bin}", None),
+        ("{run: [./not], cwd: bin}", "'./not' is not executable: chmod +x"),
+        ("{run: [./there], cwd: missing}", "cwd 'missing' is not a folder beside the pipeline file"),
+        ("{run: [sh, deploy.sh], cwd: missing}", "cwd 'missing' is not a folder beside the pipeline file"),
+        ("{run: [sh], cwd: out}", "cwd 'out' leads out of the pipeline file's folder"),
+        ("{run: [no-such-program]}", None),
+        ("{run: [/no/such/program]}", None),
+    ],
+)
+def test_a_command_that_is_not_beside_the_pipeline_file_is_named_with_its_line(
+    tmp_path: Path, command: str, lacks: str | None
+) -> None:
+    """So is one that is not executable; what this machine has elsewhere is a deployer's business."""
+    (tmp_path / "bin").mkdir()
+    for name, mode in (("there", 0o755), ("not", 0o644)):
+        (tmp_path / "bin" / name).touch()
+        (tmp_path / "bin" / name).chmod(mode)
+    (tmp_path / "out").symlink_to("/")
+    text = PIPELINE.replace("{run: [sh, deploy.sh], timeout: 30s}", command, 1)
+    file = tmp_path / "pipeline.yaml"
+    file.write_text(text)
+    line = next(number for number, it in enumerate(text.splitlines(), 1) if command in it)
+    found = [str(problem) for problem in missing_files(tmp_path)]
+    assert [problem.startswith(f"{file}:{line}: {lacks}") for problem in found] == ([True] if lacks else [])
+
+
+def test_what_a_machine_lacks_for_a_command_is_said_before_it_is_needed(tmp_path: Path) -> None:
+    """At the start and by doctor: programs on the PATH that the command would have, or anywhere, and those beside the file."""
+    file = tmp_path / "pipeline.yaml"
+    commands = {
+        "{run: [no-such-program]}": "'no-such-program' is not on the PATH of this Greenlight",
+        "{run: [/no/such/program]}": "'/no/such/program' is not there",
+        "{run: [./deploy.sh]}": "'./deploy.sh' is not there",
+        "{run: [sh], env: {PATH: /nowhere}}": "'sh' is not on the PATH of this Greenlight",
+        "{run: [sh]}": None,
+    }
+    for command, lacks in commands.items():
+        file.write_text(PIPELINE.replace("{run: [sh, deploy.sh], timeout: 30s}", command, 1))
+        drivers = Drivers(tmp_path / "state", Scrubber(), SystemClock())
+        found = drivers.problems(read_pipeline(tmp_path))
+        drivers.close()
+        assert [problem.startswith(f"shop/staging: {lacks}") for problem in found] == ([True] if lacks else [])

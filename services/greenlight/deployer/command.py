@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import threading
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from greenlight.files import make_folder
 from greenlight.policy.durations import duration
 from greenlight.runtime.clock import Clock
 from greenlight.runtime.process import end_group, started_apart, wait_until_readable
+from greenlight.runtime.programs import not_installed, program, working_folder
 from greenlight.runtime.references import is_reference, resolve
 from greenlight.runtime.scrub import Scrubber, secrets_in, secrets_of_arguments
 
@@ -96,11 +96,8 @@ class CommandDriver:
             end_group(holder.pid, self._grace)
 
     def check(self, config: Mapping[str, Any]) -> Sequence[str]:
-        """Whether the program is there."""
-        program = config["run"][0]
-        if os.sep not in program and shutil.which(program, path=self._path.get("PATH")) is None:
-            return [f"{program!r} is not on the PATH of this Greenlight"]
-        return []
+        """Whether a program that is not below the pipeline file is there."""
+        return list(not_installed(config, config.get("env", {}).get("PATH") or self._path.get("PATH")))
 
     def close(self) -> None:
         """Wait for nothing any more, and start nothing. Commands that run go on, and what they come to is written down."""
@@ -113,7 +110,7 @@ class CommandDriver:
     def _begin(self, order: Order, lock: TargetLock) -> Progress:
         """Start it below a parent, which holds the lock from now on."""
         config, target = order.config, _target(order)
-        cwd = _below(order.directory, config.get("cwd", "."))
+        cwd = working_folder(config, order.directory)
         configured = config.get("env", {})
         env = {**self._path, **_own(order), **_values(configured, order.directory)}
         hidden = [part for name in configured for part in secrets_in(env[name], name)]
@@ -121,7 +118,7 @@ class CommandDriver:
         hidden += secrets_of_arguments(config["run"])
         timeout = _seconds(config.get("timeout"))
         start = {
-            "argv": _argv(config["run"], env.get("PATH"), cwd),
+            "argv": [program(config, cwd, env.get("PATH")), *config["run"][1:]],
             "env": env,
             "cwd": str(cwd),
             "timeout": timeout,
@@ -198,29 +195,6 @@ def _values(configured: Mapping[str, Any], directory: Path) -> dict[str, str]:
         except OSError as problem:
             raise OSError(f"env.{name}: {problem}") from problem
     return values
-
-
-def _argv(run: Sequence[str], path: str | None, cwd: Path) -> list[str]:
-    """The argument list as configured, its program resolved on the closed environment's PATH."""
-    program = run[0]
-    if os.sep in program:
-        found: str | None = str(cwd / program)
-    else:
-        found = shutil.which(program, path=path)
-    if found is None:
-        raise FileNotFoundError(f"{program!r} is not on the PATH")
-    return [found, *run[1:]]
-
-
-def _below(directory: Path, cwd: str) -> Path:
-    """The working directory, links resolved; below the pipeline file's folder, or nowhere."""
-    root = directory.resolve()
-    folder = (root / cwd).resolve()
-    if not folder.is_relative_to(root):
-        raise NotADirectoryError(f"cwd {cwd!r} leads out of the pipeline file's folder")
-    if not folder.is_dir():
-        raise NotADirectoryError(f"cwd {cwd!r} is not a folder beside the pipeline file")
-    return folder
 
 
 def _seconds(timeout: Any) -> float:

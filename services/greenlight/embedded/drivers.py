@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from greenlight.deployer.driver import Driver
-from greenlight.policy.model import Pipeline
+from greenlight.policy.model import Deploy, Pipeline
 from greenlight.runtime.clock import Clock
+from greenlight.runtime.programs import missing
 from greenlight.runtime.references import unresolved
 from greenlight.runtime.scrub import Scrubber
 
@@ -45,7 +46,7 @@ class Drivers(Mapping[str, Driver]):
             for environment in policy.environments.values()
             for problem in (
                 *self[environment.deploy.driver].check(environment.deploy.config),
-                *unresolved(environment.deploy.config, Path(policy.directory)),
+                *_missing(environment.deploy, Path(policy.directory)),
             )
         ]
 
@@ -63,3 +64,10 @@ class Drivers(Mapping[str, Driver]):
         from greenlight.deployer.helm import HelmDriver
 
         return HelmDriver(self._state / "helm", scrub=self._scrub, clock=self._clock)
+
+
+def _missing(deploy: Deploy, directory: Path) -> Iterator[str]:
+    """What of the files that a command names is not there."""
+    if deploy.driver == "command":
+        yield from missing(deploy.config, directory)
+        yield from unresolved(deploy.config, directory)

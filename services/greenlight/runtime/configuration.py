@@ -13,6 +13,7 @@ from greenlight.policy.model import Pipeline
 from greenlight.runtime.clock import Clock
 from greenlight.runtime.documents import load
 from greenlight.runtime.errors import ConfigurationError, Unreadable
+from greenlight.runtime.programs import missing
 from greenlight.runtime.references import unresolved
 
 LOOK_EVERY = 1.0
@@ -46,8 +47,8 @@ def read_pipeline(folder: Path) -> Pipeline:
         raise ConfigurationError(str(error)) from error
 
 
-def missing_charts(folder: Path) -> list[Problem]:
-    """The charts in folders that a right pipeline names and that are not there: a deployment would be an error."""
+def missing_files(folder: Path) -> list[Problem]:
+    """The charts and commands that a right pipeline names beside it and that are not there: a deployment would be an error."""
     found = []
     for file in pipeline_files(folder):
         for document in load(file.read_text(encoding="utf-8"), str(file)):
@@ -55,6 +56,9 @@ def missing_charts(folder: Path) -> list[Problem]:
                 if "://" not in chart and not (file.parent / chart / "Chart.yaml").is_file():
                     message = f"chart {chart!r} is not a folder with a Chart.yaml beside the pipeline file"
                     found.append(Problem(str(file), document.line(path), message))
+            for path, command in _commands(document.value):
+                line = document.line((*path, "run"))
+                found += [Problem(str(file), line, problem) for problem in missing(command, file.parent)]
     return found
 
 

@@ -12,7 +12,7 @@ from greenlight.cli.client import NO, USAGE, Failure
 from greenlight.policy.explain import explain as explained
 from greenlight.policy.load import schema_text
 from greenlight.policy.model import Pipeline
-from greenlight.runtime.configuration import missing_charts, pipeline_files, pipeline_warnings, read_pipeline
+from greenlight.runtime.configuration import missing_files, pipeline_files, pipeline_warnings, read_pipeline
 from greenlight.runtime.errors import ConfigurationError
 
 config = args.config("pipeline.yaml")
@@ -41,7 +41,7 @@ def check(config: Path, as_json: bool) -> None:
     Example: greenlight policy check --config config
     """
     found = _read(config, NO if pipeline_files(config) else USAGE)
-    missing = missing_charts(config)
+    missing = missing_files(config)
     if missing:
         raise Failure([str(it) for it in missing], NO)
     warnings = [str(warning) for warning in pipeline_warnings(config)]

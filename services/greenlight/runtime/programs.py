@@ -1,0 +1,60 @@
+"""The program of a deploy command and the folder that it runs in, as the pipeline file names them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+
+def working_folder(config: Mapping[str, Any], directory: Path) -> Path:
+    """The folder that `cwd` names, links resolved; `directory` is the pipeline file's. Raises NotADirectoryError."""
+    root = directory.resolve()
+    cwd: str = config.get("cwd", ".")
+    folder = (root / cwd).resolve()
+    if not folder.is_relative_to(root):
+        raise NotADirectoryError(f"cwd {cwd!r} leads out of the pipeline file's folder")
+    if not folder.is_dir():
+        raise NotADirectoryError(f"cwd {cwd!r} is not a folder beside the pipeline file")
+    return folder
+
+
+def program(config: Mapping[str, Any], folder: Path, path: str | None) -> str:
+    """The program that `run` names: by a path from `folder`, or looked up on `path`. Raises OSError with the reason."""
+    name: str = config["run"][0]
+    if os.sep not in name:
+        found = shutil.which(name, path=path)
+        if found is None:
+            raise FileNotFoundError(f"{name!r} is not on the PATH of this Greenlight")
+        return found
+    file = folder / name
+    if not file.is_file():
+        raise FileNotFoundError(f"{name!r} is not there: {file} is no file")
+    if not os.access(file, os.X_OK):
+        raise PermissionError(f"{name!r} is not executable: chmod +x {file}")
+    return str(file)
+
+
+def missing(config: Mapping[str, Any], directory: Path) -> Iterator[str]:
+    """What a command names below the pipeline file and that is not there, or not executable; a sentence for it."""
+    try:
+        folder = working_folder(config, directory)
+        if _is_below(config["run"][0]):
+            program(config, folder, None)
+    except OSError as problem:
+        yield str(problem)
+
+
+def not_installed(config: Mapping[str, Any], path: str | None) -> Iterator[str]:
+    """What a command names that this machine has to have, on its PATH or anywhere else, and that is not there."""
+    if not _is_below(config["run"][0]):
+        try:
+            program(config, Path(os.sep), path)
+        except OSError as problem:
+            yield str(problem)
+
+
+def _is_below(name: str) -> bool:
+    return os.sep in name and not os.path.isabs(name)
