@@ -73,8 +73,8 @@ def test_a_secret_is_a_line(tmp_path: Path, text: bytes, expected: list[bytes]) 
         ("gitlab", b"one\n", "the name is not github, circleci"),
         ("github@acme+shop+x", b"one\n", "the name is not github, circleci"),
         ("gate-", b"one\n", "the name is not github, circleci"),
-        ("github", "one\n".encode("utf-16"), "a byte order mark or NUL bytes"),
-        ("circleci", "one\n".encode("utf-8-sig"), "a byte order mark or NUL bytes"),
+        ("github", "one\n".encode("utf-16"), "a byte order mark, NUL bytes or"),
+        ("circleci", "one\n".encode("utf-8-sig"), "a byte order mark, NUL bytes or"),
     ],
 )
 def test_a_file_that_gives_no_secret_stops_the_start(tmp_path: Path, name: str, text: bytes, told: str) -> None:
@@ -221,6 +221,19 @@ def as_a_link_to_nowhere(file: Path) -> None:
     file.symlink_to("nowhere")
 
 
+def as_a_pipe(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+def as_noise(file: Path) -> None:
+    file.write_bytes(b"tw\xff\xfeo\n")
+
+
+def as_a_picture(file: Path) -> None:
+    file.write_bytes(b"two\n" * 100_000)
+
+
 def as_utf_16(file: Path) -> None:
     file.write_text("two\n", encoding="utf-16")
 
@@ -229,7 +242,10 @@ def with_a_byte_order_mark(file: Path) -> None:
     file.write_text("two\n", encoding="utf-8-sig")
 
 
-@pytest.mark.parametrize("spoil", [as_a_folder, as_a_link_to_nowhere, as_utf_16, with_a_byte_order_mark])
+@pytest.mark.parametrize(
+    "spoil",
+    [as_a_folder, as_a_link_to_nowhere, as_a_pipe, as_noise, as_a_picture, as_utf_16, with_a_byte_order_mark],
+)
 def test_a_file_that_cannot_be_read_or_is_spoiled_keeps_its_last_good_secrets(
     tmp_path: Path, spoil: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import secrets as randomness
+import stat
 import threading
 from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,9 @@ LOOK_EVERY = 1.0
 
 FOLDER = "*"
 """Stands for the folder itself among the names of its files."""
+
+MAX_BYTES = 64 << 10
+"""Of one file."""
 
 LOG = logging.getLogger("greenlight.secrets")
 
@@ -138,8 +142,8 @@ class Secrets:
 
     def _read(self) -> tuple[Mapping[str, _File], Mapping[str, str]]:
         """The files as they are now, and what is wrong by the name of its file. Raises OSError if the folder cannot be read."""
-        stat, paths = self._folder.stat(), sorted(self._folder.iterdir())
-        place = (stat.st_dev, stat.st_ino)
+        found, paths = self._folder.stat(), sorted(self._folder.iterdir())
+        place = (found.st_dev, found.st_ino)
         files, problems = {}, {}
         for path in paths:
             match = _FILE.fullmatch(path.name)
@@ -200,7 +204,7 @@ def _looked_at(path: Path, named: re.Match[str], before: _File | None) -> tuple[
         mark = _mark(path)
         if before is not None and before.mark == mark:
             return before, before.spoiled
-        lines, wrong = _lines(path.read_bytes(), named["sender"])
+        lines, wrong = _lines(_content(path), named["sender"])
     except OSError as error:
         return _File(path.name, named["sender"], kept), _unreadable(path, error)
     scope = "/".join(part for part in (named["owner"], named["name"]) if part).lower() or None
@@ -214,14 +218,25 @@ def _looked_at(path: Path, named: re.Match[str], before: _File | None) -> tuple[
 
 def _mark(path: Path) -> tuple[int, int, int]:
     """What is another one whenever the file was written or replaced. Raises OSError."""
-    stat = path.stat()
-    return stat.st_ctime_ns, stat.st_size, stat.st_ino
+    found = path.stat()
+    return found.st_ctime_ns, found.st_size, found.st_ino
+
+
+def _content(path: Path) -> bytes:
+    """What the file holds, at most a byte more than MAX_BYTES. Raises OSError; does not wait at a pipe."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is not a file")
+        return file.read(MAX_BYTES + 1)
 
 
 def _lines(raw: bytes, sender: str) -> tuple[list[bytes], list[str]]:
     """The secrets of a file, and what is wrong in it. One a line, which ends in LF or CRLF; one of white space is blank."""
-    if raw.startswith(BOM_UTF8) or b"\0" in raw:
-        return [], ["has a byte order mark or NUL bytes: save it as text in UTF-8 without one"]
+    if len(raw) > MAX_BYTES:
+        return [], [f"is larger than {MAX_BYTES >> 10} KiB, so it is no file of secrets"]
+    if raw.startswith(BOM_UTF8) or b"\0" in raw or not _is_utf_8(raw):
+        return [], ["has a byte order mark, NUL bytes or what is no UTF-8: save it as text in UTF-8"]
     lines = [line.removesuffix(b"\r") for line in raw.split(b"\n")]
     lines = [line for line in lines if line.strip()]
     if not sender.startswith(("gate-", "events-")):
@@ -234,6 +249,14 @@ def _lines(raw: bytes, sender: str) -> tuple[list[bytes], list[str]]:
         except ValueError as problem:
             wrong.append(f"secret {number}: {problem}")
     return good, wrong
+
+
+def _is_utf_8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _empty(path: Path) -> str:
