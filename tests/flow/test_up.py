@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import socket
 import sqlite3
@@ -209,6 +210,26 @@ def test_whatever_is_in_the_data_folder_is_for_its_owner_alone(tmp_path: Path) -
     assert "deployer/output/shop--staging.log" in modes
     assert {name: oct(mode) for name, (mode, folder) in modes.items() if mode != (0o700 if folder else 0o600)} == {}
     assert oct(data.stat().st_mode & 0o777) == "0o700"
+    assert up.stop() == 0
+
+
+def test_a_webhook_may_come_in_chunks_and_may_not_come_packed(tmp_path: Path) -> None:
+    """As tunnels send it, over a real connection: bounded by its own route, whatever the port takes."""
+    Shop(tmp_path).stop()
+    up = Up(tmp_path)
+
+    def post(path: str, pieces: Iterable[bytes], headers: dict[str, str]) -> int:
+        link = http.client.HTTPConnection(up.webhooks.removeprefix("http://"), timeout=30)
+        link.request("POST", path, iter(pieces), headers | {"Transfer-Encoding": "chunked"}, encode_chunked=True)
+        status = link.getresponse().status
+        link.close()
+        return status
+
+    _, path, body, headers = signed(tmp_path, "push", "one")
+    assert post(path, (body[:100], body[100:]), headers) == 202
+    assert post(path, (body,), headers | {"Content-Encoding": "gzip"}) == 415
+    assert post("/webhooks/gates/scan", [b"x" * (1 << 16)] * 17, headers) == 413
+    assert [commit["sha"] for commit in up.get("/commits")["commits"]] == [sha_of("one")]
     assert up.stop() == 0
 
 

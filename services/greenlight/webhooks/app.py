@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask, Response, request
@@ -38,6 +39,7 @@ from greenlight.webhooks.notices import Notices
 from greenlight.webhooks.provider import AHEAD, Delivery, Ignored, Provider
 from greenlight.webhooks.senders import contexts
 
+_LATER = {"Retry-After": "5"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
@@ -51,9 +53,9 @@ class Deps(BaseDeps):
 class _Refused(Exception):
     """An answer before anything was made of the body."""
 
-    def __init__(self, status: int, title: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
-        self.status, self.title, self.headers = status, title, headers or {}
+        self.status, self.headers = status, headers or {}
 
 
 ROUTES: Mapping[str, Provider] = {
@@ -82,8 +84,8 @@ def create_app(deps: Deps) -> Flask:
     def unknown(error: HTTPException) -> Response:
         where = "POST to /webhooks/github, circleci, gates/NAME or events/SENDER"
         if _provider(request.path):
-            return problem_response(405, "not here", where, headers={"Allow": "POST"})
-        return problem_response(error.code or 404, "not here", where, headers=allowed(error))
+            return _problem(405, where, {"Allow": "POST"})
+        return _problem(error.code or 404, where, allowed(error))
 
     return app
 
@@ -187,43 +189,45 @@ def _take(
         _accept(fact, delivery.body, deps)
         return "accepted", _Taken({"id": fact.id})
     except _Refused as refusal:
-        return "refused", problem_response(refusal.status, refusal.title, str(refusal), headers=refusal.headers)
+        return "refused", _problem(refusal.status, str(refusal), refusal.headers)
     except BadSignature as problem:
         if deps.secrets.unread(provider.sender(name)):
             detail = "the secrets of this sender cannot be read, so no signature can be checked; the log says why"
-            return "unavailable", problem_response(503, "cannot check it now", detail, retry_after=5)
-        return "unauthenticated", problem_response(401, "not authenticated", str(problem))
+            return "unavailable", _problem(503, detail, _LATER)
+        return "unauthenticated", _problem(401, str(problem))
     except Malformed as problem:
-        return "malformed", problem_response(400, "malformed", str(problem))
+        return "malformed", _problem(400, str(problem))
     except UnsupportedMedia as problem:
-        return "unsupported", problem_response(415, "content type not understood", str(problem))
+        return "unsupported", _problem(415, str(problem))
     except Rejected as problem:
-        return "unusable", problem_response(422, "cannot be used", str(problem))
+        return "unusable", _problem(422, str(problem))
     except Unavailable as problem:
         scope.failed("Unavailable")
-        return "unavailable", problem_response(503, "cannot store it now", str(problem), retry_after=5)
+        return "unavailable", _problem(503, str(problem), _LATER)
     except Exception:
         scope.failed("error")
         log.exception("an error of ours")
-        return "error", problem_response(
-            500, "an error of ours", "nothing was stored; the service's log has the details"
-        )
+        return "error", _problem(500, "nothing was stored; the service's log has the details")
+
+
+def _problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+    return problem_response(status, HTTPStatus(status).phrase, detail, headers=headers)
 
 
 def _read(environ: WSGIEnvironment, provider: Provider, name: str, deps: Deps) -> Delivery:
     """Bound before reading: coding, length, type, then the bytes."""
     if name and not _NAME.fullmatch(name):
-        raise _Refused(404, "not here", "a gate or sender is named by letters, digits, and . _ -")
+        raise _Refused(404, "a gate or sender is named by letters, digits, and . _ -")
     if coding := coding_of(environ):
         detail = f"Content-Encoding {coding[:64]!r} is not taken: send the body as it is, without one"
-        raise _Refused(415, "content coding not understood", detail, {"Accept-Encoding": "identity"})
+        raise _Refused(415, detail, {"Accept-Encoding": "identity"})
     length = length_of(environ)
     if length is None and not environ.get("wsgi.input_terminated"):
-        raise _Refused(411, "length required", "send a Content-Length")
+        raise _Refused(411, "send a Content-Length")
     if length is not None and length > provider.limit:
         raise _too_large(provider)
     if provider.label != "events" and media_type_of(environ) != "application/json":
-        raise _Refused(415, "content type not understood", "send application/json")
+        raise _Refused(415, "send application/json")
     body = environ["wsgi.input"].read(provider.limit + 1 if length is None else length)
     if len(body) > provider.limit:
         raise _too_large(provider)
@@ -233,7 +237,7 @@ def _read(environ: WSGIEnvironment, provider: Provider, name: str, deps: Deps) -
 
 
 def _too_large(provider: Provider) -> _Refused:
-    return _Refused(413, "too large", f"at most {provider.limit} bytes")
+    return _Refused(413, f"at most {provider.limit} bytes")
 
 
 def _speaks(used: Sequence[Secret], repo: str) -> bool:
