@@ -381,3 +381,7 @@ def test_secrets_made_on_first_use_are_of_the_form_that_their_sender_needs(tmp_p
     assert create(folder, ["github", "circleci", "gate-scan"]) == []
     (folder / "github").rename(folder / "github@acme")
     assert create(folder, ["github"]) == []
+    (folder / "github@acme").rename(tmp_path / "kept")
+    (folder / "github").symlink_to("nowhere")
+    assert create(folder, ["github"]) == [], "what it leads to is away, and nothing takes its place"
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []

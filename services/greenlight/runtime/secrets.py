@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from greenlight.files import make_folder
+from greenlight.files import fsync_directory, make_folder, private
 from greenlight.runtime import metrics
 from greenlight.runtime.clock import Clock, SystemClock
 from greenlight.runtime.errors import ConfigurationError
@@ -181,19 +181,27 @@ class Secrets:
 
 
 def create(folder: Path, senders: Sequence[str]) -> list[Path]:
-    """Make the folder, and a secret for each sender that has no file; the files that are new."""
+    """Make the folder, and a secret for each sender that has no file; the files that are new.
+
+    A file has its name once it is whole, and on the disk: an empty one would speak for nobody, and stop the next start.
+    """
     make_folder(folder)
     made = []
     for sender in senders:
         path = folder / sender
-        if any(path.parent.glob(f"{sender}@*")) or path.exists():
+        if any(folder.glob(f"{sender}@*")) or os.path.lexists(path):
             continue
         raw = randomness.token_bytes(32)
         text = raw.hex() if sender in ("github", "circleci") else "whsec_" + base64.b64encode(raw).decode("ascii")
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        partial = folder / f".{sender}.new"
+        with open(partial, "w", encoding="ascii", opener=private) as file:
             file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        partial.rename(path)
         made.append(path)
+    if made:
+        fsync_directory(folder)
     return made
 
 
