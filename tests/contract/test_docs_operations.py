@@ -7,9 +7,11 @@ import os
 import re
 import shlex
 import shutil
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -23,7 +25,7 @@ from greenlight.policy.load import parse
 from greenlight.runtime import metrics
 from greenlight.runtime.health import DOWN
 from support_cluster import kubectl
-from support_flow import Shop
+from support_flow import Shop, sha_of
 from support_process import Up, signed
 
 ROOT = Path(__file__).parents[2]
@@ -142,7 +144,7 @@ def test_a_backup_made_while_it_runs_is_restored_as_the_page_says(tmp_path: Path
     """What was committed before is there; what came later is not; it goes on from there."""
     if shutil.which("sqlite3") is None:
         pytest.skip("no sqlite3 on the PATH")
-    lines = [line for line in _commands("operations") if "greenlight.db" in line]
+    lines = [line for line in _commands("operations") if "greenlight.db" in line and "ATTACH" not in line]
     assert len(lines) == 3
     backup, *restore = [line.replace("DATA/", "data/") for line in lines]
     Shop(tmp_path).stop()
@@ -157,6 +159,27 @@ def test_a_backup_made_while_it_runs_is_restored_as_the_page_says(tmp_path: Path
     assert len(up.get("/commits")["commits"]) == 1
     _send(up, tmp_path, "three")
     assert len(up.get("/commits")["commits"]) == 2
+    assert up.stop() == 0
+
+
+def test_a_row_that_cannot_be_read_is_mended_as_the_page_says(tmp_path: Path) -> None:
+    """From a backup, by the page's own statement."""
+    page = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    (statement,) = re.findall(r'"(ATTACH .*?)"', page, re.DOTALL)
+    shop = Shop(tmp_path).start()
+    shop.push("one")
+    shop.build("one")
+    shop.watch.end("staging", sha_of("one"))
+    shop.settle()
+    shop.stop()
+    file = tmp_path / "data" / "greenlight.db"
+    shutil.copy(file, tmp_path / "copy.db")
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("UPDATE targets SET json = '{'")
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.executescript(statement.replace("copy.db", str(tmp_path / "copy.db")))
+    up = Up(tmp_path)
+    assert up.get("/targets/shop/staging")["running"]["sha"] == sha_of("one")
     assert up.stop() == 0
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from flask import Blueprint, Response, g, request
 
 from greenlight.board import actions, reading, view, waterfall
-from greenlight.events import ids
+from greenlight.events import ids, rfc3339
 from greenlight.ledger.names import clocks_ahead
 from greenlight.ledger.rows import Entry
 from greenlight.runtime.deps import Deps
@@ -73,7 +74,15 @@ def _senders(api: Blueprint, deps: Deps) -> None:
 def _targets(api: Blueprint, deps: Deps) -> None:
     @api.get("/targets")
     def targets() -> Response:
-        return _json({"targets": [view.target(row, []) for row in reading.every_target(deps)]})
+        shown = [
+            {**view.target(row, []), **({"unreadable": why} if why else {})} for row, why in reading.every_target(deps)
+        ]
+        return _json({"targets": shown})
+
+    @api.get("/unreadable")
+    def unreadable() -> Response:
+        rows = deps.ledger.unreadable()
+        return _json({"rows": [{**asdict(row), "since": rfc3339(row.since)} for row in rows]})
 
     @api.get("/targets/<application>/<environment>")
     def target(application: str, environment: str) -> Response:

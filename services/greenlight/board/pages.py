@@ -32,7 +32,13 @@ def blueprint(deps: Deps) -> Blueprint:
         except ValueError:
             raise Rejected("the cursor is not one that this page gave") from None
         commits = reading.commits_of(page.records, deps)
-        return render_template("index.html", commits=commits, targets=reading.every_target(deps), next=page.next)
+        return render_template(
+            "index.html",
+            commits=commits,
+            targets=reading.every_target(deps),
+            next=page.next,
+            unreadable=deps.ledger.unreadable(),
+        )
 
     @pages.get("/commits/<owner>/<name>/<sha>")
     def commit(owner: str, name: str, sha: str) -> str:

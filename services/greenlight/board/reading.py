@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from greenlight.board import view
 from greenlight.events import rfc3339
 from greenlight.ledger.names import name_of
+from greenlight.ledger.port import Unreadable
 from greenlight.ledger.rows import Record, Target
 from greenlight.ledger.use import pushes_since, silent_since
 from greenlight.policy.model import Policy
@@ -52,24 +55,37 @@ def target_of(application: str, environment: str, deps: Deps) -> Target:
     return deps.ledger.target(application, environment) or Target(application, environment, policy.repo)
 
 
-def targets_of(policies: Sequence[Policy], deps: Deps) -> view.Targets:
-    """Every target of these applications, with the pushes that decide who is newer."""
-    found = {}
-    for policy in policies:
-        for environment in policy.environments:
-            target = deps.ledger.target(policy.name, environment) or Target(policy.name, environment, policy.repo)
-            found[policy.name, environment] = (target, pushes_since(deps.ledger, target))
+def every_target(deps: Deps) -> Sequence[tuple[Target, str | None]]:
+    """Every target of the pipeline file, read at once. Where one cannot be read it is as it begins, with why."""
+    stored = {(row.application, row.environment): row for row in deps.ledger.targets()}
+    doubtful = any(row.table == "targets" for row in deps.ledger.unreadable())  # a list leaves out what it cannot read
+    found: list[tuple[Target, str | None]] = []
+    for policy in deps.pipeline().applications.values():
+        for name in policy.environments:
+            row = stored.get((policy.name, name)) or Target(policy.name, name, policy.repo)
+            found.append((row, _why_unreadable(row, deps) if doubtful else None))
     return found
 
 
-def every_target(deps: Deps) -> Sequence[Target]:
-    """Every target of the pipeline file, as it is stored or as it begins; read at once."""
-    stored = {(row.application, row.environment): row for row in deps.ledger.targets()}
-    return [
-        stored.get((policy.name, name)) or Target(policy.name, name, policy.repo)
-        for policy in deps.pipeline().applications.values()
-        for name in policy.environments
-    ]
+def _why_unreadable(target: Target, deps: Deps) -> str | None:
+    try:
+        deps.ledger.target(target.application, target.environment)
+    except Unreadable as problem:
+        return str(problem)
+    return None
+
+
+def targets_of(policies: Sequence[Policy], deps: Deps) -> tuple[view.Targets, Mapping[tuple[str, str], str]]:
+    """Every target of these applications, with the pushes that decide who is newer; and why those that cannot be read."""
+    found, unreadable = {}, {}
+    for policy in policies:
+        for environment in policy.environments:
+            try:
+                target = target_of(policy.name, environment, deps)
+                found[policy.name, environment] = (target, pushes_since(deps.ledger, target))
+            except Unreadable as problem:
+                unreadable[policy.name, environment] = str(problem)
+    return found, unreadable
 
 
 def commit_of(record: Record, deps: Deps) -> dict[str, Any]:
@@ -79,11 +95,42 @@ def commit_of(record: Record, deps: Deps) -> dict[str, Any]:
 
 
 def commits_of(records: Sequence[Record], deps: Deps) -> list[dict[str, Any]]:
-    """Commits as the API shows them. What they share, their targets and the pushes there, is read once for all of them."""
+    """Commits as the API shows them. What they share, their targets and the pushes there, is read once for all of them.
+
+    Where a target or a push cannot be read, its environment says so, and no more.
+    """
     pipeline, now = deps.pipeline(), deps.clock.now()
-    policies = {record.repo: pipeline.of(record.repo) for record in records}
-    targets = {repo: targets_of(of_repo, deps) for repo, of_repo in policies.items()}
-    return [view.commit(record, policies[record.repo], targets[record.repo], now) for record in records]
+    shared = {}
+    for repo in {record.repo for record in records}:
+        policies = pipeline.of(repo)
+        targets, unreadable = targets_of(policies, deps)
+        shared[repo] = _without(policies, unreadable), targets, unreadable
+    return [_commit(record, *shared[record.repo], now) for record in records]
+
+
+def _commit(
+    record: Record,
+    policies: Sequence[Policy],
+    targets: view.Targets,
+    unreadable: Mapping[tuple[str, str], str],
+    now: datetime,
+) -> dict[str, Any]:
+    shown = view.commit(record, policies, targets, now)
+    for (application, environment), why in unreadable.items():
+        parts = shown["applications"].setdefault(application, {"gates": {}, "environments": {}})
+        parts["environments"][environment] = view.unreadable(why)
+    return shown
+
+
+def _without(policies: Sequence[Policy], environments: Collection[tuple[str, str]]) -> Sequence[Policy]:
+    """The policies without some (application, environment)."""
+    if not environments:
+        return policies
+    rest = []
+    for policy in policies:
+        kept = {name: it for name, it in policy.environments.items() if (policy.name, name) not in environments}
+        rest += [replace(policy, environments=kept)] if kept else []
+    return rest
 
 
 def repositories(deps: Deps) -> list[dict[str, Any]]:

@@ -62,6 +62,11 @@ def environment(record: Record, policy: Policy, name: str, targets: Targets, now
     }
 
 
+def unreadable(why: str) -> dict[str, Any]:
+    """What is shown of an environment of which the ledger cannot read what a decision takes: nothing is deployed there."""
+    return {"decision": "blocked", "reasons": [why], "requires": [], "deployment": None}
+
+
 def _too_late(decision: Decision) -> list[str]:
     """What was taken back after the commit had been deployed: it stays deployed, and whoever looks must see it."""
     if decision.state != "ready":

@@ -24,9 +24,9 @@ def spans(repo: str, sha: str, entries: Sequence[Entry]) -> list[dict[str, Any]]
 
     What still goes on has no end: a deployment, a wait, and then the commit itself.
     """
-    if not entries:
+    ordered = sorted((entry for entry in entries if _is_whole(entry)), key=lambda entry: entry.at)
+    if not ordered:
         return []
-    ordered = sorted(entries, key=lambda entry: entry.at)
     root = ids.root_span_id(repo, sha)
     found = [span for part in (_facts, _waits, _decisions) for span in part(ordered, root)]
     found += _deployments(ordered, root, repo, sha)
@@ -36,6 +36,21 @@ def spans(repo: str, sha: str, entries: Sequence[Entry]) -> list[dict[str, Any]]
     for span in (whole, *found):
         children.setdefault(span["parent_id"], []).append(span)
     return list(_tree(children, None))
+
+
+_NEEDS: Mapping[str, Mapping[str, type]] = {
+    "decision": {"application": str, "environment": str, "decision": str, "reasons": list, "gates": dict},
+    "promotion.ready": {"promotion": str},
+    **{type: {"deployment": str, "application": str, "environment": str} for type in ("deployment.started", *_ENDS)},
+}
+"""What is read of the entries of a type, and of which JSON type it is."""
+
+
+def _is_whole(entry: Entry) -> bool:
+    """Whether an entry has what is read of it. One that a bad disk changed is left out; the chain says that it was."""
+    if "unreadable" in entry.payload:
+        return False
+    return all(isinstance(entry.payload.get(name), kind) for name, kind in _NEEDS.get(entry.type, {}).items())
 
 
 def _tree(children: Mapping[str | None, list[dict[str, Any]]], parent: str | None) -> Iterable[dict[str, Any]]:

@@ -162,6 +162,13 @@ def _running(running: Running) -> Iterator[Finding]:
             "it goes on by itself once that is back" if problem["title"] == DOWN else "mend that, then start it again"
         )
         yield Finding("running", WRONG, f"not ready: {problem['title']}: {problem['detail']}", todo)
+    for row in running.get("/unreadable")["rows"]:
+        yield Finding(
+            "ledger",
+            WRONG,
+            f"the row {row['key']} of {row['table']} cannot be read since {row['since']}: {row['why']}",
+            "nothing that builds on it is done until it is mended: docs/operations.md, What cannot be read",
+        )
     triggers = running.get("/triggers")["triggers"]
     worst = [it for it in triggers if (it["oldest"] or 0) > LATE]
     for it in worst:

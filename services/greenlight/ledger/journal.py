@@ -135,7 +135,10 @@ def _fault(entry: Entry, prev: str, expected: int | None) -> str | None:
 
 def said(payload: Mapping[str, Any]) -> str:
     """What an entry says, in a few words for people: about what, by whom, and why."""
-    it = {**payload, **payload.get("details", {})}
+    if "unreadable" in payload:
+        return str(payload["unreadable"])
+    details = payload.get("details")
+    it = {**payload, **(details if isinstance(details, dict) else {})}
     keys = ("application", "environment", "gate", "signal", "kind", "decision", "outcome")
     what = " ".join(str(it[key]) for key in keys if it.get(key))
     by = f" by {it['person']}" if it.get("person") else ""

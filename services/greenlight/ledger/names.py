@@ -30,10 +30,10 @@ def name_of(ledger: Ledger, repo: str) -> Name:
     """What the ledger knows of a repository's name."""
     found = Name(repo)
     for entry in ledger.journal(_stream(repo)):
-        if entry.type == BOUND:
-            found = Name(repo, entry.payload["id"])
-        elif entry.type == RENAMED:
-            found = Name(repo, found.id, entry.payload["to"])
+        if entry.type == BOUND and "id" in entry.payload:
+            found = Name(repo, str(entry.payload["id"]))
+        elif entry.type == RENAMED and "to" in entry.payload:
+            found = Name(repo, found.id, str(entry.payload["to"]))
     return found
 
 
@@ -69,7 +69,11 @@ def clock_ahead(ledger: Ledger, sender: str, by: timedelta, now: datetime) -> No
 def clocks_ahead(ledger: Ledger, now: datetime) -> list[dict[str, Any]]:
     """The senders whose clocks were ahead of ours today or yesterday, as `{"sender", "seconds"}`."""
     entries: list[Entry] = [*ledger.journal(_clocks(now - timedelta(days=1))), *ledger.journal(_clocks(now))]
-    newest = {str(entry.payload["sender"]): entry.payload for entry in entries}
+    newest = {
+        str(entry.payload["sender"]): entry.payload
+        for entry in entries
+        if {"sender", "seconds"} <= entry.payload.keys()
+    }
     return [dict(newest[sender]) for sender in sorted(newest)]
 
 

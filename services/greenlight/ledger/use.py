@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import TypeVar
 
-from greenlight.ledger.port import Conflict, Ledger, Unavailable
+from greenlight.ledger.port import Conflict, Ledger, Unavailable, Unreadable
 from greenlight.ledger.rows import Push, Target
 from greenlight.policy import silence
 from greenlight.policy.history import History
@@ -49,8 +49,11 @@ def pushes_since(ledger: Ledger, target: Target) -> History:
 
 
 def silent_since(ledger: Ledger, repo: str, now: datetime) -> datetime | None:
-    """When the last push of a repository was heard, if that is remarkably long ago."""
-    newest = ledger.pushes(repo, limit=1)
-    if not newest or now - newest[-1].arrived <= silence.LEAST:
+    """When the last push of a repository was heard, if that is remarkably long ago, and its pushes can be read."""
+    try:
+        newest = ledger.pushes(repo, limit=1)
+        if not newest or now - newest[-1].arrived <= silence.LEAST:
+            return None
+        return silence.silent_since(ledger.pushes(repo, limit=silence.LOOKED_AT), now)
+    except Unreadable:
         return None
-    return silence.silent_since(ledger.pushes(repo, limit=silence.LOOKED_AT), now)

@@ -17,6 +17,7 @@ from werkzeug.exceptions import HTTPException
 from greenlight.events import Event, types
 from greenlight.events.http import NotAnEvent, UnsupportedMedia, from_http, to_binary, trace_header
 from greenlight.ledger.port import Unavailable as LedgerUnavailable
+from greenlight.ledger.port import Unreadable
 from greenlight.runtime import metrics
 from greenlight.runtime.deps import Deps
 from greenlight.runtime.errors import PROBLEM, Malformed, Rejected, Unavailable, problem_json
@@ -47,8 +48,9 @@ def event_app(
 ) -> Flask:
     """A Flask app that hands each event posted to `/` to the handler of its type, those posted to the paths of `more` there.
 
-    200 with the one event that follows; 202, empty: done, nothing to do, or not for us; 400 not an event; 413 too big;
-    415 not understood; 422 can never succeed; 503 a dependency is down. Knative retries 404, 408, 409, 429 and 5xx only.
+    200 with the one event that follows; 202, empty: done, nothing to do, not for us, or set aside, because a row that it
+    builds on cannot be read; 400 not an event; 413 too big; 415 not understood; 422 can never succeed; 503 a dependency is
+    down. Knative retries 404, 408, 409, 429 and 5xx only.
     `GET /healthz` and `/readyz` say what runtime/health.py does.
     """
     app = Flask(__name__, static_folder=None)
@@ -91,6 +93,11 @@ class _EventEdge(Generic[D]):
                     return _done(self._service, "not for us", start_response)
                 scope.event(event, environ.get("HTTP_TRACEPARENT"))
                 reply = self._send(handler(event, self._deps))
+            except Unreadable as problem:
+                # Sent again, it would find the same row. It stays due, so that it comes once the row is mended.
+                self._log.warning("set aside: %s", problem)
+                scope.failed(type(problem).__name__)
+                return _done(self._service, "set aside", start_response)
             except Exception as problem:
                 refusal = _refusal(self._service, problem, self._log)
                 scope.failed(type(problem).__name__)
