@@ -334,7 +334,7 @@ def test_a_backup_that_reads_keeps_it_from_nothing(tmp_path: Path) -> None:
 
 
 def test_secrets_that_are_away_are_in_the_log_though_nothing_arrives(tmp_path: Path) -> None:
-    """And nobody is made a stranger: what was last read stays, and an edit that names a sender makes no folder of its own."""
+    """What was last read stays in force, and an edit that names a sender makes no folder of its own."""
     Shop(tmp_path).stop()
     up = Up(tmp_path)
     _, path, body, headers = signed(tmp_path, "push", "one")

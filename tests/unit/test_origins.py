@@ -24,6 +24,8 @@ OURS = (
     "[::1]:8082",
     "broker-ingress.knative-eventing.svc.cluster.local",
     "broker-ingress.knative-eventing.svc:80",
+    "host.docker.internal:8082",
+    "greenlight.localhost:8082",
 )
 
 FOREIGN = (
@@ -37,6 +39,9 @@ FOREIGN = (
     "svc.cluster.local.evil.example",
     "evilsvc.cluster.local",
     "svc",
+    "internal",
+    "evilinternal",
+    "internal.evil.example",
     "10.0.0.7:8082",
     "169.254.169.254",
     "0.0.0.0:8082",
@@ -48,7 +53,7 @@ FOREIGN = (
 
 @pytest.mark.parametrize("host", OURS)
 def test_a_program_asks_by_a_name_that_no_page_can_have(host: str) -> None:
-    """Loopback, and Services of a cluster, which a hosts file may lead here."""
+    """Loopback, Services of a cluster, which a hosts file may lead here, and the host as its containers call it."""
     assert foreign(environ(host), named=True) is None
     assert foreign(environ(host, f"http://{host}"), named=True) is None
 

@@ -14,22 +14,23 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from greenlight.runtime.errors import PROBLEM, problem_json
 from greenlight.runtime.foreground import is_loopback
 
-_IN_CLUSTER = (".svc", ".svc.cluster.local")
-"""What names of Services end with: nobody can register one, so no page of the internet is loaded under it."""
+_UNREGISTERED = (".localhost", ".svc", ".svc.cluster.local", ".internal")
+"""What names end with that nobody can register, so that no page of the internet is loaded under one: those of loopback
+(RFC 6761), of a cluster's Services, and of private networks (ICANN, 2024), such as `host.docker.internal`."""
 
 
 def foreign(environ: WSGIEnvironment, *, named: bool) -> str | None:
     """Why a request may be a web page's, to be shown to its sender; None if it is not.
 
     Its Origin, if it has one, must be the address that it asks. With `named`, that address must be a name that no page of
-    the internet can be loaded under, too: one of loopback, or of a Service of a cluster.
+    the internet can be loaded under, too: one of loopback, of a Service of a cluster, or of a private network.
     """
     asked = str(environ.get("HTTP_HOST", ""))
     origin = environ.get("HTTP_ORIGIN")
     if origin is not None and _authority(origin) != asked.lower():
         return "requests of other origins are refused"
     host = _hostname(asked)
-    if named and not is_loopback(host) and not host.endswith(_IN_CLUSTER):
+    if named and not is_loopback(host) and not host.endswith(_UNREGISTERED):
         return f"this machine is not called {host[:64]!r} here: ask for 127.0.0.1 or localhost"
     return None
 
