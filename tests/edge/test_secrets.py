@@ -290,7 +290,7 @@ def test_what_is_right_in_a_spoiled_file_counts_beside_what_was_right_before(tmp
     assert not secrets.unread("gate-scan"), "an emptied file speaks for nobody, and that is known"
 
 
-def test_a_sender_whose_only_file_was_never_readable_is_no_forger(
+def test_a_sender_whose_only_file_was_never_readable_may_come_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """503 and when to come again; 401 as soon as it is known that no secret is right."""

@@ -178,14 +178,14 @@ def test_bodies_together_are_bounded_and_the_oldest_of_the_large_ones_goes() -> 
         for size in (3, 1000, (1 << 20) - 1):
             body = b"b" * size
             assert answer(server, POST + b"Content-Length: %d\r\n\r\n" % size + body, timeout=30)[0] == 202
-        refused = [connection for connection in slow if _told(connection).startswith(b"HTTP/1.1 503")]
+        refused = [connection for connection in slow if _answered(connection).startswith(b"HTTP/1.1 503")]
         held = len(slow) - len(refused)
         assert 0 < held * (1 << 18) <= room
         for connection in slow:
             connection.close()
 
 
-def _told(connection: socket.socket) -> bytes:
+def _answered(connection: socket.socket) -> bytes:
     """What has been answered on it so far."""
     connection.setblocking(False)
     try:

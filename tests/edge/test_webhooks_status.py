@@ -224,7 +224,7 @@ def test_a_refusal_leaves_nothing_but_a_counter_and_a_line(
 
 
 @pytest.mark.parametrize("path", ["github", "circleci", "gates/scan", "events/scanner"])
-def test_a_body_that_is_packed_is_told_how_to_come(rig: Rig, path: str) -> None:
+def test_the_answer_to_a_packed_body_says_how_to_send_it(rig: Rig, path: str) -> None:
     """Which header is wrong, and what is right; before anything else, for a signature covers what is packed."""
     answer = rig.post(f"/webhooks/{path}", b"\x1f\x8b", {"Content-Encoding": "GZIP"})
     assert (answer.status_code, answer.headers["Accept-Encoding"]) == (415, "identity")
@@ -327,9 +327,9 @@ def test_a_used_webhook_id_with_another_event_is_refused(rig: Rig) -> None:
 def test_row_31_a_body_over_the_limit_is_413_and_one_without_length_411(rig: Rig, route: str, limit: int) -> None:
     """Before it is read, also behind another server than ours; one in chunks once the limit is passed."""
     over, unknown = {"CONTENT_LENGTH": str(limit + 1)}, {"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked"}
-    for told, read, status in ((over, 0, 413), (unknown, 0, 411), (unknown | CHUNKS, limit + 1, 413)):
+    for more, read, status in ((over, 0, 413), (unknown, 0, 411), (unknown | CHUNKS, limit + 1, 413)):
         answer = rig.client.post(
-            f"/webhooks/{route}", input_stream=_Endless(read), content_type="application/json", environ_overrides=told
+            f"/webhooks/{route}", input_stream=_Endless(read), content_type="application/json", environ_overrides=more
         )
         assert answer.status_code == status
     assert rig.count() == 0

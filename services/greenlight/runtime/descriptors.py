@@ -10,6 +10,6 @@ OWN_FILES = 256
 
 
 def connections_left() -> int:
-    """How many connections the process may hold open beside the descriptors that it needs for itself."""
+    """Count the connections that the process may hold open beside the descriptors that it needs for itself."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return sys.maxsize if limit == resource.RLIM_INFINITY else limit - min(OWN_FILES, limit // 2)

@@ -20,7 +20,7 @@ _UNREGISTERED = (".localhost", ".svc", ".svc.cluster.local", ".internal")
 
 
 def foreign(environ: WSGIEnvironment, *, named: bool) -> str | None:
-    """Why a request may be a web page's, to be shown to its sender; None if it is not.
+    """Say why a request may be a web page's, to be shown to its sender; None if it is not.
 
     Its Origin, if it has one, must be the address that it asks. With `named`, that address must be a name that no page of
     the internet can be loaded under, too: one of loopback, of a Service of a cluster, or of a private network.

@@ -43,7 +43,7 @@ def refusal(problem: Exception, statuses: Statuses, log: logging.Logger) -> Resp
 
 
 def allowed(problem: HTTPException) -> dict[str, str]:
-    """The Allow header that a 405 has to have (RFC 9110, 15.5.6)."""
+    """Make the Allow header that a 405 must have (RFC 9110, 15.5.6)."""
     if not isinstance(problem, MethodNotAllowed) or not problem.valid_methods:
         return {}
     return {"Allow": ", ".join(sorted(problem.valid_methods))}

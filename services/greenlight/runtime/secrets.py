@@ -104,7 +104,7 @@ class Secrets:
         return [secret for file in self._files.values() if file.sender == sender for secret in file.secrets]
 
     def unread(self, sender: str) -> bool:
-        """Whether there may be secrets of `sender` that were never read: then a wrong signature is no proof of anything."""
+        """Tell whether there may be secrets of `sender` that were never read: then a wrong signature proves nothing."""
         mine = [file for file in self._files.values() if file.sender == sender]
         if any(file.name in self._problems and not file.secrets for file in mine):
             return True
@@ -141,7 +141,7 @@ class Secrets:
             secret.used(0)  # a line that nobody uses is one that shows
 
     def _read(self) -> tuple[Mapping[str, _File], Mapping[str, str]]:
-        """The files as they are now, and what is wrong by the name of its file. Raises OSError if the folder cannot be read."""
+        """Read the files, and what is wrong by the name of its file. Raises OSError if the folder cannot be read."""
         found, paths = self._folder.stat(), sorted(self._folder.iterdir())
         place = (found.st_dev, found.st_ino)
         files, problems = {}, {}
@@ -163,7 +163,7 @@ class Secrets:
         return files, problems
 
     def _emptied(self) -> set[str]:
-        """The files that were read and hold no secret."""
+        """Find the files that were read and hold no secret."""
         return {name for name, file in self._files.items() if not file.secrets and name not in self._problems}
 
     def _report(self, before: Mapping[str, str]) -> None:
@@ -206,7 +206,7 @@ def create(folder: Path, senders: Sequence[str]) -> list[Path]:
 
 
 def _looked_at(path: Path, named: re.Match[str], before: _File | None) -> tuple[_File, str | None]:
-    """The file as it is now, and what is wrong with it. `before` is what was last known of it, and stays where it is wrong."""
+    """Look at a file, and say what is wrong with it. `before` is what was last known of it, and stays where it is wrong."""
     kept = () if before is None else before.secrets
     try:
         mark = _mark(path)
@@ -225,13 +225,13 @@ def _looked_at(path: Path, named: re.Match[str], before: _File | None) -> tuple[
 
 
 def _mark(path: Path) -> tuple[int, int, int]:
-    """What is another one whenever the file was written or replaced. Raises OSError."""
+    """Get what changes whenever the file is written or replaced. Raises OSError."""
     found = path.stat()
     return found.st_ctime_ns, found.st_size, found.st_ino
 
 
 def _content(path: Path) -> bytes:
-    """What the file holds, at most a byte more than MAX_BYTES. Raises OSError; does not wait at a pipe."""
+    """Read the file, at most a byte more than MAX_BYTES. Raises OSError; does not wait at a pipe."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -240,7 +240,7 @@ def _content(path: Path) -> bytes:
 
 
 def _lines(raw: bytes, sender: str) -> tuple[list[bytes], list[str]]:
-    """The secrets of a file, and what is wrong in it. One a line, which ends in LF or CRLF; one of white space is blank."""
+    """Find the secrets of a file, and what is wrong in it. A line ends in LF or CRLF; one of white space is blank."""
     if len(raw) > MAX_BYTES:
         return [], [f"is larger than {MAX_BYTES >> 10} KiB, so it is no file of secrets"]
     if raw.startswith(BOM_UTF8) or b"\0" in raw or not _is_utf_8(raw):

@@ -162,7 +162,7 @@ class _LengthRequired(Error):  # type: ignore[misc]
 
 
 def _closing(status: int, reason: str, detail: str, more: bytes = b"") -> bytes:
-    """A whole answer, after which the connection is closed. `more`: header lines."""
+    """Make a whole answer, after which the connection is closed. `more`: header lines."""
     body = problem_json(status, reason, detail).encode()
     head = b"HTTP/1.1 %d %b\r\nConnection: close\r\nContent-Type: %b\r\nContent-Length: %d\r\n%b\r\n"
     return head % (status, reason.encode(), PROBLEM.encode(), len(body), more) + body
@@ -189,7 +189,7 @@ class _Room:
 
     @property
     def full(self) -> bool:
-        """Whether more is held than there is room for."""
+        """Tell whether more is held than there is room for."""
         return self._held > self._most
 
 
@@ -244,7 +244,7 @@ class _StrictParser(HTTPRequestParser):  # type: ignore[misc]
 
     @property
     def held(self) -> int:
-        """Bytes of the body that are here."""
+        """Count the bytes of the body that are here."""
         return 0 if self.body_rcv is None else len(self.body_rcv)
 
     def _bound_chunks(self) -> None:
@@ -311,7 +311,7 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is under way on it."""
+        """Tell whether nothing is under way on it."""
         return self.began is None and not self.requests and not self.total_outbufs_len
 
     def cut_off(self, answer: bytes) -> None:
@@ -332,7 +332,7 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
 
 
 class _Waitress(TcpWSGIServer):  # type: ignore[misc]
-    """waitress's server on a socket of ours, which lets go of what takes too long, or too much, for the good of the others."""
+    """Waitress's server, which gives up what takes too long, or too much, for the good of the others."""
 
     channel_class = _Channel
 
@@ -435,7 +435,7 @@ class _Waitress(TcpWSGIServer):  # type: ignore[misc]
         False if there is none: all but `but` have a request that is being answered, or has just begun to arrive.
         """
         if not self._crowded:
-            self._crowded = True  # said once a second at most
+            self._crowded = True  # the log has it once a second at most
             LOG.warning("%s; idle connections are closed for new ones", why)
         channels = [channel for channel in self.active_channels.values() if channel is not but]
         slow = time.monotonic() - _SETTLED

@@ -36,7 +36,7 @@ def media_type_of(environ: WSGIEnvironment) -> str:
 
 
 def coding_of(environ: WSGIEnvironment) -> str:
-    """The content codings that the body was packed with (RFC 9110, 8.4); empty if it is as it is."""
+    """Name the content codings that the body was packed with (RFC 9110, 8.4); empty if it is as it is."""
     text: str = environ.get("HTTP_CONTENT_ENCODING") or ""
     codings = [coding.strip() for coding in text.split(",")]
     return ", ".join(coding for coding in codings if coding.lower() not in ("", "identity"))

@@ -169,13 +169,13 @@ def ahead(said: datetime | None, now: datetime) -> dict[str, str]:
 
 
 def evidence_of(value: str | dict[str, Any] | None, delivery: Delivery) -> Any:
-    """The evidence as a fact carries it: a large one by the digest of the body that it came in, which is kept."""
+    """Make of evidence what a fact carries: of a large one the digest of the body that it came in, which is kept."""
     size = len(json.dumps(value))
     return value if size <= MAX_EVIDENCE else in_body(delivery, size)
 
 
 def in_body(delivery: Delivery, size: int) -> dict[str, Any]:
-    """Stands for `size` bytes of JSON that are too large to be carried: where they are found."""
+    """Say where `size` bytes of JSON are found that are too large to be carried."""
     return {"digest": delivery.digest, "bytes": size}
 
 
