@@ -193,10 +193,14 @@ class Shop:
         forced: bool = False,
         at: int | None = None,
         by: str = "acme-developer",
+        **more: Any,
     ) -> str:
-        """GitHub tells of a push of the commit `word` to main by a login, a second later than the last one."""
+        """GitHub tells of a push of the commit `word` to main by a login, a second later than the last one.
+
+        `more` are fields of the body that are to be otherwise.
+        """
         self.pushes += 1
-        payload = push_payload(word, before=before, forced=forced, at=self.pushes if at is None else at, by=by)
+        payload = push_payload(word, before=before, forced=forced, at=self.pushes if at is None else at, by=by) | more
         body = json.dumps(payload).encode()
         headers = {"X-GitHub-Event": "push", "X-Hub-Signature-256": signing.github(self.secret("github"), body)}
         return self._webhook("/webhooks/github", body, headers)

@@ -30,17 +30,24 @@ class Forbidden(Exception):
 
 
 def approve(record: Record, application: str, gate: str, comment: str | None, person: Person, deps: Deps) -> str:
-    """Approve a commit at a gate; the fact's id. Approving again while one's approval stands is the same fact."""
+    """Approve a commit at a gate; the fact's id. Raises Forbidden where it could count in no environment.
+
+    Approving again while one's approval stands is the same fact, if that one counts wherever a new one would.
+    """
     policy, found = _gate(record, application, gate, deps)
     key = f"{application}/{gate}"
+    places = []
     for environment in [name for name, env in policy.environments.items() if gate in env.require] or [""]:
         target = deps.ledger.target(application, environment) or Target(application, environment, policy.repo)
-        pushes = pushes_since(deps.ledger, target)
-        _allowed(domain.may_approve(person, policy, found, record, target, pushes))
+        places.append((target, pushes_since(deps.ledger, target)))
+    refusals = [domain.may_approve(person, found, record, *place) for place in places]
+    if None not in refusals:
+        raise Forbidden("; ".join(dict.fromkeys(str(refusal) for refusal in refusals)))
+    open_to = [place for place, refusal in zip(places, refusals, strict=True) if refusal is None]
     last, revoked = record.approvals.get(key, {}).get(person.id), record.revocations.get(key)
     if last is not None and last.granted and (revoked is None or revoked.at < last.at):
         expired = found.expires is not None and last.at + found.expires <= deps.clock.now()
-        if not expired:
+        if not expired and all(domain.counts(last, found, record, *place) for place in open_to):
             return last.fact
     prior = max((fact for fact in (last, revoked) if fact is not None), key=lambda fact: fact.at, default=None)
     return _say(types.APPROVAL_GRANTED, record, application, gate, comment, person, prior.fact if prior else "", deps)

@@ -4,24 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from greenlight.ledger.rows import Push, Record, Target
+from greenlight.ledger.rows import Approval, Push, Record, Target
 from greenlight.policy.authors import authors
+from greenlight.policy.gates import left_out
 from greenlight.policy.model import Gate, Policy
-from greenlight.runtime.people import Person
+from greenlight.runtime.people import NAME_THEM, Person
 
 
 def may_approve(
-    person: Person, policy: Policy, gate: Gate, record: Record, target: Target | None, pushes: Sequence[Push]
+    person: Person, gate: Gate, record: Record, target: Target | None, pushes: Sequence[Push]
 ) -> str | None:
-    """Why this person may not approve this commit at this gate; None: go ahead."""
+    """Why this person's approval of this commit at this gate could not count in this target; None: it could."""
     if gate.kind != "approval":
         return f"{gate.name} is not an approval: it opens when {gate.kind} says so"
     refusal = _in_groups(person, gate)
     if refusal is not None:
         return refusal
-    if gate.wants.get("not_author") and authors(record, target, pushes).among(person.identities):
-        return f"{person.id} authored, committed or pushed something in it, and {gate.name} wants somebody else"
-    return None
+    if not gate.wants.get("not_author"):
+        return None
+    why = authors(record, target, pushes).left_out(person.id, person.identities)
+    if why is None:
+        return None
+    return f"{why}; {gate.name} wants somebody else" if person.identities else f"{why}; {NAME_THEM}"
+
+
+def counts(word: Approval, gate: Gate, record: Record, target: Target | None, pushes: Sequence[Push]) -> bool:
+    """Whether an approval that was given can count in this target."""
+    makers = authors(record, target, pushes) if gate.wants.get("not_author") else None
+    return left_out(gate, word, makers) is None
 
 
 def may_revoke(person: Person, policy: Policy, gate: Gate) -> str | None:

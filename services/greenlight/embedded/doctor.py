@@ -7,7 +7,7 @@ what in a cluster in doctor_cluster.py, and what both have in common, the cluste
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -76,7 +76,7 @@ def machine(config: Path, data: Path, secrets: Path, clock: Clock, running: Runn
 
     pipeline: list[Pipeline] = []
     yield from looked("pipeline", lambda: _pipeline(config, pipeline))
-    yield from looked("people", lambda: _people(config))
+    yield from looked("people", lambda: _people(config, pipeline))
     if pipeline:
         yield from looked("secrets", lambda: _secrets(pipeline[0], secrets))
         yield from looked("deploys", lambda: _deploys(pipeline[0], data, clock))
@@ -121,10 +121,19 @@ def _pipeline(config: Path, found: list[Pipeline]) -> Iterator[Finding]:
     yield Finding("pipeline", OK, f"{config} describes {', '.join(found[0].applications)}")
 
 
-def _people(config: Path) -> Iterator[Finding]:
-    from greenlight.runtime.people import ADD, read
+def _people(config: Path, pipeline: Sequence[Pipeline]) -> Iterator[Finding]:
+    from greenlight.runtime.people import ADD, NAME_THEM, nameless, read
 
     people = read(config / "people.yaml")
+    gates = [gate for each in pipeline for policy in each.applications.values() for gate in policy.gates.values()]
+    asked = {group for gate in gates if gate.wants.get("not_author") for group in gate.wants.get("groups", ())}
+    lacking = nameless(people.values())
+    for id in lacking:
+        state = WRONG if asked & set(people[id].groups) else OK
+        said = f"{id} has neither `github` nor `emails`, so nobody can tell whether they are an author"
+        yield Finding(
+            "people", state, said, f"{NAME_THEM} in people.yaml: without, no gate with `not: author` counts them"
+        )
     if people:
         yield Finding("people", OK, f"{len(people)} are known")
     else:

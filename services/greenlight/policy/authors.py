@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -24,11 +24,18 @@ class Authors:
         """Whether somebody with these identities is known to be an author."""
         return not self.people.isdisjoint(identities)
 
-    def refusal(self, who: str, identities: Iterable[str]) -> str | None:
+    def left_out(self, who: str, identities: Collection[str]) -> str | None:
+        """Why `who` has no say where authors are left out, whatever is still missing; None: as far as is known, they have."""
+        if not identities:
+            return (
+                f"people.yaml has neither `github` nor `emails` of {who}, so nobody can tell whether they are an author"
+            )
+        return f"{who} is among the authors" if self.among(identities) else None
+
+    def refusal(self, who: str, identities: Collection[str]) -> str | None:
         """Why the word of `who` does not count where authors are left out; None: it counts."""
-        if self.among(identities):
-            return f"{who} is among the authors"
-        return None if self.gap is None else f"nobody can tell whether {who} is among the authors: {self.gap}"
+        unsure = None if self.gap is None else f"nobody can tell whether {who} is among the authors: {self.gap}"
+        return self.left_out(who, identities) or unsure
 
 
 def authors(record: Record, target: Target | None, pushes: Sequence[Push]) -> Authors:

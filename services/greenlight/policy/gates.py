@@ -207,7 +207,7 @@ def _approval(
     words = record.approvals.get(f"{policy.name}/{gate.name}", {}).values()
     given = [word for word in words if word.granted and (revoked is None or word.at > revoked.at)]
     makers = made() if given and gate.wants.get("not_author") else None
-    refusals = {word.person: _refusal(gate, word, makers) for word in given}
+    refusals = {word.person: left_out(gate, word, makers) or _unsure(word, makers) for word in given}
     votes = [(word.at, word.person, word.fact) for word in given if refusals[word.person] is None]
     if revoked is not None and not votes:
         return _revoked(revoked, "a new approval")
@@ -215,17 +215,26 @@ def _approval(
     return _tally(gate, votes, gate.expires, notes, now)
 
 
-def _refusal(gate: Gate, word: Approval, makers: Authors | None) -> str | None:
-    """Why an approval does not count, or None. Who they were when they gave it is what counts."""
+def left_out(gate: Gate, word: Approval, makers: Authors | None) -> str | None:
+    """Why an approval counts for nothing, or None. Who they were when they gave it is what counts.
+
+    `makers` are the authors of the commit where the gate leaves them out, else None.
+    """
     if not set(word.groups) & set(gate.wants["groups"]):
         return f"{word.person} was not in {' or '.join(gate.wants['groups'])}"
     if makers is None:
         return None
     if not word.identities:
         return (
-            f"people.yaml had no github login or e-mail of {word.person}, so nobody can tell whether they are an author"
+            f"people.yaml had no github login or e-mail of {word.person}, so nobody can tell whether they are an author; "
+            "once it has one, approve again"
         )
-    return makers.refusal(word.person, word.identities)
+    return makers.left_out(word.person, word.identities)
+
+
+def _unsure(word: Approval, makers: Authors | None) -> str | None:
+    """Why an approval does not count as long as nobody knows every author."""
+    return None if makers is None else makers.refusal(word.person, word.identities)
 
 
 def _tally(
@@ -237,7 +246,8 @@ def _tally(
     by, facts = tuple(who for _, who, _ in live), tuple(fact for _, _, fact in live)
     if len(live) >= count:
         until = live[-count][0] + lasts if lasts is not None else None
-        return GateState("passed", f"given by {', '.join(by)}", live[count - 1][0], by, None, until, facts)
+        reason = "; ".join([f"given by {', '.join(by)}", *notes])
+        return GateState("passed", reason, live[count - 1][0], by, None, until, facts)
     gone = [f"{who}'s expired on {_day(at + lasts)}" for at, who, _ in sorted(votes) if lasts and at + lasts <= now]
     needs = f"needs {count - len(live)} more {subject(gate)}"
     state = "expired" if len(votes) >= count else "pending"

@@ -11,7 +11,7 @@ import re
 import secrets
 import stat
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,10 @@ from greenlight.runtime.errors import ConfigurationError, Unreadable
 LOOK_EVERY = 1.0
 """Seconds between two looks at the file."""
 
-ADD = "Write the person there, such as `people: {lena: {groups: [legal]}}`, and try again"
+ADD = "Write the person there, such as `people: {lena: {github: lena-gh, groups: [legal]}}`, and try again"
+
+NAME_THEM = "add `github` or `emails`"
+"""What to do about a person of whom neither is known."""
 
 _ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _TOKEN = re.compile(r"sha256:[0-9a-f]{64}")
@@ -45,9 +48,14 @@ class Person:
 
     @property
     def identities(self) -> tuple[str, ...]:
-        """As facts name the person."""
+        """As facts name the person. None: the person cannot be told from an author."""
         logins = [ids.identity("github", self.github)] if self.github else []
         return (*logins, *(ids.identity("email", email) for email in self.emails))
+
+
+def nameless(people: Iterable[Person]) -> Sequence[str]:
+    """The ids of those who have neither a GitHub login nor an address, so that nobody can tell whether they are authors."""
+    return [person.id for person in people if not person.identities]
 
 
 class People:
@@ -60,6 +68,7 @@ class People:
         self._stamp, self._looked = _stamp(path), clock.monotonic()
         self._unread = ""  # why the file could not be read at the last look, which is logged once
         self._people = read(path)
+        self._warn()
 
     def by_token(self, token: str) -> Person | None:
         """Whose token it is; every digest is compared, in constant time."""
@@ -87,6 +96,7 @@ class People:
                 return
             try:
                 self._people = read(self._path)
+                self._warn()
             except Unreadable as problem:
                 if str(problem) != self._unread:
                     self._log.error("the people in force stay until their file can be read: %s", problem)
@@ -95,6 +105,16 @@ class People:
             except ConfigurationError as problem:
                 self._log.error("the edited people file is wrong, the one before stays in force:\n%s", problem)
             self._stamp, self._unread = stamp, ""
+
+    def _warn(self) -> None:
+        for id in nameless(self._people.values()):
+            self._log.warning(
+                "%s: %s has neither `github` nor `emails`, so nobody can tell whether they are an author: "
+                "their approval counts at no gate with `not: author`; %s",
+                self._path,
+                id,
+                NAME_THEM,
+            )
 
 
 def read(path: Path) -> Mapping[str, Person]:
@@ -155,9 +175,24 @@ def _parse(text: str, path: Path) -> Mapping[str, Person]:
             person = _person(document, path, id, {} if row is None else row, problems)
             if person is not None:
                 found[person.id] = person
+        problems += _twice(document, path, found)
     if problems:
         raise ConfigurationError("\n".join(problems))
     return found
+
+
+def _twice(document: Document, path: Path, people: Mapping[str, Person]) -> Iterator[str]:
+    """What says that two entries are one person, who would have two votes: a login, an address or a token in both."""
+    first: dict[str, str] = {}
+    for id, person in people.items():
+        shown = {ids.identity("email", email): f"the address {email}" for email in person.emails}
+        shown |= {ids.identity("github", person.github): f"the GitHub login {person.github}"} if person.github else {}
+        shown |= dict.fromkeys(person.tokens, "a token")
+        for key, what in shown.items():
+            other = first.setdefault(key, id)
+            if other != id:
+                line = document.line(["people", id])
+                yield f"{path}:{line}: {id}: has {what}, which {other} has too: one person is one entry, and one vote"
 
 
 def _with_token(text: str, id: str, digest: str) -> str:
@@ -230,6 +265,7 @@ def _person(document: Document, path: Path, id: Any, row: Any, problems: list[st
     ]
     wrong += [f"{key} must be a list of texts, such as [legal]" for key in _LISTS if not _texts(row.get(key, []))]
     wrong += [f"{key} must be text" for key in _WORDS if not isinstance(row.get(key, ""), str)]
+    wrong += [f"{key} is empty: leave it out, or say it" for key in ("github", "emails") if _blank(row.get(key))]
     if wrong:
         problems.extend(f"{where}: {each}" for each in wrong)
         return None
@@ -244,6 +280,11 @@ def _person(document: Document, path: Path, id: Any, row: Any, problems: list[st
         groups=tuple(row.get("groups", [])),
         tokens=tuple(row.get("tokens", [])),
     )
+
+
+def _blank(value: Any) -> bool:
+    """Whether a text, or one of a list, is nothing but white space."""
+    return any(isinstance(each, str) and not each.strip() for each in (value if isinstance(value, list) else [value]))
 
 
 def _texts(value: Any) -> bool:

@@ -10,7 +10,7 @@ from greenlight.cli import arguments as args
 from greenlight.cli import render
 from greenlight.cli.client import USAGE, Failure
 from greenlight.runtime.errors import ConfigurationError
-from greenlight.runtime.people import ADD, new_token, read
+from greenlight.runtime.people import ADD, NAME_THEM, nameless, new_token, read
 
 config = args.config("people.yaml")
 
@@ -38,7 +38,7 @@ def token(person: str, config: Path) -> None:
 @config
 @args.as_json
 def everybody(config: Path, as_json: bool) -> None:
-    """Everybody who is known, with groups and the number of tokens.
+    """Everybody who is known, with groups, the number of tokens, and whether they can be told from an author.
 
     Example: greenlight people list --config config
     """
@@ -51,7 +51,13 @@ def everybody(config: Path, as_json: bool) -> None:
         render.document(
             {
                 "people": [
-                    {"id": it.id, "name": it.name, "groups": list(it.groups), "tokens": len(it.tokens)}
+                    {
+                        "id": it.id,
+                        "name": it.name,
+                        "groups": list(it.groups),
+                        "tokens": len(it.tokens),
+                        "identified": bool(it.identities),
+                    }
                     for it in found.values()
                 ]
             }
@@ -61,5 +67,9 @@ def everybody(config: Path, as_json: bool) -> None:
             ("id", "name", "groups", "tokens"),
             [(it.id, it.name, ", ".join(it.groups), str(len(it.tokens))) for it in found.values()],
         )
+        for id in nameless(found.values()):
+            render.line(
+                f"{id} cannot be told from an author, so no gate with `not: author` counts them: {NAME_THEM}", err=True
+            )
         if not found:
             render.line(f"{path}: nobody is there yet. {ADD}", err=True)
