@@ -243,3 +243,10 @@ def test_a_daemon_that_the_command_leaves_running_does_not_hold_the_target(
         assert ended(driver, sh(tmp_path, "exit 0", id="d2")).outcome == "succeeded"
     finally:
         os.kill(daemon, signal.SIGKILL)
+
+
+def test_a_path_that_is_named_elsewhere_is_not_looked_through_before_the_start(driver: CommandDriver) -> None:
+    """What it will hold is read when the command starts."""
+    run = {"run": ["no-such-program-anywhere"]}
+    assert len(driver.check(run)) == 1
+    assert driver.check({**run, "env": {"PATH": {"from": "DEPLOY_PATH"}}}) == []

@@ -96,8 +96,9 @@ class CommandDriver:
             end_group(holder.pid, self._grace)
 
     def check(self, config: Mapping[str, Any]) -> Sequence[str]:
-        """Whether a program that is not below the pipeline file is there."""
-        return list(not_installed(config, config.get("env", {}).get("PATH") or self._path.get("PATH")))
+        """Whether a program that is not below the pipeline file is there, as far as the PATH is known before the start."""
+        path = config.get("env", {}).get("PATH") or self._path.get("PATH")
+        return [] if is_reference(path) else list(not_installed(config, path))
 
     def close(self) -> None:
         """Wait for nothing any more, and start nothing. Commands that run go on, and what they come to is written down."""

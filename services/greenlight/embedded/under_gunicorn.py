@@ -10,9 +10,11 @@ from wsgiref.types import WSGIApplication
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
+from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import ThreadWorker
 
 from greenlight.runtime.descriptors import connections_left
+from greenlight.runtime.printable import OneRecord
 
 KEEP_ALIVE = 30
 """Seconds that an idle connection is kept."""
@@ -49,6 +51,7 @@ def serve(
         "worker_connections": min(CONNECTIONS, connections_left()),
         "graceful_timeout": drain,
         "proc_name": f"greenlight-{name}",
+        "logger_class": _Log,
         "control_socket_disable": True,  # a door that nobody asked for, and a file outside the data folder
     }
     if at_end is not None:
@@ -61,6 +64,16 @@ def serve(
             raise  # the worker, which is a fork
         return _FROM_GUNICORN.get(end.code, 1)
     return 0
+
+
+class _Log(Logger):  # type: ignore[misc]
+    """gunicorn's, which quotes what clients send: a record is one line of the log here, too."""
+
+    def setup(self, cfg: Any) -> None:
+        """Called once the settings are read."""
+        super().setup(cfg)
+        for handler in self.error_log.handlers:
+            handler.setFormatter(OneRecord())
 
 
 class _Worker(ThreadWorker):  # type: ignore[misc]
