@@ -124,9 +124,11 @@ def test_a_commit_that_no_shipped_ref_ever_held_is_no_candidate() -> None:
 def test_a_push_that_touches_nothing_of_the_application_makes_no_candidate_unless_asked() -> None:
     """A person may still ship it."""
     of = policy(ships='branches: [main]\n    paths: ["shop/**"]')
-    record = recorded(pushed(push(paths=("docs/a",))))
-    assert decided(record, of=of).reasons == ("not touched: its pushes changed nothing in shop/**",)
-    assert decided(record, of=of, asked=request()).state == "ready"
+    runs, docs = push(sha(7), at=-1), push(paths=("docs/a",), before=sha(7))
+    record, at = recorded(pushed(docs)), target(runs)
+    found = decided(record, runs, docs, of=of, at=at)
+    assert found.reasons == ("not touched: no push since what runs here changed anything in shop/**",)
+    assert decided(record, runs, docs, of=of, at=at, asked=request()).state == "ready"
 
 
 def test_an_older_candidate_never_replaces_a_newer_one_unless_a_person_asks() -> None:

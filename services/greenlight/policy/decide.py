@@ -36,7 +36,7 @@ def decide(
     """
     attempt = record.attempts.get(f"{policy.name}/{environment}")
     request = asked if asked is not None and not served(asked, attempt) else None
-    push = candidate(policy, record, pushes, asked=request is not None)
+    push = candidate(policy, record, pushes, target.running if target else None, asked=request is not None)
     ran = attempt.succeeded_at if request and attempt and request.kind == "rollback" else None
     gates = {
         name: gate_state(policy, policy.gates[name], record, pushes, target, ran or now)
@@ -91,7 +91,7 @@ def _said(gates: Mapping[str, GateState], states: Sequence[str]) -> list[str]:
 
 def _not_seen(policy: Policy, record: Record) -> str:
     if candidate(policy, record, (), asked=True) is not None:
-        return f"not touched: its pushes changed nothing in {', '.join(policy.paths)}"
+        return f"not touched: no push since what runs here changed anything in {', '.join(policy.paths)}"
     return f"not seen on a shipped ref ({', '.join((*policy.branches, *policy.tags))})"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -44,12 +45,23 @@ class History(Sequence[Push]):
         """The pushes that put this commit at a head, older ones where there is none since what the target runs."""
         return self.since(sha) or [push for push in self._older(sha) if push.sha == sha]
 
+    def before(self, push: Push) -> Push | None:
+        """The push of the same ref that this one was made on top of; None where none is stored."""
+        before = link(push)
+        if before is None:
+            return None
+        found = [other for other in self.since(before) if other.ref == push.ref and other.fact != push.fact]
+        found = found or [other for other in self._older(before) if other.ref == push.ref and other.sha == before]
+        earlier = [other for other in found if _age(other) < _age(push)]
+        return max(earlier, key=_age) if earlier else min(found, key=_age, default=None)
+
+    def holds(self, push: Push) -> bool:
+        """Whether the push is one of those since what the target runs."""
+        return any(push.fact == other.fact for other in self.since(push.sha))
+
     def missing(self, push: Push) -> bool:
         """Whether the push before this one was never stored: it says of one that nobody knows, and is not its ref's first."""
-        before = link(push)
-        if before is None or (push.ref, before) in self._heads:
-            return False
-        if any(older.ref == push.ref for older in self._older(before)):
+        if link(push) is None or self.before(push) is not None:
             return False
         return self._is_later(push) or push.ref in self._known_refs
 
@@ -59,10 +71,6 @@ class History(Sequence[Push]):
             first = order(other for other in self._pushes if other.ref == push.ref)[:1]
             self._firsts[push.ref] = first[0].fact if first else push.fact
         return self._firsts[push.ref] != push.fact
-
-    @cached_property
-    def _heads(self) -> Collection[tuple[str, str]]:
-        return {(push.ref, push.sha) for push in self._pushes}
 
     @cached_property
     def _firsts(self) -> dict[str, str]:
@@ -84,3 +92,7 @@ class History(Sequence[Push]):
 def link(push: Push) -> str | None:
     """The commit that the push built on: every commit since then is in its list. None: a created or forced ref, a tag."""
     return None if push.forced or push.ref.startswith(TAG) else push.before
+
+
+def _age(push: Push) -> tuple[datetime, datetime, str]:
+    return (push.pushed_at, push.arrived, push.fact)

@@ -4,24 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from greenlight.ledger.rows import Push, Record
+from greenlight.ledger.rows import Push, Record, Running
+from greenlight.policy.history import History, link
 from greenlight.policy.lineage import MAX_NAME, like, order, shipped, superseded_by_force
 from greenlight.policy.model import Policy
 
 
-def candidate(policy: Policy, record: Record, lineage: Sequence[Push], *, asked: bool = False) -> Push | None:
+def candidate(
+    policy: Policy, record: Record, lineage: Sequence[Push], runs: Running | None = None, *, asked: bool = False
+) -> Push | None:
     """The newest push that makes the commit a candidate of the application, one that was not undone if there is any.
 
-    None: no push that touches `paths`, which a person who asks may waive, put the commit at the head of a shipped ref.
+    None: no push put the commit at the head of a shipped ref, or none since what the target runs touched `paths`, which a
+    person who asks may waive.
     """
     seen = order(push for ref, push in record.pushes.items() if shipped(policy, ref))
-    pool = [push for push in seen if touches(policy, push)] or (seen if asked else [])
+    pool = [push for push in seen if touched(policy, push, lineage, runs)] or (seen if asked else [])
     standing = [push for push in pool if not superseded_by_force(lineage, push)]
     return next(reversed(standing or pool), None)
 
 
-def touches(policy: Policy, push: Push) -> bool:
-    """Whether the push may have changed what the application is made from."""
-    if not policy.paths or push.paths is None:
+def touched(policy: Policy, push: Push, lineage: Sequence[Push], runs: Running | None) -> bool:
+    """Whether any push of its ref, up to this one, may have changed what the application is made from.
+
+    Of the pushes since what the target runs: followed back by their links, to what runs or to what is older. Where the
+    links end before that (nothing runs, the ref was created or forced, a push is missing) anything may have changed.
+    """
+    if not policy.paths:
         return True
-    return any(len(path) > MAX_NAME or any(like(pattern, path) for pattern in policy.paths) for path in push.paths)
+    history, seen = History.of(lineage), set[str]()
+    here: Push | None = push
+    while here is not None and here.fact not in seen:
+        before = link(here)
+        if before is None or here.paths is None or here.cut or _any_like(policy, here.paths):
+            return True
+        if runs is not None and before == runs.sha:
+            return False
+        seen.add(here.fact)
+        here = history.before(here)
+        if here is not None and not history.holds(here):
+            return False
+    return True
+
+
+def _any_like(policy: Policy, paths: Sequence[str]) -> bool:
+    """Whether one of the paths is the application's; one that is too long to compare may be."""
+    return any(len(path) > MAX_NAME or any(like(pattern, path) for pattern in policy.paths) for path in paths)
