@@ -55,6 +55,7 @@ class World:
         self._process, self.webhooks, self.board = process, webhooks, board
         self._lines: list[tuple[str, float]] = []
         self._news = threading.Condition()
+        self._ended = False
         self._numbers = iter(range(10**9))
         self._links = threading.local()
         threading.Thread(target=self._read, daemon=True).start()
@@ -65,11 +66,16 @@ class World:
             with self._news:
                 self._lines.append((line.decode().strip(), time.perf_counter()))
                 self._news.notify_all()
+        with self._news:
+            self._ended = True
+            self._news.notify_all()
 
     def line(self, seen: Callable[[str], bool], patience: float) -> tuple[str, float] | None:
         """The first line that the process printed for which `seen` holds, and when it came."""
         with self._news:
-            return self._news.wait_for(lambda: next((it for it in self._lines if seen(it[0])), None), patience)
+            self._news.wait_for(lambda: self._ended or any(seen(line) for line, _ in self._lines), patience)
+            assert not self._ended, "the benchmark's process has ended"
+            return next((it for it in self._lines if seen(it[0])), None)
 
     def cpu(self) -> float:
         """Seconds of CPU that it has used, once nothing is under way."""

@@ -13,7 +13,21 @@ from greenlight.events.recorded import look_again
 from greenlight.ledger.port import Transaction
 from greenlight.ledger.rows import Due
 from greenlight.reconciler.app import BATCH
+from greenlight.reconciler.domain import in_turn
 from support_flow import REPO, Shop, sha_of
+
+
+def test_one_repositorys_backlog_does_not_keep_anothers_event_waiting() -> None:
+    """Keys take turns, each in its order."""
+    now = datetime.now(UTC)
+    due = [
+        Due(f"{repo}/{n}", now, look_again(repo, sha_of(str(n)), f"{repo}/{n}", now))
+        for repo, count in (("a/a", 5), ("b/b", 2), ("c/c", 1))
+        for n in range(count)
+    ]
+    assert [item.key for item in in_turn(due)] == [
+        *("a/a/0", "b/b/0", "c/c/0", "a/a/1", "b/b/1", "a/a/2", "a/a/3", "a/a/4")
+    ]
 
 
 def test_a_ping_takes_on_more_than_one_batch_of_what_is_due(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from greenlight.ledger.names import fell_silent
 from greenlight.ledger.port import Transaction
 from greenlight.ledger.rows import PATIENCE, Due
 from greenlight.ledger.use import silent_since
+from greenlight.reconciler.domain import in_turn
 from greenlight.runtime import metrics
 from greenlight.runtime.deps import Deps
 from greenlight.runtime.edge import Handler, event_app
@@ -28,6 +29,9 @@ BODIES_KEPT = timedelta(days=30)
 BATCH = 100
 """How much is emitted again in one transaction."""
 
+LOOK = 1000
+"""How much of what is due is looked at together, so that one repository's backlog does not keep another's waiting."""
+
 BUDGET = 5.0
 """Seconds after which a ping begins no further batch: less than its Trigger waits. The rest is the next ping's, so that a
 backlog does not become a storm."""
@@ -40,11 +44,14 @@ def on_ping(event: Event, deps: Deps) -> Sequence[Event]:
     left = deps.ledger.outbox(older_than=deps.clock.now() - SWEEP_AFTER, limit=BATCH)
     if left:
         deps.publisher.publish(left)
-    emitted = _emit_due(deps)
-    if not emitted:
+    due = in_turn(deps.ledger.due(deps.clock.now(), limit=LOOK))
+    if not due:
         deps.ledger.forget_bodies(deps.clock.now() - BODIES_KEPT)
-    while emitted == BATCH and deps.clock.monotonic() < until:
-        emitted = _emit_due(deps)
+    while due:
+        _emit_again(due[:BATCH], deps)
+        if deps.clock.monotonic() >= until:
+            break
+        due = due[BATCH:] or in_turn(deps.ledger.due(deps.clock.now(), limit=LOOK))
     for repo in sorted({policy.repo for policy in pipeline.applications.values()}):
         _listen(repo, deps)
     return []
@@ -64,12 +71,9 @@ def _listen(repo: str, deps: Deps) -> None:
         )
 
 
-def _emit_due(deps: Deps) -> int:
-    """Emit the first of what is due again, and have it due later; how many that were."""
+def _emit_again(due: Sequence[Due], deps: Deps) -> None:
+    """Emit what is due again, and have it due later."""
     now = deps.clock.now()
-    due = deps.ledger.due(now, limit=BATCH)
-    if not due:
-        return 0
     events = [item.event for item in due]
     deps.ledger.transact(Transaction(emit=events, postponed=[_postponed(item, now) for item in due]))
     for again in events:
@@ -78,7 +82,6 @@ def _emit_due(deps: Deps) -> int:
     for again in events:
         with deps.tracer.scope("reconciler", "emit again", PRODUCER) as scope:
             scope.event(again, None)
-    return len(due)
 
 
 def on_dead_letter(event: Event, deps: Deps) -> Sequence[Event]:
