@@ -187,6 +187,12 @@ def test_without_its_secret_a_command_is_not_started(
     assert ended(driver, sh(tmp_path, script, env={"WORD": {"file": "word"}}, id="d2")).outcome == "succeeded"
 
 
+def test_a_target_is_free_once_the_end_is_heard(driver: CommandDriver, tmp_path: Path) -> None:
+    """The next command begins at once: who held the target before has let it go."""
+    for number in range(50):
+        assert ended(driver, sh(tmp_path, "exit 0", id=f"d{number}")).outcome == "succeeded"
+
+
 def test_one_deployment_is_started_once_however_often_it_is_asked_for(driver: CommandDriver, tmp_path: Path) -> None:
     """apply is idempotent for a deployment that runs, and for one that has succeeded."""
     os.mkfifo(tmp_path / "go")

@@ -76,8 +76,8 @@ class CommandDriver:
         """Wait for the end of whatever holds the target, and say how the command ended, if it is this deployment's."""
         now = self._clock.now().timestamp()
         lock = TargetLock(self._lock_path(order))
-        end = self._end(order)
-        if end is None:
+        end, holder = self._end(order), lock.holder()
+        if end is None or (holder is not None and holder.deployment == order.deployment):  # which is about to let go
             is_known = lock.wait_for_holder(seconds, now, self._grace, wake=self._closed)
             end = self._end(order)
             if end is None and not is_known:

@@ -156,10 +156,11 @@ class Process:
 def started_at(pid: int) -> str | None:
     """When a process began, as the kernel counts it: with its pid it names one process for good. None: it is gone."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            stat = file.read()
     except OSError:
         return None
-    fields = stat.rpartition(")")[2].split()
+    fields = stat.rpartition(b")")[2].decode().split()
     return None if fields[0] in ("Z", "X") else fields[19]
 
 
