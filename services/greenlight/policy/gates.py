@@ -13,7 +13,7 @@ from greenlight.policy.authors import Authors, authors
 from greenlight.policy.durations import span
 from greenlight.policy.lineage import counts, shipped
 from greenlight.policy.model import Gate, GateState, Policy
-from greenlight.policy.signals import OUTDATED, SAID, age, matches, origin, reviewer, standing
+from greenlight.policy.signals import OUTDATED, SAID, age, heard, origin, reviewer, standing
 
 CI = ("circleci", "github-check", "github-status", "github-workflow")
 """What runs for a ref: a fact of these that does not tell its ref never counts. The others need not tell one."""
@@ -74,14 +74,14 @@ def subject(gate: Gate) -> str:
 
 
 def _signal(policy: Policy, gate: Gate, record: Record, revoked: Revocation | None, now: datetime) -> GateState:
-    heard = _heard(gate, record)
-    newest = {key: word for key, refs in heard.items() if (word := _newest(policy, gate, record, refs)) is not None}
+    by_key = heard(gate, record.signals)
+    newest = {key: word for key, refs in by_key.items() if (word := _newest(policy, gate, record, refs)) is not None}
     words = standing(newest, record.runs)
     several = len(words) > 1
     if revoked is not None and (not words or any(word.at <= revoked.at for word in words.values())):
         return _revoked(revoked, f"a later run in each of its {len(words)} sources" if several else "a later run")
     if not words:
-        return GateState("pending", _nothing_heard(policy, gate, heard))
+        return GateState("pending", _nothing_heard(policy, gate, by_key))
     states = [_word(gate, word, _of(gate, key, record, several), now) for key, word in sorted(words.items())]
     return _worst(states)
 
@@ -96,10 +96,6 @@ def _worst(states: Sequence[GateState]) -> GateState:
     until = min((state.until for state in states if state.until is not None), default=None)
     facts = tuple(fact for state in states for fact in state.facts)
     return replace(last, reason=reason + more, until=until if worst == "passed" else None, facts=facts)
-
-
-def _heard(gate: Gate, record: Record) -> dict[str, Mapping[str, Signal]]:
-    return {key: refs for key, refs in record.signals.items() if matches(gate, key)}
 
 
 def _newest(policy: Policy, gate: Gate, record: Record, refs: Mapping[str, Signal]) -> Signal | None:
@@ -122,8 +118,8 @@ def _newest(policy: Policy, gate: Gate, record: Record, refs: Mapping[str, Signa
     return max((signal for ref, signal in refs.items() if fits(ref)), key=age, default=None)
 
 
-def _nothing_heard(policy: Policy, gate: Gate, heard: Mapping[str, Mapping[str, Signal]]) -> str:
-    refs = sorted({ref for by_ref in heard.values() for ref in by_ref})
+def _nothing_heard(policy: Policy, gate: Gate, by_key: Mapping[str, Mapping[str, Signal]]) -> str:
+    refs = sorted({ref for by_ref in by_key.values() for ref in by_ref})
     if not refs:
         return f"nothing heard from {subject(gate)} yet"
     told = ", ".join(ref or "an unknown ref" for ref in refs[:3])
@@ -183,7 +179,7 @@ def _shown(data: Mapping[str, Any], name: str) -> str:
 def _review(
     policy: Policy, gate: Gate, record: Record, made: Made, revoked: Revocation | None, now: datetime
 ) -> GateState:
-    said = {reviewer(key): _newest(policy, gate, record, refs) for key, refs in _heard(gate, record).items()}
+    said = {reviewer(key): _newest(policy, gate, record, refs) for key, refs in heard(gate, record.signals).items()}
     words = {login: word for login, word in said.items() if word and (revoked is None or word.at > revoked.at)}
     refusing = sorted(login for login, word in words.items() if word.outcome == "failed")
     if refusing:

@@ -7,7 +7,8 @@ a gate looks for. A kind whose names are unique by themselves has no SOURCE; nor
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
 from greenlight.ledger.rows import Order, Run, Signal
@@ -21,6 +22,13 @@ OUTDATED = "outdated"
 
 SAID = "said"
 """The outcome of an event that is neither passed nor failed by itself: a gate's `where` tells what it means."""
+
+S = TypeVar("S")
+
+_KINDS = {
+    kind: kind.replace("-", ".") for kind in ("github-check", "github-status", "github-workflow", "github-review")
+}
+"""What the keys begin with that a kind of gate listens to, where that is not the kind's own name."""
 
 _TIME, _ARRIVAL = "time", "arrival"
 
@@ -86,6 +94,12 @@ def by_arrival(key: str) -> str | None:
 def event(type: str, sender: str) -> str:
     """The signal of a CloudEvent type from one sender, whose name holds no slash."""
     return f"event:{sender}/{type}"
+
+
+def heard(gate: Gate, signals: Mapping[str, S]) -> dict[str, S]:
+    """Those of the signals that speak to a gate; what cannot is passed over by its first letters, as there may be thousands."""
+    kind = _KINDS.get(gate.kind, gate.kind)
+    return {key: signals[key] for key in signals if key.startswith(kind) and matches(gate, key)}
 
 
 def matches(gate: Gate, key: str) -> bool:
@@ -168,6 +182,7 @@ def _key(kind: str, source: str, name: str) -> str:
     return f"{kind}#{source}:{name}" if source else f"{kind}:{name}"
 
 
+@lru_cache(maxsize=4096)
 def _parts(key: str) -> tuple[str, str, str]:
     """Kind, source and name."""
     head, _, name = key.partition(":")
