@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import pytest
 
-from greenlight.ledger.rows import Fact, Push, Target
+from greenlight.ledger.rows import Fact, Push, Record, Target
+from greenlight.ledger.rows_json import loads
 from greenlight.policy import signals
 from greenlight.policy.decide import gate_state
 from greenlight.policy.model import Gate, GateState
+from greenlight.recorder.domain import fold
 from support_policy import BUILD, MAIN, SCAN, fact, heard, minute, policy, push, pushed, recorded, sha, target, word
 
 SHOP = policy()
@@ -107,6 +110,59 @@ def test_a_run_on_a_ref_that_is_not_shipped_is_named_in_the_reason() -> None:
     found = state("build", heard(BUILD, "passed", ref="refs/heads/feature"))
     assert found.reason == f"{reason}; `any-branch: true` on the gate would take it"
     assert state("scan", heard(SCAN, "passed", ref="refs/heads/feature")).reason.endswith("which shop does not ship")
+
+
+@pytest.mark.parametrize(
+    ("gate", "old", "new"),
+    [
+        ("build", BUILD, signals.circleci_workflow("build-test", "p")),
+        ("check", "github.check:github-actions/test", signals.github_check("test", "github-actions", 7)),
+    ],
+)
+def test_what_an_older_ledger_kept_counts_until_a_newer_word_of_that_name_comes(gate: str, old: str, new: str) -> None:
+    """Its keys name no source. A word that is older than it replaces nothing."""
+    kept = {"outcome": "failed", "order": [7, 1], "at": "2026-03-01T12:05:00+00:00", "fact": "old"}
+    text = json.dumps({"repo": "acme/shop", "sha": sha(1), "signals": {old: {MAIN: kept}}})
+    record = loads(Record, text, version=3)
+
+    def then(*facts: Fact) -> str:
+        found = record
+        for one in facts:
+            found = fold(found, one)
+        return gate_state(SHOP, SHOP.gates[gate], found, (), None, NOW).state
+
+    assert then() == "failed"
+    assert then(heard(new, "passed", at=6)) == "passed"
+    assert then(heard(new, "passed", at=4)) == "failed"
+    assert then(heard(new, "passed", at=6), heard(new, "failed", at=7)) == "failed"
+
+
+def test_a_scanner_of_an_older_ledger_is_replaced_by_its_next_report() -> None:
+    """It was ordered by its run alone; a failure that comes later closes the gate, whatever its run."""
+    record = recorded(heard(SCAN, "passed", at=5, order=(1 << 53, 0)))
+    assert gate_state(SHOP, SHOP.gates["scan"], record, (), None, NOW).state == "passed"
+    later = heard(SCAN, "failed", at=6, order=(5, 6), details={"run": 5})
+    assert gate_state(SHOP, SHOP.gates["scan"], fold(record, later), (), None, NOW).state == "failed"
+
+
+def test_a_revocation_holds_until_every_source_has_run_again() -> None:
+    """Who revoked may have meant any of them."""
+    one, two = (signals.circleci_workflow("build-test", project) for project in ("one", "two"))
+    before = (heard(one, "passed", at=1), heard(two, "passed", at=2), word("omar", "build", at=5, granted=False))
+    found = state("build", *before, heard(one, "passed", at=6, order=(9,)))
+    assert (found.state, "a later run in each of its 2 sources lifts it" in found.reason) == ("revoked", True)
+    assert state("build", *before, *(heard(key, "passed", at=6, order=(9,)) for key in (one, two))).state == "passed"
+
+
+def test_the_age_of_a_gate_is_that_of_its_oldest_source() -> None:
+    """Each has to be young enough; the reason names those that are not."""
+    gate = Gate("g", "circleci", {"workflow": "build-test"}, max_age=minute(10) - minute(0))
+    one, two = (signals.circleci_workflow("build-test", project) for project in ("one", "two"))
+    record = recorded(heard(one, "passed", at=1), heard(two, "passed", at=5))
+    fresh = gate_state(SHOP, gate, record, (), None, minute(10))
+    assert (fresh.state, fresh.until, fresh.at) == ("passed", minute(11), minute(5))
+    old = gate_state(SHOP, gate, record, (), None, minute(12))
+    assert (old.state, old.at) == ("expired", minute(1))
 
 
 def test_a_fork_never_opens_a_gate() -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greenlight.ledger.rows import Fact, Record
+from greenlight.policy import signals
 from greenlight.recorder.domain import fold
 from support_policy import (
     BUILD,
@@ -45,6 +46,23 @@ KINDS = st.one_of(
         ),
         TIMES, ORDERS, OUTCOMES, st.sampled_from([(), (MAIN,), (MAIN, "refs/tags/v1")]), DIGESTS, st.booleans(),
         st.sampled_from([BUILD, SCAN]),
+    ),
+    st.builds(
+        lambda at, run, outcome, ahead: fact(
+            at=at, order=(run or 0, at), outcome=outcome, signal=SCAN,
+            details={**({"run": run} if run is not None else {}), **({"ahead": "later"} if ahead else {})},
+        ),
+        TIMES, st.none() | st.integers(0, 2), st.sampled_from(["passed", "failed"]), st.booleans(),
+    ),
+    st.builds(
+        lambda at, said: fact(
+            at=at, order=(at,), signal=signals.event("com.example.scan", "lab"), details={"data": {"severity": said}}
+        ),
+        TIMES, st.sampled_from(["none", "high"]),
+    ),
+    st.builds(
+        lambda suite, number: fact(details={"suite_of": {"suite": suite, "workflow": "10 (push)", "number": number}}),
+        st.integers(1, 2), st.just(3),
     ),
     st.builds(
         lambda at, ref, people, tree, deleted: replace(
