@@ -320,7 +320,7 @@ CHECKS: Mapping[str, tuple[Sequence[Post], str, str, str]] = {
     ),
     "a failure that its sender dates before a pass from the future": (
         [scan("passed", message="m1", at=at(7200)), scan("failed", message="m2", at=at(3500))],
-        *("scan", "failed", "what arrived last, after one whose time was ahead of our clock"),
+        *("scan", "failed", "webhook scan failed, after one whose time was ahead of our clock"),
     ),
     "a pass that arrives after both lifts that": (
         [
@@ -329,6 +329,22 @@ CHECKS: Mapping[str, tuple[Sequence[Post], str, str, str]] = {
             scan("passed", message="m3", at=at(7300)),
         ],
         *("scan", "passed", ""),
+    ),
+    "a check that fails after one from the future": (
+        [check("success", id=11, suite=1, when=7200), check("failure", id=12, suite=1, when=3500)],
+        *("tests", "failed", "failed, after one whose time was ahead of our clock"),
+    ),
+    "a check from the future whose beginning comes late": (
+        [check("success", id=11, suite=1, when=7200), check(None, id=11, suite=1, when=3500)],
+        *("tests", "passed", ""),
+    ),
+    "a status that fails after one from the future": (
+        [pushed(), status("success", ["main"], when=7200), status("failure", ["main"], when=3500)],
+        *("status", "failed", "failed, after one whose time was ahead of our clock"),
+    ),
+    "a build that fails after one from the future": (
+        [build("success", project=ONE, number=1, when=7200), build("failed", project=ONE, number=1, when=3500)],
+        *("b", "failed", "failed, after one whose time was ahead of our clock"),
     ),
     "a failure that arrives late is older all the same": (
         [scan("passed", message="m1", at=at(1)), scan("failed", message="m2", at=at(0))],

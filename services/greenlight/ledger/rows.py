@@ -79,6 +79,18 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
+class Last:
+    """What arrived last of a signal, where that is not its newest fact."""
+
+    outcome: str
+    at: datetime
+    fact: str
+    arrived: datetime
+    evidence: Any = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Signal:
     """The newest fact of one signal for one ref."""
 
@@ -88,7 +100,9 @@ class Signal:
     fact: str
     evidence: Any = None
     data: Mapping[str, Any] = field(default_factory=dict)  # what a gate's `where` compares
+    arrived: datetime | None = None  # when it was accepted; None for one that an older version recorded
     ahead: bool = False  # its sender's time was ahead of our clock, so it counts from its arrival
+    last: Last | None = None
     tied: tuple[Mapping[str, Any], ...] = ()  # the same of other facts that the provider's order does not tell from it
 
 

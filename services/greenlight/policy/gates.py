@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -83,7 +83,18 @@ def _signal(policy: Policy, gate: Gate, record: Record, revoked: Revocation | No
     if not words:
         return GateState("pending", _nothing_heard(policy, gate, by_key))
     states = [_word(gate, word, _of(gate, key, record, several), now) for key, word in sorted(words.items())]
-    return _worst(states)
+    return _worst([*states, *_failed_last(gate, words.values(), now)])
+
+
+def _failed_last(gate: Gate, words: Iterable[Signal], now: datetime) -> Iterator[GateState]:
+    """The failures that arrived after a word whose time was ahead of our clock: which of the two is newer nobody knows."""
+    for word in words:
+        if word.ahead and word.last is not None:
+            last = word.last
+            late = Signal(last.outcome, (), last.at, last.fact, last.evidence, last.data)
+            state = _word(gate, late, (", after one whose time was ahead of our clock", ""), now)
+            if state.state == "failed":
+                yield state
 
 
 def _worst(states: Sequence[GateState]) -> GateState:

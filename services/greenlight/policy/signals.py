@@ -30,7 +30,7 @@ _KINDS = {
 }
 """What the keys begin with that a kind of gate listens to, where that is not the kind's own name."""
 
-_TIME, _ARRIVAL = "time", "arrival"
+_TIME = "time"
 
 
 def circleci_workflow(name: str, project: str = "") -> str:
@@ -85,12 +85,6 @@ def by_time(key: str) -> str | None:
     return f"{kind}#{_TIME}:{name}" if kind == "webhook" else None
 
 
-def by_arrival(key: str) -> str | None:
-    """The signal where the words of the same scanner or sender are ordered by their arrival; None: `key` is neither's."""
-    kind, _, name = key.partition(":")
-    return f"{kind}#{_ARRIVAL}:{name}" if kind in ("webhook", "event") else None
-
-
 def event(type: str, sender: str) -> str:
     """The signal of a CloudEvent type from one sender, whose name holds no slash."""
     return f"event:{sender}/{type}"
@@ -129,8 +123,8 @@ def standing(words: Mapping[str, Signal], runs: Mapping[str, Run]) -> Mapping[st
     """Leave out of the newest words (by key) those that another one replaces; `runs` are GitHub's, by check suite.
 
     A check suite is replaced by a later one of the same workflow, where both are known to be. What an older ledger filed
-    without a source is replaced by any newer word of that name. What a scanner or sender said counts by its time; its
-    highest run can only forbid beside that, and what arrived last only where that time was ahead of our clock.
+    without a source is replaced by any newer word of that name. What a scanner said counts by its time; its highest run can
+    only forbid beside that.
     """
     latest: dict[tuple[str, ...], str] = {}
     for key in words:
@@ -144,8 +138,6 @@ def standing(words: Mapping[str, Signal], runs: Mapping[str, Run]) -> Mapping[st
 def origin(key: str, runs: Mapping[str, Run]) -> str:
     """Who said it, in words; empty where the kind and the name say all."""
     kind, source, name = _parts(key)
-    if kind in ("webhook", "event") and source == _ARRIVAL:
-        return "what arrived last, after one whose time was ahead of our clock"
     if kind == "webhook":
         return "its latest report" if source else "its highest run"
     if kind == "event":
@@ -218,19 +210,12 @@ def _number(key: str, runs: Mapping[str, Run]) -> int:
 
 def _adds_nothing(key: str, word: Signal, words: Mapping[str, Signal]) -> bool:
     kind, source, name = _parts(key)
-    if kind in ("webhook", "event") and source != _TIME:
-        return _forbids_nothing(kind, source, name, word, words)
+    if kind == "webhook":
+        latest = None if source else words.get(by_time(key) or "")
+        return latest is not None and (word.outcome != "failed" or latest.fact == word.fact)
     if source or kind not in ("circleci.workflow", "circleci.job", "github.check", "github.workflow"):
         return False
     return any(_parts(other)[::2] == (kind, name) and it.at > word.at for other, it in words.items() if other != key)
-
-
-def _forbids_nothing(kind: str, source: str, name: str, word: Signal, words: Mapping[str, Signal]) -> bool:
-    """Whether the highest run of a scanner, or what arrived last of it or a sender, says nothing beside its latest word."""
-    latest = words.get(f"{kind}#{_TIME}:{name}") or (words.get(f"{kind}:{name}") if source else None)
-    if latest is None or latest is word:
-        return False
-    return latest.fact == word.fact or (not latest.ahead if source else word.outcome != "failed")
 
 
 def _sortable(order: Order) -> tuple[tuple[int, int, str], ...]:

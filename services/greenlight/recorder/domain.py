@@ -9,19 +9,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from greenlight.events import types
-from greenlight.ledger.rows import Approval, Fact, Order, Push, Record, Request, Revocation, Run, Signal
-from greenlight.policy.signals import OUTDATED, SAID, age, by_arrival, by_time
+from greenlight.ledger.rows import Approval, Fact, Last, Order, Push, Record, Request, Revocation, Run, Signal
+from greenlight.policy.signals import OUTDATED, SAID, age, by_time
 
 T = TypeVar("T")
 
 _COUNTED = 2
 """What a scanner orders its words by: its run and its time."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LARGEST = (1 << 63) - 1
 
 
@@ -81,7 +79,7 @@ def _signals(signals: Mapping[str, Mapping[str, Signal]], fact: Fact) -> Mapping
     data = fact.details.get("data")
     said = data if isinstance(data, Mapping) else {}
     ahead = "ahead" in fact.details
-    signal = Signal(fact.outcome or "", fact.order, fact.at, fact.id, fact.evidence, said, ahead)
+    signal = Signal(fact.outcome or "", fact.order, fact.at, fact.id, fact.evidence, said, fact.accepted, ahead)
     for key, order in _orders(fact, fact.signal):
         signals = {**signals, key: _heard(signals.get(key, {}), fact.refs, replace(signal, order=order))}
     return signals
@@ -90,14 +88,12 @@ def _signals(signals: Mapping[str, Mapping[str, Signal]], fact: Fact) -> Mapping
 def _orders(fact: Fact, signal: str) -> Iterator[tuple[str, Order]]:
     """The signals that a fact is filed under, with its order there.
 
-    Nobody vouches for the count and the clock of a scanner, so that its words are ordered by time and by arrival as well.
+    Nobody vouches for the count of a scanner, so that its words are ordered by time as well.
     """
     yield signal, fact.order
-    timed, arrived = by_time(signal), by_arrival(signal)
+    timed = by_time(signal)
     if timed is not None and len(fact.order) == _COUNTED:
         yield timed, _moment(fact)
-    if arrived is not None:
-        yield arrived, ((fact.accepted - _EPOCH) // timedelta(microseconds=1),)
 
 
 def _moment(fact: Fact) -> Order:
@@ -114,14 +110,31 @@ def _heard(slots: Mapping[str, Signal], refs: Sequence[str], signal: Signal) -> 
 
 
 def _newer(one: Signal, other: Signal) -> Signal:
-    """The greater of two signals. What a gate's `where` has to judge is kept of both where no order tells them apart."""
+    """The greater of two signals, with what arrived last of both."""
     if one.fact == other.fact:
         return one
     older, newer = sorted((one, other), key=age)
+    last = max((it for it in (_last(one), _last(other)) if it is not None), key=_by_arrival, default=None)
+    late = last is not None and last.fact != newer.fact
+    return replace(newer, tied=_tied(older, newer), last=last if late else None)
+
+
+def _last(signal: Signal) -> Last | None:
+    if signal.last is not None or signal.arrived is None:
+        return signal.last
+    return Last(signal.outcome, signal.at, signal.fact, signal.arrived, signal.evidence, signal.data)
+
+
+def _by_arrival(last: Last) -> tuple[Any, ...]:
+    return (last.arrived, last.fact)
+
+
+def _tied(older: Signal, newer: Signal) -> tuple[Mapping[str, Any], ...]:
+    """What a gate's `where` has to judge besides `newer`, because no order tells it apart from others."""
     if older.order != newer.order or newer.outcome not in ("", SAID):
-        return newer
-    tied = {json.dumps(it, sort_keys=True): it for it in (*one.tied, *other.tied, older.data) if it != newer.data}
-    return replace(newer, tied=tuple(tied[text] for text in sorted(tied)))
+        return newer.tied
+    tied = {json.dumps(it, sort_keys=True): it for it in (*older.tied, *newer.tied, older.data) if it != newer.data}
+    return tuple(tied[text] for text in sorted(tied))
 
 
 def _runs(runs: Mapping[str, Run], fact: Fact) -> Mapping[str, Run]:
