@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import Any
 
 import pytest
@@ -102,7 +103,7 @@ HPA: Object = {
 @pytest.mark.parametrize("conflicts", ["ours", "theirs", "fail"])
 def test_replicas_under_an_autoscaler_are_the_autoscalers(helm: Helm, conflicts: str) -> None:
     """Though the chart says 1, in every deployment and in a rollback; at no moment are there fewer."""
-    values = {"extra": [HPA]}
+    values = {"extra": [HPA], "hook": "completes"}
     assert helm.end(helm.order("one", values=values, conflicts=conflicts)).outcome == "succeeded"
     eventually(lambda: replicas(helm) == 3, 60)
     for fence, word, cause in ((2, "two", "automatic"), (3, "one", "rollback")):
@@ -119,6 +120,15 @@ def test_replicas_that_an_autoscaler_never_had_to_change_stay_too(helm: Helm) ->
     assert helm.end(helm.order("one", values=values)).outcome == "succeeded"
     assert helm.end(helm.order("two", fence=2, values=values)).outcome == "succeeded"
     assert (helm.runs(), replicas(helm)) == (sha_of("two"), 3)
+
+
+def test_a_release_that_was_made_in_another_way_goes_on(helm: Helm) -> None:
+    """Applied by the client, as Helm 3 does, and changed by hand since: from now on the API server settles it."""
+    made = ["helm", "install", "shop", str(helm.chart), "-n", helm.namespace, "--server-side=false", "--set", "sha=x"]
+    subprocess.run(made, check=True, capture_output=True)
+    by_hand(helm, "scale", "deployment", "shop", "--replicas=4")
+    end = helm.end(helm.order("one"))
+    assert (end.outcome, helm.runs(), replicas(helm)) == ("succeeded", sha_of("one"), 1), end
 
 
 def _set_image(helm: Helm) -> None:

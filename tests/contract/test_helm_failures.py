@@ -187,6 +187,12 @@ def test_a_hook_that_cannot_begin_is_named_long_before_the_time_is_up(helm: Helm
     assert helm.end(helm.order("two", fence=2, values={"hook": "completes"})).outcome == "succeeded"
 
 
+def test_a_hook_that_helm_waited_for_in_vain_is_named_with_what_it_did(helm: Helm) -> None:
+    """No sign had lasted long enough, so the time was over first."""
+    end = helm.end(helm.order("one", values={"hook": "stuck"}, timeout="6s"))
+    failed(end, "Helm: a hook failed: ", "; Job shop-migrate: pod shop-migrate-", "fits on no node")
+
+
 def test_a_hook_that_takes_its_time_is_left_alone(helm: Helm) -> None:
     """What has no bad sign may take as long as Helm waits."""
     order = helm.order("one", values={"hook": "slow"}, timeout="10m", patience="1s")

@@ -21,15 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import rfc8785
-import urllib3
 
 from greenlight.deployer import causes, charts, hooks, keeping, live, release
 from greenlight.deployer.access import Access, Api, Conflict, Refused, access_of
 from greenlight.deployer.charts import Chart
 from greenlight.deployer.driver import Busy, Order, Progress
+from greenlight.deployer.hooks import Hooks
 from greenlight.deployer.lock import TargetLock
 from greenlight.deployer.release import PENDING, Revision
 from greenlight.deployer.rollout import Rollout
+from greenlight.deployer.verification import Verification, command_start
 from greenlight.files import make_folder
 from greenlight.policy.durations import duration
 from greenlight.runtime.clock import Clock
@@ -62,6 +63,9 @@ PULL = 60.0
 LOOK = 3.0
 """Seconds between two looks at a release that is locked elsewhere."""
 
+AT_ONCE = 0.01
+"""Seconds in which what has come is taken."""
+
 PAUSE = 0.5
 """Seconds between two questions to what does not answer well yet."""
 
@@ -83,13 +87,11 @@ class _Run:
     chart: Chart | None = None
     process: Process | None = None
     rollout: Rollout | None = None
-    proof: str = ""
     notes: list[str] = field(default_factory=list)  # what else the deployment tells, whatever its end
     live: live.Release | None = None  # the release before, as it is in the cluster
     helm_began: float = 0.0  # monotonic
-    hooks: Rollout | None = None
-    steps: list[str] = field(default_factory=list)  # of the verification, left to do
-    until: float = 0.0  # monotonic, for the step of the verification under way
+    hooks: Hooks | None = None
+    verification: Verification | None = None
     lost: float | None = None  # monotonic, since when the cluster cannot be asked
     end: Progress | None = None
     cancelled: str | None = None
@@ -367,11 +369,7 @@ class HelmDriver:
         order, process = run.order, run.process
         api, namespace = self._api(order), order.config["namespace"]
         revision = release.newest(api, namespace, order.config["release"])
-        mine = (
-            revision is not None
-            and revision.marks.get("deployment") == order.deployment
-            and revision.fence == order.fence
-        )
+        mine = revision is not None and _mine(revision, order)
         if process.code == 0 and revision is not None and mine:
             shutil.rmtree(run.folder, ignore_errors=True)
             self._follow(run, revision, revision.created + timedelta(seconds=run.timeout))
@@ -386,8 +384,10 @@ class HelmDriver:
             return Progress("failed", run.cancelled, output)
         if process.cancelled:
             return Progress("failed", process.cancelled, output)
+        unfinished = run.hooks.unfinished() if run.hooks is not None else ""
+        waited = f"; {unfinished}" if unfinished else ""
         if process.timed_out:
-            return Progress("failed", f"Helm did not end within {run.timeout:g} s", output)
+            return Progress("failed", f"Helm did not end within {run.timeout:g} s{waited}", output)
         if process.code is not None and process.code < 0:
             memory = "; was there too little memory?" if process.code == -9 else ""
             return Progress("error", f"Helm was ended by signal {-process.code}, which was not ours{memory}", output)
@@ -395,35 +395,33 @@ class HelmDriver:
         if failure.again:
             return Progress("error", failure.reason, output)
         hook = hooks.last_lines(api, namespace, revision) if revision is not None and mine else ""
-        return Progress("failed", failure.reason, f"{output[-OUTPUT:]}\n{hook}".strip())
+        return Progress("failed", f"{failure.reason}{waited}", f"{output[-OUTPUT:]}\n{hook}".strip())
 
     def _helm_ended(self, run: _Run, process: Process, seconds: float) -> bool:
         """Whether Helm has ended, after waiting at most `seconds`. It is ended where one of its hooks cannot begin: Helm itself
         waits for that until its time is over."""
-        since = self._clock.monotonic() - run.helm_began
-        if run.hooks is None:
-            if process.wait(min(seconds, max(HOOKS - since, PAUSE))):
-                return True
-            if since >= HOOKS:
-                run.hooks = self._follow_hooks(run)
+        waits = HOOKS - (self._clock.monotonic() - run.helm_began)
+        if process.wait(min(seconds, max(waits, PAUSE))):
+            return True
+        if waits > 0:
             return False
-        stuck = run.hooks.cannot_begin(min(seconds, PAUSE)) if not process.wait(0) else None
+        run.hooks = run.hooks or self._hooks(run)
+        stuck = run.hooks.cannot_begin(AT_ONCE)
         if stuck is not None:
-            process.cancel(f"a hook cannot begin: {stuck.reason}")
             run.notes += [stuck.details] if stuck.details else []
+            process.cancel(f"a hook cannot begin: {stuck.reason}")
         return process.wait(0)
 
-    def _follow_hooks(self, run: _Run) -> Rollout | None:
-        """The hooks of the revision that Helm works at; None while it has not written it."""
-        order = run.order
-        api, namespace = self._api(order), order.config["namespace"]
-        revision = release.newest(api, namespace, order.config["release"])
-        if revision is None or revision.marks.get("deployment") != order.deployment or revision.fence != order.fence:
-            return None
-        manifest = hooks.of(release.record(api, namespace, revision))
-        never = self._clock.now() + timedelta(days=1)  # its time is Helm's to keep
-        patience = _duration(order, "patience")
-        return Rollout(api, manifest, namespace, never, self._clock, patience=patience, since=revision.made)
+    def _hooks(self, run: _Run) -> Hooks:
+        """The hooks that Helm runs for this try."""
+        api, order = self._api(run.order), run.order
+        namespace, name = order.config["namespace"], order.config["release"]
+
+        def find() -> Revision | None:
+            newest = release.newest(api, namespace, name)
+            return newest if newest is not None and _mine(newest, order) else None
+
+        return Hooks(api, namespace, find, self._clock, _duration(order, "patience"))
 
     def _follow(self, run: _Run, revision: Revision, deadline: Any) -> None:
         """Everything that the revision's manifest contains is followed from here."""
@@ -450,82 +448,34 @@ class HelmDriver:
         run.rollout.close()
         if not verdict.proven:
             return Progress("failed", verdict.reason, verdict.details)
-        run.proof = verdict.details
-        wanted = run.order.config.get("verify", {})
-        run.steps = [step for step in ("http", "command", "helm-test") if step in wanted]
-        run.until = 0.0
         run.process = None
+        run.verification = Verification(
+            run.order,
+            verdict.details,
+            self._clock,
+            start=lambda step, left: self._start_step(run, step, left),
+            output=lambda _: self._output(run)[-OUTPUT:],
+            wait=self._closed.wait,
+        )
         run.phase = self._verifying
         return None
 
     def _verifying(self, run: _Run, seconds: float) -> Progress | None:
-        """HTTP probe, command, Helm test, as far as they are asked for; each within the same time."""
-        if not run.steps:
-            return Progress("succeeded", None, run.proof)
-        wanted, step = run.order.config["verify"], run.steps[0]
-        if run.until == 0.0:
-            run.until = self._clock.monotonic() + duration(wanted.get("timeout", "1m")).total_seconds()
-        left = run.until - self._clock.monotonic()
-        if step == "http":
-            return self._probe(run, wanted["http"], left, seconds)
-        if run.process is None:
-            run.process = self._verification(run, step, left)
-        if not run.process.wait(seconds):
-            return None
-        output = self._output(run)
-        if run.process.code != 0:
-            what = "helm test" if step == "helm-test" else f"`{' '.join(wanted['command'])[:100]}`"
-            how = "took too long" if run.process.timed_out else f"ended with exit status {run.process.code}"
-            return Progress("failed", f"the release is up, but {what} {how}: {causes.error_line(output)}", output)
-        self._next_step(run)
-        return None
+        assert run.verification is not None
+        return run.verification.watch(seconds)
 
-    def _probe(self, run: _Run, url: str, left: float, seconds: float) -> Progress | None:
-        try:
-            answer = urllib3.request("GET", url, timeout=min(5.0, max(left, 0.1)), retries=False, redirect=False)
-            if 200 <= answer.status < 300:
-                self._next_step(run)
-                return None
-            said = f"answers {answer.status}"
-        except urllib3.exceptions.HTTPError as problem:
-            said = f"does not answer: {problem}"
-        if left <= 0:
-            return Progress("failed", f"the release is up, but {url} {said}", run.proof)
-        self._closed.wait(min(PAUSE, seconds))
-        return None
-
-    def _next_step(self, run: _Run) -> None:
-        run.steps, run.process, run.until = run.steps[1:], None, 0.0
-
-    def _verification(self, run: _Run, step: str, left: float) -> Process:
-        order = run.order
+    def _start_step(self, run: _Run, step: str, left: float) -> Process:
+        """A step of the verification that is a process."""
+        config = run.order.config
         run.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if step == "helm-test":
-            test = [
-                "test",
-                "--namespace",
-                order.config["namespace"],
-                "--timeout",
-                f"{left:.0f}s",
-                "--",
-                order.config["release"],
-            ]
-            return self._run(run, test, cwd=run.folder, timeout=left + 5)
-        own = {
-            "GREENLIGHT_REPO": order.repo,
-            "GREENLIGHT_SHA": order.sha,
-            "GREENLIGHT_APPLICATION": order.application,
-            "GREENLIGHT_ENVIRONMENT": order.environment,
-            "GREENLIGHT_DEPLOYMENT_ID": order.deployment,
-            "TRACEPARENT": order.traceparent,
-        }
-        env = {name: self._env[name] for name in ("PATH", "HOME") if name in self._env} | own
-        argv = list(order.config["verify"]["command"])
-        found = str(order.directory / argv[0]) if os.sep in argv[0] else shutil.which(argv[0], path=env.get("PATH"))
-        if found is None:
-            raise ConfigurationError(f"verify: {argv[0]!r} is not on the PATH of this Greenlight")
-        log = run.folder / "verify.log"
-        return Process(Start([found, *argv[1:]], env, order.directory, log, left, self._grace), lambda _: None)
+            limit = f"{left:.0f}s"
+            test = ["test", "--namespace", config["namespace"], "--timeout", limit, "--", config["release"]]
+            run.process = self._run(run, test, cwd=run.folder, timeout=left + 5)
+        else:
+            start = command_start(run.order, self._env, run.folder / "verify.log", left, self._grace)
+            run.process = Process(start, lambda _: None)
+        return run.process
 
     # What the phases stand on.
 
@@ -632,6 +582,11 @@ def _identity(chart: Chart, values: Any) -> str:
 
 def _target(order: Order) -> str:
     return hashlib.sha256(f"{order.application}/{order.environment}".encode()).hexdigest()[:16]
+
+
+def _mine(revision: Revision, order: Order) -> bool:
+    """Whether a revision was made by this try."""
+    return revision.marks.get("deployment") == order.deployment and revision.fence == order.fence
 
 
 def _conflicts(order: Order) -> str:

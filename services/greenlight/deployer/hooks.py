@@ -3,28 +3,67 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from greenlight.deployer import release
 from greenlight.deployer.access import Api, Refused
 from greenlight.deployer.release import Revision
+from greenlight.deployer.rollout import Rollout, Verdict
+from greenlight.runtime.clock import Clock
 from greenlight.runtime.errors import ConfigurationError, Unavailable
 
 _EVENTS = {"pre-install", "post-install", "pre-upgrade", "post-upgrade"}
 """When the hooks run that `helm upgrade --install` waits for (pkg/release/v1/hook.go)."""
 
 
-def of(whole: Mapping[str, Any]) -> list[Any]:
+class Hooks:
+    """Follows the hooks of the revision that Helm works at. What cannot be seen is left to Helm, which tells its end."""
+
+    def __init__(
+        self, api: Api, namespace: str, find: Callable[[], Revision | None], clock: Clock, patience: float | None
+    ) -> None:
+        """`find` is asked for the revision until it is there; `patience` is a rollout's, in seconds."""
+        self._api, self._namespace, self._find, self._clock, self._patience = api, namespace, find, clock, patience
+        self._rollout: Rollout | None = None
+        self._blind = False
+
+    def cannot_begin(self, seconds: float) -> Verdict | None:
+        """Wait at most `seconds` for a hook that cannot begin."""
+        with contextlib.suppress(Unavailable):
+            try:
+                if self._rollout is None and not self._blind:
+                    self._rollout = self._follow()
+                if self._rollout is not None and not self._blind:
+                    return self._rollout.cannot_begin(seconds)
+            except (Refused, ConfigurationError):
+                self._blind = True
+        return None
+
+    def unfinished(self) -> str:
+        """What the hook does that has not ended; empty where that is not known."""
+        return "" if self._rollout is None or self._blind else self._rollout.unfinished()
+
+    def close(self) -> None:
+        """Stop following."""
+        if self._rollout is not None:
+            self._rollout.close()
+
+    def _follow(self) -> Rollout | None:
+        revision = self._find()
+        if revision is None:
+            return None
+        manifest = _objects(release.record(self._api, self._namespace, revision))
+        never = self._clock.now() + timedelta(days=1)  # its time is Helm's to keep
+        how = {"patience": self._patience}
+        return Rollout(self._api, manifest, self._namespace, never, self._clock, since=revision.made, **how)
+
+
+def _objects(whole: Mapping[str, Any]) -> list[Any]:
     """The objects of a release's hooks that Helm runs while it installs or upgrades."""
-    hooks = [hook for hook in whole.get("hooks") or () if _EVENTS & set(hook.get("events") or ())]
-    return [item for hook in hooks for item in release.documents(hook.get("manifest") or "")]
-
-
-def running(whole: Mapping[str, Any]) -> str:
-    """The hook that runs, by kind and name; empty if none does."""
-    found = [hook for hook in whole.get("hooks") or () if (hook.get("last_run") or {}).get("phase") == "Running"]
-    return f"{found[-1]['kind']} {found[-1]['name']}" if found else ""
+    found = [hook for hook in whole.get("hooks") or () if _EVENTS & set(hook.get("events") or ())]
+    return [item for hook in found for item in release.documents(hook.get("manifest") or "")]
 
 
 def last_lines(api: Api, namespace: str, revision: Revision) -> str:

@@ -104,6 +104,16 @@ def not_ready(item: Object, pods: Sequence[Object], sets: Sequence[Object], now:
     return f"{count}; pod {bad[0]['metadata']['name']}: {_idle(bad[0], now)}"
 
 
+def first_idle(item: Object, pods: Sequence[Object], sets: Sequence[Object], now: datetime) -> str:
+    """What the first of its pods does that has neither ended nor become ready; empty if there is none."""
+    known = [
+        pod
+        for pod in new_pods(item, pods, sets)
+        if (pod.get("status") or {}).get("phase") in (None, "Pending", "Running")
+    ]
+    return f"pod {known[0]['metadata']['name']}: {_idle(known[0], now)}" if known else ""
+
+
 def _idle(pod: Object, now: datetime) -> str:
     """What a pod that is not ready does."""
     status: Mapping[str, Any] = pod.get("status") or {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -150,6 +150,17 @@ class Rollout:
             for news in self._feeds.next(max(left, 0.0)):
                 self._take(news)
 
+    def unfinished(self) -> str:
+        """Where the first object stands that was made since the release was applied and is not done; empty if all are."""
+        pods, sets, events = self._kind("Pod"), self._kind("ReplicaSet"), self._warnings_known()
+        for each, item in self._made_since():
+            state = states.state(item)
+            if not state.done and not state.failed:
+                signs = podsof.signs(item, pods, sets, events)
+                why = signs[0].message if signs else podsof.first_idle(item, pods, sets, self._clock.now())
+                return f"{each}: {why or state.message}"
+        return ""
+
     def close(self) -> None:
         """Stop following."""
         self._closed.set()
@@ -187,12 +198,20 @@ class Rollout:
 
     def _judge_beginnings(self) -> Verdict | None:
         pods, sets, events = self._kind("Pod"), self._kind("ReplicaSet"), self._warnings_known()
-        bad = []
+        bad = [
+            (each, sign)
+            for each, item in self._made_since()
+            for sign in podsof.signs(item, pods, sets, events)
+            if sign.kind in BEGINNINGS
+        ]
+        return self._lasted(bad)
+
+    def _made_since(self) -> Iterator[tuple[Workload, Object]]:
+        """The objects that are there, without those of an earlier release that have the same names."""
         for each in self._of:
             item = self._item(each)
             if item is not None and (self._applied is None or _made(item) >= self._applied):
-                bad += [(each, sign) for sign in podsof.signs(item, pods, sets, events) if sign.kind in BEGINNINGS]
-        return self._lasted(bad)
+                yield each, item
 
     def _lasted(self, bad: Sequence[tuple[Workload, Sign]]) -> Verdict | None:
         """The failure that one of the bad signs is by now; those that are gone are forgotten."""
