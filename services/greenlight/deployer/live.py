@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from greenlight.deployer import managed
@@ -13,6 +14,10 @@ from greenlight.deployer.kinds import Kinds
 from greenlight.deployer.managed import Field
 from greenlight.deployer.states import group
 from greenlight.deployer.workloads import objects
+from greenlight.runtime.together import together
+
+_Target = tuple[str, str, str, str]
+"""API group, kind, namespace and name."""
 
 REPLICAS = ("spec", "replicas")
 
@@ -72,14 +77,14 @@ class Release:
 def release(
     api: Api, name: str, manifest: Iterable[Any], namespace: str, *, everything_kept: bool, taken: bool
 ) -> Release:
-    """The release as it is now, one question an object.
+    """The release as it is now: a question an object, several at a time, as a deployment waits for the answers.
 
     `replicas` under a HorizontalPodAutoscaler is always kept; `everything_kept`: what others have set is, too. `taken`: what is
     not kept will be put back.
     """
-    kinds = Kinds(api)
-    parts = [_part(api, kinds, item, namespace) for item in objects(manifest)]
-    scaled = _autoscaled(api, {part.namespace for part in parts})
+    kinds, items = Kinds(api), list(objects(manifest))
+    parts = together(partial(_part, api, kinds, item, namespace) for item in items)
+    scaled = set[_Target]().union(*together(partial(_autoscaled, api, it) for it in {part.namespace for part in parts}))
     return Release(name, namespace, [_decided(part, scaled, everything_kept, taken) for part in parts])
 
 
@@ -100,31 +105,31 @@ def drift(api: Api, release: Release, *, force: bool) -> str | None:
 
 
 def _part(api: Api, kinds: Kinds, item: Object, namespace: str) -> Part:
-    meta = item["metadata"]
-    own = str(meta.get("namespace") or namespace)
+    own = _namespace(item, namespace)
     collection = kinds.collection(item["apiVersion"], item["kind"], own)
     try:
-        found = None if collection is None else api.get(f"{collection}/{meta['name']}")
+        found = None if collection is None else api.get(f"{collection}/{item['metadata']['name']}")
     except (NotFound, Forbidden):  # what we may not read Helm may not either, and says so
         found = None
     return Part(item, own, collection, found)
 
 
-def _autoscaled(api: Api, namespaces: Iterable[str]) -> set[tuple[str, str, str, str]]:
-    """(API group, kind, namespace, name) of what HorizontalPodAutoscalers scale. Without the right to see them, nothing."""
-    found = set()
-    for namespace in namespaces:
-        try:
-            items = api.list(f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers").get("items") or ()
-        except (Forbidden, NotFound):
-            continue
-        for item in items:
-            target = item["spec"]["scaleTargetRef"]
-            found.add((group(target.get("apiVersion", "")), target["kind"], namespace, target["name"]))
-    return found
+def _namespace(item: Object, namespace: str) -> str:
+    """The namespace of an object, or what would be it."""
+    return str(item["metadata"].get("namespace") or namespace)
 
 
-def _decided(part: Part, scaled: set[tuple[str, str, str, str]], everything_kept: bool, taken: bool) -> Part:
+def _autoscaled(api: Api, namespace: str) -> set[_Target]:
+    """What HorizontalPodAutoscalers of a namespace scale. Without the right to see them, nothing."""
+    try:
+        items = api.list(f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers").get("items") or ()
+    except (Forbidden, NotFound):
+        return set()
+    targets = [item["spec"]["scaleTargetRef"] for item in items]
+    return {(group(it.get("apiVersion", "")), it["kind"], namespace, it["name"]) for it in targets}
+
+
+def _decided(part: Part, scaled: set[_Target], everything_kept: bool, taken: bool) -> Part:
     """The part with what is kept of it."""
     if part.found is None:
         return part
