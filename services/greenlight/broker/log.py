@@ -379,7 +379,7 @@ def to_entry(row: Sequence[Any]) -> Entry:
     try:
         event = Event(**orjson.loads(attributes), data=data)
         travelling = json.loads(headers) if headers else None
-        if not (_is_event(event) and isinstance(travelling, dict | None)):
+        if not (_is_event(event) and isinstance(travelling, dict | None) and type(ttl) is int):
             raise TypeError("a value has another type than it should")
     except (ValueError, TypeError) as problem:
         return Entry(UNREADABLE, ttl, None, Unread((_raw(attributes), data, _raw(headers), ttl), _brief(problem)))

@@ -129,10 +129,10 @@ class TargetLock:
 
     def _who(self) -> dict[str, Any] | None:
         try:
-            who: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
+            who: Any = json.loads(self._path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return who
+        return who if isinstance(who, dict) and {"pid", "started", "deployment"} <= who.keys() else None
 
     def _replace_or_refuse(self) -> None:
         holder = self.holder()

@@ -287,17 +287,19 @@ class SqliteLedger:
 
     def _entries(self, which: str, *parameters: object) -> Sequence[Entry]:
         rows = self._all(f"SELECT stream, seq, type, at, id, payload, prev, hash FROM entries {which}", *parameters)  # noqa: S608
-        return [
-            Entry(stream, seq, type, at, id, self._payload(stream, seq, payload), prev.hex(), hash.hex())
-            for stream, seq, type, at, id, payload, prev, hash in rows
-        ]
+        return [self._entry(row) for row in rows]
 
-    def _payload(self, stream: str, seq: int, text: str) -> Mapping[str, Any]:
-        """What an entry says; where that cannot be read, that. The chain, which is of what was written, breaks there."""
+    def _entry(self, row: Sequence[Any]) -> Entry:
+        """An entry; where it cannot be read, one that says so. The chain, which is of what was written, breaks there."""
+        stream, seq, type, at, id, payload, prev, hash = row
+
+        def decode() -> Entry:
+            return Entry(stream, seq, type, at, id, payload_of(payload), prev.hex(), hash.hex())
+
         try:
-            return self._aside.read("entries", (stream, str(seq)), lambda: payload_of(text))
+            return self._aside.read("entries", (stream, str(seq)), decode)
         except Unreadable as problem:
-            return {"unreadable": str(problem)}
+            return Entry(stream, seq, type, at, id, {"unreadable": str(problem)}, _hex(prev), _hex(hash))
 
     # The outbox, and what is due.
 
@@ -422,6 +424,10 @@ class SqliteLedger:
     def _all(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         with _reachable(), self._store.read() as connection:
             return connection.execute(sql, parameters).fetchall()
+
+
+def _hex(value: Any) -> str:
+    return value.hex() if isinstance(value, bytes) else ""
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from datetime import datetime
 from greenlight.events import Event, rfc3339
 from greenlight.ledger import parts
 from greenlight.ledger.journal import ZEROS, link, portable_form
-from greenlight.ledger.port import Conflict, Transaction
+from greenlight.ledger.port import Conflict, Transaction, Unreadable
 from greenlight.ledger.rows import DecisionRow, Deployment, Due, NewEntry, Push, Record, Target
 from greenlight.ledger.rows_json import dumps
 from greenlight.ledger.sqlite_schema import micros
@@ -216,6 +216,10 @@ def append(entry: NewEntry) -> Step:
         there, before, prev = last or (False, 0, bytes.fromhex(ZEROS))
         if there:
             return
+        if not isinstance(prev, bytes):
+            raise Unreadable(
+                f"entry {before} of {entry.stream} in the ledger has no hash that the next one could follow"
+            )
         seq = before + 1
         tx.execute(
             "INSERT INTO entries (stream, seq, id, type, at, payload, prev, hash, repo, sha)"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +18,7 @@ from greenlight.events import Event
 from greenlight.ledger.journal import verify
 from greenlight.ledger.port import Ledger, Transaction, Unreadable
 from greenlight.ledger.rows import DecisionRow, NewEntry, Push, Record, Target
+from greenlight.ledger.sqlite import SqliteLedger
 from support_ledger import REPO, START, HandClock, a_deployment, a_due, a_fact, an_event, at, sha
 
 SPOILED = ["{", "", "null", "[]", '{"garbage": 0}', "0"]
@@ -133,6 +137,19 @@ def test_an_entry_that_cannot_be_read_says_so_in_its_place(ledger: Ledger, adapt
     ledger.transact(Transaction(entries=[more]))
     assert [entry.seq for entry in ledger.journal("commit/bad", after=2)] == [3, 4]
     assert [row.table for row in ledger.unreadable()] == ["entries"]
+
+
+def test_an_entry_without_its_hash_says_so_and_the_journal_waits_for_it(ledger: Ledger, tmp_path: Path) -> None:
+    """Nothing can be chained to it."""
+    if not isinstance(ledger, SqliteLedger):
+        pytest.skip("there a hash is a part of the row")
+    _filled(ledger)
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection, connection:
+        connection.execute("UPDATE entries SET hash = 'none' WHERE stream = 'commit/bad' AND seq = 3")
+    assert "cannot be read" in ledger.journal("commit/bad")[2].payload["unreadable"]
+    with pytest.raises(Unreadable, match="entry 3 of commit/bad"):
+        ledger.transact(Transaction(entries=[NewEntry("commit/bad", "t", START, "more", {}, REPO, sha(1))]))
+    ledger.transact(Transaction(entries=[NewEntry("commit/good", "t", START, "more", {}, REPO, sha(1))]))
 
 
 @pytest.mark.parametrize("table", ["outbox", "due"])
