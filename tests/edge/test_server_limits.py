@@ -377,11 +377,29 @@ def test_row_33_a_client_that_sends_a_byte_now_and_then_does_not_gain_time() -> 
         b"Content-Length: 3, 3\r\n",
         b"Content-Length : 3\r\n",
         b"Content-Length: 3\r\nX: a\r\n b\r\n",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        b"Transfer-Encoding: chunked, chunked\r\n",
+        b"Transfer-Encoding: chunked,\r\n",
+        b"Transfer-Encoding : chunked\r\n",
+        b"Transfer-Encoding:\r\n",
     ],
 )
 def test_row_37_what_two_servers_would_read_differently_is_refused(server: Server, header: bytes) -> None:
-    """Both lengths, two lengths, odd lengths, folded lines: 400."""
+    """Both lengths, two lengths, odd lengths, folded lines, chunks twice or by halves: 400."""
     assert answer(server, POST + header + b"\r\nabc")[0] == 400
+
+
+@pytest.mark.parametrize("coding", [b"gzip", b"identity", b"xchunked", b"chunked, identity", b"gzip, chunked"])
+def test_row_37_another_coding_than_chunks_is_not_implemented(server: Server, coding: bytes) -> None:
+    """501, and the connection ends."""
+    assert answer(server, POST + b"Transfer-Encoding: " + coding + b"\r\n\r\n3\r\nabc\r\n0\r\n\r\n")[0] == 501
+
+
+def test_row_37_chunks_are_not_of_http_1_0(server: Server) -> None:
+    """RFC 9112, 6.1: the framing is faulty, whatever the method."""
+    for method in (b"POST", b"GET"):
+        head = method + b" / HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n"
+        assert answer(server, head + b"3\r\nabc\r\n0\r\n\r\n")[0] == 400
 
 
 @pytest.mark.parametrize("header", [b"X: a\x00b\r\n", b"X\x00: a\r\n", b"no colon\r\n", b"X: a\rb\r\n", b": empty\r\n"])

@@ -30,6 +30,23 @@ def test_one_repositorys_backlog_does_not_keep_anothers_event_waiting() -> None:
     ]
 
 
+def test_bodies_that_cannot_be_dropped_keep_nothing_else_from_being_done(tmp_path: Path) -> None:
+    """A ping says that a dependency is down, and has emitted what was due."""
+    shop, now = Shop(tmp_path), datetime.now(UTC)
+    ledger = shop.greenlight.ledger
+    (tmp_path / "data" / "bodies").rename(tmp_path / "elsewhere")
+    client = Client(shop.greenlight.apps["reconciler"])
+    due = Due("tests/1", now - timedelta(minutes=1), look_again(REPO, sha_of("1"), "tests/1", now))
+    ledger.transact(Transaction(due=[due]))
+    answers = []
+    for id in ("1", "2"):
+        headers, body = to_binary(Event.of(types.PING, id=id, source="/tests", time=now, data={}))
+        answers.append(client.post("/", data=body, headers=headers).status_code)
+    assert ledger.due(datetime.now(UTC)) == []
+    assert answers == [202, 503]
+    shop.stop()
+
+
 def test_a_ping_takes_on_more_than_one_batch_of_what_is_due(tmp_path: Path) -> None:
     """After a broker that was killed with much in memory, a cluster's one ping a minute is not the limit."""
     shop, now = Shop(tmp_path), datetime.now(UTC)

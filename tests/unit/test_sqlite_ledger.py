@@ -99,6 +99,17 @@ def test_a_folder_that_cannot_be_written_refuses_large_bodies_alone(store: Store
     assert ledger.accept(a_fact(), b"small", a_due())
 
 
+def test_a_folder_that_is_away_is_unavailable_and_keeps_no_other_body(store: Store, tmp_path: Path) -> None:
+    """What the table holds is dropped, and read, all the same."""
+    ledger = SqliteLedger(store, tmp_path / "bodies", clock=HandClock().now)
+    ledger.accept(a_fact("1"), b"small", a_due("1"))
+    (tmp_path / "bodies").rename(tmp_path / "elsewhere")
+    assert ledger.body(f"sha256:{hashlib.sha256(b'small').hexdigest()}") == b"small"
+    with pytest.raises(Unavailable, match="cannot be swept"):
+        ledger.forget_bodies(at(10_000))
+    assert ledger.body(f"sha256:{hashlib.sha256(b'small').hexdigest()}") is None
+
+
 def test_what_a_crash_left_in_the_folder_is_swept_with_old_bodies(store: Store, tmp_path: Path) -> None:
     """Half-written files, and whole ones whose transaction never came; newer ones may be on their way."""
     clock = HandClock()

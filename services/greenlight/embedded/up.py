@@ -22,7 +22,7 @@ from greenlight.runtime.errors import ConfigurationError
 from greenlight.runtime.foreground import is_loopback, log_to_stderr, stop_on_signals
 from greenlight.runtime.origins import OnlyPrograms
 from greenlight.runtime.printable import printable
-from greenlight.runtime.secrets import create
+from greenlight.runtime.secrets import Secrets, create
 from greenlight.runtime.server import Limits, Server, serve
 from greenlight.runtime.tracing import tracer_of
 from greenlight.store.errors import Locked, Newer, Unavailable
@@ -89,7 +89,7 @@ def run(options: UpOptions, show_trace: Callable[[dict[str, Any]], None]) -> int
     stopping = stop_on_signals()
     _settle_memory()
     greenlight.start()
-    greenlight.pipeline.on_change(lambda pipeline: _add_secrets(folders, pipeline, log))
+    greenlight.pipeline.on_change(lambda pipeline: _add_secrets(folders, greenlight.secrets, pipeline, log))
     for server in reversed(servers):  # the board last: its /readyz speaks for all of them
         server.start()
     addresses = Addresses(*(_url(*server.address) for server in servers))
@@ -169,10 +169,10 @@ def _create_secrets(folders: Folders, pipeline: Pipeline, log: logging.Logger) -
         log.info("made a secret for %s in %s", ", ".join(path.name for path in made), folders.secrets)
 
 
-def _add_secrets(folders: Folders, pipeline: Pipeline, log: logging.Logger) -> None:
+def _add_secrets(folders: Folders, secrets: Secrets, pipeline: Pipeline, log: logging.Logger) -> None:
     """Do it for an edited pipeline. A folder that is away is waited for: with a new one, no sender would be known any more."""
-    if not folders.secrets.is_dir():
-        raise ConfigurationError(f"{folders.secrets}: is not there, so no secret can be added to it")
+    if secrets.away():
+        raise ConfigurationError(f"{folders.secrets}: cannot be read, so no secret can be added to it")
     _create_secrets(folders, pipeline, log)
 
 

@@ -376,7 +376,10 @@ class DynamoLedger:
             for one in self._index(shard, until, page=100):
                 key = one["pk"]["S"], one["sk"]["S"]
                 forgotten += self._dynamo.delete_if(key, "o < :o", {"o": until})  # one that was stored again stays
-        self._bodies.sweep(self._wanted, int(before.timestamp() * 1_000_000))
+        try:
+            self._bodies.sweep(self._wanted, int(before.timestamp() * 1_000_000))
+        except OSError as error:
+            raise Unavailable(f"the folder of bodies cannot be swept: {error}") from error
         return forgotten
 
     def _wanted(self, name: str) -> bool:

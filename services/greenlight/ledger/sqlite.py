@@ -369,7 +369,10 @@ class SqliteLedger:
                 count = self._forget_some(limit)
                 total += count
             kept = {digest for (digest,) in self._all("SELECT digest FROM bodies WHERE deflated IS NULL")}
-            self._folder.sweep(lambda name: f"sha256:{name}" in kept, limit)
+            try:
+                self._folder.sweep(lambda name: f"sha256:{name}" in kept, limit)
+            except OSError as error:
+                raise Unavailable(f"the folder of bodies cannot be swept: {error}") from error
         return total
 
     def _forget_some(self, before: int) -> int:

@@ -45,8 +45,7 @@ def on_ping(event: Event, deps: Deps) -> Sequence[Event]:
     if left:
         deps.publisher.publish(left)
     due = in_turn(deps.ledger.due(deps.clock.now(), limit=LOOK))
-    if not due:
-        deps.ledger.forget_bodies(deps.clock.now() - BODIES_KEPT)
+    idle = not due
     while due:
         _emit_again(due[:BATCH], deps)
         if deps.clock.monotonic() >= until:
@@ -54,6 +53,8 @@ def on_ping(event: Event, deps: Deps) -> Sequence[Event]:
         due = due[BATCH:] or in_turn(deps.ledger.due(deps.clock.now(), limit=LOOK))
     for repo in sorted({policy.repo for policy in pipeline.applications.values()}):
         _listen(repo, deps)
+    if idle:  # last, so that bodies which cannot be dropped keep nothing else from being done
+        deps.ledger.forget_bodies(deps.clock.now() - BODIES_KEPT)
     return []
 
 

@@ -110,6 +110,12 @@ class Secrets:
             return True
         return FOLDER in self._problems and not any(file.secrets for file in mine)
 
+    def away(self) -> bool:
+        """Look now, and tell whether the folder cannot be read."""
+        with self._lock:
+            self._look()
+        return FOLDER in self._problems
+
     def all(self) -> Sequence[Secret]:
         """Every live secret."""
         self.refresh()

@@ -232,9 +232,11 @@ class _StrictParser(HTTPRequestParser):  # type: ignore[misc]
         names = [line.partition(b":")[0].strip().lower() for line in lines if line]
         if b"transfer-encoding" in names and b"content-length" in names:
             raise ParsingError("Content-Length and Transfer-Encoding together")
-        if names.count(b"content-length") > 1 or names.count(b"host") > 1:
-            raise ParsingError("Content-Length or Host twice")
+        if any(names.count(name) > 1 for name in (b"content-length", b"transfer-encoding", b"host")):
+            raise ParsingError("Content-Length, Transfer-Encoding or Host twice")
         super().parse_header(header_plus)
+        if b"transfer-encoding" in names and not (self.chunked and self._chunked_once(lines)):
+            raise ParsingError("Transfer-Encoding is chunked, once, and not of HTTP/1.0")
         if self.command == "POST" and b"content-length" not in names and not self.chunked:
             self._refuse(_LengthRequired("a Content-Length is needed, or a body in chunks"))
         elif self.content_length > self.adj.limits.body:
@@ -246,6 +248,10 @@ class _StrictParser(HTTPRequestParser):  # type: ignore[misc]
     def held(self) -> int:
         """Count the bytes of the body that are here."""
         return 0 if self.body_rcv is None else len(self.body_rcv)
+
+    def _chunked_once(self, lines: list[bytes]) -> bool:
+        values = [line.partition(b":")[2] for line in lines if line.lower().startswith(b"transfer-encoding")]
+        return all(value.strip(b" \t").lower() == b"chunked" for value in values)
 
     def _bound_chunks(self) -> None:
         """Bound a body in chunks like any other, and what it is wrapped in as well."""
