@@ -5,13 +5,14 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from greenlight.deployer import release
 from greenlight.deployer.driver import Busy, Progress
-from support_cluster import Object, kubectl
+from support_cluster import Object, kubeconfig_of, kubectl
 from support_helm import Helm, eventually, sha_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.helm]
@@ -112,6 +113,35 @@ def test_a_namespace_that_is_missing_or_ends_is_named_with_how_to_have_it_made(h
         kubectl(
             "patch", "configmap", "held", "-n", helm.namespace, "--type=merge", "-p", '{"metadata": {"finalizers": []}}'
         )
+
+
+def test_rights_that_are_missing_are_an_error_and_never_the_commits_failure(helm: Helm, tmp_path: Path) -> None:
+    """Whether Greenlight's own look or Helm is refused."""
+    reader = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": {"name": "records", "namespace": helm.namespace},
+        "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["*"]}],
+    }
+    account = {"kind": "ServiceAccount", "name": "default", "namespace": helm.namespace}
+    binding = {
+        **reader,
+        "kind": "RoleBinding",
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "records"},
+        "subjects": [account],
+    }
+    del binding["rules"]
+    file = tmp_path / "little.kubeconfig"
+    file.write_text(kubeconfig_of(kubectl("create", "token", "default", "-n", helm.namespace).strip()))
+    order = helm.order("one", cluster_file=str(file))
+    end = helm.driver.apply(order)
+    assert (end.outcome, f"in namespace {helm.namespace}, which has to be there" in (end.reason or "")) == (
+        "error",
+        True,
+    ), end
+    helm.cluster.apply(reader, binding)
+    end = helm.end(helm.order("two", fence=2, cluster_file=str(file)))
+    assert (end.outcome, "lists the rights that the deployer needs" in (end.reason or "")) == ("error", True), end
 
 
 def workload(kind: str, image: str = "a", **spec: Any) -> Object:

@@ -46,10 +46,6 @@ APPLY = "Error: UPGRADE FAILED: server-side apply failed for object shop/"
             [".spec.replicas", "- .spec.a", "`conflicts: theirs`"],
         ),
         (
-            'Error: configmaps "a" is forbidden: User "system:x" cannot get resource "configmaps" in API group',
-            ["lists the rights"],
-        ),
-        (
             'Error: admission webhook "no.example.com" denied the request: i/o timeout',
             ["webhook no.example.com does not let"],
         ),
@@ -83,7 +79,17 @@ def test_a_word_is_no_cause(words: str) -> None:
     assert failure(f"Error: UPGRADE FAILED: {words}", "shop", "shop").reason == f"Helm: {words}"
 
 
+def test_a_right_that_is_missing_is_an_error_of_ours() -> None:
+    found = failure(
+        'Error: configmaps "a" is forbidden: User "x" cannot get resource "configmaps" in API group', "r", "n"
+    )
+    assert (found.again, "lists the rights" in found.reason) == (True, True), found
+
+
 def test_what_trying_again_may_mend_is_told_apart() -> None:
+    assert failure(
+        'Error: error while running post render: failed to invoke post-renderer plugin "x": no', "r", "n"
+    ).again
     assert failure("Error: UPGRADE FAILED: etcdserver: leader changed", "shop", "shop").again
     assert failure("Error: pre-upgrade hooks failed: timed out waiting", "shop", "shop").reason.startswith(
         "Helm: a hook failed: pre-upgrade"

@@ -15,9 +15,13 @@ AGAIN = re.compile(
     r"another operation \(install/upgrade/rollback\) is in progress|release: already exists"
     r'|secrets "sh\.helm\.release\.[^"]{1,200}" already exists|Unauthorized|asked for the client to provide credentials'
     r"|cluster unreachable|connection refused|connection reset|no such host|i/o timeout|TLS handshake|unexpected EOF"
+    r"|failed to invoke post-renderer plugin"
     r"|etcdserver|Too Many Requests|ServiceUnavailable|the server is currently unable|Internal error occurred"
 )
 """What Helm says when we, or what we depend on, broke: trying again may mend it. Everything else is the world's no."""
+
+_NO_RIGHT = re.compile(r'is forbidden: User "[^"]*" cannot [a-z*]+ resource "[^"]+"')
+"""A right that is missing is ours: it is an error, which is over as soon as somebody grants it."""
 
 _HOOK = re.compile(r"\b(?:pre|post)-(?:install|upgrade)\b")
 
@@ -43,6 +47,8 @@ class _Found:
 def failure(output: str, release: str, namespace: str) -> Failure:
     """Why Helm failed, by what it printed."""
     text = error_line(output)
+    if _NO_RIGHT.search(text):
+        return Failure(f"Helm: {text}; docs/deployer-helm.md lists the rights that the deployer needs", again=True)
     for form, told in _RULES:
         match = form.search(text)
         if match is not None:
@@ -162,10 +168,6 @@ _RULES: Sequence[tuple[re.Pattern[str], Callable[[_Found], str]]] = (
     (
         re.compile(r'is forbidden: violates PodSecurity "(?P<name>[^"]+)"'),
         _with("the namespace takes pods of the security level {name} only"),
-    ),
-    (
-        re.compile(r'is forbidden: User "[^"]*" cannot [a-z*]+ resource "[^"]+"'),
-        _with("docs/deployer-helm.md lists the rights that the deployer needs"),
     ),
     (
         re.compile(

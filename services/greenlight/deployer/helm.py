@@ -23,7 +23,7 @@ from typing import Any
 import rfc8785
 
 from greenlight.deployer import causes, charts, hooks, keeping, live, release
-from greenlight.deployer.access import Access, Api, Conflict, Refused, access_of
+from greenlight.deployer.access import Access, Api, Conflict, Forbidden, Refused, access_of
 from greenlight.deployer.charts import Chart
 from greenlight.deployer.driver import Busy, Order, Progress
 from greenlight.deployer.hooks import Hooks
@@ -129,7 +129,7 @@ class HelmDriver:
             "HELM_CONFIG_HOME": str(homes[1]),
             "HELM_DATA_HOME": str(homes[2]),
             "HELM_NO_PLUGINS": "1",
-            **keeping.install(homes[2]),
+            **keeping.install(homes[2], env),
         }
         self._host = _host(state)
         self._mutex = threading.Lock()
@@ -158,6 +158,9 @@ class HelmDriver:
         except Busy:
             self._forget(run)
             raise
+        except Forbidden as problem:
+            where = f"in namespace {order.config['namespace']}, which has to be there"
+            end = Progress("error", f"{problem}; docs/deployer-helm.md lists the rights that are needed {where}")
         except (ConfigurationError, Unavailable, Refused, OSError) as problem:
             end = Progress("error", self._said(str(problem)))
         if end is not None:

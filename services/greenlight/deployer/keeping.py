@@ -30,8 +30,8 @@ _DESCRIPTION = {
 }
 
 
-def install(data: Path) -> Mapping[str, str]:
-    """Write the plugin below Helm's data folder; the environment that Helm needs for it."""
+def install(data: Path, env: Mapping[str, str]) -> Mapping[str, str]:
+    """Write the plugin below Helm's data folder; what Helm needs for it of our environment, and besides."""
     folder = data / "plugins" / PLUGIN
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     text, file = json.dumps(_DESCRIPTION), folder / "plugin.yaml"
@@ -39,7 +39,10 @@ def install(data: Path) -> Mapping[str, str]:
         whole = folder / f".plugin.{os.getpid()}"
         whole.write_text(text, encoding="utf-8")
         os.replace(whole, file)
-    return {"GREENLIGHT_PYTHON": sys.executable, "GREENLIGHT_KEPT": str(Path(kept.__file__).resolve())}
+    python = (
+        {"PYTHONPATH": env["PYTHONPATH"]} if env.get("PYTHONPATH") else {}
+    )  # as it is found here, it is found there
+    return {**python, "GREENLIGHT_PYTHON": sys.executable, "GREENLIGHT_KEPT": str(Path(kept.__file__).resolve())}
 
 
 def arguments(fields: Mapping[str, Any] | None, file: Path) -> Sequence[str]:
