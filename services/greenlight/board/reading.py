@@ -115,7 +115,11 @@ def _commit(
     unreadable: Mapping[tuple[str, str], str],
     now: datetime,
 ) -> dict[str, Any]:
-    shown = view.commit(record, policies, targets, now)
+    try:
+        shown = view.commit(record, policies, targets, now)
+    except Unreadable as problem:  # what a decision reads beside the targets and their pushes
+        shown = view.commit(record, [], {}, now)
+        unreadable = {**unreadable, **{(it.name, name): str(problem) for it in policies for name in it.environments}}
     for (application, environment), why in unreadable.items():
         parts = shown["applications"].setdefault(application, {"gates": {}, "environments": {}})
         parts["environments"][environment] = view.unreadable(why)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from flask import Flask
@@ -10,7 +11,7 @@ from flask import Flask
 from greenlight.events import Event, types
 from greenlight.events.recorded import resumed_key
 from greenlight.ledger.adoption import OPEN
-from greenlight.ledger.port import Ledger, Transaction
+from greenlight.ledger.port import Ledger, Transaction, Unreadable
 from greenlight.ledger.rows import Deployment, Record, Target
 from greenlight.ledger.use import pushes_since, until_settled
 from greenlight.policy.model import Policy
@@ -99,13 +100,33 @@ def _reconsider(policy: Policy, environment: str, deps: Deps) -> list[Event]:
 def _check(
     repo: str, sha: str, targets: Sequence[tuple[Policy, str]], done: Sequence[tuple[str, str]], deps: Deps
 ) -> list[Event]:
-    """Decide the commit that the event is about, AT_ONCE targets in a transaction; it is done with in the last one."""
+    """Decide the commit that the event is about, AT_ONCE targets in a transaction; it is done with in the last one.
+
+    Where what a target takes cannot be read, the others are decided, and the event stays due for this one.
+    """
     events: list[Event] = []
     with step("check for promotion"):
         while len(targets) > AT_ONCE:
-            events += _consider(repo, sha, targets[:AT_ONCE], [], deps)
-            targets = targets[AT_ONCE:]
-        return events + _consider(repo, sha, targets, done, deps)
+            found, whole = _readable(repo, sha, targets[:AT_ONCE], [], deps)
+            events += found
+            targets, done = targets[AT_ONCE:], done if whole else []
+        return events + _readable(repo, sha, targets, done, deps)[0]
+
+
+def _readable(
+    repo: str, sha: str, targets: Sequence[tuple[Policy, str]], done: Sequence[tuple[str, str]], deps: Deps
+) -> tuple[list[Event], bool]:
+    """Decide the commit for those of the targets for which that can be read: what it emitted, and whether it was all."""
+    try:
+        return _consider(repo, sha, targets, done, deps), True
+    except Unreadable:
+        if len(targets) < 2:
+            raise
+    events: list[Event] = []
+    for target in targets:
+        with suppress(Unreadable):
+            events += _consider(repo, sha, [target], [], deps)
+    return events, False
 
 
 def _consider(
