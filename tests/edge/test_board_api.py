@@ -120,6 +120,7 @@ def test_every_route_that_writes_is_in_the_matrix_below(shop: Shop) -> None:
     assert rules == {
         "/api/v1/commits/<owner>/<name>/<sha>/approvals",
         "/api/v1/commits/<owner>/<name>/<sha>/revocations",
+        "/api/v1/people/erasures",
         "/api/v1/targets/<application>/<environment>/deployments",
         "/api/v1/targets/<application>/<environment>/<verb>",
         "/api/v1/dead-letters/<int:id>/replay",
@@ -127,6 +128,31 @@ def test_every_route_that_writes_is_in_the_matrix_below(shop: Shop) -> None:
         "/api/v1/dead-letters/replay",
         "/api/v1/dead-letters/discard",
     }
+
+
+def test_an_operator_erases_an_author(tmp_path: Path) -> None:
+    """Titles and names go, the journal stays whole; nobody else may, and it takes a name."""
+    text = PIPELINE.replace("branches: [main]", "branches: [main]\n    operators: [legal]")
+    shop = Shop(tmp_path, pipeline=text).start()
+    shop.push("one")
+    shop.settle()
+    ledger, path = shop.greenlight.ledger, "/people/erasures"
+    before = ledger.journal(f"commit/{REPO}/{sha_of('one')}")
+    title = ledger.title(REPO, sha_of("one"))
+    assert title is not None
+    assert (title.title, title.author) == ("one", "acme-developer")
+    assert "acme-developer" not in json.dumps([entry.payload for entry in before])
+    body = {"github": ["Acme-Developer"]}
+    assert shop.api("POST", path, body).status_code == 401
+    assert shop.api("POST", path, body, who="dev").status_code == 403
+    for wrong in ({}, {"github": [" "]}, {"github": "acme-developer"}, {"emails": [5]}):
+        assert shop.api("POST", path, wrong, who="lena").status_code == 422
+    assert ledger.title(REPO, sha_of("one")) == title
+    assert shop.act(path, body | {"emails": ["nobody@acme.example"]}) == {"erased": 1}
+    assert shop.act(path, body) == {"erased": 0}
+    assert ledger.title(REPO, sha_of("one")) is None
+    assert ledger.journal(f"commit/{REPO}/{sha_of('one')}") == before
+    shop.stop()
 
 
 @pytest.mark.parametrize("verb", ["replay", "discard"])

@@ -196,6 +196,25 @@ def test_people_and_policy_work_on_the_files(terminal: Terminal) -> None:
     assert "nobody is there yet" in terminal("people", "list", "--config", str(config)).stderr
 
 
+def test_people_who_cannot_be_told_from_an_author_are_listed(terminal: Terminal) -> None:
+    """In words, and in a field."""
+    path = terminal.shop.folder / "config" / "people.yaml"
+    path.write_text(path.read_text().replace("github: omar-gh, ", ""))
+    listed = terminal("people", "list", "--config", str(path.parent))
+    assert "omar cannot be told from an author" in listed.stderr
+    assert "lena" not in listed.stderr
+    rows = terminal.json("people", "list", "--config", str(path.parent))["people"]
+    assert {row["id"]: row["identified"] for row in rows} == {"lena": True, "omar": False, "dev": True}
+
+
+def test_an_author_is_erased_by_who_may(terminal: Terminal) -> None:
+    """It takes a name, and an operator."""
+    assert terminal("people", "erase").exit_code == 2
+    refused = terminal("people", "erase", "--github", "acme-developer", GREENLIGHT_TOKEN=TOKENS["dev"])
+    assert refused.exit_code == 1
+    assert "operates no application" in refused.stderr
+
+
 def test_policy_check_warns_of_secrets(terminal: Terminal) -> None:
     """Of one that stands in the file, and of one that is named and not here, which only the deployer needs."""
     config = terminal.shop.folder / "config"

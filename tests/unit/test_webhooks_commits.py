@@ -135,6 +135,24 @@ def test_commits_besides_the_head_are_known_by_their_ids() -> None:
     assert commits.others(payload, sha_of("one")) == ("a", "b")
 
 
+def test_the_title_and_the_author_of_every_commit_are_read() -> None:
+    """The first line, shortened; a commit without a sha, or without words, has none of it."""
+    payload = push_payload("one")
+    head = payload["head_commit"]
+    author = {"name": "L" * 300, "email": "12+max-gh@users.noreply.github.com", "username": "max-gh"}
+    payload["commits"] = [
+        {"id": "a" * 40, "message": "\nRound up\r\n\nand down", "author": author},
+        {"id": "b" * 40, "author": None},
+        {"id": "x", "message": "no commit"},
+        {**head, "message": "T" * 300},
+    ]
+    payload["head_commit"] = {**head, "message": "T" * 300}
+    first, second, third = commits.titles(payload)
+    assert (first.title, first.author, first.login, first.email) == ("Round up", "L" * 100, LOGIN, LOGIN)
+    assert (second.title, second.author, second.login, second.email) == ("", "", None, None)
+    assert (third.sha, third.title, third.author) == (sha_of("one"), "T" * 200, "acme-developer")
+
+
 def many(count: int) -> list[dict[str, Any]]:
     """So many commits, the last of which is the head of the push `one`."""
     return [{"id": f"{number:040x}"} for number in range(count - 1)] + push_payload("one")["commits"]

@@ -159,6 +159,20 @@ def discards(person: Person, policies: Sequence[Policy]) -> Callable[[Event], st
     return judge
 
 
+def erase_author(logins: Sequence[str], emails: Sequence[str], person: Person, deps: Deps) -> int:
+    """Erase the titles and the name of everything whose author has one of these logins or addresses; how many commits.
+
+    Raises Forbidden, Rejected. Journals stay as they are: they name nobody.
+    """
+    _allowed(domain.may_erase(person, list(deps.pipeline().applications.values())))
+    named = [*(("github", login) for login in logins), *(("email", email) for email in emails)]
+    if not any(value.strip() for _, value in named):
+        raise Rejected("name whom to erase: `github` and `emails` are lists of logins and addresses")
+    erased = deps.ledger.erase_titles({ids.identity(kind, value) for kind, value in named if value.strip()})
+    deps.log.getChild("board").info("%s erased the titles and the author of %d commits", person.id, erased)
+    return erased
+
+
 def _gate(record: Record, application: str, gate: str, deps: Deps) -> tuple[Policy, Gate]:
     policy = reading.policy_of(application, deps)
     if policy.repo != record.repo:

@@ -118,6 +118,12 @@ def _writes(api: Blueprint, deps: Deps) -> None:
         id = actions.revoke(record, _need(body, "application"), _need(body, "gate"), comment, g.person, deps)
         return _json({"id": id}, 202)
 
+    @api.post("/people/erasures")
+    def erasures() -> Response:
+        body = _body()
+        erased = actions.erase_author(_texts(body, "github"), _texts(body, "emails"), g.person, deps)
+        return _json({"erased": erased}, 202)
+
     @api.post("/targets/<application>/<environment>/deployments")
     def deployments(application: str, environment: str) -> Response:
         body, kind = _body(), None
@@ -173,6 +179,13 @@ def _text(body: dict[str, Any], name: str, *, needed: bool) -> str | None:
         return None
     if not isinstance(value, str) or not value or len(value) > 2000:
         raise Rejected(f"{name} is missing, or not a text of at most 2000 characters")
+    return value
+
+
+def _texts(body: dict[str, Any], name: str) -> list[str]:
+    value = body.get(name, [])
+    if not isinstance(value, list) or not all(isinstance(each, str) and len(each) <= 2000 for each in value):
+        raise Rejected(f"{name} is not a list of texts")
     return value
 
 

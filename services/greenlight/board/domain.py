@@ -67,6 +67,13 @@ def may_discard(person: Person, policies: Sequence[Policy], about: Mapping[str, 
     return f"{person.id} does not operate {names}, and the event of this dead letter belongs to it"
 
 
+def may_erase(person: Person, policies: Sequence[Policy]) -> str | None:
+    """Why this person may not erase titles and names of authors; None: go ahead, as an operator of any application may."""
+    if any(policy.operators and may_operate(person, policy) is None for policy in policies):
+        return None
+    return f"{person.id} operates no application: name a group of theirs as `operators:` in the pipeline file"
+
+
 def _in_groups(person: Person, gate: Gate) -> str | None:
     groups = gate.wants.get("groups") or ()
     if set(groups) & set(person.groups):

@@ -10,7 +10,7 @@ import heapq
 import re
 import zlib
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cache
@@ -22,14 +22,14 @@ from greenlight.events import Event
 from greenlight.events.ids import derive
 from greenlight.ledger import dynamodb_items as items
 from greenlight.ledger.bodies import Bodies
-from greenlight.ledger.dynamodb_client import Cancelled, Dynamo, Item, Key
+from greenlight.ledger.dynamodb_client import MOST_ITEMS, Cancelled, Dynamo, Item, Key
 from greenlight.ledger.dynamodb_items import GROUPED, ORDERED, Rows, item, joined, stamp
 from greenlight.ledger.dynamodb_listing import Decided, listing
 from greenlight.ledger.dynamodb_records import Records
 from greenlight.ledger.dynamodb_writes import ABSENT, SUPERSEDED, Write, emitted, needed, set_due, slices, writes
 from greenlight.ledger.kept import Kept
 from greenlight.ledger.port import Conflict, Page, SetAside, Transaction, Unavailable, Unreadable
-from greenlight.ledger.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target
+from greenlight.ledger.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target, Title
 from greenlight.ledger.unreadable import LATER, Aside, Keys, payload_of, policy_of
 from greenlight.runtime.jitter import full_jitter
 
@@ -51,7 +51,7 @@ PUSHES = 5000
 E = TypeVar("E")
 
 TABLES: Mapping[type, str] = {
-    Target: "targets", DecisionRow: "decisions", Deployment: "deployments", Due: "due", Event: "outbox",
+    Target: "targets", DecisionRow: "decisions", Deployment: "deployments", Due: "due", Event: "outbox", Title: "titles",
 }  # fmt: skip
 """What rows are called where one cannot be read."""
 
@@ -98,11 +98,29 @@ class DynamoLedger:
         if body is not None:
             planned.append(Write("Put", {"Item": self._kept(body, now)}))
         planned += [set_due(due, self._rows, now)[1], emitted(fact.event, self._rows, now, next(self._emitted))[1]]
+        titles = [items.title(fact.repo, it, self._rows, now) for it in {it.sha: it for it in fact.titles}.values()]
+        room = MOST_ITEMS - len(planned)
+        planned += [Write("Put", {"Item": title}) for title in titles[:room]]
         try:
             self._dynamo.transact([(write.kind, write.operation) for write in planned])
         except Cancelled:
             return False
+        for title in titles[room:]:  # of a push of so many commits
+            self._dynamo.put(title)
         return True
+
+    def title(self, repo: str, sha: str) -> Title | None:
+        return self._row(Title, items.title_key(repo, sha))
+
+    def erase_titles(self, identities: Collection[str]) -> int:
+        keys: set[Key] = set()
+        for author in (joined("author", identity) for identity in identities):
+            by_login = self._dynamo.query("q = :q", {"q": author}, index=ORDERED)
+            by_address = self._dynamo.query("g = :g", {"g": author}, index=GROUPED)
+            keys |= {(one["pk"]["S"], one["sk"]["S"]) for one in (*by_login, *by_address)}
+        if keys:
+            self._dynamo.delete(sorted(keys))
+        return len(keys)
 
     def _kept(self, body: bytes, now: datetime) -> Item:
         """The item that says that a body is there, and holds it if it is small. A large one is a file when this returns."""

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from greenlight.ledger.bodies import Bodies
 from greenlight.ledger.dynamodb_client import Item, Key
 from greenlight.ledger.port import Unavailable
+from greenlight.ledger.rows import Title
 from greenlight.ledger.rows_json import dumps, loads
 
 R = TypeVar("R")
@@ -138,6 +139,18 @@ def pushes_pk(repo: str) -> str:
 def push_marker(fact: str) -> Key:
     """That a push is there: pushes lie by time, and each is there once."""
     return joined("push", fact), ALONE
+
+
+def title_key(repo: str, sha: str) -> Key:
+    return joined("titles", repo), joined(sha)
+
+
+def title(repo: str, row: Title, rows: Rows, now: datetime) -> dict[str, Any]:
+    """The item of a commit's title, found by who its author is: by login in one index, by address in the other."""
+    known = {"q": row.login, "g": row.email}
+    author = {index: {"S": joined("author", identity)} for index, identity in known.items() if identity is not None}
+    place = {"o": {"S": joined(repo, row.sha)}} if author else {}
+    return item(title_key(repo, row.sha), **author, **place, **rows.pack(row, now))
 
 
 def journal_pk(stream: str) -> str:

@@ -6,7 +6,7 @@ that was read; otherwise nothing of the transaction happens and Conflict is rais
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -22,6 +22,7 @@ from greenlight.ledger.rows import (
     Push,
     Record,
     Target,
+    Title,
 )
 
 
@@ -88,13 +89,21 @@ class Ledger(Protocol):
     """
 
     def accept(self, fact: Fact, body: bytes | None, due: Due) -> bool:
-        """Store a fact with its outbox row, its provider's body and when it is due again, in one transaction.
+        """Store a fact with its titles, its outbox row, its provider's body and when it is due again, in one transaction.
 
         False, and nothing is written, if a fact with that id is already there.
         """
         ...
 
     def fact(self, id: str) -> Fact | None: ...
+
+    def title(self, repo: str, sha: str) -> Title | None:
+        """What a commit is called, and who its author is; None where no fact said it, or it was erased."""
+        ...
+
+    def erase_titles(self, identities: Collection[str]) -> int:
+        """Erase the titles and names of the commits whose author has one of these identities; how many. Facts stay."""
+        ...
 
     def claim(self, sender: str, message: str, digest: str) -> str:
         """The digest under which `sender` first used the message id `message`: `digest` itself if this is the first use."""

@@ -44,6 +44,17 @@ class Push:
 
 
 @dataclass(frozen=True, slots=True)
+class Title:
+    """What a commit is called, and who its author is: kept beside everything else, so that it can be erased."""
+
+    sha: str
+    title: str  # the first line of its message, at most 200 characters
+    author: str  # the author's name, at most 100 characters
+    login: str | None = None  # identities of the author (events.ids.identity), by which it is found to be erased
+    email: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Fact:
     """Something that happened to a commit, as accepted."""
 
@@ -66,6 +77,7 @@ class Fact:
     foreign: bool = False  # made by or for another repository (a fork): never opens a gate
     recorded: bool = False
     repository: str | None = None  # the provider's own id of the repository, which stays when it is renamed
+    titles: tuple[Title, ...] = ()  # of the commits that it lists: no part of the row, they lie beside it
 
     @property
     def id(self) -> str:

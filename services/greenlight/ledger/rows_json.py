@@ -1,8 +1,8 @@
 """Rows as JSON text and back, equal.
 
 What has its default value is left out, and names that this version does not know are passed over, so that rows written
-by an older or a newer version can be read. `version` and `recorded` change without the rest of their row, so they are
-columns.
+by an older or a newer version can be read. `version`, `recorded` and `titles` change without the rest of their row, so
+they lie beside it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Decode = Callable[[Any], Any]
 NO_ROW = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 """What reading raises where a text is no row."""
 
-_COLUMNS = ("version", "recorded")
+_COLUMNS = ("version", "recorded", "titles")
 
 
 def dumps(row: Any) -> str:

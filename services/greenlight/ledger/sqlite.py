@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -19,7 +19,7 @@ from greenlight.ledger import sqlite_pushes
 from greenlight.ledger.bodies import Folder, named
 from greenlight.ledger.parts import whole
 from greenlight.ledger.port import Page, SetAside, Transaction, Unavailable, Unreadable
-from greenlight.ledger.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target
+from greenlight.ledger.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target, Title
 from greenlight.ledger.rows_json import dumps, loads
 from greenlight.ledger.sqlite_cache import Cache, Key
 from greenlight.ledger.sqlite_listing import from_cursor, query, to_cursor
@@ -89,6 +89,8 @@ class SqliteLedger:
     def _accept(self, fact: Fact, body: tuple[str, bytes | None] | None, due: Due) -> bool:
         text, now = dumps(fact), self._clock()
         follow = (set_due(due), send(fact.event, self._emit, now))
+        titles = [(fact.repo, it.sha, it.login, it.email, dumps(it)) for it in fact.titles]
+        kept = replace(fact, titles=())
 
         def change(tx: Tx) -> bool:
             inserted = tx.execute(
@@ -101,7 +103,10 @@ class SqliteLedger:
                 tx.execute(
                     "INSERT OR REPLACE INTO bodies (digest, deflated, stored) VALUES (?, ?, ?)", (*body, micros(now))
                 )
-            tx.on_commit(lambda: self._cache.committed({(Fact, fact.id): fact}))
+            tx.executemany(
+                "INSERT OR REPLACE INTO titles (repo, sha, login, email, json) VALUES (?, ?, ?, ?, ?)", titles
+            )
+            tx.on_commit(lambda: self._cache.committed({(Fact, fact.id): kept}))
             for step in follow:
                 step(tx)
             return True
@@ -110,6 +115,14 @@ class SqliteLedger:
 
     def fact(self, id: str) -> Fact | None:
         return self._row(Fact, "SELECT json, recorded FROM facts WHERE id = ?", (id,), "recorded")
+
+    def title(self, repo: str, sha: str) -> Title | None:
+        row = self._one("SELECT json FROM titles WHERE repo = ? AND sha = ?", repo, sha)
+        return None if row is None else self._aside.read("titles", (repo, sha), lambda: loads(Title, row[0]))
+
+    def erase_titles(self, identities: Collection[str]) -> int:
+        sql = "DELETE FROM titles WHERE login = ?1 OR email = ?1"
+        return self._write(lambda tx: sum(tx.execute(sql, (who,)).rowcount for who in identities))
 
     def claim(self, sender: str, message: str, digest: str) -> str:
         def change(tx: Tx) -> str:

@@ -83,6 +83,13 @@ CREATE TABLE record_parts (
     PRIMARY KEY (repo, sha, path)
 ) WITHOUT ROWID;
 """,
+        # Names of people, and what they call their commits: the one table that people may have rows erased from.
+        """
+CREATE TABLE titles (
+    repo TEXT, sha TEXT, login TEXT, email TEXT, json TEXT NOT NULL,
+    PRIMARY KEY (repo, sha)
+) WITHOUT ROWID;
+""",
     ),
 )
 

@@ -7,13 +7,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from greenlight.events import ids
-from greenlight.webhooks.provider import get
+from greenlight.ledger.rows import Title
+from greenlight.webhooks.provider import SHA, get
 
 MAX_PATHS = 1000
 """Files of a push that are kept; one that touches more may touch anything."""
 
 LISTED = 2048
 """Commits that GitHub lists in a push at most."""
+
+MAX_TITLE, MAX_NAME = 200, 100
+"""Characters of a title and of an author's name that are kept."""
 
 _TRAILER = re.compile(
     r"(?<!\w)co[-_ \u2010-\u2015]?author(?:ed|s)?(?:[-_ \u2010-\u2015]?by)?\s{0,16}:(.*)", re.IGNORECASE
@@ -78,6 +82,29 @@ def paths(payload: Mapping[str, Any]) -> tuple[str, ...] | None:
         if len(found) > MAX_PATHS:
             return None
     return tuple(sorted(found))
+
+
+def titles(payload: Mapping[str, Any]) -> tuple[Title, ...]:
+    """What each commit of the push is called, and who its author is."""
+    listed = {
+        commit.get("id"): commit
+        for commit in (*_commits(payload), payload.get("head_commit"))
+        if isinstance(commit, dict)
+    }
+    return tuple(_title(id, commit) for id, commit in listed.items() if isinstance(id, str) and SHA.fullmatch(id))
+
+
+def _title(sha: str, commit: Mapping[str, Any]) -> Title:
+    message, name = commit.get("message"), get(commit, "author.name")
+    lines = message.strip().splitlines() if isinstance(message, str) else []
+    login, email = get(commit, "author.username"), get(commit, "author.email")
+    return Title(
+        sha,
+        title=lines[0][:MAX_TITLE] if lines else "",
+        author=name[:MAX_NAME] if isinstance(name, str) else "",
+        login=ids.identity("github", login) if isinstance(login, str) and login else None,
+        email=ids.identity("email", email) if isinstance(email, str) and email else None,
+    )
 
 
 def _commits(payload: Mapping[str, Any]) -> list[Any]:

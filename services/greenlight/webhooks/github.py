@@ -128,6 +128,7 @@ def _push(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
         refs=(ref,),
         details={**details, **ahead(signed, delivery.now)},
         push=push,
+        titles=commits.titles(payload),
         tree=None if deleted else get(payload, "head_commit.tree_id"),
         people=push.people,
     )

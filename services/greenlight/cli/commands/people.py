@@ -8,7 +8,7 @@ import click
 
 from greenlight.cli import arguments as args
 from greenlight.cli import render
-from greenlight.cli.client import USAGE, Failure
+from greenlight.cli.client import USAGE, Client, Failure
 from greenlight.runtime.errors import ConfigurationError
 from greenlight.runtime.people import ADD, NAME_THEM, nameless, new_token, read
 
@@ -17,7 +17,7 @@ config = args.config("people.yaml")
 
 @click.group()
 def people() -> None:
-    """Who may approve and operate: config/people.yaml."""
+    """Who may approve and operate: config/people.yaml; and what is kept of authors."""
 
 
 @people.command("token")
@@ -32,6 +32,29 @@ def token(person: str, config: Path) -> None:
         render.line(new_token(config / "people.yaml", person))
     except ConfigurationError as problem:
         raise Failure(str(problem).split("\n"), USAGE) from None
+
+
+@people.command("erase")
+@click.option(
+    "--github", multiple=True, metavar="LOGIN", help="A GitHub login of the person. May be given several times."
+)
+@click.option("--email", multiple=True, metavar="ADDRESS", help="An address of the person. May be given several times.")
+@args.as_json
+def erase(github: tuple[str, ...], email: tuple[str, ...], as_json: bool) -> None:
+    """Erase the titles and the author's name of every commit by a person from the running Greenlight.
+
+    Journals and records stay: they hold no name, and who is an author is still known by digest. Later pushes bring the names
+    of the commits that they list. Needs the token of an operator.
+
+    Example: greenlight people erase --github lena-gh --email lena@acme.example
+    """
+    if not github and not email:
+        raise Failure("say whom: --github LOGIN or --email ADDRESS", USAGE)
+    answer = Client().post("/people/erasures", {"github": list(github), "emails": list(email)})
+    if as_json:
+        render.document(answer)
+    else:
+        render.line(f"erased the titles and the author of {answer['erased']} commits")
 
 
 @people.command("list")
