@@ -73,8 +73,8 @@ def test_a_conflict_fails_where_the_pipeline_says_so_and_names_every_field(helm:
     by_hand(helm, "set", "image", "deployment/shop", "app=by-hand")
     both = helm.end(helm.order("three", fence=3, values=values, conflicts="fail"))
     assert "`conflicts: ours` in the pipeline file" in (both.reason or ""), both
-    assert ".spec.replicas" in (both.reason or ""), both
-    assert '.spec.template.spec.containers[name="app"].image' in (both.reason or ""), both
+    assert "Deployment shop: .spec.replicas was set by kubectl, " in (both.reason or ""), both
+    assert '.spec.template.spec.containers[name="app"].image was set by kubectl-set. ' in (both.reason or ""), both
     back = helm.order("one", id="b" * 32, fence=4, values=values, conflicts="fail", cause="rollback")
     assert (helm.end(back).outcome, helm.runs(), replicas(helm)) == ("succeeded", sha_of("one"), 2)
 

@@ -37,13 +37,13 @@ APPLY = "Error: UPGRADE FAILED: server-side apply failed for object shop/"
         ),
         (
             f'{CONFLICT} 1 conflict: conflict with "kubectl" with subresource "scale" using apps/v1: .spec.replicas',
-            [".spec.replicas", "`conflicts: theirs`"],
+            ["Deployment d: .spec.replicas was set by kubectl", "`conflicts: theirs`"],
         ),
         (
             f"{CONFLICT} 2 "
             'conflicts: conflicts with "kubectl" using apps/v1:\n- .spec.replicas\n'
             'conflicts with "x" using apps/v1:\n- .spec.a',
-            [".spec.replicas", "- .spec.a", "`conflicts: theirs`"],
+            ["Deployment d: .spec.replicas was set by kubectl, .spec.a was set by x.", "`conflicts: theirs`"],
         ),
         (
             'Error: admission webhook "no.example.com" denied the request: i/o timeout',
@@ -77,6 +77,12 @@ def test_a_cause_is_known_by_its_form_and_has_its_advice(output: str, words: lis
 def test_a_word_is_no_cause(words: str) -> None:
     """A template may be called anything."""
     assert failure(f"Error: UPGRADE FAILED: {words}", "shop", "shop").reason == f"Helm: {words}"
+
+
+def test_however_many_fields_others_have_set_the_way_out_is_told() -> None:
+    fields = "".join(f"\n- .data.field{number}" for number in range(99))
+    found = failure(f'{CONFLICT} 99 conflicts: conflicts with "kubectl" using v1:{fields}', "r", "n").reason
+    assert ".data.field4 was set by kubectl, 94 more fields by others. `conflicts: ours`" in found, found
 
 
 def test_a_right_that_is_missing_is_an_error_of_ours() -> None:

@@ -144,7 +144,7 @@ def argo(phase: str | None, seen: Any = "7", spec: Any = None, **status: Any) ->
 @pytest.mark.parametrize(
     ("one", "verdict", "message"),
     [
-        (argo("Healthy", availableReplicas=4), "done", "is Healthy; 4 of 4 available"),
+        (argo("Healthy", availableReplicas=4), "done", "is Healthy; 4 of 4 pods are available"),
         (argo("Healthy", seen="6"), "waits", "has not seen the change yet"),
         (argo("Healthy", seen=6), "waits", "has not seen the change yet"),
         (argo("Healthy", seen="6f5d9c4b8"), "done", "is Healthy"),
@@ -164,12 +164,24 @@ def argo(phase: str | None, seen: Any = "7", spec: Any = None, **status: Any) ->
         ),
         (argo("Paused", message="BlueGreenPause", spec={"strategy": {"blueGreen": {}}}), "waits", "(BlueGreenPause)"),
         (argo("Paused", spec={**CANARY, "paused": True}, message="manually paused"), "failed", "is paused by its spec"),
+        (
+            argo(
+                "Paused",
+                spec={"paused": True},
+                currentPodHash="b",
+                stableRS="b",
+                updatedReplicas=1,
+                availableReplicas=1,
+            ),
+            "done",
+            "is promoted",
+        ),
         (argo("Healthy", spec={"replicas": 0}), "done", "is scaled to 0"),
         (argo("Healthy", workloadObservedGeneration="2"), "done", "is Healthy"),
         (argo("Unknown"), "waits", "its phase is Unknown"),
         (item("Rollout", CANARY, {}, "argoproj.io/v1alpha1"), "waits", "has not seen it yet"),
         (argo(None, currentPodHash="b", stableRS="a", updatedReplicas=4, availableReplicas=4), "waits", "not promoted"),
-        (argo(None, currentPodHash="b", stableRS="b", updatedReplicas=4, availableReplicas=4), "done", "is Healthy"),
+        (argo(None, currentPodHash="b", stableRS="b", updatedReplicas=4, availableReplicas=4), "done", "is promoted"),
     ],
 )
 def test_an_argo_rollout_stands_where_its_phase_says(one: dict[str, Any], verdict: str, message: str) -> None:
@@ -208,6 +220,8 @@ def partition(kept: int) -> dict[str, Any]:
         (item("StatefulSet", partition(3), {**NEWER}), "failed", "its partition 3 keeps all of its 3 pods"),
         (item("StatefulSet", partition(9), {**NEWER, "currentRevision": "b"}), "done", "3 of 3"),
         (item("StatefulSet", {"replicas": 0}, FRESH), "done", "is scaled to 0"),
+        (item("StatefulSet", {"replicas": 0}, {**FRESH, "replicas": 1}), "waits", "1 pods too many are still there"),
+        (item("ReplicaSet", {"replicas": 1}, {"replicas": 3, "availableReplicas": 3}), "waits", "2 pods too many"),
         (
             item("StatefulSet", {"replicas": 3, "minReadySeconds": 30}, {**NEWER, "updatedReplicas": 3}),
             "waits",

@@ -99,10 +99,32 @@ def _immutable(found: _Found) -> str:
     return ". ".join(dict.fromkeys(parts))
 
 
+_CONFLICT = re.compile(
+    r"conflict occurred while applying object [^/\s]*/(?P<name>\S+) \S*, Kind=(?P<kind>\w+): "
+    r"Apply failed with \d+ conflicts?: (?P<managers>.*?)(?= && |$)"
+)
+_SET_BY = re.compile(
+    r'conflicts? with "(?P<manager>[^"]*)"(?: with subresource "[^"]*")? using \S+: (?P<fields>.*?)(?= conflicts? with "|$)'
+)
+_FIELD = re.compile(r"(?:^|\s)(\.\S+)")
+
+FIELDS = 5
+"""Fields of an object that are named; all are in the output."""
+
+
 def _conflict(found: _Found) -> str:
+    """The fields of every object, and who set them."""
+    parts = []
+    for one in _CONFLICT.finditer(found.text):
+        by = [
+            (by["manager"], field) for by in _SET_BY.finditer(one["managers"]) for field in _FIELD.findall(by["fields"])
+        ]
+        named = [f"{field} was set by {manager}" for manager, field in by[:FIELDS]]
+        more = [f"{len(by) - FIELDS} more fields by others"] if len(by) > FIELDS else []
+        parts.append(f"{one['kind']} {one['name']}: {', '.join([*named, *more])}")
     return (
-        f"Helm: {found.text}; somebody else has set these fields: `conflicts: ours` in the pipeline file puts them back to the "
-        "chart's values, `conflicts: theirs` leaves them"
+        f"Helm: others have set fields of the chart: {'. '.join(parts)}. `conflicts: ours` in the pipeline file puts them back "
+        "to the chart's values, `conflicts: theirs` leaves them"
     )
 
 
@@ -132,7 +154,7 @@ def _with(advice: str) -> Callable[[_Found], str]:
 
 _RULES: Sequence[tuple[re.Pattern[str], Callable[[_Found], str]]] = (
     (_IMMUTABLE, _immutable),
-    (re.compile(r"Apply failed with \d+ conflicts?: conflicts? with \""), _conflict),
+    (_CONFLICT, _conflict),
     (
         re.compile(r"cannot be imported into the current release: invalid ownership metadata"),
         _with("somebody else made these objects; remove them, or give them to this release"),

@@ -125,6 +125,8 @@ def _stateful_set(item: Object, spec: Fields, status: Fields) -> State:
         return State(False, f"{status.get('availableReplicas', 0)} of {replicas} pods are available")
     if updated < wanted:
         return State(False, f"{updated} of {wanted} pods are new")
+    if status.get("replicas", 0) > replicas:
+        return State(False, f"{status['replicas'] - replicas} pods too many are still there")
     if replicas == 0:
         return State(True, "is scaled to 0, so no pod runs")
     kept = f"; its partition keeps {replicas - updated} at the revision before" if updated < replicas else ""
@@ -151,6 +153,8 @@ def _on_delete(updated: int, wanted: int) -> str:
 
 def _replica_set(item: Object, spec: Fields, status: Fields) -> State:
     replicas, available = spec.get("replicas", 1), status.get("availableReplicas", 0)
+    if status.get("replicas", 0) > replicas:
+        return State(False, f"{status['replicas'] - replicas} pods too many are still there")
     return State(available >= replicas, f"{available} of {replicas} pods are available")
 
 
@@ -192,16 +196,18 @@ def _argo_rollout(item: Object, spec: Fields, status: Fields) -> State:
     phase, message = status.get("phase"), status.get("message") or ""
     if phase == "Degraded":
         return State(False, f"is Degraded{': ' + message if message else ''}", failed=True)
-    if spec.get("paused"):
+    promoted = _argo_promoted(spec, status)
+    if spec.get("paused") and not promoted:
         return State(False, "is paused by its spec, so that it is not rolled out; resume it", failed=True)
-    if phase == "Paused":
+    if phase == "Paused" and not spec.get("paused"):
         return State(False, _argo_pause(item, spec, status, message))
     if phase == "Progressing" or (status.get("controllerPause") and not status.get("pauseConditions")):
         return State(False, f"is Progressing{': ' + message if message else ''}")
-    if phase == "Healthy" or (not phase and _argo_promoted(spec, status)):
+    if phase == "Healthy" or (promoted and phase in (None, "", "Paused")):
         if spec.get("replicas", 1) == 0:
             return State(True, "is scaled to 0, so no pod runs")
-        return State(True, f"is Healthy; {status.get('availableReplicas', 0)} of {spec.get('replicas', 1)} available")
+        counted = f"{status.get('availableReplicas', 0)} of {spec.get('replicas', 1)} pods are available"
+        return State(True, f"is {'Healthy' if phase == 'Healthy' else 'promoted'}; {counted}")
     return State(False, f"its phase is {phase}" if phase else "its new pods are not promoted yet")
 
 
@@ -221,7 +227,8 @@ def _argo_pause(item: Object, spec: Fields, status: Fields, message: str) -> str
 
 
 def _argo_promoted(spec: Fields, status: Fields) -> bool:
-    """For versions before 1.0, which write no phase: all pods are of the newest hash, and that is the stable one."""
+    """Whether all pods are of the newest hash, and that is the stable one. No phase says so before version 1.0, nor of a
+    Rollout that is paused by its spec."""
     hash, replicas = status.get("currentPodHash"), spec.get("replicas", 1)
     counted = (status.get("updatedReplicas", 0), status.get("availableReplicas", 0))
     return bool(hash) and status.get("stableRS") == hash and min(counted) >= replicas
