@@ -165,8 +165,8 @@ class World:
 
 
 @contextmanager
-def world() -> Iterator[World]:
-    """A new one."""
+def world(commits: int = 0) -> Iterator[World]:
+    """A new one, which knows so many commits of repository A."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "config").mkdir()
@@ -186,7 +186,7 @@ def world() -> Iterator[World]:
         ]
         pipeline = {"apiVersion": "greenlight/v1", "kind": "Pipeline", "applications": applications}
         (folder / "config" / "pipeline.yaml").write_text(json.dumps(pipeline))
-        command = [*python("growth_process.py"), str(folder)]
+        command = [*python("growth_process.py"), str(folder), f"{REPO}-a", str(commits)]
         with (
             (folder / "log").open("wb") as log,
             child(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log) as process,
@@ -243,9 +243,7 @@ def _flood() -> Row:
 def _board() -> Row:
     costs = []
     for count in COMMITS:
-        with world() as one:
-            for n in range(count):
-                one.push(f"commit {n}")
+        with world(count) as one:
             one.page()
             costs.append(one.cost(one.page))
     few, many = costs

@@ -1,4 +1,6 @@
-"""A whole Greenlight whose driver is done at once, for the rows that measure growth. Argument: folder.
+"""A whole Greenlight whose driver is done at once, for the rows that measure growth.
+
+Arguments: folder, and how many commits of which repository it knows already.
 
 Prints the addresses of webhooks and board; a line `ship SHA` for each deployment that has succeeded; and for a line on its
 standard input, once nothing is under way, `cpu SECONDS`: what this process has used so far.
@@ -12,6 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +23,11 @@ from ship_process import InProcess
 from greenlight.broker.manifests import TriggerSpec
 from greenlight.embedded.compose import Folders, Greenlight, Strangers
 from greenlight.embedded.drivers import Drivers
+from greenlight.ledger.port import Ledger, Transaction
+from greenlight.ledger.rows import Push, Record
 from greenlight.runtime.server import Limits, serve
 from greenlight.webhooks.turns import repository_of
+from support_flow import sha_of
 
 
 def say(line: str) -> None:
@@ -37,7 +43,18 @@ def ended(environ: Mapping[str, Any], start_response: Any) -> Iterable[bytes]:
     return []
 
 
-def main(folder: Path) -> None:
+def pushed(ledger: Ledger, repo: str, count: int) -> None:
+    """Have the ledger know so many commits, each pushed on top of the last one, as the recorder writes them."""
+    start, before = datetime.now(UTC) - timedelta(days=30), None
+    for n in range(count):
+        at, sha = start + timedelta(seconds=n), sha_of(f"known {n}")
+        push = Push(repo, "refs/heads/main", sha, before, at, at, f"known {n}")
+        record = Record(repo, sha, pushes={push.ref: push}, updated=at)
+        ledger.transact(Transaction(records=[record], pushes=[push]))
+        before = sha
+
+
+def main(folder: Path, repo: str, count: int) -> None:
     """Serve until the input ends."""
     Drivers._command = lambda self: InProcess()  # type: ignore[method-assign]
     logging.getLogger("greenlight").addHandler(logging.NullHandler())
@@ -51,6 +68,7 @@ def main(folder: Path) -> None:
         greenlight.apps["webhooks"], "127.0.0.1:0", name="webhooks", limits=Limits(of_one=1), turn=repository_of
     )
     servers = [webhooks, serve(greenlight.apps["board"], "127.0.0.1:0", name="board")]
+    pushed(greenlight.ledger, repo, count)
     gc.collect()
     gc.freeze()
     greenlight.start()
@@ -64,4 +82,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

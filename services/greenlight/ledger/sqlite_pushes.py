@@ -57,13 +57,18 @@ class _Window:
 
     def newest(self, since: datetime | None, of: Of | None, limit: int | None) -> list[Push] | None:
         """What `Ledger.pushes` promises; None if that may lie before the window."""
-        found = self.pushes[0 if since is None else self.first(since) :]
-        if of is not None:
+        start = 0 if since is None else self.first(since)
+        if of is None:
+            found = self.pushes[start if limit is None else max(start, len(self.pushes) - limit) :]
+        else:
             wanted = cache(of)
-            found = [push for push in found if wanted(push.ref)]
-        found = found if limit is None else found[max(0, len(found) - limit) :]
-        complete = self.since is None or (since is not None and since >= self.since)
-        return found if complete or len(found) == limit else None
+            found = [push for push in self.pushes[start:] if wanted(push.ref)]
+            found = found if limit is None else found[max(0, len(found) - limit) :]
+        return found if self.reaches(since) or len(found) == limit else None
+
+    def reaches(self, since: datetime | None) -> bool:
+        """Whether every push from `since` on is here."""
+        return self.since is None or (since is not None and since >= self.since)
 
 
 class Pushes:
@@ -90,8 +95,9 @@ class Pushes:
         for push in pushes:
             window.add(push)
         with self._lock:
-            if moment != self.moment(repo):
-                return
+            known = self._windows.get(repo)
+            if moment != self.moment(repo) or (known is not None and known.reaches(since)):
+                return  # who reads the pushes again and again gets the same ones
             self._windows.pop(repo, None)
             self._windows[repo] = window
             while len(self._windows) > 1 and sum(len(each.pushes) for each in self._windows.values()) > IN_ALL:
