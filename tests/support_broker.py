@@ -22,9 +22,7 @@ from greenlight.runtime.server import Limits as ServerLimits
 from greenlight.runtime.server import Server
 from greenlight.runtime.tracing import OFF, Tracer
 from greenlight.store import Store
-
-PATIENCE = 20.0
-"""Seconds that a test waits for what must come."""
+from support_timing import PATIENCE
 
 Response = tuple[int, Mapping[str, str], bytes]
 

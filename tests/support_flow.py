@@ -21,6 +21,7 @@ from greenlight.events import Event, rfc3339, types
 from greenlight.events.http import from_http
 from greenlight.runtime import signing
 from greenlight.runtime.tracing import OFF, Tracer
+from support_timing import PATIENCE
 
 REPO = "acme/shop"
 TOKENS = {name: f"gl_{name}_token_of_the_tests" for name in ("lena", "omar", "dev")}
@@ -92,7 +93,7 @@ class Watch:
         start_response("202 Accepted", [])
         return []
 
-    def until(self, seen: Any, timeout: float = 20.0) -> Event:
+    def until(self, seen: Any, timeout: float = PATIENCE) -> Event:
         """The first event for which `seen` holds; fails the test if none comes in time."""
         with self._news:
             found = self._news.wait_for(lambda: next((event for event in self.events if seen(event)), None), timeout)
@@ -159,9 +160,9 @@ class Shop:
 
     def settle(self) -> None:
         """Wait until every Trigger has nothing left to deliver."""
-        assert self.greenlight.broker.idle(20)
+        assert self.greenlight.broker.idle(PATIENCE)
 
-    def decided(self, word: str, environment: str, decision: str, timeout: float = 20.0) -> None:
+    def decided(self, word: str, environment: str, decision: str, timeout: float = PATIENCE) -> None:
         """Wait until a commit's decision for an environment is this one, while other deliveries are on their way."""
         deadline, found = time.monotonic() + timeout, None
         while found != decision:

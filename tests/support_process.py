@@ -19,6 +19,7 @@ import urllib3
 
 from greenlight.runtime import signing
 from support_flow import REPO, TOKENS, build_payload, push_payload, sha_of
+from support_timing import PATIENCE
 
 
 @contextmanager
@@ -37,7 +38,7 @@ def no_files_left() -> Iterator[None]:
 class Up:
     """One running `greenlight up`. Ports are ephemeral; the addresses are read from what it prints."""
 
-    def __init__(self, folder: Path, *arguments: str, timeout: float = 30.0, files: int | None = None) -> None:
+    def __init__(self, folder: Path, *arguments: str, timeout: float = PATIENCE, files: int | None = None) -> None:
         """`files`: how many it may open."""
         self.folder = folder
         self.started = time.perf_counter()
@@ -57,7 +58,7 @@ class Up:
         )
         self.board, self.webhooks, self.broker = self._addresses(timeout)
         self.ready_after = time.perf_counter() - self.started
-        self.http = urllib3.PoolManager(retries=False, timeout=10.0)
+        self.http = urllib3.PoolManager(retries=False, timeout=PATIENCE)
 
     def _addresses(self, timeout: float) -> tuple[str, str, str]:
         found: dict[str, str] = {}
@@ -86,7 +87,7 @@ class Up:
         return self._gone()
 
     def _gone(self) -> int:
-        code = self.process.wait(30)
+        code = self.process.wait(PATIENCE)
         assert self.process.stdout is not None
         self.process.stdout.close()
         self.log.close()

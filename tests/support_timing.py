@@ -5,6 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+PATIENCE = 120.0
+"""Seconds that a test waits for what must come: far more than ten times what an idle machine needs for any of it, so that only
+what never comes fails."""
+
 
 def cpu_seconds(call: Callable[[], object], times: int = 3) -> float:
     """The least CPU that `call` takes in a few calls: what else the machine does can only make one of them dearer."""

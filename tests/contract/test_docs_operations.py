@@ -27,6 +27,7 @@ from greenlight.runtime.health import DOWN
 from support_cluster import kubectl
 from support_flow import Shop, sha_of
 from support_process import Up, signed
+from support_timing import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 PAGES = {name: (ROOT / "docs" / f"{name}.md").read_text() for name in ("install", "operations")}
@@ -188,7 +189,7 @@ def _send(up: Up, folder: Path, word: str) -> None:
     known = len(up.get("/commits")["commits"])
     _, path, body, headers = signed(folder, "push", word)
     assert urllib3.request("POST", up.webhooks + path, body=body, headers=headers).status == 202
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while len(up.get("/commits")["commits"]) == known:
         assert time.monotonic() < deadline, os.listdir(folder)
         time.sleep(0.05)

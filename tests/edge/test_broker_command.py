@@ -102,7 +102,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
                 yield Running(tmp_path, process, ready, url, recorder)
             finally:
                 process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0
+            assert process.wait(PATIENCE) == 0
 
 
 def test_it_says_one_line_and_tells_the_story_of_an_event(running: Running) -> None:
@@ -233,7 +233,7 @@ def test_operators_are_this_machine_alone(running: Running, headers: dict[str, s
 
 def _refused(*words: str) -> str:
     command = [sys.executable, "-m", "greenlight.cli.main", "broker", *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, env=dict(os.environ))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=dict(os.environ))
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     assert "Traceback" not in done.stderr
     return done.stderr

@@ -17,6 +17,7 @@ import urllib3
 
 from greenlight.embedded import demo
 from greenlight.embedded.compose import Folders
+from support_timing import PATIENCE
 
 
 @contextmanager
@@ -39,7 +40,7 @@ def _demo(data: Path, *arguments: str, **env: str) -> Iterator[list[str]]:
                 break
         yield said
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE) == 0
         guard.cancel()
 
 

@@ -15,6 +15,7 @@ from greenlight.embedded.doctor import OK, UNKNOWN, WRONG, Finding
 from support_broker import trigger
 from support_flow import Shop
 from support_process import Up, signed
+from support_timing import PATIENCE
 
 
 def _doctor(folder: Path, url: str) -> tuple[int, dict[str, list[Finding]]]:
@@ -82,7 +83,7 @@ def test_dead_letters_are_told(folder: Path) -> None:
     up = Up(folder)
     _, path, body, headers = signed(folder, "push", "one")
     assert urllib3.request("POST", up.webhooks + path, body=body, headers=headers).status == 202
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and not up.get("/dead-letters")["dead_letters"]:
         time.sleep(0.05)
     code, found = _doctor(folder, up.board)

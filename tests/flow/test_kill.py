@@ -13,6 +13,7 @@ import urllib3
 
 from support_flow import REPO, Shop, sha_of
 from support_process import Up, signed
+from support_timing import PATIENCE
 
 COMMITS = 50
 KILLS = 8
@@ -40,7 +41,7 @@ class _Sender(threading.Thread):
             self.problem = problem
 
     def _send(self, kind: str, word: str, n: int) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             up: Up = self.up  # type: ignore[assignment]
             try:
@@ -89,7 +90,7 @@ def test_kill_9_at_random_moments_loses_nothing_and_deploys_nothing_twice(tmp_pa
 def _wait_for_the_last(up: Up) -> None:
     """The last commit is the newest candidate: nothing may keep it from production."""
     last = f"/commits/{REPO}/{sha_of(f'commit {COMMITS - 1}')}"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         environment = up.get(last)["applications"]["shop"]["environments"]["production"]
         if environment["deployment"] and environment["deployment"]["outcome"] == "succeeded":

@@ -31,6 +31,7 @@ from greenlight.store.store import Store
 from support_dynamodb import MISSING, Table
 from support_flow import REPO, Shop, sha_of
 from support_process import signed
+from support_timing import PATIENCE
 from support_tracing import otlp_backend
 
 ONE_REQUEST = {"Connection": "close"}
@@ -63,7 +64,7 @@ def folder(tmp_path: Path) -> Path:
 
 def _wait_for(url: str) -> None:
     """Until it answers 200."""
-    status, deadline = 0, time.monotonic() + 30
+    status, deadline = 0, time.monotonic() + PATIENCE
     while status != 200 and time.monotonic() < deadline:
         try:
             status = urllib3.request("GET", url, headers=ONE_REQUEST, retries=False, timeout=2).status
@@ -79,7 +80,7 @@ def test_a_service_answers_until_it_is_told_to_stop(folder: Path) -> None:
         _wait_for(f"http://127.0.0.1:{env['PORT']}/readyz")
         assert not (folder / ".gunicorn").exists()
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def test_the_broker_waits_for_its_dead_letter_sink_which_therefore_does_not_wait_for_the_broker(folder: Path) -> None:
@@ -89,7 +90,7 @@ def test_the_broker_waits_for_its_dead_letter_sink_which_therefore_does_not_wait
     with subprocess.Popen(_command("reconciler"), env=env, stderr=subprocess.DEVNULL) as process:
         _wait_for(f"http://127.0.0.1:{env['PORT']}/readyz")
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 @pytest.mark.skipif(bool(MISSING), reason=MISSING)
@@ -112,7 +113,7 @@ def test_services_share_a_ledger_on_dynamodb(folder: Path) -> None:
         finally:
             first.terminate()
             second.terminate()
-        assert (first.wait(30), second.wait(30)) == (0, 0)
+        assert (first.wait(PATIENCE), second.wait(PATIENCE)) == (0, 0)
     ledger = table.ledger(clock=SystemClock().now)
     fact = ledger.fact(answer.json()["id"])
     assert fact is not None
@@ -133,10 +134,10 @@ def test_a_table_that_is_not_there_makes_a_service_not_ready_and_alive(folder: P
     with subprocess.Popen(_command("recorder"), env=env, stderr=subprocess.DEVNULL) as process:
         _wait_for(f"http://127.0.0.1:{env['PORT']}/healthz")
         answer = urllib3.request(
-            "GET", f"http://127.0.0.1:{env['PORT']}/readyz", headers=ONE_REQUEST, retries=False, timeout=20
+            "GET", f"http://127.0.0.1:{env['PORT']}/readyz", headers=ONE_REQUEST, retries=False, timeout=PATIENCE
         )
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE) == 0
     assert (answer.status, answer.json()["title"]) == (503, "misconfigured")
     assert "greenlight ledger create" in answer.json()["detail"]
 
@@ -173,7 +174,7 @@ def test_a_service_exports_what_it_traced_before_it_ends(folder: Path) -> None:
             answer = urllib3.request("POST", url + path, body=body, headers={**headers, "traceparent": traceparent})
             assert answer.status == 202
             process.terminate()
-            assert process.wait(30) == 0
+            assert process.wait(PATIENCE) == 0
     span = ids.span_id(answer.json()["id"], "receive")
     assert backend.spans()[span] == (ids.trace_id(REPO, sha_of("one")), "receive com.github.push", "webhooks")
 
@@ -187,16 +188,16 @@ def test_slow_clients_of_the_webhooks_delay_nobody_else(folder: Path) -> None:
         _, path, body, headers = signed(folder, "push", "one")
         with contextlib.ExitStack() as stack:
             slow = [
-                stack.enter_context(socket.create_connection(("127.0.0.1", int(env["PORT"])), timeout=30))
+                stack.enter_context(socket.create_connection(("127.0.0.1", int(env["PORT"])), timeout=PATIENCE))
                 for _ in range(3 * THREADS)
             ]
             for connection in slow:
                 connection.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nslow".encode())
-            answer = urllib3.request("POST", url + path, body=body, headers=headers, retries=False, timeout=30)
+            answer = urllib3.request("POST", url + path, body=body, headers=headers, retries=False, timeout=PATIENCE)
             assert answer.status == 202
             assert all(connection.recv(12) == b"HTTP/1.1 408" for connection in slow)  # cut off, by their deadline
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def test_everything_that_is_wrong_is_said_at_once_and_without_a_traceback(folder: Path) -> None:
@@ -275,12 +276,12 @@ def test_a_webhook_is_answered_while_the_broker_hangs_and_sigterm_lets_its_event
             url = f"http://127.0.0.1:{port}"
             _wait_for(f"{url}/healthz")
             assert urllib3.request("POST", url + path, body=body, headers=headers, retries=False).status == 202
-            assert broker.came.wait(30), "its event is on the way"
+            assert broker.came.wait(PATIENCE), "its event is on the way"
             process.terminate()
             _wait_until_refused(port)
             assert process.poll() is None
             broker.go_on.set()
-            assert process.wait(30) == 0
+            assert process.wait(PATIENCE) == 0
     with contextlib.closing(sqlite3.connect(folder / "data" / "greenlight.db")) as store:
         assert store.execute("SELECT count(*) FROM outbox").fetchone() == (0,)
 
@@ -312,7 +313,7 @@ def test_sigterm_lets_what_deploys_end(folder: Path) -> None:
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(1)
         hold.write_text("go\n")
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE) == 0
     assert len(shop.deployed()) == 1
     end = read_end(folder / "data" / "deployer" / "ends" / "shop--staging.json")
     assert end is not None
@@ -320,14 +321,14 @@ def test_sigterm_lets_what_deploys_end(folder: Path) -> None:
 
 
 def _until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
 def _wait_until_refused(port: int) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=5).close()
@@ -344,11 +345,11 @@ def test_prometheus_has_a_port_of_its_own(folder: Path) -> None:
     env = _environment(folder, GREENLIGHT_METRICS_PORT=str(port))
     with subprocess.Popen(_command("webhooks"), env=env, stderr=subprocess.DEVNULL) as process:
         _wait_for(f"http://127.0.0.1:{env['PORT']}/healthz")
-        told = urllib3.request("GET", f"http://127.0.0.1:{port}/metrics", retries=False, timeout=10)
+        told = urllib3.request("GET", f"http://127.0.0.1:{port}/metrics", retries=False, timeout=PATIENCE)
         assert 'greenlight_secret_used_total{file="github"' in told.data.decode()
-        assert urllib3.request("GET", f"http://127.0.0.1:{env['PORT']}/metrics", timeout=10).status == 404
+        assert urllib3.request("GET", f"http://127.0.0.1:{env['PORT']}/metrics", timeout=PATIENCE).status == 404
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE) == 0
     with socket.create_server(("0.0.0.0", 0)) as taken:
         port = taken.getsockname()[1]
         refused = subprocess.run(

@@ -24,6 +24,7 @@ from greenlight.runtime.exporting import Backend, Exporting, Limits
 from greenlight.runtime.otlp import Span, Verdict
 from support_flow import REPO, TOKENS, Shop, push_payload, sha_of
 from support_process import Up, signed
+from support_timing import PATIENCE
 from support_tracing import Collected, otlp_backend
 
 ROOT = Path(__file__).parents[2]
@@ -324,7 +325,7 @@ def test_a_backend_that_hangs_holds_nobody_up(tmp_path: Path) -> None:
     before = metrics.SPANS.labels("dropped")._value.get()
     shop = Shop(tmp_path, tracer=tracer).start()
     shop.push("one")
-    assert hanging.wait(20)
+    assert hanging.wait(PATIENCE)
     shop.build("one")
     assert shop.watch.end("staging", sha_of("one"))["outcome"] == "succeeded"
     shop.settle()

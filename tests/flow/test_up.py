@@ -23,6 +23,7 @@ from greenlight.events import Event, ids, types
 from greenlight.events.http import to_binary
 from support_flow import REPO, Shop, sha_of
 from support_process import Up, signed
+from support_timing import PATIENCE
 
 
 def _up(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -100,7 +101,7 @@ def test_a_gate_that_an_edit_adds_gets_its_secret(tmp_path: Path) -> None:
     up = Up(tmp_path)
     pipeline = tmp_path / "config" / "pipeline.yaml"
     pipeline.write_text(pipeline.read_text().replace("{webhook: scan}", "{webhook: scan}\n      lint: {webhook: lint}"))
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while not (tmp_path / "secrets" / "gate-lint").exists() and time.monotonic() < deadline:
         time.sleep(0.2)
     assert (tmp_path / "secrets" / "gate-lint").read_text().startswith("whsec_")
@@ -153,7 +154,7 @@ def test_strangers_on_the_broker_change_nothing(tmp_path: Path) -> None:
         def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
             told.add(name)
             if hangs:
-                assert go.wait(30)
+                assert go.wait(PATIENCE)
             start_response(status, [("Content-Type", "text/plain")])
             return [body]
 
@@ -199,7 +200,7 @@ def test_whatever_is_in_the_data_folder_is_for_its_owner_alone(tmp_path: Path) -
     for kind in ("push", "build"):
         _, path, body, headers = signed(tmp_path, kind, "one")
         assert up.http.request("POST", f"{up.webhooks}{path}", body=body, headers=headers).status == 202
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while not up.get("/targets/shop/staging")["running"]:
         assert time.monotonic() < deadline, "it was not deployed"
         time.sleep(0.1)
@@ -219,7 +220,7 @@ def test_a_webhook_may_come_in_chunks_and_may_not_come_packed(tmp_path: Path) ->
     up = Up(tmp_path)
 
     def post(path: str, pieces: Iterable[bytes], headers: dict[str, str]) -> int:
-        link = http.client.HTTPConnection(up.webhooks.removeprefix("http://"), timeout=30)
+        link = http.client.HTTPConnection(up.webhooks.removeprefix("http://"), timeout=PATIENCE)
         link.request("POST", path, iter(pieces), headers | {"Transfer-Encoding": "chunked"}, encode_chunked=True)
         status = link.getresponse().status
         link.close()
@@ -235,7 +236,7 @@ def test_a_webhook_may_come_in_chunks_and_may_not_come_packed(tmp_path: Path) ->
 
 def _recorded(up: Up, word: str) -> None:
     """Wait until the commit is recorded, and see that it is the only one."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while not (found := up.get("/commits")["commits"]) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert [commit["sha"] for commit in found] == [sha_of(word)]
@@ -276,14 +277,14 @@ def test_readyz_is_200_only_once_every_port_listens(tmp_path: Path) -> None:
     listen = [word for name, port in zip(names, ports, strict=True) for word in (name, f"127.0.0.1:{port}")]
     folders = ["--config", str(tmp_path / "config"), "--data", str(tmp_path / "data")]
     process = subprocess.Popen([sys.executable, "-c", SLOWLY, "up", *folders, *listen], stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while not _ready(ports[0]):
         assert time.monotonic() < deadline
         assert process.poll() is None
     for port in ports[1:]:
-        socket.create_connection(("127.0.0.1", port), timeout=10).close()
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
     process.terminate()
-    assert process.wait(30) == 0
+    assert process.wait(PATIENCE) == 0
 
 
 def _free_port() -> int:
@@ -307,12 +308,14 @@ def test_row_55_idle_clients_do_not_use_up_what_a_webhook_needs(tmp_path: Path) 
     idle = []
     for url in (up.board, up.webhooks, up.broker):
         host, port = url.removeprefix("http://").split(":")
-        idle += [socket.create_connection((host, int(port)), timeout=30) for _ in range(400)]
+        idle += [socket.create_connection((host, int(port)), timeout=PATIENCE) for _ in range(400)]
     for number in range(5):
         _, path, body, headers = signed(tmp_path, "push", f"word {number}", at=number)
-        answer = urllib3.request("POST", up.webhooks + path, body=body, headers=headers, retries=False, timeout=30)
+        answer = urllib3.request(
+            "POST", up.webhooks + path, body=body, headers=headers, retries=False, timeout=PATIENCE
+        )
         assert answer.status == 202, answer.data
-    assert urllib3.request("GET", f"{up.board}/readyz", retries=False, timeout=30).status == 200
+    assert urllib3.request("GET", f"{up.board}/readyz", retries=False, timeout=PATIENCE).status == 200
     for connection in idle:
         connection.close()
     assert up.stop() == 0
@@ -341,7 +344,7 @@ def test_secrets_that_are_away_are_in_the_log_though_nothing_arrives(tmp_path: P
     (tmp_path / "secrets").rename(tmp_path / "away")
     pipeline = tmp_path / "config" / "pipeline.yaml"
     pipeline.write_text(pipeline.read_text().replace("{webhook: scan}", "{webhook: scan}\n      lint: {webhook: lint}"))
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while not {"cannot be read", "no secret can be added"} <= _said(tmp_path):
         assert time.monotonic() < deadline
         time.sleep(0.2)

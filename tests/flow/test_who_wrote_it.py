@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from support_flow import PIPELINE, REPO, Shop, people_yaml, push_payload, sha_of
+from support_timing import PATIENCE
 
 LEGAL = {"application": "shop", "gate": "legal"}
 ZEROS = "0" * 40
@@ -154,7 +155,7 @@ def test_a_vote_that_did_not_count_blocks_no_new_one(tmp_path: Path, lacking: st
     people_change(shop, lambda text: whole)
     assert first[0] == 202
     reason = f"omar's approval does not count: {why}"
-    deadline = time.monotonic() + 20  # ten times what reading an edited file takes
+    deadline = time.monotonic() + PATIENCE
     while reason not in legal(shop, "one"):
         assert time.monotonic() < deadline, legal(shop, "one")
         time.sleep(0.05)

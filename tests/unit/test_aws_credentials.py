@@ -17,6 +17,7 @@ from botocore.session import Session
 from greenlight.ledger import aws
 from greenlight.ledger.port import Misconfigured, Unavailable
 from greenlight.runtime.errors import ConfigurationError
+from support_timing import PATIENCE
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ROLE = "arn:aws:iam::123456789012:role/greenlight"
@@ -49,7 +50,7 @@ class Giver:
 
     def answer(self, method: str, headers: Mapping[str, str], body: bytes) -> tuple[int, str]:
         self.asked += 1
-        self.hold.wait(10)
+        self.hold.wait(PATIENCE)
         form = {key: value[0] for key, value in parse_qs(body.decode()).items()}
         token = form.get("WebIdentityToken") or headers.get("authorization")
         if self.status != 200:

@@ -22,6 +22,7 @@ from greenlight.runtime.clock import SystemClock
 from greenlight.runtime.settings import Settings
 from support_dynamodb import ENDPOINT, MISSING, Table, no_pause
 from support_ledger import a_due, a_fact
+from support_timing import PATIENCE
 
 pytestmark = pytest.mark.skipif(
     shutil.which("versitygw") is None, reason="no versitygw in PATH: tests/cluster/cluster build s3"
@@ -40,7 +41,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pat
     words = ["versitygw", "--port", f"127.0.0.1:{port}", "--access", "AKID", "--secret", SECRET]
     command = [*words, "--region", "eu-west-1", "--quiet", "posix", "--nometa", str(folder)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()

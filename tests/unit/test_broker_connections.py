@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from greenlight.broker.connections import Broken, Connections, Late, Reply
+from support_timing import PATIENCE
 
 LIMIT = 1000
 
@@ -29,7 +30,7 @@ class Host:
 
     def wait_closed(self) -> None:
         """Until the host has closed one more connection."""
-        assert self._closed.acquire(timeout=10)
+        assert self._closed.acquire(timeout=PATIENCE)
 
     def _serve(self) -> None:
         for answers in self._connections:

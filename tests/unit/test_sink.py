@@ -20,6 +20,7 @@ from greenlight.runtime.publisher import AHEAD, Afterwards
 from greenlight.runtime.settings import Settings
 from greenlight.runtime.sink import Sink
 from support_broker import Recorder, http_server
+from support_timing import PATIENCE
 
 
 class Outbox:
@@ -72,7 +73,7 @@ def test_who_is_asked_by_others_does_not_let_them_wait_for_the_broker() -> None:
     outbox, go_on = Outbox(), threading.Event()
 
     def answer(n: int, request: Any) -> tuple[int, dict[str, str], bytes]:
-        assert go_on.wait(30)
+        assert go_on.wait(PATIENCE)
         return 202, {}, b""
 
     with http_server(Recorder(answer)) as url:

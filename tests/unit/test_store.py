@@ -16,6 +16,7 @@ from queue import SimpleQueue
 import pytest
 
 from greenlight.store import Locked, Newer, Schema, Store, Tx, Unavailable
+from support_timing import PATIENCE
 
 NUMBERS = Schema("numbers", ("CREATE TABLE numbers (n INTEGER PRIMARY KEY, text TEXT)",))
 
@@ -59,10 +60,10 @@ class Held:
 
         def busy(tx: Tx) -> None:
             started.set()
-            assert self._free.wait(10)
+            assert self._free.wait(PATIENCE)
 
         self._future = store.submit(busy)
-        assert started.wait(10)
+        assert started.wait(PATIENCE)
 
     def __enter__(self) -> Held:
         return self
@@ -146,7 +147,7 @@ def test_a_change_that_refused_before_it_wrote_costs_its_neighbours_nothing(stor
     with pytest.raises(LookupError, match="there are"):
         refused.result(10)
     assert runs == ["writes", "writes"]
-    assert heard.get(timeout=10) == [1, 3]
+    assert heard.get(timeout=PATIENCE) == [1, 3]
 
 
 def test_rows_that_a_change_did_not_read_do_not_block_the_commit(store: Store) -> None:
@@ -211,10 +212,10 @@ def test_readers_go_on_while_a_change_is_open_and_see_only_commits(store: Store)
     def change(tx: Tx) -> None:
         insert(1)(tx)
         wrote.set()
-        assert free.wait(10)
+        assert free.wait(PATIENCE)
 
     future = store.submit(change)
-    assert wrote.wait(10)
+    assert wrote.wait(PATIENCE)
     assert numbers(store) == []
     free.set()
     future.result(10)
@@ -389,7 +390,7 @@ def test_every_acknowledged_write_survives_kill_9(path: Path) -> None:
                 acknowledged.add(int(process.stdout.readline()))
             process.send_signal(signal.SIGKILL)
             acknowledged.update(int(line) for line in process.stdout if line.endswith("\n"))
-        assert process.wait(10) == -signal.SIGKILL
+        assert process.wait(PATIENCE) == -signal.SIGKILL
         store = Store(path, [NUMBERS])
         kept = set(numbers(store))
         store.close()
@@ -411,7 +412,7 @@ def test_a_foreign_reader_keeps_nobody_from_starting(path: Path, caplog: pytest.
         acknowledged |= {int(process.stdout.readline()) for _ in range(200)}
         process.send_signal(signal.SIGKILL)
         acknowledged.update(int(line) for line in process.stdout if line.endswith("\n"))
-        process.wait(30)
+        process.wait(PATIENCE)
         for _ in range(3):  # it may be there for many a start, the last of which ended in order
             store = Store(path, [NUMBERS])
             assert acknowledged <= set(numbers(store))

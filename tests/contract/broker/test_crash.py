@@ -25,6 +25,7 @@ import urllib3
 
 from greenlight.broker import progress
 from support_broker import BROKER, Request, Response, http_server, reply, trigger
+from support_timing import PATIENCE
 
 CHILD = Path(__file__).with_name("broker_child.py")
 KILLS = int(os.environ.get("CRASH_KILLS", "5"))
@@ -95,7 +96,7 @@ class Producer(threading.Thread):
 
     def run(self) -> None:
         try:
-            with urllib3.PoolManager(retries=False, timeout=10.0) as http:
+            with urllib3.PoolManager(retries=False, timeout=PATIENCE) as http:
                 number = 0
                 while not self.ending:
                     self._post(http, f"{self.number}-{number}", POISONED if number % 10 == 9 else HAPPENED)
@@ -145,7 +146,7 @@ class Child:
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(30)
+        self.process.wait(PATIENCE)
         self._close()
         assert self.process.returncode == 0
 

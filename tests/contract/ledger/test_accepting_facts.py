@@ -13,6 +13,7 @@ import pytest
 
 from greenlight.ledger.port import Ledger, Transaction
 from support_ledger import HandClock, a_due, a_fact, an_event, at
+from support_timing import PATIENCE
 
 
 def digest(body: bytes) -> str:
@@ -51,7 +52,7 @@ def test_of_many_who_accept_one_fact_at_once_exactly_one_did(ledger: Ledger) -> 
     together = Barrier(8)
 
     def accept(_: int) -> bool:
-        together.wait(10)
+        together.wait(PATIENCE)
         return ledger.accept(a_fact(), None, a_due())
 
     with ThreadPoolExecutor(8) as pool:

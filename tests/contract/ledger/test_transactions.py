@@ -25,6 +25,7 @@ from support_ledger import (
     at,
     sha,
 )
+from support_timing import PATIENCE
 
 KINDS = {
     "records": (a_record(), lambda ledger: ledger.record(REPO, sha(1)), {"tree": "t"}),
@@ -151,7 +152,7 @@ def test_of_two_who_write_one_record_at_once_exactly_one_wins(ledger: Ledger) ->
     together = Barrier(2)
 
     def attempt(version: int, writer: str) -> str | None:
-        together.wait(10)
+        together.wait(PATIENCE)
         try:
             ledger.transact(Transaction(records=[a_record(version=version, tree=writer)]))
         except Conflict:
