@@ -101,14 +101,16 @@ class Up:
         return document
 
 
-def signed(folder: Path, kind: str, word: str, *, at: int = 0) -> tuple[str, str, bytes, dict[str, str]]:
+def signed(
+    folder: Path, kind: str, word: str, *, at: int = 0, before: str = "nothing"
+) -> tuple[str, str, bytes, dict[str, str]]:
     """A request that a sender would make about the commit `word`: (port's name, path, body, headers)."""
     secret = {
         name: (folder / "secrets" / name).read_text().strip().encode() for name in ("github", "circleci", "gate-scan")
     }
     sha, json_type = sha_of(word), {"Content-Type": "application/json"}
     if kind == "push":
-        body = json.dumps(push_payload(word, at=at)).encode()
+        body = json.dumps(push_payload(word, at=at, before=before)).encode()
         headers = {"X-GitHub-Event": "push", "X-Hub-Signature-256": signing.github(secret["github"], body)}
         return "webhooks", "/webhooks/github", body, headers | json_type
     if kind == "build":

@@ -45,7 +45,9 @@ class _Sender(threading.Thread):
         while time.monotonic() < deadline:
             up: Up = self.up  # type: ignore[assignment]
             try:
-                port, path, body, headers = signed(self.folder, kind, word, at=n)
+                port, path, body, headers = signed(
+                    self.folder, kind, word, at=n, before=f"commit {n - 1}" if n else "nothing"
+                )
                 answer = urllib3.request(
                     "POST", getattr(up, port) + path, body=body, headers=headers, retries=False, timeout=5.0
                 )
