@@ -16,6 +16,7 @@ import pytest
 from greenlight.ledger import aws
 from greenlight.ledger.dynamodb_client import Dynamo
 from greenlight.ledger.port import Ledger, Transaction
+from greenlight.ledger.rows import Title
 from support_dynamodb import MISSING, Says, Table, Way, way
 from support_ledger import (
     REPO,
@@ -208,12 +209,13 @@ def everything(ledger: Ledger) -> None:
     ledger.journal("commit/x")
     ledger.keep_policy("sha256:00", "text")
     ledger.forget_bodies(at(99))
+    ledger.erase_titles(["p1"])
 
 
 def webhooks(ledger: Ledger) -> None:
     """What the webhooks ask of it: a fact, a message's claim, and what tracing tells of a commit."""
     ledger.claim("scanner", "m", "sha256:00")
-    ledger.accept(a_fact(), b"\x00\x01" * 5000, a_due())
+    ledger.accept(a_fact(titles=(Title(sha(1), "Round up", "Lena", "p1"),)), b"\x00\x01" * 5000, a_due())
     ledger.accept(a_fact("f2"), bytes(range(256)) * 40, a_due())
     ledger.published(["f1"])
     ledger.entries(REPO, sha(1))
@@ -235,7 +237,7 @@ def test_each_policy_allows_what_its_services_do_and_webhooks_can_write_no_decis
     assert [deed for deed in all_of_them if not allowed(services, *deed)] == []
     assert [deed for deed in theirs if not allowed(edge, *deed)] == []
     refused = {key.partition("#")[0] for action, key, index in all_of_them if not allowed(edge, action, key, index)}
-    assert {"records", "targets", "decisions", "open", "past", "journal", "pushes", "policy"} <= refused
+    assert {"records", "targets", "decisions", "state", "journal", "pushes", "policy"} <= refused
     used = {f"dynamodb:{action}" for action, _, _ in all_of_them}
     given = {
         action
