@@ -83,11 +83,12 @@ def test_a_push_says_who_made_it_and_what_it_changed(rig: Rig) -> None:
 
 
 def test_a_deletion_is_about_the_commit_that_was_there(rig: Rig) -> None:
-    """It supersedes, and makes no candidate."""
+    """It supersedes, and makes no candidate; who deletes a ref is no author of what was there."""
     fact = rig.fact(rig.github("push", push_payload("one", before="gone") | {"after": "0" * 40, "deleted": True}))
     assert fact.sha == sha_of("gone")
     assert fact.push is not None
     assert fact.push.deleted
+    assert fact.people == fact.push.people == ()
 
 
 def test_an_annotated_tag_is_about_the_commit_it_points_to(rig: Rig) -> None:

@@ -101,7 +101,7 @@ def _push(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
         fact=id,
         forced=get(payload, "forced") is True,
         deleted=deleted,
-        people=commits.people(payload),
+        people=() if deleted else commits.people(payload),  # who deletes a ref makes no commit
         paths=commits.paths(payload),
         pushers=commits.pushers(payload),
         commits=commits.others(payload, sha),
