@@ -220,7 +220,7 @@ class HelmDriver:
     # What is done, in this order. Each phase waits at most as long as it is told, and sets the next one.
 
     def _begin(self, run: _Run) -> Progress | None:
-        """Decide by the release's own record; see `_plan`."""
+        """Decide by the release's own record, and by what of it is in the cluster, whether Helm has anything to do."""
         order = run.order
         missing = self.check(order.config)
         if missing:

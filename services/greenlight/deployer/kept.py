@@ -101,12 +101,24 @@ def _edit(text: str, node: yaml.Node | None, path: Sequence[Any], value: str) ->
                 start = text.index(":", key.end_mark.index) + 1
                 yield start, max(_end(text, found), start), f" {value}"
     elif isinstance(step, Mapping) and isinstance(node, yaml.SequenceNode):
-        for found in node.value:
-            if all(_text(found, name) == str(it) for name, it in step.items()):
-                if rest:
-                    yield from _edit(text, found, rest, value)
-                else:
-                    yield found.start_mark.index, _end(text, found), value
+        found = _chosen(node, step)
+        if found is not None and rest:
+            yield from _edit(text, found, rest, value)
+        elif found is not None:
+            yield found.start_mark.index, _end(text, found), value
+
+
+def _chosen(node: yaml.SequenceNode, step: Mapping[str, Any]) -> yaml.Node | None:
+    """The item of a list that the keys tell; one that leaves out a key that has a default, where none has them all."""
+    items: Sequence[yaml.Node] = node.value
+    near: yaml.Node | None = None
+    for item in items:
+        there = {name: _text(item, name) for name in step if _value(item, name) is not None}
+        if there and all(str(step[name]) == text for name, text in there.items()):
+            if len(there) == len(step):
+                return item
+            near = near or item
+    return near
 
 
 def _end(text: str, node: yaml.Node) -> int:

@@ -57,8 +57,7 @@ def at(item: Any, path: Sequence[Any]) -> tuple[bool, Any]:
                 return False, None
             item = item[step]
         else:
-            items = item if isinstance(item, list) else []
-            item = next((one for one in items if isinstance(one, Mapping) and step.items() <= one.items()), None)
+            item = _chosen(item if isinstance(item, list) else [], step)
             if item is None:
                 return False, None
     return True, item
@@ -83,6 +82,16 @@ def _leaves(fields: Mapping[str, Any], path: Path = ()) -> Iterator[Path]:
             yield from _leaves(below, (*path, step))
         elif isinstance(step, str):
             yield (*path, step)
+
+
+def _chosen(items: Sequence[Any], step: Mapping[str, Any]) -> Any:
+    """The item of a list that the keys tell. A manifest may leave out a key that has a default, as a port's protocol."""
+    known = [one for one in items if isinstance(one, Mapping)]
+    exact = [one for one in known if all(name in one and one[name] == value for name, value in step.items())]
+    near = [
+        one for one in known if step.keys() & one.keys() and all(one.get(name, it) == it for name, it in step.items())
+    ]
+    return next(iter(exact or near), None)
 
 
 def _item(step: Mapping[str, Any]) -> str:
