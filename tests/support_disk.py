@@ -112,7 +112,7 @@ def _follow(files: dict[str, _File], step: Step) -> None:
         return
     if step.what == "open" and (step.name not in files or files[step.name].deleted):
         files[step.name] = _File()
-    file = files[step.name]
+    file = files.setdefault(step.name, _File())  # one that was made without SQLite is found empty
     if step.what == "sync":
         file.sync(step.done)
         if step.done and step.offset & _JOURNALS:

@@ -34,6 +34,7 @@ applications:
   - name: shop
     repo: acme/shop
     branches: [main]
+    operators: [legal, engineering]
     gates:
       build: {circleci: {workflow: build-test}}
       scan: {webhook: scan}

@@ -163,9 +163,11 @@ def target(runs: Push | None = None, newest: Push | None = None, **rest: Any) ->
     return Target("shop", "production", REPO, running=running, newest=newest or runs, **rest)
 
 
-def request(kind: str = "deploy", *, at: float = 10) -> Request:
-    """A person asks for a deployment."""
-    return Request(kind, "lena", minute(at), f"request/{kind}/{at}", "because")
+def request(
+    kind: str = "deploy", commit: str = sha(1), *, at: float = 10, by: str = "lena", lasts: float = 240
+) -> Request:
+    """A person asks for a deployment, which waits for that many minutes."""
+    return Request(kind, commit, by, minute(at), minute(at + lasts), f"request/{kind}/{commit}/{at}", "because")
 
 
 def approvals(record: Record, gate: str = "legal") -> Mapping[str, Approval]:

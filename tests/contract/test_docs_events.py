@@ -22,11 +22,12 @@ OURS = [
     types.APPROVAL_GRANTED,
     types.APPROVAL_REVOKED,
     types.DEPLOYMENT_REQUESTED,
+    types.GATE_OVERRIDDEN,
 ]
 
 
 def _table() -> dict[str, tuple[str, str]]:
-    rows = re.findall(r"^\| `([a-z.*]+)` \| .* \| (.*?) \| (.*?) ?\|$", PAGE, re.MULTILINE)
+    rows = re.findall(r"^\| `([a-z.*-]+)` \| .* \| (.*?) \| (.*?) ?\|$", PAGE, re.MULTILINE)
     return {type: (by, handled) for type, by, handled in rows}
 
 

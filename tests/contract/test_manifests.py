@@ -98,6 +98,7 @@ def test_who_may_say_what_is_what_the_flow_says() -> None:
     spec = {"broker": "default", "subscriber": {"uri": "http://127.0.0.1:1/"}}
     may: dict[tuple[str, str], set[str]] = {}
     ours = [*types.NOT_FACTS, types.APPROVAL_GRANTED, types.APPROVAL_REVOKED, types.DEPLOYMENT_REQUESTED]
+    ours.append(types.GATE_OVERRIDDEN)
     for policy in yaml.safe_load_all(POLICIES.read_text()):
         filters = {**spec, "filters": policy["spec"]["filters"]}
         (compiled,) = _triggers({**trigger, "metadata": {"name": "t", "namespace": "greenlight"}, "spec": filters})

@@ -109,6 +109,8 @@ BODIES: dict[str, Any] = {
     f"{TARGET}/deployments": {"kind": "deploy", "sha": sha_of("one"), "reason": "again"},
     f"{TARGET}/pause": {"reason": "holiday"},
     f"{TARGET}/resume": {},
+    f"{TARGET}/cancel": {"what": "request", "reason": "not now"},
+    f"{COMMIT}/overrides": {"application": "shop", "environment": "production", "gate": "scan", "reason": "it is down"},
 }
 OPERATED = [path for path in BODIES if path.startswith(TARGET)]
 
@@ -121,7 +123,9 @@ def test_every_route_that_writes_is_in_the_matrix_below(shop: Shop) -> None:
         "/api/v1/commits/<owner>/<name>/<sha>/approvals",
         "/api/v1/commits/<owner>/<name>/<sha>/revocations",
         "/api/v1/people/erasures",
+        "/api/v1/commits/<owner>/<name>/<sha>/overrides",
         "/api/v1/targets/<application>/<environment>/deployments",
+        "/api/v1/targets/<application>/<environment>/cancel",
         "/api/v1/targets/<application>/<environment>/<verb>",
         "/api/v1/dead-letters/<int:id>/replay",
         "/api/v1/dead-letters/<int:id>/discard",
@@ -199,7 +203,7 @@ def test_a_dead_letter_is_discarded_by_an_operator_of_its_application(
         [TriggerSpec.to_service("refuse", "refuse")],
         {"refuse": lambda environ, start: (start("422 No", []) and []) or []},
     )
-    text = PIPELINE.replace("branches: [main]", "branches: [main]\n    operators: [legal]") + OTHER
+    text = PIPELINE.replace("operators: [legal, engineering]", "operators: [legal]") + OTHER
     shop = Shop(tmp_path, strangers=refuse, pipeline=text).start()
     client = Client(shop.greenlight.apps["board"])
     event = Event(id="e", source="/test", type="test.happened", extensions=about)
@@ -232,33 +236,32 @@ def test_without_operators_nobody_discards(shop: Shop) -> None:
 
 @pytest.mark.parametrize("path", BODIES)
 def test_who_may_write(shop: Shop, path: str) -> None:
-    """No token and a wrong one: 401. Known and not entitled: 403. Entitled: 202."""
+    """No token and a wrong one: 401. Known and not entitled: 403. Entitled: 202, or 422 where there is nothing to do."""
     client = Client(shop.greenlight.apps["board"])
 
     def status(**headers: str) -> int:
         return client.post(path, json=BODIES[path], headers=headers).status_code
 
+    done = 422 if path.endswith("/cancel") else 202
     assert status() == 401
     assert status(Authorization="Bearer gl_wrong") == 401
     assert status(Authorization=f"Basic {TOKENS['lena']}") == 401
-    assert status(Authorization=f"Bearer {TOKENS['dev']}") == (202 if path in OPERATED else 403)
-    assert status(Authorization=f"Bearer {TOKENS['lena']}") == 202
+    assert status(Authorization=f"Bearer {TOKENS['dev']}") == (done if path in OPERATED else 403)
+    assert status(Authorization=f"Bearer {TOKENS['lena']}") == done
 
 
-@pytest.mark.parametrize("path", OPERATED)
-def test_operators_are_who_the_policy_says(tmp_path: Path, path: str) -> None:
-    """Where groups are named, others are refused."""
-    shop = Shop(tmp_path)
-    shop.stop()
-    pipeline = tmp_path / "config" / "pipeline.yaml"
-    pipeline.write_text(pipeline.read_text().replace("branches: [main]", "branches: [main]\n    operators: [legal]"))
-    shop = Shop(tmp_path).start()
+@pytest.mark.parametrize("path", [*OPERATED, f"{COMMIT}/overrides"])
+@pytest.mark.parametrize(("operators", "dev", "lena"), [("operators: [legal]", 403, 202), ("", 403, 403)])
+def test_operators_are_who_the_policy_says(tmp_path: Path, path: str, operators: str, dev: int, lena: int) -> None:
+    """Where groups are named, others are refused; where none is, everybody."""
+    pipeline = PIPELINE.replace("operators: [legal, engineering]", operators)
+    shop = Shop(tmp_path, pipeline=pipeline).start()
     shop.push("one")
     shop.settle()
     client = Client(shop.greenlight.apps["board"])
-    for who, status in (("dev", 403), ("lena", 202)):
+    for who, status in (("dev", dev), ("lena", lena)):
         answer = client.post(path, json=BODIES[path], headers={"Authorization": f"Bearer {TOKENS[who]}"})
-        assert answer.status_code == status
+        assert answer.status_code == (422 if status == 202 and path.endswith("/cancel") else status)
     shop.stop()
 
 

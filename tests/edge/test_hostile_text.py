@@ -28,7 +28,10 @@ OURS = re.compile(r"\x1b\[(?:0|1|2|3[0-7])?m")
 AT = "2026-03-01T12:00:00Z"
 SHA = "f" * 40
 STATE = {"state": EVIL, "reason": EVIL, "at": EVIL, "by": [EVIL], "evidence": {EVIL: EVIL}}
-STANDS = {"requires": [EVIL], "decision": EVIL, "reasons": [EVIL, EVIL], "deployment": {"outcome": EVIL, "id": EVIL}}
+STANDS = {
+    "requires": [EVIL], "decision": EVIL, "reasons": [EVIL, EVIL], "gates": {EVIL: STATE},
+    "requested": {"person": EVIL, "kind": EVIL, "until": EVIL}, "deployment": {"outcome": EVIL, "id": EVIL},
+}  # fmt: skip
 COMMIT = {
     "repo": EVIL, "sha": EVIL, "refs": [f"refs/heads/{EVIL}"],
     "applications": {EVIL: {"gates": {EVIL: STATE}, "environments": {EVIL: STANDS}}},
@@ -73,7 +76,7 @@ DOCUMENTS: Mapping[str, dict[str, Any]] = {
     f"/commits/acme/shop/{SHA}/trace": {"trace_id": EVIL, "spans": [SPAN]},
     f"/commits/acme/shop/{SHA}/journal": {"entries": [ENTRY], "next": None},
     f"/commits/acme/shop/{SHA}/approvals": {"id": EVIL},
-    "/targets/shop/staging/deployments": {"id": EVIL, "sha": EVIL},
+    "/targets/shop/staging/deployments": {"id": EVIL, "sha": EVIL, "until": EVIL},
     "/triggers": {"triggers": [TRIGGER]},
     "/events": {"events": [STORY]},
     "/dead-letters": {"dead_letters": [LETTER], "next": None},

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,8 @@ from greenlight.embedded.compose import adopt
 from greenlight.events import Event, types
 from greenlight.ledger.port import Transaction
 from greenlight.ledger.rows import Lease, Push
+from greenlight.ledger.use import pushes_since
+from greenlight.policy.decide import decide
 from greenlight.promoter import app as promoter
 from greenlight.reconciler import app as reconciler
 from greenlight.runtime.errors import Rejected
@@ -27,10 +30,16 @@ LENA = PEOPLE[1]
 class Story(World):
     """A world without dice, in words."""
 
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.heads: dict[str, str] = {}
+
     def push(self, n: int, *, ref: str = MAIN, forced: bool = False) -> str:
         self.clock.time += timedelta(seconds=1)
         sha, now = f"{n:040x}", self.clock.time
-        self.tell_push(Push(REPO, ref, sha, None, now, now, f"push-{len(self.pushes)}", forced=forced), sha)
+        fact, before = f"push-{len(self.pushes)}", self.heads.get(ref)
+        self.heads[ref] = sha
+        self.tell_push(Push(REPO, ref, sha, before, now, now, fact, forced=forced), sha)
         return sha
 
     def build(self, sha: str, outcome: str = "passed") -> None:
@@ -44,9 +53,7 @@ class Story(World):
 
     def ask(self, sha: str, kind: str = "deploy", environment: str = "staging") -> None:
         self.clock.time += timedelta(seconds=1)
-        record = self.inner.record(REPO, sha)
-        assert record is not None
-        actions.request(record, "shop", environment, kind, "because", LENA, self.board())
+        actions.request(actions.Asked("shop", environment, kind, sha, "because"), LENA, self.board())
 
     def pause(self, paused: bool, environment: str = "staging") -> None:
         actions.set_paused("shop", environment, paused, "because", LENA, self.board())
@@ -78,8 +85,11 @@ class Story(World):
         return self.inner.deployments("shop", environment)[0]
 
     def say(self, sha: str, environment: str = "staging") -> str | None:
-        row = self.inner.decision("shop", environment, REPO, sha)
-        return row.decision if row else None
+        record, target = self.inner.record(REPO, sha), self.inner.target("shop", environment)
+        if record is None or target is None:
+            return None
+        policy, pushes = self.pipeline.applications["shop"], pushes_since(self.inner, target)
+        return decide(policy, environment, record, target, pushes, self.clock.time).state
 
 
 @pytest.fixture
@@ -129,7 +139,7 @@ def test_a_withdrawal_that_gets_lost_delays_no_more(story: Story) -> None:
     story.green(1)
     ready = story.until_emitted(types.PROMOTION_READY)
     story.pipeline = LAX  # nobody but the deployer has noticed yet
-    story.bus.append(ready)
+    story.bus = [ready]
     story.deliver()
     again = story.until_emitted(types.COMMIT_RECORDED)
     assert again.json()["due"].startswith("withdrawn/")
@@ -334,7 +344,7 @@ def test_a_request_that_was_served_is_not_served_again_by_a_later_deployment_tha
     story.green(2)
     story.rest(120)
     story.driver.outcomes = ["error"]
-    story.push(1, ref="refs/heads/release")
+    story.push(1, forced=True)
     story.until_it_errs()
     story.green(3)
     story.rest(600)
@@ -360,7 +370,7 @@ def test_what_runs_is_the_newest_once_it_is_pushed_again(story: Story) -> None:
     story.green(1)
     story.rest(120)
     two = story.push(2)
-    story.push(1, ref="refs/heads/release")
+    story.push(1, forced=True)
     story.rest(1)
     story.build(two)
     story.rest(120)
@@ -373,7 +383,7 @@ def test_a_decision_on_a_new_push_of_the_commit_is_another_decision(story: Story
     """Its row tells the candidate's place, so it must know the newest push."""
     one = story.push(1)
     story.rest(1)
-    story.push(1, ref="refs/heads/release")
+    story.push(1, forced=True)
     story.rest(1)
     row = story.inner.decision("shop", "staging", REPO, one)
     assert row is not None

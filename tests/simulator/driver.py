@@ -58,19 +58,23 @@ class Site:
 class Driver:
     """A process's driver: it knows what this process started, as the command driver does."""
 
-    def __init__(self, site: Site, process: str, point: Callable[[], None]) -> None:
+    def __init__(self, site: Site, process: str, point: Callable[[bool], None]) -> None:
         self._site, self._process, self._point = site, process, point
         self._mine: dict[str, Command] = {}
 
     def apply(self, order: Order) -> Progress:
         """Start the command; one of this deployment goes on, and only a later try starts it again after an error."""
-        self._point()
+        self._point(True)
         site, world = self._site, self._site.world
-        known = self._mine.get(order.deployment)
-        if known is not None and (not site.over(known) or known.outcome != "error" or known.fence >= order.fence):
-            return self._progress(known)
         target = f"{order.application}/{order.environment}"
-        holder = site.newest(target)
+        known, holder = self._mine.get(order.deployment), site.newest(target)
+        current = known is not None and (known is holder or known.fence >= order.fence)
+        if (
+            known is not None
+            and current
+            and (not site.over(known) or known.outcome != "error" or known.fence >= order.fence)
+        ):
+            return self._progress(known)
         if holder is not None and not site.over(holder):
             beside = f"{order.deployment} starts beside {holder.deployment} at {target}"
             world.check("one at a time", holder.process != self._process, beside)
@@ -91,16 +95,16 @@ class Driver:
 
     def watch(self, order: Order, seconds: float) -> Progress:
         """Time goes on until the command ends, for so many seconds at most."""
-        self._point()
+        self._point(False)
         world, command = self._site.world, self._mine.get(order.deployment)
         until = world.time + timedelta(seconds=seconds if command else 1)
         world.time = max(world.time, min(until, command.ends if command else until))
-        self._point()
+        self._point(False)
         return self._progress(command) if command else Progress("running")
 
     def cancel(self, order: Order, reason: str) -> None:
         """End it."""
-        self._point()
+        self._point(False)
         command = self._mine.get(order.deployment)
         if command is not None and not self._site.over(command):
             command.ends, command.outcome = self._site.world.time, "failed"

@@ -15,8 +15,9 @@ from typing import Any
 from greenlight.ledger.journal import verify
 
 from .outside import REPO, Said, name_of, sha_of, ships
-from .pipelines import EXPIRES, MAX_AGE, REQUEST_LASTS, TRIES, Place, Rules, pipeline, rules
+from .pipelines import APPLICATIONS, EXPIRES, MAX_AGE, REQUEST_LASTS, TRIES, Place, Rules, pipeline, rules
 
+ENDS = tuple(f"deployment.{end}" for end in ("succeeded", "failed", "error", "superseded", "canceled"))
 REQUESTS = ("deploy", "retry", "rollback")
 SLACK = timedelta(minutes=10)
 """How far clocks may be apart in a story: within that, a model is not sure what has expired."""
@@ -46,13 +47,16 @@ class Request:
 
     said: Said
     application: str
+    begun: int  # when the person began to ask: what happened until `asked` may have come before or after it
     asked: int
     at: datetime
+    clock: datetime  # the same, by the clock of who accepted it
     known: int | None = None  # since when nobody may overlook it
     commit: str = ""
     ended: str | None = None  # how
     ended_at: int = 0
     paused: timedelta = timedelta()  # time that the target was paused meanwhile
+    lasts: timedelta = REQUEST_LASTS
     id: str = ""
 
 
@@ -71,13 +75,13 @@ class Run:
     ended: int | None = None
     succeeded_at: datetime | None = None
     reason: str = ""
+    canceled: bool = False  # a person asked for its end
 
 
 @dataclass(eq=False)
 class Target:
-    """One environment of an application, as it should be."""
+    """One environment of the application, under whatever name, as it should be."""
 
-    application: str
     name: str
     runs: list[Run] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
@@ -115,18 +119,17 @@ class Model:
         self.facts: dict[str, Fact] = {}
         self.by_commit: dict[str, list[Fact]] = {}
         self.pushes: list[Fact] = []
-        self.targets: dict[tuple[str, str], Target] = {}
+        self.targets: dict[str, Target] = {}
         self.noticed: dict[str, int] = {}  # by commit: the count at which the promoter last looked at it
         self.known_runs: dict[str, tuple[Target, Run]] = {}
         self.requests: dict[str, Request] = {}
-        self._digests: dict[str, str] = {}
+        self.since = dict.fromkeys(rules(world.words).places, 0)  # when an environment came into the pipeline file
 
-    def target(self, application: str, environment: str) -> Target:
+    def target(self, environment: str) -> Target:
         """The target, as it begins if nothing is known of it."""
-        key = (application, environment)
-        if key not in self.targets:
-            self.targets[key] = Target(application, environment)
-        return self.targets[key]
+        if environment not in self.targets:
+            self.targets[environment] = Target(environment)
+        return self.targets[environment]
 
     @property
     def application(self) -> str:
@@ -140,18 +143,18 @@ class Model:
         self.now += 1
         about = getattr(task.about, "about", task.about) if task is not None else None
         if not isinstance(about, Said):
-            self._own(fact)
+            self._own(fact, task)
             return
         known = Fact(about, self.now, fact.accepted, id=fact.id)
         self.facts[fact.id] = known
         if about.kind in REQUESTS:
-            self._request(about, task, fact.id)
+            self._request(about, task, fact.id, name_of(fact.sha))
         else:
             self.by_commit.setdefault(about.commit, []).append(known)
         if about.kind == "push":
             self.pushes.append(known)
 
-    def _own(self, fact: Any) -> None:
+    def _own(self, fact: Any, task: Any) -> None:
         """A request that the policy makes in a person's place."""
         details = fact.details
         said = Said(
@@ -162,11 +165,27 @@ class Model:
             person="policy",
         )
         self.facts[fact.id] = Fact(said, self.now, fact.accepted, id=fact.id)
-        self._request(said, None, fact.id)
+        self._request(said, task, fact.id, said.commit)
 
-    def _request(self, said: Said, task: Any, id: str) -> None:
-        target = self.target(said.application, said.environment)
-        request = Request(said, said.application, self.now, self._world.time, commit=said.commit, id=id)
+    def _request(self, said: Said, task: Any, id: str, commit: str) -> None:
+        target = self.target(said.environment)
+        if said.kind == "rollback" and said.person != "policy":
+            ways = self.ways_back(target)
+            right = commit in ways if said.commit == "" else self._succeeded(target, commit)
+            self._world.check(
+                "way back", right, f"{said.person} goes back to {commit} in {target.name}: {ways} are right"
+            )
+        request = Request(
+            said,
+            said.application,
+            self._began_at(task),
+            self.now,
+            self._world.time,
+            self._clock(task),
+            commit=commit,
+            id=id,
+        )
+        request.lasts = timedelta(seconds=said.number) if said.number else REQUEST_LASTS
         target.requests.append(request)
         self.requests[id] = request
         if task is not None:
@@ -175,17 +194,24 @@ class Model:
     def written(self, transaction: Any, task: Any) -> None:
         """A transaction was committed."""
         self.now += 1
+        for fact in getattr(transaction, "facts", ()):
+            self.accepted(fact, task)
+            if fact.id in self.requests:
+                self.requests[fact.id].known = self.now
         for id in transaction.recorded:
             fact = self.facts.get(id)
             if fact is None:
                 continue
             self._world.check("recorded once", fact.recorded is None, f"{id} was recorded twice")
             fact.recorded = self.now
-            if id in self.requests:
+            if id in self.requests and self.requests[id].known is None:
                 self.requests[id].known = self.now
         for entry in transaction.entries:
             if entry.type in ("target.paused", "target.resumed"):
                 self._paused(entry)
+        said = task.about if task is not None and isinstance(task.about, Said) else None
+        if said is not None and said.kind == "cancel" and transaction.targets:
+            self._canceled(said)
         for row in transaction.deployments:
             if row.version == 0:
                 self._began(row, task)
@@ -194,22 +220,50 @@ class Model:
 
     def handled(self, task: Any, event: Any) -> None:
         """A service has done with an event."""
-        if event.type == "commit.recorded" or event.type.startswith("deployment."):
+        if event.type == "commit.recorded" or event.type in ENDS:
             commit = name_of(str(event.extensions["commit"]))
             self.noticed[commit] = max(self.noticed.get(commit, 0), task.began)
-
-    def noticed_words(self, process: str) -> None:
-        """A process has read the pipeline file."""
 
     def answered(self, said: Said, status: int, document: Any, task: Any) -> None:
         """A person got an answer."""
         request = getattr(task, "request", None)
-        if request is not None and status == 202 and "sha" in document:
-            self._world.check("way back", name_of(document["sha"]) == request.commit or said.commit == "",
-                              f"{said.kind} was answered with another commit")  # fmt: skip
+        if request is not None and status == 202:
+            told = name_of(document["sha"]) if "sha" in document else request.commit
+            self._world.check("way back", told == request.commit, f"{said.kind} was answered with {told}")
+
+    def _canceled(self, said: Said) -> None:
+        """A person withdrew the newest request, or wants the end of what is under way."""
+        target = self.target(said.environment)
+        if said.outcome == "deployment":
+            if target.under_way is not None:
+                target.under_way.canceled = True
+            return
+        waiting = [it for it in target.requests if it.ended is None and not self._perhaps_expired(target, it)]
+        if waiting:
+            self._end(max(waiting, key=lambda it: it.asked), "canceled")
+
+    @staticmethod
+    def _succeeded(target: Target, commit: str) -> bool:
+        return any(run.commit == commit and run.outcome == "succeeded" for run in target.runs)
+
+    @staticmethod
+    def ways_back(target: Target) -> list[str]:
+        """Where a rollback without a name may lead: what ran before, while or after something that did not succeed; else
+        the newest other commit that succeeded and was not rolled back from."""
+        running, last = target.running(), target.runs[-1] if target.runs else None
+        if last is None or running is None:
+            return []
+        gone = target.rolled_back_from()
+        if last.outcome != "succeeded" and last.commit != running.commit and running.commit not in gone:
+            return [running.commit]
+        done = sorted(
+            (it for it in target.runs if it.outcome == "succeeded"), key=lambda it: it.ended or 0, reverse=True
+        )
+        left = [it.commit for it in done if it.commit not in (running.commit, last.commit) and it.commit not in gone]
+        return left[:1]
 
     def _paused(self, entry: Any) -> None:
-        target = self.target(entry.payload["application"], entry.payload["environment"])
+        target = self.target(entry.payload["environment"])
         paused = entry.type == "target.paused"
         if paused and not target.paused:
             target.paused_since = self._world.time
@@ -223,7 +277,7 @@ class Model:
     # Deployments begin.
 
     def _began(self, row: Any, task: Any) -> None:
-        target, commit = self.target(row.application, row.environment), name_of(row.sha)
+        target, commit = self.target(row.environment), name_of(row.sha)
         check, who = self._world.check, f"{commit} in {row.environment} ({row.cause})"
         self._world.states[f"began {row.cause}"] += 1
         self._world.note(f"INTENT {row.id[:6]} {who} n={row.n}")
@@ -303,7 +357,10 @@ class Model:
     def _holds(self, target: Target, run: Run) -> None:
         """Whether the deployment keeps candidates back from now on."""
         request = run.request
-        if request is None or request.said.kind == "retry":
+        if request is None:
+            target.hold, target.doubtful_hold = None, False
+            return
+        if request.said.kind == "retry":
             return
         if request.said.person == "policy":
             target.doubtful_hold = True
@@ -338,6 +395,8 @@ class Model:
         if row.outcome in ("succeeded", "failed") and row.id not in self._world.site.canceled:
             true = last is not None and self._world.site.over(last) and last.outcome == row.outcome
             check("true end", true, f"{who} is written down as {row.outcome}, and its command is {last}")
+        if row.outcome == "canceled":
+            check("true end", run.canceled, f"{who} is written down as canceled, and nobody asked for it")
         if row.outcome == "error":
             policy = self._rules(row.policy)
             tries = TRIES[target.name] if policy else 0
@@ -369,8 +428,11 @@ class Model:
             for it in known
             if it.said.kind == "override" and it.said.gate == gate and it.said.environment == target.name
         ]
-        if overridden:
+        authors = self.authors(target, commit) if overridden and "legal" in self._required(target) else set()
+        if any(it.said.person not in authors for it in overridden):
             return None, "overridden"
+        if any(it.said.application not in ("", self.application) for it in known if it.said.gate == gate):
+            return None, "people spoke of it under the application's former name"
         revoked = max(
             (it for it in known if it.said.kind == "revoke" and it.said.gate == gate),
             key=lambda it: it.accepted,
@@ -399,6 +461,10 @@ class Model:
             if now > newest.at + MAX_AGE - SLACK:
                 return None, "nearly too old"
         return True, ""
+
+    def _required(self, target: Target) -> tuple[str, ...]:
+        places = rules(self._world.words).places
+        return places[target.name].require if target.name in places else ()
 
     def _approved(
         self, target: Target, commit: str, known: list[Fact], revoked: Fact | None, now: datetime, until: int
@@ -438,13 +504,13 @@ class Model:
         if run.cause == "rollback":
             return True
         return all(
-            any(self.passed_stage(target.application, name, run.commit, until) for until in range(began, self.now + 1))
+            any(self.passed_stage(name, run.commit, until) for until in range(began, self.now + 1))
             for name in place.after
         )
 
-    def passed_stage(self, application: str, name: str, commit: str, until: int) -> bool:
+    def passed_stage(self, name: str, commit: str, until: int) -> bool:
         """Whether the last deployment of the commit there has succeeded, and nobody went back from it since."""
-        target = self.target(application, name)
+        target = self.target(name)
         mine = [run for run in target.runs if run.commit == commit and run.began <= until]
         if not mine or mine[-1].outcome != "succeeded" or (mine[-1].ended or 0) > until:
             return False
@@ -496,7 +562,7 @@ class Model:
             return False
         a, b = newer.at.replace(microsecond=0), older.at.replace(microsecond=0)
         if newer.said.ref != older.said.ref:
-            return a > b
+            return a > max(self._times(older))
         if newer.said.turn < older.said.turn:
             return False
         turns = {it.said.turn: it for it in self.pushes if it.said.ref == newer.said.ref and it.recorded is not None}
@@ -505,15 +571,20 @@ class Model:
         linked = None not in between and None not in heads and len(set(heads)) == len(heads)
         return linked or a > b
 
+    def _times(self, push: Fact) -> list[datetime]:
+        """The times of a push and of those before it on its ref, after all of which it comes."""
+        before = (it for it in self.pushes if it.said.ref == push.said.ref and it.said.turn <= push.said.turn)
+        return [it.at.replace(microsecond=0) for it in before if it.recorded is not None]
+
     def surely_not_after(self, commit: str, request: Request) -> bool:
         """Whether a commit was surely not pushed after a request."""
         mine = [it for it in self._shipped() if it.said.after == commit]
-        if all(it.accepted < request.asked for it in mine):
+        if all(it.accepted < request.begun for it in mine):
             return True
         earlier = [
-            it for it in self.pushes if it.accepted < request.asked and it.said.after and it.recorded is not None
+            it for it in self.pushes if it.accepted < request.begun and it.said.after and it.recorded is not None
         ]
-        return all(it.accepted < request.asked or self._behind(it, earlier) for it in mine)
+        return all(it.accepted < request.begun or self._behind(it, earlier) for it in mine)
 
     def _behind(self, push: Fact, heads: list[Fact]) -> bool:
         """Whether links surely lead from what was pushed to a head that was accepted earlier."""
@@ -530,16 +601,20 @@ class Model:
         return any(head.said.after in seen for head in heads)
 
     def surely_after(self, commit: str, request: Request) -> bool:
-        """Whether a commit was surely pushed after a request."""
+        """Whether a commit was surely pushed after a request: the clocks of who accepted both say so, too."""
         mine = [it for it in self._shipped() if it.said.after == commit]
-        earlier = [it for it in self.pushes if it.accepted < request.asked and it.said.after]
+        earlier = [it for it in self.pushes if it.accepted < request.asked or it.arrived <= request.clock]
         related = {name for it in earlier for name in self._world.repository.ancestors(it.said.after)}
-        return any(it.accepted > request.asked for it in mine) and commit not in related
+        later = any(it.accepted > request.asked and it.arrived > request.clock for it in mine)
+        return later and commit not in related
 
     # Requests.
 
     def _surely_expired(self, target: Target, request: Request) -> bool:
-        return self._waited(target, request) > REQUEST_LASTS + SLACK
+        return self._waited(target, request) > request.lasts + SLACK
+
+    def _perhaps_expired(self, target: Target, request: Request) -> bool:
+        return self._waited(target, request) > request.lasts - SLACK
 
     def _waited(self, target: Target, request: Request) -> timedelta:
         waited: timedelta = self._world.time - request.at - request.paused
@@ -561,11 +636,13 @@ class Model:
     def _ready(self, target: Target, commit: str, looked: int) -> bool:
         """Whether a candidate surely was ready when a promoter looked at it, and surely is now."""
         policy = rules(self._world.words)
-        if target.application != policy.application or target.name not in policy.places:
+        if target.name not in policy.places:
             return False
         if any(process.words != self._world.words for process in self._world.processes.values()):
             return False
         place = policy.places[target.name]
+        if not self._known_here(target, commit):
+            return False
         if not self._open(target, place, commit, looked) or not self._open(target, place, commit, self.now):
             return False
         if target.hold is not None or target.doubtful_hold:
@@ -577,10 +654,25 @@ class Model:
             return False
         return self._newer_than_all(target, commit)
 
+    def _known_here(self, target: Target, commit: str) -> bool:
+        """Whether the target surely knows the commit: a new environment finds only what is at the head of a ref."""
+        since = self.since.get(target.name, 0)
+        mine = [it for it in self._shipped() if it.said.after == commit]
+        if all(it.accepted > since for it in mine):
+            return True
+        last = {it.said.ref: it.said.turn for it in sorted(self.pushes, key=lambda it: it.said.turn)}
+        return any(last[it.said.ref] == it.said.turn for it in mine)
+
+    def edited(self) -> None:
+        """The pipeline file was edited."""
+        self.now += 1
+        places = rules(self._world.words).places
+        self.since = {name: self.since.get(name, self.now) for name in places}
+
     def _open(self, target: Target, place: Place, commit: str, until: int) -> bool:
         if not self.standing(commit, until) or not self._stands_for_sure(commit):
             return False
-        if not all(self.passed_stage(target.application, name, commit, until) for name in place.after):
+        if not all(self.passed_stage(name, commit, until) for name in place.after):
             return False
         latest = self._world.time + SLACK
         return all(self.gate(gate, target, commit, latest, until=until)[0] is True for gate in place.require)
@@ -604,7 +696,7 @@ class Model:
         """Nothing is under way and nothing is due: what should have happened has happened."""
         policy = rules(self._world.words)
         for name in policy.places:
-            self._quiet(self.target(policy.application, name), policy.places[name])
+            self._quiet(self.target(name), policy.places[name])
 
     def _quiet(self, target: Target, place: Place) -> None:
         check, here = self._world.check, f"in {target.name}"
@@ -614,7 +706,7 @@ class Model:
         waiting = [it for it in target.requests if it.ended is None]
         if waiting and not target.paused:
             newest = max(waiting, key=lambda it: it.asked)
-            if self._waited(target, newest) < REQUEST_LASTS - SLACK and self._servable(target, place, newest):
+            if not self._perhaps_expired(target, newest) and self._servable(target, place, newest):
                 check("served", False, f"{newest.commit} was asked for {here} by {newest.said.person}, and is ready")
         if target.paused:
             return
@@ -627,7 +719,7 @@ class Model:
             return False
         latest, back = self._world.time + SLACK, request.said.kind == "rollback"
         gates = all(self.gate(gate, target, request.commit, latest)[0] is True for gate in place.require)
-        after = all(self.passed_stage(target.application, name, request.commit, self.now) for name in place.after)
+        after = all(self.passed_stage(name, request.commit, self.now) for name in place.after)
         return gates and (after or back)
 
     def _expire(self, target: Target) -> None:
@@ -640,10 +732,13 @@ class Model:
         check, ledger = self._world.check, self._world.inner
         for fact in self.facts.values():
             check("nothing lost", fact.recorded is not None, f"{fact.said} was accepted and never recorded")
-        for (application, environment), target in self.targets.items():
+        for environment, target in self.targets.items():
             check("ends", target.under_way is None, f"{environment} is still being deployed to")
-            journal = ledger.journal(f"target/{application}/{environment}")
-            check("journal", verify(journal).holds, f"the journal of {environment} is broken")
+            journal = []
+            for application in APPLICATIONS:
+                entries = ledger.journal(f"target/{application}/{environment}")
+                check("journal", verify(entries).holds, f"the journal of {environment} is broken")
+                journal += entries
             told = {entry.payload.get("deployment") for entry in journal}
             check(
                 "journal",

@@ -43,6 +43,9 @@ applications:
 """
 QA = "- {name: qa, require: [build], tries: 2, deploy: {command: {run: [./c]}}}"
 
+APPLICATIONS = ("shop", "store")
+"""The names that the application may have; the second one is formerly the first."""
+
 GATES = ("build", "scan", "legal")
 
 

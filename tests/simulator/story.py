@@ -11,7 +11,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from greenlight.policy.load import PolicyError
+
 from .outside import Commit, Said, sha_of
+from .pipelines import pipeline
 from .tasks import Stop
 from .world import REPO, World
 
@@ -28,6 +31,18 @@ WORDS = tuple(
     for scan in ("", " scan")
     for qa in ("", " qa")
 )
+
+
+def _understood(words: str) -> bool:
+    """Whether Greenlight reads such a pipeline file."""
+    try:
+        pipeline(words)
+    except PolicyError:
+        return False
+    return True
+
+
+RENAMES = _understood("store lax manual")
 SECONDS = (1, 1, 1, 5, 20, 31, 31, 900, 4000)
 
 
@@ -123,12 +138,24 @@ class Steps:
         self._about_commit("revoke", "revocations", person, name, gate, process, stop)
 
     def ask(
-        self, person: str, kind: str, name: str | None, environment: str, process: str, stop: list[Any] | None
+        self,
+        person: str,
+        kind: str,
+        name: str | None,
+        environment: str,
+        minutes: int,
+        paused: bool,
+        process: str,
+        stop: list[Any] | None,
     ) -> None:
-        """A person asks for a deployment; a rollback without a commit goes back to what ran."""
-        body = {"kind": kind, "reason": "because"} | ({"sha": sha_of(name)} if name else {})
+        """A person asks for a deployment, for so many minutes if not 0; a rollback without a commit goes to what ran."""
+        body: dict[str, Any] = {"kind": kind, "reason": "because"} | ({"sha": sha_of(name)} if name else {})
+        body |= {"for": f"{minutes}m"} if minutes else {}
+        body |= {"pause": True} if paused else {}
         application = self.world.model.application
-        said = Said(kind, name or "", person=person, application=application, environment=environment)
+        said = Said(
+            kind, name or "", person=person, application=application, environment=environment, number=minutes * 60
+        )
         self._ask(said, f"targets/{application}/{environment}/deployments", body, process, stop)
 
     def pause(self, person: str, environment: str, process: str, stop: list[Any] | None) -> None:
@@ -138,6 +165,21 @@ class Steps:
     def resume(self, person: str, environment: str, process: str, stop: list[Any] | None) -> None:
         """A person lets a target go on."""
         self._about_target("resume", person, environment, process, stop)
+
+    def cancel(self, person: str, what: str, environment: str, process: str, stop: list[Any] | None) -> None:
+        """A person withdraws a request, or ends a deployment."""
+        application = self.world.model.application
+        said = Said("cancel", person=person, application=application, environment=environment, outcome=what)
+        self._ask(said, f"targets/{application}/{environment}/cancel", {"what": what, "reason": "no"}, process, stop)
+
+    def override(
+        self, person: str, name: str, environment: str, gate: str, process: str, stop: list[Any] | None
+    ) -> None:
+        """An operator passes a gate."""
+        application = self.world.model.application
+        body = {"application": application, "environment": environment, "gate": gate, "reason": "because"}
+        said = Said("override", name, person=person, gate=gate, application=application, environment=environment)
+        self._ask(said, f"commits/{REPO}/{sha_of(name)}/overrides", body, process, stop)
 
     def _about_commit(
         self, kind: str, path: str, person: str, name: str, gate: str, process: str, stop: list[Any] | None
@@ -194,6 +236,7 @@ class Steps:
         """The pipeline file is edited."""
         self.world.words = words
         self.world.all_words[words] = None
+        self.world.model.edited()
         self.world.counts["edit"] += 1
 
     def notice(self, process: str, stop: list[Any] | None) -> None:
@@ -244,7 +287,7 @@ class Author:
         self._queue: list[Step] = []
         dice = self._dice
         self._faults = dice.choice([0.0, 0.03, 0.08])
-        self._pauses = dice.choice([0.0, 0.05, 0.15])
+        self._pauses = dice.choice([0.0, 0.05, 0.15, 0.3])
 
     def step(self) -> Step:
         """The next step."""
@@ -262,6 +305,8 @@ class Author:
             (1.5, self._approve),
             (0.5, self._revoke),
             (1.8, self._ask),
+            (0.6, self._cancel),
+            (0.4, self._override),
             (0.8, self._pause),
             (2.5, self._time),
             (1.5, self._ping),
@@ -283,10 +328,16 @@ class Author:
     def _stop(self) -> list[Any] | None:
         luck = self._dice.random()
         if luck < self._pauses:
-            return [self._dice.randint(1, 12), "pause"]
+            if self._dice.random() < 0.3:  # so long that others take its work for lost
+                self._queue[:0] = [["time", 31], ["ping", self._process("reconciler"), None]]
+            return [self._at(), "pause"]
         if luck < self._pauses + self._faults:
-            return [self._dice.randint(1, 14), self._dice.choice(["die", "fail"])]
+            return [self._at(), self._dice.choice(["die", "fail"])]
         return None
+
+    def _at(self) -> int:
+        """A point: before one of the first writes, or any of the first."""
+        return self._dice.choice([-1, -1, -1, -2, self._dice.randint(1, 14)])
 
     def _process(self, service: str) -> str:
         return self._dice.choice(self._world.serving(service))
@@ -399,11 +450,25 @@ class Author:
             name = None
         elif name is None:
             return None
-        return ["ask", dice.choice(PEOPLE), kind, name, self._environment(), self._process("board"), self._stop()]
+        minutes = dice.choice([0, 0, 0, 5, 30])
+        paused = kind == "rollback" and dice.random() < 0.1
+        who, where = dice.choice(PEOPLE), self._environment()
+        return ["ask", who, kind, name, where, minutes, paused, self._process("board"), self._stop()]
+
+    def _cancel(self) -> Step:
+        what = self._dice.choice(["request", "request", "deployment"])
+        return ["cancel", self._dice.choice(PEOPLE), what, self._environment(), self._process("board"), self._stop()]
+
+    def _override(self) -> Step | None:
+        name, gate = self._recent(), self._dice.choice(["legal", "build", "scan"])
+        if name is None:
+            return None
+        person = self._dice.choice(PEOPLE)
+        return ["override", person, name, self._environment(), gate, self._process("board"), self._stop()]
 
     def _pause(self) -> Step:
         environment = self._environment()
-        paused = self._world.model.target(self._world.model.application, environment).paused
+        paused = self._world.model.target(environment).paused
         verb = "resume" if paused else self._dice.choice(["pause", "resume"])
         return [verb, "lena", environment, self._process("board"), self._stop()]
 
@@ -414,7 +479,10 @@ class Author:
         return ["ping", self._process("reconciler"), self._stop()]
 
     def _edit(self) -> Step:
-        return ["edit", self._dice.choice(WORDS)]
+        words = self._dice.choice(WORDS)
+        if self._world.words.startswith("store") or (RENAMES and self._dice.random() < 0.2):
+            words = words.replace("shop", "store")
+        return ["edit", words]
 
     def _unaware(self) -> list[str]:
         return [name for name, process in self._world.processes.items() if process.words != self._world.words]
@@ -513,7 +581,7 @@ def finish(world: World) -> None:
     steps = Steps(world)
     steps.calm()
     for environment in world.environments():
-        if world.model.target(world.model.application, environment).paused:
+        if world.model.target(environment).paused:
             steps.resume("lena", environment, world.serving("board")[0], None)
     steps.calm()
     world.model.end()

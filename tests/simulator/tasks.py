@@ -21,7 +21,10 @@ class Died(BaseException):
 
 @dataclass(frozen=True)
 class Stop:
-    """What happens at the `at`-th point from here: `pause`, `die`, or `fail`, as if the ledger could not be reached."""
+    """What happens at the `at`-th point from here: `pause`, `die`, or `fail`, as if the ledger could not be reached.
+
+    A negative number counts only the points before something is written or started.
+    """
 
     at: int
     how: str
@@ -65,15 +68,15 @@ class Task:
         self._doomed = True
         self.go_on(None)
 
-    def point(self) -> None:
-        """Others may get through here."""
+    def point(self, write: bool) -> None:
+        """Others may get through here; `write` says that something is about to be changed."""
         self.points += 1
         if self._doomed:
             raise Died
-        if self._left == 0:
+        if self._left == 0 or (self._left < 0 and not write):
             return
-        self._left -= 1
-        if self._left > 0:
+        self._left += 1 if self._left < 0 else -1
+        if self._left != 0:
             return
         if self._how == "die":
             self._doomed = True
@@ -120,10 +123,10 @@ class Tasks:
         self.current: Task | None = None
         self.paused: list[Task] = []
 
-    def point(self) -> None:
+    def point(self, write: bool = False) -> None:
         """To be called before everything that others can see, or that others could have changed."""
         if self.current is not None:
-            self.current.point()
+            self.current.point(write)
 
     def start(self, task: Task, stop: Stop | None) -> Task:
         """Start it; it is over afterwards, or among `paused`."""

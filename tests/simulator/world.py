@@ -137,7 +137,7 @@ class Points:
         return call
 
     def transact(self, transaction: Transaction) -> None:
-        self._world.tasks.point()
+        self._world.tasks.point(write=True)
         try:
             self._world.inner.transact(transaction)
         except Conflict:
@@ -146,7 +146,7 @@ class Points:
         self._world.model.written(transaction, self._world.tasks.current)
 
     def accept(self, fact: Any, *args: Any, **kwargs: Any) -> bool:
-        self._world.tasks.point()
+        self._world.tasks.point(write=True)
         accepted = self._world.inner.accept(fact, *args, **kwargs)
         if accepted:
             self._world.model.accepted(fact, self._world.tasks.current)
@@ -160,7 +160,7 @@ class ToBroker(Sink):
         self._world, self._ledger, self._log = world, world.ledger, LOG
 
     def _post(self, event: Event) -> bool:
-        self._world.tasks.point()
+        self._world.tasks.point(write=True)
         self._world.broker.put(event)
         return True
 
@@ -266,7 +266,8 @@ class World:
     # Work.
 
     def work(self, name: str, process: str, work: Callable[[], Any], about: Any, stop: Stop | None) -> Task:
-        """Start a piece of work."""
+        """Start a piece of work. Nothing happens in the same moment as something else."""
+        self.time += timedelta(milliseconds=1)
         task = Task(name, process, work, self.tasks)
         task.about, task.began = about, self.model.now
         task.clock = self.time + self.processes[process].skew  # type: ignore[attr-defined]
@@ -424,7 +425,6 @@ class World:
         if not self.many:
             expire_leases(self.inner, clock)
         adopt(pipeline(it.words), self.inner, clock)
-        self.model.noticed_words(process)
 
     # What happens outside.
 
@@ -458,9 +458,8 @@ class World:
         self._finish()
         for _ in range(rounds):
             ends = self.site.latest_end()
-            due = [
-                item.at for item in self.inner.due(self.time + timedelta(days=99), limit=50) if self._hurries(item.key)
-            ]
+            known = self.inner.due(self.time + timedelta(days=99), limit=50)
+            due = [item.at for item in known if item.at <= self.time or self._hurries(item.key)]
             due += [self.time + timedelta(seconds=6)] if self.inner.outbox(older_than=self.time, limit=1) else []
             due += [ends] if ends else []
             if not due:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from greenlight.ledger.rows import Attempt, Fact, Push, Record, Request, Target
+from greenlight.ledger.rows import Attempt, Fact, Promotion, Push, Record, Request, Target
 from greenlight.policy.decide import decide
 from greenlight.policy.model import Decision, Policy
+from greenlight.recorder.domain import fold
 from support_policy import (
     BUILD,
     MAIN,
@@ -45,7 +46,9 @@ def decided(
     asked: Request | None = None,
     of: Policy = SHOP,
 ) -> Decision:
-    return decide(of, "production", record, at, pushes or (HERE,), now, asked=asked)
+    """What is decided of a commit; `asked` is what somebody asked the target for, and what it serves next."""
+    row = at or target()
+    return decide(of, "production", record, replace(row, requests=(asked,) if asked else ()), pushes or (HERE,), now)
 
 
 def green(attempts: dict[str, Attempt] | None = None, *more: Fact) -> Record:
@@ -136,7 +139,7 @@ def test_an_older_candidate_never_replaces_a_newer_one_unless_a_person_asks() ->
     at = target(NEWER)
     found = decided(green(), HERE, NEWER, at=at)
     assert (found.state, found.next_at) == ("superseded", None)
-    assert found.reasons == ("the newer commit 0000000 was deployed here",)
+    assert found.reasons == ("the newer commit 0000000 was tried here; an operator may deploy this one",)
     rolled = target(push(sha(9), at=0), newest=NEWER)
     assert decided(green(), HERE, NEWER, at=rolled).state == "superseded"
     for kind in ("deploy", "retry", "rollback"):
@@ -146,8 +149,20 @@ def test_an_older_candidate_never_replaces_a_newer_one_unless_a_person_asks() ->
 
 def test_pushing_an_old_commit_again_makes_it_the_newest() -> None:
     """Whatever happened to it before."""
-    again = push(sha(1), at=3)
+    again = push(sha(1), at=3, before=sha(2), forced=True)
     assert decided(green(None, pushed(again)), HERE, NEWER, again, at=target(NEWER)).state == "ready"
+
+
+def test_a_ref_that_is_created_on_a_known_commit_does_not_move_it() -> None:
+    """A tag on an old commit is no new push of it, whichever is heard first; but a branch that is restored is a candidate."""
+    of = policy(["build", "scan", "legal"], ships='branches: [main]\n    tags: ["v*"]')
+    tag = push(sha(1), at=3, ref="refs/tags/v1")
+    for facts in ((pushed(HERE), pushed(tag)), (pushed(tag), pushed(HERE))):
+        found = decided(green(None, *facts), HERE, NEWER, tag, at=target(NEWER), of=of)
+        assert (found.state, found.push) == ("superseded", HERE)
+    gone, restored = push("0" * 40, at=4, deleted=True), push(sha(1), at=5)
+    assert decided(green(), HERE, gone).state == "superseded"
+    assert decided(green(None, pushed(restored)), HERE, gone, restored).state == "ready"
 
 
 def test_a_forced_push_or_a_deletion_supersedes_what_the_ref_held_and_nobody_deployed() -> None:
@@ -155,7 +170,9 @@ def test_a_forced_push_or_a_deletion_supersedes_what_the_ref_held_and_nobody_dep
     for reset in (replace(NEWER, forced=True), push("0" * 40, at=2, deleted=True)):
         found = decided(green(), HERE, reset)
         assert found.state == "superseded"
-        assert found.reasons == ("refs/heads/main was deleted or forced to another commit afterwards",)
+        assert found.reasons == (
+            "refs/heads/main was deleted or forced to another commit afterwards; an operator may deploy this one",
+        )
         assert decided(green(), HERE, reset, at=target(HERE)).state == "ready"
         assert decided(green(), HERE, reset, asked=request()).state == "ready"
 
@@ -169,17 +186,17 @@ def test_what_runs_stays_ready_whatever_is_said_of_it_later() -> None:
     assert decided(record, at=target(HERE), asked=request()).state == "blocked"
 
 
-@pytest.mark.parametrize(("outcome", "how"), [("failed", "failed"), ("error", "ended in error")])
+@pytest.mark.parametrize(
+    ("outcome", "how"), [("failed", "failed"), ("error", "ended in error"), ("canceled", "canceled")]
+)
 def test_after_a_deployment_that_did_not_succeed_it_takes_a_person_or_a_push(outcome: str, how: str) -> None:
-    """A request that came before it, or that it served, is no new one; a push that it knew is no new push."""
+    """A push that it knew is no new push."""
     record = green({"production": attempt(outcome, at=20, of=HERE, reason="exit 1", request="request/deploy/25")})
     found = decided(record)
     assert found.state == "blocked"
     assert found.reasons == (f"deployment d1 {how}: exit 1; retry it or push a newer commit",)
-    assert decided(record, asked=request(at=10)).state == "blocked"
-    assert decided(record, asked=request(at=25)).state == "blocked"
     assert decided(record, asked=request("retry", at=30)).state == "ready"
-    again = push(sha(1), at=30)
+    again = push(sha(1), at=30, before=sha(2), forced=True)
     assert decided(replace(record, pushes={MAIN: again}), HERE, again).state == "ready"
 
 
@@ -192,21 +209,21 @@ def test_a_deployment_that_was_superseded_or_still_runs_blocks_nothing() -> None
 def test_what_a_person_asked_for_is_not_superseded_while_it_is_deployed() -> None:
     """Though it is older than what runs."""
     record = green({"production": attempt("running", at=20, of=HERE, request="request/deploy/10")})
-    assert decided(record, HERE, NEWER, at=target(NEWER), asked=request(at=10)).state == "ready"
+    assert decided(record, HERE, NEWER, at=target(NEWER, deployment="d1")).state == "ready"
 
 
 def test_a_commit_that_was_rolled_back_does_not_come_back_by_itself() -> None:
     """Only if asked for or pushed again."""
     before = push(sha(9), at=0)
     at = target(before, newest=HERE)
-    record = green({"production": attempt("succeeded", of=HERE, succeeded=6)})
+    record = green({"production": attempt("succeeded", of=HERE, succeeded=6, rolled_back="lena")})
     found = decided(record, before, HERE, at=at)
     assert (found.state, found.reasons) == (
         "blocked",
-        ("rolled back: 0000000 was asked for instead; deploy it again or push a newer commit",),
+        ("rolled back by lena; deploy it again or push a newer commit",),
     )
     assert decided(record, before, HERE, at=at, asked=request("deploy")).state == "ready"
-    again = push(sha(1), at=30)
+    again = push(sha(1), at=30, before=sha(2), forced=True)
     assert decided(replace(record, pushes={MAIN: again}), before, HERE, again, at=at).state == "ready"
     of, release = policy(ships='branches: [main, "release/*"]'), push(sha(1), at=0, ref="refs/heads/release/1")
     both, forced = replace(record, pushes={MAIN: HERE, release.ref: release}), replace(NEWER, forced=True)
@@ -216,7 +233,7 @@ def test_a_commit_that_was_rolled_back_does_not_come_back_by_itself() -> None:
 def test_a_rollback_reaches_a_commit_whose_gates_have_grown_old_since_it_ran() -> None:
     """Time is measured when it last succeeded here; failures and revocations are not forgotten."""
     ran = {"production": attempt("succeeded", of=HERE, succeeded=10)}
-    late, at = minute(30 * DAY), target(NEWER)
+    late, at = minute(29 * DAY + 1), target(NEWER)
     assert decided(green(ran), HERE, NEWER, at=at, now=late, asked=request("deploy", at=29 * DAY)).state == "waiting"
     back = decided(green(ran), HERE, NEWER, at=at, now=late, asked=request("rollback", at=29 * DAY))
     assert (back.state, back.next_at) == ("ready", None)
@@ -227,20 +244,110 @@ def test_a_rollback_reaches_a_commit_whose_gates_have_grown_old_since_it_ran() -
     assert never.state == "waiting"
 
 
-def test_a_target_that_is_paused_waits_even_for_who_asks() -> None:
-    """Until somebody resumes it."""
+PAUSED = "paused by omar: holidays; an operator may resume shop/production"
+
+
+def test_a_target_that_is_paused_waits_even_for_who_asks_unless_a_person_rolls_back() -> None:
+    """Until somebody resumes it. What the policy asks for waits, too."""
     at = target(push(sha(9), at=0), paused="omar: holidays")
-    for asked in (None, request()):
+    for asked in (None, request(), request("retry"), request("rollback", by="policy")):
         found = decided(green(), at=at, asked=asked)
-        assert (found.state, found.reasons) == ("waiting", ("paused by omar: holidays",))
+        assert (found.state, found.reasons) == ("waiting", (PAUSED,))
+    assert decided(green(), at=at, asked=request("rollback")).state == "ready"
+
+
+def test_what_holds_for_the_whole_target_is_not_what_holds_of_the_commit() -> None:
+    """The commit's own half is what its journal keeps: no pause, hold or newer commit writes to it."""
+    for at in (target(NEWER), target(paused="omar: holidays"), target(held=request("rollback", sha(9)))):
+        found = decided(green(), HERE, NEWER, at=at)
+        assert found.state != "ready"
+        assert (found.own.state, found.own.reasons) == ("ready", ())
+
+
+def test_a_request_is_served_before_any_candidate_that_was_not_pushed_after_it() -> None:
+    """A later push goes out, and so does everything once the request has expired; while it is paused, no time passes."""
+    first = request("deploy", sha(9), at=10)
+    at = target(requests=(first,))
+    held = decide(SHOP, "production", green(), at, (HERE,), NOW)
+    assert held.reasons == ("lena's deploy of 0000000 goes first; an operator may cancel it",)
+    after = replace(HERE, arrived=minute(11), before=sha(0))
+    assert decide(SHOP, "production", recorded(*GREEN[1:], pushed(after)), at, (after,), NOW).state == "ready"
+    gone = minute(10 + 240)
+    assert decide(SHOP, "production", green(), at, (HERE,), gone).state == "ready"
+    stopped = replace(at, paused="omar: sale", paused_at=minute(60))
+    assert decide(SHOP, "production", green(), stopped, (HERE,), gone).reasons == (
+        "paused by omar: sale; an operator may resume shop/production",
+        held.reasons[0],
+    )
+
+
+def test_a_hold_keeps_back_what_was_not_pushed_after_it() -> None:
+    """Nor is a push after it that comes late, or again: its commit is part of what was pushed before."""
+    at = target(held=request("rollback", sha(9), at=10))
+    reason = "held by lena's rollback to 0000000; an operator may deploy it, or push a newer commit"
+    assert decided(green(), at=at).reasons == (reason,)
+    late = replace(HERE, arrived=minute(20))
+    on_top = push(sha(2), at=2, before=sha(1))
+    assert decided(green(), late, on_top, at=at).reasons == (reason,)
+    assert decided(recorded(*GREEN[1:], pushed(late)), late, on_top, at=at).reasons == (reason,)
+    new = replace(HERE, arrived=minute(20), before=sha(5))
+    assert decided(recorded(*GREEN[1:], pushed(new)), new, at=at).state == "ready"
+    forced = replace(on_top, forced=True)  # what was forced away is no ancestor
+    assert decided(recorded(*GREEN[1:], pushed(new)), new, replace(forced, ref="refs/heads/x"), at=at).state == "ready"
+
+
+def test_what_is_ready_says_what_it_is_behind() -> None:
+    """Nothing is ready and stays where it is without a word."""
+    assert decided(green(), at=target(deployment="d9")).reasons == ("goes after deployment d9, which is under way",)
+    wanted = Promotion("p", sha(2), 0, "automatic", "sha256:0", NOW)
+    assert decided(green(), at=target(wanted=wanted)).reasons == ("0000000 goes first",)
+
+
+def override(at: float = 20) -> Fact:
+    about = {
+        "application": "shop",
+        "environment": "production",
+        "gate": "scan",
+        "person": "omar",
+        "reason": "it is down",
+    }
+    return fact(type="gate.overridden", id=f"o{at}", at=at, details=about)
+
+
+def test_an_override_passes_a_gate_until_something_newer_speaks_against_it() -> None:
+    """For this commit and environment alone; a success makes it needless."""
+    record = recorded(pushed(HERE), GREEN[1], GREEN[3], heard(SCAN, "failed", at=9, ref=None))
+    assert decided(record).state == "blocked"
+    passed = decided(fold(record, override()))
+    assert passed.state == "ready"
+    assert passed.gates["scan"].state == "overridden"
+    assert passed.gates["scan"].reason == "overridden by omar: it is down (it was failed: webhook scan failed)"
+    assert decided(fold(record, override()), of=policy(["custom"])).state == "waiting"
+    for against in (heard(SCAN, "failed", at=21, ref=None), word("omar", "scan", at=21, granted=False)):
+        assert decided(fold(fold(record, override()), against)).state == "blocked"
+    green_again = fold(fold(record, override()), heard(SCAN, "passed", at=22, ref=None))
+    assert decided(green_again).gates["scan"].state == "passed"
+
+
+def test_an_application_keeps_what_it_had_under_its_former_name() -> None:
+    """Its deployments, and the overrides of its gates."""
+    of = replace(SHOP, name="store", formerly="shop")
+    record = fold(green({"production": attempt("failed", of=HERE)}), override())
+    assert decide(of, "production", record, Target("store", "production", "acme/shop"), (HERE,), NOW).state == "blocked"
 
 
 def test_an_environment_waits_for_the_ones_it_comes_after() -> None:
-    """For a success, which a later failure there does not undo."""
+    """For the last deployment there that began, and what was rolled back from there has to succeed again."""
     of = policy(after="staging")
     assert decided(green(), of=of).reasons == ("waits until it has succeeded in staging",)
     assert decided(green({"staging": attempt("failed")}), of=of).state == "waiting"
-    assert decided(green({"staging": attempt("failed", succeeded=3)}), of=of).state == "ready"
+    assert decided(green({"staging": attempt("succeeded", succeeded=3)}), of=of).state == "ready"
+    for later, how in (("failed", "failed"), ("running", "is under way"), ("error", "ended as error")):
+        assert decided(green({"staging": attempt(later, succeeded=3)}), of=of).reasons == (
+            f"its last deployment in staging {how}; it has to succeed there again",
+        )
+    left = green({"staging": attempt("succeeded", succeeded=3, rolled_back="omar")})
+    assert decided(left, of=of).reasons == ("omar rolled back from it in staging; it has to succeed there again",)
     assert decided(green(), of=of, asked=request()).state == "waiting"
 
 

@@ -150,7 +150,7 @@ def test_a_forced_push_or_deletion_supersedes_what_the_ref_held_before() -> None
 def test_a_commit_is_a_candidate_by_its_newest_push_that_still_stands() -> None:
     """A commit that is on a release branch too survives a forced push of main."""
     ships = policy(ships='branches: [main, "release/*"]')
-    release, main = push(ref="refs/heads/release/1"), push(at=1)
+    release, main = push(ref="refs/heads/release/1"), push(at=1, before=sha(7))
     record = recorded(pushed(release), pushed(main), pushed(push(ref="refs/heads/feature", at=9)))
     forced = push(sha(2), at=2, forced=True)
     assert candidate(ships, record, [release, main]) == main

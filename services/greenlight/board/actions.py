@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from greenlight.board import domain, reading
 from greenlight.board.waterfall import BOARD as SOURCE
 from greenlight.events import Event, ids, rfc3339, types
-from greenlight.events.recorded import resumed_key
+from greenlight.events.recorded import cancel_key, look_again, resumed_key
 from greenlight.events.schemas import dataschema
-from greenlight.ledger.own import own_fact
+from greenlight.ledger.own import expiry, no_expiry, own_fact, request_entry, requested
 from greenlight.ledger.port import Transaction
-from greenlight.ledger.rows import PATIENCE, Due, NewEntry, Record, Target
+from greenlight.ledger.rows import PATIENCE, Cancellation, Due, Fact, NewEntry, Record, Request, Target
 from greenlight.ledger.use import pushes_since, until_settled
+from greenlight.policy.decide import OVER, gate_here
+from greenlight.policy.gates import newest_revocation, newest_words
 from greenlight.policy.model import Gate, Policy
+from greenlight.policy.requests import MOST, SERVED_WITHIN, asked, newest_request, resumed, without
+from greenlight.policy.requests import paused as paused_by
+from greenlight.policy.situation import Situation, attempt_of
 from greenlight.runtime.deps import Deps
 from greenlight.runtime.edge import sending
 from greenlight.runtime.errors import Rejected
@@ -23,6 +29,20 @@ from greenlight.runtime.people import Person
 from greenlight.runtime.tracing import current
 
 KINDS = ("deploy", "retry", "rollback")
+MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a person asks of a target."""
+
+    application: str
+    environment: str
+    kind: str  # deploy, retry or rollback
+    sha: str  # or a prefix; empty for a rollback to what ran before
+    reason: str
+    lasts: timedelta = SERVED_WITHIN
+    pause: bool = False  # and pause the target
 
 
 class Forbidden(Exception):
@@ -35,7 +55,6 @@ def approve(record: Record, application: str, gate: str, comment: str | None, pe
     Approving again while one's approval stands is the same fact, if that one counts wherever a new one would.
     """
     policy, found = _gate(record, application, gate, deps)
-    key = f"{application}/{gate}"
     places = []
     for environment in [name for name, env in policy.environments.items() if gate in env.require] or [""]:
         target = deps.ledger.target(application, environment) or Target(application, environment, policy.repo)
@@ -44,7 +63,7 @@ def approve(record: Record, application: str, gate: str, comment: str | None, pe
     if None not in refusals:
         raise Forbidden("; ".join(dict.fromkeys(str(refusal) for refusal in refusals)))
     open_to = [place for place, refusal in zip(places, refusals, strict=True) if refusal is None]
-    last, revoked = record.approvals.get(key, {}).get(person.id), record.revocations.get(key)
+    last, revoked = newest_words(policy, record, gate).get(person.id), newest_revocation(policy, record, gate)
     if last is not None and last.granted and (revoked is None or revoked.at < last.at):
         expired = found.expires is not None and last.at + found.expires <= deps.clock.now()
         if not expired and all(domain.counts(last, found, record, *place) for place in open_to):
@@ -59,45 +78,187 @@ def revoke(record: Record, application: str, gate: str, reason: str | None, pers
     _allowed(domain.may_revoke(person, policy, found))
     if not reason:
         raise Rejected("a revocation needs a reason, as `comment`")
-    key = f"{application}/{gate}"
-    words = [*record.approvals.get(key, {}).values()]
+    words = newest_words(policy, record, gate).values()
     newest = max((word.at.timestamp() for word in words), default=0.0)
-    last = record.revocations.get(key)
+    last = newest_revocation(policy, record, gate)
     prior = f"{last.fact if last else ''}/{newest}"
     return _say(types.APPROVAL_REVOKED, record, application, gate, reason, person, prior, deps)
 
 
-def request(
-    record: Record, application: str, environment: str, kind: str, reason: str | None, person: Person, deps: Deps
-) -> str:
-    """Ask for a deployment of a commit; the fact's id. Gates stay as they are: a request lifts none of them."""
-    policy = reading.policy_of(application, deps)
-    reading.target_of(application, environment, deps)
+def request(asks: Asked, person: Person, deps: Deps) -> Request:
+    """Ask for a deployment; the request, which waits until it is served or has ended otherwise. Gates stay as they are.
+
+    Asking again for what is already the target's newest request is the same request. Raises Forbidden, Rejected.
+    """
+    policy = reading.policy_of(asks.application, deps)
     _allowed(domain.may_operate(person, policy))
-    if record.repo != policy.repo:
-        raise reading.NotFound(f"{application} is made from {policy.repo}, not from {record.repo}")
-    if kind not in KINDS or not reason:
+    if asks.kind not in KINDS or not asks.reason:
         raise Rejected(f"kind must be one of {', '.join(KINDS)}, and a reason must be given")
-    key = f"{application}/{environment}"
-    attempt, earlier = record.attempts.get(key), record.requests.get(key)
-    if kind == "retry" and (attempt is None or attempt.outcome not in ("failed", "error")):
+
+    def attempt() -> tuple[Request, Fact | None]:
+        target = reading.target_of(asks.application, asks.environment, deps)
+        now = deps.clock.now()
+        record = _wanted(asks, policy, target, now, deps)
+        newest = newest_request(target, now)
+        if newest is not None and (newest.kind, newest.sha, newest.person) == (asks.kind, record.sha, person.id):
+            return newest, None
+        if len(target.requests) >= MOST:
+            raise Rejected(f"{MOST} requests wait in {asks.application}/{asks.environment} already: cancel one first")
+        at = max([now, *(it.at + MICROSECOND for it in (*target.requests, target.held) if it is not None)])
+        id = ids.derive(types.DEPLOYMENT_REQUESTED, asks.application, asks.environment, target.version, person.id)
+        made = Request(asks.kind, record.sha, person.id, at, at + asks.lasts, id, asks.reason)
+        fact, due = requested(made, target, record, SOURCE)
+        row, entries, events, dues = asked(target, made), [], [fact.event], [due, expiry(target, made)]
+        if asks.pause and target.paused is None:
+            row, more = _paused(row, asks.reason, person, now)
+            entries, events = [more.entry], [*events, more.event]
+        deps.ledger.transact(Transaction(facts=[fact], targets=[row], entries=entries, emit=events, due=dues))
+        _publish(events, deps)
+        return made, fact
+
+    made, fact = until_settled(attempt)
+    if fact is not None:
+        current().arrival(fact.event, fact.repo, fact.sha, None, None)
+        _log(person, f"{types.DEPLOYMENT_REQUESTED} ({made.kind})", fact.repo, fact.sha, made.at, deps)
+    return made
+
+
+def _wanted(asks: Asked, policy: Policy, target: Target, now: datetime, deps: Deps) -> Record:
+    """The record of the commit that is asked for. Raises Rejected where it cannot be had, with what would be right."""
+    where, key = f"{asks.application}/{asks.environment}", asks.environment
+    if asks.kind == "rollback":
+        return _way_back(asks, policy, target, now, deps)
+    record = reading.record_of(policy.repo, asks.sha, deps)
+    attempt = attempt_of(policy, record, key)
+    if asks.kind == "retry" and (attempt is None or attempt.outcome not in OVER):
         was = "it was never deployed there" if attempt is None else f"its last deployment there is {attempt.outcome}"
-        raise Rejected(f"there is nothing to retry: {was}; use deploy")
-    type = types.DEPLOYMENT_REQUESTED
-    id = ids.derive(
-        type,
-        record.repo,
-        record.sha,
-        key,
-        kind,
-        person.id,
-        attempt.id if attempt else "",
-        earlier.fact if earlier else "",
-    )
+        raise Rejected(f"there is nothing to retry in {where}: {was}; use deploy")
+    return record
+
+
+def _way_back(asks: Asked, policy: Policy, target: Target, now: datetime, deps: Deps) -> Record:
+    """The commit that a rollback leads to: the one that is named, else the newest other that succeeded there.
+
+    What was rolled back from is left out, until it succeeds there again; so is what was deployed last. Gates count as they
+    are now, ages as they were at the last success.
+    """
+    where = f"{asks.application}/{asks.environment}"
+    if asks.sha:
+        record = reading.record_of(policy.repo, asks.sha, deps)
+        attempt = attempt_of(policy, record, asks.environment)
+        if attempt is None or attempt.succeeded_at is None:
+            raise Rejected(f"{record.sha[:7]} never succeeded in {where}: roll back to one that did, or use deploy")
+    else:
+        last = deps.ledger.deployments(target.application, target.environment, limit=1)
+        left = {each.sha for each in last} or {target.running.sha if target.running else ""}
+        records = (deps.ledger.record(policy.repo, sha) for sha in target.history if sha not in left)
+        found = (it for it in records if it is not None and not _was_left(policy, it, asks.environment))
+        way = next(found, None)
+        if way is None:
+            raise Rejected(
+                f"nothing else has succeeded in {where} that was not rolled back from: name a commit with `--to`"
+            )
+        record = way
+    closed = domain.closed_to_rollback(policy, record, target, pushes_since(deps.ledger, target), now)
+    if closed:
+        name, why = closed
+        raise Rejected(
+            f"{record.sha[:7]} cannot be rolled back to: {name}: {why}; an operator may pass it with "
+            f"`greenlight override {record.repo} {record.sha[:7]} {where.replace('/', ' ')} {name} --reason TEXT`"
+        )
+    return record
+
+
+def _was_left(policy: Policy, record: Record, environment: str) -> bool:
+    attempt = attempt_of(policy, record, environment)
+    return attempt is not None and attempt.rolled_back is not None
+
+
+def cancel_request(application: str, environment: str, reason: str | None, person: Person, deps: Deps) -> Request:
+    """Withdraw the target's newest request; that request. Raises Forbidden, Rejected where none waits."""
+    _allowed(domain.may_operate(person, reading.policy_of(application, deps)))
+    if not reason:
+        raise Rejected("a cancellation needs a reason")
+
+    def attempt() -> Request:
+        target, now = reading.target_of(application, environment, deps), deps.clock.now()
+        request = newest_request(target, now)
+        if request is None:
+            raise Rejected(f"no request waits in {application}/{environment}")
+        key = f"canceled/{request.fact}"
+        again = look_again(target.repo, request.sha, key, now, target=(application, environment))
+        entry = request_entry("request.canceled", target, request, now, person.id, reason)
+        wanted = target.wanted if target.wanted is None or target.wanted.request != request.fact else None
+        deps.ledger.transact(
+            Transaction(
+                targets=[replace(without(target, [request]), wanted=wanted)],
+                entries=[entry],
+                emit=[again],
+                due=[Due(key, now + PATIENCE, again)],
+                done=[no_expiry(target, request)],
+            )
+        )
+        _publish([again], deps)
+        _log(person, "request.canceled", target.repo, request.sha, now, deps)
+        return request
+
+    return until_settled(attempt)
+
+
+def cancel_deployment(application: str, environment: str, reason: str | None, person: Person, deps: Deps) -> str:
+    """End the deployment that is under way, as `canceled`; its id. Raises Forbidden, Rejected where there is none."""
+    _allowed(domain.may_operate(person, reading.policy_of(application, deps)))
+    if not reason:
+        raise Rejected("a cancellation needs a reason")
+
+    def attempt() -> str:
+        target, now = reading.target_of(application, environment, deps), deps.clock.now()
+        if target.deployment is None:
+            raise Rejected(f"no deployment is under way in {application}/{environment}")
+        if target.cancel is not None:
+            return target.deployment
+        deployment = deps.ledger.deployment(target.deployment)
+        sha = deployment.sha if deployment is not None else ""
+        data = {**_about(target, person, reason), "deployment": target.deployment, "sha": sha}
+        note = _noted(types.CANCEL_REQUESTED, ids.derive(types.CANCEL_REQUESTED, target.deployment), target, data, now)
+        deps.ledger.transact(
+            Transaction(
+                targets=[replace(target, cancel=Cancellation(target.deployment, person.id, now, reason))],
+                entries=[note.entry],
+                emit=[note.event],
+                due=[Due(cancel_key(target.deployment), now + PATIENCE, note.event)],
+            )
+        )
+        _publish([note.event], deps)
+        _log(person, types.CANCEL_REQUESTED, target.repo, sha, now, deps)
+        return target.deployment
+
+    return until_settled(attempt)
+
+
+def override(
+    record: Record, application: str, environment: str, gate: str, reason: str | None, person: Person, deps: Deps
+) -> str:
+    """Pass a gate for one commit in one environment; the fact's id. Raises Forbidden, Rejected."""
+    policy, found = _gate(record, application, gate, deps)
+    target = reading.target_of(application, environment, deps)
+    if gate not in policy.environments[environment].require:
+        raise Rejected(f"{application}/{environment} does not require {gate}: there is nothing to override")
+    pushes = pushes_since(deps.ledger, target)
+    _allowed(domain.may_override(person, policy, environment, record, target, pushes))
+    if not reason:
+        raise Rejected("an override needs a reason")
+    now = deps.clock.now()
+    last = record.overrides.get(f"{application}/{environment}/{gate}")
+    state = gate_here(Situation(policy, environment, record, target, pushes, now), found, now)
+    if state.state == "overridden" and last is not None and last.person == person.id:
+        return last.fact
+    type, key = types.GATE_OVERRIDDEN, f"{application}/{environment}"
+    id = ids.derive(type, record.repo, record.sha, key, gate, person.id, last.fact if last else "", *state.facts)
     about = {
         "application": application,
         "environment": environment,
-        "kind": kind,
+        "gate": gate,
         "person": person.id,
         "reason": reason,
     }
@@ -111,40 +272,22 @@ def set_paused(application: str, environment: str, paused: bool, reason: str | N
         raise Rejected("a pause needs a reason")
 
     def attempt() -> str:
-        target = reading.target_of(application, environment, deps)
-        now, type = deps.clock.now(), types.TARGET_PAUSED if paused else types.TARGET_RESUMED
-        id = ids.derive(type, application, environment, target.version)
+        target, now = reading.target_of(application, environment, deps), deps.clock.now()
         if (target.paused is not None) == paused:
-            return id
-        data = {
-            "application": application,
-            "environment": environment,
-            "repo": target.repo,
-            "person": person.id,
-            "reason": reason,
-        }
-        event = Event.of(
-            type,
-            id=id,
-            source=SOURCE,
-            time=now,
-            dataschema=dataschema(type),
-            data=data,
-            extensions={
-                "repo": target.repo,
-                "application": application,
-                "environment": environment,
-                "partitionkey": f"{application}/{environment}",
-            },
-        )
-        text = f"{person.id}: {reason}" if paused else None
-        due = [] if paused else [Due(resumed_key(application, environment), now + PATIENCE, event)]
-        entry = NewEntry(f"target/{application}/{environment}", type, now, id, data, target.repo, "")
-        deps.ledger.transact(
-            Transaction(targets=[replace(target, paused=text)], entries=[entry], emit=[event], due=due)
-        )
-        deps.publisher.publish([event])
-        return id
+            type = types.TARGET_PAUSED if paused else types.TARGET_RESUMED
+            return ids.derive(type, application, environment, target.version)
+        due: list[Due] = []
+        if paused:
+            row, note = _paused(target, reason or "", person, now)
+        else:
+            row = resumed(target, now)
+            id = ids.derive(types.TARGET_RESUMED, application, environment, target.version)
+            note = _noted(types.TARGET_RESUMED, id, target, _about(target, person, reason), now)
+            due = [Due(resumed_key(application, environment), now + PATIENCE, note.event)]
+            due += [expiry(row, request) for request in row.requests]
+        deps.ledger.transact(Transaction(targets=[row], entries=[note.entry], emit=[note.event], due=due))
+        _publish([note.event], deps)
+        return note.event.id
 
     return until_settled(attempt)
 
@@ -171,6 +314,60 @@ def erase_author(logins: Sequence[str], emails: Sequence[str], person: Person, d
     erased = deps.ledger.erase_titles({ids.identity(kind, value) for kind, value in named if value.strip()})
     deps.log.getChild("board").info("%s erased the titles and the author of %d commits", person.id, erased)
     return erased
+
+
+@dataclass(frozen=True, slots=True)
+class _Note:
+    """What is said of a target: the event, and the entry in its journal."""
+
+    event: Event
+    entry: NewEntry
+
+
+def _paused(target: Target, reason: str, person: Person, now: datetime) -> tuple[Target, _Note]:
+    id = ids.derive(types.TARGET_PAUSED, target.application, target.environment, target.version)
+    note = _noted(types.TARGET_PAUSED, id, target, _about(target, person, reason), now)
+    return paused_by(target, f"{person.id}: {reason}", now), note
+
+
+def _about(target: Target, person: Person, reason: str | None) -> dict[str, Any]:
+    return {
+        "application": target.application,
+        "environment": target.environment,
+        "repo": target.repo,
+        "person": person.id,
+        "reason": reason,
+    }
+
+
+def _noted(type: str, id: str, target: Target, data: dict[str, Any], now: datetime) -> _Note:
+    application, environment = target.application, target.environment
+    event = Event.of(
+        type,
+        id=id,
+        source=SOURCE,
+        time=now,
+        dataschema=dataschema(type),
+        data=data,
+        extensions={
+            "repo": target.repo,
+            "application": application,
+            "environment": environment,
+            "partitionkey": f"{application}/{environment}",
+        },
+    )
+    stream = f"target/{application}/{environment}"
+    return _Note(event, NewEntry(stream, type, now, id, data, target.repo, data.get("sha", "")))
+
+
+def _publish(events: Sequence[Event], deps: Deps) -> None:
+    for event in events:
+        with sending(event):
+            deps.publisher.publish([event])
+
+
+def _log(person: Person, what: str, repo: str, sha: str, at: datetime, deps: Deps) -> None:
+    deps.log.getChild("board").info("%s %s of %s@%s at %s", person.id, what, repo, sha[:7], rfc3339(at))
 
 
 def _gate(record: Record, application: str, gate: str, deps: Deps) -> tuple[Policy, Gate]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from datetime import timedelta
 from typing import Any
 
 from flask import Blueprint, Response, g, request
@@ -12,11 +13,15 @@ from greenlight.board import actions, reading, view, waterfall
 from greenlight.events import ids, rfc3339
 from greenlight.ledger.names import clocks_ahead
 from greenlight.ledger.rows import Entry
+from greenlight.policy.durations import duration
+from greenlight.policy.requests import SERVED_WITHIN
 from greenlight.runtime.deps import Deps
 from greenlight.runtime.errors import Malformed, Rejected
 
 PAGE = 50
 ENTRIES = 1000
+LONGEST = timedelta(days=30)
+"""How long a request may wait."""
 
 
 def blueprint(deps: Deps) -> Blueprint:
@@ -74,8 +79,10 @@ def _senders(api: Blueprint, deps: Deps) -> None:
 def _targets(api: Blueprint, deps: Deps) -> None:
     @api.get("/targets")
     def targets() -> Response:
+        now = deps.clock.now()
         shown = [
-            {**view.target(row, []), **({"unreadable": why} if why else {})} for row, why in reading.every_target(deps)
+            {**view.target(row, [], now), **({"unreadable": why} if why else {})}
+            for row, why in reading.every_target(deps)
         ]
         return _json({"targets": shown})
 
@@ -87,7 +94,8 @@ def _targets(api: Blueprint, deps: Deps) -> None:
     @api.get("/targets/<application>/<environment>")
     def target(application: str, environment: str) -> Response:
         row = reading.target_of(application, environment, deps)
-        return _json(view.target(row, deps.ledger.deployments(application, environment)))
+        deployments = reading.deployments_of(row, deps)
+        return _json(view.target(row, deployments, deps.clock.now()))
 
     @api.get("/targets/<application>/<environment>/journal")
     def target_journal(application: str, environment: str) -> Response:
@@ -124,35 +132,63 @@ def _writes(api: Blueprint, deps: Deps) -> None:
         erased = actions.erase_author(_texts(body, "github"), _texts(body, "emails"), g.person, deps)
         return _json({"erased": erased}, 202)
 
+    @api.post("/commits/<owner>/<name>/<sha>/overrides")
+    def overrides(owner: str, name: str, sha: str) -> Response:
+        body, record = _body(), reading.record_of(f"{owner}/{name}", sha, deps)
+        application, environment, gate = (_need(body, name) for name in ("application", "environment", "gate"))
+        reason = _text(body, "reason", needed=False)
+        id = actions.override(record, application, environment, gate, reason, g.person, deps)
+        return _json({"id": id}, 202)
+
     @api.post("/targets/<application>/<environment>/deployments")
     def deployments(application: str, environment: str) -> Response:
-        body, kind = _body(), None
-        kind = _need(body, "kind")
-        target = reading.target_of(application, environment, deps)
-        sha = _text(body, "sha", needed=False) or (_back(target) if kind == "rollback" else "")
-        record = reading.record_of(target.repo, sha, deps)
-        id = actions.request(
-            record, application, environment, kind, _text(body, "reason", needed=False), g.person, deps
+        body = _body()
+        reading.target_of(application, environment, deps)
+        kind, sha = _need(body, "kind"), _text(body, "sha", needed=False)
+        if sha is None and kind != "rollback":
+            raise Rejected("sha is missing: which commit? Only a rollback finds it by itself")
+        asks = actions.Asked(
+            application,
+            environment,
+            kind,
+            sha or "",
+            _text(body, "reason", needed=False) or "",
+            _lasts(_text(body, "for", needed=False)),
+            body.get("pause") is True,
         )
-        return _json({"id": id, "sha": record.sha}, 202)
+        made = actions.request(asks, g.person, deps)
+        return _json({"id": made.fact, "sha": made.sha, "until": rfc3339(made.until)}, 202)
+
+    @api.post("/targets/<application>/<environment>/cancel")
+    def cancel(application: str, environment: str) -> Response:
+        body = _body()
+        what, reason = _need(body, "what"), _text(body, "reason", needed=False)
+        if what == "request":
+            request = actions.cancel_request(application, environment, reason, g.person, deps)
+            return _json({"id": request.fact, "sha": request.sha, "kind": request.kind}, 202)
+        if what == "deployment":
+            return _json({"id": actions.cancel_deployment(application, environment, reason, g.person, deps)}, 202)
+        raise Rejected("what must be request or deployment")
 
     @api.post("/targets/<application>/<environment>/<verb>")
     def pause(application: str, environment: str, verb: str) -> Response:
         if verb not in ("pause", "resume"):
-            raise reading.NotFound(f"no {verb!r} here; there are deployments, pause and resume")
+            raise reading.NotFound(f"no {verb!r} here; there are deployments, cancel, pause and resume")
         reason = _text(_body(), "reason", needed=False)
         return _json({"id": actions.set_paused(application, environment, verb == "pause", reason, g.person, deps)}, 202)
 
 
-def _back(target: Any) -> str:
-    """What ran before what runs: where a rollback leads unless somebody says otherwise."""
-    running = target.running.sha if target.running else None
-    earlier = [sha for sha in target.history if sha != running]
-    if not earlier:
-        raise Rejected(
-            f"nothing else has ever succeeded in {target.application}/{target.environment}: there is no way back"
-        )
-    return str(earlier[0])
+def _lasts(text: str | None) -> timedelta:
+    """How long a request waits. Raises Rejected."""
+    if text is None:
+        return SERVED_WITHIN
+    try:
+        lasts = duration(text)
+    except (ValueError, OverflowError):
+        lasts = timedelta(0)
+    if not timedelta(0) < lasts <= LONGEST:
+        raise Rejected("for must be a duration such as 30m or 12h, at most 30d")
+    return lasts
 
 
 def _body() -> dict[str, Any]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from greenlight.ledger.rows import Approval, Push, Record, Target
 from greenlight.policy.authors import authors
+from greenlight.policy.decide import GREEN, gate_here
 from greenlight.policy.gates import left_out
+from greenlight.policy.lineage import Lineage
 from greenlight.policy.model import Gate, Policy
+from greenlight.policy.situation import Situation
 from greenlight.runtime.people import NAME_THEM, Person
 
 
@@ -45,8 +49,10 @@ def may_revoke(person: Person, policy: Policy, gate: Gate) -> str | None:
 
 
 def may_operate(person: Person, policy: Policy) -> str | None:
-    """Why this person may not deploy, retry, roll back, pause or resume."""
-    if not policy.operators or _operates(person, policy):
+    """Why this person may not deploy, retry, roll back, pause, resume, cancel or override; None: go ahead."""
+    if not policy.operators:
+        return f"nobody operates {policy.name}: name groups as its `operators:` in the pipeline file"
+    if _operates(person, policy):
         return None
     return f"{person.id} is in none of {', '.join(policy.operators)}, who operate {policy.name}"
 
@@ -72,6 +78,35 @@ def may_erase(person: Person, policies: Sequence[Policy]) -> str | None:
     if any(policy.operators and may_operate(person, policy) is None for policy in policies):
         return None
     return f"{person.id} operates no application: name a group of theirs as `operators:` in the pipeline file"
+
+
+def may_override(
+    person: Person, policy: Policy, environment: str, record: Record, target: Target | None, pushes: Sequence[Push]
+) -> str | None:
+    """Why this person may not pass a gate of this commit in this environment; None: go ahead.
+
+    An operator may, but nobody whom `not: author` leaves out of a gate that the environment requires.
+    """
+    refusal = may_operate(person, policy)
+    if refusal is not None:
+        return refusal
+    required = [policy.gates[name] for name in policy.environments[environment].require]
+    if not any(gate.wants.get("not_author") for gate in required):
+        return None
+    return authors(record, target, pushes).left_out(person.id, person.identities)
+
+
+def closed_to_rollback(
+    policy: Policy, record: Record, target: Target, pushes: Sequence[Push], now: datetime
+) -> tuple[str, str] | None:
+    """The first gate that does not let a rollback to that commit through, with its reason; None: all do.
+
+    Ages count as they were when it last succeeded there.
+    """
+    case = Situation(policy, target.environment, record, target, Lineage.of(pushes), now)
+    ran = case.attempt.succeeded_at if case.attempt is not None else None
+    states = {name: gate_here(case, policy.gates[name], ran or now) for name in case.environment.require}
+    return next(((name, gate.reason) for name, gate in states.items() if gate.state not in GREEN), None)
 
 
 def _in_groups(person: Person, gate: Gate) -> str | None:

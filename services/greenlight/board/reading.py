@@ -11,7 +11,7 @@ from greenlight.board import view
 from greenlight.events import rfc3339
 from greenlight.ledger.names import name_of
 from greenlight.ledger.port import Unreadable
-from greenlight.ledger.rows import Record, Target
+from greenlight.ledger.rows import Deployment, Record, Target
 from greenlight.ledger.use import pushes_since, silent_since
 from greenlight.policy.model import Policy
 from greenlight.runtime.deps import Deps
@@ -53,6 +53,12 @@ def target_of(application: str, environment: str, deps: Deps) -> Target:
     if environment not in policy.environments:
         raise NotFound(f"{application} has no environment {environment!r}; it has {', '.join(policy.environments)}")
     return deps.ledger.target(application, environment) or Target(application, environment, policy.repo)
+
+
+def deployments_of(target: Target, deps: Deps) -> Sequence[Deployment]:
+    """The deployments of a target, newest first, those under the application's former name behind its own."""
+    names = policy_of(target.application, deps).names
+    return [each for name in names for each in deps.ledger.deployments(name, target.environment)]
 
 
 def every_target(deps: Deps) -> Sequence[tuple[Target, str | None]]:

@@ -7,11 +7,12 @@ from datetime import datetime
 from typing import Any
 
 from greenlight.events import ids, rfc3339
-from greenlight.ledger.rows import Attempt, Deployment, Push, Record, Target
+from greenlight.ledger.rows import Attempt, Deployment, Push, Record, Request, Target
 from greenlight.policy.decide import decide, gate_state
 from greenlight.policy.model import Decision, GateState, Policy
-from greenlight.policy.requests import asked
+from greenlight.policy.requests import expired, newest_request
 from greenlight.policy.signals import age
+from greenlight.policy.situation import attempt_of
 
 Targets = Mapping[tuple[str, str], tuple[Target, Sequence[Push]]]
 """By (application, environment): the target, and the repository's pushes since what it runs."""
@@ -32,33 +33,59 @@ def commit(record: Record, policies: Sequence[Policy], targets: Targets, now: da
 
 def application(record: Record, policy: Policy, targets: Targets, now: datetime) -> dict[str, Any]:
     """Gates and environments of one application, for one commit."""
+    decisions = {name: decide(policy, name, record, *targets[policy.name, name], now) for name in policy.environments}
     return {
-        "gates": {name: _gate(gate) for name, gate in gates(record, policy, targets, now).items()},
-        "environments": {name: environment(record, policy, name, targets, now) for name in policy.environments},
+        "gates": {name: _gate(gate) for name, gate in gates(record, policy, decisions, targets, now).items()},
+        "environments": {
+            name: environment(record, policy, name, decision, targets[policy.name, name][0], now)
+            for name, decision in decisions.items()
+        },
     }
 
 
-def gates(record: Record, policy: Policy, targets: Targets, now: datetime) -> dict[str, GateState]:
-    """Every gate's state, as the first environment that requires it sees it."""
+WORST = ("failed", "revoked", "expired", "pending", "overridden", "passed")
+"""Of a gate's states in several environments, the one that the application shows."""
+
+
+def gates(
+    record: Record, policy: Policy, decisions: Mapping[str, Decision], targets: Targets, now: datetime
+) -> dict[str, GateState]:
+    """Every gate's state: the worst of those in the environments that require it."""
     found = {}
     for name, gate in policy.gates.items():
-        wants = [env for env in policy.environments.values() if name in env.require]
-        environment = wants[0].name if wants else next(iter(policy.environments))
-        target, pushes = targets[policy.name, environment]
-        found[name] = gate_state(policy, gate, record, pushes, target, now)
+        states = [decision.gates[name] for decision in decisions.values() if name in decision.gates]
+        if not states:
+            target, pushes = targets[policy.name, next(iter(policy.environments))]
+            states = [gate_state(policy, gate, record, pushes, target, now)]
+        found[name] = min(states, key=lambda state: WORST.index(state.state))
     return found
 
 
-def environment(record: Record, policy: Policy, name: str, targets: Targets, now: datetime) -> dict[str, Any]:
-    """The decision for one environment, why, and the newest deployment there."""
-    key = f"{policy.name}/{name}"
-    target, pushes = targets[policy.name, name]
-    decision = decide(policy, name, record, target, pushes, now, asked=asked(record, target))
+def environment(
+    record: Record, policy: Policy, name: str, decision: Decision, target: Target, now: datetime
+) -> dict[str, Any]:
+    """The decision for one environment, why, what a person asked for, and the newest deployment there."""
+    first = newest_request(target, now)
     return {
         "decision": decision.state,
         "reasons": [*decision.reasons, *_too_late(decision)],
         "requires": list(policy.environments[name].require),
-        "deployment": _attempt(record.attempts.get(key)),
+        "gates": {name: _gate(gate) for name, gate in decision.gates.items()},
+        "requested": request(first) if first is not None and first.sha == record.sha else None,
+        "deployment": _attempt(attempt_of(policy, record, name)),
+    }
+
+
+def request(row: Request) -> dict[str, Any]:
+    """A request as the API shows it."""
+    return {
+        "id": row.fact,
+        "kind": row.kind,
+        "sha": row.sha,
+        "person": row.person,
+        "reason": row.reason,
+        "at": rfc3339(row.at),
+        "until": rfc3339(row.until),
     }
 
 
@@ -75,8 +102,10 @@ def _too_late(decision: Decision) -> list[str]:
     return [f"too late: {name} was {gate.reason}" for name, gate in gates if gate.state == "revoked"]
 
 
-def target(row: Target, deployments: Sequence[Deployment]) -> dict[str, Any]:
+def target(row: Target, deployments: Sequence[Deployment], now: datetime) -> dict[str, Any]:
     """A target as the API shows it."""
+    first = newest_request(row, now)
+    waiting = [it for it in row.requests if not expired(it, row, now)]
     return {
         "application": row.application,
         "environment": row.environment,
@@ -85,6 +114,11 @@ def target(row: Target, deployments: Sequence[Deployment]) -> dict[str, Any]:
         "wanted": {"sha": row.wanted.sha, "promotion": row.wanted.id} if row.wanted else None,
         "deployment": row.deployment,
         "paused": row.paused,
+        "frozen": None,
+        "requested": request(first) if first is not None else None,
+        "requests": [request(it) for it in waiting],
+        "held": request(row.held) if row.held is not None else None,
+        "canceling": row.cancel.person if row.cancel is not None else None,
         "fence": row.fence,
         "history": list(row.history),
         "deployments": [deployment(each) for each in deployments],

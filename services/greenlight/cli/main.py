@@ -28,6 +28,8 @@ COMMANDS = {
     "rollback": ("act", "go back to a commit that ran before"),
     "pause": ("act", "hold a target"),
     "resume": ("act", "let a target go on"),
+    "cancel": ("act", "withdraw a request, or end what is being deployed"),
+    "override": ("act", "pass a gate for one commit in one environment"),
     "people": ("people", "who is known, and their tokens"),
     "doctor": ("doctor", "look at an installation, and say what to do"),
     "policy": ("policy", "check and explain the pipeline file"),

@@ -18,7 +18,7 @@ from greenlight.runtime import printable
 
 _COLOURS = {
     **dict.fromkeys(("passed", "ready", "succeeded", "ok"), "green"),
-    **dict.fromkeys(("failed", "revoked", "blocked", "wrong"), "red"),
+    **dict.fromkeys(("failed", "revoked", "overridden", "blocked", "wrong"), "red"),
     "error": "magenta",
     **dict.fromkeys(("pending", "waiting", "expired", "unknown"), "yellow"),
     "running": "blue",
@@ -106,7 +106,7 @@ def commit(value: dict[str, Any]) -> None:
         for environment, it in application["environments"].items():
             line(f"  {name}/{environment}: ", *standing(it))
             for gate in it["requires"]:
-                found = application["gates"][gate]
+                found = it["gates"][gate]
                 room = " " * (_STATE - len(found["state"]))
                 line("    ", state(found["state"]), f"{room} {gate}: {found['reason']}")
 
@@ -129,6 +129,9 @@ def standing(environment: dict[str, Any]) -> list[str | Word]:
         words.append(deployment["outcome"])
     if not deployment or environment["decision"] != "ready":
         words.append(environment["decision"])
+    requested = environment["requested"]
+    if requested:
+        words.append(f"requested by {requested['person']} ({requested['kind']}) until {requested['until']}")
     parts = [part for word in words for part in (", ", state(word))][1:]
     return [*parts, f": {'; '.join(environment['reasons'])}"] if environment["reasons"] else parts
 

@@ -11,20 +11,24 @@ from flask import Flask
 from greenlight.deployer import domain
 from greenlight.deployer.driver import Busy, Driver, Order, Progress
 from greenlight.events import Event, ids, types
-from greenlight.events.recorded import look_again
+from greenlight.events.recorded import cancel_key, look_again
 from greenlight.ledger.port import Transaction
-from greenlight.ledger.rows import PATIENCE, Deployment, Due, Promotion, Target
+from greenlight.ledger.rows import PATIENCE, Deployment, Due, Promotion, Record, Target
 from greenlight.ledger.use import pushes_since, until_settled
+from greenlight.policy.conditions import called, may_begin
 from greenlight.policy.decide import decide
 from greenlight.policy.lineage import newer
 from greenlight.policy.load import PolicyError, parse
 from greenlight.policy.model import Environment, Policy
-from greenlight.policy.requests import asked
+from greenlight.policy.requests import newest_request
 from greenlight.runtime import metrics
 from greenlight.runtime.deps import Deps as BaseDeps
 from greenlight.runtime.edge import Handler, event_app
 from greenlight.runtime.told import told
 from greenlight.runtime.tracing import Step, step
+
+FEW = 20
+"""Of the newest candidates, how many are looked at for one that is to be deployed instead of trying again after an error."""
 
 WATCH = 20.0
 """Seconds that one watch waits at most: below the delivery's timeout, and below the lease."""
@@ -76,6 +80,41 @@ def on_deployment_under_way(event: Event, deps: Deps) -> Sequence[Event]:
     return until_settled(lambda: _conclude(held, progress, event, deps))
 
 
+def on_cancel_requested(event: Event, deps: Deps) -> Sequence[Event]:
+    """A person ends a deployment that is under way: end what was started, and write down who ended it.
+
+    While another process holds the target, that one does it, at its next look.
+    """
+    id = told(event, "deployment")["deployment"]
+
+    def attempt() -> Sequence[Event]:
+        deployment = deps.ledger.deployment(id)
+        if deployment is None:
+            return []
+        if deployment.outcome != domain.RUNNING:
+            return [_end_event(deployment)]
+        deployment, target = _rows(id, deps)
+        if target.cancel is None or target.cancel.deployment != id:
+            return []
+        now = deps.clock.now()
+        if target.lease is not None and target.lease.owner != deps.owner and target.lease.until > now:
+            return []
+        progress = domain.canceled(deployment, target, Progress(domain.RUNNING))
+        _stop(deployment, progress.reason or "canceled", deps)
+        return _end(deployment, target, progress, deps)
+
+    events = until_settled(attempt)
+    deps.ledger.transact(Transaction(done=[(cancel_key(id), event.id)]))
+    return events
+
+
+def _stop(deployment: Deployment, reason: str, deps: Deps) -> None:
+    """End what the driver has started. What it leaves behind for a moment holds the target's lock, not the target's row."""
+    job = _job(deployment, deps)
+    if job is not None:
+        job.driver.cancel(job.order, reason)
+
+
 def _begin(data: Mapping[str, str], event: Event, deps: Deps) -> tuple[Deployment | None, Sequence[Event]]:
     """Write the intent; or nothing, where the ledger no longer wants this promotion."""
     now = deps.clock.now()
@@ -90,16 +129,25 @@ def _begin(data: Mapping[str, str], event: Event, deps: Deps) -> tuple[Deploymen
     record = deps.ledger.record(target.repo, promotion.sha)
     if policy is None or target.environment not in policy.environments or record is None or target.deployment:
         return None, _withdraw(target, promotion, event, deps)
-    wish = asked(record, target)
     pushes = pushes_since(deps.ledger, target)
-    decision = decide(policy, target.environment, record, target, pushes, now, asked=wish)
-    if decision.state != "ready" or promotion.policy != policy.digest:
+    decision = decide(policy, target.environment, record, target, pushes, now)
+    ended = promotion.request is not None and (decision.request is None or decision.request.fact != promotion.request)
+    if ended or promotion.policy != policy.digest or not may_begin(policy, record, target, decision):
         return None, _withdraw(target, promotion, event, deps)
-    if wish is not None:  # which may be younger than the promotion, and is served by it all the same
-        promotion = replace(promotion, request=wish.fact, asked=wish.at)
-    deployment, intent = domain.begin(policy, record, target, promotion, decision, deps.owner, now)
-    deps.ledger.transact(intent)
-    return deployment, []
+    deployment, intent = domain.begin(policy, record, target, promotion, decision, pushes, deps.owner, now)
+    deps.ledger.transact(replace(intent, records=[*intent.records, *_rolled_back(policy, deployment, target, deps)]))
+    return replace(deployment, version=1), []
+
+
+def _rolled_back(policy: Policy, deployment: Deployment, target: Target, deps: Deps) -> Sequence[Record]:
+    """The records of the commits that a rollback leaves: what runs, and what was tried last."""
+    if deployment.cause != "rollback":
+        return []
+    last = deps.ledger.deployments(target.application, target.environment, limit=1)
+    shas = {deployment.previous, *(each.sha for each in last)} - {None, deployment.sha}
+    records = [deps.ledger.record(deployment.repo, sha) for sha in sorted(filter(None, shas))]
+    found = [domain.rolled_back(policy, record, deployment, target) for record in records if record is not None]
+    return [record for record in found if record is not None]
 
 
 def _withdraw(target: Target, promotion: Promotion, event: Event, deps: Deps) -> Sequence[Event]:
@@ -226,6 +274,10 @@ def _conclude(held: Deployment, progress: Progress, cause: Event, deps: Deps) ->
         return [_end_event(deployment)]
     if not domain.holds(held, deployment, target, deps.owner):
         return []
+    progress = domain.canceled(deployment, target, progress)
+    if progress.outcome == "canceled":
+        _stop(deployment, progress.reason or "canceled", deps)
+        return _end(deployment, target, progress, deps)
     if progress.outcome == domain.RUNNING:
         event, transaction = domain.progressing(deployment, target, deps.owner, cause, now)
         deps.ledger.transact(transaction)
@@ -240,15 +292,9 @@ def _conclude(held: Deployment, progress: Progress, cause: Event, deps: Deps) ->
 def _end(deployment: Deployment, target: Target, progress: Progress, deps: Deps) -> Sequence[Event]:
     record = deps.ledger.record(deployment.repo, deployment.sha)
     assert record is not None, "a deployment begins by writing its commit's record"
+    progress = domain.canceled(deployment, target, progress)
     event, transaction = domain.end(
-        deployment,
-        target,
-        record,
-        progress.outcome,
-        progress.reason,
-        progress.output,
-        pushes_since(deps.ledger, target),
-        deps.clock.now(),
+        deployment, target, record, progress.outcome, progress.reason, progress.output, deps.clock.now()
     )
     deps.ledger.transact(transaction)
     metrics.DEPLOYMENTS.labels(deployment.application, deployment.environment, progress.outcome).inc()
@@ -262,11 +308,17 @@ def _pointless(deployment: Deployment, target: Target, deps: Deps) -> str | None
         return "its application or environment is no longer in the pipeline file"
     if policy.digest != deployment.policy:
         return "the policy was edited, so the commit is decided again"
+    request = newest_request(target, deps.clock.now())
+    if request is not None and request.fact != deployment.request:
+        return f"{called(request)} goes first"
     if deployment.request is not None or deployment.push is None:
         return None
     pushes = pushes_since(deps.ledger, target)
-    for row in deps.ledger.decisions(deployment.application, deployment.environment, ("ready",), limit=2):
-        if row.sha != deployment.sha and row.push is not None and newer(row.push, deployment.push, pushes):
+    for row in deps.ledger.decisions(deployment.application, deployment.environment, ("ready",), limit=FEW):
+        if row.sha == deployment.sha or row.push is None or not newer(row.push, deployment.push, pushes):
+            continue
+        record, now = deps.ledger.record(row.repo, row.sha), deps.clock.now()
+        if record and decide(policy, deployment.environment, record, target, pushes, now).state == "ready":
             return f"a newer commit, {row.sha[:7]}, is ready"
     return None
 
@@ -341,6 +393,7 @@ HANDLERS: Mapping[str, Handler[Deps]] = {
     types.PROMOTION_READY: on_promotion_ready,
     types.DEPLOYMENT_APPLIED: on_deployment_under_way,
     types.DEPLOYMENT_PROGRESSING: on_deployment_under_way,
+    types.CANCEL_REQUESTED: on_cancel_requested,
 }
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from greenlight.deployer.driver import Progress
 from greenlight.events import Event, ids, rfc3339, types
 from greenlight.events.schemas import dataschema
+from greenlight.ledger.own import no_expiry
 from greenlight.ledger.port import Transaction
 from greenlight.ledger.rows import (
     PATIENCE,
@@ -23,8 +24,10 @@ from greenlight.ledger.rows import (
     Running,
     Target,
 )
-from greenlight.policy.lineage import newer
+from greenlight.policy.lineage import Lineage, newer
 from greenlight.policy.model import Decision, Policy
+from greenlight.policy.requests import begun
+from greenlight.policy.situation import attempt_of
 
 LEASE = timedelta(seconds=30)
 """How long a target is held without a word from its holder. Longer than one watch, which is at most 20 s."""
@@ -36,13 +39,21 @@ RUNNING = "running"
 
 
 def begin(
-    policy: Policy, record: Record, target: Target, promotion: Promotion, decision: Decision, owner: str, now: datetime
+    policy: Policy,
+    record: Record,
+    target: Target,
+    promotion: Promotion,
+    decision: Decision,
+    pushes: Lineage,
+    owner: str,
+    now: datetime,
 ) -> tuple[Deployment, Transaction]:
     """The intent: from here on the promotion is this deployment, or nothing of it happened.
 
-    Conditional on the versions of record and target that the decision was made from.
+    Conditional on the versions of record and target that the decision was made from. A request that is younger than the
+    promotion is served by it all the same.
     """
-    key = f"{target.application}/{target.environment}"
+    key, request, push = f"{target.application}/{target.environment}", decision.request, decision.push
     deployment = Deployment(
         id=promotion.id,
         application=target.application,
@@ -50,46 +61,78 @@ def begin(
         repo=target.repo,
         sha=promotion.sha,
         n=promotion.n,
-        cause=promotion.cause,
+        cause=request.kind if request else "automatic",
         policy=policy.digest,
         fence=target.fence + 1,
         outcome=RUNNING,
         started=now,
         tries=1,
         previous=target.running.sha if target.running else None,
-        request=promotion.request,
-        push=decision.push,
+        request=request.fact if request else None,
+        push=push,
         artifacts=decision.artifacts,
     )
-    earlier = record.attempts.get(key)
+    earlier = attempt_of(policy, record, target.environment)
     attempt = Attempt(
         id=deployment.id,
         n=deployment.n,
         outcome=RUNNING,
         cause=deployment.cause,
         started=now,
-        request=promotion.request,
-        push=decision.push.fact if decision.push else None,
+        request=deployment.request,
+        push=push.fact if push else None,
         succeeded_at=earlier.succeeded_at if earlier else None,
     )
     again = event_of(types.PROMOTION_READY, deployment, now, id=ids.derive(types.PROMOTION_READY, promotion.id))
+    free = begun(policy, target, request, push, pushes)
     transaction = Transaction(
         records=[replace(record, attempts={**record.attempts, key: attempt})],
         targets=[
             replace(
-                target,
+                free,
                 wanted=None,
                 deployment=deployment.id,
+                newest=_newest(target.newest, push, pushes),
                 fence=deployment.fence,
                 lease=Lease(owner, now + LEASE),
-                asked=promotion.asked or target.asked,
+                cancel=None,
             )
         ],
         deployments=[deployment],
         entries=[entry("deployment.started", deployment, now)],
         due=[Due(key_of(deployment.id), now + PATIENCE, again)],
+        done=[no_expiry(target, ended) for ended in target.requests if ended not in free.requests],
     )
-    return replace(deployment, version=1), transaction
+    return deployment, transaction
+
+
+def _newest(known: Push | None, push: Push | None, pushes: Lineage) -> Push | None:
+    """The newer of two pushes: what the target has tried, and what it tries now."""
+    if known is None or push is None:
+        return known or push
+    return push if newer(push, known, pushes) else known
+
+
+def rolled_back(policy: Policy, record: Record, deployment: Deployment, target: Target) -> Record | None:
+    """The record of a commit that a rollback leaves, with that said of its last deployment; None: it never was one here.
+
+    A commit that succeeded there is no longer what `after` asks for, nor where a later rollback leads.
+    """
+    attempt = attempt_of(policy, record, target.environment)
+    if attempt is None:
+        return None
+    request = next((it for it in target.requests if it.fact == deployment.request), None)
+    marked = replace(attempt, rolled_back=request.person if request else "a rollback")
+    key = f"{target.application}/{target.environment}"
+    return replace(record, attempts={**record.attempts, key: marked})
+
+
+def canceled(deployment: Deployment, target: Target, progress: Progress) -> Progress:
+    """What became of a deployment, where a person has canceled it: that, unless it has succeeded by then."""
+    cancel = target.cancel
+    if cancel is None or cancel.deployment != deployment.id or progress.outcome in ("succeeded", "superseded"):
+        return progress
+    return Progress("canceled", f"canceled by {cancel.person}: {cancel.reason}", progress.output)
 
 
 def hold(deployment: Deployment, target: Target, owner: str, now: datetime) -> Transaction | None:
@@ -167,10 +210,9 @@ def end(
     outcome: str,
     reason: str | None,
     output: str | None,
-    pushes: Sequence[Push],
     now: datetime,
 ) -> tuple[Event, Transaction]:
-    """The one end that every deployment reaches: succeeded, failed, error or superseded."""
+    """The one end that every deployment reaches: succeeded, failed, error, superseded or canceled."""
     key = f"{target.application}/{target.environment}"
     ended = replace(deployment, outcome=outcome, ended=now, reason=reason, output=output)
     attempt = replace(
@@ -184,7 +226,7 @@ def end(
     event = event_of(type, ended, now, id=ids.derive(type, deployment.id))
     return event, Transaction(
         records=[replace(record, attempts={**record.attempts, key: attempt})],
-        targets=[_after(target, ended, pushes, now)],
+        targets=[_after(target, ended, now)],
         deployments=[ended],
         entries=[entry(type, ended, now)],
         emit=[event],
@@ -192,18 +234,14 @@ def end(
     )
 
 
-def _after(target: Target, ended: Deployment, pushes: Sequence[Push], now: datetime) -> Target:
+def _after(target: Target, ended: Deployment, now: datetime) -> Target:
     """The target once the deployment is over. What did not succeed leaves `running` as it was known."""
-    free = replace(target, deployment=None, lease=None)
+    free = replace(target, deployment=None, lease=None, cancel=None)
     if ended.outcome != "succeeded":
         return free
-    newest = target.newest
-    if ended.push is not None and (newest is None or newer(ended.push, newest, pushes)):
-        newest = ended.push
     return replace(
         free,
         running=Running(ended.sha, ended.id, now, ended.push),
-        newest=newest,
         history=(ended.sha, *(sha for sha in target.history if sha != ended.sha))[:KEPT],
     )
 

@@ -30,6 +30,11 @@ def resumed_key(application: str, environment: str) -> str:
     return f"resumed/{application}/{environment}"
 
 
+def cancel_key(deployment: str) -> str:
+    """The key under which the end of a deployment that a person canceled is due."""
+    return f"cancel/{deployment}"
+
+
 def _event(repo: str, sha: str, at: datetime, id: str, source: str, more: dict[str, Any]) -> Event:
     return Event.of(
         types.COMMIT_RECORDED,

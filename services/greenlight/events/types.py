@@ -6,6 +6,7 @@ GATE_PASSED = "gate.passed"
 GATE_FAILED = "gate.failed"
 APPROVAL_GRANTED = "approval.granted"
 APPROVAL_REVOKED = "approval.revoked"
+GATE_OVERRIDDEN = "gate.overridden"
 DEPLOYMENT_REQUESTED = "deployment.requested"
 
 COMMIT_RECORDED = "commit.recorded"
@@ -16,6 +17,8 @@ DEPLOYMENT_SUCCEEDED = "deployment.succeeded"
 DEPLOYMENT_FAILED = "deployment.failed"
 DEPLOYMENT_ERROR = "deployment.error"
 DEPLOYMENT_SUPERSEDED = "deployment.superseded"
+DEPLOYMENT_CANCELED = "deployment.canceled"
+CANCEL_REQUESTED = "deployment.cancel-requested"
 TARGET_PAUSED = "target.paused"
 TARGET_RESUMED = "target.resumed"
 
@@ -30,6 +33,8 @@ DERIVED = (
     DEPLOYMENT_FAILED,
     DEPLOYMENT_ERROR,
     DEPLOYMENT_SUPERSEDED,
+    DEPLOYMENT_CANCELED,
+    CANCEL_REQUESTED,
     TARGET_PAUSED,
     TARGET_RESUMED,
 )
@@ -40,7 +45,13 @@ NOT_FACTS = (*DERIVED, PING)
 FACT = "*"
 """Stands for every type that is not in NOT_FACTS: what happened outside, whatever its type is called."""
 
-ENDS = (DEPLOYMENT_SUCCEEDED, DEPLOYMENT_FAILED, DEPLOYMENT_ERROR, DEPLOYMENT_SUPERSEDED)
+ENDS = (
+    DEPLOYMENT_SUCCEEDED,
+    DEPLOYMENT_FAILED,
+    DEPLOYMENT_ERROR,
+    DEPLOYMENT_SUPERSEDED,
+    DEPLOYMENT_CANCELED,
+)
 
 RESERVED_PREFIXES = (
     "com.github.",

@@ -1,14 +1,17 @@
-"""An edited pipeline file takes effect on what is waiting already."""
+"""An edited pipeline file takes effect on what is there already: targets are decided anew, and renamed ones carried on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
 
-from greenlight.events import Event
+from greenlight.events import Event, ids
 from greenlight.events.recorded import look_again
 from greenlight.ledger.port import Ledger, Transaction
-from greenlight.ledger.rows import PATIENCE, Due
-from greenlight.policy.model import Pipeline
+from greenlight.ledger.rows import PATIENCE, Due, NewEntry, Target
+from greenlight.ledger.use import until_settled
+from greenlight.policy.model import Pipeline, Policy
 from greenlight.runtime.clock import Clock
 
 OPEN = ("ready", "waiting", "blocked")
@@ -16,21 +19,71 @@ OPEN = ("ready", "waiting", "blocked")
 
 
 def adopt(pipeline: Pipeline, ledger: Ledger, clock: Clock) -> Sequence[Event]:
-    """Keep the policies' texts under their digests, and have what they may decide otherwise decided again.
+    """Keep the policies' texts under their digests, and have every target decided anew that was decided under another one.
 
-    What was emitted for that. To do it again, in another process or after a crash, changes nothing that is decided by then.
+    What was emitted for that: one event for each such target, about some commit of its repository; where the ledger knows
+    no commit, there is nothing to decide. To do it again, in another process or after a crash, changes nothing.
     """
-    now = clock.now()
     emitted: list[Event] = []
     for policy in pipeline.applications.values():
         ledger.keep_policy(policy.digest, policy.text)
-        rows = [row for name in policy.environments for row in ledger.decisions(policy.name, name, OPEN)]
-        stale = sorted({(row.repo, row.sha) for row in rows if row.policy != policy.digest})
-        due = []
-        for repo, sha in stale:
-            why = f"policy/{policy.digest}/{repo}/{sha}"
-            due.append(Due(why, now + PATIENCE, look_again(repo, sha, why, now)))
-        if due:
-            ledger.transact(Transaction(emit=[each.event for each in due], due=due))
-            emitted += [each.event for each in due]
+        for environment in policy.environments:
+            event = _decide_anew(policy, environment, ledger, clock.now())
+            emitted += [event] if event is not None else []
     return emitted
+
+
+def _decide_anew(policy: Policy, environment: str, ledger: Ledger, now: datetime) -> Event | None:
+    target = ledger.target(policy.name, environment)
+    if target is not None and target.policy == policy.digest:
+        return None
+    some = ledger.records(repo=policy.repo, limit=1).records
+    if not some:
+        return None
+    why = f"policy/{policy.digest}/{policy.name}/{environment}"
+    event = look_again(policy.repo, some[0].sha, why, now, target=(policy.name, environment))
+    ledger.transact(Transaction(emit=[event], due=[Due(why, now + PATIENCE, event)]))
+    return event
+
+
+def carried_on(policy: Policy, environment: str, ledger: Ledger, now: datetime) -> bool:
+    """Give a target what its application had under its former name: what runs, pause, requests, holds and history.
+
+    Once only: what was carried on is marked so. False while a deployment is under way there: its end calls this again, and
+    nothing may begin under the new name before.
+    """
+    former = policy.formerly
+    if former is None:
+        return True
+
+    def attempt() -> bool:
+        old, new = ledger.target(former, environment), ledger.target(policy.name, environment)
+        if old is None or old.renamed is not None or (new is not None and _is_used(new)):
+            return True
+        if old.deployment is not None:
+            return False
+        version = 0 if new is None else new.version
+        carried = replace(old, application=policy.name, version=version, wanted=None, policy=None)
+        left = Target(former, environment, old.repo, version=old.version, fence=old.fence, renamed=policy.name)
+        ledger.transact(Transaction(targets=[carried, left], entries=[_entry(carried, former, now)]))
+        return True
+
+    return until_settled(attempt)
+
+
+def _is_used(target: Target) -> bool:
+    """Whether something was done in a target under its own name."""
+    return target.renamed is None and bool(target.fence or target.wanted or target.requests or target.paused)
+
+
+def _entry(target: Target, former: str, now: datetime) -> NewEntry:
+    payload = {
+        "application": target.application,
+        "environment": target.environment,
+        "repo": target.repo,
+        "formerly": former,
+        "running": target.running.sha if target.running else "",
+    }
+    id = ids.derive("entry", "target.renamed", former, target.application, target.environment, target.version)
+    stream = f"target/{target.application}/{target.environment}"
+    return NewEntry(stream, "target.renamed", now, id, payload, target.repo, payload["running"])

@@ -19,7 +19,7 @@ from greenlight.ledger.dynamodb_items import Rows, item, joined, stamp
 from greenlight.ledger.dynamodb_records import Large, Records
 from greenlight.ledger.journal import ZEROS, canonical, link, portable_form
 from greenlight.ledger.port import Conflict, Transaction
-from greenlight.ledger.rows import DecisionRow, Deployment, Due, NewEntry, Push, Record, Target
+from greenlight.ledger.rows import DecisionRow, Deployment, Due, Fact, NewEntry, Push, Record, Target
 
 ABSENT = "attribute_not_exists(pk)"
 
@@ -65,6 +65,8 @@ def writes(
     Raises Conflict at once if it can see one. `now` is when it emits; `numbers` order what one process emits at one moment.
     """
     plan = _Plan(seen, rows, records, now)
+    for accepted in transaction.facts:
+        plan.fact(accepted)
     for fact in transaction.recorded:
         plan.recorded(fact)
     for record in transaction.records:
@@ -143,6 +145,12 @@ class _Plan:
         self.planned: dict[Key, Write] = {}
 
     # Rows that the caller has read.
+
+    def fact(self, row: Fact) -> None:
+        key = items.fact_key(row.id)
+        stored = item(key, r={"BOOL": row.recorded}, **self._rows.pack(row, self._now))
+        what = f"fact {row.id} is there already"
+        self.planned[key] = Write("Put", {"Item": stored, "ConditionExpression": ABSENT}, what)
 
     def recorded(self, fact: str) -> None:
         key = items.fact_key(fact)
@@ -326,7 +334,7 @@ def _was(row: DecisionRow, old: Item) -> Key:
 def _order(row: DecisionRow) -> str:
     """Its place among the candidates: by push; what was never pushed comes before all."""
     push = row.push
-    return joined(stamp(push.pushed_at), stamp(push.arrived)) if push else joined(stamp(None), stamp(None))
+    return joined(*map(stamp, push.placed)) if push else joined(stamp(None), stamp(None))
 
 
 def _head(found: Item | None) -> tuple[int, str]:

@@ -60,6 +60,7 @@ class SetAside:
 class Transaction:
     """What is written in one piece, or not at all. Stored rows get version + 1."""
 
+    facts: Sequence[Fact] = ()  # accepted with it, as `accept` does; Conflict if one is there already
     records: Sequence[Record] = ()
     targets: Sequence[Target] = ()
     deployments: Sequence[Deployment] = ()

@@ -20,6 +20,14 @@ Order = tuple[int | str, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a push stands among the others."""
+
+    made: datetime
+    heard: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Push:
     """A push put `sha` at the head of `ref`. Pushes order the candidates of every target (see policy.lineage)."""
 
@@ -41,6 +49,18 @@ class Push:
     pushers: tuple[str, ...] = ()  # identities of who pushed; in rows of before they are among `people` alone
     commits: tuple[str, ...] = ()  # the commits that it lists besides `sha`
     cut: bool = False  # it has more commits than it lists
+    place: Place | None = None  # where it came after pushes that claim to be later: when those were made and heard
+
+    @property
+    def heard(self) -> datetime:
+        """When the push was made, by its signed time, which counts only up to the time at which it was heard of."""
+        return min(self.pushed_at, self.arrived)
+
+    @property
+    def placed(self) -> tuple[datetime, datetime]:
+        """What it is ordered by: when it was made, and when it was heard of; or the later ones of what it followed."""
+        own = (self.heard, self.arrived)
+        return own if self.place is None else max(own, (self.place.made, self.place.heard))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +170,28 @@ class Revocation:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """A person asked for a deployment of this commit to one target."""
+class Override:
+    """An operator passed a gate for this commit in one environment."""
 
-    kind: str  # deploy, retry or rollback
     person: str
     at: datetime
+    fact: str
+    reason: str
+
+
+POLICY = "policy"
+"""The person of a request that the policy makes: `rollback: automatic`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A person (or the policy) asked for a deployment of a commit to one target."""
+
+    kind: str  # deploy, retry or rollback
+    sha: str
+    person: str
+    at: datetime
+    until: datetime  # expires then, if it was not served; a resume moves it by the length of the pause
     fact: str
     reason: str | None = None
 
@@ -174,6 +210,7 @@ class Attempt:
     request: str | None = None  # the fact of the request that it served
     push: str | None = None  # fact id of the push that was newest then; a later one is a re-push
     succeeded_at: datetime | None = None  # when a deployment of this commit last succeeded here
+    rolled_back: str | None = None  # who rolled back from it since it was last deployed here
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +225,7 @@ class Record:
     signals: Mapping[str, Mapping[str, Signal]] = field(default_factory=dict)  # by signal, then by ref ("" unknown)
     approvals: Mapping[str, Mapping[str, Approval]] = field(default_factory=dict)  # by "APP/GATE", then by person
     revocations: Mapping[str, Revocation] = field(default_factory=dict)  # by "APP/GATE"
-    requests: Mapping[str, Request] = field(default_factory=dict)  # by "APP/ENV"
+    overrides: Mapping[str, Override] = field(default_factory=dict)  # by "APP/ENV/GATE"
     artifacts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # two digests for one name block
     people: tuple[str, ...] = ()  # sorted identities
     attempts: Mapping[str, Attempt] = field(default_factory=dict)  # by "APP/ENV"; not a fact's, the deployer's
@@ -225,8 +262,17 @@ class Promotion:
     policy: str  # digest
     at: datetime
     push: Push | None = None
-    request: str | None = None
-    asked: datetime | None = None  # when a person asked for it
+    request: str | None = None  # fact of the request that it serves
+
+
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """A person asked for the end of a deployment that is under way."""
+
+    deployment: str
+    person: str
+    at: datetime
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,14 +284,17 @@ class Target:
     repo: str
     version: int = 0
     running: Running | None = None
-    newest: Push | None = (
-        None  # the newest push ever deployed here: an older candidate is superseded, also after a rollback
-    )
+    newest: Push | None = None  # the newest push ever tried here: an older candidate is superseded
     history: tuple[str, ...] = ()  # shas that succeeded here, newest first, each once, at most 20
     wanted: Promotion | None = None
     deployment: str | None = None  # id of the deployment under way
     paused: str | None = None  # who and why, as text
-    asked: datetime | None = None  # when a person asked for the newest of what was begun here because they did
+    paused_at: datetime | None = None
+    requests: tuple[Request, ...] = ()  # what people asked for and what has not ended, oldest first
+    held: Request | None = None  # the rollback or deploy that holds back what was not pushed after it
+    cancel: Cancellation | None = None
+    policy: str | None = None  # digest of the policy under which every candidate was decided
+    renamed: str | None = None  # the application that has carried this target's state on
     fence: int = 0
     lease: Lease | None = None
 
@@ -280,17 +329,18 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class DecisionRow:
-    """The last decision for one commit and target, as journaled."""
+    """The last decision for one commit and target, as journaled: what holds of the commit alone."""
 
     application: str
     environment: str
     repo: str
     sha: str
-    decision: str  # ready, waiting, blocked, superseded
+    decision: str  # ready, waiting, blocked
     reasons: tuple[str, ...]
     at: datetime
     policy: str
     push: Push | None = None  # its place among the candidates
+    recount: bool = False  # somebody's vote did not count for who wrote it, which changes with what the target runs
     version: int = 0
 
 

@@ -456,7 +456,7 @@ def _reachable() -> Iterator[None]:
 
 def _stored(transaction: Transaction) -> dict[Key, Any]:
     """The rows as they are once it is committed, by what they are found by."""
-    rows: dict[Key, Any] = {}
+    rows: dict[Key, Any] = {(Fact, fact.id): fact for fact in transaction.facts}
     for record in transaction.records:
         rows[Record, record.repo, record.sha] = replace(record, version=record.version + 1)
     for target in transaction.targets:

@@ -12,7 +12,7 @@ from greenlight.events import Event, rfc3339
 from greenlight.ledger import parts
 from greenlight.ledger.journal import ZEROS, link, portable_form
 from greenlight.ledger.port import Conflict, Transaction, Unreadable
-from greenlight.ledger.rows import DecisionRow, Deployment, Due, NewEntry, Push, Record, Target
+from greenlight.ledger.rows import DecisionRow, Deployment, Due, Fact, NewEntry, Push, Record, Target
 from greenlight.ledger.rows_json import dumps
 from greenlight.ledger.sqlite_schema import micros
 from greenlight.store import Tx
@@ -79,6 +79,7 @@ def steps(
 ) -> list[Step]:
     """Everything that `transaction` writes, in order; `now` is when it emits, `known` a record as it is if that is at hand."""
     made = [_check(row) for row in transaction.unchanged]
+    made += [_put_fact(fact) for fact in transaction.facts]
     made += [_recorded(fact) for fact in transaction.recorded]
     for record in transaction.records:
         made += _put_record(record, known(record.repo, record.sha))
@@ -100,6 +101,17 @@ def _check(row: Record | Target | Deployment) -> Step:
     if isinstance(row, Target):
         return TARGETS.check((row.application, row.environment), row.version)
     return DEPLOYMENTS.check((row.id,), row.version)
+
+
+def _put_fact(row: Fact) -> Step:
+    text = dumps(row)
+
+    def step(tx: Tx) -> None:
+        sql = "INSERT INTO facts (id, recorded, json) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+        if tx.execute(sql, (row.id, row.recorded, text)).rowcount != 1:
+            raise Conflict(f"fact {row.id} is there already")
+
+    return step
 
 
 def _recorded(fact: str) -> Step:
@@ -186,7 +198,7 @@ def _put_deployment(row: Deployment) -> Step:
 
 def _put_decision(row: DecisionRow) -> Step:
     key = (row.repo, row.sha, row.application, row.environment)
-    order = (None, None) if row.push is None else (micros(row.push.pushed_at), micros(row.push.arrived))
+    order = (None, None) if row.push is None else tuple(micros(each) for each in row.push.placed)
     return DECISIONS.put(key, (row.decision, *order, dumps(row)), row.version)
 
 

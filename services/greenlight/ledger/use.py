@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from datetime import datetime
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from greenlight.ledger.port import Conflict, Ledger, Unavailable, Unreadable
 from greenlight.ledger.rows import Push, Target
 from greenlight.policy import silence
 from greenlight.policy.history import History
+from greenlight.policy.lineage import Lineage
+
+CLOCKS_DIFFER = timedelta(days=1)
+"""How much earlier than what it follows a push may claim to have been made, and is still found."""
 
 T = TypeVar("T")
 
@@ -36,16 +40,24 @@ def pushes_since(ledger: Ledger, target: Target) -> History:
     runs = target.running.push if target.running else None
     if runs is None:
         return History(ledger.pushes(target.repo, limit=None))
-    since = runs.pushed_at
+    found = Lineage.of([*ledger.pushes(target.repo, since=runs.heard - CLOCKS_DIFFER, limit=None), *_placed(target)])
+    here = found.place(runs)
+    since = [push for push in found if push.heard > here[0] or found.place(push) >= here]
 
     def older(sha: str) -> Collection[Push]:
         record = ledger.record(target.repo, sha)
         return () if record is None else record.pushes.values()
 
     def older_refs() -> Collection[str]:
-        return {push.ref for push in ledger.pushes(target.repo, limit=None) if push.pushed_at < since}
+        known = {push.fact for push in since}
+        return {push.ref for push in ledger.pushes(target.repo, limit=None) if push.fact not in known}
 
-    return History(ledger.pushes(target.repo, since=since, limit=None), older, older_refs)
+    return History(since, older, older_refs)
+
+
+def _placed(target: Target) -> Sequence[Push]:
+    """The pushes that the target remembers, with the place that they had when the pushes before them were still looked at."""
+    return [push for push in (target.running and target.running.push, target.newest) if push]
 
 
 def silent_since(ledger: Ledger, repo: str, now: datetime) -> datetime | None:

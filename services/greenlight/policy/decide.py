@@ -1,4 +1,9 @@
-"""The decision: pure, total, and the same for the same record, target, policy, pushes and time."""
+"""The decision: pure, total, and the same for the same record, target, policy, pushes and time.
+
+It has two halves. What holds of the commit alone (its gates, the environments before, its artifacts, how its deployment
+ended) is journaled per commit. What holds for the whole target (superseded, paused, held, a request that goes first:
+greenlight.policy.conditions) stands once in the target's row, and is computed for a commit when it is asked for.
+"""
 
 from __future__ import annotations
 
@@ -7,85 +12,126 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from greenlight.ledger.rows import Attempt, Push, Record, Request, Target
+from greenlight.ledger.rows import Push, Record, Target
+from greenlight.policy.conditions import SUPERSEDED, WAITING, not_paused
 from greenlight.policy.gates import gate_state
-from greenlight.policy.lineage import newer, newest_deployed, superseded_by_force
-from greenlight.policy.model import Decision, Deploy, GateState, Policy
+from greenlight.policy.history import History
+from greenlight.policy.lineage import newer
+from greenlight.policy.model import Decision, Deploy, Gate, GateState, Policy, Standing
 from greenlight.policy.paths import candidate
-from greenlight.policy.requests import served
+from greenlight.policy.situation import Situation, attempt_of
 
-__all__ = ["decide", "gate_state"]
+__all__ = ["decide", "gate_here", "gate_state"]
+
+OVER = ("failed", "error", "canceled")
+"""Ends of a deployment after which the commit is not deployed again by itself."""
+
+GREEN = ("passed", "overridden")
+"""States of a gate that let a commit through."""
 
 _ARTIFACT = re.compile(r"\$\{artifacts\.([a-z0-9_-]+)\}")
 
 
 def decide(
-    policy: Policy,
-    environment: str,
-    record: Record,
-    target: Target | None,
-    pushes: Sequence[Push],
-    now: datetime,
-    *,
-    asked: Request | None = None,
+    policy: Policy, environment: str, record: Record, target: Target | None, pushes: Sequence[Push], now: datetime
 ) -> Decision:
     """Whether that commit may be deployed to that environment now, and if not, why.
 
-    `pushes` are the repository's since what the target runs, that one included. `asked` is a person's request that no
-    deployment has served yet: it lifts what speaks against an older, failed or rolled back commit, but never a gate.
+    `pushes` are the repository's since what the target runs, that one included. A request that the target serves next
+    lifts what speaks against an older, failed or rolled back commit, but never a gate.
     """
-    attempt = record.attempts.get(f"{policy.name}/{environment}")
-    request = asked if asked is not None and not served(asked, attempt) else None
-    push = candidate(policy, record, pushes, target.running if target else None, asked=request is not None)
-    ran = attempt.succeeded_at if request and attempt and request.kind == "rollback" else None
-    gates = {
-        name: gate_state(policy, policy.gates[name], record, pushes, target, ran or now)
-        for name in policy.environments[environment].require
-    }
-    artifacts = {name: digests[0] for name, digests in sorted(record.artifacts.items()) if len(digests) == 1}
-    state, reasons = _state(policy, environment, record, target, pushes, push, gates, request)
-    over = state == "superseded" or ran is not None or (state == "ready" and _runs(target, record))
+    row = target or Target(policy.name, environment, policy.repo)
+    case = Situation(policy, environment, record, row, History.of(pushes), now)
+    request = case.request
+    push = candidate(policy, record, case.pushes, row.running, asked=request is not None)
+    push = None if push is None else case.pushes.knowing(push).anchored(push)
+    ran = case.attempt.succeeded_at if request and case.attempt and request.kind == "rollback" else None
+    gates = {name: gate_here(case, policy.gates[name], ran or now) for name in case.environment.require}
+    own = _own(case, push, gates)
+    here = _here(case, push, own)
+    over = here.state == "superseded" or ran is not None or (here.state == "ready" and case.runs)
     ends = [gate.until for gate in gates.values() if gate.state == "passed" and gate.until is not None]
-    return Decision(state, reasons, gates, None if over else min(ends, default=None), push, artifacts)
+    return Decision(
+        state=here.state,
+        reasons=here.reasons,
+        gates=gates,
+        next_at=None if over else min(ends, default=None),
+        push=push,
+        artifacts={name: digests[0] for name, digests in sorted(record.artifacts.items()) if len(digests) == 1},
+        own=own,
+        request=request,
+        policy=policy.digest,
+        recount=any(_may_change_by_range(case, policy.gates[name], gate) for name, gate in gates.items()),
+    )
 
 
-def _state(
-    policy: Policy,
-    environment: str,
-    record: Record,
-    target: Target | None,
-    pushes: Sequence[Push],
-    push: Push | None,
-    gates: Mapping[str, GateState],
-    request: Request | None,
-) -> tuple[str, tuple[str, ...]]:
-    if request is None and _runs(target, record):
-        return "ready", ()
+def gate_here(case: Situation, gate: Gate, now: datetime) -> GateState:
+    """The state of a gate for one environment: what the record says of it, or that an operator passed it.
+
+    An override ends with a revocation, or a failure, that is newer than it.
+    """
+    state = gate_state(case.policy, gate, case.record, case.pushes, case.target, now)
+    keys = case.policy.keys(case.name, gate.name)
+    given = [case.record.overrides[key] for key in keys if key in case.record.overrides]
+    override = max(given, key=lambda each: each.at, default=None)
+    if override is None or state.state == "passed":
+        return state
+    if state.state in ("failed", "revoked") and state.at is not None and state.at > override.at:
+        return state
+    reason = f"overridden by {override.person}: {override.reason} (it was {state.state}: {state.reason})"
+    return GateState("overridden", reason, override.at, (override.person,), None, None, (override.fact,))
+
+
+def _may_change_by_range(case: Situation, gate: Gate, state: GateState) -> bool:
+    """Whether votes were given that may count once the target runs something else: `not: author` asks what lies between."""
+    if not gate.wants.get("not_author") or state.state in GREEN:
+        return False
+    return gate.kind != "approval" or any(case.record.approvals.get(key) for key in case.policy.keys(gate.name))
+
+
+def _own(case: Situation, push: Push | None, gates: Mapping[str, GateState]) -> Standing:
+    """What holds of the commit alone."""
+    if case.under_way or (case.runs and case.request is None):
+        return Standing("ready")
     if push is None:
-        return "waiting", (_not_seen(policy, record),)
-    attempt = record.attempts.get(f"{policy.name}/{environment}")
-    superseded = _superseded(policy, record, target, pushes, push, attempt) if request is None else []
-    if superseded:
-        return "superseded", tuple(superseded)
+        return Standing("waiting", (_not_seen(case.policy, case.record),))
     blocked = [
-        *_said(gates, ("failed", "revoked")),
-        *_ambiguous(record),
-        *(_ended(record, target, pushes, push, attempt) if request is None else []),
+        *_reasons(gates, ("failed", "revoked")),
+        *_ambiguous(case.record),
+        *(_ended(case, push) if case.request is None else []),
     ]
     waiting = [
-        *_after(policy, environment, record),
-        *_said(gates, ("pending", "expired")),
-        *_lacking(policy.environments[environment].deploy, record),
-        *([f"paused by {target.paused}"] if target is not None and target.paused is not None else []),
+        *_after(case),
+        *_reasons(gates, ("pending", "expired")),
+        *_lacking(case.environment.deploy, case.record),
     ]
-    return "blocked" if blocked else "waiting" if waiting else "ready", (*blocked, *waiting)
+    return Standing("blocked" if blocked else "waiting" if waiting else "ready", (*blocked, *waiting))
 
 
-def _runs(target: Target | None, record: Record) -> bool:
-    return target is not None and target.running is not None and target.running.sha == record.sha
+def _here(case: Situation, push: Push | None, own: Standing) -> Standing:
+    """What holds of the commit in this target."""
+    if push is None or case.under_way or (case.runs and case.request is None):
+        return own
+    asked = case.request is not None
+    superseded = [] if asked else [why for condition in SUPERSEDED if (why := condition(case, push)) is not None]
+    if superseded:
+        return Standing("superseded", tuple(superseded))
+    conditions = (not_paused,) if asked else WAITING
+    waiting = [why for condition in conditions if (why := condition(case, push)) is not None]
+    if own.state == "ready" and not waiting:
+        return Standing("ready", tuple(_behind(case)))
+    return Standing("waiting" if own.state == "ready" else own.state, (*own.reasons, *waiting))
 
 
-def _said(gates: Mapping[str, GateState], states: Sequence[str]) -> list[str]:
+def _behind(case: Situation) -> list[str]:
+    """What a commit that is ready has to wait for: a target changes one thing at a time, the newest first."""
+    if case.target.deployment is not None:
+        return [f"goes after deployment {case.target.deployment[:7]}, which is under way"]
+    wanted = case.target.wanted
+    return [f"{wanted.sha[:7]} goes first"] if wanted is not None and wanted.sha != case.record.sha else []
+
+
+def _reasons(gates: Mapping[str, GateState], states: Sequence[str]) -> list[str]:
     return [f"{name}: {gate.reason}" for name, gate in gates.items() if gate.state in states]
 
 
@@ -95,55 +141,45 @@ def _not_seen(policy: Policy, record: Record) -> str:
     return f"not seen on a shipped ref ({', '.join((*policy.branches, *policy.tags))})"
 
 
-def _superseded(
-    policy: Policy,
-    record: Record,
-    target: Target | None,
-    pushes: Sequence[Push],
-    push: Push,
-    attempt: Attempt | None,
-) -> list[str]:
-    """Why a newer commit took its place. What a person asked for is not superseded while it is being deployed."""
-    if attempt is not None and attempt.outcome == "running" and attempt.request is not None:
+def _ended(case: Situation, push: Push) -> list[str]:
+    """Why the commit is not deployed again by itself after its deployment came to an end; a re-push is a new start."""
+    attempt = case.attempt
+    if attempt is None or _pushed_again(case, push):
         return []
+    if attempt.outcome in OVER:
+        how = "ended in error" if attempt.outcome == "error" else attempt.outcome
+        why = attempt.reason or "no reason was given"
+        return [f"deployment {attempt.id} {how}: {why}; retry it or push a newer commit"]
+    if attempt.rolled_back is None:
+        return []
+    return [f"rolled back by {attempt.rolled_back}; deploy it again or push a newer commit"]
+
+
+def _pushed_again(case: Situation, push: Push) -> bool:
+    """Whether the commit was pushed again since its deployment began. A push that nobody knows any more is older."""
+    attempt = case.attempt
+    if attempt is None or attempt.push is None or attempt.push == push.fact:
+        return False
+    known = [other for other in (*case.pushes, *case.record.pushes.values()) if other.fact == attempt.push]
+    return not known or newer(push, known[0], case.pushes)
+
+
+def _after(case: Situation) -> list[str]:
+    """The environments before: the commit's last deployment there has to have succeeded, and to be what stayed."""
     reasons = []
-    newest = newest_deployed(policy, target, pushes) if target is not None else None
-    if newest is not None and newest.sha != record.sha and newer(newest, push, pushes):
-        reasons.append(f"the newer commit {newest.sha[:7]} was deployed here")
-    if superseded_by_force(pushes, push):
-        reasons.append(f"{push.ref} was deleted or forced to another commit afterwards")
+    for name in case.environment.after:
+        attempt = attempt_of(case.policy, case.record, name)
+        if attempt is None or attempt.succeeded_at is None:
+            reasons.append(f"waits until it has succeeded in {name}")
+        elif attempt.outcome != "succeeded":
+            reasons.append(f"its last deployment in {name} {_is(attempt.outcome)}; it has to succeed there again")
+        elif attempt.rolled_back is not None:
+            reasons.append(f"{attempt.rolled_back} rolled back from it in {name}; it has to succeed there again")
     return reasons
 
 
-def _ended(
-    record: Record, target: Target | None, pushes: Sequence[Push], push: Push, attempt: Attempt | None
-) -> list[str]:
-    """Why the commit is not deployed again by itself after its deployment came to an end; a re-push is a new start."""
-    if attempt is not None and attempt.outcome in ("failed", "error"):
-        if _pushed_again(record, pushes, push, attempt):
-            return []
-        how = "failed" if attempt.outcome == "failed" else "ended in error"
-        why = attempt.reason or "no reason was given"
-        return [f"deployment {attempt.id} {how}: {why}; retry it or push a newer commit"]
-    if target is None or target.running is None or target.newest is None or target.newest.sha != record.sha:
-        return []
-    if newer(push, target.newest, pushes) or (attempt is not None and attempt.outcome != "succeeded"):
-        return []
-    return [f"rolled back: {target.running.sha[:7]} was asked for instead; deploy it again or push a newer commit"]
-
-
-def _pushed_again(record: Record, pushes: Sequence[Push], push: Push, attempt: Attempt) -> bool:
-    known = [other for other in (*pushes, *record.pushes.values()) if other.fact == attempt.push]
-    return not known or newer(push, known[0], pushes)
-
-
-def _after(policy: Policy, environment: str, record: Record) -> list[str]:
-    def succeeded(name: str) -> bool:
-        attempt = record.attempts.get(f"{policy.name}/{name}")
-        return attempt is not None and attempt.succeeded_at is not None
-
-    names = policy.environments[environment].after
-    return [f"waits until it has succeeded in {name}" for name in names if not succeeded(name)]
+def _is(outcome: str) -> str:
+    return {"failed": "failed", "running": "is under way"}.get(outcome, f"ended as {outcome}")
 
 
 def _ambiguous(record: Record) -> list[str]:

@@ -18,7 +18,7 @@ def _lines(policy: Policy) -> Iterator[str]:
     yield f"{policy.name} is made from {policy.repo}"
     yield f"  policy      {policy.digest}"
     yield f"  candidates  commits pushed to {' or '.join(_refs(policy))}" + _only(policy)
-    yield f"  operators   {', '.join(policy.operators) or 'everybody known'}"
+    yield f"  operators   {', '.join(policy.operators) or 'nobody: name groups as `operators:`'}"
     yield "gates"
     width = max((len(name) for name in policy.gates), default=0)
     yield from (f"  {name:{width}}  {_takes(gate)}" for name, gate in policy.gates.items())

@@ -38,7 +38,7 @@ def gate_state(
 
     `lineage` are the repository's pushes since what the target runs, that one included; without a target, all of them.
     """
-    revoked = record.revocations.get(f"{policy.name}/{gate.name}")
+    revoked = newest_revocation(policy, record, gate.name)
 
     def made() -> Authors:
         return authors(record, target, lineage)
@@ -211,7 +211,7 @@ def _review(
 def _approval(
     policy: Policy, gate: Gate, record: Record, made: Made, revoked: Revocation | None, now: datetime
 ) -> GateState:
-    words = record.approvals.get(f"{policy.name}/{gate.name}", {}).values()
+    words = newest_words(policy, record, gate.name).values()
     given = [word for word in words if word.granted and (revoked is None or word.at > revoked.at)]
     makers = made() if given and gate.wants.get("not_author") else None
     refusals = {word.person: left_out(gate, word, makers) or _unsure(word, makers) for word in given}
@@ -220,6 +220,18 @@ def _approval(
         return _revoked(revoked, "a new approval")
     notes = [f"{person}'s approval does not count: {why}" for person, why in sorted(refusals.items()) if why]
     return _tally(gate, votes, gate.expires, notes, now)
+
+
+def newest_words(policy: Policy, record: Record, gate: str) -> Mapping[str, Approval]:
+    """The newest word of each person on a gate, under the application's name or its former one."""
+    words = [word for key in policy.keys(gate) for word in record.approvals.get(key, {}).values()]
+    return {word.person: word for word in sorted(words, key=lambda word: (word.at, word.fact))}
+
+
+def newest_revocation(policy: Policy, record: Record, gate: str) -> Revocation | None:
+    """The newest revocation of a gate, under the application's name or its former one."""
+    found = [record.revocations[key] for key in policy.keys(gate) if key in record.revocations]
+    return max(found, key=lambda revocation: revocation.at, default=None)
 
 
 def left_out(gate: Gate, word: Approval, makers: Authors | None) -> str | None:

@@ -2,44 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from functools import cached_property
-from typing import Any
 
 from greenlight.ledger.rows import Push
-from greenlight.policy.lineage import TAG, order
+from greenlight.policy.lineage import TAG, Lineage
 
 
-class History(Sequence[Push]):
+class History(Lineage):
     """The pushes since what a target runs, whatever the ref. Older ones are read commit by commit, where they are needed."""
 
-    def __init__(
-        self,
-        pushes: Sequence[Push],
+    _older: Callable[[str], Collection[Push]]
+    _older_refs: Callable[[], Collection[str]]
+
+    def __new__(
+        cls,
+        pushes: Iterable[Push] = (),
         older: Callable[[str], Collection[Push]] = lambda sha: (),
         older_refs: Callable[[], Collection[str]] = lambda: (),
-    ) -> None:
+    ) -> History:
         """Keep `pushes`; `older` reads the pushes that put a commit at a head, `older_refs` the refs of all older pushes."""
-        self._pushes, self._older, self._older_refs = pushes, older, older_refs
+        found = super().__new__(cls, pushes)
+        found._older, found._older_refs = older, older_refs
+        return found
 
     @classmethod
-    def of(cls, pushes: Sequence[Push]) -> History:
+    def of(cls, pushes: Iterable[Push]) -> History:
         """Pushes as a history: one that was read from a ledger as it is, and a plain list as all that there is."""
-        return pushes if isinstance(pushes, History) else cls(pushes)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._pushes[index]
-
-    def __len__(self) -> int:
-        return len(self._pushes)
-
-    def __iter__(self) -> Iterator[Push]:
-        return iter(self._pushes)
+        return pushes if isinstance(pushes, History) else cls({push.fact: push for push in pushes}.values())
 
     def since(self, sha: str) -> Sequence[Push]:
         """The pushes since what the target runs that put this commit at a head."""
-        return self._by_sha.get(sha, ())
+        return self.of_commit(sha)
 
     def at(self, sha: str) -> Sequence[Push]:
         """The pushes that put this commit at a head, older ones where there is none since what the target runs."""
@@ -68,21 +63,13 @@ class History(Sequence[Push]):
     def _is_later(self, push: Push) -> bool:
         """Whether another push of its ref came before it, since what the target runs."""
         if push.ref not in self._firsts:
-            first = order(other for other in self._pushes if other.ref == push.ref)[:1]
-            self._firsts[push.ref] = first[0].fact if first else push.fact
+            first = min((other for other in self if other.ref == push.ref), key=self.place, default=push)
+            self._firsts[push.ref] = first.fact
         return self._firsts[push.ref] != push.fact
 
     @cached_property
     def _firsts(self) -> dict[str, str]:
         return {}
-
-    @cached_property
-    def _by_sha(self) -> dict[str, list[Push]]:
-        found: dict[str, list[Push]] = {}
-        for push in self._pushes:
-            if not push.deleted:
-                found.setdefault(push.sha, []).append(push)
-        return found
 
     @cached_property
     def _known_refs(self) -> Collection[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
-from itertools import groupby
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import cached_property, lru_cache
 
+from greenlight.ledger import rows
 from greenlight.ledger.rows import Push, Target
 from greenlight.policy.model import Policy
 
@@ -15,6 +16,9 @@ MAX_NAME = 256
 
 BRANCH, TAG = "refs/heads/", "refs/tags/"
 QUEUE = "gh-readonly-queue/"
+
+Place = tuple[datetime, datetime, int, str]
+"""(when the push was made, when it was heard of, how many links after a push of the same moments, its fact)."""
 
 
 def shipped(policy: Policy, ref: str) -> bool:
@@ -48,37 +52,191 @@ def _like(pattern: str, name: str) -> bool:
     return _wild(parts, name.split("/"), "**", _part_like)
 
 
+class Lineage(tuple[Push, ...]):
+    """The pushes of a repository, with their order.
+
+    Within one ref the before→after links decide which push is newer; between refs the time of the push, which counts only
+    up to the time at which we heard of it; then arrival. The order is total, and the same however the pushes came.
+    """
+
+    @classmethod
+    def of(cls, pushes: Iterable[Push]) -> Lineage:
+        """The lineage of some pushes; of what is one already, itself."""
+        return pushes if isinstance(pushes, Lineage) else cls({push.fact: push for push in pushes}.values())
+
+    def knowing(self, *pushes: Push) -> Lineage:
+        """This lineage, with pushes that it may lack."""
+        lacking = [push for push in pushes if push.fact not in self._facts]
+        return Lineage.of((*self, *lacking)) if lacking else self
+
+    def anchored(self, push: Push) -> Push:
+        """The push with its place, so that it keeps it where the pushes before it are not looked at any more."""
+        place = self.place(push)[:2]
+        return push if place == push.placed else replace(push, place=rows.Place(*place))
+
+    def place(self, push: Push) -> Place:
+        """What orders the pushes. Never before the push that it was made on top of, whatever the clocks say."""
+        if push.fact in self._places:
+            return self._places[push.fact]
+        path = self._unplaced(push)
+        parent = self._parent(path[-1])
+        below = None if parent is None else self._places[parent.fact]
+        for each in reversed(path):
+            made, heard, fact = _own(each)
+            on_top = below is not None and below[:2] >= (made, heard)
+            below = (*below[:2], below[2] + 1, fact) if below is not None and on_top else (made, heard, 0, fact)
+            self._places[fact] = below
+        return self._places[push.fact]
+
+    def _unplaced(self, push: Push) -> list[Push]:
+        """The push, and what it was made on top of, as far as that has no place yet."""
+        path: dict[str, Push] = {}
+        here: Push | None = push
+        while here is not None and here.fact not in self._places:
+            if here.fact in path:  # links in a circle: it is cut before its earliest push
+                facts = list(path)
+                first = min((path[fact] for fact in facts[facts.index(here.fact) :]), key=_own)
+                self._parents[first.fact] = None
+                return self._unplaced(push)
+            path[here.fact] = here
+            here = self._parent(here)
+        return list(path.values())
+
+    def resets(self, ref: str) -> Sequence[Push]:
+        """The deletions and forced pushes of a ref."""
+        return self._resets.get(ref, ())
+
+    def of_commit(self, sha: str) -> Sequence[Push]:
+        """The pushes that put the commit at the head of a ref."""
+        return self._heads.get(sha, ())
+
+    def on_top(self, sha: str) -> Sequence[Push]:
+        """The pushes that fast-forwarded a ref from that commit: it is an ancestor of theirs."""
+        return self._children.get(sha, ())
+
+    def _parent(self, push: Push) -> Push | None:
+        """The push whose commit its ref had at its head before: the last one that was heard of before it, or the first."""
+        if push.fact in self._parents:
+            return self._parents[push.fact]
+        found = [other for other in self._at.get((push.ref, push.before or ""), ()) if other.fact != push.fact]
+        earlier = [other for other in found if _own(other) < _own(push)]
+        parent = max(earlier, key=_own) if earlier else min(found, key=_own, default=None)
+        self._parents[push.fact] = parent
+        return parent
+
+    @cached_property
+    def _facts(self) -> frozenset[str]:
+        return frozenset(push.fact for push in self)
+
+    @cached_property
+    def _places(self) -> dict[str, Place]:
+        return {}
+
+    @cached_property
+    def _parents(self) -> dict[str, Push | None]:
+        return {}
+
+    @cached_property
+    def _at(self) -> Mapping[tuple[str, str], Sequence[Push]]:
+        found: dict[tuple[str, str], list[Push]] = {}
+        for push in self:
+            found.setdefault((push.ref, push.sha), []).append(push)
+        return found
+
+    @cached_property
+    def _heads(self) -> Mapping[str, Sequence[Push]]:
+        found: dict[str, list[Push]] = {}
+        for push in self:
+            found.setdefault(push.sha, []).append(push)
+        return found
+
+    @cached_property
+    def _resets(self) -> Mapping[str, Sequence[Push]]:
+        found: dict[str, list[Push]] = {}
+        for push in self:
+            if push.deleted or push.forced:
+                found.setdefault(push.ref, []).append(push)
+        return found
+
+    @cached_property
+    def _children(self) -> Mapping[str, Sequence[Push]]:
+        found: dict[str, list[Push]] = {}
+        for push in self:
+            if push.before and not push.deleted and not push.forced:
+                found.setdefault(push.before, []).append(push)
+        return found
+
+
+def _own(push: Push) -> tuple[datetime, datetime, str]:
+    return (*push.placed, push.fact)
+
+
 def order(pushes: Iterable[Push]) -> list[Push]:
-    """The pushes, oldest first, each once: by pushed_at, then before→after links, then arrival. Total, of any input."""
-    unique = sorted({push.fact: push for push in pushes}.values(), key=lambda push: push.pushed_at)
-    return [push for _, group in groupby(unique, key=lambda push: push.pushed_at) for push in _linked(list(group))]
+    """The pushes, oldest first, each once. Total, of any input."""
+    lineage = Lineage.of(pushes)
+    return sorted(lineage, key=lineage.place)
 
 
 def newer(push: Push, than: Push, lineage: Iterable[Push]) -> bool:
     """Whether `push` comes after `than` in the order of the repository's pushes."""
-    if push.pushed_at != than.pushed_at:
-        return push.pushed_at > than.pushed_at
-    if push.fact == than.fact:
+    known = Lineage.of(lineage).knowing(push, than)
+    return known.place(push) > known.place(than)
+
+
+def moving(pushes: Iterable[Push]) -> list[Push]:
+    """Those of one commit's pushes that place it among the candidates, oldest first.
+
+    A ref that is created on a commit which is known already (a tag on what runs) does not move it.
+    """
+    ordered = order(pushes)
+    return [push for index, push in enumerate(ordered) if index == 0 or push.before is not None]
+
+
+def superseded_by_force(lineage: Iterable[Push], push: Push) -> bool:
+    """Whether its ref was deleted, or forced to another commit, after that push, and not set back to it since."""
+    known = Lineage.of(lineage).knowing(push)
+    resets = [reset for reset in known.resets(push.ref) if reset.sha != push.sha and newer(reset, push, known)]
+    if not resets:
         return False
-    same_second = [other for other in lineage if other.pushed_at == push.pushed_at]
-    facts = [other.fact for other in order([*same_second, push, than])]
-    return facts.index(push.fact) > facts.index(than.fact)
+    last = max(resets, key=known.place)
+    again = [other for other in known.of_commit(push.sha) if other.ref == push.ref]
+    return not any(newer(other, last, known) for other in again)
 
 
-def superseded_by_force(lineage: Sequence[Push], push: Push) -> bool:
-    """Whether its ref was deleted, or forced to another commit, after that push."""
-    resets = (other for other in lineage if other.ref == push.ref and (other.deleted or other.forced))
-    return any(other.sha != push.sha and newer(other, push, lineage) for other in resets)
+def pushed_after(push: Push, moment: datetime, lineage: Iterable[Push]) -> bool:
+    """Whether the ledger accepted the push after that moment, and its commit is no part of what was pushed before.
+
+    A commit is a part of what was pushed before if it was itself the head of a ref then, or is an ancestor, by the
+    before→after links, of such a head: so a push that comes late, or again, is not after.
+    """
+    if push.arrived <= moment:
+        return False
+    known, seen, waiting = Lineage.of(lineage), {push.sha}, [push.sha]
+    if any(other.arrived <= moment for other in known.of_commit(push.sha)):
+        return False
+    while waiting:
+        for child in known.on_top(waiting.pop()):
+            if child.arrived <= moment:
+                return False
+            if child.sha not in seen:
+                seen.add(child.sha)
+                waiting.append(child.sha)
+    return True
 
 
-def newest_deployed(policy: Policy, target: Target, lineage: Sequence[Push]) -> Push | None:
-    """The newest push of what was deployed to the target, or of what it runs if that was pushed again since.
+def newest_tried(policy: Policy, target: Target, lineage: Iterable[Push]) -> Push | None:
+    """The newest push of what was tried in the target, or of what it runs if that was pushed again since.
 
     A deletion or forced push of its ref does not undo that: they supersede candidates that are not deployed.
     """
-    runs = target.running.sha if target.running else None
-    again = [push for push in lineage if push.sha == runs and shipped(policy, push.ref)]
-    return next(reversed(order([*again, *([target.newest] if target.newest else [])])), None)
+    known = Lineage.of(lineage)
+    again = (
+        [] if target.running is None else [it for it in known.of_commit(target.running.sha) if shipped(policy, it.ref)]
+    )
+    if target.running is not None and target.running.push is not None:
+        again = moving([*again, target.running.push])
+    found = [*again, *([target.newest] if target.newest else [])]
+    return max(found, key=known.knowing(*found).place, default=None)
 
 
 def _branch(policy: Policy, name: str) -> bool:
@@ -109,17 +267,3 @@ def _wild(pattern: Sequence[str], text: Sequence[str], star: str, one: Callable[
         else:
             return False
     return all(item == star for item in pattern[at:])
-
-
-def _linked(group: list[Push]) -> list[Push]:
-    """Pushes of one instant: who builds on another comes after it, else by arrival, where cycles are cut."""
-    waiting = sorted(group, key=lambda push: (push.arrived, push.fact))
-    heads = Counter((push.ref, push.sha) for push in waiting)
-    ordered: list[Push] = []
-    while waiting:
-        free = (push for push in waiting if push.before == push.sha or not heads[push.ref, push.before or ""])
-        push = next(free, waiting[0])
-        waiting.remove(push)
-        heads[push.ref, push.sha] -= 1
-        ordered.append(push)
-    return ordered

@@ -184,6 +184,7 @@ def _policy(app: dict[str, Any], clusters: Mapping[str, Any], directory: Path) -
         text=text.decode(),
         directory=str(directory),
         clusters={name: clusters[name] for name in _used(app)},
+        formerly=app.get("formerly"),
     )
 
 

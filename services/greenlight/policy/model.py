@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from greenlight.ledger.rows import Push
+from greenlight.ledger.rows import Push, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +55,25 @@ class Policy:
     tags: tuple[str, ...]
     paths: tuple[str, ...]
     circleci_project: str | None
-    operators: tuple[str, ...]  # groups whose people may deploy, retry, roll back, pause; empty: everybody known
+    operators: tuple[
+        str, ...
+    ]  # groups whose people may deploy, retry, roll back, pause, cancel, override; empty: nobody
     gates: Mapping[str, Gate]
     environments: Mapping[str, Environment]  # in the file's order
     digest: str  # sha256:HEX of `text`
     text: str  # the application as canonical JSON (RFC 8785), with the clusters it uses
     directory: str  # folder of the pipeline file: charts and cwd are below it
     clusters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # the ones it deploys to
+    formerly: str | None = None  # the name that it had before: what was known under that is its own
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its name, and its former one."""
+        return (self.name,) if self.formerly is None else (self.name, self.formerly)
+
+    def keys(self, *rest: str) -> tuple[str, ...]:
+        """The keys under which a record has something of this application: "APP/REST", and that of its former name."""
+        return tuple("/".join((name, *rest)) for name in self.names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +96,21 @@ class Pipeline:
 class GateState:
     """What a record says of a gate, now."""
 
-    state: str  # pending, passed, failed, expired, revoked
+    state: str  # pending, passed, failed, expired, revoked, overridden
     reason: str  # for people: what is missing and who can give it
     at: datetime | None = None
     by: tuple[str, ...] = ()  # ids in people.yaml of who approved
     evidence: Any = None
     until: datetime | None = None  # when the state ends by time alone
     facts: tuple[str, ...] = ()  # ids of the facts it rests on
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A state with its reasons."""
+
+    state: str  # ready, waiting, blocked, superseded
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,3 +123,7 @@ class Decision:
     next_at: datetime | None = None  # when it may change by time alone
     push: Push | None = None  # the candidate's newest push to a shipped ref; None: not a candidate
     artifacts: Mapping[str, str] = field(default_factory=dict)
+    own: Standing = Standing("waiting")  # what holds of the commit alone, whatever holds for the whole target
+    request: Request | None = None  # what a person asked for that this would serve
+    policy: str = ""  # digest
+    recount: bool = False  # somebody's vote did not count for who wrote it, which changes with what the target runs

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from greenlight.ledger.rows import Push, Record, Running
 from greenlight.policy.history import History, link
-from greenlight.policy.lineage import MAX_NAME, like, order, shipped, superseded_by_force
+from greenlight.policy.lineage import MAX_NAME, like, moving, shipped, superseded_by_force
 from greenlight.policy.model import Policy
 
 
@@ -18,7 +18,7 @@ def candidate(
     None: no push put the commit at the head of a shipped ref, or none since what the target runs touched `paths`, which a
     person who asks may waive.
     """
-    seen = order(push for ref, push in record.pushes.items() if shipped(policy, ref))
+    seen = moving(push for ref, push in record.pushes.items() if shipped(policy, ref))
     pool = [push for push in seen if touched(policy, push, lineage, runs)] or (seen if asked else [])
     standing = [push for push in pool if not superseded_by_force(lineage, push)]
     return next(reversed(standing or pool), None)

@@ -1,29 +1,93 @@
-"""What people ask for."""
+"""What people ask of a target: each request has a beginning and an end (docs/policy.md). Pure.
+
+    asked ──▶ waiting ──▶ served      its deployment begins
+                  ├─────▶ overtaken   a later request's deployment begins, or that of a candidate pushed after it
+                  ├─────▶ canceled    a person withdraws it
+                  └─────▶ expired     4 h have passed, or what `--for` says; time in which the target is paused does not count
+
+A target serves its newest request before any candidate.
+"""
 
 from __future__ import annotations
 
-from greenlight.ledger.rows import Attempt, Record, Request, Target
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from greenlight.ledger.rows import POLICY, Push, Request, Target
+from greenlight.policy.lineage import Lineage, newer, pushed_after, shipped
+from greenlight.policy.model import Policy
+
+SERVED_WITHIN = timedelta(hours=4)
+"""How long a request waits, unless the person says otherwise."""
+
+MOST = 20
+"""Requests that may wait in one target."""
 
 
-def asked(record: Record, target: Target) -> Request | None:
-    """What a person asks for this commit in that target, if no deployment has served it yet.
+def newest_request(target: Target, now: datetime) -> Request | None:
+    """The request that the target serves next, or None."""
+    return next((request for request in reversed(target.requests) if not expired(request, target, now)), None)
 
-    The last word counts: what was asked for before something else that was begun here since is no longer wanted.
+
+def expired(request: Request, target: Target, now: datetime) -> bool:
+    """Whether the request has waited too long; while the target is paused its time stands still."""
+    return request.until <= (now if target.paused is None else target.paused_at or request.at)
+
+
+def asked(target: Target, request: Request) -> Target:
+    """The target with one more request."""
+    return replace(target, requests=(*target.requests, request))
+
+
+def without(target: Target, ended: Iterable[Request]) -> Target:
+    """The target without requests that have ended."""
+    facts = {request.fact for request in ended}
+    return replace(target, requests=tuple(request for request in target.requests if request.fact not in facts))
+
+
+def paused(target: Target, why: str, now: datetime) -> Target:
+    """The target, held by a person."""
+    return replace(target, paused=why, paused_at=now)
+
+
+def resumed(target: Target, now: datetime) -> Target:
+    """The target, let go on: the time in which it was paused does not count for what waits."""
+    since = target.paused_at or now
+    later = [replace(it, until=it.until + max(now - max(since, it.at), timedelta(0))) for it in target.requests]
+    return replace(target, paused=None, paused_at=None, requests=tuple(later))
+
+
+def goes_through_a_pause(request: Request | None) -> bool:
+    """Whether a paused target serves the request all the same: a person's rollback."""
+    return request is not None and request.kind == "rollback" and request.person != POLICY
+
+
+def begun(policy: Policy, target: Target, request: Request | None, push: Push | None, pushes: Lineage) -> Target:
+    """The target once a deployment begins: which requests have ended by it, and what it holds back from now on.
+
+    `request` is what the deployment serves, `push` is what made its commit a candidate.
     """
-    key = f"{target.application}/{target.environment}"
-    request = record.requests.get(key)
-    if request is None or served(request, record.attempts.get(key)):
+    if request is not None:
+        ended = [other for other in target.requests if other.at <= request.at]
+    else:
+        ended = [other for other in target.requests if push is not None and pushed_after(push, other.at, pushes)]
+    return replace(without(target, ended), held=_held(policy, target, request, push, pushes))
+
+
+def _held(
+    policy: Policy, target: Target, request: Request | None, push: Push | None, pushes: Lineage
+) -> Request | None:
+    """The request that holds candidates back after this deployment has begun.
+
+    A person's rollback does, and a deployment of a commit that has newer candidates; a retry and the policy's rollback
+    change nothing. A candidate that goes out by itself was pushed after whatever was held.
+    """
+    if request is None:
         return None
-    return None if target.asked is not None and request.at < target.asked else request
-
-
-def served(request: Request, attempt: Attempt | None) -> bool:
-    """Whether the newest deployment of the commit was what was asked for, or came after it.
-
-    One for that request that ended as superseded came to nothing, so what was asked for is still to be done.
-    """
-    if attempt is None:
-        return False
-    if attempt.request == request.fact:
-        return attempt.outcome != "superseded"
-    return attempt.started > request.at
+    if request.kind == "retry" or request.person == POLICY:
+        return target.held
+    ahead = (other for other in pushes if shipped(policy, other.ref) and not other.deleted)
+    if request.kind == "rollback" or push is None or any(newer(other, push, pushes) for other in ahead):
+        return request
+    return None

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 
 from flask import Flask
 
 from greenlight.events import Event, types
 from greenlight.events.recorded import resumed_key
-from greenlight.ledger.adoption import OPEN
-from greenlight.ledger.port import Ledger, Transaction, Unreadable
-from greenlight.ledger.rows import Deployment, Record, Target
+from greenlight.ledger.adoption import OPEN, carried_on
+from greenlight.ledger.port import Transaction, Unreadable
+from greenlight.ledger.rows import DecisionRow, Deployment, Push, Record, Target
 from greenlight.ledger.use import pushes_since, until_settled
+from greenlight.policy.conditions import may_begin
+from greenlight.policy.decide import decide
+from greenlight.policy.lineage import Lineage, newer, newest_tried, shipped
 from greenlight.policy.model import Policy
+from greenlight.policy.requests import newest_request
 from greenlight.promoter import domain
 from greenlight.runtime.deps import Deps
 from greenlight.runtime.edge import Handler, event_app
@@ -24,9 +29,16 @@ from greenlight.runtime.tracing import step
 AT_ONCE = 6
 """Targets that one transaction decides. Each is at most 13 items of the 100 that DynamoDB's transactions hold."""
 
+PAGE = 5
+"""Candidates that are read at once, and four times as many where that is not enough."""
+
+ALL = 1_000_000
+"""More candidates than any target has."""
+
 
 def on_commit_recorded(event: Event, deps: Deps) -> Sequence[Event]:
-    """Decide the commit for every target of its repository; after a push, the commits that it may have superseded too.
+    """Decide the commit for every target of its repository. What a push changes for other commits is computed when they
+    are looked at; only a push that comes late has the target's candidates decided anew.
 
     It is done with only when everything is written: until then the event is due, and comes again if it gets lost.
     """
@@ -38,63 +50,207 @@ def on_commit_recorded(event: Event, deps: Deps) -> Sequence[Event]:
     if "due" in data:
         done.append((data["due"], event.id))
     fact = deps.ledger.fact(data["fact"]) if "fact" in data else None
-    pushed = fact is not None and fact.push is not None
+    push = fact.push if fact is not None else None
     events: list[Event] = []
     for policy, environment in targets:
-        if pushed or (policy.name, environment) == (data.get("application"), data.get("environment")):
-            events += _reconsider(policy, environment, deps)
+        with suppress(Unreadable):  # what cannot be read keeps no other target from being decided; `_check` says so
+            late = push is not None and _came_late(push, policy, environment, deps)
+            events += _decided_under(policy, environment, deps, anew=late)
+            if (policy.name, environment) == (data.get("application"), data.get("environment")):
+                events += _next(policy, environment, deps)
     return events + _check(repo, sha, targets, done, deps)
 
 
 def on_deployment_ended(event: Event, deps: Deps) -> Sequence[Event]:
-    """The target is free: decide its next candidate, and this commit for the environments that come after.
+    """The target is free: decide its next commit, and this commit for the environments that come after.
 
     Where it failed and nothing newer is ready, the policy may say to go back to what ran.
     """
     data = told(event, "deployment", "application")
     deployment = deps.ledger.deployment(data["deployment"])
-    policy = deps.pipeline().applications.get(data["application"])
     done = [(f"deployment/{data['deployment']}", event.id)]
-    if deployment is None or policy is None or deployment.outcome == "running":
+    if deployment is None or deployment.outcome == "running":
         deps.ledger.transact(Transaction(done=done))
         return []
+    policy = deps.pipeline().applications.get(data["application"])
+    if policy is None:
+        events = _carry_on(data["application"], deployment.environment, deps)
+        deps.ledger.transact(Transaction(done=done))
+        return events
     following = [(policy, name) for name, it in policy.environments.items() if deployment.environment in it.after]
-    here = deployment.environment in policy.environments
-    events = _reconsider(policy, deployment.environment, deps) if here else []
-    events += _go_back(policy, deployment, deps) if here else []
+    here = [(policy, deployment.environment)] if deployment.environment in policy.environments else []
+    events = []
+    if here:
+        events += _decided_under(policy, deployment.environment, deps)
+        events += _check(deployment.repo, deployment.sha, here, [], deps)
+        if deployment.cause == "rollback" and deployment.previous not in (None, deployment.sha):
+            events += _check(deployment.repo, deployment.previous or "", [*here, *following], [], deps)
+        events += _next(policy, deployment.environment, deps)
+        events += _go_back(policy, deployment, deps)
     return events + _check(deployment.repo, deployment.sha, following, done, deps)
 
 
 def on_target_resumed(event: Event, deps: Deps) -> Sequence[Event]:
-    """A person lets a target go on: decide its candidates."""
+    """A person lets a target go on: decide what it does next."""
     data = told(event, "application", "environment")
     application, environment = data["application"], data["environment"]
     policy = deps.pipeline().applications.get(application)
-    known = policy is not None and environment in policy.environments
-    events = _reconsider(policy, environment, deps) if policy is not None and known else []
+    events: list[Event] = []
+    if policy is not None and environment in policy.environments:
+        events += _decided_under(policy, environment, deps)
+        events += _next(policy, environment, deps)
     deps.ledger.transact(Transaction(done=[(resumed_key(application, environment), event.id)]))
     return events
 
 
+def _carry_on(former: str, environment: str, deps: Deps) -> list[Event]:
+    """A target of an application that is not there any more is free: whoever has its name now goes on with it."""
+    renamed = [policy for policy in deps.pipeline().applications.values() if policy.formerly == former]
+    here = [policy for policy in renamed if environment in policy.environments]
+    return [event for policy in here for event in _decided_under(policy, environment, deps)]
+
+
 def _go_back(policy: Policy, deployment: Deployment, deps: Deps) -> list[Event]:
     """Ask for a rollback, as a person would: from here on it is a deployment like any other."""
-    target = deps.ledger.target(deployment.application, deployment.environment)
-    sha = domain.way_back(policy, deployment, target) if target is not None else None
-    record = deps.ledger.record(deployment.repo, sha) if sha is not None else None
-    if record is None:
+
+    def attempt() -> list[Event]:
+        target = deps.ledger.target(deployment.application, deployment.environment)
+        sha = domain.way_back(policy, deployment, target) if target is not None else None
+        record = deps.ledger.record(deployment.repo, sha) if sha is not None else None
+        if target is None or record is None:
+            return []
+        fact, due, asked = domain.rollback_requested(deployment, target, record, deps.clock.now())
+        if deps.ledger.fact(fact.id) is not None:
+            return []  # it was asked for before, and is due
+        deps.ledger.transact(Transaction(facts=[fact], targets=[asked], emit=[fact.event], due=[due]))
+        return [fact.event]
+
+    return until_settled(attempt)
+
+
+def _came_late(push: Push, policy: Policy, environment: str, deps: Deps) -> bool:
+    return domain.is_late(push, pushes_since(deps.ledger, _target(policy, environment, deps)))
+
+
+def _target(policy: Policy, environment: str, deps: Deps) -> Target:
+    return deps.ledger.target(policy.name, environment) or Target(policy.name, environment, policy.repo)
+
+
+def _decided_under(policy: Policy, environment: str, deps: Deps, *, anew: bool = False) -> list[Event]:
+    """Decide every candidate of a target, newest first, if that was not done yet under this policy; or anew.
+
+    Nothing is promoted before all are decided. A crash in between leaves the target as it was, and this is done again.
+    """
+    target = _target(policy, environment, deps)
+    if target.policy == policy.digest and not anew:
         return []
-    fact, due = domain.rollback_requested(deployment, record, deps.clock.now())
-    return [fact.event] if deps.ledger.accept(fact, None, due) else []  # one that was asked for before is due
-
-
-def _reconsider(policy: Policy, environment: str, deps: Deps) -> list[Event]:
-    """Decide every open candidate of a target again, newest first. What no push made one is not for a target to change."""
-    events: list[Event] = []
+    if not carried_on(policy, environment, deps.ledger, deps.clock.now()):
+        return []
+    target = _target(policy, environment, deps)
+    pushes = pushes_since(deps.ledger, target)
     with step("check for promotion", application=policy.name, environment=environment, candidates="all"):
-        for row in deps.ledger.decisions(policy.name, environment, OPEN):
-            if row.push is not None:
+        for sha in _candidates(policy, environment, target, pushes, deps):
+            with suppress(Unreadable):
+                _consider(policy.repo, sha, [(policy, environment)], [], deps, promote=False)
+
+    def attempt() -> None:
+        row = _target(policy, environment, deps)
+        if row.policy != policy.digest:
+            deps.ledger.transact(Transaction(targets=[replace(row, policy=policy.digest)]))
+
+    until_settled(attempt)
+    return _next(policy, environment, deps)
+
+
+def _candidates(policy: Policy, environment: str, target: Target, pushes: Lineage, deps: Deps) -> Iterable[str]:
+    """The shas that may be deployed to a target, newest first: open decisions, heads of shipped refs, what is asked for."""
+    tried = newest_tried(policy, target, pushes)
+    rows = [row for name in policy.names for row in deps.ledger.decisions(name, environment, OPEN, limit=ALL)]
+    placed = [row.push for row in rows if row.push is not None]
+    placed += heads(policy, deps.ledger.pushes(policy.repo, limit=None))
+    known = pushes.knowing(*placed)
+    open_pushes = [push for push in placed if tried is None or push.sha == tried.sha or newer(push, tried, known)]
+    ordered = sorted(open_pushes, key=known.place, reverse=True)
+    return dict.fromkeys([*(request.sha for request in reversed(target.requests)), *(push.sha for push in ordered)])
+
+
+def heads(policy: Policy, pushes: Sequence[Push]) -> list[Push]:
+    """The newest push of each ref that the application ships, where the ref was not deleted."""
+    newest: dict[str, Push] = {}
+    known = Lineage.of(pushes)
+    for push in pushes:
+        if shipped(policy, push.ref) and (push.ref not in newest or newer(push, newest[push.ref], known)):
+            newest[push.ref] = push
+    return [push for push in newest.values() if not push.deleted]
+
+
+def _next(policy: Policy, environment: str, deps: Deps) -> list[Event]:
+    """What the target does next, if it is free: the newest request, else the newest candidate that may go out by itself."""
+    _expire(policy, environment, deps)
+    target = _target(policy, environment, deps)
+    request = newest_request(target, deps.clock.now())
+    events: list[Event] = []
+    with step("check for promotion", application=policy.name, environment=environment, candidates="next"):
+        if request is not None:
+            events += _consider(policy.repo, request.sha, [(policy, environment)], [], deps)
+        for row in () if events else _newest_first(policy, environment, target, deps):
+            with suppress(Unreadable):  # an older candidate goes out instead of one that cannot be read
                 events += _consider(row.repo, row.sha, [(policy, environment)], [], deps)
+            if events:
+                break
     return events
+
+
+def _newest_first(policy: Policy, environment: str, target: Target, deps: Deps) -> Iterator[DecisionRow]:
+    """The candidates that may be ready and are newer than what was tried, newest first."""
+    pushes = pushes_since(deps.ledger, target)
+    tried = newest_tried(policy, target, pushes)
+    rows = list(_ready_since(policy, environment, tried, deps))
+    if any(policy.gates[name].wants.get("not_author") for name in policy.environments[environment].require):
+        waiting = deps.ledger.decisions(policy.name, environment, ("waiting",), limit=ALL)
+        rows += [row for row in waiting if row.recount]
+    known = pushes.knowing(*(row.push for row in rows if row.push is not None), *([tried] if tried else []))
+    placed = [(known.place(row.push), row) for row in rows if row.push is not None]
+    newest = sorted(placed, key=lambda pair: pair[0], reverse=True)
+    return (row for place, row in newest if tried is None or place > known.place(tried))
+
+
+def _ready_since(policy: Policy, environment: str, push: Push | None, deps: Deps) -> Iterator[DecisionRow]:
+    """The decisions `ready` of a target, newest push first, down to one that is older than the push."""
+    limit = PAGE
+    while True:
+        rows = deps.ledger.decisions(policy.name, environment, ("ready",), limit=limit)
+        last = rows[-1].push if rows else None
+        if len(rows) < limit or last is None or (push is not None and last.placed < push.placed):
+            return iter(rows)
+        limit *= 4
+
+
+def _newer_is_ready(policy: Policy, environment: str, outcome: domain.Outcome, now: datetime, deps: Deps) -> bool:
+    """Whether a newer candidate is ready, too, and not promoted yet: what makes it so is being dealt with."""
+    target, push, pushes = outcome.read, outcome.decision.push, pushes_since(deps.ledger, outcome.read)
+    for row in _ready_since(policy, environment, push, deps):
+        if push is None or row.push is None or row.push.sha == push.sha or not newer(row.push, push, pushes):
+            continue
+        record = deps.ledger.record(row.repo, row.sha)
+        if record is None:
+            continue
+        decision = decide(policy, environment, record, target, pushes, now)
+        if may_begin(policy, record, target, decision):
+            return True
+    return False
+
+
+def _expire(policy: Policy, environment: str, deps: Deps) -> None:
+    """End the requests that have waited too long."""
+
+    def attempt() -> None:
+        now = deps.clock.now()
+        gone = domain.requests_expired(_target(policy, environment, deps), now)
+        if gone is not None:
+            deps.ledger.transact(gone)
+
+    until_settled(attempt)
 
 
 def _check(
@@ -130,7 +286,13 @@ def _readable(
 
 
 def _consider(
-    repo: str, sha: str, targets: Sequence[tuple[Policy, str]], done: Sequence[tuple[str, str]], deps: Deps
+    repo: str,
+    sha: str,
+    targets: Sequence[tuple[Policy, str]],
+    done: Sequence[tuple[str, str]],
+    deps: Deps,
+    *,
+    promote: bool = True,
 ) -> list[Event]:
     """Decide one commit for some targets in one transaction; what it emitted."""
 
@@ -138,8 +300,10 @@ def _consider(
         now = deps.clock.now()
         record = deps.ledger.record(repo, sha)
         if record is None:
+            if done:
+                deps.ledger.transact(Transaction(done=done))
             return []
-        outcomes = [_outcome(policy, environment, record, now, deps.ledger) for policy, environment in targets]
+        outcomes = [_outcome(policy, environment, record, now, deps, promote) for policy, environment in targets]
         transaction = _transaction(record, outcomes, done)
         if transaction is not None:
             deps.ledger.transact(transaction)
@@ -148,10 +312,17 @@ def _consider(
     return until_settled(attempt)
 
 
-def _outcome(policy: Policy, environment: str, record: Record, now: datetime, ledger: Ledger) -> domain.Outcome:
-    target = ledger.target(policy.name, environment) or Target(policy.name, environment, policy.repo)
-    last = ledger.decision(policy.name, environment, record.repo, record.sha)
-    return domain.consider(policy, environment, record, target, pushes_since(ledger, target), last, now)
+def _outcome(
+    policy: Policy, environment: str, record: Record, now: datetime, deps: Deps, promote: bool
+) -> domain.Outcome:
+    target = _target(policy, environment, deps)
+    last = deps.ledger.decision(policy.name, environment, record.repo, record.sha)
+    pushes = pushes_since(deps.ledger, target)
+    outcome = domain.consider(policy, environment, record, target, pushes, last, now, promote=promote)
+    automatic = outcome.target is not None and outcome.decision.request is None
+    if automatic and target.wanted is None and _newer_is_ready(policy, environment, outcome, now, deps):
+        return domain.consider(policy, environment, record, target, pushes, last, now, promote=False)
+    return outcome
 
 
 def _transaction(

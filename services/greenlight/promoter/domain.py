@@ -10,10 +10,11 @@ from typing import Any
 from greenlight.events import Event, ids, rfc3339, types
 from greenlight.events.recorded import look_again
 from greenlight.events.schemas import dataschema
-from greenlight.ledger.own import own_fact
+from greenlight.ledger.own import no_expiry, request_entry, requested
+from greenlight.ledger.port import Transaction
 from greenlight.ledger.rows import (
     PATIENCE,
-    Attempt,
+    POLICY,
     DecisionRow,
     Deployment,
     Due,
@@ -25,10 +26,12 @@ from greenlight.ledger.rows import (
     Request,
     Target,
 )
+from greenlight.policy.conditions import may_begin
 from greenlight.policy.decide import decide
-from greenlight.policy.lineage import newer
+from greenlight.policy.lineage import Lineage, newer
 from greenlight.policy.model import Decision, Policy
-from greenlight.policy.requests import asked
+from greenlight.policy.requests import SERVED_WITHIN, asked, expired, without
+from greenlight.policy.situation import attempt_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +55,18 @@ def consider(
     pushes: Sequence[Push],
     last: DecisionRow | None,
     now: datetime,
+    *,
+    promote: bool = True,
 ) -> Outcome:
-    """Decide one commit for one target, and promote it if it is ready and the target is free for it."""
-    request = asked(record, target)
-    decision = decide(policy, environment, record, target, pushes, now, asked=request)
+    """Decide one commit for one target, and promote it if it is ready and the target is free for it.
+
+    Nothing is promoted in a target whose candidates were not all decided under this policy yet.
+    """
+    decision = decide(policy, environment, record, target, pushes, now)
     row = _row(policy, environment, record, decision, last, now)
     entries = (_decision_entry(policy, environment, record, target, decision, row, now),) if row else ()
     due = _next_look(policy, environment, record, decision)
-    promotion = _promotion(policy, environment, record, target, pushes, decision, request, now)
+    promotion = _promotion(policy, environment, record, target, pushes, decision, now) if promote else None
     if promotion is None:
         return Outcome(decision, target, row, None, entries, (), due)
     event = promotion_ready(target, promotion, now)
@@ -77,7 +84,8 @@ def consider(
 def way_back(policy: Policy, deployment: Deployment, target: Target) -> str | None:
     """The sha to go back to by itself after a deployment: what ran before it failed, if the policy says so.
 
-    Not where something else is wanted already, and once only: a rollback that failed is for a person.
+    Not where something else is wanted already, nor what a person ended, and once only: a rollback that failed is for a
+    person.
     """
     environment = policy.environments[deployment.environment]
     if environment.rollback != "automatic" or deployment.outcome != "failed" or deployment.cause == "rollback":
@@ -87,18 +95,35 @@ def way_back(policy: Policy, deployment: Deployment, target: Target) -> str | No
     return None if target.running.sha == deployment.sha else target.running.sha
 
 
-def rollback_requested(deployment: Deployment, record: Record, now: datetime) -> tuple[Fact, Due]:
-    """The request that the policy makes where a person would; it names its cause. One for each deployment that failed."""
-    type = types.DEPLOYMENT_REQUESTED
-    id = ids.derive(type, "automatic", deployment.id)
-    about = {
-        "application": deployment.application,
-        "environment": deployment.environment,
-        "kind": "rollback",
-        "person": "policy",
-        "reason": f"deployment {deployment.id} of {deployment.sha[:7]} failed: {deployment.reason}",
-    }
-    return own_fact(type, id, "greenlight/promoter", record, about, now)
+def rollback_requested(
+    deployment: Deployment, target: Target, record: Record, now: datetime
+) -> tuple[Fact, Due, Target]:
+    """The request that the policy makes where a person would, and the target with it. One for each deployment that failed."""
+    id = ids.derive(types.DEPLOYMENT_REQUESTED, "automatic", deployment.id)
+    reason = f"deployment {deployment.id} of {deployment.sha[:7]} failed: {deployment.reason}"
+    request = Request("rollback", record.sha, POLICY, now, now + SERVED_WITHIN, id, reason)
+    fact, due = requested(request, target, record, "greenlight/promoter")
+    return fact, due, asked(target, request)
+
+
+def requests_expired(target: Target, now: datetime) -> Transaction | None:
+    """The end of the requests that have waited too long; None if there are none."""
+    gone = [request for request in target.requests if expired(request, target, now)]
+    if not gone:
+        return None
+    return Transaction(
+        targets=[without(target, gone)],
+        entries=[request_entry("request.expired", target, request, now) for request in gone],
+        done=[no_expiry(target, request) for request in gone],
+    )
+
+
+def is_late(push: Push, pushes: Sequence[Push]) -> bool:
+    """Whether a push came after others that follow it: then they are decided anew, for what it touched and who made it."""
+    known = Lineage.of(pushes)
+    if known.on_top(push.sha):
+        return True
+    return any(other.ref == push.ref and other.fact != push.fact and newer(other, push, known) for other in known)
 
 
 def promotion_ready(target: Target, promotion: Promotion, now: datetime) -> Event:
@@ -141,74 +166,66 @@ def _promotion(
     target: Target,
     pushes: Sequence[Push],
     decision: Decision,
-    request: Request | None,
     now: datetime,
 ) -> Promotion | None:
     """The promotion to announce now, or None: not ready, already there, or the target is busy with another one."""
-    attempt = record.attempts.get(f"{policy.name}/{environment}")
-    runs_it = target.running is not None and target.running.sha == record.sha
-    if decision.state != "ready" or target.deployment is not None or target.paused is not None:
+    if not may_begin(policy, record, target, decision):
         return None
-    if request is None and (runs_it or _tried(attempt, decision)):
+    if target.wanted is not None and not _replaces(record, decision, target.wanted, pushes):
         return None
-    if target.wanted is not None and not _replaces(record, decision, request, target.wanted, pushes):
-        return None
+    attempt, request = attempt_of(policy, record, environment), decision.request
     n = 0 if attempt is None else attempt.n + 1
-    cause = "automatic" if request is None else request.kind
     return Promotion(
         id=ids.derive("promotion", policy.name, environment, record.sha, n),
         sha=record.sha,
         n=n,
-        cause=cause,
+        cause="automatic" if request is None else request.kind,
         policy=policy.digest,
         at=now,
         push=decision.push,
         request=None if request is None else request.fact,
-        asked=None if request is None else request.at,
     )
 
 
-def _tried(attempt: Attempt | None, decision: Decision) -> bool:
-    """Whether this commit was deployed here already since it was last pushed: another go needs a person or a push."""
-    if attempt is None or attempt.outcome == "superseded":
-        return False
-    return decision.push is None or attempt.push == decision.push.fact
+def _replaces(record: Record, decision: Decision, wanted: Promotion, pushes: Sequence[Push]) -> bool:
+    """Whether this commit takes the place of a promotion that nobody has begun to deploy.
 
-
-def _replaces(
-    record: Record, decision: Decision, request: Request | None, wanted: Promotion, pushes: Sequence[Push]
-) -> bool:
-    """Whether this commit takes the place of a promotion that nobody has begun to deploy."""
-    if wanted.sha == record.sha:
-        return False
-    if request is not None:
-        return wanted.asked is None or request.at > wanted.asked
-    if wanted.push is None:
+    One under another policy is wanted no more. The request that the target serves next goes before everything else.
+    """
+    if wanted.policy != decision.policy:
         return True
-    if wanted.request is not None or decision.push is None:
+    if decision.request is not None:
+        return wanted.request != decision.request.fact
+    if wanted.sha == record.sha or wanted.request is not None or decision.push is None:
         return False
-    return newer(decision.push, wanted.push, pushes)
+    return wanted.push is None or newer(decision.push, wanted.push, pushes)
 
 
 def _row(
     policy: Policy, environment: str, record: Record, decision: Decision, last: DecisionRow | None, now: datetime
 ) -> DecisionRow | None:
     """The decision as it is kept, if it says something else than the last one."""
-    said = (decision.state, decision.reasons, policy.digest, _fact(decision.push))
-    if last is not None and (last.decision, last.reasons, last.policy, _fact(last.push)) == said:
+    own = decision.own
+    found = (own.state, own.reasons, policy.digest, _place(decision.push), decision.recount)
+    if last is not None and (last.decision, last.reasons, last.policy, _place(last.push), last.recount) == found:
         return None
     return DecisionRow(
         application=policy.name,
         environment=environment,
         repo=record.repo,
         sha=record.sha,
-        decision=decision.state,
-        reasons=decision.reasons,
+        decision=own.state,
+        reasons=own.reasons,
         at=now,
         policy=policy.digest,
         push=decision.push,
+        recount=decision.recount,
         version=0 if last is None else last.version,
     )
+
+
+def _place(push: Push | None) -> tuple[Any, ...] | None:
+    return None if push is None else (push.fact, push.placed)
 
 
 def _fact(push: Push | None) -> str | None:
@@ -227,8 +244,8 @@ def _decision_entry(
     payload: dict[str, Any] = {
         "application": policy.name,
         "environment": environment,
-        "decision": decision.state,
-        "reasons": list(decision.reasons),
+        "decision": decision.own.state,
+        "reasons": list(decision.own.reasons),
         "gates": {name: gate.state for name, gate in decision.gates.items()},
         "facts": sorted({fact for gate in decision.gates.values() for fact in gate.facts}),
         "push": _fact(decision.push),

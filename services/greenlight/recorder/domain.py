@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from greenlight.events import types
-from greenlight.ledger.rows import Approval, Fact, Last, Order, Push, Record, Request, Revocation, Run, Signal
+from greenlight.ledger.rows import Approval, Fact, Last, Order, Override, Push, Record, Revocation, Run, Signal
 from greenlight.policy.signals import OUTDATED, SAID, age, by_time
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ def fold(record: Record | None, fact: Fact) -> Record:
         signals=_signals(record.signals, fact),
         approvals=_approvals(record.approvals, key, approval),
         revocations=_newest(record.revocations, _revocations(fact, key, approval), _by_time),
-        requests=_newest(record.requests, _requests(fact), _by_time),
+        overrides=_newest(record.overrides, _overrides(fact), _by_time),
         artifacts=_artifacts(record.artifacts, fact),
         people=tuple(sorted({*record.people, *fact.people})),
         updated=max(fact.accepted, record.updated or fact.accepted),
@@ -51,13 +51,18 @@ def with_review(record: Record, review: Fact, *, last: bool) -> Record:
     return replace(record, signals=_signals(record.signals, replace(review, outcome=OUTDATED) if outdated else review))
 
 
-def _by_time(word: Approval | Revocation | Request) -> tuple[Any, ...]:
+def _by_time(word: Approval | Revocation | Override) -> tuple[Any, ...]:
     return (word.at, word.fact)
 
 
 def _by_push(push: Push) -> tuple[Any, ...]:
-    """Which of two pushes of one commit to one ref is newer."""
-    return (push.pushed_at, push.arrived, push.fact)
+    """Which of two pushes of one commit to one ref places it among the candidates.
+
+    The newest; but a ref that was created on the commit does not move it, so of those the first, and any other before them.
+    """
+    moves = push.before is not None
+    at, arrived = push.pushed_at.timestamp(), push.arrived.timestamp()
+    return (moves, at, arrived, push.fact) if moves else (moves, -at, -arrived, push.fact)
 
 
 def _newest(slots: Mapping[str, T], new: Mapping[str, T], order: Callable[[T], Any]) -> Mapping[str, T]:
@@ -178,12 +183,12 @@ def _revocations(fact: Fact, key: str, approval: Approval | None) -> Mapping[str
     return {key: Revocation(approval.person, fact.at, fact.id, approval.comment)}
 
 
-def _requests(fact: Fact) -> Mapping[str, Request]:
-    if fact.type != types.DEPLOYMENT_REQUESTED:
+def _overrides(fact: Fact) -> Mapping[str, Override]:
+    if fact.type != types.GATE_OVERRIDDEN:
         return {}
-    asked = fact.details
-    key = f"{asked['application']}/{asked['environment']}"
-    return {key: Request(asked["kind"], asked["person"], fact.at, fact.id, asked.get("reason"))}
+    given = fact.details
+    key = f"{given['application']}/{given['environment']}/{given['gate']}"
+    return {key: Override(given["person"], fact.at, fact.id, given["reason"])}
 
 
 def _artifacts(artifacts: Mapping[str, tuple[str, ...]], fact: Fact) -> Mapping[str, tuple[str, ...]]:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 
 from greenlight.ledger import parts
 from greenlight.ledger.port import Conflict, Ledger, Transaction
-from greenlight.ledger.rows import Approval, Attempt, Record, Request, Signal
+from greenlight.ledger.rows import Approval, Attempt, Record, Signal
 from support_ledger import REPO, a_push, a_record, at, rows, sha
 
 MANY = 400
@@ -49,7 +49,6 @@ def test_a_record_of_hundreds_of_parts_reads_back_equal_here_and_in_the_next_pro
         tree="abc",
         signals=signals(MANY),
         approvals={"shop/legal": {f"p{n}": replace(word, person=f"p{n}") for n in range(MANY)}},
-        requests={f"shop/e{n}": Request("deploy", "omar", at(n), f"r{n}") for n in range(3)},
         artifacts={"shop": ("sha256:01", "sha256:02")},
         people=("a", "b"),
         attempts={"shop/staging": attempt},

@@ -1,4 +1,4 @@
-"""approve, revoke, deploy, retry, rollback, pause, resume: what people do."""
+"""approve, revoke, deploy, retry, rollback, pause, resume, cancel, override: what people do."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from greenlight.cli import render
 from greenlight.cli.client import Client
 
 reason = click.option("--reason", required=True, help="Why; it is kept in the journal.")
+lasts = click.option("--for", "lasts", metavar="DURATION", help="How long it waits before it expires, such as 12h; 4h.")
 
 
 def _done(answer: dict[str, Any], line: str, as_json: bool) -> None:
@@ -52,10 +53,14 @@ def revoke(repo: str, sha: str, application: str, gate: str, reason: str, as_jso
     _done(Client().post(f"/commits/{repo}/{sha}/revocations", body), f"revoked {gate} of {application}", as_json)
 
 
-def _request(kind: str, sha: str | None, application: str, environment: str, reason: str, as_json: bool) -> None:
-    body = {"kind": kind, "reason": reason} | ({"sha": sha} if sha else {})
-    answer = Client().post(f"/targets/{application}/{environment}/deployments", body)
-    _done(answer, f"asked for {kind} of {answer['sha'][:7]} in {application}/{environment}", as_json)
+def _request(application: str, environment: str, body: dict[str, Any], as_json: bool) -> None:
+    answer = Client().post(f"/targets/{application}/{environment}/deployments", _given(body))
+    line = f"asked for {body['kind']} of {answer['sha'][:7]} in {application}/{environment}, until {answer['until']}"
+    _done(answer, line, as_json)
+
+
+def _given(body: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if value not in (None, False)}
 
 
 @click.command()
@@ -64,13 +69,18 @@ def _request(kind: str, sha: str | None, application: str, environment: str, rea
 @args.application
 @args.environment
 @reason
+@lasts
 @args.as_json
-def deploy(repo: str, sha: str, application: str, environment: str, reason: str, as_json: bool) -> None:
+def deploy(
+    repo: str, sha: str, application: str, environment: str, reason: str, lasts: str | None, as_json: bool
+) -> None:
     """Ask for a commit to be deployed, also an older one. Its gates must be green all the same.
+
+    If the commit has newer candidates, they stay back until a later one is pushed, or you deploy one of them.
 
     Example: greenlight deploy acme/shop 3f2a91c shop staging --reason "compare with the one before"
     """
-    _request("deploy", sha, application, environment, reason, as_json)
+    _request(application, environment, {"kind": "deploy", "sha": sha, "reason": reason, "for": lasts}, as_json)
 
 
 @click.command()
@@ -79,27 +89,73 @@ def deploy(repo: str, sha: str, application: str, environment: str, reason: str,
 @args.application
 @args.environment
 @reason
+@lasts
 @args.as_json
-def retry(repo: str, sha: str, application: str, environment: str, reason: str, as_json: bool) -> None:
-    """Deploy a commit again whose deployment failed.
+def retry(
+    repo: str, sha: str, application: str, environment: str, reason: str, lasts: str | None, as_json: bool
+) -> None:
+    """Deploy a commit again whose deployment did not succeed.
 
     Example: greenlight retry acme/shop 3f2a91c shop staging --reason "the registry is back"
     """
-    _request("retry", sha, application, environment, reason, as_json)
+    _request(application, environment, {"kind": "retry", "sha": sha, "reason": reason, "for": lasts}, as_json)
 
 
 @click.command()
 @args.application
 @args.environment
-@click.option("--to", "sha", type=args.SHA, help="The commit to go back to; default: the one that ran before.")
+@click.option("--to", "sha", type=args.SHA, help="The commit to go back to; default: the newest other that succeeded.")
+@click.option("--pause", is_flag=True, help="Pause the target as well: nothing follows until it is resumed.")
 @reason
+@lasts
 @args.as_json
-def rollback(application: str, environment: str, sha: str | None, reason: str, as_json: bool) -> None:
-    """Go back to a commit that ran before. The newer one does not come back by itself.
+def rollback(
+    application: str, environment: str, sha: str | None, pause: bool, reason: str, lasts: str | None, as_json: bool
+) -> None:
+    """Go back to a commit that succeeded before. What was pushed before now does not come back by itself.
 
     Example: greenlight rollback shop production --reason "checkout is slow"
     """
-    _request("rollback", sha, application, environment, reason, as_json)
+    body = {"kind": "rollback", "sha": sha, "reason": reason, "pause": pause, "for": lasts}
+    _request(application, environment, body, as_json)
+
+
+@click.command()
+@args.application
+@args.environment
+@click.option("--request", "what", flag_value="request", help="Withdraw the newest request that waits.")
+@click.option("--deployment", "what", flag_value="deployment", help="End the deployment that is under way.")
+@reason
+@args.as_json
+def cancel(application: str, environment: str, what: str | None, reason: str, as_json: bool) -> None:
+    """Withdraw what a person asked for, or end what is being deployed.
+
+    Example: greenlight cancel shop production --request --reason "not before the sale"
+    """
+    if what is None:
+        raise click.UsageError("say what to cancel: --request or --deployment")
+    answer = Client().post(f"/targets/{application}/{environment}/cancel", {"what": what, "reason": reason})
+    _done(answer, f"canceled the {what} in {application}/{environment}", as_json)
+
+
+@click.command()
+@args.repo
+@args.sha
+@args.application
+@args.environment
+@args.gate
+@reason
+@args.as_json
+def override(repo: str, sha: str, application: str, environment: str, gate: str, reason: str, as_json: bool) -> None:
+    """Pass a gate for one commit in one environment. It is recorded, and shown wherever the gate is shown.
+
+    It ends when somebody revokes the gate, or when a newer fact fails it.
+
+    Example: greenlight override acme/shop 3f2a91c shop production dependency_scan --reason "the scanner is down"
+    """
+    body = {"application": application, "environment": environment, "gate": gate, "reason": reason}
+    line = f"overridden {gate} of {application}/{environment}"
+    _done(Client().post(f"/commits/{repo}/{sha}/overrides", body), line, as_json)
 
 
 @click.command()

@@ -1,0 +1,98 @@
+"""When a candidate may go out by itself: named conditions, one function each. Pure.
+
+A commit goes out by itself if it is ready for itself (its gates, environments before, artifacts: greenlight.policy.decide)
+and every condition here holds. Each says why it does not, and what a person may do. The first that makes a commit
+`superseded` decides; of the others all are said.
+
+| condition | decision | ends when |
+| --- | --- | --- |
+| newest_by_push | superseded | the commit is pushed again, or an operator deploys it |
+| on_its_ref | superseded | the commit is pushed again, or an operator deploys it |
+| not_paused | waiting | an operator resumes the target |
+| no_request_first | waiting | the request ends (greenlight.policy.requests); an operator may cancel it |
+| not_held | waiting | the commit is deployed by an operator, or a later one is pushed |
+
+Freeze windows, manual promotion and soak time are conditions that are not there yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from greenlight.ledger.rows import POLICY, Attempt, Push, Record, Request, Target
+from greenlight.policy.lineage import newer, pushed_after, superseded_by_force
+from greenlight.policy.model import Decision, Policy
+from greenlight.policy.requests import goes_through_a_pause
+from greenlight.policy.situation import Situation, attempt_of
+
+Condition = Callable[[Situation, Push], str | None]
+"""Why the commit that this push made a candidate does not go out by itself; None: the condition holds."""
+
+
+def newest_by_push(case: Situation, push: Push) -> str | None:
+    """No candidate goes out that is older than what the target runs, is being deployed, or was tried there."""
+    tried = case.tried
+    if tried is None or tried.sha == case.record.sha or not newer(tried, push, case.pushes):
+        return None
+    return f"the newer commit {tried.sha[:7]} was tried here; an operator may deploy this one"
+
+
+def on_its_ref(case: Situation, push: Push) -> str | None:
+    """A forced push or a deletion supersedes the earlier candidates of its ref."""
+    if not superseded_by_force(case.pushes, push):
+        return None
+    return f"{push.ref} was deleted or forced to another commit afterwards; an operator may deploy this one"
+
+
+def not_paused(case: Situation, push: Push) -> str | None:
+    """Nothing goes out while a person has paused the target, but for a person's rollback."""
+    if case.target.paused is None or goes_through_a_pause(case.request):
+        return None
+    return f"paused by {case.target.paused}; an operator may resume {case.policy.name}/{case.name}"
+
+
+def no_request_first(case: Situation, push: Push) -> str | None:
+    """A request is served before any candidate that was not pushed after it."""
+    first = case.first
+    if first is None or first.person == POLICY or pushed_after(push, first.at, case.pushes):
+        return None
+    return f"{called(first)} goes first; an operator may cancel it"
+
+
+def not_held(case: Situation, push: Push) -> str | None:
+    """After a rollback, or a deploy of a commit that had newer candidates, what was not pushed after it stays back."""
+    held = case.target.held
+    if held is None or pushed_after(push, held.at, case.pushes):
+        return None
+    return f"held by {called(held)}; an operator may deploy it, or push a newer commit"
+
+
+def may_begin(policy: Policy, record: Record, target: Target, decision: Decision) -> bool:
+    """Whether a deployment of the commit may begin: promised by the promoter, and asked again by the deployer before it does.
+
+    By itself nothing is begun that the target runs already, or that was tried since it was last pushed. A target whose
+    candidates were not all decided under this policy begins nothing.
+    """
+    if decision.state != "ready" or target.deployment is not None or target.policy != policy.digest:
+        return False
+    if decision.request is not None:
+        return True
+    runs = target.running is not None and target.running.sha == record.sha
+    return not runs and not _tried(attempt_of(policy, record, target.environment), decision.push)
+
+
+def _tried(attempt: Attempt | None, push: Push | None) -> bool:
+    """Whether this commit was deployed here already since it was last pushed: another go needs a person or a push."""
+    if attempt is None or attempt.outcome == "superseded":
+        return False
+    return push is None or attempt.push == push.fact
+
+
+SUPERSEDED: tuple[Condition, ...] = (newest_by_push, on_its_ref)
+WAITING: tuple[Condition, ...] = (not_paused, no_request_first, not_held)
+
+
+def called(request: Request) -> str:
+    """A request as people say it."""
+    to = "to" if request.kind == "rollback" else "of"
+    return f"{request.person}'s {request.kind} {to} {request.sha[:7]}"
