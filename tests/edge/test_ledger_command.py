@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from greenlight.ledger import aws
+from greenlight.ledger import aws, names
 from greenlight.ledger.dynamodb_client import Dynamo
 from greenlight.ledger.port import Ledger, Transaction
 from greenlight.ledger.rows import Title
@@ -219,6 +219,8 @@ def webhooks(ledger: Ledger) -> None:
     ledger.accept(a_fact("f2"), bytes(range(256)) * 40, a_due())
     ledger.published(["f1"])
     ledger.entries(REPO, sha(1))
+    names.rename(ledger, names.bind(ledger, names.name_of(ledger, REPO), "github.com/1", at(1)), "acme/store", at(2))
+    names.clock_ahead(ledger, "github", at(9) - at(1), at(2))
     ledger.ready()
 
 

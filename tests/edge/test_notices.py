@@ -14,7 +14,7 @@ import pytest
 from greenlight.embedded.doctor import _senders
 from greenlight.events import Event, rfc3339, types
 from greenlight.ledger import names
-from greenlight.ledger.port import Transaction
+from greenlight.ledger.port import Transaction, Unavailable
 from greenlight.ledger.rows import Push
 from greenlight.policy.load import parse
 from greenlight.reconciler import app as reconciler
@@ -83,6 +83,21 @@ def test_a_name_that_comes_back_is_no_longer_another(rig: Rig) -> None:
     rig.fact(rig.github("push", _push("acme/shop", 7, "two")))
     assert _renamed(rig) is None
     assert ignored(rig.github("push", _push("acme/store", 7))) == SAID
+
+
+def test_a_notice_that_cannot_be_kept_keeps_no_fact_out(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the webhooks may not write it yet, or the ledger is busy; the next webhook tries again."""
+    with monkeypatch.context() as patch:
+
+        def refuse(transaction: Transaction) -> None:
+            raise Unavailable("not allowed")
+
+        patch.setattr(rig.ledger, "transact", refuse)
+        rig.fact(rig.github("push", _push("acme/shop", 7)))
+        payload = {"action": "renamed", "changes": {}, "repository": {"id": 7, "full_name": "acme/store"}}
+        assert ignored(rig.github("repository", payload)) == "it speaks of no commit"
+    rig.fact(rig.github("push", _push("acme/shop", 7, "three")))
+    assert names.name_of(rig.ledger, "acme/shop").id == "github.com/7"
 
 
 def test_another_repository_of_that_name_is_named_in_the_log(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:

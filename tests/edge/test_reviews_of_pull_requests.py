@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+from greenlight.events.ids import identity
+from greenlight.ledger.rows import Target
+from greenlight.ledger.use import pushes_since
+from greenlight.policy.authors import authors
 from greenlight.policy.decide import gate_state
 from greenlight.policy.load import parse
 from greenlight.policy.model import GateState, Pipeline
@@ -139,14 +143,73 @@ def test_an_objection_to_an_earlier_commit_stands_and_an_approval_of_it_is_no_vo
     assert "bob's review does not count: it was of an earlier commit of the pull request" in needs.reason
 
 
-def test_whoever_merges_is_no_author(rig: Rig, pipeline: Pipeline) -> None:
-    """And whose pull request it was is one."""
-    from greenlight.events.ids import identity
+def on_github(commit: str, method: str, *, by: str = "kim", author: str = "dev", **more: Any) -> tuple[str, Any]:
+    """The push that GitHub makes when somebody merges on its pages: the commit is its own account's, the pusher who merged."""
+    payload = push_payload(commit)
+    made = {
+        "author": _who(by if method == "merge" else author),
+        "committer": {"name": "GitHub", "email": "noreply@github.com", "username": "web-flow"},
+        **more,
+    }
+    payload["head_commit"] |= made
+    listed = [{**payload["head_commit"], "id": sha_of("head"), "author": _who(author), "committer": _who(author)}]
+    payload["commits"] = [*(listed if method == "merge" else []), payload["head_commit"]]
+    pusher = _who(by)
+    return "push", payload | {
+        "pusher": {"name": pusher["username"], "email": pusher["email"]},
+        "sender": {"login": pusher["username"]},
+    }
 
-    play(rig, pipeline, [merged(by="kim")])
-    record = rig.ledger.record("acme/shop", sha_of(MERGE))
+
+def _who(login: str) -> dict[str, str]:
+    return {"name": login, "email": f"{login}@acme.example", "username": login}
+
+
+def makers(rig: Rig, commit: str = MERGE) -> set[str]:
+    """The logins that `not: author` leaves out."""
+    record = rig.ledger.record("acme/shop", sha_of(commit))
     assert record is not None
-    assert record.people == (identity("github", "dev"),)
+    people = authors(record, None, pushes_since(rig.ledger, Target("shop", "live", "acme/shop"))).people
+    return {login for login in ("kim", "dev", "max", "eve") if identity("github", login) in people}
+
+
+@pytest.mark.parametrize("method", ["merge", "squash"])
+@pytest.mark.parametrize("first", [0, 1])
+def test_merging_alone_is_no_authorship(rig: Rig, pipeline: Pipeline, method: str, first: int) -> None:
+    """Whose pull request it was, and who pushed to its branch, are authors; who pressed the button is not."""
+    sends = [merged(by="kim"), on_github(MERGE, method)]
+    branch = "push", push_payload(HEAD) | {"ref": "refs/heads/feature", "pusher": {"name": "max"}, "sender": {}}
+    play(rig, pipeline, [branch, sends[first], sends[1 - first]])
+    assert makers(rig) == {"dev", "max"}
+
+
+def test_without_a_merged_pull_request_whoever_pushed_is_an_author(rig: Rig, pipeline: Pipeline) -> None:
+    """What a commit says of its committer anybody can write."""
+    play(rig, pipeline, [on_github(MERGE, "squash")])
+    assert makers(rig) == {"kim", "dev"}
+
+
+def test_who_merges_a_pull_request_of_their_own_is_an_author(rig: Rig, pipeline: Pipeline) -> None:
+    """Also of a later commit, and where a trailer of the squash names them."""
+    event, payload = merged(by="kim")
+    payload["pull_request"]["user"]["login"] = "kim"
+    play(rig, pipeline, [(event, payload), on_github(MERGE, "squash", author="kim")])
+    assert makers(rig) == {"kim"}
+    play(rig, pipeline, [("push", push_payload("later", before=MERGE))])
+    assert "kim" in makers(rig, "later")
+
+
+def test_who_merges_what_they_are_a_co_author_of_is_an_author(rig: Rig, pipeline: Pipeline) -> None:
+    """The message of the squash says so."""
+    said = on_github(MERGE, "squash", message="x\n\nCo-authored-by: Kim <kim@users.noreply.github.com>")
+    play(rig, pipeline, [merged(by="kim"), said])
+    assert makers(rig) == {"kim", "dev"}
+
+
+def test_who_merged_something_else_is_an_author_of_what_they_push(rig: Rig, pipeline: Pipeline) -> None:
+    """The pull request has to be merged by who pushed."""
+    play(rig, pipeline, [merged(by="eve"), on_github(MERGE, "squash", by="kim")])
+    assert makers(rig) == {"kim", "dev"}
 
 
 ALIKE = [review("ann", "approved", HEAD, id=1), push(HEAD, ref="feature", tree="x"), push(COPY, tree="x")]

@@ -49,6 +49,7 @@ class Push:
     pushers: tuple[str, ...] = ()  # identities of who pushed; in rows of before they are among `people` alone
     commits: tuple[str, ...] = ()  # the commits that it lists besides `sha`
     cut: bool = False  # it has more commits than it lists
+    mergers: tuple[str, ...] = ()  # of `people`, who only pressed a button if a pull request was merged so
     place: Place | None = None  # where it came after pushes that claim to be later: when those were made and heard
 
     @property
@@ -147,6 +148,14 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Merge:
+    """A pull request was merged."""
+
+    head: str | None  # its last commit
+    by: str | None  # identity of who merged it
+
+
+@dataclass(frozen=True, slots=True)
 class Approval:
     """The newest word of one person on one gate: granted or taken back."""
 
@@ -230,6 +239,7 @@ class Record:
     people: tuple[str, ...] = ()  # sorted identities
     attempts: Mapping[str, Attempt] = field(default_factory=dict)  # by "APP/ENV"; not a fact's, the deployer's
     updated: datetime | None = None  # when the newest fact was accepted; orders the listing
+    merged: Mapping[str, Merge] = field(default_factory=dict)  # by number: the pull requests that became this commit
     runs: Mapping[str, Run] = field(default_factory=dict)  # of GitHub Actions, by the id of their check suite
 
 

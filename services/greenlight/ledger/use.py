@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from greenlight.ledger.port import Conflict, Ledger, Unavailable, Unreadable
-from greenlight.ledger.rows import Push, Target
+from greenlight.ledger.rows import Merge, Push, Target
 from greenlight.policy import silence
-from greenlight.policy.history import History
+from greenlight.policy.history import History, merges
 from greenlight.policy.lineage import Lineage
 
 CLOCKS_DIFFER = timedelta(days=1)
@@ -38,8 +38,13 @@ def pushes_since(ledger: Ledger, target: Target) -> History:
     What `decide` compares candidates and authors by: a push that is left out could hide an author, so there is no limit.
     """
     runs = target.running.push if target.running else None
+
+    def merged(sha: str) -> Collection[Merge]:
+        record = ledger.record(target.repo, sha)
+        return () if record is None else merges(record)
+
     if runs is None:
-        return History(ledger.pushes(target.repo, limit=None))
+        return History(ledger.pushes(target.repo, limit=None), merges=merged)
     found = Lineage.of([*ledger.pushes(target.repo, since=runs.heard - CLOCKS_DIFFER, limit=None), *_placed(target)])
     here = found.place(runs)
     since = [push for push in found if push.heard > here[0] or found.place(push) >= here]
@@ -52,7 +57,7 @@ def pushes_since(ledger: Ledger, target: Target) -> History:
         known = {push.fact for push in since}
         return {push.ref for push in ledger.pushes(target.repo, limit=None) if push.fact not in known}
 
-    return History(since, older, older_refs)
+    return History(since, older, older_refs, merged)
 
 
 def _placed(target: Target) -> Sequence[Push]:

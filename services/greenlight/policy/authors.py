@@ -45,6 +45,7 @@ def authors(record: Record, target: Target | None, pushes: Sequence[Push]) -> Au
     to what runs, everybody in any of them counts.
     """
     history, runs = History.of(pushes), target.running if target is not None else None
+    history.knows(record)
     walk = _walk(record, runs, history)
     if not walk.complete:
         _add_everybody(walk, _pushed_last(record), runs, history)
@@ -66,7 +67,7 @@ def _walk(record: Record, runs: Running | None, history: History) -> _Walk:
     older = _is_older(record, runs)
     if older and runs is not None and _contains(runs, record.sha, history):
         walk.complete, todo = True, []
-        _add(walk, record.pushes.values())
+        _add(walk, record.pushes.values(), history)
     seen: set[str] = set()
     listed: set[str] = set()
     while todo:
@@ -79,13 +80,27 @@ def _walk(record: Record, runs: Running | None, history: History) -> _Walk:
             continue
         own = record.pushes.values() if sha == record.sha else ()
         for push in {push.fact: push for push in (*history.at(sha), *own)}.values():
-            _add(walk, [push])
+            _add(walk, [push], history)
             listed.update(push.commits)
             todo += _before(push, runs, history, walk, beyond=older)
+        _add_heads(walk, sha, history)
     for push in history:  # who pushed a commit to another ref first is in no list
         if not push.deleted and push.sha in listed and push.sha not in seen:
-            walk.people.update(push.pushers or push.people)
+            walk.people.update(history.pushers(push))
     return walk
+
+
+def _add_heads(walk: _Walk, merge: str, history: History) -> None:
+    """Count who pushed to the branches of the pull requests that became a commit: a squash lists none of their commits."""
+    into = {push.ref for push in history.at(merge)}
+    todo, seen = list(history.heads(merge)), {merge}
+    while todo and len(seen) < FAR:
+        sha = todo.pop()
+        if sha not in seen:
+            seen.add(sha)
+            pushes = [push for push in history.at(sha) if push.ref not in into]
+            _add(walk, pushes, history)
+            todo += [before for push in pushes if (before := link(push)) is not None]
 
 
 def _before(push: Push, runs: Running | None, history: History, walk: _Walk, *, beyond: bool) -> Sequence[str]:
@@ -128,15 +143,15 @@ def _add_everybody(walk: _Walk, until: datetime | None, runs: Running | None, hi
         late = until is not None and push.pushed_at > until
         if push.deleted or late or (runs is not None and push.sha == runs.sha):
             continue
-        _add(walk, [push])
+        _add(walk, [push], history)
         before = link(push)
         if before is not None and history.missing(push):
             walk.gaps[push.fact] = _no_push(push, before)
 
 
-def _add(walk: _Walk, pushes: Iterable[Push]) -> None:
+def _add(walk: _Walk, pushes: Iterable[Push], history: History) -> None:
     for push in pushes:
-        walk.people.update(push.people)
+        walk.people.update(history.makers(push))
         if push.cut:
             walk.gaps[push.fact] = (
                 f"GitHub did not list every commit of the push of {_short(push.ref)} to {push.sha[:7]}; override the gate"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 
-from greenlight.ledger.rows import Push
+from greenlight.ledger.rows import Merge, Push, Record
 from greenlight.policy.lineage import TAG, Lineage
 
 
@@ -15,16 +16,21 @@ class History(Lineage):
 
     _older: Callable[[str], Collection[Push]]
     _older_refs: Callable[[], Collection[str]]
+    _merges: Callable[[str], Collection[Merge]]
 
     def __new__(
         cls,
         pushes: Iterable[Push] = (),
         older: Callable[[str], Collection[Push]] = lambda sha: (),
         older_refs: Callable[[], Collection[str]] = lambda: (),
+        merges: Callable[[str], Collection[Merge]] = lambda sha: (),
     ) -> History:
-        """Keep `pushes`; `older` reads the pushes that put a commit at a head, `older_refs` the refs of all older pushes."""
+        """Keep `pushes`; `older` reads the pushes that put a commit at a head, `older_refs` the refs of all older pushes.
+
+        `merges` reads the pull requests that became a commit, as the function of that name has them.
+        """
         found = super().__new__(cls, pushes)
-        found._older, found._older_refs = older, older_refs
+        found._older, found._older_refs, found._merges = older, older_refs, merges
         return found
 
     @classmethod
@@ -39,6 +45,34 @@ class History(Lineage):
     def at(self, sha: str) -> Sequence[Push]:
         """The pushes that put this commit at a head, older ones where there is none since what the target runs."""
         return self.since(sha) or [push for push in self._older(sha) if push.sha == sha]
+
+    def makers(self, push: Push) -> Collection[str]:
+        """Who made or pushed its commits; not who only merged a pull request on GitHub's pages, where GitHub says so."""
+        merged = self._only_merged(push)
+        return [one for one in push.people if one not in merged]
+
+    def pushers(self, push: Push) -> Collection[str]:
+        """Who pushed it, likewise; everybody, where that is not known apart."""
+        merged = self._only_merged(push)
+        return [one for one in push.pushers or push.people if one not in merged]
+
+    def knows(self, record: Record) -> None:
+        """Take from a record that is at hand what would be read."""
+        self._read[record.sha] = merges(record)
+
+    def heads(self, sha: str) -> Collection[str]:
+        """The last commits of the pull requests that became a commit."""
+        return [merge.head for merge in self._merged(sha) if merge.head is not None and merge.head != sha]
+
+    def _only_merged(self, push: Push) -> Collection[str]:
+        if not push.mergers or set(push.mergers).isdisjoint({merge.by for merge in self._merged(push.sha)}):
+            return ()
+        return push.mergers
+
+    def _merged(self, sha: str) -> Collection[Merge]:
+        if sha not in self._read:
+            self._read[sha] = self._merges(sha)
+        return self._read[sha]
 
     def before(self, push: Push) -> Push | None:
         """The push of the same ref that this one was made on top of; None where none is stored."""
@@ -68,12 +102,21 @@ class History(Lineage):
         return self._firsts[push.ref] != push.fact
 
     @cached_property
+    def _read(self) -> dict[str, Collection[Merge]]:
+        return {}
+
+    @cached_property
     def _firsts(self) -> dict[str, str]:
         return {}
 
     @cached_property
     def _known_refs(self) -> Collection[str]:
         return self._older_refs()
+
+
+def merges(record: Record) -> Collection[Merge]:
+    """The pull requests that became a commit; who merged one of their own is not named there."""
+    return [replace(merge, by=None) if merge.by in record.people else merge for merge in record.merged.values()]
 
 
 def link(push: Push) -> str | None:

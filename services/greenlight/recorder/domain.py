@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from greenlight.events import types
-from greenlight.ledger.rows import Approval, Fact, Last, Order, Override, Push, Record, Revocation, Run, Signal
+from greenlight.ledger.rows import Approval, Fact, Last, Merge, Order, Override, Push, Record, Revocation, Run, Signal
 from greenlight.policy.signals import OUTDATED, SAID, age, by_time
 
 T = TypeVar("T")
@@ -38,6 +38,7 @@ def fold(record: Record | None, fact: Fact) -> Record:
         artifacts=_artifacts(record.artifacts, fact),
         people=tuple(sorted({*record.people, *fact.people})),
         updated=max(fact.accepted, record.updated or fact.accepted),
+        merged=_merged(record.merged, fact),
         runs=_runs(record.runs, fact),
     )
 
@@ -148,6 +149,14 @@ def _runs(runs: Mapping[str, Run], fact: Fact) -> Mapping[str, Run]:
     if fact.foreign or not isinstance(run, Mapping):
         return runs
     return {**runs, str(run["suite"]): Run(run["workflow"], run["number"])}
+
+
+def _merged(merged: Mapping[str, Merge], fact: Fact) -> Mapping[str, Merge]:
+    """A pull request is merged once; what is said of it again says the same."""
+    if "merged_by" not in fact.details:
+        return merged
+    new = Merge(fact.details.get("head"), fact.details["merged_by"])
+    return _newest(merged, {str(fact.details["pull"]): new}, lambda merge: (merge.head or "", merge.by or ""))
 
 
 def _gate(fact: Fact) -> str:

@@ -44,6 +44,31 @@ def people(payload: Mapping[str, Any]) -> tuple[str, ...]:
     return _identities(named)
 
 
+def mergers(payload: Mapping[str, Any]) -> tuple[str, ...]:
+    """Identities of who only pressed a button, as far as a push tells: GitHub's own account committed its head for them.
+
+    Whoever made another commit of it, or is named by a trailer of the head, is none of them.
+    """
+    head = payload.get("head_commit")
+    if not isinstance(head, dict) or not _is_merger(head.get("committer")):
+        return ()
+    named = list(_pusher(payload))
+    logins = {str(value).lower() for kind, value in named if kind == "github" and value}
+    if str(get(head, "author.username")).lower() in logins:  # the author of a merge commit is who pressed the button
+        named.append(("email", get(head, "author.email")))
+    makers: list[tuple[str, Any]] = []
+    for commit in _commits(payload):
+        if isinstance(commit, dict) and commit.get("id") != head.get("id"):
+            makers += _makers(commit)
+    if isinstance(head.get("message"), str):
+        makers += _co_authors(head["message"])
+    return tuple(one for one in _identities(named) if one not in _identities(makers))
+
+
+def _is_merger(committer: Any) -> bool:
+    return bool(get(committer, "username") == _MERGER or get(committer, "email") == _MERGERS_ADDRESS)
+
+
 def others(payload: Mapping[str, Any], head: str) -> tuple[str, ...]:
     """The ids of the commits that are listed besides the one at the head."""
     found = [commit.get("id") for commit in _commits(payload) if isinstance(commit, dict)]

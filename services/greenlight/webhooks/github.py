@@ -104,6 +104,7 @@ def _push(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
         people=() if deleted else commits.people(payload),  # who deletes a ref makes no commit
         paths=commits.paths(payload),
         pushers=commits.pushers(payload),
+        mergers=commits.mergers(payload),
         commits=commits.others(payload, sha),
         cut=commits.cut(payload),
     )
@@ -130,7 +131,7 @@ def _push(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
         push=push,
         titles=commits.titles(payload),
         tree=None if deleted else get(payload, "head_commit.tree_id"),
-        people=push.people,
+        people=tuple(one for one in push.people if one not in push.mergers),
     )
 
 
@@ -235,6 +236,8 @@ def _pull_request(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored
     number = need(request, "number", int)
     details = {"number": number, "base": get(request, "base.ref"), "merged": merged}
     if merged:
+        by = get(request, "merged_by.login")
+        details |= {"merged_by": ids.identity("github", by) if isinstance(by, str) else None}
         details |= {"pull": number, "head": sha_at(request, "head.sha") if get(request, "head.sha") else None}
     return _fact(
         payload,

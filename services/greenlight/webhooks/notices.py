@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from greenlight.ledger import names
 from greenlight.ledger.names import Name
+from greenlight.ledger.port import Conflict, Unavailable
 from greenlight.policy.model import Pipeline
 from greenlight.runtime import metrics
 from greenlight.runtime.deps import Deps
@@ -16,7 +17,7 @@ REMARKABLE = timedelta(seconds=5)
 
 
 class Notices:
-    """Written in the ledger once, and at hand in this process from then on."""
+    """Written in the ledger once, and at hand in this process from then on. What cannot be written keeps no fact out."""
 
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
@@ -30,33 +31,42 @@ class Notices:
         """Look at the name in a body; what to answer where a configured repository is called that now.
 
         `id` is the provider's, `former` the name before as far as the body says, `speaks` whether its secrets speak for a
-        repository. Raises Unavailable.
+        repository.
         """
         if pipeline.knows(repo):
             if speaks(repo) and id is not None:
-                self._bound(repo, id)
+                self._try(lambda: self._bound(repo, id))
             return None
         old = next((name for name in self._candidates(pipeline, id, former) if speaks(name)), None)
         if old is None:
             return None
-        said = f"{old} is called {repo} now: change `repo` in the pipeline file"
-        known = self._known(old)
-        if known.now != repo:
-            self._names[old] = names.rename(self._deps.ledger, known, repo, self._deps.clock.now())
-            self._log.error("%s", said)
-        return said
+        self._try(lambda: self._renamed(old, repo))
+        return _said(old, repo)
 
     def ahead(self, sender: str, said: datetime, now: datetime) -> None:
-        """Count a time that is ahead of our clock, and name its sender where it is more than a little. Raises Unavailable."""
+        """Count a time that is ahead of our clock, and name its sender where it is more than a little."""
         metrics.CLOCK_AHEAD.labels(sender).inc()
         today = (sender, now.date().isoformat())
         if said - now > REMARKABLE and today not in self._ahead:
-            names.clock_ahead(self._deps.ledger, sender, said - now, now)
             self._ahead.add(today)
             seconds = (said - now).total_seconds()
             self._log.warning(
                 "the clock of %s is ahead of ours by %.0f s; its times count as their arrival", sender, seconds
             )
+            self._try(lambda: names.clock_ahead(self._deps.ledger, sender, said - now, now))
+
+    def _try(self, write: Callable[[], object]) -> None:
+        """Write it; where the ledger does not take it now, the next webhook tries again."""
+        try:
+            write()
+        except (Unavailable, Conflict) as problem:
+            self._log.warning("cannot keep what a webhook says beside its fact: %s", problem)
+
+    def _renamed(self, old: str, repo: str) -> None:
+        known = self._known(old)
+        if known.now != repo:
+            self._log.error("%s", _said(old, repo))
+            self._names[old] = names.rename(self._deps.ledger, known, repo, self._deps.clock.now())
 
     def _bound(self, repo: str, id: str) -> None:
         known = self._known(repo)
@@ -77,3 +87,7 @@ class Notices:
         if known.id is not None:  # another process may see the others first
             self._names[repo] = known
         return known
+
+
+def _said(old: str, repo: str) -> str:
+    return f"{old} is called {repo} now: change `repo` in the pipeline file"
