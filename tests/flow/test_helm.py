@@ -14,7 +14,7 @@ import pytest
 import urllib3
 
 from greenlight.events import types
-from support_cluster import Cluster
+from support_cluster import Cluster, kubectl
 from support_flow import Shop
 from support_helm import STAGES, Helm, eventually, pipeline, sha_of, write_chart
 from support_process import Up, signed
@@ -105,6 +105,40 @@ def test_a_failed_rollback_is_for_a_person(cluster: Cluster, namespace: str, tmp
     finally:
         shop.stop()
     assert ended == ["deployment.succeeded", "deployment.failed", "deployment.failed"]
+
+
+def test_what_a_person_asks_for_is_applied_whatever_was_done_by_hand(
+    cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    """A deployment of what runs puts back what was deleted though Helm's record has it; the rollback wins over the conflict
+    that failed a commit."""
+    text = pipeline(namespace).replace("            timeout:", "            conflicts: fail\n            timeout:")
+    text = text.replace("    branches: [main]\n", "    branches: [main]\n    operators: [legal]\n")
+    shop = Shop(tmp_path, pipeline=text)
+    write_chart(tmp_path / "config/charts/shop")
+    helm = Helm(tmp_path / "look", namespace, cluster)
+    ask = "/targets/shop/production/deployments"
+    shop.start()
+    try:
+        shop.push("one")
+        shop.build("one")
+        assert shop.watch.end("production", sha_of("one"))["outcome"] == "succeeded"
+        shop.push("two", before="one")
+        shop.build("two", number=2)
+        assert shop.watch.end("production", sha_of("two"))["outcome"] == "succeeded"
+        kubectl("delete", "deployment", "shop", "-n", namespace)
+        shop.act(ask, {"sha": sha_of("two"), "kind": "deploy", "reason": "it is gone"})
+        assert shop.watch.end("production", sha_of("two"), n=1)["outcome"] == "succeeded"
+        assert helm.runs() == sha_of("two")
+        kubectl("scale", "deployment", "shop", "--replicas=3", "-n", namespace)
+        shop.push("three", before="two")
+        shop.build("three", number=3)
+        failed = shop.watch.end("production", sha_of("three"))
+        assert (failed["outcome"], ".spec.replicas was set by kubectl" in failed["reason"]) == ("failed", True), failed
+        back = shop.watch.end("production", sha_of("two"), n=2)
+        assert (back["cause"], back["outcome"], helm.runs()) == ("rollback", "succeeded", sha_of("two"))
+    finally:
+        shop.stop()
 
 
 # Every invocation of `helm upgrade` notes its number. At the one that the test names it stops where the test wants it.
