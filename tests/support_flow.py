@@ -56,6 +56,10 @@ if [ -p "hold-$GREENLIGHT_ENVIRONMENT" ]; then read line < "hold-$GREENLIGHT_ENV
 """
 
 
+NEW = "0" * 40
+"""What GitHub names as the commit before of a ref that is created, and as the one after of a ref that is deleted."""
+
+
 def sha_of(word: str) -> str:
     """The sha of the commit that a test calls `word`."""
     return hashlib.sha1(word.encode()).hexdigest()
@@ -258,7 +262,7 @@ class Shop:
 def push_payload(
     word: str, *, before: str = "nothing", forced: bool = False, at: int = 0, by: str = "acme-developer"
 ) -> dict[str, Any]:
-    """A push of GitHub's, as far as anybody reads it."""
+    """A push of GitHub's, as far as anybody reads it; `before` NEW: of a ref that it creates."""
     email = f"{by.removeprefix('acme-').removesuffix('eloper')}@acme.example"
     person = {"name": by, "email": email, "username": by}
     commit = {
@@ -275,9 +279,9 @@ def push_payload(
     }
     return {
         "ref": "refs/heads/main",
-        "before": sha_of(before),
+        "before": NEW if before == NEW else sha_of(before),
         "after": sha_of(word),
-        "created": False,
+        "created": before == NEW,
         "deleted": False,
         "forced": forced,
         "commits": [commit],

@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
-from support_flow import PIPELINE, REPO, Shop, people_yaml, push_payload, sha_of
+from support_flow import NEW, PIPELINE, REPO, Shop, people_yaml, push_payload, sha_of
 from support_timing import PATIENCE
 
 LEGAL = {"application": "shop", "gate": "legal"}
-ZEROS = "0" * 40
 
 TWO = PIPELINE.replace("branches: [main]", 'branches: [main]\n    tags: ["v*"]').replace(
     "require: [build]", "require: [legal]"
@@ -76,7 +75,7 @@ def test_a_tag_brings_what_was_pushed_to_a_branch_that_is_not_shipped(tmp_path: 
     shop = Shop(tmp_path, pipeline=TWO.replace("branches: [main]", "branches: [stable]")).start()
     shop.push("one", by="lena-gh")
     shop.push("two", before="one", by="omar-gh")
-    shop.push("two", by="acme-developer", ref="refs/tags/v1", before=ZEROS, commits=[])
+    shop.push("two", by="acme-developer", ref="refs/tags/v1", before=NEW, commits=[])
     assert approve(shop, "two", "lena")[0] == 403
     assert approve(shop, "two", "omar")[0] == 403
     shop.stop()

@@ -113,7 +113,8 @@ def test_a_candidate_is_ready_exactly_if_every_required_gate_has_passed(
 PUSHES = st.lists(
     st.builds(
         lambda number, at, ref, forced, deleted: push(
-            "0" * 40 if deleted else sha(number), at=at, ref=ref, forced=forced, deleted=deleted
+            "0" * 40 if deleted else sha(number), at=at, ref=ref, forced=forced, deleted=deleted,
+            fact=f"{ref}/{number}/{at}/{forced}/{deleted}",
         ),
         st.integers(1, 3), st.integers(0, 5),
         st.sampled_from([MAIN, "refs/heads/feature"]), st.booleans(), st.booleans(),

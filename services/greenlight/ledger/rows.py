@@ -350,7 +350,7 @@ class DecisionRow:
     at: datetime
     policy: str
     push: Push | None = None  # its place among the candidates
-    recount: bool = False  # somebody's vote did not count for who wrote it, which changes with what the target runs
+    recount: bool = False  # a vote that does not count, or paths not touched: it changes with what the target runs
     version: int = 0
 
 

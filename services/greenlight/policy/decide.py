@@ -44,10 +44,12 @@ def decide(
     case = Situation(policy, environment, record, row, History.of(pushes), now)
     request = case.request
     push = candidate(policy, record, case.pushes, row.running, asked=request is not None)
+    untouched = push is None
+    push = push or candidate(policy, record, case.pushes, row.running, asked=True)
     push = None if push is None else case.pushes.knowing(push).anchored(push)
     ran = case.attempt.succeeded_at if request and case.attempt and request.kind == "rollback" else None
     gates = {name: gate_here(case, policy.gates[name], ran or now) for name in case.environment.require}
-    own = _own(case, push, gates)
+    own = _untouched(case) if push is not None and untouched else _own(case, push, gates)
     here = _here(case, push, own)
     over = here.state == "superseded" or ran is not None or (here.state == "ready" and case.runs)
     ends = [gate.until for gate in gates.values() if gate.state == "passed" and gate.until is not None]
@@ -61,7 +63,7 @@ def decide(
         own=own,
         request=request,
         policy=policy.digest,
-        recount=any(_may_change_by_range(case, policy.gates[name], gate) for name, gate in gates.items()),
+        recount=untouched or any(_may_change_by_range(case, policy.gates[name], gate) for name, gate in gates.items()),
     )
 
 
@@ -89,12 +91,21 @@ def _may_change_by_range(case: Situation, gate: Gate, state: GateState) -> bool:
     return gate.kind != "approval" or any(case.record.approvals.get(key) for key in case.policy.keys(gate.name))
 
 
+def _untouched(case: Situation) -> Standing:
+    """What holds of a commit that brings no change of `paths`, as long as the target runs what it runs."""
+    if case.under_way or case.runs:
+        return Standing("ready")
+    paths = ", ".join(case.policy.paths)
+    return Standing("waiting", (f"not touched: no push since what runs here changed anything in {paths}",))
+
+
 def _own(case: Situation, push: Push | None, gates: Mapping[str, GateState]) -> Standing:
     """What holds of the commit alone."""
     if case.under_way or (case.runs and case.request is None):
         return Standing("ready")
     if push is None:
-        return Standing("waiting", (_not_seen(case.policy, case.record),))
+        refs = ", ".join((*case.policy.branches, *case.policy.tags))
+        return Standing("waiting", (f"not seen on a shipped ref ({refs})",))
     blocked = [
         *_reasons(gates, ("failed", "revoked")),
         *_ambiguous(case.record),
@@ -133,12 +144,6 @@ def _behind(case: Situation) -> list[str]:
 
 def _reasons(gates: Mapping[str, GateState], states: Sequence[str]) -> list[str]:
     return [f"{name}: {gate.reason}" for name, gate in gates.items() if gate.state in states]
-
-
-def _not_seen(policy: Policy, record: Record) -> str:
-    if candidate(policy, record, (), asked=True) is not None:
-        return f"not touched: no push since what runs here changed anything in {', '.join(policy.paths)}"
-    return f"not seen on a shipped ref ({', '.join((*policy.branches, *policy.tags))})"
 
 
 def _ended(case: Situation, push: Push) -> list[str]:

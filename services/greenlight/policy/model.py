@@ -126,4 +126,4 @@ class Decision:
     own: Standing = Standing("waiting")  # what holds of the commit alone, whatever holds for the whole target
     request: Request | None = None  # what a person asked for that this would serve
     policy: str = ""  # digest
-    recount: bool = False  # somebody's vote did not count for who wrote it, which changes with what the target runs
+    recount: bool = False  # a vote that does not count, or paths not touched: it changes with what the target runs

@@ -206,7 +206,8 @@ def _newest_first(policy: Policy, environment: str, target: Target, deps: Deps) 
     pushes = pushes_since(deps.ledger, target)
     tried = newest_tried(policy, target, pushes)
     rows = list(_ready_since(policy, environment, tried, deps))
-    if any(policy.gates[name].wants.get("not_author") for name in policy.environments[environment].require):
+    required = [policy.gates[name] for name in policy.environments[environment].require]
+    if policy.paths or any(gate.wants.get("not_author") for gate in required):
         waiting = deps.ledger.decisions(policy.name, environment, ("waiting",), limit=ALL)
         rows += [row for row in waiting if row.recount]
     known = pushes.knowing(*(row.push for row in rows if row.push is not None), *([tried] if tried else []))
