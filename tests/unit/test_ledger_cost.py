@@ -6,6 +6,7 @@ Counted in statements, their size and SQLite's steps, or in requests to DynamoDB
 from __future__ import annotations
 
 import json
+import random
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,11 +18,13 @@ import pytest
 
 from greenlight.ledger import rows_json, sqlite_pushes
 from greenlight.ledger.port import Ledger, Transaction
-from greenlight.ledger.rows import Push, Record, Signal
+from greenlight.ledger.rows import Push, Record, Running, Signal, Target
 from greenlight.ledger.sqlite import SCHEMA, SqliteLedger
+from greenlight.ledger.use import pushes_since
+from greenlight.policy import lineage
 from greenlight.store import Schema, Store
 from support_dynamodb import MISSING, Table, way
-from support_ledger import REPO, HandClock, a_decision, a_push, a_record, an_entry, at, sha
+from support_ledger import REPO, HandClock, a_decision, a_push, a_record, a_target, an_entry, at, sha
 
 MOST = 1500
 """Pushes that are kept, in the tests that have more."""
@@ -315,3 +318,54 @@ def _as_version_0_1_wrote(ledger: Any, record: Record) -> None:
     dynamo.delete([(pointer["pk"]["S"], pointer["sk"]["S"])])
     dynamo.put({**pointer, "pk": {"S": items.old_candidates_pk("shop", "staging", open=True)}})
     dynamo.put({name: value for name, value in decision.items() if name != "c"})
+
+
+def running(push: Push) -> Target:
+    """A target that runs what that push brought."""
+    return a_target(running=Running(push.sha, "d1", at(0), push))
+
+
+def test_what_is_pushed_is_added_to_the_lineage_at_hand(counting: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The place of a new push is found without looking at the others again, before anything runs and after."""
+    looks: list[Push] = []
+    own = lineage._own
+    monkeypatch.setattr(lineage, "_own", lambda push: (looks.append(push), own(push))[1])
+    first = a_push("p00000", 0)
+
+    def look(count: int) -> int:
+        """What one more push costs after so many."""
+        push = replace(a_push(f"p{count:05}", count, pushed=count), before=sha(count - 1))
+        counting.ledger.transact(Transaction(pushes=[push]))
+        looks.clear()
+        for target in (a_target(), running(first)):
+            assert pushes_since(counting.ledger, target).place(push)[0] == push.heard
+        return len(looks)
+
+    counting.ledger.transact(Transaction(pushes=[first]))
+    look(1)
+    few = look(2)
+    more = [replace(a_push(f"p{n:05}", n, pushed=n), before=sha(n - 1)) for n in range(3, 1000)]
+    counting.ledger.transact(Transaction(pushes=more))
+    look(1000)
+    assert look(1001) <= few
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_lineage_at_hand_is_the_one_that_a_new_process_makes(counting: Counting, seed: int) -> None:
+    """Whatever comes late, out of order, again, or by another ref, and whatever runs."""
+    dice = random.Random(seed)
+    pushes: list[Push] = []
+    for n in range(40):
+        before = dice.choice([sha(dice.randrange(20)), None])
+        push = replace(
+            a_push(f"p{n}", dice.randrange(20), pushed=dice.randrange(60), arrived=dice.randrange(60)),
+            before=before,
+            ref=dice.choice(["refs/heads/main", "refs/heads/x"]),
+            forced=dice.random() < 0.1,
+        )
+        counting.ledger.transact(Transaction(pushes=[push]))
+        pushes.append(push)
+        other = SqliteLedger(counting.store, Path("unused"), clock=HandClock().now)
+        for target in (a_target(), running(pushes[0]), running(pushes[n // 2])):
+            mine, theirs = pushes_since(counting.ledger, target), pushes_since(other, target)
+            assert sorted(mine, key=mine.place) == sorted(theirs, key=theirs.place)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from greenlight.ledger.rows import Push
-from greenlight.policy.lineage import _like, counts, like, newer, order, shipped, superseded_by_force
+from greenlight.policy.lineage import Lineage, _like, counts, like, newer, order, shipped, superseded_by_force
 from greenlight.policy.paths import candidate
 from support_policy import MAIN, minute, policy, push, pushed, recorded, sha
 from support_timing import cpu_seconds
@@ -157,3 +159,27 @@ def test_a_commit_is_a_candidate_by_its_newest_push_that_still_stands() -> None:
     assert candidate(ships, record, [release, main, forced]) == release
     assert candidate(ships, recorded(pushed(main)), [main, forced]) == main
     assert candidate(ships, recorded(), []) is None
+
+
+@given(PUSHES, st.randoms(use_true_random=False))
+def test_a_lineage_that_grew_is_the_one_that_is_made_of_all(pushes: list[Push], dice: Any) -> None:
+    """Whatever was computed in between, and whatever order they come in: late ones, circles, other refs."""
+    grown = Lineage()
+    for each in pushes:
+        grown = grown.grown(each)
+        if dice.random() < 0.5:
+            _everything(grown)
+    anew = Lineage.of(pushes)
+    assert tuple(grown) == tuple(anew)
+    assert _everything(grown) == _everything(anew)
+
+
+def _everything(lineage: Lineage) -> Any:
+    """All that a lineage tells of its pushes."""
+    shas = {push.sha for push in lineage}
+    refs = {push.ref for push in lineage}
+    return (
+        {push.fact: lineage.place(push) for push in lineage},
+        {ref: (lineage.newest(ref), list(lineage.resets(ref))) for ref in refs},
+        {sha: (list(lineage.of_commit(sha)), list(lineage.on_top(sha))) for sha in shas},
+    )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, lru_cache
+from typing import TypeVar
 
 from greenlight.ledger import rows
 from greenlight.ledger.rows import Push, Target
@@ -16,6 +17,8 @@ MAX_NAME = 256
 
 BRANCH, TAG = "refs/heads/", "refs/tags/"
 QUEUE = "gh-readonly-queue/"
+
+K = TypeVar("K")
 
 Place = tuple[datetime, datetime, int, str]
 """(when the push was made, when it was heard of, how many links after a push of the same moments, its fact)."""
@@ -74,6 +77,33 @@ class Lineage(tuple[Push, ...]):
         place = self.place(push)[:2]
         return push if place == push.placed else replace(push, place=rows.Place(*place))
 
+    def tell(self, other: Lineage) -> None:
+        """Let a lineage of the same pushes have what this one knows of them: it is computed once for both."""
+        vars(other).update({name: getattr(self, name) for name in _KNOWN})
+
+    def grown(self, push: Push) -> Lineage:
+        """This lineage with one push more; what is known of the others is not computed again, unless one builds on it."""
+        if push.fact in self._facts:
+            return self
+        more = Lineage((*self, push))
+        if push.sha in self._built_on:
+            return more
+        known = vars(more)
+        known["_facts"] = self._facts | {push.fact}
+        known["_built_on"] = self._built_on | {push.before}
+        known["_places"], known["_parents"] = {**self._places}, {**self._parents}
+        known["_at"] = _with(self._at, (push.ref, push.sha), push)
+        known["_heads"] = _with(self._heads, push.sha, push)
+        known["_resets"] = _with(self._resets, push.ref, push) if _is_reset(push) else self._resets
+        known["_children"] = _with(self._children, push.before or "", push) if _is_on_top(push) else self._children
+        last = self._newest.get(push.ref)
+        known["_newest"] = {**self._newest, push.ref: push if last is None else max(last, push, key=more.place)}
+        return more
+
+    def newest(self, ref: str) -> Push | None:
+        """The newest push of a ref."""
+        return self._newest.get(ref)
+
     def place(self, push: Push) -> Place:
         """What orders the pushes. Never before the push that it was made on top of, whatever the clocks say."""
         if push.fact in self._places:
@@ -129,6 +159,18 @@ class Lineage(tuple[Push, ...]):
         return frozenset(push.fact for push in self)
 
     @cached_property
+    def _built_on(self) -> frozenset[str | None]:
+        return frozenset(push.before for push in self)
+
+    @cached_property
+    def _newest(self) -> Mapping[str, Push]:
+        found: dict[str, Push] = {}
+        for push in self:
+            last = found.get(push.ref)
+            found[push.ref] = push if last is None else max(last, push, key=self.place)
+        return found
+
+    @cached_property
     def _places(self) -> dict[str, Place]:
         return {}
 
@@ -154,7 +196,7 @@ class Lineage(tuple[Push, ...]):
     def _resets(self) -> Mapping[str, Sequence[Push]]:
         found: dict[str, list[Push]] = {}
         for push in self:
-            if push.deleted or push.forced:
+            if _is_reset(push):
                 found.setdefault(push.ref, []).append(push)
         return found
 
@@ -162,9 +204,25 @@ class Lineage(tuple[Push, ...]):
     def _children(self) -> Mapping[str, Sequence[Push]]:
         found: dict[str, list[Push]] = {}
         for push in self:
-            if push.before and not push.deleted and not push.forced:
-                found.setdefault(push.before, []).append(push)
+            if _is_on_top(push):
+                found.setdefault(push.before or "", []).append(push)
         return found
+
+
+_KNOWN = ("_facts", "_built_on", "_places", "_parents", "_at", "_heads", "_resets", "_children", "_newest")
+"""What a lineage computes of its pushes."""
+
+
+def _is_reset(push: Push) -> bool:
+    return push.deleted or push.forced
+
+
+def _is_on_top(push: Push) -> bool:
+    return bool(push.before) and not push.deleted and not push.forced
+
+
+def _with(found: Mapping[K, Sequence[Push]], key: K, push: Push) -> Mapping[K, Sequence[Push]]:
+    return {**found, key: [*found.get(key, ()), push]}
 
 
 def _own(push: Push) -> tuple[datetime, datetime, str]:

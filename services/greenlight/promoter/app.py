@@ -129,7 +129,10 @@ def _go_back(policy: Policy, deployment: Deployment, deps: Deps) -> list[Event]:
 
 
 def _came_late(push: Push, policy: Policy, environment: str, deps: Deps) -> bool:
-    return domain.is_late(push, pushes_since(deps.ledger, _target(policy, environment, deps)))
+    def decided(sha: str) -> bool:
+        return deps.ledger.decision(policy.name, environment, policy.repo, sha) is not None
+
+    return domain.is_late(push, pushes_since(deps.ledger, _target(policy, environment, deps)), decided)
 
 
 def _target(policy: Policy, environment: str, deps: Deps) -> Target:

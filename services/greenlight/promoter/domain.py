@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -118,12 +118,32 @@ def requests_expired(target: Target, now: datetime) -> Transaction | None:
     )
 
 
-def is_late(push: Push, pushes: Sequence[Push]) -> bool:
-    """Whether a push came after others that follow it: then they are decided anew, for what it touched and who made it."""
+FOLLOWING = 16
+"""Pushes that follow one, and are looked at to see whether it came late: more than are on their way at once."""
+
+
+def is_late(push: Push, pushes: Sequence[Push], decided: Callable[[str], bool]) -> bool:
+    """Whether a push came after others that follow it, or they were decided without it.
+
+    Then they are decided anew, for what it touched and who made it. Of many that are on their way in their order, none is late.
+    """
     known = Lineage.of(pushes)
-    if known.on_top(push.sha):
-        return True
-    return any(other.ref == push.ref and other.fact != push.fact and newer(other, push, known) for other in known)
+    newest = known.newest(push.ref)
+    later = [newest] if newest is not None and newest.fact != push.fact and newer(newest, push, known) else []
+    later += _on_top(push, known)
+    return any(other.arrived <= push.arrived for other in later) or any(decided(other.sha) for other in later)
+
+
+def _on_top(push: Push, known: Lineage) -> list[Push]:
+    """The first pushes that were made on top of one, or of those."""
+    found: dict[str, Push] = {}
+    waiting = [push.sha]
+    while waiting and len(found) < FOLLOWING:
+        for other in known.on_top(waiting.pop(0)):
+            if other.fact not in found and other.fact != push.fact:
+                found[other.fact] = other
+                waiting.append(other.sha)
+    return list(found.values())
 
 
 def promotion_ready(target: Target, promotion: Promotion, now: datetime) -> Event:
