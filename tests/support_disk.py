@@ -237,7 +237,8 @@ class _Shim:
         path = (
             Path(ctypes.string_at(text).decode()) if text else None
         )  # SQLite's own text goes on: it is kept by pointer
-        new = path is not None and not path.exists()
+        # The store makes its own file empty before SQLite opens it: to the disk, it begins here.
+        new = path is not None and not (path.exists() and path.stat().st_size)
         code = self._plain_open(vfs, text, file, flags, out)
         pointer = cast(file, POINTER(c_void_p))
         if code == OK and path is not None and pointer[0]:

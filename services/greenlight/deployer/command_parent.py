@@ -48,7 +48,6 @@ def main() -> None:
 def serve(control: socket.socket) -> None:
     """Keep one parent waiting for a command on `control`, until Greenlight closes its end of it or is gone."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # parents that have ended leave no zombies
-    _rehearse()
     gc.freeze()  # what is imported is shared with every parent
     while True:
         taken, mine = os.pipe()
@@ -63,13 +62,30 @@ def serve(control: socket.socket) -> None:
 
 
 def _rehearse() -> None:
-    """Do once what every parent does, so that none of them is the first to load or compute something."""
+    """Do once what the start of a command takes: what is loaded, computed or copied for the first time is slow."""
     ours, theirs = socket.socketpair()
-    with ours, theirs, open(os.devnull, "wb") as nowhere:
-        send(ours, {"rehearsal": 1.0}, [nowhere.fileno()])
-        for descriptor in (receive(theirs, descriptors=1) or ({}, []))[1]:
-            os.close(descriptor)
-        write_holder(nowhere.fileno(), os.getpid(), "", 0.0, os.getpid())
+    nowhere = {"argv": [os.devnull], "cwd": "/", "env": {}, "deployment": "", "until": 0.0}
+    with ours, theirs, open(os.devnull, "wb") as lock:
+        send(ours, nowhere, [lock.fileno()])
+        order, (copy,) = receive(theirs, descriptors=1) or ({}, (-1,))
+        write_holder(copy, os.getpid(), order["deployment"], order["until"], os.getpid())
+        with contextlib.suppress(OSError):  # it is no program
+            _popen(order, subprocess.DEVNULL, copy)
+        os.close(copy)
+
+
+def _popen(order: Mapping[str, Any], output: int, lock: int) -> subprocess.Popen[bytes]:
+    """Start what `order` says, printing to `output`. Raises OSError, and ValueError."""
+    return subprocess.Popen(  # noqa: S603 - an argument list from the pipeline file, without a shell
+        order["argv"],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        cwd=order["cwd"],
+        env=order["env"],
+        start_new_session=True,
+        pass_fds=[lock],  # should this process be killed, the command itself holds the target
+    )
 
 
 def send(control: socket.socket, message: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
@@ -96,13 +112,18 @@ def _await_command(control: socket.socket, taken: int) -> NoReturn:
     """Be the parent of the next command that arrives; the process ends here."""
     try:
         wake = _listen_to_signals()
+        _rehearse()
         received = receive(control, descriptors=1)
         if received is not None:
+            order, (lock,) = received
+            parent = _Parent(order, lock, wake, SystemClock())
+            command = parent.start(control)
+            # Only now: making the next parent takes time that this command is to have.
             with contextlib.suppress(BrokenPipeError):  # `serve` was killed: this is the last parent that it made
                 os.write(taken, b".")
             os.close(taken)
-            order, (lock,) = received
-            _Parent(order, lock, wake, SystemClock()).run(control)
+            if command is not None:
+                parent.see_to_its_end(command)
     finally:
         os._exit(0)
 
@@ -137,20 +158,24 @@ class _Parent:
         self._tail_size = 0
         self._canceled = False
 
-    def run(self, control: socket.socket) -> None:
-        """Start it, tell Greenlight whether it could be started, and see it to its end."""
+    def start(self, control: socket.socket) -> subprocess.Popen[bytes] | None:
+        """Start the command, and tell Greenlight so; or why it cannot be started, and let go of the target."""
         self._name(command=None)
         try:
             command = self._start()
         except (OSError, ValueError) as problem:
             unlock(self._lock)
             _answer(control, {"problem": str(problem)})
-            return
+            return None
         self._name(command=command.pid)
         _answer(control, {"pid": os.getpid()})
         control.close()
         os.close(0)
-        ended_by = self._see_to_its_end(command)
+        return command
+
+    def see_to_its_end(self, command: subprocess.Popen[bytes]) -> None:
+        """Wait for the end, write it down, and let go of the target."""
+        ended_by = self._end_of(command)
         self._read_last_lines()
         self._write_down(command.returncode, ended_by)
         unlock(self._lock)
@@ -167,20 +192,11 @@ class _Parent:
         log.unlink(missing_ok=True)  # whoever still prints to the last one's keeps that
         self._file = private(str(log), os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
-            return subprocess.Popen(  # noqa: S603 - an argument list from the pipeline file, without a shell
-                self._order["argv"],
-                stdin=subprocess.DEVNULL,
-                stdout=self._theirs,
-                stderr=self._theirs,
-                cwd=self._order["cwd"],
-                env=self._order["env"],
-                start_new_session=True,
-                pass_fds=[self._lock],  # should this process be killed, the command itself holds the target
-            )
+            return _popen(self._order, self._theirs, self._lock)
         finally:
             os.close(self._theirs)
 
-    def _see_to_its_end(self, command: subprocess.Popen[bytes]) -> str | None:
+    def _end_of(self, command: subprocess.Popen[bytes]) -> str | None:
         """Wait for it, and hold it to its time limit; what ended it on our side, if something did."""
         if self._ends_within(command, self._order["timeout"], heed_cancel=True):
             return None
