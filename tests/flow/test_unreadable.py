@@ -131,6 +131,35 @@ def test_a_target_that_cannot_be_read_is_deployed_to_no_more_and_is_named(left: 
     shop.stop()
 
 
+def test_the_other_environments_of_an_application_go_on(tmp_path: Path) -> None:
+    """Production cannot be read: staging ships what comes, and the commit comes to production once that is mended."""
+    shop = Shop(tmp_path, pipeline=PIPELINE + OTHER).start()
+    shop.push("one")
+    shop.build("one")
+    shop.scan("one")
+    shop.approve("one")
+    shop.watch.end("production", sha_of("one"))
+    shop.settle()
+    shop.stop()
+    file = tmp_path / "data" / "greenlight.db"
+    with closing(sqlite3.connect(file)) as connection, connection:
+        ((good,),) = connection.execute("SELECT json FROM targets WHERE environment = 'production'").fetchall()
+        connection.execute("UPDATE targets SET json = '{' WHERE environment = 'production'")
+    shop = Shop(tmp_path, pipeline=PIPELINE + OTHER).start()
+    shop.push("two", before="one")
+    shop.build("two", number=2)
+    shop.watch.end("staging", sha_of("two"))
+    shop.scan("two", run=2)
+    shop.settle()
+    shown = shop.commit("two")["applications"]["shop"]["environments"]
+    assert (shown["staging"]["deployment"]["outcome"], shown["production"]["decision"]) == ("succeeded", "blocked")
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("UPDATE targets SET json = ? WHERE environment = 'production'", (good,))
+    shop.approve("two")
+    shop.watch.end("production", sha_of("two"))
+    shop.stop()
+
+
 def doctor(shop: Shop) -> str:
     """What `greenlight doctor` says of it."""
     server = serve(shop.greenlight.apps["board"], "127.0.0.1:0", name="board")

@@ -83,7 +83,9 @@ def close(tx: Tx, letter: int, closed: str) -> DeadLetter | None:
 
 def prune(tx: Tx, before: float) -> int:
     """Drop one chunk of dead letters from before `before`, and return how many of them nobody had looked after."""
-    rows = tx.execute("SELECT id, at, closed FROM broker_dead_letters ORDER BY id LIMIT ?", (CHUNK,)).fetchall()
+    rows = tx.execute(
+        "SELECT id, CAST(at AS REAL), closed FROM broker_dead_letters ORDER BY id LIMIT ?", (CHUNK,)
+    ).fetchall()
     old = [(id, closed) for id, at, closed in rows if at < before]
     tx.executemany("DELETE FROM broker_dead_letters WHERE id = ?", [(id,) for id, _ in old])
     return sum(closed is None for _, closed in old)

@@ -102,6 +102,9 @@ Row = tuple[str, bytes | None, str | None, int]
 
 EVENT = "attributes, data, headers, ttl"
 
+CURSOR = "iif(typeof(seq) = 'integer', seq, CAST(since AS INTEGER))"
+"""How far a Trigger is. Where that cannot be read, where it began: once more is better than not at all."""
+
 
 @dataclass(frozen=True, slots=True)
 class Unread:
@@ -165,7 +168,7 @@ def insert(
     size = len(row[0].encode()) + len(row[1] or b"")
     cursor = tx.execute(
         f"INSERT INTO broker_events (broker, only, at, cause, by, upto, {EVENT}) VALUES (?, ?, ?, ?, ?, "  # noqa: S608
-        "? + coalesce((SELECT upto FROM broker_events ORDER BY seq DESC LIMIT 1), 0), ?, ?, ?, ?)",
+        "? + coalesce((SELECT CAST(upto AS INTEGER) FROM broker_events ORDER BY seq DESC LIMIT 1), 0), ?, ?, ?, ?)",
         (broker, only, at, cause, by or None, size, *row),
     )
     assert cursor.lastrowid is not None
@@ -195,7 +198,10 @@ def register(tx: Tx, trigger: str, broker: str, spec: Mapping[str, Any]) -> int:
         "ON CONFLICT DO UPDATE SET broker = excluded.broker, spec = excluded.spec, gone = NULL",
         (trigger, end, end, broker, json.dumps(spec, default=str)),
     )
-    (seq,) = tx.execute("SELECT seq FROM broker_cursors WHERE trigger = ?", (trigger,)).fetchone()
+    sql = f"SELECT {CURSOR}, typeof(seq) FROM broker_cursors WHERE trigger = ?"  # noqa: S608
+    seq, kind = tx.execute(sql, (trigger,)).fetchone()
+    if kind != "integer":
+        _log.warning("how far the Trigger %s is cannot be read; it begins where it began", trigger)
     return int(seq)
 
 
@@ -213,7 +219,10 @@ def unregister(tx: Tx, trigger: str) -> None:
 
 def move(tx: Tx, trigger: str, seq: int) -> None:
     """Set a cursor. It never goes back."""
-    tx.execute("UPDATE broker_cursors SET seq = ? WHERE trigger = ? AND seq < ?", (seq, trigger, seq))
+    tx.execute(
+        "UPDATE broker_cursors SET seq = ? WHERE trigger = ? AND (seq < ? OR typeof(seq) != 'integer')",
+        (seq, trigger, seq),
+    )
 
 
 def keep(tx: Tx, trigger: str, attempt: Attempt) -> None:
@@ -246,7 +255,8 @@ def prune(tx: Tx, floor: int, after: int, before: float, keep: int) -> int | Non
     Returns where to go on, None at the end.
     """
     rows = tx.execute(
-        "SELECT seq, at, upto FROM broker_events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
+        "SELECT seq, CAST(at AS REAL), CAST(upto AS INTEGER) FROM broker_events WHERE seq > ? AND seq <= ?"
+        " ORDER BY seq LIMIT ?",
         (after, floor, CHUNK),
     ).fetchall()
     enough = _upto(tx.execute, last(tx.execute)) - keep
@@ -270,7 +280,10 @@ def last(execute: Callable[[str], sqlite3.Cursor]) -> int:
 
 def standings(connection: sqlite3.Connection) -> list[Standing]:
     """Every Trigger that the log knows, those that are gone and still owed something included."""
-    rows = connection.execute("SELECT trigger, seq, since, broker, spec, gone FROM broker_cursors ORDER BY trigger")
+    rows = connection.execute(
+        f"SELECT trigger, {CURSOR}, CAST(since AS INTEGER), broker, spec, CAST(gone AS INTEGER) FROM broker_cursors"  # noqa: S608
+        " ORDER BY trigger"
+    )
     return [
         Standing(trigger, seq, since, broker, _spec(trigger, spec), gone)
         for trigger, seq, since, broker, spec, gone in rows
@@ -296,15 +309,19 @@ def held(connection: sqlite3.Connection, after: int) -> int:
 
 def received(connection: sqlite3.Connection, after: int) -> float | None:
     """When the first event over `after` came, in seconds since 1970; None if there is none."""
-    row = connection.execute("SELECT at FROM broker_events WHERE seq > ? ORDER BY seq LIMIT 1", (after,)).fetchone()
+    row = connection.execute(
+        "SELECT CAST(at AS REAL) FROM broker_events WHERE seq > ? ORDER BY seq LIMIT 1", (after,)
+    ).fetchone()
     return None if row is None else row[0]
 
 
 def _upto(execute: Callable[..., sqlite3.Cursor], seq: int) -> int:
     """Bytes of all events up to `seq`; for those that were dropped, as the oldest that is left has it."""
-    row = execute("SELECT upto FROM broker_events WHERE seq <= ? ORDER BY seq DESC LIMIT 1", (seq,)).fetchone()
+    row = execute(
+        "SELECT CAST(upto AS INTEGER) FROM broker_events WHERE seq <= ? ORDER BY seq DESC LIMIT 1", (seq,)
+    ).fetchone()
     before = (
-        "SELECT upto - length(CAST(attributes AS BLOB)) - coalesce(length(data), 0) "
+        "SELECT CAST(upto AS INTEGER) - length(CAST(attributes AS BLOB)) - coalesce(length(data), 0) "
         "FROM broker_events ORDER BY seq LIMIT 1"
     )
     row = row or execute(before).fetchone()
@@ -313,7 +330,11 @@ def _upto(execute: Callable[..., sqlite3.Cursor], seq: int) -> int:
 
 def attempts(connection: sqlite3.Connection, trigger: str) -> list[Attempt]:
     """What is being tried again for a Trigger."""
-    rows = connection.execute("SELECT seq, letter, tries, next_at FROM broker_attempts WHERE trigger = ?", (trigger,))
+    rows = connection.execute(
+        "SELECT seq, CAST(letter AS INTEGER), CAST(tries AS INTEGER), CAST(next_at AS REAL) FROM broker_attempts"
+        " WHERE trigger = ?",
+        (trigger,),
+    )
     return [Attempt(*row) for row in rows]
 
 

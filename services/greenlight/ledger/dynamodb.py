@@ -30,7 +30,7 @@ from greenlight.ledger.dynamodb_writes import ABSENT, SUPERSEDED, Write, emitted
 from greenlight.ledger.kept import Kept
 from greenlight.ledger.port import Conflict, Page, SetAside, Transaction, Unavailable, Unreadable
 from greenlight.ledger.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target, Title
-from greenlight.ledger.unreadable import LATER, Aside, Keys, payload_of, policy_of
+from greenlight.ledger.unreadable import LATER, NO_TIME, Aside, Keys, payload_of, policy_of, whole_entry
 from greenlight.runtime.jitter import full_jitter
 
 __all__ = ["DynamoLedger"]
@@ -302,12 +302,12 @@ class DynamoLedger:
         stream, seq = found["stream"]["S"], int(found["sk"]["S"][1:])
 
         def decode() -> Entry:
-            return Entry(stream=stream, seq=seq, **payload_of(self._rows.unpack_text(found)))
+            return whole_entry(Entry(stream=stream, seq=seq, **payload_of(self._rows.unpack_text(found))))
 
         try:
             return self._read("entries", found, decode)
         except Unreadable as problem:  # the chain, which is of what was written, breaks there
-            return Entry(stream, seq, "unreadable", stamp(self._clock()), "", {"unreadable": str(problem)}, "", "")
+            return Entry(stream, seq, "unreadable", NO_TIME, "", {"unreadable": str(problem)}, "", "")
 
     # The outbox, and what is due.
 

@@ -26,7 +26,7 @@ from greenlight.ledger.sqlite_listing import from_cursor, query, to_cursor
 from greenlight.ledger.sqlite_pushes import Pushes, after
 from greenlight.ledger.sqlite_schema import SCHEMA, from_micros, micros
 from greenlight.ledger.sqlite_writes import Emit, send, set_due, steps
-from greenlight.ledger.unreadable import LATER, NAMES, Aside, payload_of, policy_of
+from greenlight.ledger.unreadable import LATER, NAMES, NO_TIME, Aside, payload_of, policy_of, whole_entry
 from greenlight.store import Store, Tx
 
 __all__ = ["SCHEMA", "SqliteLedger"]
@@ -307,12 +307,15 @@ class SqliteLedger:
         stream, seq, type, at, id, payload, prev, hash = row
 
         def decode() -> Entry:
-            return Entry(stream, seq, type, at, id, payload_of(payload), prev.hex(), hash.hex())
+            return whole_entry(Entry(stream, seq, type, at, id, payload_of(payload), prev.hex(), hash.hex()))
 
         try:
             return self._aside.read("entries", (stream, str(seq)), decode)
         except Unreadable as problem:
-            return Entry(stream, seq, type, at, id, {"unreadable": str(problem)}, _hex(prev), _hex(hash))
+            number = seq if isinstance(seq, int) else 0
+            return Entry(
+                str(stream), number, str(type), NO_TIME, str(id), {"unreadable": str(problem)}, _hex(prev), _hex(hash)
+            )
 
     # The outbox, and what is due.
 

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from greenlight.events import Event
 from greenlight.ledger.port import SetAside, Unreadable
-from greenlight.ledger.rows import DecisionRow, Deployment, Due, Fact, Push, Record, Target
+from greenlight.ledger.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target
 from greenlight.ledger.rows_json import NO_ROW, plain
 from greenlight.runtime import metrics
 
@@ -25,6 +25,9 @@ R = TypeVar("R")
 
 MOST = 1000
 """Rows that are listed at most."""
+
+NO_TIME = "1970-01-01T00:00:00.000000Z"
+"""When an entry was written that cannot be read."""
 
 LATER = timedelta(minutes=15)
 """When what was due, or waited to be published, and could not be read is looked at again. Until then it is in nobody's way."""
@@ -117,6 +120,15 @@ def payload_of(text: str) -> dict[str, Any]:
     if type(found) is not dict:
         raise TypeError(f"{found!r:.40} is no object")
     return found
+
+
+def whole_entry(entry: Entry) -> Entry:
+    """The entry, if its values are of the types that they were written with. Raises one of NO_ROW."""
+    texts = (entry.stream, entry.type, entry.at, entry.id)
+    if type(entry.seq) is not int or type(entry.payload) is not dict or not all(type(text) is str for text in texts):
+        raise TypeError("a value has another type than it should")
+    datetime.fromisoformat(entry.at)
+    return entry
 
 
 def policy_of(digest: str, text: Any) -> str:

@@ -120,3 +120,25 @@ def test_a_cursor_whose_trigger_cannot_be_read_does_not_keep_the_broker_from_sta
         one.wait(3)
         assert one.ids() == ["a", "b", "c"]
         assert [it["trigger"] for it in broker.operations.triggers()][:1] == ["test/one"]
+
+
+@pytest.mark.parametrize("column", ["seq", "since", "broker_events.upto", "broker_events.at", "broker_events.ttl"])
+def test_a_number_that_is_none_keeps_the_broker_from_nothing(tmp_path: Path, column: str) -> None:
+    """What was not delivered is; what was may come once more."""
+    table, _, name = column.rpartition(".")
+    triggers = [trigger("one", "s")]
+    _left_undelivered(tmp_path, *triggers)
+    _execute(tmp_path, f"UPDATE {table or 'broker_cursors'} SET {name} = 'none'")
+    one = Recorder()
+    with running(tmp_path, *triggers, services={"s": one}) as broker:
+        broker.publish(event("d"))
+        assert broker.idle(PATIENCE)
+        assert one.ids()[-1] == "d"
+        if name != "ttl":
+            assert set(one.ids()) == {"a", "b", "c", "d"}
+        assert broker.operations.sizes()["log"] > 0
+        assert broker.operations.triggers()[0]["lag"] == 0
+    again = Recorder()
+    with running(tmp_path, *triggers, services={"s": again}) as broker:
+        assert broker.idle(PATIENCE)
+    assert again.ids() == []
