@@ -136,7 +136,7 @@ def test_every_route_that_writes_is_in_the_matrix_below(shop: Shop) -> None:
 
 def test_an_operator_erases_an_author(tmp_path: Path) -> None:
     """Titles and names go, the journal stays whole; nobody else may, and it takes a name."""
-    text = PIPELINE.replace("branches: [main]", "branches: [main]\n    operators: [legal]")
+    text = PIPELINE.replace("operators: [legal, engineering]", "operators: [legal]")
     shop = Shop(tmp_path, pipeline=text).start()
     shop.push("one")
     shop.settle()
