@@ -151,7 +151,8 @@ def origin(key: str, runs: Mapping[str, Run]) -> str:
             return f"check suite {source}" + (f" of workflow {run.workflow}" if run else "")
         case "github.workflow":
             started, _, path = rest.partition("/")
-            return f"{unquote(path) or 'workflow ' + first} (started by {started})"
+            by = f" (started by {started})" if started else ""
+            return f"{unquote(path) or 'workflow ' + first}{by}"
         case "circleci.job":
             return f"workflow {unquote(rest)} of project {first}"
     return f"project {first}"
