@@ -287,6 +287,42 @@ def test_readyz_is_200_only_once_every_port_listens(tmp_path: Path) -> None:
     assert process.wait(PATIENCE) == 0
 
 
+BROKEN = """
+import pathlib, sys
+from greenlight.runtime import server
+readable = server._Waitress.readable
+def broken(self):
+    if self.adj.limits.body > 1 << 20 and pathlib.Path(sys.argv[-1], "break").exists():
+        raise RuntimeError("a defect")
+    return readable(self)
+server._Waitress.readable = broken
+from greenlight.cli.main import main
+sys.exit(main())
+"""
+
+
+def test_a_port_whose_server_fails_ends_the_process(tmp_path: Path) -> None:
+    """So that it is started again: the others would go on saying that all is well."""
+    Shop(tmp_path).stop()
+    ports = [_free_port() for _ in range(3)]
+    names = ("--listen", "--webhooks-listen", "--broker-listen")
+    listen = [word for name, port in zip(names, ports, strict=True) for word in (name, f"127.0.0.1:{port}")]
+    folders = ["--config", str(tmp_path / "config"), "--data", str(tmp_path / "data")]
+    with (tmp_path / "up.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", BROKEN, "up", *listen, *folders], stdout=subprocess.DEVNULL, stderr=log
+        )
+        deadline = time.monotonic() + 60
+        while not _ready(ports[0]):
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+        (tmp_path / "data" / "break").touch()
+        assert process.wait(60) == 1
+    said = (tmp_path / "up.log").read_text()
+    assert "a defect" in said
+    assert "does not listen any more" in said
+
+
 def _free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))

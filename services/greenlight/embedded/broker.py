@@ -24,7 +24,7 @@ from greenlight.runtime.foreground import is_loopback, log_to_stderr, stop_on_si
 from greenlight.runtime.origins import OnlyPrograms, foreign
 from greenlight.runtime.printable import printable
 from greenlight.runtime.server import Limits as ServerLimits
-from greenlight.runtime.server import serve
+from greenlight.runtime.server import serve, serve_until
 from greenlight.runtime.tracing import tracer_of
 from greenlight.store import Locked, Newer, Store, Unavailable
 
@@ -32,6 +32,9 @@ DATABASE = "broker.db"
 
 DRAIN = 10.0
 """Seconds that deliveries in flight get to finish after SIGTERM."""
+
+FAILED = 1
+"""Exit code: the port does not listen any more."""
 
 USAGE = 2
 """Exit code: bad usage or configuration."""
@@ -75,7 +78,7 @@ class BrokerOptions:
 
 
 def run(options: BrokerOptions) -> int:
-    """Run until SIGTERM or SIGINT. The exit code: 0 stopped in order, 2 it cannot start."""
+    """Run until SIGTERM or SIGINT. The exit code: 0 stopped in order, 1 the port failed, 2 it cannot start."""
     log = log_to_stderr()
     try:
         if not options.manifests.is_dir():
@@ -113,7 +116,7 @@ def run(options: BrokerOptions) -> int:
     server.start()
     sys.stdout.write(_ready("http://{}:{}".format(*server.address), manifests.brokers, len(manifests.triggers)))
     sys.stdout.flush()
-    stopping.wait()
+    in_order = serve_until(stopping, [server])
     watch.stop()
     server.stop(DRAIN)
     drained = broker.drain(DRAIN)
@@ -121,7 +124,7 @@ def run(options: BrokerOptions) -> int:
     tracer.stop(DRAIN)
     store.close()
     log.info("stopped%s", "" if drained else "; deliveries that were cut off go on at the next start")
-    return 0
+    return 0 if in_order else FAILED
 
 
 class Front:

@@ -46,11 +46,11 @@ be locked until its time is over. Together they are within the deployer's `timeo
 FLUSH = 5.0
 """Seconds that what was traced gets to be exported when the worker ends."""
 
-USAGE, UNKNOWN = 2, 3
+FAILED, USAGE, UNKNOWN = 1, 2, 3
 
 
 def run(service: str, env: Mapping[str, str]) -> int:
-    """Serve until SIGTERM. The exit code: 0 stopped in order, 2 misconfigured, 3 a dependency was down at the start."""
+    """Serve until SIGTERM. The exit code: 0 stopped in order, 1 the port failed, 2 misconfigured, 3 a dependency was down."""
     try:
         settings = Settings.from_env(env)
         if settings.sink is None and service not in _BEFORE_THE_BROKER:
@@ -78,7 +78,7 @@ def run(service: str, env: Mapping[str, str]) -> int:
 
 def _serve_the_internet(service: str, settings: Settings) -> int:
     from greenlight.runtime.foreground import stop_on_signals
-    from greenlight.runtime.server import serve
+    from greenlight.runtime.server import serve, serve_until
     from greenlight.webhooks.turns import repository_of
 
     stopping = stop_on_signals()
@@ -91,9 +91,9 @@ def _serve_the_internet(service: str, settings: Settings) -> int:
         _cannot_start(service, MISCONFIGURED, problem)
         return USAGE
     server.start()
-    stopping.wait()
+    in_order = serve_until(stopping, [server])
     server.stop(DRAIN)
-    return 0
+    return 0 if in_order else FAILED
 
 
 def _let_end() -> None:

@@ -17,19 +17,22 @@ from greenlight.embedded import demo
 from greenlight.embedded.compose import Folders, Greenlight, Strangers
 from greenlight.files import keep_private, make_folder
 from greenlight.policy.model import Pipeline
-from greenlight.runtime.configuration import LOOK_EVERY, read_pipeline
+from greenlight.runtime.configuration import read_pipeline
 from greenlight.runtime.errors import ConfigurationError
 from greenlight.runtime.foreground import is_loopback, log_to_stderr, stop_on_signals
 from greenlight.runtime.origins import OnlyPrograms
 from greenlight.runtime.printable import printable
 from greenlight.runtime.secrets import Secrets, create
-from greenlight.runtime.server import Limits, Server, serve
+from greenlight.runtime.server import Limits, Server, serve, serve_until
 from greenlight.runtime.tracing import tracer_of
 from greenlight.store.errors import Locked, Newer, Unavailable
 from greenlight.webhooks.turns import repository_of
 
 DRAIN = 10.0
 """Seconds that deliveries in flight get to finish after SIGTERM."""
+
+FAILED = 1
+"""Exit code: the demo's story failed, or a port does not listen any more."""
 
 USAGE = 2
 """Exit code: bad usage or configuration."""
@@ -58,7 +61,7 @@ class Addresses:
 
 
 def run(options: UpOptions, show_trace: Callable[[dict[str, Any]], None]) -> int:
-    """Run until SIGTERM or SIGINT. The exit code: 0 stopped in order, 1 the demo's story failed, 2 it cannot start."""
+    """Run until SIGTERM or SIGINT. The exit code: 0 in order, 1 the demo's story or a port failed, 2 it cannot start."""
     log = log_to_stderr(logging.WARNING if options.demo else logging.INFO)  # the story is told on stdout
     try:
         folders = _folders(options)
@@ -97,10 +100,15 @@ def run(options: UpOptions, show_trace: Callable[[dict[str, Any]], None]) -> int
     code = 0
     if options.demo:
         code = demo.tell(addresses.board, addresses.webhooks, folders, watcher, greenlight.clock, stopping, show_trace)
-    while code == 0 and not stopping.wait(LOOK_EVERY):
-        greenlight.pipeline()  # so that an edit is in force also while nothing arrives
-        greenlight.secrets.refresh()  # so that what cannot be read is in the log before it is needed
+    if code == 0:
+        code = 0 if serve_until(stopping, servers, lambda: _look(greenlight)) else FAILED
     return _stop(servers, greenlight, folders, options, code)
+
+
+def _look(greenlight: Greenlight) -> None:
+    """Read what operators edit: so it is in force, and what cannot be read is in the log, also while nothing arrives."""
+    greenlight.pipeline()
+    greenlight.secrets.refresh()
 
 
 def _settle_memory() -> None:

@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from wsgiref.types import WSGIApplication
@@ -92,6 +92,11 @@ class Server:
         self._server.accept_connections()
         self._thread.start()
 
+    @property
+    def listening(self) -> bool:
+        """Tell whether it is at work: it has been started, and neither was it stopped, nor did its thread fail."""
+        return self._thread.is_alive()
+
     def stop(self, timeout: float) -> None:
         """Accept nothing more, finish the requests in flight within `timeout` seconds, close."""
         self._deadline = time.monotonic() + timeout
@@ -128,6 +133,21 @@ def serve(
     wait for each other, and take turns with the others.
     """
     return Server(app, listen, name=name, limits=limits or Limits(), turn=turn)
+
+
+def serve_until(
+    stopping: threading.Event, servers: Sequence[Server], each_second: Callable[[], object] = lambda: None
+) -> bool:
+    """Wait until `stopping` is set. False as soon as a port does not listen any more, because its server failed.
+
+    Then the process must end, and be started again: whoever asks its other ports would believe that it serves.
+    """
+    while not stopping.wait(1.0):
+        each_second()
+        if not all(server.listening for server in servers):
+            LOG.critical("a port does not listen any more, for the reason above: ending, to be started again")
+            return False
+    return True
 
 
 def _by_body(turn: Turn) -> Callable[[Any], str]:
