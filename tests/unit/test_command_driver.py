@@ -14,6 +14,8 @@ import pytest
 from greenlight.deployer.command import CommandDriver
 from greenlight.deployer.driver import Busy, Order, Progress
 from greenlight.deployer.ends import read_end
+from greenlight.embedded.drivers import Drivers
+from greenlight.policy.load import parse
 from greenlight.runtime.clock import SystemClock
 from greenlight.runtime.process import wait_for_exit
 from greenlight.runtime.scrub import Scrubber
@@ -256,3 +258,29 @@ def test_a_path_that_is_named_elsewhere_is_not_looked_through_before_the_start(d
     run = {"run": ["no-such-program-anywhere"]}
     assert len(driver.check(run)) == 1
     assert driver.check({**run, "env": {"PATH": {"from": "DEPLOY_PATH"}}}) == []
+
+
+def test_a_secret_that_is_missing_is_known_before_a_deployment_needs_it(tmp_path: Path) -> None:
+    """At the start and to `doctor`, by application, environment and variable."""
+    (tmp_path / "there").write_text("a secret")
+    env = "{A: {file: there}, B: {file: missing}, C: {from: NOT_SET_ANYWHERE}}"
+    text = f"""
+apiVersion: greenlight/v1
+kind: Pipeline
+applications:
+  - name: shop
+    repo: acme/shop
+    branches: [main]
+    gates: {{}}
+    environments:
+      - {{name: live, require: [], deploy: {{command: {{run: [sh, -c, "true"], env: {env}}}}}}}
+"""
+    drivers = Drivers(tmp_path / "state", Scrubber(), SystemClock())
+    try:
+        problems = list(drivers.problems(parse({"pipeline.yaml": text}, tmp_path)))
+    finally:
+        drivers.close()
+    assert [problem.split(" is not ")[0] for problem in problems] == [
+        f"shop/live: env.B: {tmp_path}/missing",
+        "shop/live: env.C: the variable NOT_SET_ANYWHERE",
+    ]
