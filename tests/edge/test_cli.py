@@ -10,8 +10,10 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner, Result
+from werkzeug.test import Client
 
 from greenlight.cli.main import COMMANDS, main
+from greenlight.ledger import names
 from greenlight.runtime.server import Server, serve
 from support_flow import REPO, TOKENS, Shop, build_payload, push_payload, sha_of
 
@@ -64,6 +66,19 @@ def _leaves(group: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple
         command = group.get_command(context, name)
         assert command is not None
         yield from _leaves(command, (*words, name))
+
+
+def test_status_warns_of_a_repository_that_is_called_otherwise(terminal: Terminal) -> None:
+    """On standard error, so that a program that reads the table is not disturbed; the API has it for programs."""
+    assert terminal("status").stderr == ""
+    ledger, now = terminal.shop.greenlight.ledger, terminal.shop.greenlight.clock.now()
+    names.rename(ledger, names.name_of(ledger, REPO), "acme/store", now)
+    assert terminal("status").stderr == "acme/shop is called acme/store now: change `repo` in the pipeline file\n"
+    client = Client(terminal.shop.greenlight.apps["board"])
+    assert client.get("/api/v1/senders").get_json() == {
+        "repositories": [{"repo": "acme/shop", "called": "acme/store", "silent_since": None}],
+        "clocks_ahead": [],
+    }
 
 
 def test_every_command_has_help_with_an_example() -> None:

@@ -254,6 +254,28 @@ def test_circleci_of_a_github_app_project(rig: Rig) -> None:
     assert rig.fact(rig.circleci(app_payload(branch="", tag="v1") | {"id": "another"})).refs == ("refs/tags/v1",)
 
 
+def test_a_named_circleci_project_stands_for_its_repository_whatever_its_address(rig: Rig) -> None:
+    """A group within a group at GitLab is no OWNER/NAME; of a project that nobody names, the way out is said."""
+    address = "git@gitlab.com:acme/web/shop.git"
+    gitlab = app_payload(checkout_url=address)
+    gitlab["pipeline"]["trigger_parameters"]["gitlab"] = {"checkout_sha": SHA, "branch": "main"}
+    gitlab["pipeline"]["trigger_parameters"].pop("github_app")
+    fact = rig.fact(rig.circleci(gitlab))
+    assert (fact.repo, fact.sha, fact.foreign) == ("acme/shop", SHA, False)
+    answer = rig.circleci(gitlab | {"project": {"id": "7b5a2f3e-0000-4000-8000-000000000002"}})
+    assert answer.status_code == 422
+    assert "circleci: {project: UUID}" in json.loads(answer.get_data())["detail"]
+
+
+def test_a_push_that_does_not_say_when_is_refused_as_the_page_says(rig: Rig) -> None:
+    """Gitea signs as GitHub does, and has no `pushed_at`."""
+    about = {key: value for key, value in repository().items() if key != "pushed_at"}
+    answer = rig.github("push", push_payload("one") | {"repository": about})
+    assert answer.status_code == 422
+    assert "pushed_at" in json.loads(answer.get_data())["detail"]
+    assert "Gitea" in (Path(__file__).parents[2] / "docs/webhooks.md").read_text(encoding="utf-8")
+
+
 def test_circleci_that_tells_no_commit_or_no_repository_is_ignored(rig: Rig) -> None:
     """Fields that are not set come as empty strings."""
     empty = app_payload(checkout_sha="", checkout_url="")
