@@ -20,7 +20,7 @@ import yaml
 from greenlight.deployer.access import Api, Kubeconfig
 from greenlight.deployer.driver import Busy, Order, Progress
 from greenlight.deployer.helm import HelmDriver
-from greenlight.runtime.clock import SystemClock
+from greenlight.runtime.clock import Clock, SystemClock
 from greenlight.runtime.scrub import Scrubber
 from support_cluster import Cluster, Object
 
@@ -224,10 +224,10 @@ class Helm:
         self.api: Api = Kubeconfig(kubeconfig, self.context).api()
         self.driver = self.another()
 
-    def another(self, state: str = "state", **how: Any) -> HelmDriver:
+    def another(self, state: str = "state", *, clock: Clock | None = None, **how: Any) -> HelmDriver:
         """The driver as a new process has it."""
-        scrub = Scrubber(["hunter22"])
-        return HelmDriver(self.folder / state, scrub=scrub, clock=SystemClock(), grace=2.0, **how)
+        scrub, clock = Scrubber(["hunter22"]), clock or SystemClock()
+        return HelmDriver(self.folder / state, scrub=scrub, clock=clock, grace=2.0, **how)
 
     def port(self) -> str:
         """HOST:PORT of the API server."""
