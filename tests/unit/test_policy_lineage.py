@@ -180,6 +180,6 @@ def _everything(lineage: Lineage) -> Any:
     refs = {push.ref for push in lineage}
     return (
         {push.fact: lineage.place(push) for push in lineage},
-        {ref: (lineage.newest(ref), list(lineage.resets(ref))) for ref in refs},
+        {ref: list(lineage.resets(ref)) for ref in refs},
         {sha: (list(lineage.of_commit(sha)), list(lineage.on_top(sha))) for sha in shas},
     )

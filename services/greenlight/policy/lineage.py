@@ -96,13 +96,7 @@ class Lineage(tuple[Push, ...]):
         known["_heads"] = _with(self._heads, push.sha, push)
         known["_resets"] = _with(self._resets, push.ref, push) if _is_reset(push) else self._resets
         known["_children"] = _with(self._children, push.before or "", push) if _is_on_top(push) else self._children
-        last = self._newest.get(push.ref)
-        known["_newest"] = {**self._newest, push.ref: push if last is None else max(last, push, key=more.place)}
         return more
-
-    def newest(self, ref: str) -> Push | None:
-        """The newest push of a ref."""
-        return self._newest.get(ref)
 
     def place(self, push: Push) -> Place:
         """What orders the pushes. Never before the push that it was made on top of, whatever the clocks say."""
@@ -163,14 +157,6 @@ class Lineage(tuple[Push, ...]):
         return frozenset(push.before for push in self)
 
     @cached_property
-    def _newest(self) -> Mapping[str, Push]:
-        found: dict[str, Push] = {}
-        for push in self:
-            last = found.get(push.ref)
-            found[push.ref] = push if last is None else max(last, push, key=self.place)
-        return found
-
-    @cached_property
     def _places(self) -> dict[str, Place]:
         return {}
 
@@ -209,7 +195,7 @@ class Lineage(tuple[Push, ...]):
         return found
 
 
-_KNOWN = ("_facts", "_built_on", "_places", "_parents", "_at", "_heads", "_resets", "_children", "_newest")
+_KNOWN = ("_facts", "_built_on", "_places", "_parents", "_at", "_heads", "_resets", "_children")
 """What a lineage computes of its pushes."""
 
 

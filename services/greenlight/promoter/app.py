@@ -38,7 +38,7 @@ ALL = 1_000_000
 
 def on_commit_recorded(event: Event, deps: Deps) -> Sequence[Event]:
     """Decide the commit for every target of its repository. What a push changes for other commits is computed when they
-    are looked at; only a push that comes late has the target's candidates decided anew.
+    are looked at; only a push that comes late has those decided anew that were decided without it.
 
     It is done with only when everything is written: until then the event is due, and comes again if it gets lost.
     """
@@ -54,8 +54,8 @@ def on_commit_recorded(event: Event, deps: Deps) -> Sequence[Event]:
     events: list[Event] = []
     for policy, environment in targets:
         with suppress(Unreadable):  # what cannot be read keeps no other target from being decided; `_check` says so
-            late = push is not None and _came_late(push, policy, environment, deps)
-            events += _decided_under(policy, environment, deps, anew=late)
+            events += _decided_under(policy, environment, deps)
+            events += _decide_following(push, policy, environment, deps) if push is not None else []
             if (policy.name, environment) == (data.get("application"), data.get("environment")):
                 events += _next(policy, environment, deps)
     return events + _check(repo, sha, targets, done, deps)
@@ -128,24 +128,47 @@ def _go_back(policy: Policy, deployment: Deployment, deps: Deps) -> list[Event]:
     return until_settled(attempt)
 
 
-def _came_late(push: Push, policy: Policy, environment: str, deps: Deps) -> bool:
-    def decided(sha: str) -> bool:
-        return deps.ledger.decision(policy.name, environment, policy.repo, sha) is not None
+def _decide_following(push: Push, policy: Policy, environment: str, deps: Deps) -> list[Event]:
+    """Decide the candidates anew that are newer than a push and were decided before it: for what it touched, and who made it.
 
-    return domain.is_late(push, pushes_since(deps.ledger, _target(policy, environment, deps)), decided)
+    Where pushes are decided in their order there are none, however many are on their way.
+    """
+    newer_ones = list(_decided_since(push, policy, environment, deps))
+    if not newer_ones:
+        return []
+    with step("check for promotion", application=policy.name, environment=environment, candidates="newer"):
+        for row in newer_ones:
+            with suppress(Unreadable):
+                _consider(row.repo, row.sha, [(policy, environment)], [], deps, promote=False)
+    return _next(policy, environment, deps)
+
+
+def _decided_since(push: Push, policy: Policy, environment: str, deps: Deps) -> Iterator[DecisionRow]:
+    """The decisions of a target about candidates that are newer than a push."""
+    known = pushes_since(deps.ledger, _target(policy, environment, deps)).knowing(push)
+    limit = 1
+    while True:
+        rows = deps.ledger.decisions(policy.name, environment, OPEN, limit=limit)
+        last = rows[-1].push if rows else None
+        if len(rows) < limit or last is None or last.placed < push.placed:
+            break
+        limit *= PAGE
+    placed = [(row, row.push) for row in rows if row.push is not None and row.sha != push.sha]
+    known = known.knowing(*(other for _, other in placed))
+    return (row for row, other in placed if known.place(other) > known.place(push))
 
 
 def _target(policy: Policy, environment: str, deps: Deps) -> Target:
     return deps.ledger.target(policy.name, environment) or Target(policy.name, environment, policy.repo)
 
 
-def _decided_under(policy: Policy, environment: str, deps: Deps, *, anew: bool = False) -> list[Event]:
-    """Decide every candidate of a target, newest first, if that was not done yet under this policy; or anew.
+def _decided_under(policy: Policy, environment: str, deps: Deps) -> list[Event]:
+    """Decide every candidate of a target, newest first, if that was not done yet under this policy.
 
     Nothing is promoted before all are decided. A crash in between leaves the target as it was, and this is done again.
     """
     target = _target(policy, environment, deps)
-    if target.policy == policy.digest and not anew:
+    if target.policy == policy.digest:
         return []
     if not carried_on(policy, environment, deps.ledger, deps.clock.now()):
         return []

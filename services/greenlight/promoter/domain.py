@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -28,7 +28,7 @@ from greenlight.ledger.rows import (
 )
 from greenlight.policy.conditions import may_begin
 from greenlight.policy.decide import decide
-from greenlight.policy.lineage import Lineage, newer
+from greenlight.policy.lineage import newer
 from greenlight.policy.model import Decision, Policy
 from greenlight.policy.requests import SERVED_WITHIN, asked, expired, without
 from greenlight.policy.situation import attempt_of
@@ -116,34 +116,6 @@ def requests_expired(target: Target, now: datetime) -> Transaction | None:
         entries=[request_entry("request.expired", target, request, now) for request in gone],
         done=[no_expiry(target, request) for request in gone],
     )
-
-
-FOLLOWING = 16
-"""Pushes that follow one, and are looked at to see whether it came late: more than are on their way at once."""
-
-
-def is_late(push: Push, pushes: Sequence[Push], decided: Callable[[str], bool]) -> bool:
-    """Whether a push came after others that follow it, or they were decided without it.
-
-    Then they are decided anew, for what it touched and who made it. Of many that are on their way in their order, none is late.
-    """
-    known = Lineage.of(pushes)
-    newest = known.newest(push.ref)
-    later = [newest] if newest is not None and newest.fact != push.fact and newer(newest, push, known) else []
-    later += _on_top(push, known)
-    return any(other.arrived <= push.arrived for other in later) or any(decided(other.sha) for other in later)
-
-
-def _on_top(push: Push, known: Lineage) -> list[Push]:
-    """The first pushes that were made on top of one, or of those."""
-    found: dict[str, Push] = {}
-    waiting = [push.sha]
-    while waiting and len(found) < FOLLOWING:
-        for other in known.on_top(waiting.pop(0)):
-            if other.fact not in found and other.fact != push.fact:
-                found[other.fact] = other
-                waiting.append(other.sha)
-    return list(found.values())
 
 
 def promotion_ready(target: Target, promotion: Promotion, now: datetime) -> Event:
