@@ -115,11 +115,15 @@ def test_replicas_under_an_autoscaler_are_the_autoscalers(helm: Helm, conflicts:
 
 
 def test_replicas_that_an_autoscaler_never_had_to_change_stay_too(helm: Helm) -> None:
-    """Helm is their only manager then; were they left out, they would become 1."""
+    """Helm is their only manager then; were they left out, they would become 1. A chart may leave them out from then on."""
     values = {"extra": [HPA], "replicas": 3}
     assert helm.end(helm.order("one", values=values)).outcome == "succeeded"
     assert helm.end(helm.order("two", fence=2, values=values)).outcome == "succeeded"
     assert (helm.runs(), replicas(helm)) == (sha_of("two"), 3)
+    template = helm.chart / "templates/deployment.yaml"
+    template.write_text(template.read_text().replace("  replicas: {{ .Values.replicas }}\n", ""))
+    assert helm.end(helm.order("three", fence=3, values=values)).outcome == "succeeded"
+    assert (helm.runs(), replicas(helm), "replicas: 3" in _manifest(helm)) == (sha_of("three"), 3, True)
 
 
 def test_a_release_that_was_made_in_another_way_goes_on(helm: Helm) -> None:

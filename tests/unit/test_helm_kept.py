@@ -43,8 +43,9 @@ spec:
 """
 
 
-def field(path: list[Any], value: Any, *, name: str = "web", namespace: str = "here", kind: str = "Deployment") -> Any:
-    return {"group": "apps", "kind": kind, "namespace": namespace, "name": name, "path": path, "value": value}
+def field(path: list[Any], value: Any, *, add: bool = False, name: str = "web", **other: str) -> Any:
+    its = {"group": "apps", "kind": "Deployment", "namespace": "here", "name": name, **other}
+    return {**its, "path": path, "value": value, "add": add}
 
 
 APP = ["spec", "template", "spec", "containers", {"name": "app"}]
@@ -95,6 +96,18 @@ def test_a_value_is_replaced_and_nothing_else(path: list[Any], value: Any) -> No
 )
 def test_what_the_manifest_does_not_have_is_not_put_there(other: Any) -> None:
     assert replaced(WEB, {"namespace": "here", "fields": [other]}) == WEB
+
+
+@pytest.mark.parametrize(
+    "spec", ["\n  paused: true\n  a: b\n", " {paused: true, a: b}\n", "\n    a: b\n    paused: true"]
+)
+def test_what_has_to_be_there_is_added_in_any_style(spec: str) -> None:
+    text = f"apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:{spec}"
+    got = replaced(text, {"namespace": "here", "fields": [field(["spec", "replicas"], 3, add=True)]})
+    assert yaml.safe_load(got)["spec"] == {"replicas": 3, "paused": True, "a": "b"}
+    empty = text.partition("spec:")[0] + "spec: {}\n"
+    got = replaced(empty, {"namespace": "here", "fields": [field(["spec", "replicas"], 3, add=True)]})
+    assert yaml.safe_load(got)["spec"] == {"replicas": 3}
 
 
 def test_what_is_in_a_list_is_found_and_several_fields_at_once() -> None:
@@ -161,6 +174,12 @@ def entry(manager: str, fields: dict[str, Any], **more: Any) -> dict[str, Any]:
 IMAGE = {
     "f:spec": {"f:template": {"f:spec": {"f:containers": {'k:{"name":"app"}': {".": {}, "f:image": {}, "f:args": {}}}}}}
 }
+
+
+def test_what_helm_has_set_is_known() -> None:
+    replicas = {"f:spec": {"f:replicas": {}}}
+    assert managed.helm_set(live(entry("helm", replicas), entry("kubectl", replicas)), ("spec", "replicas"))
+    assert not managed.helm_set(live(entry("helm", IMAGE), entry("kubectl", replicas)), ("spec", "replicas"))
 
 
 def test_who_else_has_set_a_field_is_what_the_api_server_noted() -> None:

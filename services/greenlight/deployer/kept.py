@@ -3,9 +3,10 @@
     python kept.py FILE < manifests > manifests
 
 FILE holds JSON: `namespace`, where objects are that name none, and `fields`, each with the `group`, `kind`, `namespace` and
-`name` of its object, its `path` and its `value`. A step of a path is a key of a mapping, or, as a mapping, what tells an item
-of a list. The text of these values is replaced wherever the manifests have them; all other text stays as it is, so that
-nothing is read in one way and written in another. It imports nothing of Greenlight: Helm waits for it.
+`name` of its object, its `path` and its `value`, and whether to `add` it to an object that lacks it. A step of a path is a
+key of a mapping, or, as a mapping, what tells an item of a list. The text of these values is replaced wherever the manifests
+have them; all other text stays as it is, so that nothing is read in one way and written in another. It imports nothing of
+Greenlight: Helm waits for it.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def _edits(manifests: str, kept: Mapping[str, Any]) -> Iterator[tuple[int, int, 
         for item in _objects(document):
             for field in kept["fields"]:
                 if _is(item, field, kept["namespace"]):
-                    yield from _edit(manifests, item, field["path"], _yaml(field["value"]))
+                    yield from _edit(manifests, item, field["path"], _yaml(field["value"]), field["add"])
 
 
 def _objects(node: yaml.Node | None) -> Iterator[yaml.MappingNode]:
@@ -90,22 +91,35 @@ def _is(item: yaml.MappingNode, field: Mapping[str, Any], namespace: str) -> boo
     return found == tuple(field[name] for name in ("group", "kind", "namespace", "name"))
 
 
-def _edit(text: str, node: yaml.Node | None, path: Sequence[Any], value: str) -> Iterator[tuple[int, int, str]]:
-    """The place of a path's value below a node, if the node has it."""
+def _edit(
+    text: str, node: yaml.Node | None, path: Sequence[Any], value: str, add: bool
+) -> Iterator[tuple[int, int, str]]:
+    """The place of a path's value below a node, if the node has it, or if it is to be added."""
     step, *rest = path
     if isinstance(step, str) and isinstance(node, yaml.MappingNode):
-        for key, found in node.value:
-            if key.value == step and rest:
-                yield from _edit(text, found, rest, value)
-            elif key.value == step:
+        pairs = [(key, found) for key, found in node.value if key.value == step]
+        for key, found in pairs:
+            if rest:
+                yield from _edit(text, found, rest, value, add)
+            else:
                 start = text.index(":", key.end_mark.index) + 1
                 yield start, max(_end(text, found), start), f" {value}"
+        if add and not pairs and not rest:
+            yield _added(node, f"{step}: {value}")
     elif isinstance(step, Mapping) and isinstance(node, yaml.SequenceNode):
         found = _chosen(node, step)
         if found is not None and rest:
-            yield from _edit(text, found, rest, value)
+            yield from _edit(text, found, rest, value, add)
         elif found is not None:
             yield found.start_mark.index, _end(text, found), value
+
+
+def _added(node: yaml.MappingNode, pair: str) -> tuple[int, int, str]:
+    """The place for another pair, before the first: on a line of its own, or within the braces."""
+    start = node.start_mark
+    if node.flow_style:
+        return start.index + 1, start.index + 1, f"{pair}, "
+    return start.index, start.index, f"{pair}\n{' ' * start.column}"
 
 
 def _chosen(node: yaml.SequenceNode, step: Mapping[str, Any]) -> yaml.Node | None:

@@ -58,6 +58,7 @@ class Release:
                 "name": part.manifest["metadata"]["name"],
                 "path": list(one.path),
                 "value": one.value,
+                "add": part.found is not None and one.path == REPLICAS and managed.helm_set(part.found, REPLICAS),
             }
             for part in self.parts
             for one in part.kept

@@ -49,6 +49,12 @@ def foreign(item: Object) -> list[Field]:
     return list(found.values())
 
 
+def helm_set(item: Object, path: Path) -> bool:
+    """Whether Helm has set the field, alone or too: the API server removes what its only manager no longer applies."""
+    entries = item["metadata"].get("managedFields") or ()
+    return any(path in _leaves(one.get("fieldsV1") or {}) for one in entries if one.get("manager") == HELM)
+
+
 def at(item: Any, path: Sequence[Any]) -> tuple[bool, Any]:
     """Whether the object has something there, and what."""
     for step in path:
