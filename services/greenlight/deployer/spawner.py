@@ -84,5 +84,6 @@ class Spawner:
     def _drop(self) -> None:
         if self._control is not None and self._process is not None:
             self._control.close()
+            self._process.kill()  # the parents that it made are on their own
             self._process.wait()
             self._control = self._process = None
