@@ -225,6 +225,9 @@ def test_people_who_cannot_be_told_from_an_author_are_listed(terminal: Terminal)
 def test_an_author_is_erased_by_who_may(terminal: Terminal) -> None:
     """It takes a name, and an operator."""
     assert terminal("people", "erase").exit_code == 2
+    pipeline = terminal.shop.folder / "config" / "pipeline.yaml"
+    pipeline.write_text(pipeline.read_text().replace("operators: [legal, engineering]", "operators: [legal]"))
+    terminal.shop.greenlight.pipeline._look()
     refused = terminal("people", "erase", "--github", "acme-developer", GREENLIGHT_TOKEN=TOKENS["dev"])
     assert refused.exit_code == 1
     assert "operates no application" in refused.stderr

@@ -47,7 +47,7 @@ def test_all_is_well_until_it_stops(folder: Path) -> None:
     code, found = _doctor(folder, up.board)
     assert (code, _wrong(found)) == (0, [])
     assert {it.state for each in found.values() for it in each} == {OK}
-    assert set(found) == {"pipeline", "people", "secrets", "deploys", "running", "triggers"}
+    assert set(found) == {"pipeline", "people", "secrets", "operators", "deploys", "running", "triggers"}
     up.stop()
     code, found = _doctor(folder, up.board)
     assert (code, _wrong(found)) == (3, [])

@@ -255,6 +255,26 @@ def test_the_digest_covers_where_a_secret_is_and_no_value(tmp_path: Path, monkey
     assert digest("{A: {file: /run/b}}") != before
 
 
+OPERATED = GOOD.replace("gates:", "operators: [ops]\n    gates:", 1)
+
+
+@pytest.mark.parametrize(
+    ("more", "warned"),
+    [
+        ("", "nobody may deploy, retry, roll back, pause, cancel or override: name groups of people as `operators:`"),
+        ("operators: [ops]", None),
+        (
+            'operators: [ops]\n    tags: ["v1"]',
+            "several refs feed each environment (branch main, tag v1): whichever is pushed last is deployed",
+        ),
+    ],
+)
+def test_who_nobody_operates_and_what_several_refs_feed_is_warned_of(more: str, warned: str | None) -> None:
+    """Both work, and are rarely meant."""
+    text = GOOD.replace("    gates:", f"    {more}\n    gates:", 1) if more else GOOD
+    assert [one.message for one in warnings({"p.yaml": text})] == ([f"shop: {warned}"] if warned else [])
+
+
 @pytest.mark.parametrize(
     ("command", "warned"),
     [
@@ -268,15 +288,15 @@ def test_the_digest_covers_where_a_secret_is_and_no_value(tmp_path: Path, monkey
 )
 def test_a_secret_in_the_file_is_warned_of(command: str, warned: str | None) -> None:
     """It works, and everybody who reads the file or the ledger has it."""
-    found = warnings({"p.yaml": GOOD.replace("timeout: 1h", command)})
+    found = warnings({"p.yaml": OPERATED.replace("timeout: 1h", command)})
     assert [str(one).split(", which")[0] for one in found] == (
-        [f"p.yaml:22: environments.production.deploy.command.{warned}"] if warned else []
+        [f"p.yaml:23: environments.production.deploy.command.{warned}"] if warned else []
     )
 
 
 def test_a_secret_in_an_argument_is_warned_of() -> None:
     """Every program on the machine sees it."""
-    (found,) = warnings({"p.yaml": GOOD.replace('"--wait"', '"--token=abc"')})
+    (found,) = warnings({"p.yaml": OPERATED.replace('"--wait"', '"--token=abc"')})
     assert "deploy.command.run: seems to hold a secret" in str(found)
     assert "arguments" in str(found)
 

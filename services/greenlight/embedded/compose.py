@@ -31,7 +31,7 @@ from greenlight.promoter import app as promoter
 from greenlight.reconciler import app as reconciler
 from greenlight.recorder import app as recorder
 from greenlight.runtime.clock import Clock, SystemClock
-from greenlight.runtime.configuration import PipelineFiles
+from greenlight.runtime.configuration import PipelineFiles, pipeline_warnings
 from greenlight.runtime.deps import Deps
 from greenlight.runtime.people import People
 from greenlight.runtime.publisher import InLog
@@ -76,6 +76,7 @@ class Greenlight:
         clock = clock or SystemClock()
         strangers = strangers or Strangers()
         self.log, self.clock, self.tracer = log, clock, tracer
+        self._config = folders.config
         self.pipeline = PipelineFiles(folders.config, clock, log)
         self.secrets = Secrets(folders.secrets)
         self.people = People(folders.config / "people.yaml", clock=clock, log=log)
@@ -103,6 +104,8 @@ class Greenlight:
         self.tracer.start(lambda repo, sha: waterfall.spans(repo, sha, self.ledger.entries(repo, sha)))
         for problem in self.drivers.problems(self.pipeline()):
             self.log.warning("cannot deploy yet: %s", problem)
+        for warning in pipeline_warnings(self._config):
+            self.log.warning("%s", warning)
         self.pipeline.on_change(lambda pipeline: adopt(pipeline, self.ledger, self.clock))
         self.broker.start()
         self.watch.start()

@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
+from greenlight.policy.checks import NOBODY
 from greenlight.policy.model import Gate, Pipeline
 from greenlight.runtime.clock import Clock
 from greenlight.runtime.configuration import read_pipeline
@@ -79,6 +80,7 @@ def machine(config: Path, data: Path, secrets: Path, clock: Clock, running: Runn
     yield from looked("people", lambda: _people(config, pipeline))
     if pipeline:
         yield from looked("secrets", lambda: _secrets(pipeline[0], secrets))
+        yield from looked("operators", lambda: _operators(pipeline[0]))
         yield from looked("deploys", lambda: _deploys(pipeline[0], data, clock))
     yield from looked("running", lambda: _running(running))
     yield from table(os.environ)
@@ -119,6 +121,15 @@ def table(env: Mapping[str, str]) -> Iterator[Finding]:
 def _pipeline(config: Path, found: list[Pipeline]) -> Iterator[Finding]:
     found.append(read_pipeline(config))
     yield Finding("pipeline", OK, f"{config} describes {', '.join(found[0].applications)}")
+
+
+def _operators(pipeline: Pipeline) -> Iterator[Finding]:
+    """Who may act on each application."""
+    for policy in pipeline.applications.values():
+        if not policy.operators:
+            yield Finding("operators", WRONG, f"{policy.name}: {NOBODY}", "add it to the application in the pipeline file")
+        else:
+            yield Finding("operators", OK, f"{policy.name} is operated by {', '.join(policy.operators)}")
 
 
 def _people(config: Path, pipeline: Sequence[Pipeline]) -> Iterator[Finding]:

@@ -166,8 +166,18 @@ def _command(command: Mapping[str, Any], path: Path) -> Iterator[Fault]:
             yield from _inside(file, (*path, "env", name, "file"))
 
 
+NOBODY = "nobody may deploy, retry, roll back, pause, cancel or override: name groups of people as `operators:`"
+
+
 def warnings(app: Mapping[str, Any], path: Path) -> Iterator[Fault]:
-    """What of a faultless application works, and is not wise: secrets that stand in the file."""
+    """What of a faultless application works, and is not wise: nobody who operates it, several refs that feed its targets,
+    secrets that stand in the file.
+    """
+    if not app.get("operators"):
+        yield Fault(path, NOBODY)
+    refs = [*(f"branch {name}" for name in app.get("branches", ())), *(f"tag {name}" for name in app.get("tags", ()))]
+    if len(refs) > 1 or any("*" in ref or "?" in ref for ref in refs):
+        yield Fault(path, f"several refs feed each environment ({', '.join(refs)}): whichever is pushed last is deployed")
     for index, env in _items(app["environments"]):
         command = env["deploy"].get("command", {})
         at = (*path, "environments", index, "deploy", "command")
