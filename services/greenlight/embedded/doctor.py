@@ -127,7 +127,9 @@ def _operators(pipeline: Pipeline) -> Iterator[Finding]:
     """Who may act on each application."""
     for policy in pipeline.applications.values():
         if not policy.operators:
-            yield Finding("operators", WRONG, f"{policy.name}: {NOBODY}", "add it to the application in the pipeline file")
+            yield Finding(
+                "operators", WRONG, f"{policy.name}: {NOBODY}", "add it to the application in the pipeline file"
+            )
         else:
             yield Finding("operators", OK, f"{policy.name} is operated by {', '.join(policy.operators)}")
 

@@ -177,7 +177,9 @@ def warnings(app: Mapping[str, Any], path: Path) -> Iterator[Fault]:
         yield Fault(path, NOBODY)
     refs = [*(f"branch {name}" for name in app.get("branches", ())), *(f"tag {name}" for name in app.get("tags", ()))]
     if len(refs) > 1 or any("*" in ref or "?" in ref for ref in refs):
-        yield Fault(path, f"several refs feed each environment ({', '.join(refs)}): whichever is pushed last is deployed")
+        yield Fault(
+            path, f"several refs feed each environment ({', '.join(refs)}): whichever is pushed last is deployed"
+        )
     for index, env in _items(app["environments"]):
         command = env["deploy"].get("command", {})
         at = (*path, "environments", index, "deploy", "command")
