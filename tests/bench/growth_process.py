@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from ship_process import InProcess
 from greenlight.broker.manifests import TriggerSpec
 from greenlight.embedded.compose import Folders, Greenlight, Strangers
 from greenlight.embedded.drivers import Drivers
+from greenlight.events import types
 from greenlight.ledger.port import Ledger, Transaction
 from greenlight.ledger.rows import Push, Record
 from greenlight.runtime.server import Limits, serve
@@ -37,8 +39,7 @@ def say(line: str) -> None:
 
 def ended(environ: Mapping[str, Any], start_response: Any) -> Iterable[bytes]:
     """A subscriber that prints which commit an end is about."""
-    if environ["HTTP_CE_TYPE"] == "deployment.succeeded":
-        say(f"ship {environ['HTTP_CE_COMMIT']}")
+    say(f"ship {environ['HTTP_CE_COMMIT']}")
     start_response("202 Accepted", [])
     return []
 
@@ -56,13 +57,19 @@ def pushed(ledger: Ledger, repo: str, count: int) -> None:
 
 def main(folder: Path, repo: str, count: int) -> None:
     """Serve until the input ends."""
+    only = {"type": frozenset({types.DEPLOYMENT_SUCCEEDED})}
+    trigger = replace(
+        TriggerSpec.to_service("ended", "ended"),
+        filter=lambda event: event.type == types.DEPLOYMENT_SUCCEEDED,
+        limits=only,
+    )
     Drivers._command = lambda self: InProcess()  # type: ignore[method-assign]
     logging.getLogger("greenlight").addHandler(logging.NullHandler())
     greenlight = Greenlight(
         Folders(folder / "config", folder / "data", folder / "secrets"),
         open_reads=True,
         log=logging.getLogger("greenlight"),
-        strangers=Strangers([TriggerSpec.to_service("ended", "ended")], {"ended": ended}),
+        strangers=Strangers([trigger], {"ended": ended}),
     )
     webhooks = serve(
         greenlight.apps["webhooks"], "127.0.0.1:0", name="webhooks", limits=Limits(of_one=1), turn=repository_of
