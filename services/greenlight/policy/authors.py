@@ -116,7 +116,7 @@ def _before(push: Push, runs: Running | None, history: History, walk: _Walk, *, 
     if before is not None and (history.since(before) or (beyond and history.at(before))):
         return [before]
     if runs is None:
-        walk.complete |= all(push.pushed_at <= other.pushed_at for other in history)
+        walk.complete |= all(push.heard <= other.heard for other in history)
     elif before is not None and history.at(before):
         walk.complete |= _contains(runs, before, history)
     return []
@@ -124,7 +124,7 @@ def _before(push: Push, runs: Running | None, history: History, walk: _Walk, *, 
 
 def _contains(runs: Running, sha: str, history: History) -> bool:
     """Whether what runs was built on that older commit, as far as pushes since then tell."""
-    since = min((push.pushed_at for push in history.at(sha)), default=None)
+    since = min((push.heard for push in history.at(sha)), default=None)
     seen: set[str] = set()
     todo = [runs.sha]
     while todo and len(seen) < FAR and since is not None:
@@ -133,14 +133,14 @@ def _contains(runs: Running, sha: str, history: History) -> bool:
             return True
         if at not in seen:
             seen.add(at)
-            todo += [push.before for push in history.at(at) if link(push) and push.before and push.pushed_at >= since]
+            todo += [push.before for push in history.at(at) if link(push) and push.before and push.heard >= since]
     return False
 
 
 def _add_everybody(walk: _Walk, until: datetime | None, runs: Running | None, history: History) -> None:
     """Count everybody in any push since what runs, up to the last one of the commit itself."""
     for push in history:
-        late = until is not None and push.pushed_at > until
+        late = until is not None and push.heard > until
         if push.deleted or late or (runs is not None and push.sha == runs.sha):
             continue
         _add(walk, [push], history)
@@ -173,13 +173,13 @@ def _named(gaps: Mapping[str, str]) -> str | None:
 
 
 def _pushed_last(record: Record) -> datetime | None:
-    return max((push.pushed_at for push in record.pushes.values()), default=None)
+    return max((push.heard for push in record.pushes.values()), default=None)
 
 
 def _is_older(record: Record, runs: Running | None) -> bool:
     """Whether the commit was last pushed before what runs, so that the pushes since then do not hold its own."""
     last = _pushed_last(record)
-    return runs is not None and runs.push is not None and last is not None and last < runs.push.pushed_at
+    return runs is not None and runs.push is not None and last is not None and last < runs.push.heard
 
 
 def _short(ref: str) -> str:

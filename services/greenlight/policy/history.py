@@ -125,4 +125,4 @@ def link(push: Push) -> str | None:
 
 
 def _age(push: Push) -> tuple[datetime, datetime, str]:
-    return (push.pushed_at, push.arrived, push.fact)
+    return (push.heard, push.arrived, push.fact)
