@@ -7,7 +7,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -177,6 +177,13 @@ class Shop:
             if answer.status_code == 200:  # it is known once its push is recorded
                 applications = json.loads(answer.get_data())["applications"]
                 found = next(iter(applications.values()))["environments"][environment]["decision"]
+
+    def until(self, seen: Callable[[], bool]) -> None:
+        """Wait until something is so that nobody tells of."""
+        deadline = time.monotonic() + PATIENCE
+        while not seen():
+            assert time.monotonic() < deadline, "it did not come to that"
+            time.sleep(0.01)
 
     # what senders do
 

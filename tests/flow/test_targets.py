@@ -1,0 +1,375 @@
+"""What people ask of a target, and what goes out by itself: through the whole pipeline, with real commands."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support_flow import REPO, Shop, sha_of
+
+LIVE = """
+apiVersion: greenlight/v1
+kind: Pipeline
+applications:
+  - name: shop
+    repo: acme/shop
+    branches: [main, "hotfix/*"]
+    operators: [legal]
+    gates:
+      scan: {webhook: scan}
+      legal: {approval: {groups: [legal]}}
+    environments:
+      - name: live
+        require: []
+        deploy: {command: {run: [sh, deploy.sh], timeout: 30s}}
+"""
+ENVIRONMENT = "/targets/shop/live"
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Iterator[Shop]:
+    """A shop that ships every push to live."""
+    shop = Shop(tmp_path, pipeline=LIVE).start()
+    yield shop
+    shop.stop()
+
+
+def ship(shop: Shop, *words: str, environment: str = "live") -> None:
+    """Push commits on top of each other, each when the one before has ended there."""
+    for before, word in zip(("nothing", *words), words, strict=False):
+        shop.push(word, before=before)
+        shop.watch.end(environment, sha_of(word))
+    shop.settle()
+
+
+def ran(shop: Shop, environment: str = "live") -> list[str]:
+    """The commits that the command was started for, in order, as words of one letter."""
+    names = {sha_of(letter): letter for letter in "ABCDEHPQXYZ"}
+    return [names[sha] for where, sha, _, _ in shop.deployed() if where == environment]
+
+
+def fails(shop: Shop, word: str) -> None:
+    (shop.folder / "config" / f"fail-{sha_of(word)}").touch()
+
+
+def held(shop: Shop, environment: str = "live") -> Path:
+    """A pipe that the command of the environment waits for."""
+    fifo = shop.folder / "config" / f"hold-{environment}"
+    os.mkfifo(fifo)
+    return fifo
+
+
+def let_go(fifo: Path) -> None:
+    """Let the command that waits go on, and keep no later one."""
+    with fifo.open("w") as gate:
+        fifo.unlink()
+        gate.write("go\n")
+
+
+def under_way(shop: Shop, word: str) -> None:
+    shop.watch.until(lambda event: event.type == "deployment.applied" and event.json()["sha"] == sha_of(word))
+
+
+def ask(shop: Shop, kind: str, word: str | None = None, **more: Any) -> dict[str, Any]:
+    return shop.act(
+        f"{ENVIRONMENT}/deployments", {"kind": kind, "reason": "a test", "sha": word and sha_of(word), **more}
+    )
+
+
+def refused(shop: Shop, path: str, body: Mapping[str, Any], who: str = "lena") -> tuple[int, str]:
+    answer = shop.api("POST", path, dict(body), who=who)
+    return answer.status_code, answer.json["detail"]
+
+
+def test_a_rollback_after_a_failure_goes_back_to_what_ran(live: Shop) -> None:
+    """Not one commit further."""
+    ship(live, "Z", "A")
+    fails(live, "X")
+    live.push("X", before="A")
+    live.watch.end("live", sha_of("X"))
+    live.settle()
+    ask(live, "rollback")
+    live.watch.end("live", sha_of("A"), n=1)
+    assert ran(live) == ["Z", "A", "X", "A"]
+
+
+def test_a_second_rollback_goes_further_back_until_nothing_is_left(live: Shop) -> None:
+    """What was rolled back from is no way back, until it succeeds there again."""
+    ship(live, "A", "B", "C")
+    ask(live, "rollback")
+    live.watch.end("live", sha_of("B"), n=1)
+    live.settle()
+    ask(live, "rollback")
+    live.watch.end("live", sha_of("A"), n=1)
+    live.settle()
+    assert ran(live) == ["A", "B", "C", "B", "A"]
+    status, why = refused(live, f"{ENVIRONMENT}/deployments", {"kind": "rollback", "reason": "further"})
+    assert (status, "name a commit with `--to`" in why) == (422, True)
+    ask(live, "deploy", "C")
+    live.watch.end("live", sha_of("C"), n=1)
+    live.settle()
+    ask(live, "rollback")
+    live.watch.end("live", sha_of("A"), n=2)
+
+
+def test_a_rollback_leads_only_where_something_succeeded(live: Shop) -> None:
+    """A commit that failed there, or was never there, takes a deploy."""
+    ship(live, "A")
+    fails(live, "X")
+    live.push("X", before="A")
+    live.watch.end("live", sha_of("X"))
+    live.settle()
+    status, why = refused(live, f"{ENVIRONMENT}/deployments", {"kind": "rollback", "sha": sha_of("X"), "reason": "x"})
+    assert (status, "never succeeded in shop/live" in why) == (422, True)
+
+
+def test_a_rollback_holds_what_was_pushed_before_it_and_the_next_push_goes_out(live: Shop) -> None:
+    """Whoever wins the race between the deployment's end and the request."""
+    ship(live, "A")
+    fifo = held(live)
+    live.push("X", before="A")
+    under_way(live, "X")
+    live.push("C", before="X")
+    live.decided("C", "live", "ready")
+    ask(live, "rollback", "A")
+    let_go(fifo)
+    live.watch.end("live", sha_of("A"), n=1)
+    live.settle()
+    assert ran(live) == ["A", "X", "A"]
+    waits = live.environment("C", "live")
+    assert waits["decision"] == "waiting"
+    assert waits["reasons"] == [
+        f"held by lena's rollback to {sha_of('A')[:7]}; an operator may deploy it, or push a newer commit"
+    ]
+    assert live.api("GET", ENVIRONMENT).json["held"]["person"] == "lena"
+    live.push("D", before="C")
+    live.watch.end("live", sha_of("D"))
+    live.settle()
+    assert live.api("GET", ENVIRONMENT).json["held"] is None
+
+
+def test_what_was_asked_for_goes_first_when_a_pause_ends_and_holds(live: Shop) -> None:
+    """Newer commits were pushed before the request: they wait for a person, or for the next push."""
+    ship(live, "A")
+    live.act(f"{ENVIRONMENT}/pause", {"reason": "sale"})
+    live.push("H", before="A", ref="refs/heads/hotfix/1")
+    for before, word in (("A", "B"), ("B", "C"), ("C", "D")):
+        live.push(word, before=before)
+    live.settle()
+    ask(live, "deploy", "H")
+    live.settle()
+    seen = live.environment("H", "live")
+    assert (seen["decision"], seen["requested"]["person"]) == ("waiting", "lena")
+    assert live.api("GET", ENVIRONMENT).json["requested"]["sha"] == sha_of("H")
+    live.act(f"{ENVIRONMENT}/resume", {})
+    live.watch.end("live", sha_of("H"))
+    live.settle()
+    assert ran(live) == ["A", "H"]
+
+
+def test_a_rollback_goes_through_a_pause_and_may_make_one(live: Shop) -> None:
+    """Nothing else does."""
+    ship(live, "A", "B")
+    ask(live, "rollback", pause=True)
+    live.watch.end("live", sha_of("A"), n=1)
+    assert live.api("GET", ENVIRONMENT).json["paused"] == "lena: a test"
+    live.push("C", before="B")
+    live.settle()
+    ask(live, "deploy", "C")
+    live.settle()
+    assert ran(live) == ["A", "B", "A"]
+
+
+def test_a_failure_of_the_newest_lets_no_older_one_out(live: Shop) -> None:
+    """It is left to people."""
+    ship(live, "A")
+    fifo = held(live)
+    live.push("Y", before="A")
+    under_way(live, "Y")
+    fails(live, "Q")
+    live.push("P", before="Y")
+    live.push("Q", before="P")
+    live.decided("Q", "live", "ready")
+    let_go(fifo)
+    live.watch.end("live", sha_of("Q"))
+    live.settle()
+    assert ran(live) == ["A", "Y", "Q"]
+    assert live.environment("P", "live")["decision"] == "superseded"
+
+
+def test_a_push_of_the_day_after_tomorrow_stops_nothing(live: Shop) -> None:
+    """Its time counts as its arrival, and what is pushed on top of it is newer, whatever it claims."""
+    ship(live, "A")
+    live.push("B", before="A", at=3 * 86400)
+    live.watch.end("live", sha_of("B"))
+    for before, word in (("B", "C"), ("C", "D")):
+        live.push(word, before=before)
+        live.watch.end("live", sha_of(word))
+    assert ran(live) == ["A", "B", "C", "D"]
+
+
+def test_a_request_can_be_withdrawn(live: Shop) -> None:
+    """Then the target goes on by itself."""
+    ship(live, "A", "B")
+    live.act(f"{ENVIRONMENT}/pause", {"reason": "sale"})
+    ask(live, "deploy", "A")
+    live.push("C", before="B")
+    live.settle()
+    assert refused(live, f"{ENVIRONMENT}/cancel", {"what": "request", "reason": "no"}, "dev")[0] == 403
+    gone = live.act(f"{ENVIRONMENT}/cancel", {"what": "request", "reason": "not needed"})
+    assert gone["sha"] == sha_of("A")
+    assert refused(live, f"{ENVIRONMENT}/cancel", {"what": "request", "reason": "no"})[0] == 422
+    live.act(f"{ENVIRONMENT}/resume", {})
+    live.watch.end("live", sha_of("C"))
+    live.settle()
+    assert ran(live) == ["A", "B", "C"]
+    entries = live.api("GET", f"{ENVIRONMENT}/journal").json["entries"]
+    assert [it["payload"]["reason"] for it in entries if it["type"] == "request.canceled"] == ["not needed"]
+
+
+def test_a_request_that_waited_too_long_has_expired(live: Shop) -> None:
+    """After `for`, here a second; it is said in the journal, and nothing of it is left."""
+    pipeline = live.folder / "config" / "pipeline.yaml"
+    pipeline.write_text(LIVE.replace("require: []", "require: [scan]"))
+    live.greenlight.pipeline._look()
+    live.push("A")
+    live.settle()
+    assert ask(live, "deploy", "A", **{"for": "1s"})["until"]
+    journal = f"{ENVIRONMENT}/journal"
+    live.until(lambda: any(it["type"] == "request.expired" for it in live.api("GET", journal).json["entries"]))
+    assert live.api("GET", ENVIRONMENT).json["requests"] == []
+    live.scan("A")
+    live.watch.end("live", sha_of("A"))
+    assert live.environment("A", "live")["deployment"]["cause"] == "automatic"
+
+
+def test_what_is_under_way_can_be_ended_by_a_person(tmp_path: Path) -> None:
+    """Its end is canceled: neither failed nor an error, and no automatic rollback follows."""
+    shop = Shop(tmp_path, pipeline=LIVE.replace("require: []", "require: []\n        rollback: automatic")).start()
+    ship(shop, "A")
+    held(shop)
+    shop.push("B", before="A")
+    under_way(shop, "B")
+    assert refused(shop, f"{ENVIRONMENT}/cancel", {"what": "deployment", "reason": "no"}, "dev")[0] == 403
+    shop.act(f"{ENVIRONMENT}/cancel", {"what": "deployment", "reason": "the wrong one"})
+    end = shop.watch.end("live", sha_of("B"))
+    assert (end["outcome"], end["reason"]) == ("canceled", "canceled by lena: the wrong one")
+    shop.settle()
+    assert ran(shop) == ["A", "B"]
+    seen = shop.environment("B", "live")
+    assert (seen["decision"], seen["deployment"]["outcome"]) == ("blocked", "canceled")
+    assert refused(shop, f"{ENVIRONMENT}/cancel", {"what": "deployment", "reason": "no"})[0] == 422
+    shop.stop()
+
+
+def test_an_operator_passes_a_gate_for_one_commit(tmp_path: Path) -> None:
+    """It is deployed, and the gate is shown as overridden; who wrote the commit may not where authors are left out."""
+    gates = LIVE.replace("require: []", "require: [scan, legal]").replace(
+        "groups: [legal]", "groups: [legal], not: author"
+    )
+    shop = Shop(tmp_path, pipeline=gates).start()
+    shop.push("A", by="lena-gh")
+    shop.scan("A", "failed")
+    shop.approve("A", "omar")
+    shop.settle()
+    path = f"/commits/{REPO}/{sha_of('A')}/overrides"
+    body = {"application": "shop", "environment": "live", "gate": "scan", "reason": "a false alarm"}
+    status, why = refused(shop, path, body, "lena")
+    assert (status, "lena is among the authors" in why) == (403, True)
+    assert refused(shop, path, body, "dev")[0] == 403
+    assert refused(shop, path, {**body, "gate": "nothing"}, "omar")[0] == 404
+    shop.act(path, body, "omar")
+    shop.watch.end("live", sha_of("A"))
+    gate = shop.environment("A", "live")["gates"]["scan"]
+    assert (gate["state"], gate["by"]) == ("overridden", ["omar"])
+    assert shop.commit("A")["applications"]["shop"]["gates"]["scan"]["state"] == "overridden"
+    shop.stop()
+
+
+def test_a_rollback_that_a_gate_does_not_let_through_is_refused(tmp_path: Path) -> None:
+    """It names the gate and the override, and nothing waits."""
+    shop = Shop(tmp_path, pipeline=LIVE.replace("require: []", "require: [scan]")).start()
+    for before, word in (("nothing", "A"), ("A", "B")):
+        shop.push(word, before=before)
+        shop.scan(word)
+        shop.watch.end("live", sha_of(word))
+    shop.scan("A", "failed", run=2)
+    shop.settle()
+    status, why = refused(shop, f"{ENVIRONMENT}/deployments", {"kind": "rollback", "reason": "slow"})
+    assert status == 422
+    assert f"greenlight override acme/shop {sha_of('A')[:7]} shop live scan --reason" in why
+    assert shop.api("GET", ENVIRONMENT).json["requests"] == []
+    shop.stop()
+
+
+def test_what_failed_or_was_rolled_back_upstream_goes_no_further(tmp_path: Path) -> None:
+    """`after` asks how the last deployment there ended, and whether it stayed."""
+    text = LIVE.replace(
+        "      - name: live\n        require: []", "      - name: test\n        require: []"
+    ).rstrip() + (
+        "\n      - name: live\n        after: [test]\n        require: [legal]\n"
+        "        deploy: {command: {run: [sh, deploy.sh], timeout: 30s}}\n"
+    )
+    shop = Shop(tmp_path, pipeline=text).start()
+    ship(shop, "A", "D", environment="test")
+    shop.act("/targets/shop/test/deployments", {"kind": "rollback", "reason": "slow"})
+    shop.watch.end("test", sha_of("A"), n=1)
+    shop.settle()
+    assert (
+        shop.environment("D", "live")["reasons"][0] == "lena rolled back from it in test; it has to succeed there again"
+    )
+    fails(shop, "D")
+    shop.act("/targets/shop/test/deployments", {"kind": "deploy", "sha": sha_of("D"), "reason": "again"})
+    shop.watch.end("test", sha_of("D"), n=1)
+    shop.approve("D")
+    shop.settle()
+    assert ran(shop, "live") == []
+    shop.stop()
+
+
+def edit(shop: Shop, text: str) -> None:
+    (shop.folder / "config" / "pipeline.yaml").write_text(text)
+    shop.greenlight.pipeline._look()
+    shop.settle()
+
+
+def test_an_application_that_is_new_finds_what_is_there(live: Shop) -> None:
+    """The head of its refs, and no older commit."""
+    ship(live, "A", "B")
+    edit(live, LIVE + LIVE.split("applications:\n")[1].replace("name: shop", "name: extra"))
+    live.watch.until(lambda event: event.type == "deployment.succeeded" and event.json()["application"] == "extra")
+    live.settle()
+    assert ran(live) == ["A", "B", "B"]
+
+
+def test_an_application_keeps_its_pause_and_its_history_under_another_name(live: Shop) -> None:
+    """And does not deploy again what runs."""
+    ship(live, "A", "B")
+    live.act(f"{ENVIRONMENT}/pause", {"reason": "sale"})
+    edit(live, LIVE.replace("name: shop", "name: store\n    formerly: shop"))
+    live.push("C", before="B")
+    live.settle()
+    found = live.api("GET", "/targets/store/live").json
+    assert (found["paused"], found["running"]["sha"]) == ("lena: sale", sha_of("B"))
+    assert found["history"] == [sha_of("B"), sha_of("A")]
+    assert len(found["deployments"]) == 2
+    live.act("/targets/store/live/resume", {})
+    live.watch.end("live", sha_of("C"))
+    live.settle()
+    assert ran(live) == ["A", "B", "C"]
+
+
+def test_an_edit_ships_the_newest_of_what_waits(live: Shop) -> None:
+    """Not the one that was decided first."""
+    edit(live, LIVE.replace("require: []", "require: [scan]"))
+    for before, word in (("nothing", "A"), ("A", "B"), ("B", "C")):
+        live.push(word, before=before)
+    live.settle()
+    edit(live, LIVE)
+    live.watch.end("live", sha_of("C"))
+    live.settle()
+    assert ran(live) == ["C"]
