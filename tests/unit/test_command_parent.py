@@ -23,6 +23,7 @@ from greenlight.deployer.lock import TargetLock
 from greenlight.runtime.clock import SystemClock
 from greenlight.runtime.process import all_ended, started_at, wait_for_exit
 from greenlight.runtime.scrub import Scrubber
+from support_process import no_files_left
 
 SOON = 60.0
 """Seconds that an event gets which takes milliseconds: a loaded machine is no reason to fail."""
@@ -89,7 +90,7 @@ class Life:
 
     def __init__(self, folder: Path, script: str, *, fence: int = 7, begins: bool = True, **config: Any) -> None:
         here = Path(__file__)
-        paths = [str(here.parents[2] / "services"), str(here.parent)]
+        paths = [str(here.parents[2] / "services"), str(here.parents[1]), str(here.parent)]
         code = _LIFE.format(paths=paths, folder=str(folder), script=script, fence=fence, config=config)
         self.process = subprocess.Popen(
             [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -419,6 +420,21 @@ def test_the_process_that_starts_commands_may_be_killed(folder: Path, driver: Co
         driver.apply(sh(folder, script, id="d4"))
     children = Path("/proc/thread-self/children").read_text().split()
     assert [child for child in children if started_at(int(child)) is None] == []
+
+
+def test_without_descriptors_nobody_is_taken_for_dead(folder: Path, driver: CommandDriver) -> None:
+    """Where it cannot be seen who holds the target, nothing is started beside him."""
+    assert driver.apply(sh(folder, BEGIN)).outcome == "running"
+    heard(folder)
+    with no_files_left():
+        for it in (sh(folder, BEGIN), sh(folder, BEGIN, id="d2", fence=8)):
+            assert driver.apply(it).outcome == "error"
+            assert driver.watch(it, 0).outcome == "running"
+    with pytest.raises(Busy):
+        driver.apply(sh(folder, BEGIN, id="d2", fence=8))
+    assert runs(folder) == ["7"]
+    let_go(folder)
+    assert ended(driver, sh(folder, BEGIN)).outcome == "succeeded"
 
 
 def test_closing_ends_every_wait_and_no_command(folder: Path, driver: CommandDriver) -> None:

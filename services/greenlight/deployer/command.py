@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -58,14 +59,8 @@ class CommandDriver:
                 raise Busy("this Greenlight is being stopped; the next one starts the command")
             lock = TargetLock(self._lock_path(order))
             try:
-                lock.take()
-            except Busy:
-                holder = lock.holder()
-                if holder is not None and holder.is_parent and holder.deployment == order.deployment:
-                    started_apart(holder.pid)
+                if not self._take(lock, order):
                     return Progress("running")
-                raise
-            try:
                 return self._end(order) or self._begun_in_vain(order) or self._begin(order, lock)
             except (OSError, ValueError) as problem:
                 return Progress("error", f"the command cannot be started: {problem}")
@@ -74,6 +69,13 @@ class CommandDriver:
 
     def watch(self, order: Order, seconds: float) -> Progress:
         """Wait for the end of whatever holds the target, and say how the command ended, if it is this deployment's."""
+        try:
+            return self._watch(order, seconds)
+        except OSError:  # such as no descriptors: whoever asks next may have one
+            wait_until_readable(self._closed, min(seconds, 1.0))
+            return Progress("running")
+
+    def _watch(self, order: Order, seconds: float) -> Progress:
         now = self._clock.now().timestamp()
         lock = TargetLock(self._lock_path(order))
         end, holder = self._end(order), lock.holder()
@@ -91,7 +93,8 @@ class CommandDriver:
             return
         self._canceled[_target(order)] = order.deployment, reason
         if holder.is_parent:
-            os.kill(holder.pid, CANCEL)
+            with contextlib.suppress(ProcessLookupError):  # its command has just ended
+                os.kill(holder.pid, CANCEL)
         else:
             end_group(holder.pid, self._grace)
 
@@ -107,6 +110,18 @@ class CommandDriver:
                 os.close(self._closing)
                 self._closing = -1
                 self._spawner.close()
+
+    def _take(self, lock: TargetLock, order: Order) -> bool:
+        """Take the target; False if it is held by the parent of this deployment's command. Raises Busy, and OSError."""
+        try:
+            lock.take()
+        except Busy:
+            holder = lock.holder()
+            if holder is None or not holder.is_parent or holder.deployment != order.deployment:
+                raise
+            started_apart(holder.pid)
+            return False
+        return True
 
     def _begin(self, order: Order, lock: TargetLock) -> Progress:
         """Start it below a parent, which holds the lock from now on."""

@@ -154,11 +154,14 @@ class Process:
 
 
 def started_at(pid: int) -> str | None:
-    """When a process began, as the kernel counts it: with its pid it names one process for good. None: it is gone."""
+    """When a process began, as the kernel counts it: with its pid it names one process for good. None: it is gone.
+
+    Raises OSError where that cannot be found out, such as without a descriptor.
+    """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             stat = file.read()
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
     fields = stat.rpartition(b")")[2].decode().split()
     return None if fields[0] in ("Z", "X") else fields[19]
