@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -84,8 +84,10 @@ def release(
     not kept will be put back.
     """
     kinds, items = Kinds(api), list(objects(manifest))
-    parts = together(partial(_part, api, kinds, item, namespace) for item in items)
-    scaled = set[_Target]().union(*together(partial(_autoscaled, api, it) for it in {part.namespace for part in parts}))
+    questions: list[Callable[[], Any]] = [partial(_part, api, kinds, item, namespace) for item in items]
+    questions += [partial(_autoscaled, api, it) for it in {_namespace(item, namespace) for item in items}]
+    answers = together(questions)
+    parts, scaled = answers[: len(items)], set[_Target]().union(*answers[len(items) :])
     return Release(name, namespace, [_decided(part, scaled, everything_kept, taken) for part in parts])
 
 
