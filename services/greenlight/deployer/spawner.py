@@ -70,7 +70,7 @@ class Spawner:
             with theirs:
                 root = str(Path(greenlight.__file__).parents[1])
                 self._process = subprocess.Popen(  # noqa: S603 - this interpreter, with constants
-                    [sys.executable, "-I", "-S", "-X", "utf8", "-c", _RUN.format(root), "for deploy commands"],
+                    [sys.executable, "-I", "-S", "-B", "-X", "utf8", "-c", _RUN.format(root), "for deploy commands"],
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
