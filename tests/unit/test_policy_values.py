@@ -24,6 +24,7 @@ applications:
       - name: live
         require: []
         deploy: {helm: {cluster: here, chart: c, release: r, namespace: n, values: {some: [VALUE]}}}
+    operators: [ops]
 """
 
 
