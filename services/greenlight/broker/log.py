@@ -415,6 +415,7 @@ def _is_event(event: Event) -> bool:
         all(type(value) is str for value in needed)
         and all(value is None or type(value) is str for value in others)
         and isinstance(event.extensions, dict)
+        and isinstance(event.data, bytes | None)
     )
 
 

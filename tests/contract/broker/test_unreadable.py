@@ -23,6 +23,7 @@ SPOILED = [
     ("attributes", "[]"),
     ("attributes", ""),
     ("attributes", b"\xff\xfe\x00"),
+    ("data", "text, and no bytes"),
     ("headers", "[1]"),
     ("headers", "{"),
 ]
