@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import re
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -204,3 +205,17 @@ def test_a_record_of_the_log_is_never_two() -> None:
     assert all(line.startswith("    ") for line in rest)
     assert any("ValueError" in line for line in rest)
     assert FORBIDDEN.findall("\n".join([first, *rest])) == []
+
+
+def test_the_log_of_a_process_is_written_so() -> None:
+    """What Greenlight logs, and what a library warns of."""
+    script = (
+        "import logging; from greenlight.runtime.foreground import log_to_stderr\n"
+        r"log_to_stderr().info('ref %s', 'a\x1b[2J\nFORGED'); logging.getLogger('library').warning('b\x9b31m\nFORGED')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert FORBIDDEN.findall(done.stderr) == []
+    assert [line[-20:] for line in done.stderr.splitlines() if not line.startswith("    ")] == [
+        "O greenlight ref a\\x1b[2J"[-20:],
+        "WARNING library b\\x9b31m"[-20:],
+    ]
