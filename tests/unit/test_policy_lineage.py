@@ -179,6 +179,7 @@ def _everything(lineage: Lineage) -> Any:
     shas = {push.sha for push in lineage}
     refs = {push.ref for push in lineage}
     return (
+        lineage.newest,
         {push.fact: lineage.place(push) for push in lineage},
         {ref: list(lineage.resets(ref)) for ref in refs},
         {sha: (list(lineage.of_commit(sha)), list(lineage.on_top(sha))) for sha in shas},

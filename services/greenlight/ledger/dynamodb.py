@@ -45,6 +45,9 @@ MOVED = 10
 CLAIMED = timedelta(days=30)
 """How long a message id is remembered: its signature is not accepted for longer than minutes."""
 
+OLD_AGAIN = timedelta(minutes=1)
+"""How long it is taken for sure that nothing is named where version 0.1 named decisions."""
+
 PUSHES = 5000
 """Pushes that a process keeps."""
 
@@ -85,6 +88,7 @@ class DynamoLedger:
         self._records = Records(dynamo, self._rows)
         self._aside = Aside(clock, KEYS)
         self._pushes: Kept[Key, Push] = Kept(PUSHES)
+        self._empty: Kept[str, datetime] = Kept(PUSHES)
         self._clock = clock
         self._pause = pause
         self._emitted = count()
@@ -228,7 +232,7 @@ class DynamoLedger:
     ) -> Sequence[DecisionRow]:
         wanted, page = set(states), min(limit, 100)
         places = [items.candidates_pk(application, environment, state) for state in wanted]
-        places += {items.old_candidates_pk(application, environment, open=state != SUPERSEDED) for state in wanted}
+        places += [place for place in _old_places(application, environment, wanted) if not self._is_empty(place)]
         named = [self._dynamo.query("pk = :p", {"p": place}, newest=True, page=page) for place in places]
         pointers = heapq.merge(*named, key=lambda pointer: pointer["sk"]["S"], reverse=True)
         found: dict[tuple[str, str], DecisionRow] = {}
@@ -240,6 +244,16 @@ class DynamoLedger:
             rows = {key: there[key] for key in keys if key in there and there[key]["s"]["S"] in wanted}
             found |= {(row.repo, row.sha): row for row in self._those(DecisionRow, rows.values())}
         return list(found.values())[:limit]
+
+    def _is_empty(self, place: str) -> bool:
+        """Whether nothing is named there any more, as version 0.1 did: looked at again from time to time, while it may run."""
+        last, now = self._empty.get(place), self._clock()
+        if last is not None and now - last < OLD_AGAIN:
+            return True
+        if next(self._dynamo.query("pk = :p", {"p": place}, page=1), None) is not None:
+            return False
+        self._empty.put(place, now)
+        return True
 
     def deployment(self, id: str) -> Deployment | None:
         return self._row(Deployment, items.deployment_key(id))
@@ -439,6 +453,11 @@ class DynamoLedger:
 
 class _Moved(Exception):
     """What only the ledger had read is not as it was."""
+
+
+def _old_places(application: str, environment: str, states: Collection[str]) -> set[str]:
+    """Where version 0.1 named decisions of these states."""
+    return {items.old_candidates_pk(application, environment, open=state != SUPERSEDED) for state in states}
 
 
 def _body_name(digest: str) -> str:

@@ -96,6 +96,7 @@ class Lineage(tuple[Push, ...]):
         known["_heads"] = _with(self._heads, push.sha, push)
         known["_resets"] = _with(self._resets, push.ref, push) if _is_reset(push) else self._resets
         known["_children"] = _with(self._children, push.before or "", push) if _is_on_top(push) else self._children
+        known["newest"] = push if self.newest is None else max(self.newest, push, key=more.place)
         return more
 
     def place(self, push: Push) -> Place:
@@ -157,6 +158,11 @@ class Lineage(tuple[Push, ...]):
         return frozenset(push.before for push in self)
 
     @cached_property
+    def newest(self) -> Push | None:
+        """The newest push of all."""
+        return max(self, key=self.place, default=None)
+
+    @cached_property
     def _places(self) -> dict[str, Place]:
         return {}
 
@@ -195,7 +201,7 @@ class Lineage(tuple[Push, ...]):
         return found
 
 
-_KNOWN = ("_facts", "_built_on", "_places", "_parents", "_at", "_heads", "_resets", "_children")
+_KNOWN = ("_facts", "_built_on", "_places", "_parents", "_at", "_heads", "_resets", "_children", "newest")
 """What a lineage computes of its pushes."""
 
 

@@ -146,6 +146,8 @@ def _decide_following(push: Push, policy: Policy, environment: str, deps: Deps) 
 def _decided_since(push: Push, policy: Policy, environment: str, deps: Deps) -> Iterator[DecisionRow]:
     """The decisions of a target about candidates that are newer than a push."""
     known = pushes_since(deps.ledger, _target(policy, environment, deps)).knowing(push)
+    if known.newest is not None and known.newest.fact == push.fact:
+        return iter(())
     limit = 1
     while True:
         rows = deps.ledger.decisions(policy.name, environment, OPEN, limit=limit)
