@@ -73,6 +73,19 @@ def test_who_pushed_a_commit_to_another_branch_first_is_an_author_of_what_merges
     assert names(made(merge, [A, replace(early, sha=sha(8)), merge], target(A))) == ["eve"]
 
 
+def test_who_pushed_a_commit_before_what_runs_is_an_author_of_what_merges_it() -> None:
+    """However long the branch was there."""
+    kim = (identity("github", "kim"),)
+    early = on(9, to=FEATURE, by="fay", at=0.5, pushers=kim)
+    merge = on(3, before=2, by="eve", commits=(sha(9),))
+    stored = {one.sha: [one] for one in (A, early)}
+    history = History([B, merge], lambda commit: stored.get(commit, ()))
+    record = recorded(pushed(merge), commit=merge.sha)
+    assert names(authors(record, target(B), history)) == ["eve", "kim"]
+    same = History([B, C], lambda commit: [on(3, to=FEATURE, at=0.5, by="fay", pushers=kim)] if commit == C.sha else ())
+    assert names(authors(recorded(pushed(C), commit=C.sha), target(B), same)) == ["eve", "kim"]
+
+
 @pytest.mark.parametrize(
     "made_new",
     [on(3, by="eve"), on(3, before=2, by="eve", forced=True), on(3, to=RELEASE, by="eve"), on(3, to=TAG, before=2, by="eve")],

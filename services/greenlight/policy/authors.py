@@ -81,11 +81,11 @@ def _walk(record: Record, runs: Running | None, history: History) -> _Walk:
         own = record.pushes.values() if sha == record.sha else ()
         for push in {push.fact: push for push in (*history.at(sha), *own)}.values():
             _add(walk, [push], history)
-            listed.update(push.commits)
+            listed.update(() if push.cut else push.commits)
             todo += _before(push, runs, history, walk, beyond=older)
         _add_heads(walk, sha, history)
-    for push in history:  # who pushed a commit to another ref first is in no list
-        if not push.deleted and push.sha in listed and push.sha not in seen:
+    for sha in (seen | listed) - {runs.sha if runs is not None else ""}:
+        for push in history.ever(sha):  # who pushed a commit to another ref, or long ago, is in no list
             walk.people.update(history.pushers(push))
     return walk
 

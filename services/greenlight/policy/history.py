@@ -46,6 +46,11 @@ class History(Lineage):
         """The pushes that put this commit at a head, older ones where there is none since what the target runs."""
         return self.since(sha) or [push for push in self._older(sha) if push.sha == sha]
 
+    def ever(self, sha: str) -> Collection[Push]:
+        """Every push that put this commit at a head: the newest of each ref, of those that are older than what runs."""
+        older = [push for push in self._older(sha) if push.sha == sha]
+        return {push.fact: push for push in (*older, *self.since(sha))}.values()
+
     def makers(self, push: Push) -> Collection[str]:
         """Who made or pushed its commits; not who only merged a pull request on GitHub's pages, where GitHub says so."""
         merged = self._only_merged(push)
