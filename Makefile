@@ -1,6 +1,6 @@
 # make up and make test need nothing but Python 3.11 or newer on this machine.
 .DEFAULT_GOAL := help
-.PHONY: help up test simulate test-crash test-real lint bench cluster cluster-down lock clean
+.PHONY: help up test simulate mutants test-crash test-real lint bench cluster cluster-down lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -18,6 +18,9 @@ test: .venv/test ## install, and pass the tests; ONLY='not cluster' as pytest's 
 
 simulate: .venv/test ## play N stories (10000) in which everything goes wrong, on all cores; goes on where it was stopped
 	N=$(or $(N),10000) PYTHONPATH=tests $(BIN)/python -m simulator
+
+mutants: .venv/test ## put deliberate defects into copies of the code, and see which test catches each; SOME=5 SEED=1 takes five
+	PYTHONPATH=tests/simulation $(BIN)/python -m mutants $(SOME) $(SEED)
 
 test-crash: .venv/test ## kill the broker 120 times under load, and cut its disk's power at 400 moments; some minutes
 	CRASH_SEED=$${CRASH_SEED:-$$(date +%s)} CRASH_KILLS=120 CRASH_STATES=400 $(BIN)/pytest -q -s --show-capture=no \

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -73,14 +74,15 @@ class Progress:
     tally: Tally = field(default_factory=Tally)
 
     @classmethod
-    def of(cls, file: Path, seed: int, wanted: int) -> Progress:
-        """The run that the file tells of if it was not finished, or a new one."""
+    def of(cls, file: Path, seed: int | None, wanted: int) -> Progress:
+        """The run that the file tells of, if it was not finished and no other seed is wanted; else a new one."""
+        fresh = cls(file, secrets.randbelow(1 << 32) if seed is None else seed, wanted)
         try:
             kept = json.loads(file.read_text())
         except (OSError, ValueError):
-            return cls(file, seed, wanted)
-        if kept["stories"] >= kept["wanted"]:
-            return cls(file, seed, wanted)
+            return fresh
+        if kept["stories"] >= kept["wanted"] or seed not in (None, kept["seed"]):
+            return fresh
         broken = [(seed, rule) for seed, rule in kept["broken"]]
         tally = Tally(kept["stories"], Counter(kept["counts"]), Counter(kept["states"]), broken)
         return cls(file, kept["seed"], wanted, tally)
@@ -104,11 +106,13 @@ class Progress:
         return range(self.seed + self.tally.stories, self.seed + self.wanted, CHUNK)
 
 
-def run(folder: Path, seed: int, wanted: int, workers: int) -> Tally:
+def run(folder: Path, seed: int | None, wanted: int, workers: int) -> Tally:
     """Play until so many stories were played; each broken one is shortened and kept in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     progress = Progress.of(folder / "progress.json", seed, wanted)
-    print(f"seed {progress.seed}, {progress.tally.stories} of {wanted} stories were played before", flush=True)
+    print(
+        f"SIMULATION_SEED={progress.seed}: {progress.tally.stories} of {wanted} stories were played before", flush=True
+    )
     with ProcessPoolExecutor(workers) as pool:
         firsts = progress.left()
         for part in pool.map(chunk, firsts, [CHUNK] * len(firsts)):

@@ -34,6 +34,7 @@ class Fact:
     arrived: datetime  # by the clock of who accepted it
     recorded: int | None = None
     id: str = ""
+    begun: int = 0  # when whoever says it began to: what happened until `accepted` may have come before or after it
 
     @property
     def at(self) -> datetime:
@@ -89,6 +90,7 @@ class Target:
     paused_since: datetime | None = None
     hold: Request | None = None  # what keeps back candidates that are not pushed after it
     doubtful_hold: bool = False
+    lease: Any = None
 
     @property
     def under_way(self) -> Run | None:
@@ -145,7 +147,7 @@ class Model:
         if not isinstance(about, Said):
             self._own(fact, task)
             return
-        known = Fact(about, self.now, fact.accepted, id=fact.id)
+        known = Fact(about, self.now, fact.accepted, id=fact.id, begun=task.began)
         self.facts[fact.id] = known
         if about.kind in REQUESTS:
             self._request(about, task, fact.id, name_of(fact.sha))
@@ -212,11 +214,22 @@ class Model:
         said = task.about if task is not None and isinstance(task.about, Said) else None
         if said is not None and said.kind == "cancel" and transaction.targets:
             self._canceled(said)
+        for row in transaction.targets:
+            self._lease(row, task)
         for row in transaction.deployments:
             if row.version == 0:
                 self._began(row, task)
             if row.outcome != "running":
                 self._ended(row, task)
+
+    def _lease(self, row: Any, task: Any) -> None:
+        """Who holds a target keeps it until its time is up, by the clock of whoever takes it over."""
+        target = self.target(row.environment)
+        held, target.lease = target.lease, row.lease
+        if held is None or row.lease is None or held.owner == row.lease.owner or task is None:
+            return
+        up = held.until <= max(self._clock(task), task.clock)
+        self._world.check("lease", up, f"{row.lease.owner} takes {row.environment} from {held.owner}")
 
     def handled(self, task: Any, event: Any) -> None:
         """A service has done with an event."""
@@ -395,6 +408,14 @@ class Model:
         if row.outcome in ("succeeded", "failed") and row.id not in self._world.site.canceled:
             true = last is not None and self._world.site.over(last) and last.outcome == row.outcome
             check("true end", true, f"{who} is written down as {row.outcome}, and its command is {last}")
+        if row.outcome == "error" and last is not None:
+            true = self._world.site.over(last) and last.outcome == "error"
+            check(
+                "true end", true or last.process != self._driver(task), f"{who} is an error, and its command is {last}"
+            )
+        if run.canceled:
+            kept = row.outcome in ("canceled", "succeeded", "superseded")
+            check("canceled", kept, f"{who} was canceled by a person, and is written down as {row.outcome}")
         if row.outcome == "canceled":
             check("true end", run.canceled, f"{who} is written down as canceled, and nobody asked for it")
         if row.outcome == "error":
@@ -446,7 +467,7 @@ class Model:
         newest = max(words, key=lambda it: (it.said.number, it.at, it.said.outcome == "failed"))
         equals = [it for it in words if it.said.number == newest.said.number]
         if revoked is not None:
-            later = [it for it in words if it.accepted > revoked.accepted]
+            later = [it for it in words if (it.recorded or 0) > revoked.begun]
             if not later:
                 return False, "it was revoked"
             if newest not in later or newest.at <= revoked.at + SLACK:
@@ -711,7 +732,6 @@ class Model:
         if target.paused:
             return
         ready = [it for it in self.candidates() if self._ready(target, it, self.now)]
-        ready = [it for it in ready if self.noticed.get(it, 0)]
         check("newest out", not ready, f"{ready} are ready {here}, and nothing begins")
 
     def _servable(self, target: Target, place: Place, request: Request) -> bool:
@@ -752,6 +772,9 @@ class Model:
             check("journal", verify(journal).holds, f"the journal of {commit} is broken")
 
     # Helpers.
+
+    def _driver(self, task: Any) -> str:
+        return f"{task.process}/{self._world.processes[task.process].life}" if task is not None else ""
 
     def _began_at(self, task: Any) -> int:
         return task.began if task is not None else self.now

@@ -1,0 +1,92 @@
+"""The deliberate defects. Each is one that somebody could make; most are about order and time, which stories are for."""
+
+from __future__ import annotations
+
+from .edits import Defect
+
+DEFECTS = [
+    # One change at a time, by whoever holds the target.
+    Defect("fence ignored", "holds", "and deployment.fence == held.fence", ""),
+    Defect("fence not raised when a target is taken over", "hold", "target.fence + taken_over", "target.fence"),
+    Defect("another holder's lease ignored", "hold", "lease.until > now", "False"),
+    Defect("begun under the fence before", "begin", "fence=target.fence + 1", "fence=target.fence"),
+    Defect("begun while another is under way", "may_begin", "or target.deployment is not None", ""),
+    Defect("intent not decided again", "_begin", "or not may_begin(policy, record, target, decision)", ""),
+    Defect("decided on rows that have changed", "_transaction", "[record, *read] if rows or targets else []", "[]"),
+    Defect("an error ends at the first try", "_conclude", "deployment.tries < environment.tries", "False"),
+    Defect(
+        "a late word ends a later try",
+        "_conclude",
+        "if not domain.holds(held, deployment, target, deps.owner)",
+        "if False",
+    ),
+    Defect("end not journaled", "end", "entries=[entry(type, ended, now)]", "entries=[]"),
+    Defect(
+        "what follows from an end is not due",
+        "end",
+        "due=[Due(key_of(deployment.id), now + PATIENCE, event)]",
+        "due=[]",
+    ),
+    Defect("what is due is never sent again", "on_ping", "while due:", "while False:"),
+    Defect("a canceled deployment is a failed one", "canceled", "cancel is None or", "True or"),
+    # Which commit goes out.
+    Defect(
+        "the commit at hand before newer ones",
+        "_newer_is_ready",
+        "in _ready_since(policy, environment, push, deps):",
+        "in ():",
+    ),
+    Defect("older over newer", "newest_by_push", "or not newer(tried, push, case.pushes)", "or True"),
+    Defect(
+        "what was tried and failed does not count",
+        "begin",
+        "newest=_newest(target.newest, push, pushes)",
+        "newest=target.newest",
+    ),
+    Defect("a deletion undoes nothing", "Lineage._resets", "push.deleted or push.forced", "push.forced"),
+    Defect("a forced push undoes nothing", "Lineage._resets", "push.deleted or push.forced", "push.deleted"),
+    Defect("links within a ref ignored", "Lineage.place", "below is not None and below[:2] >= (made, heard)", "False"),
+    Defect("a time from the future counts", "Push.heard", "min(self.pushed_at, self.arrived)", "self.pushed_at"),
+    Defect(
+        "an edited policy decides one commit at a time",
+        "_decided_under",
+        "if target.policy == policy.digest and not anew:",
+        "if True:",
+    ),
+    Defect("a stage is skipped", "_after", 'elif attempt.outcome != "succeeded":', "elif False:"),
+    Defect(
+        "what was rolled back from passes a stage", "_after", "elif attempt.rolled_back is not None:", "elif False:"
+    ),
+    # What people ask for.
+    Defect("pause ignored", "not_paused", "case.target.paused is None or", "True or"),
+    Defect("hold ignored", "not_held", "held is None or", "True or"),
+    Defect("candidates go before a request", "no_request_first", "first is None or", "True or"),
+    Defect("request served twice", "begun", "other.at <= request.at", "other.at < request.at"),
+    Defect("request outlives a newer commit", "begun", "pushed_after(push, other.at, pushes)", "False"),
+    Defect("request cancelled and served", "cancel_request", "without(target, [request])", "target"),
+    Defect("request never expires", "expired", "return request.until <=", "return False and request.until <="),
+    Defect("time paused counts as waited", "resumed", "max(now - max(since, it.at), timedelta(0))", "timedelta(0)"),
+    Defect("the policy's rollback goes through a pause", "goes_through_a_pause", "and request.person != POLICY", ""),
+    Defect(
+        "a rollback leads to what runs",
+        "_way_back",
+        "for sha in target.history if sha not in left",
+        "for sha in target.history",
+    ),
+    Defect("back to what was rolled back from", "_was_left", "and attempt.rolled_back is not None", "and False"),
+    Defect(
+        "a renamed application loses its requests",
+        "carried_on",
+        "wanted=None, policy=None",
+        "wanted=None, policy=None, requests=()",
+    ),
+    # Gates.
+    Defect("revocation ignored", "_revocations", "if approval is None or approval.granted:", "if True:"),
+    Defect("author may approve", "_refusal", "return makers.refusal(word.person, word.identities)", "return None"),
+    Defect("an approval lasts for ever", "_tally", "if lasts is None or vote[0] + lasts > now", "if True"),
+    Defect("a scan lasts for ever", "_word", "and until <= now", "and False"),
+    Defect("a build of any branch counts", "_newest", "return counts(policy, ref)", "return True"),
+    Defect("the first verdict stands", "age", "_sortable(signal.order)", "0"),
+    Defect("a cancelled build passes", "_verdict", 'if outcome == "passed":', 'if outcome in ("passed", "canceled"):'),
+    Defect("an author may override", "may_override", "return left_out(person, record, target, pushes)", "return None"),
+]
