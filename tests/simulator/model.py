@@ -231,6 +231,11 @@ class Model:
         up = held.until <= max(self._clock(task), task.clock)
         self._world.check("lease", up, f"{row.lease.owner} takes {row.environment} from {held.owner}")
 
+    def let_go(self) -> None:
+        """The only process is dead, and so is whoever held a target."""
+        for target in self.targets.values():
+            target.lease = None
+
     def handled(self, task: Any, event: Any) -> None:
         """A service has done with an event."""
         if event.type == "commit.recorded" or event.type in ENDS:

@@ -424,6 +424,7 @@ class World:
         clock = Clock(self, it)
         if not self.many:
             expire_leases(self.inner, clock)
+            self.model.let_go()
         adopt(pipeline(it.words), self.inner, clock)
 
     # What happens outside.
