@@ -124,6 +124,7 @@ def test_every_route_that_writes_is_in_the_matrix_below(shop: Shop) -> None:
         "/api/v1/commits/<owner>/<name>/<sha>/revocations",
         "/api/v1/people/erasures",
         "/api/v1/commits/<owner>/<name>/<sha>/overrides",
+        "/api/v1/policy/preview",
         "/api/v1/targets/<application>/<environment>/deployments",
         "/api/v1/targets/<application>/<environment>/cancel",
         "/api/v1/targets/<application>/<environment>/<verb>",

@@ -363,6 +363,28 @@ def test_an_application_keeps_its_pause_and_its_history_under_another_name(live:
     assert ran(live) == ["A", "B", "C"]
 
 
+def test_an_edit_can_be_tried_before_it_is_in_force(live: Shop) -> None:
+    """What would be deployed is said, and nothing is done; a wrong edit is refused with its problems."""
+    edit(live, LIVE.replace("require: []", "require: [scan]"))
+    for before, word in (("nothing", "A"), ("A", "B")):
+        live.push(word, before=before)
+    live.settle()
+
+    def tried(text: str) -> Any:
+        return live.api("POST", "/policy/preview", {"files": {"pipeline.yaml": text}}, who="lena")
+
+    assert tried(LIVE).json["targets"] == [
+        {"application": "shop", "environment": "live", "sha": sha_of("B"), "cause": "automatic"}
+    ]
+    assert tried(LIVE.replace("require: []", "require: [legal]")).json["targets"][0]["sha"] is None
+    assert tried(LIVE.replace("require: []", "require: [scan]")).json["targets"] == []
+    wrong = tried(LIVE.replace("require: []", "require: [nothing]"))
+    assert (wrong.status_code, "nothing" in wrong.json["detail"]) == (422, True)
+    assert live.api("POST", "/policy/preview", {"files": {"pipeline.yaml": LIVE}}).status_code == 401
+    live.settle()
+    assert ran(live) == []
+
+
 def test_an_edit_ships_the_newest_of_what_waits(live: Shop) -> None:
     """Not the one that was decided first."""
     edit(live, LIVE.replace("require: []", "require: [scan]"))

@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Blueprint, Response, g, request
 
-from greenlight.board import actions, reading, view, waterfall
+from greenlight.board import actions, preview, reading, view, waterfall
 from greenlight.events import ids, rfc3339
 from greenlight.ledger.names import clocks_ahead
 from greenlight.ledger.rows import Entry
@@ -131,6 +131,13 @@ def _writes(api: Blueprint, deps: Deps) -> None:
         body = _body()
         erased = actions.erase_author(_texts(body, "github"), _texts(body, "emails"), g.person, deps)
         return _json({"erased": erased}, 202)
+
+    @api.post("/policy/preview")
+    def previews() -> Response:
+        files = _body().get("files")
+        if not isinstance(files, dict) or not all(isinstance(text, str) for text in files.values()):
+            raise Rejected("files must be an object of the pipeline files' texts, by name")
+        return _json({"targets": preview.of_edit(files, deps)})
 
     @api.post("/commits/<owner>/<name>/<sha>/overrides")
     def overrides(owner: str, name: str, sha: str) -> Response:

@@ -14,9 +14,6 @@ from greenlight.ledger.use import until_settled
 from greenlight.policy.model import Pipeline, Policy
 from greenlight.runtime.clock import Clock
 
-OPEN = ("ready", "waiting", "blocked")
-"""Decisions that may still become a deployment."""
-
 
 def adopt(pipeline: Pipeline, ledger: Ledger, clock: Clock) -> Sequence[Event]:
     """Keep the policies' texts under their digests, and have every target decided anew that was decided under another one.

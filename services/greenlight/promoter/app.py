@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -11,13 +11,14 @@ from flask import Flask
 
 from greenlight.events import Event, types
 from greenlight.events.recorded import resumed_key
-from greenlight.ledger.adoption import OPEN, carried_on
+from greenlight.ledger.adoption import carried_on
+from greenlight.ledger.candidates import ALL, OPEN, candidates
 from greenlight.ledger.port import Transaction, Unreadable
 from greenlight.ledger.rows import DecisionRow, Deployment, Push, Record, Target
 from greenlight.ledger.use import pushes_since, until_settled
 from greenlight.policy.conditions import may_begin
 from greenlight.policy.decide import decide
-from greenlight.policy.lineage import Lineage, newer, newest_tried, shipped
+from greenlight.policy.lineage import newer, newest_tried
 from greenlight.policy.model import Policy
 from greenlight.policy.requests import newest_request
 from greenlight.promoter import domain
@@ -31,9 +32,6 @@ AT_ONCE = 6
 
 PAGE = 5
 """Candidates that are read at once, and four times as many where that is not enough."""
-
-ALL = 1_000_000
-"""More candidates than any target has."""
 
 
 def on_commit_recorded(event: Event, deps: Deps) -> Sequence[Event]:
@@ -177,7 +175,7 @@ def _decided_under(policy: Policy, environment: str, deps: Deps) -> list[Event]:
     target = _target(policy, environment, deps)
     pushes = pushes_since(deps.ledger, target)
     with step("check for promotion", application=policy.name, environment=environment, candidates="all"):
-        for sha in _candidates(policy, environment, target, pushes, deps):
+        for sha in candidates(policy, environment, target, pushes, deps.ledger):
             with suppress(Unreadable):
                 _consider(policy.repo, sha, [(policy, environment)], [], deps, promote=False)
 
@@ -188,28 +186,6 @@ def _decided_under(policy: Policy, environment: str, deps: Deps) -> list[Event]:
 
     until_settled(attempt)
     return _next(policy, environment, deps)
-
-
-def _candidates(policy: Policy, environment: str, target: Target, pushes: Lineage, deps: Deps) -> Iterable[str]:
-    """The shas that may be deployed to a target, newest first: open decisions, heads of shipped refs, what is asked for."""
-    tried = newest_tried(policy, target, pushes)
-    rows = [row for name in policy.names for row in deps.ledger.decisions(name, environment, OPEN, limit=ALL)]
-    placed = [row.push for row in rows if row.push is not None]
-    placed += heads(policy, deps.ledger.pushes(policy.repo, limit=None))
-    known = pushes.knowing(*placed)
-    open_pushes = [push for push in placed if tried is None or push.sha == tried.sha or newer(push, tried, known)]
-    ordered = sorted(open_pushes, key=known.place, reverse=True)
-    return dict.fromkeys([*(request.sha for request in reversed(target.requests)), *(push.sha for push in ordered)])
-
-
-def heads(policy: Policy, pushes: Sequence[Push]) -> list[Push]:
-    """The newest push of each ref that the application ships, where the ref was not deleted."""
-    newest: dict[str, Push] = {}
-    known = Lineage.of(pushes)
-    for push in pushes:
-        if shipped(policy, push.ref) and (push.ref not in newest or newer(push, newest[push.ref], known)):
-            newest[push.ref] = push
-    return [push for push in newest.values() if not push.deleted]
 
 
 def _next(policy: Policy, environment: str, deps: Deps) -> list[Event]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from greenlight.cli import arguments as args
 from greenlight.cli import render
-from greenlight.cli.client import NO, USAGE, Failure
+from greenlight.cli.client import NO, USAGE, Client, Failure
 from greenlight.policy.explain import explain as explained
 from greenlight.policy.load import schema_text
 from greenlight.policy.model import Pipeline
@@ -32,13 +33,16 @@ def _read(folder: Path, code: int) -> Pipeline:
 
 @policy.command()
 @config
+@click.option(
+    "--running", is_flag=True, help="Also say what the running Greenlight would deploy if this were in force."
+)
 @args.as_json
-def check(config: Path, as_json: bool) -> None:
+def check(config: Path, running: bool, as_json: bool) -> None:
     """Say everything that is wrong with it, with file and line; exit 1 if anything is. Exit 2 if there is none.
 
     What works and is not wise, such as a secret that stands in the file, is a warning on standard error.
 
-    Example: greenlight policy check --config config
+    Example: greenlight policy check --config config --running
     """
     found = _read(config, NO if pipeline_files(config) else USAGE)
     missing = missing_files(config)
@@ -48,10 +52,23 @@ def check(config: Path, as_json: bool) -> None:
     for warning in warnings:
         render.line(f"warning: {warning}", err=True)
     digests = {name: policy.digest for name, policy in found.applications.items()}
+    changes = _preview(config) if running else []
     if as_json:
-        render.document({"applications": digests, "warnings": warnings})
-    else:
-        render.table(("application", "digest"), list(digests.items()))
+        render.document({"applications": digests, "warnings": warnings} | ({"changes": changes} if running else {}))
+        return
+    render.table(("application", "digest"), list(digests.items()))
+    for it in changes:
+        what = f"would deploy {it['sha'][:7]} ({it['cause']})" if it["sha"] else "would deploy nothing"
+        render.line(f"{it['application']}/{it['environment']} {what}")
+    if running and not changes:
+        render.line("nothing changes for the running Greenlight")
+
+
+def _preview(config: Path) -> list[dict[str, Any]]:
+    """What the running Greenlight would deploy if these files were in force."""
+    files = {file.name: file.read_text(encoding="utf-8") for file in pipeline_files(config)}
+    changes: list[dict[str, Any]] = Client().post("/policy/preview", {"files": files})["targets"]
+    return changes
 
 
 @policy.command()

@@ -1,0 +1,52 @@
+"""What an edit of the pipeline file would deploy, if it were in force now. It changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from greenlight.ledger.candidates import candidates
+from greenlight.ledger.rows import Target
+from greenlight.ledger.use import pushes_since
+from greenlight.policy.conditions import may_begin
+from greenlight.policy.decide import decide
+from greenlight.policy.load import PolicyError, parse
+from greenlight.policy.model import Policy
+from greenlight.runtime.deps import Deps
+from greenlight.runtime.errors import Rejected
+
+
+def of_edit(files: Mapping[str, str], deps: Deps) -> list[dict[str, Any]]:
+    """For each environment that the texts of the files change: the commit that would be deployed, or null, and the cause.
+
+    Raises Rejected with every problem of the files.
+    """
+    now = deps.pipeline().applications
+    directory = next((policy.directory for policy in now.values()), ".")
+    try:
+        edited = parse(files, Path(directory)).applications
+    except PolicyError as problem:
+        raise Rejected(str(problem)) from None
+    changed = [policy for name, policy in edited.items() if name not in now or now[name].digest != policy.digest]
+    return [_environment(policy, name, deps) for policy in changed for name in policy.environments]
+
+
+def _environment(policy: Policy, environment: str, deps: Deps) -> dict[str, Any]:
+    target, now = _target(policy, environment, deps), deps.clock.now()
+    pushes = pushes_since(deps.ledger, target)
+    found: dict[str, Any] = {"application": policy.name, "environment": environment, "sha": None, "cause": None}
+    for sha in candidates(policy, environment, target, pushes, deps.ledger):
+        record = deps.ledger.record(policy.repo, sha)
+        decision = decide(policy, environment, record, target, pushes, now) if record is not None else None
+        if record is not None and decision is not None and may_begin(policy, record, target, decision):
+            return {**found, "sha": sha, "cause": decision.request.kind if decision.request else "automatic"}
+    return found
+
+
+def _target(policy: Policy, environment: str, deps: Deps) -> Target:
+    """The target as it would be once the edit is in force and what is under way there has ended."""
+    rows = (deps.ledger.target(name, environment) for name in policy.names)
+    row = next((row for row in rows if row is not None), Target(policy.name, environment, policy.repo))
+    return replace(row, application=policy.name, policy=policy.digest, deployment=None, wanted=None)
