@@ -69,6 +69,9 @@ def test_a_list_pages_and_filters(shop: Shop) -> None:
         ("repo=ACME/shop", 50),
         ("repo=a/b", 0),
         ("decision=ready&environment=staging", 1),
+        ("decision=waiting&environment=staging", 0),
+        ("decision=waiting&environment=production", 1),
+        ("decision=superseded", 0),
         ("ref=refs/heads/x", 0),
     ):
         assert len(json.loads(shop.api("GET", f"/commits?{query}").get_data())["commits"]) == count

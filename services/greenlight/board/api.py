@@ -43,11 +43,17 @@ def _reads(api: Blueprint, deps: Deps) -> None:
         }
         if asked["repo"]:
             asked["repo"] = asked["repo"].lower()
+        decision = asked.pop("decision")
+        # The ledger keeps what holds of the commit alone: only these two say no less than the decision in the target.
+        kept = decision if decision in ("ready", "blocked") else None
         try:
-            page = deps.ledger.records(**asked, limit=PAGE)
+            page = deps.ledger.records(**asked, decision=kept, limit=PAGE)
         except ValueError:
             raise Rejected("the cursor is not one that this API gave") from None
-        return _json({"commits": reading.commits_of(page.records, deps), "next": page.next})
+        shown = reading.commits_of(page.records, deps)
+        if decision is not None:
+            shown = [it for it in shown if _is_decided(it, decision, asked["application"], asked["environment"])]
+        return _json({"commits": shown, "next": page.next})
 
     @api.get("/commits/<owner>/<name>/<sha>")
     def commit(owner: str, name: str, sha: str) -> Response:
@@ -74,6 +80,17 @@ def _senders(api: Blueprint, deps: Deps) -> None:
     def senders() -> Response:
         ahead = clocks_ahead(deps.ledger, deps.clock.now())
         return _json({"repositories": reading.repositories(deps), "clocks_ahead": ahead})
+
+
+def _is_decided(commit: dict[str, Any], decision: str, application: str | None, environment: str | None) -> bool:
+    """Whether one of the commit's environments, or the one that is named, has that decision."""
+    return any(
+        it["decision"] == decision
+        for name, found in commit["applications"].items()
+        if application in (None, name)
+        for env, it in found["environments"].items()
+        if environment in (None, env)
+    )
 
 
 def _targets(api: Blueprint, deps: Deps) -> None:
