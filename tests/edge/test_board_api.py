@@ -69,8 +69,8 @@ def test_a_list_pages_and_filters(shop: Shop) -> None:
         ("repo=ACME/shop", 50),
         ("repo=a/b", 0),
         ("decision=ready&environment=staging", 1),
-        ("decision=waiting&environment=staging", 0),
-        ("decision=waiting&environment=production", 1),
+        ("decision=waiting&environment=staging", 50),
+        ("decision=waiting&environment=production", 50),
         ("decision=superseded", 0),
         ("ref=refs/heads/x", 0),
     ):
