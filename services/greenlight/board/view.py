@@ -10,7 +10,7 @@ from greenlight.events import ids, rfc3339
 from greenlight.ledger.rows import Attempt, Deployment, Push, Record, Request, Target
 from greenlight.policy.decide import decide, gate_state
 from greenlight.policy.model import Decision, GateState, Policy
-from greenlight.policy.requests import expired, newest_request
+from greenlight.policy.requests import newest_request, waiting_requests
 from greenlight.policy.signals import age
 from greenlight.policy.situation import attempt_of
 
@@ -105,7 +105,7 @@ def _too_late(decision: Decision) -> list[str]:
 def target(row: Target, deployments: Sequence[Deployment], now: datetime) -> dict[str, Any]:
     """A target as the API shows it."""
     first = newest_request(row, now)
-    waiting = [it for it in row.requests if not expired(it, row, now)]
+    waiting = [*reversed(waiting_requests(row, now))]
     return {
         "application": row.application,
         "environment": row.environment,

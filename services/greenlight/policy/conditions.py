@@ -52,9 +52,9 @@ def not_paused(case: Situation, push: Push) -> str | None:
 
 
 def no_request_first(case: Situation, push: Push) -> str | None:
-    """A request is served before any candidate that was not pushed after it."""
-    first = case.first
-    if first is None or first.person == POLICY or pushed_after(push, first.at, case.pushes):
+    """A person's request is served before any candidate that was not pushed after it. The policy's holds nothing back."""
+    first = next((request for request in case.waiting if request.person != POLICY), None)
+    if first is None or pushed_after(push, first.at, case.pushes):
         return None
     return f"{called(first)} goes first; an operator may cancel it"
 

@@ -10,7 +10,7 @@ A target serves its newest request before any candidate.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -25,9 +25,14 @@ MOST = 20
 """Requests that may wait in one target."""
 
 
+def waiting_requests(target: Target, now: datetime) -> Sequence[Request]:
+    """The requests that wait, newest first."""
+    return [request for request in reversed(target.requests) if not expired(request, target, now)]
+
+
 def newest_request(target: Target, now: datetime) -> Request | None:
     """The request that the target serves next, or None."""
-    return next((request for request in reversed(target.requests) if not expired(request, target, now)), None)
+    return next(iter(waiting_requests(target, now)), None)
 
 
 def expired(request: Request, target: Target, now: datetime) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -9,7 +10,7 @@ from functools import cached_property
 from greenlight.ledger.rows import Attempt, Push, Record, Request, Target
 from greenlight.policy.lineage import Lineage, newest_tried
 from greenlight.policy.model import Environment, Policy
-from greenlight.policy.requests import newest_request
+from greenlight.policy.requests import waiting_requests
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,14 @@ class Situation:
         return attempt_of(self.policy, self.record, self.name)
 
     @cached_property
+    def waiting(self) -> Sequence[Request]:
+        """The requests that wait in the target, newest first."""
+        return waiting_requests(self.target, self.now)
+
+    @property
     def first(self) -> Request | None:
         """The request that the target serves next, whatever commit it is for."""
-        return newest_request(self.target, self.now)
+        return next(iter(self.waiting), None)
 
     @property
     def request(self) -> Request | None:
