@@ -58,6 +58,14 @@ def test_the_environment_is_closed(driver: CommandDriver, tmp_path: Path, monkey
     assert progress.output.strip() == str(expected)
 
 
+def test_its_folder_may_be_named_from_where_greenlight_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `--data .greenlight` does; the parent of a command works elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    driver = CommandDriver(Path("state"), scrub=Scrubber([]), clock=SystemClock(), grace=0.3)
+    assert ended(driver, sh(tmp_path, "echo here")) == Progress("succeeded", None, "here\n")
+    driver.close()
+
+
 def test_there_is_no_shell_and_arguments_arrive_as_written(driver: CommandDriver, tmp_path: Path) -> None:
     """Substitutions, quotes, globs and options are text (fault 39)."""
     nasty = ["$(touch owned)", "`id`", "; rm -rf .", "--kube-apiserver=evil", "*", "a b", "'", '"', "\\", "é\n"]

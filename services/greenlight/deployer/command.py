@@ -41,6 +41,7 @@ class CommandDriver:
     """
 
     def __init__(self, state: Path, *, scrub: Scrubber, clock: Clock, grace: float = GRACE) -> None:
+        state = state.absolute()  # the parents of commands have another working folder
         self._locks, self._outputs, self._ends = state / "locks", state / "output", state / "ends"
         for folder in (self._locks, self._outputs, self._ends):
             make_folder(folder)
