@@ -463,7 +463,7 @@ class World:
             due = [item.at for item in known if item.at <= self.time or self._hurries(item.key)]
             due += [self.time + timedelta(seconds=6)] if self.inner.outbox(older_than=self.time, limit=1) else []
             due += [ends] if ends else []
-            if not due:
+            if not due or self.violations:
                 return
             self.time = max(self.time, min(due)) + timedelta(seconds=1)
             skews = [process.skew for process in self.processes.values() if "reconciler" in process.serves]
@@ -483,7 +483,7 @@ class World:
             self.go_on(task, None)
         for _ in range(3000):
             waiting = self.broker.waiting()
-            if not waiting:
+            if not waiting or self.violations:
                 return
             self.deliver(waiting[0], self.serving(waiting[0].edge.service)[0])
         self.check("an end", False, "events never end")

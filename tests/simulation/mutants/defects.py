@@ -10,7 +10,6 @@ DEFECTS = [
     Defect("fence not raised when a target is taken over", "hold", "target.fence + taken_over", "target.fence"),
     Defect("another holder's lease ignored", "hold", "lease.until > now", "False"),
     Defect("begun under the fence before", "begin", "fence=target.fence + 1", "fence=target.fence"),
-    Defect("begun while another is under way", "may_begin", "or target.deployment is not None", ""),
     Defect("intent not decided again", "_begin", "or not may_begin(policy, record, target, decision)", ""),
     Defect("decided on rows that have changed", "_transaction", "[record, *read] if rows or targets else []", "[]"),
     Defect("an error ends at the first try", "_conclude", "deployment.tries < environment.tries", "False"),
