@@ -213,7 +213,7 @@ class Model:
                 self._paused(entry)
         said = task.about if task is not None and isinstance(task.about, Said) else None
         if said is not None and said.kind == "cancel" and transaction.targets:
-            self._canceled(said)
+            self._canceled(said, transaction)
         for row in transaction.targets:
             self._lease(row, task)
         for row in transaction.deployments:
@@ -249,16 +249,19 @@ class Model:
             told = name_of(document["sha"]) if "sha" in document else request.commit
             self._world.check("way back", told == request.commit, f"{said.kind} was answered with {told}")
 
-    def _canceled(self, said: Said) -> None:
+    def _canceled(self, said: Said, transaction: Any) -> None:
         """A person withdrew the newest request, or wants the end of what is under way."""
         target = self.target(said.environment)
         if said.outcome == "deployment":
             if target.under_way is not None:
                 target.under_way.canceled = True
             return
-        waiting = [it for it in target.requests if it.ended is None and not self._perhaps_expired(target, it)]
-        if waiting:
-            self._end(max(waiting, key=lambda it: it.asked), "canceled")
+        ids = [entry.payload.get("request") for entry in transaction.entries if entry.type == "request.canceled"]
+        for request in (self.requests[id] for id in ids):
+            later = [it for it in target.requests if it.ended is None and it.asked > request.asked]
+            newest = all(self._perhaps_expired(target, it) for it in later)
+            self._world.check("newest request", newest, f"{said.person} canceled a request that was not the newest")
+            self._end(request, "canceled")
 
     @staticmethod
     def _succeeded(target: Target, commit: str) -> bool:
@@ -586,16 +589,29 @@ class Model:
         """Whether one push surely came after another."""
         if newer is older:
             return False
-        a, b = newer.at.replace(microsecond=0), older.at.replace(microsecond=0)
+        at = newer.at.replace(microsecond=0)
         if newer.said.ref != older.said.ref:
-            return a > max(self._times(older))
+            return at > max(self._times(older))
         if newer.said.turn < older.said.turn:
             return False
         turns = {it.said.turn: it for it in self.pushes if it.said.ref == newer.said.ref and it.recorded is not None}
         between = [turns.get(turn) for turn in range(older.said.turn, newer.said.turn + 1)]
         heads = [it.said.after for it in between if it is not None]
         linked = None not in between and None not in heads and len(set(heads)) == len(heads)
-        return linked or a > b
+        return linked or (at > max(self._times(older)) and not self._leads(newer, older))
+
+    def _leads(self, one: Fact, other: Fact) -> bool:
+        """Whether links of their ref lead from one push to another: then the other seems to be made on top of it."""
+        seen, ahead = set(), [other.said.before]
+        while ahead:
+            name = ahead.pop()
+            if name is None or name in seen:
+                continue
+            seen.add(name)
+            if name == one.said.after:
+                return True
+            ahead += [it.said.before for it in self.pushes if it.said.ref == one.said.ref and it.said.after == name]
+        return False
 
     def _times(self, push: Fact) -> list[datetime]:
         """The times of a push and of those before it on its ref, after all of which it comes."""

@@ -70,11 +70,10 @@ def on_deployment_ended(event: Event, deps: Deps) -> Sequence[Event]:
     if deployment is None or deployment.outcome == "running":
         deps.ledger.transact(Transaction(done=done))
         return []
-    policy = deps.pipeline().applications.get(data["application"])
+    policy = _now_called(data["application"], deps)
     if policy is None:
-        events = _carry_on(data["application"], deployment.environment, deps)
         deps.ledger.transact(Transaction(done=done))
-        return events
+        return []
     following = [(policy, name) for name, it in policy.environments.items() if deployment.environment in it.after]
     here = [(policy, deployment.environment)] if deployment.environment in policy.environments else []
     events = []
@@ -101,18 +100,18 @@ def on_target_resumed(event: Event, deps: Deps) -> Sequence[Event]:
     return events
 
 
-def _carry_on(former: str, environment: str, deps: Deps) -> list[Event]:
-    """A target of an application that is not there any more is free: whoever has its name now goes on with it."""
-    renamed = [policy for policy in deps.pipeline().applications.values() if policy.formerly == former]
-    here = [policy for policy in renamed if environment in policy.environments]
-    return [event for policy in here for event in _decided_under(policy, environment, deps)]
+def _now_called(application: str, deps: Deps) -> Policy | None:
+    """The application of that name, or the one that had it formerly and goes on with its targets; None: neither is there."""
+    policies = deps.pipeline().applications
+    renamed = (policy for policy in policies.values() if policy.formerly == application)
+    return policies.get(application) or next(renamed, None)
 
 
 def _go_back(policy: Policy, deployment: Deployment, deps: Deps) -> list[Event]:
     """Ask for a rollback, as a person would: from here on it is a deployment like any other."""
 
     def attempt() -> list[Event]:
-        target = deps.ledger.target(deployment.application, deployment.environment)
+        target = deps.ledger.target(policy.name, deployment.environment)
         sha = domain.way_back(policy, deployment, target) if target is not None else None
         record = deps.ledger.record(deployment.repo, sha) if sha is not None else None
         if target is None or record is None:
