@@ -614,9 +614,10 @@ class Model:
         return False
 
     def _times(self, push: Fact) -> list[datetime]:
-        """The times of a push and of those before it on its ref, after all of which it comes."""
-        before = (it for it in self.pushes if it.said.ref == push.said.ref and it.said.turn <= push.said.turn)
-        return [it.at.replace(microsecond=0) for it in before if it.recorded is not None]
+        """The times of a push and of those on its ref that it comes after, or seems to come after."""
+        here = [it for it in self.pushes if it.said.ref == push.said.ref and it.recorded is not None]
+        before = [it for it in here if it.said.turn <= push.said.turn or self._leads(it, push)]
+        return [it.at.replace(microsecond=0) for it in before]
 
     def surely_not_after(self, commit: str, request: Request) -> bool:
         """Whether a commit was surely not pushed after a request."""
@@ -758,10 +759,9 @@ class Model:
     def _servable(self, target: Target, place: Place, request: Request) -> bool:
         if not self.standing(request.commit) or request.said.person == "policy":
             return False
-        latest, back = self._world.time + SLACK, request.said.kind == "rollback"
+        latest = self._world.time + SLACK
         gates = all(self.gate(gate, target, request.commit, latest)[0] is True for gate in place.require)
-        after = all(self.passed_stage(name, request.commit, self.now) for name in place.after)
-        return gates and (after or back)
+        return gates and all(self.passed_stage(name, request.commit, self.now) for name in place.after)
 
     def _expire(self, target: Target) -> None:
         for request in target.requests:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,7 +15,7 @@ from greenlight.events.schemas import dataschema
 from greenlight.ledger.own import expiry, no_expiry, own_fact, request_entry, requested
 from greenlight.ledger.port import Transaction
 from greenlight.ledger.rows import PATIENCE, Cancellation, Due, Fact, NewEntry, Record, Request, Target
-from greenlight.ledger.use import pushes_since, until_settled
+from greenlight.ledger.use import last_begun, pushes_since, until_settled
 from greenlight.policy.decide import OVER, gate_here
 from greenlight.policy.gates import newest_revocation, newest_words
 from greenlight.policy.model import Gate, Policy
@@ -104,7 +104,7 @@ def request(asks: Asked, person: Person, deps: Deps) -> Request:
             return newest, None
         if len(target.requests) >= MOST:
             raise Rejected(f"{MOST} requests wait in {asks.application}/{asks.environment} already: cancel one first")
-        at = max([now, *(it.at + MICROSECOND for it in (*target.requests, target.held) if it is not None)])
+        at = max([now, *(it + MICROSECOND for it in _known_times(target, deps))])
         id = ids.derive(types.DEPLOYMENT_REQUESTED, asks.application, asks.environment, target.version, person.id)
         made = Request(asks.kind, record.sha, person.id, at, at + asks.lasts, id, asks.reason)
         fact, due = requested(made, target, record, SOURCE)
@@ -121,6 +121,12 @@ def request(asks: Asked, person: Person, deps: Deps) -> Request:
         current().arrival(fact.event, fact.repo, fact.sha, None, None)
         _log(person, f"{types.DEPLOYMENT_REQUESTED} ({made.kind})", fact.repo, fact.sha, made.at, deps)
     return made
+
+
+def _known_times(target: Target, deps: Deps) -> Iterator[datetime]:
+    """When what the ledger knows was asked for or pushed: a request comes after that, whosever clock is wrong."""
+    yield from (request.at for request in (*target.requests, target.held) if request is not None)
+    yield from (push.arrived for push in pushes_since(deps.ledger, target))
 
 
 def _wanted(asks: Asked, policy: Policy, target: Target, now: datetime, deps: Deps) -> Record:
@@ -149,8 +155,8 @@ def _way_back(asks: Asked, policy: Policy, target: Target, now: datetime, deps: 
         if attempt is None or attempt.succeeded_at is None:
             raise Rejected(f"{record.sha[:7]} never succeeded in {where}: roll back to one that did, or use deploy")
     else:
-        last = deps.ledger.deployments(target.application, target.environment, limit=1)
-        left = {each.sha for each in last} or {target.running.sha if target.running else ""}
+        last = last_begun(deps.ledger, target)
+        left = {last.sha} if last is not None else {target.running.sha if target.running else ""}
         records = (deps.ledger.record(policy.repo, sha) for sha in target.history if sha not in left)
         found = (it for it in records if it is not None and not _was_left(policy, it, asks.environment))
         way = next(found, None)

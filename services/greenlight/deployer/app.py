@@ -14,7 +14,7 @@ from greenlight.events import Event, ids, types
 from greenlight.events.recorded import cancel_key, look_again
 from greenlight.ledger.port import Transaction
 from greenlight.ledger.rows import PATIENCE, Deployment, Due, Promotion, Record, Target
-from greenlight.ledger.use import pushes_since, until_settled
+from greenlight.ledger.use import last_begun, pushes_since, until_settled
 from greenlight.policy.conditions import called, may_begin
 from greenlight.policy.decide import decide
 from greenlight.policy.lineage import newer
@@ -143,8 +143,8 @@ def _rolled_back(policy: Policy, deployment: Deployment, target: Target, deps: D
     """The records of the commits that a rollback leaves: what runs, and what was tried last."""
     if deployment.cause != "rollback":
         return []
-    last = deps.ledger.deployments(target.application, target.environment, limit=1)
-    shas = {deployment.previous, *(each.sha for each in last)} - {None, deployment.sha}
+    last = last_begun(deps.ledger, target)
+    shas = {deployment.previous, last.sha if last is not None else None} - {None, deployment.sha}
     records = [deps.ledger.record(deployment.repo, sha) for sha in sorted(filter(None, shas))]
     found = [domain.rolled_back(policy, record, deployment, target) for record in records if record is not None]
     return [record for record in found if record is not None]

@@ -25,6 +25,7 @@ class Place:
 
     made: datetime
     heard: datetime
+    depth: int = 0  # how many pushes it is on top of that stand at the same time
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,12 @@ class Push:
         """What it is ordered by: when it was made, and when it was heard of; or the later ones of what it followed."""
         own = (self.heard, self.arrived)
         return own if self.place is None else max(own, (self.place.made, self.place.heard))
+
+    @property
+    def depth(self) -> int:
+        """How many pushes of the same `placed` it is known to be on top of."""
+        there = self.place is not None and self.placed == (self.place.made, self.place.heard)
+        return self.place.depth if self.place is not None and there else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,8 +74,8 @@ class Lineage(tuple[Push, ...]):
 
     def anchored(self, push: Push) -> Push:
         """The push with its place, so that it keeps it where the pushes before it are not looked at any more."""
-        place = self.place(push)[:2]
-        return push if place == push.placed else replace(push, place=rows.Place(*place))
+        place = self.place(push)[:3]
+        return push if place == (*push.placed, push.depth) else replace(push, place=rows.Place(*place))
 
     def tell(self, other: Lineage) -> None:
         """Let a lineage of the same pushes have what this one knows of them: it is computed once for both."""
@@ -107,10 +107,10 @@ class Lineage(tuple[Push, ...]):
         parent = self._parent(path[-1])
         below = None if parent is None else self._places[parent.fact]
         for each in reversed(path):
-            made, heard, fact = _own(each)
-            on_top = below is not None and below[:2] >= (made, heard)
-            below = (*below[:2], below[2] + 1, fact) if below is not None and on_top else (made, heard, 0, fact)
-            self._places[fact] = below
+            own = (*each.placed, each.depth)
+            on_top = below is not None and below[:3] >= own
+            below = (*below[:2], below[2] + 1, each.fact) if below is not None and on_top else (*own, each.fact)
+            self._places[each.fact] = below
         return self._places[push.fact]
 
     def _unplaced(self, push: Push) -> list[Push]:
