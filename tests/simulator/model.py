@@ -112,6 +112,14 @@ class Target:
         return gone
 
 
+def _accepted(push: Fact) -> Any:
+    return push.accepted
+
+
+def _time(push: Fact) -> Any:
+    return (push.at.replace(microsecond=0), push.accepted)
+
+
 class Model:
     """Everything that is known, and the rules."""
 
@@ -332,7 +340,7 @@ class Model:
             older = earlier.commit != run.commit and self.surely_older(run.commit, earlier.commit, earlier.place, began)
             check("not older", not older, f"{who} is older than {earlier.commit}, which was deployed here")
         waiting = [it for it in target.requests if it.ended is None and it.known is not None and it.known <= began]
-        for request in waiting:
+        for request in (it for it in waiting if it.said.person != "policy"):
             if not self._surely_expired(target, request):
                 late = self.surely_not_after(run.commit, request)
                 check("request first", not late, f"{who} goes before what {request.said.person} asked for")
@@ -482,6 +490,9 @@ class Model:
                 return None, "it was revoked, and heard of again"
         if len({it.said.outcome for it in equals}) > 1 and len({it.at for it in equals}) < len(equals):
             return None, "two verdicts of one run"
+        ahead = newest.said.at is not None and newest.said.at > newest.arrived
+        if ahead and any(it.said.outcome != newest.said.outcome for it in words):
+            return None, "its time was ahead of the clock, and another verdict may be the newer one"
         if newest.said.outcome != "passed":
             return False, f"run {newest.said.number} is {newest.said.outcome}"
         if gate == "scan":
@@ -561,8 +572,10 @@ class Model:
     def places(self, commit: str, until: int | None = None) -> list[Fact]:
         """The pushes that may give a commit its place among the candidates."""
         mine = [it for it in self._shipped(until) if it.said.after == commit]
+        made = [it for it in mine if it.said.before is None]  # a ref that is created on what is known does not move it
+        first = {min(made, key=key).id: min(made, key=key) for key in (_accepted, _time) if made}
         moving = [it for it in mine if it.said.before is not None]
-        return moving or mine
+        return [*moving, *(it for it in first.values() if not moving or it.accepted < moving[0].accepted)]
 
     def place(self, commit: str) -> Fact | None:
         """The newest of them."""
