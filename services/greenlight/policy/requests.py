@@ -77,6 +77,7 @@ def begun(policy: Policy, target: Target, request: Request | None, push: Push | 
         ended = [other for other in target.requests if other.at <= request.at]
     else:
         ended = [other for other in target.requests if push is not None and pushed_after(push, other.at, pushes)]
+    ended += [other for other in target.requests if other.person == POLICY]  # it was about what came before this one
     return replace(without(target, ended), held=_held(policy, target, request, push, pushes))
 
 
