@@ -363,6 +363,18 @@ def test_an_application_keeps_its_pause_and_its_history_under_another_name(live:
     assert ran(live) == ["A", "B", "C"]
 
 
+def test_an_environment_that_comes_back_finds_what_was_pushed_meanwhile(live: Shop) -> None:
+    """Though its text is the one that was known before."""
+    ship(live, "A")
+    edit(live, LIVE.replace("name: live", "name: other").replace("require: []", "require: [legal]"))
+    live.push("B", before="A")
+    live.settle()
+    edit(live, LIVE)
+    live.watch.end("live", sha_of("B"))
+    live.settle()
+    assert ran(live) == ["A", "B"]
+
+
 def test_an_edit_can_be_tried_before_it_is_in_force(live: Shop) -> None:
     """What would be deployed is said, and nothing is done; a wrong edit is refused with its problems."""
     edit(live, LIVE.replace("require: []", "require: [scan]"))

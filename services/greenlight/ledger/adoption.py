@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from greenlight.events import Event, ids
 from greenlight.events.recorded import look_again
@@ -22,12 +23,30 @@ def adopt(pipeline: Pipeline, ledger: Ledger, clock: Clock) -> Sequence[Event]:
     no commit, there is nothing to decide. To do it again, in another process or after a crash, changes nothing.
     """
     emitted: list[Event] = []
+    _forget_what_is_gone(pipeline, ledger)
     for policy in pipeline.applications.values():
         ledger.keep_policy(policy.digest, policy.text)
         for environment in policy.environments:
             event = _decide_anew(policy, environment, ledger, clock.now())
             emitted += [event] if event is not None else []
     return emitted
+
+
+def _forget_what_is_gone(pipeline: Pipeline, ledger: Ledger) -> None:
+    """Have a target that is in no pipeline file decided anew once it is in one again, though that may be the same text.
+
+    What is pushed meanwhile is decided for other targets only.
+    """
+    for row in ledger.targets():
+        policy = pipeline.applications.get(row.application)
+        if row.policy is not None and (policy is None or row.environment not in policy.environments):
+            until_settled(partial(_forget, row.application, row.environment, ledger))
+
+
+def _forget(application: str, environment: str, ledger: Ledger) -> None:
+    row = ledger.target(application, environment)
+    if row is not None and row.policy is not None:
+        ledger.transact(Transaction(targets=[replace(row, policy=None)]))
 
 
 def _decide_anew(policy: Policy, environment: str, ledger: Ledger, now: datetime) -> Event | None:
