@@ -1,7 +1,6 @@
-"""A Greenlight in a world that one seed decides: real handlers and a real ledger, everything around them simulated.
+"""A Greenlight that a test moves step by step, for sequences that are written out: real handlers and a real ledger.
 
-Deliveries come late, twice, in any order or never; handlers die before and after they write; between what a handler reads
-and what it writes others get through; the process is killed; commands fail, err and outlive it; the policy is edited.
+`play` plays a story that a seed makes up (see simulator/).
 """
 
 from __future__ import annotations
@@ -16,11 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from greenlight.board import actions
-from greenlight.board.reading import NotFound
 from greenlight.deployer import app as deployer
 from greenlight.deployer.driver import Busy, Order, Progress
-from greenlight.embedded.compose import adopt, expire_leases
-from greenlight.events import Event, ids, types
+from greenlight.events import Event, types
 from greenlight.ledger.dynamodb import DynamoLedger
 from greenlight.ledger.journal import verify
 from greenlight.ledger.port import Transaction, Unavailable
@@ -34,9 +31,10 @@ from greenlight.promoter import app as promoter
 from greenlight.promoter import domain as promoter_domain
 from greenlight.reconciler import app as reconciler
 from greenlight.recorder import app as recorder
-from greenlight.runtime.errors import Rejected
 from greenlight.runtime.people import Person
 from greenlight.store import Store
+from simulator.many import STEPS
+from simulator.story import Story, written
 
 REPO, MAIN = "acme/shop", "refs/heads/main"
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -260,15 +258,6 @@ class World:
         if not self.calm and self.depth < 3 and self.bus and self.dice.random() < 0.25:
             self.deliver()
 
-    def kill(self) -> None:
-        """kill -9, and a new process: commands go on as orphans, some deliveries are forgotten."""
-        self.note("kill -9")
-        self.lives += 1
-        self.driver.runs = {}
-        self.bus = [event for event in self.bus if self.dice.random() < 0.7]
-        expire_leases(self.inner, self.clock)
-        adopt(self.pipeline, self.inner, self.clock)
-
     def note(self, what: str) -> None:
         self.log.append(f"{self.clock.time:%H:%M:%S} {'  ' * self.depth}{what}")
 
@@ -301,41 +290,8 @@ class World:
 
     # what happens outside
 
-    def step(self) -> None:
-        """Something happens."""
-        happens = [
-            (8, self._deliver_some), (3, self._push), (4, self._build), (4, self._person), (3, self._time),
-            (2, self.ping), (0.4, self._edit), (0.4, self.kill),
-        ]  # fmt: skip
-        ((_, act),) = self.dice.choices(happens, [weight for weight, _ in happens])
-        act()
-
-    def _deliver_some(self) -> None:
-        for _ in range(self.dice.randint(1, 6)):
-            if self.bus:
-                self.deliver()
-
-    def _time(self) -> None:
-        self.clock.time += timedelta(seconds=self.dice.choice([1, 1, 5, 31, 31, 900]))
-
     def accept(self, fact: Fact) -> None:
         self.inner.accept(fact, None, Due(f"fact/{fact.id}", self.clock.time + PATIENCE, fact.event))
-
-    def _push(self) -> None:
-        """A new commit, an old one again, a forced one, or a deletion; signed a second after the last push at least."""
-        self.clock.time += timedelta(seconds=1)
-        number = len(self.pushes)
-        ref = self.dice.choice([MAIN, MAIN, MAIN, "refs/heads/release", "refs/heads/feature"])
-        olds = [push.sha for push in self.pushes if not push.deleted]
-        again = olds and self.dice.random() < 0.2
-        deleted = bool(olds) and self.dice.random() < 0.05
-        sha = self.dice.choice(olds) if again or deleted else f"{number + 1:040x}"
-        push = Push(
-            REPO, ref, "0" * 40 if deleted else sha, None, self.clock.time, self.clock.time, f"push-{number}",
-            forced=bool(again) and self.dice.random() < 0.5, deleted=deleted,
-            people=(ids.identity("github", self.dice.choice(["ann", "dev"])),),
-        )  # fmt: skip
-        self.tell_push(push, sha)
 
     def tell_push(self, push: Push, sha: str) -> None:
         """GitHub's word of a push, which for a deletion is about the commit that was there."""
@@ -346,18 +302,6 @@ class World:
             Fact(event, REPO, sha, now, now, (push.ref,), push=push, people=() if push.deleted else push.people)
         )
 
-    def _some_sha(self) -> str | None:
-        recent = [push.sha for push in self.pushes if not push.deleted][-4:]
-        return self.dice.choice(recent) if recent else None
-
-    def _build(self) -> None:
-        sha = self._some_sha()
-        if sha is None:
-            return
-        self.runs += 1
-        run = self.runs if self.dice.random() < 0.8 else self.dice.randint(1, self.runs)  # some come late
-        self.tell_build(sha, run, self.dice.choice(["passed"] * 6 + ["failed", "canceled"]))
-
     def tell_build(self, sha: str, run: int, outcome: str) -> None:
         """CircleCI's word of a run."""
         id = f"build-{sha[-3:]}-{run}-{outcome}"
@@ -365,35 +309,6 @@ class World:
         event = Event(id, "circleci", f"com.circleci.{outcome}")
         now = self.clock.time
         self.accept(Fact(event, REPO, sha, now, now, ("main",), BUILD, outcome, (run, 0)))
-
-    def _person(self) -> None:
-        """Somebody approves, revokes, asks for a deployment, pauses or resumes."""
-        sha, person = self._some_sha(), self.dice.choice(PEOPLE)
-        record = self.inner.record(REPO, sha) if sha else None
-        if record is None:
-            return
-        environment, kind = self.dice.choice(ENVIRONMENTS), self.dice.random()
-        deps = replace(self.deps(), ledger=self.inner)
-        with suppress(actions.Forbidden, Rejected, NotFound):
-            if kind < 0.55:
-                actions.approve(record, "shop", "legal", None, person, deps)
-                self.note(f"{person.id} approves {record.sha[-3:]}")
-            elif kind < 0.65:
-                actions.revoke(record, "shop", "legal", "no", person, deps)
-                self.note(f"{person.id} revokes {record.sha[-3:]}")
-            elif kind < 0.85:
-                asked = self.dice.choice(actions.KINDS)
-                actions.request(actions.Asked("shop", environment, asked, record.sha, "because"), person, deps)
-                self.note(f"{person.id} asks to {asked} {record.sha[-3:]} to {environment}")
-            else:
-                paused = kind < 0.9
-                actions.set_paused("shop", environment, paused, "because", person, deps)
-                self.note(f"{environment} paused={paused}")
-
-    def _edit(self) -> None:
-        self.pipeline = LAX if self.pipeline is STRICT else STRICT
-        self.note("the policy is edited")
-        adopt(self.pipeline, self.inner, self.clock)
 
     # what must hold
 
@@ -524,14 +439,9 @@ class World:
             self.store.close()
 
 
-def play(seed: int, folder: Path, *, steps: int = 120, dynamo: Callable[[Clock], DynamoLedger] | None = None) -> World:
-    """A story of so many steps, to its end; on SQLite, or on the ledger that `dynamo` makes."""
-    world = World(seed, folder, dynamo)
-    adopt(world.pipeline, world.inner, world.clock)
-    try:
-        for _ in range(steps):
-            world.step()
-        world.settle()
-    finally:
-        world.close()
-    return world
+def play(seed: int, folder: Path, *, steps: int = STEPS) -> Story:
+    """Play the story of a seed to its end, or to the first rule that does not hold: see its `violations` and `log`.
+
+    Nothing of it is kept in `folder`: its ledger is in memory.
+    """
+    return written(seed, steps=steps)

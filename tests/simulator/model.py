@@ -51,7 +51,8 @@ class Request:
     begun: int  # when the person began to ask: what happened until `asked` may have come before or after it
     asked: int
     at: datetime
-    clock: datetime  # the same, by the clock of who accepted it
+    own: datetime  # the same, by the clock of who accepted it
+    clock: datetime  # the same, and no earlier than any push that was accepted before
     known: int | None = None  # since when nobody may overlook it
     commit: str = ""
     ended: str | None = None  # how
@@ -59,6 +60,7 @@ class Request:
     paused: timedelta = timedelta()  # time that the target was paused meanwhile
     lasts: timedelta = REQUEST_LASTS
     id: str = ""
+    doubtful: bool = False  # whether it has ended depends on which of two transactions came first
 
 
 @dataclass(eq=False)
@@ -192,10 +194,12 @@ class Model:
             self.now,
             self._world.time,
             self._clock(task),
+            self._clock(task),
             commit=commit,
             id=id,
         )
         request.lasts = timedelta(seconds=said.number) if said.number else REQUEST_LASTS
+        request.clock = max([request.clock, *(push.arrived for push in self.pushes)])
         target.requests.append(request)
         self.requests[id] = request
         if task is not None:
@@ -379,6 +383,8 @@ class Model:
                 self._end(request, "a later request began")
             elif run.request is None and self.surely_after(run.commit, request):
                 self._end(request, "a newer commit began")
+            elif run.request is None and not self.surely_not_after(run.commit, request):
+                request.doubtful = True
 
     def _end(self, request: Request, how: str) -> None:
         request.ended, request.ended_at = how, self.now
@@ -578,8 +584,10 @@ class Model:
         return [*moving, *(it for it in first.values() if not moving or it.accepted < moving[0].accepted)]
 
     def place(self, commit: str) -> Fact | None:
-        """The newest of them."""
-        return max(self.places(commit), key=lambda it: (it.at.replace(microsecond=0), it.said.turn), default=None)
+        """The newest of them; of refs that were created on the commit, the one that surely counts."""
+        found = self.places(commit)
+        moving = [it for it in found if it.said.before is not None]
+        return max(moving, key=_time) if moving else min(found, key=_time, default=None)
 
     def standing(self, commit: str, until: int | None = None) -> list[Fact]:
         """Its pushes that no forced push or deletion has surely undone."""
@@ -610,8 +618,10 @@ class Model:
         turns = {it.said.turn: it for it in self.pushes if it.said.ref == newer.said.ref and it.recorded is not None}
         between = [turns.get(turn) for turn in range(older.said.turn, newer.said.turn + 1)]
         heads = [it.said.after for it in between if it is not None]
+        accepted = [it.accepted for it in between if it is not None]
         linked = None not in between and None not in heads and len(set(heads)) == len(heads)
-        return linked or (at > max(self._times(older)) and not self._leads(newer, older))
+        in_order = accepted == sorted(accepted)  # a link that comes late moves others, which the times must confirm
+        return not self._leads(newer, older) and ((linked and in_order) or at > max(self._times(older)))
 
     def _leads(self, one: Fact, other: Fact) -> bool:
         """Whether links of their ref lead from one push to another: then the other seems to be made on top of it."""
@@ -634,13 +644,14 @@ class Model:
 
     def surely_not_after(self, commit: str, request: Request) -> bool:
         """Whether a commit was surely not pushed after a request."""
+
+        def earlier(push: Fact) -> bool:
+            known = push.recorded is not None and push.recorded < request.begun
+            return push.accepted < request.begun and (known or push.arrived <= request.own)
+
         mine = [it for it in self._shipped() if it.said.after == commit]
-        if all(it.accepted < request.begun for it in mine):
-            return True
-        earlier = [
-            it for it in self.pushes if it.accepted < request.begun and it.said.after and it.recorded is not None
-        ]
-        return all(it.accepted < request.begun or self._behind(it, earlier) for it in mine)
+        heads = [it for it in self.pushes if earlier(it) and it.said.after and it.recorded is not None]
+        return all(earlier(it) or self._behind(it, heads) for it in mine)
 
     def _behind(self, push: Fact, heads: list[Fact]) -> bool:
         """Whether links surely lead from what was pushed to a head that was accepted earlier."""
@@ -770,7 +781,7 @@ class Model:
         check("newest out", not ready, f"{ready} are ready {here}, and nothing begins")
 
     def _servable(self, target: Target, place: Place, request: Request) -> bool:
-        if not self.standing(request.commit) or request.said.person == "policy":
+        if not self.standing(request.commit) or request.said.person == "policy" or request.doubtful:
             return False
         latest = self._world.time + SLACK
         gates = all(self.gate(gate, target, request.commit, latest)[0] is True for gate in place.require)

@@ -486,7 +486,8 @@ class World:
             if not waiting or self.violations:
                 return
             self.deliver(waiting[0], self.serving(waiting[0].edge.service)[0])
-        self.check("an end", False, "events never end")
+        clocks = {process.skew for process in self.processes.values()}
+        self.check("an end", len(clocks) > 1, "events never end")
 
     def close(self) -> None:
         """Let go of everything."""

@@ -15,7 +15,7 @@ from greenlight.events.schemas import dataschema
 from greenlight.ledger.own import expiry, no_expiry, own_fact, request_entry, requested
 from greenlight.ledger.port import Transaction
 from greenlight.ledger.rows import PATIENCE, Cancellation, Due, Fact, NewEntry, Record, Request, Target
-from greenlight.ledger.use import last_begun, pushes_since, until_settled
+from greenlight.ledger.use import pushes_since, until_settled
 from greenlight.policy.decide import OVER, gate_here
 from greenlight.policy.gates import newest_revocation, newest_words
 from greenlight.policy.model import Gate, Policy
@@ -155,9 +155,8 @@ def _way_back(asks: Asked, policy: Policy, target: Target, now: datetime, deps: 
         if attempt is None or attempt.succeeded_at is None:
             raise Rejected(f"{record.sha[:7]} never succeeded in {where}: roll back to one that did, or use deploy")
     else:
-        last = last_begun(deps.ledger, target)
-        left = {last.sha} if last is not None else {target.running.sha if target.running else ""}
-        records = (deps.ledger.record(policy.repo, sha) for sha in target.history if sha not in left)
+        left = target.last or (target.running.sha if target.running else "")
+        records = (deps.ledger.record(policy.repo, sha) for sha in target.history if sha != left)
         found = (it for it in records if it is not None and not _was_left(policy, it, asks.environment))
         way = next(found, None)
         if way is None:

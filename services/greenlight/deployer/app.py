@@ -14,7 +14,7 @@ from greenlight.events import Event, ids, types
 from greenlight.events.recorded import cancel_key, look_again
 from greenlight.ledger.port import Transaction
 from greenlight.ledger.rows import PATIENCE, Deployment, Due, Promotion, Record, Target
-from greenlight.ledger.use import last_begun, pushes_since, until_settled
+from greenlight.ledger.use import pushes_since, until_settled
 from greenlight.policy.conditions import called, may_begin
 from greenlight.policy.decide import decide
 from greenlight.policy.lineage import newer
@@ -75,6 +75,8 @@ def on_deployment_under_way(event: Event, deps: Deps) -> Sequence[Event]:
     if target.lease.owner != deps.owner:
         deployment = until_settled(lambda: _take(id, deps))
         return [] if deployment is None else _apply(deployment, event, deps)
+    if target.fence != deployment.fence:
+        return []  # it was taken over between the two reads, and whoever did that goes on with it
     held, job = deployment, _job(deployment, deps)
     progress = _no_driver(deployment) if job is None else _watch(job)
     return until_settled(lambda: _conclude(held, progress, event, deps))
@@ -143,8 +145,7 @@ def _rolled_back(policy: Policy, deployment: Deployment, target: Target, deps: D
     """The records of the commits that a rollback leaves: what runs, and what was tried last."""
     if deployment.cause != "rollback":
         return []
-    last = last_begun(deps.ledger, target)
-    shas = {deployment.previous, last.sha if last is not None else None} - {None, deployment.sha}
+    shas = {deployment.previous, target.last} - {None, deployment.sha}
     records = [deps.ledger.record(deployment.repo, sha) for sha in sorted(filter(None, shas))]
     found = [domain.rolled_back(policy, record, deployment, target) for record in records if record is not None]
     return [record for record in found if record is not None]
@@ -177,12 +178,12 @@ def _go_on(id: str, deps: Deps) -> tuple[Deployment | None, Sequence[Event]]:
     if target.lease is None:
         if deployment.again is not None and now < deployment.again:
             return None, []  # an event that came twice shortens no pause
-        if target.paused is not None:
-            deps.ledger.transact(Transaction(due=[domain.next_try(deployment, now + PATIENCE, now)]))
-            return None, []
         pointless = _pointless(deployment, target, deps)
         if pointless is not None:
             return None, _end(deployment, target, Progress("superseded", pointless), deps)
+        if target.paused is not None:
+            deps.ledger.transact(Transaction(due=[domain.next_try(deployment, now + PATIENCE, now)]))
+            return None, []
     return _take(id, deps), []
 
 

@@ -92,6 +92,7 @@ def begin(
                 free,
                 wanted=None,
                 deployment=deployment.id,
+                last=deployment.sha,
                 newest=_newest(target.newest, push, pushes),
                 fence=deployment.fence,
                 lease=Lease(owner, now + LEASE),

@@ -305,6 +305,7 @@ class Target:
     history: tuple[str, ...] = ()  # shas that succeeded here, newest first, each once, at most 20
     wanted: Promotion | None = None
     deployment: str | None = None  # id of the deployment under way
+    last: str | None = None  # sha of what was begun last, which indexes may not show yet
     paused: str | None = None  # who and why, as text
     paused_at: datetime | None = None
     requests: tuple[Request, ...] = ()  # what people asked for and what has not ended, oldest first

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 from greenlight.ledger.kept import Kept
 from greenlight.ledger.port import Conflict, Ledger, Unavailable, Unreadable
-from greenlight.ledger.rows import Deployment, Merge, Push, Target
+from greenlight.ledger.rows import Merge, Push, Target
 from greenlight.policy import silence
 from greenlight.policy.history import History, merges
 from greenlight.policy.lineage import Lineage, Place
@@ -72,12 +72,6 @@ class _Known:
     every: Lineage  # with what the target remembers
     here: Place | None  # the place of what runs
     since: Lineage
-
-
-def last_begun(ledger: Ledger, target: Target) -> Deployment | None:
-    """The target's deployment that was begun last, which has the highest fence, whatever the clocks said."""
-    some = ledger.deployments(target.application, target.environment)
-    return max(some, key=lambda deployment: deployment.fence, default=None)
 
 
 def _lineage_since(ledger: Ledger, target: Target) -> Lineage:

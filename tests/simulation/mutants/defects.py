@@ -74,7 +74,7 @@ DEFECTS = [
     Defect(
         "a rollback leads to what runs",
         "_way_back",
-        "for sha in target.history if sha not in left",
+        "for sha in target.history if sha != left",
         "for sha in target.history",
     ),
     Defect("back to what was rolled back from", "_was_left", "and attempt.rolled_back is not None", "and False"),
