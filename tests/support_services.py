@@ -38,7 +38,7 @@ class Services:
         self.ports = {name: _free_port() for name in SERVICES}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._http = urllib3.PoolManager(retries=False, timeout=10.0)
-        self.pushes = 0
+        self.pushes, self.head = 0, "nothing"
 
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self.ports[name]}"
@@ -99,9 +99,11 @@ class Services:
     # what senders and people do
 
     def send(self, kind: str, word: str) -> None:
-        """A signed push, build, scan or approval of the commit `word`; pushes come one second after the other."""
-        self.pushes += kind == "push"
-        service, path, body, headers = signed(self.folder, kind, word, at=self.pushes)
+        """A signed push, build, scan or approval of the commit `word`; pushes follow each other, a second later each."""
+        before = self.head
+        if kind == "push":
+            self.pushes, self.head = self.pushes + 1, word
+        service, path, body, headers = signed(self.folder, kind, word, at=self.pushes, before=before)
         answer = self._http.request("POST", f"{self.url(service)}{path}", body=body, headers=headers)
         assert answer.status == 202, answer.data
 
