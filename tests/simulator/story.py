@@ -219,10 +219,14 @@ class Steps:
 
     def edit(self, words: str) -> None:
         """The pipeline file is edited."""
+        renamed = words.split()[0] != self.world.words.split()[0]
         self.world.words = words
         self.world.all_words[words] = None
         self.world.model.edited()
         self.world.counts["edit"] += 1
+        if renamed:  # while some processes know a target by its former name, nothing orders what both do
+            for process in self.world.processes:
+                self.world.notice(process)
 
     def notice(self, process: str, stop: list[Any] | None) -> None:
         """A process reads the edited file."""

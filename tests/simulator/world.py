@@ -270,6 +270,7 @@ class World:
         self.time += timedelta(milliseconds=1)
         task = Task(name, process, work, self.tasks)
         task.about, task.began = about, self.model.now
+        task.started = self.time  # type: ignore[attr-defined]
         task.clock = self.time + self.processes[process].skew  # type: ignore[attr-defined]
         self.tasks.start(task, stop)
         self._after(task, stop)
@@ -409,6 +410,7 @@ class World:
         clock = Clock(self, it)
         self.note(f"{process}: the pipeline file is {words}")
         self.work(f"notice {process}", process, lambda: adopt(pipeline(words), self.ledger, clock), words, stop)  # type: ignore[arg-type]
+        self.model.edited()
 
     def kill(self, process: str) -> None:
         """kill -9, and it starts anew: what it did stops, commands that it started go on."""
@@ -426,6 +428,7 @@ class World:
             expire_leases(self.inner, clock)
             self.model.let_go()
         adopt(pipeline(it.words), self.inner, clock)
+        self.model.edited()
 
     # What happens outside.
 

@@ -12,6 +12,7 @@ from greenlight.board.waterfall import BOARD as SOURCE
 from greenlight.events import Event, ids, rfc3339, types
 from greenlight.events.recorded import cancel_key, look_again, resumed_key
 from greenlight.events.schemas import dataschema
+from greenlight.ledger.adoption import carried_on
 from greenlight.ledger.own import expiry, no_expiry, own_fact, request_entry, requested
 from greenlight.ledger.port import Transaction
 from greenlight.ledger.rows import PATIENCE, Cancellation, Due, Fact, NewEntry, Record, Request, Target
@@ -90,8 +91,7 @@ def request(asks: Asked, person: Person, deps: Deps) -> Request:
 
     Asking again for what is already the target's newest request is the same request. Raises Forbidden, Rejected.
     """
-    policy = reading.policy_of(asks.application, deps)
-    _allowed(domain.may_operate(person, policy))
+    policy = _operated(asks.application, asks.environment, person, deps)
     if asks.kind not in KINDS or not asks.reason:
         raise Rejected(f"kind must be one of {', '.join(KINDS)}, and a reason must be given")
 
@@ -121,6 +121,22 @@ def request(asks: Asked, person: Person, deps: Deps) -> Request:
         current().arrival(fact.event, fact.repo, fact.sha, None, None)
         _log(person, f"{types.DEPLOYMENT_REQUESTED} ({made.kind})", fact.repo, fact.sha, made.at, deps)
     return made
+
+
+def _operated(application: str, environment: str, person: Person, deps: Deps) -> Policy:
+    """The application, which this person may operate. Its target goes on from where it was under a former name.
+
+    Raises Forbidden; NotFound; Rejected while a deployment under the former name is under way.
+    """
+    policy = reading.policy_of(application, deps)
+    _allowed(domain.may_operate(person, policy))
+    reading.target_of(application, environment, deps)
+    if not carried_on(policy, environment, deps.ledger, deps.clock.now()):
+        raise Rejected(
+            f"a deployment to {policy.formerly}/{environment}, as it was called before, is still under way: try again when "
+            "it has ended"
+        )
+    return policy
 
 
 def _known_times(target: Target, deps: Deps) -> Iterator[datetime]:
@@ -181,7 +197,7 @@ def _was_left(policy: Policy, record: Record, environment: str) -> bool:
 
 def cancel_request(application: str, environment: str, reason: str | None, person: Person, deps: Deps) -> Request:
     """Withdraw the target's newest request; that request. Raises Forbidden, Rejected where none waits."""
-    _allowed(domain.may_operate(person, reading.policy_of(application, deps)))
+    _operated(application, environment, person, deps)
     if not reason:
         raise Rejected("a cancellation needs a reason")
 
@@ -212,7 +228,7 @@ def cancel_request(application: str, environment: str, reason: str | None, perso
 
 def cancel_deployment(application: str, environment: str, reason: str | None, person: Person, deps: Deps) -> str:
     """End the deployment that is under way, as `canceled`; its id. Raises Forbidden, Rejected where there is none."""
-    _allowed(domain.may_operate(person, reading.policy_of(application, deps)))
+    _operated(application, environment, person, deps)
     if not reason:
         raise Rejected("a cancellation needs a reason")
 
@@ -272,7 +288,7 @@ def override(
 
 def set_paused(application: str, environment: str, paused: bool, reason: str | None, person: Person, deps: Deps) -> str:
     """Hold a target, or let it go on; the event's id."""
-    _allowed(domain.may_operate(person, reading.policy_of(application, deps)))
+    _operated(application, environment, person, deps)
     if paused and not reason:
         raise Rejected("a pause needs a reason")
 
