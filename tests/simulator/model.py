@@ -106,13 +106,18 @@ class Target:
         done = [run for run in self.runs if run.outcome == "succeeded" and (until is None or (run.ended or 0) <= until)]
         return max(done, key=lambda run: run.ended or 0, default=None)
 
-    def rolled_back_from(self) -> set[str]:
-        """Commits that people or the policy went back from, and that have not succeeded since."""
+    def rolled_back_from(self, begun: bool) -> set[str]:
+        """Commits that people or the policy went back from, and that have not succeeded since.
+
+        With `begun`, a rollback counts that did not succeed, too: the rules do not say.
+        """
         gone: set[str] = set()
-        for run in sorted((it for it in self.runs if it.outcome == "succeeded"), key=lambda it: it.ended or 0):
+        done = [it for it in self.runs if it.outcome == "succeeded" or (begun and it.cause == "rollback")]
+        for run in sorted(done, key=lambda it: it.ended or 0):
             if run.cause == "rollback" and run.before not in (None, run.commit):
                 gone.add(str(run.before))
-            gone.discard(run.commit)
+            if run.outcome == "succeeded":
+                gone.discard(run.commit)
         return gone
 
 
@@ -184,7 +189,7 @@ class Model:
     def _request(self, said: Said, task: Any, id: str, commit: str) -> None:
         target = self.target(said.environment)
         if said.kind == "rollback" and said.person != "policy":
-            ways = self.ways_back(target)
+            ways = [*self.ways_back(target), *self.ways_back(target, begun=True)]
             right = commit in ways if said.commit == "" else self._succeeded(target, commit)
             self._world.check(
                 "way back", right, f"{said.person} goes back to {commit} in {target.name}: {ways} are right"
@@ -283,13 +288,13 @@ class Model:
         return any(run.commit == commit and run.outcome == "succeeded" for run in target.runs)
 
     @staticmethod
-    def ways_back(target: Target) -> list[str]:
+    def ways_back(target: Target, *, begun: bool = False) -> list[str]:
         """Where a rollback without a name may lead: what ran before, while or after something that did not succeed; else
         the newest other commit that succeeded and was not rolled back from."""
         running, last = target.running(), target.runs[-1] if target.runs else None
         if last is None or running is None:
             return []
-        gone = target.rolled_back_from()
+        gone = target.rolled_back_from(begun)
         if last.outcome != "succeeded" and last.commit != running.commit and running.commit not in gone:
             return [running.commit]
         done = sorted(
@@ -713,7 +718,7 @@ class Model:
         if any(process.words != self._world.words for process in self._world.processes.values()):
             return False
         place = policy.places[target.name]
-        if not self._known_here(target, commit):
+        if not self._known_here(target, commit) or self._moved_late(commit):
             return False
         if not self._open(target, place, commit, looked) or not self._open(target, place, commit, self.now):
             return False
@@ -734,6 +739,14 @@ class Model:
             return True
         last = {it.said.ref: it.said.turn for it in sorted(self.pushes, key=lambda it: it.said.turn)}
         return any(last[it.said.ref] == it.said.turn for it in mine)
+
+    def _moved_late(self, commit: str) -> bool:
+        """Whether a push before it came late, and by its time seems to be after it: only links tell what it changes."""
+        return any(
+            it.said.ref == mine.said.ref and it.said.turn < mine.said.turn and it.accepted > mine.accepted and it.at > mine.at
+            for mine in self._shipped() if mine.said.after == commit
+            for it in self.pushes
+        )  # fmt: skip
 
     def edited(self) -> None:
         """The pipeline file was edited, or a process has read it: an environment is there once all have."""

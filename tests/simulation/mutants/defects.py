@@ -44,7 +44,7 @@ DEFECTS = [
     ),
     Defect("a deletion undoes nothing", "_is_reset", "push.deleted or push.forced", "push.forced"),
     Defect("a forced push undoes nothing", "_is_reset", "push.deleted or push.forced", "push.deleted"),
-    Defect("links within a ref ignored", "Lineage.place", "below is not None and below[:2] >= (made, heard)", "False"),
+    Defect("links within a ref ignored", "Lineage.place", "below is not None and below[:3] >= own", "False"),
     Defect(
         "arrival decides which is newer",
         "Push.placed",
