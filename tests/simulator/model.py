@@ -353,7 +353,7 @@ class Model:
             check("not older", not older, f"{who} is older than {earlier.commit}, which was deployed here")
         waiting = [it for it in target.requests if it.ended is None and it.known is not None and it.known <= began]
         for request in (it for it in waiting if it.said.person != "policy"):
-            if not self._surely_expired(target, request):
+            if not self._perhaps_expired(target, request):
                 late = self.surely_not_after(run.commit, request)
                 check("request first", not late, f"{who} goes before what {request.said.person} asked for")
         if target.hold is not None and not target.doubtful_hold:
@@ -661,7 +661,7 @@ class Model:
 
         mine = [it for it in self._shipped() if it.said.after == commit]
         heads = [it for it in self.pushes if earlier(it) and it.said.after and it.recorded is not None]
-        return all(earlier(it) or self._behind(it, heads) for it in mine)
+        return all(earlier(it) or (not it.said.forced and self._behind(it, heads)) for it in mine)
 
     def _behind(self, push: Fact, heads: list[Fact]) -> bool:
         """Whether links surely lead from what was pushed to a head that was accepted earlier."""
