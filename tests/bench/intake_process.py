@@ -29,6 +29,12 @@ class Forgetful:
     def accept(self, *_: Any) -> bool:
         return True
 
+    def journal(self, *_: Any) -> list[Any]:
+        return []
+
+    def transact(self, *_: Any) -> None:
+        return None
+
 
 def edge(folder: Path) -> Any:
     """The webhooks' app, which logs warnings only: the baseline writes no lines either."""
