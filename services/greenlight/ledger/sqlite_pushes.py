@@ -17,6 +17,9 @@ MOST = 10_000
 IN_ALL = 50_000
 """Pushes that are kept. Of more, the repository that was read from the file first goes first."""
 
+SHOWN = 16
+"""Beginnings of the pushes that are kept of a repository: targets that run different commits ask from different ones."""
+
 Of = Callable[[str], bool]
 """Which refs."""
 
@@ -37,12 +40,14 @@ class _Window:
     since: datetime | None
     pushes: list[Push] = field(default_factory=list)
     facts: set[str] = field(default_factory=set)
+    shown: dict[int, Sequence[Push]] = field(default_factory=dict)  # from an index on, as it was given last
 
     def add(self, push: Push) -> None:
         if push.fact in self.facts or (self.since is not None and push.pushed_at < self.since):
             return
         self.facts.add(push.fact)
         insort(self.pushes, push, key=_place)
+        self.shown = {}
         if len(self.pushes) > 2 * MOST:
             self.shorten()
 
@@ -50,15 +55,21 @@ class _Window:
         """Leave out the oldest, all of one moment together, so that the rest is complete from a time on."""
         self.since = after(self.pushes[-MOST - 1])
         self.pushes = self.pushes[self.first(self.since) :]
+        self.shown = {}
         self.facts = {push.fact for push in self.pushes}
 
     def first(self, since: datetime) -> int:
         return bisect_left(self.pushes, since, key=lambda push: push.pushed_at)
 
-    def newest(self, since: datetime | None, of: Of | None, limit: int | None) -> list[Push] | None:
-        """What `Ledger.pushes` promises; None if that may lie before the window."""
+    def newest(self, since: datetime | None, of: Of | None, limit: int | None) -> Sequence[Push] | None:
+        """What `Ledger.pushes` promises, the same object until a push is added; None if that may lie before the window."""
         start = 0 if since is None else self.first(since)
-        if of is None:
+        found: Sequence[Push]
+        if of is None and limit is None:
+            if start not in self.shown:
+                self.shown = {**(self.shown if len(self.shown) < SHOWN else {}), start: tuple(self.pushes[start:])}
+            found = self.shown[start]
+        elif of is None:
             found = self.pushes[start if limit is None else max(start, len(self.pushes) - limit) :]
         else:
             wanted = cache(of)

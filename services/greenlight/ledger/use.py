@@ -98,6 +98,8 @@ def _begun(pushes: Sequence[Push], runs: Push | None, placed: Sequence[Push]) ->
 
 def _grown(known: _Known, pushes: Sequence[Push]) -> _Known | None:
     """The same with what was pushed since it was made, which costs what is new; None if older pushes came, or went."""
+    if known.pushes is pushes:
+        return known
     count = len(known.pushes)
     if count > len(pushes) or not all(map(is_, known.pushes, pushes)):
         return None

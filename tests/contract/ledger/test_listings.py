@@ -114,7 +114,7 @@ def test_pushes_are_the_newest_of_their_repository_oldest_first(ledger: Ledger) 
     assert ledger.pushes(REPO, since=at(5)) == [second, third]
     assert ledger.pushes(REPO, since=at(5.000001)) == []
     assert ledger.pushes(REPO, limit=2) == [second, third]
-    assert ledger.pushes(REPO, limit=None) == [first, second, third]
+    assert [*ledger.pushes(REPO, limit=None)] == [first, second, third]
     assert ledger.pushes(REPO, limit=2, of=lambda ref: ref == first.ref) == [first, third]
     assert ledger.pushes("acme/other") == []
 
