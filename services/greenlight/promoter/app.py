@@ -300,7 +300,7 @@ def _consider(
 ) -> list[Event]:
     """Decide one commit for some targets in one transaction; what it emitted."""
 
-    def attempt() -> list[Event]:
+    def attempt() -> list[domain.Outcome]:
         now = deps.clock.now()
         record = deps.ledger.record(repo, sha)
         if record is None:
@@ -308,12 +308,19 @@ def _consider(
                 deps.ledger.transact(Transaction(done=done))
             return []
         outcomes = [_outcome(policy, environment, record, now, deps, promote) for policy, environment in targets]
-        transaction = _transaction(record, outcomes, done)
+        transaction = _transaction(record, outcomes, [] if any(outcome.behind for outcome in outcomes) else done)
         if transaction is not None:
             deps.ledger.transact(transaction)
-        return [event for outcome in outcomes for event in outcome.events]
+        return outcomes
 
-    return until_settled(attempt)
+    outcomes = until_settled(attempt)
+    events = [event for outcome in outcomes for event in outcome.events]
+    behind = [target for target, outcome in zip(targets, outcomes, strict=False) if outcome.behind]
+    for policy, environment in behind:  # a newer commit is ready, too: it is the one that goes out
+        events += _next(policy, environment, deps)
+    if behind and done:
+        deps.ledger.transact(Transaction(done=done))
+    return events
 
 
 def _outcome(
@@ -325,7 +332,8 @@ def _outcome(
     outcome = domain.consider(policy, environment, record, target, pushes, last, now, promote=promote)
     automatic = outcome.target is not None and outcome.decision.request is None
     if automatic and target.wanted is None and _newer_is_ready(policy, environment, outcome, now, deps):
-        return domain.consider(policy, environment, record, target, pushes, last, now, promote=False)
+        behind = domain.consider(policy, environment, record, target, pushes, last, now, promote=False)
+        return replace(behind, behind=True)
     return outcome
 
 

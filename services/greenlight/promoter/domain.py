@@ -45,6 +45,7 @@ class Outcome:
     entries: tuple[NewEntry, ...] = ()
     events: tuple[Event, ...] = ()
     due: tuple[Due, ...] = ()
+    behind: bool = False  # it might begin, but for a newer commit that is ready, too
 
 
 def consider(
