@@ -275,7 +275,7 @@ def kubeconfig_of(token: str) -> str:
 def _ready(object: Object) -> bool:
     status, generation = object.get("status", {}), object["metadata"].get("generation")
     return status.get("observedGeneration", generation) == generation and any(
-        condition["type"] == "Ready" and condition["status"] == "True" for condition in status.get("conditions", [])
+        condition["type"] == "Ready" and condition["status"] == "True" for condition in status.get("conditions") or []
     )
 
 

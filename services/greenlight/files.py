@@ -10,6 +10,30 @@ from pathlib import Path
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
+def files_of(folder: Path) -> list[Path]:
+    """List what is directly in `folder`, in the order of the names; a folder that is not there has nothing in it.
+
+    Raises OSError if the folder cannot be read. `Path.glob` and `Path.is_dir` would call it empty (from Python 3.12 on).
+    """
+    try:
+        return sorted(folder / name for name in os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def files_below(folder: Path) -> list[Path]:
+    """List the files below `folder`, in the order of their paths; links to folders are not followed.
+
+    Raises OSError if a folder cannot be read.
+    """
+
+    def refuse(problem: OSError) -> None:
+        if not isinstance(problem, (FileNotFoundError, NotADirectoryError)):
+            raise problem
+
+    return sorted(Path(parent, name) for parent, _, names in os.walk(folder, onerror=refuse) for name in names)
+
+
 def fsync_directory(folder: Path) -> None:
     """Make the names in `folder` durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

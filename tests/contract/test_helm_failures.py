@@ -272,7 +272,7 @@ def widgets(helm: Helm) -> Iterator[Object]:
     helm.cluster.apply(made)
     established = {"type": "Established", "status": "True"}
     helm.cluster.wait(
-        made, lambda it: any(established.items() <= one.items() for one in it.get("status", {}).get("conditions", []))
+        made, lambda it: any(established.items() <= one.items() for one in it.get("status", {}).get("conditions") or [])
     )
     yield made
     helm.cluster.delete(made)

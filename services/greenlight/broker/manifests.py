@@ -13,8 +13,9 @@ import greenlight
 from greenlight.broker.delivery import DEFAULT, Delivery, Destination, Ref, effective, seconds
 from greenlight.broker.filters import FilterError, Predicate, compile_filters, everything, limits
 from greenlight.broker.filters import Path as Where
+from greenlight.files import files_below
 from greenlight.runtime.documents import Document, DocumentError, load
-from greenlight.runtime.errors import ConfigurationError
+from greenlight.runtime.errors import ConfigurationError, Unreadable
 
 GROUP = "eventing.knative.dev"
 CONCURRENCY = "greenlight/concurrency"
@@ -97,10 +98,10 @@ def default_folder(package: Path = Path(greenlight.__file__).parent) -> Path:
 
 
 def manifest_files(folder: Path) -> list[Path]:
-    """The YAML files below `folder`, in the order of their names; kustomize's overlays/ are not read."""
+    """Find the YAML files below `folder`, by name, without kustomize's overlays/; OSError if a folder cannot be read."""
     return [
         path
-        for path in sorted(folder.rglob("*.y*ml"))
+        for path in files_below(folder)
         if path.suffix in (".yaml", ".yml") and "overlays" not in path.relative_to(folder).parts
     ]
 
@@ -108,17 +109,27 @@ def manifest_files(folder: Path) -> list[Path]:
 def load_folder(*folders: Path) -> Manifests:
     """Every Broker and Trigger below `folders`; kinds of others are passed over.
 
-    Raises ConfigurationError with a line for each mistake.
+    Raises ConfigurationError with a line for each mistake, Unreadable if a file or folder cannot be read now.
     """
     texts = {}
     for folder in folders:
-        for path in manifest_files(folder):
+        for path in _manifests_in(folder):
             name = str(path.relative_to(folder))
             try:
                 texts[str(path) if name in texts else name] = path.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as problem:
+            except OSError as problem:
+                raise Unreadable(f"{path}: cannot be read: {problem}") from problem
+            except UnicodeDecodeError as problem:
                 raise ConfigurationError(f"{path}: cannot be read: {problem}") from problem
     return load_texts(texts)
+
+
+def _manifests_in(folder: Path) -> list[Path]:
+    """Find the YAML files below `folder`. Raises Unreadable if one of its folders cannot be read."""
+    try:
+        return manifest_files(folder)
+    except OSError as problem:
+        raise Unreadable(f"{folder}: cannot be read: {problem}") from problem
 
 
 def load_texts(texts: Mapping[str, str]) -> Manifests:

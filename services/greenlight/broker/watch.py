@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from greenlight.broker.manifests import Manifests, load_folder, manifest_files
-from greenlight.runtime.errors import ConfigurationError
+from greenlight.runtime.errors import ConfigurationError, Unreadable
 from greenlight.store import Unavailable
 
 LOOK_EVERY = 0.5
@@ -31,6 +31,7 @@ class Watch:
         self._change = change
         self._applied = self._seen = stamp(folders)
         self._waiting = False
+        self._reason = ""  # why the edited manifests could not be taken up at the last look, which is logged once
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="broker manifests", daemon=True)
 
@@ -46,7 +47,11 @@ class Watch:
 
     def look(self) -> None:
         """One look."""
-        now = stamp(self._folders)
+        try:
+            now = stamp(self._folders)
+        except OSError as problem:
+            self._cannot(problem)
+            return
         settled, self._seen = now == self._seen, now
         if settled and (now != self._applied or self._waiting):
             self._applied, self._waiting = now, False
@@ -60,22 +65,29 @@ class Watch:
         try:
             manifests = load_folder(*self._folders)
             waiting = self._change(manifests)
+        except (OSError, Unreadable, Unavailable) as problem:
+            self._cannot(problem)
+            self._waiting = True
+            return
         except ConfigurationError as problem:
             _log.error("the edited manifests are wrong, those before stay in force:\n%s", problem)
             return
-        except (OSError, Unavailable) as problem:
-            _log.warning("the edited manifests cannot be taken up now, and will be: %s", problem)
-            self._waiting = True
-            return
+        self._reason = ""
         self._waiting = bool(waiting)
         names = ", ".join(trigger.key for trigger in manifests.triggers if trigger.key not in waiting) or "none"
         _log.info("the edited manifests are in force; Triggers: %s", names)
         for key in sorted(waiting):
             _log.info("Trigger %s waits until what the one before it is owed has become dead letters", key)
 
+    def _cannot(self, problem: Exception) -> None:
+        """Log once why the manifests cannot be taken up now."""
+        if str(problem) != self._reason:
+            _log.warning("the edited manifests cannot be taken up now, and will be: %s", problem)
+        self._reason = str(problem)
+
 
 def stamp(folders: Sequence[Path]) -> Stamp:
-    """What tells one state of the files from another."""
+    """Give what tells one state of the files from another. Raises OSError if a folder cannot be read."""
     found = []
     for folder in folders:
         for path in manifest_files(folder):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from greenlight.files import files_below, files_of
 from greenlight.runtime.errors import ConfigurationError
 
 MAX_BYTES = 32 << 20
@@ -40,7 +41,7 @@ def chart_of(chart: str | Mapping[str, Any], directory: Path, kept: Path) -> Cha
 
 def keep(chart: Chart, folder: Path) -> None:
     """Take what was pulled into an empty folder. Raises ConfigurationError if it is not what the pipeline file names."""
-    files = list(folder.glob("*.tgz"))
+    files = [file for file in files_of(folder) if file.suffix == ".tgz"]
     if len(files) != 1:
         raise ConfigurationError(f"{len(files)} charts came where one was asked for")
     found = hashlib.sha256(files[0].read_bytes()).hexdigest()
@@ -69,7 +70,7 @@ def _folder(directory: Path, name: str) -> Path:
 def _folder_digest(folder: Path) -> str:
     """Of every file's name and content."""
     digest, size = hashlib.sha256(), 0
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in files_below(folder):
         raw = path.read_bytes()
         size += len(raw)
         if size > MAX_BYTES:

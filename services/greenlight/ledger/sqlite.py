@@ -121,7 +121,7 @@ class SqliteLedger:
         return None if row is None else self._aside.read("titles", (repo, sha), lambda: loads(Title, row[0]))
 
     def erase_titles(self, identities: Collection[str]) -> int:
-        sql = "DELETE FROM titles WHERE login = ?1 OR email = ?1"
+        sql = "DELETE FROM titles WHERE ? IN (login, email)"
         return self._write(lambda tx: sum(tx.execute(sql, (who,)).rowcount for who in identities))
 
     def claim(self, sender: str, message: str, digest: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from greenlight.files import files_of
 from greenlight.policy.load import PolicyError, Problem, parse, warnings
 from greenlight.policy.model import Pipeline
 from greenlight.runtime.clock import Clock
@@ -21,11 +22,11 @@ LOOK_EVERY = 1.0
 
 
 def pipeline_files(folder: Path) -> list[Path]:
-    """`pipeline.yaml`, or every YAML file of the folder `pipeline/`, in the order of their names."""
-    single, many = folder / "pipeline.yaml", folder / "pipeline"
-    if single.is_file():
+    """Find `pipeline.yaml`, or every YAML file of the folder `pipeline/`, by name; OSError if a folder cannot be read."""
+    single = folder / "pipeline.yaml"
+    if single in files_of(folder):
         return [single]
-    return sorted([*many.glob("*.yaml"), *many.glob("*.yml")]) if many.is_dir() else []
+    return [file for file in files_of(folder / "pipeline") if file.suffix in (".yaml", ".yml")]
 
 
 def read_pipeline(folder: Path) -> Pipeline:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from greenlight.files import fsync_directory, make_folder, private
+from greenlight.files import files_of, fsync_directory, make_folder, private
 from greenlight.runtime import metrics
 from greenlight.runtime.clock import Clock, SystemClock
 from greenlight.runtime.errors import ConfigurationError
@@ -195,7 +195,7 @@ def create(folder: Path, senders: Sequence[str]) -> list[Path]:
     made = []
     for sender in senders:
         path = folder / sender
-        if any(folder.glob(f"{sender}@*")) or os.path.lexists(path):
+        if any(file == path or file.name.startswith(f"{sender}@") for file in files_of(folder)):
             continue
         raw = randomness.token_bytes(32)
         text = raw.hex() if sender in ("github", "circleci") else "whsec_" + base64.b64encode(raw).decode("ascii")

@@ -260,7 +260,7 @@ def test_what_cannot_be_resolved_is_not_ready_there(cluster: Cluster, namespace:
 
 
 def _says_no(object: dict[str, Any], condition: str) -> bool:
-    conditions = object.get("status", {}).get("conditions", [])
+    conditions = object.get("status", {}).get("conditions") or []
     return any(it["type"] == condition and it["status"] == "False" for it in conditions)
 
 
