@@ -17,14 +17,14 @@ test: .venv/test ## install, and pass the tests; ONLY='not cluster' as pytest's 
 	$(BIN)/pytest -q $(if $(ONLY),-m '$(ONLY)')
 
 simulate: .venv/test ## play N stories (10000) in which everything goes wrong, on all cores; goes on where it was stopped
-	N=$(or $(N),10000) PYTHONPATH=tests $(BIN)/python -m simulator
+	N=$(or $(N),10000) PYTHONPATH=tests:tests/simulation $(BIN)/python -m simulator
 
 mutants: .venv/test ## put deliberate defects into copies of the code, and see which test catches each; SOME=5 SEED=1 takes five
-	PYTHONPATH=tests/simulation $(BIN)/python -m mutants $(SOME) $(SEED)
+	PYTHONPATH=tests:tests/simulation $(BIN)/python -m mutants $(SOME) $(SEED)
 
 test-crash: .venv/test ## kill the broker 120 times under load, and cut its disk's power at 400 moments; some minutes
 	CRASH_SEED=$${CRASH_SEED:-$$(date +%s)} CRASH_KILLS=120 CRASH_STATES=400 $(BIN)/pytest -q -s --show-capture=no \
-	  tests/contract/broker/test_crash.py tests/unit/test_store_disk.py
+	  tests/contract/broker/test_crash.py tests/unit/store/test_disk.py
 
 test-real: .venv/test ## the story in containers on a real Kubernetes node; needs root, Go, Java; builds the node once (20 minutes)
 	tests/real/run

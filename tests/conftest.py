@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from support_cluster import MISSING, Cluster, skip_without
+from support.cluster import MISSING, Cluster, skip_without
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

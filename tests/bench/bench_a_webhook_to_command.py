@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from support_flow import Shop
-from support_process import Up, signed
+from support.flow import Shop
+from support.process import Up, signed
 
 ROWS = ("A",)
 ROUNDS = 200

@@ -21,8 +21,8 @@ import urllib3
 from bench_a_webhook_to_command import greenlight, started
 from measure import Missing, Row, answering, child, free, ms
 
-from support_flow import REPO, Shop, sha_of
-from support_process import signed
+from support.flow import REPO, Shop, sha_of
+from support.process import signed
 
 ROWS = ("B",)
 ROUNDS = 3

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from measure import Row, child, interleaved, load, ms, python
 
-from greenlight.runtime import signing
-from support_flow import REPO, build_payload, push_payload, sha_of
+from greenlight.lib import signing
+from support.flow import REPO, build_payload, push_payload, sha_of
 
 ROWS = ("C",)
 LANES = 16  # repositories, each with one commit on its way at a time

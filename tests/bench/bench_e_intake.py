@@ -14,10 +14,10 @@ from typing import Any
 
 from measure import Row, child, cpu, go_program, interleaved, load, python
 
-from greenlight.events.strictjson import loads
-from greenlight.runtime import signing
-from support_flow import push_payload
-from support_webhooks import PIPELINE
+from greenlight.lib import signing
+from greenlight.lib.strictjson import loads
+from support.flow import push_payload
+from support.webhooks import PIPELINE
 
 ROWS = ("E",)
 SECONDS = 1.5

@@ -16,7 +16,7 @@ from greenlight.broker.broker import Broker
 from greenlight.broker.manifests import load_texts
 from greenlight.events import Event
 from greenlight.store import Store
-from support_broker import BROKER, trigger
+from support.broker import BROKER, trigger
 
 ROWS = ("G3",)
 MANY = 1000

@@ -14,7 +14,7 @@ from measure import Row, RunningBroker, broker, free, interleaved, load, ms, res
 
 from greenlight.broker import log
 from greenlight.events import Event, rfc3339
-from greenlight.runtime.clock import SystemClock
+from greenlight.lib.clock import SystemClock
 from greenlight.store import Store, Tx
 
 ROWS = ("G4", "G5")

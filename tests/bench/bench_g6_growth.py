@@ -16,8 +16,8 @@ from pathlib import Path
 
 from measure import Row, child, ms, python
 
-from greenlight.runtime import signing
-from support_flow import REPO, push_payload, sha_of
+from greenlight.lib import signing
+from support.flow import REPO, push_payload, sha_of
 
 ROWS = ("G6", "G7", "G8", "G9")
 

@@ -94,7 +94,7 @@ def _ours(port: int) -> Iterator[str]:
 @contextmanager
 def _knative(port: int) -> Iterator[str]:
     """A Broker of its own on the cluster, with the annotation that makes its channel answer before it delivers: its address."""
-    from support_cluster import Cluster
+    from support.cluster import Cluster
 
     cluster = Cluster.from_environment()
     with cluster.namespace("bench") as namespace:

@@ -13,9 +13,9 @@ from typing import Any
 
 from measure import Missing, Row, interleaved
 
-from greenlight.ledger.rows import Fact
 from greenlight.ledger.rows_json import dumps
-from support_ledger import HandClock, a_due, a_fact, a_push
+from greenlight.model.rows import Fact
+from support.ledger import HandClock, a_due, a_fact, a_push
 
 ROWS = ("I",)
 WRITES = 300
@@ -67,8 +67,8 @@ def _measured(candidate: Write, names: Iterator[int]) -> Callable[[], Mapping[st
 def _candidates() -> Iterator[dict[str, Write]]:
     import boto3
 
-    from greenlight.ledger.dynamodb_client import Dynamo
-    from support_dynamodb import Table
+    from greenlight.ledger.dynamodb.client import Dynamo
+    from support.dynamodb import Table
 
     os.environ.setdefault("AWS_DEFAULT_REGION", os.environ["AWS_REGION"])
     table = Table()

@@ -19,10 +19,11 @@ from typing import Any
 from measure import Row, ms
 
 from greenlight.broker.subscribers import WsgiSubscriber
-from greenlight.embedded.compose import Folders, Greenlight
-from greenlight.runtime import metrics, signing
-from greenlight.runtime.tracing import tracer_of
-from support_flow import build_payload, people_yaml, push_payload
+from greenlight.entrypoints.compose import Folders, Greenlight
+from greenlight.lib import signing
+from greenlight.telemetry import metrics
+from greenlight.telemetry.setup import tracer_of
+from support.flow import build_payload, people_yaml, push_payload
 
 ROWS = ("K",)
 BLOCK = 10

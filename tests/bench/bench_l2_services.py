@@ -13,8 +13,8 @@ from pathlib import Path
 import urllib3
 from measure import ROUNDS, Row, child, cpu, free
 
-from support_dynamodb import MISSING, Table
-from support_flow import Shop
+from support.dynamodb import MISSING, Table
+from support.flow import Shop
 
 ROWS = ("L2",)
 LIMIT = {"deployer": 1.0}

@@ -19,8 +19,8 @@ import yaml
 from measure import Missing, Row
 
 from greenlight.events import Event
-from support_cluster import Cluster, kubectl
-from support_node import DYNAMODB, HOST, MISSING, NODE, ROOT, Door, run, served, until
+from support.cluster import Cluster, kubectl
+from support.node import DYNAMODB, HOST, MISSING, NODE, ROOT, Door, run, served, until
 
 ROWS = ("L3",)
 ROUNDS = 5
@@ -91,9 +91,9 @@ def event(name: str, number: int) -> Event:
 @contextlib.contextmanager
 def table() -> Iterator[None]:
     """The ledger's."""
-    from greenlight.ledger import aws
-    from greenlight.ledger.dynamodb_client import Dynamo
-    from greenlight.ledger.dynamodb_table import settings
+    from greenlight.ledger.dynamodb import aws
+    from greenlight.ledger.dynamodb.client import Dynamo
+    from greenlight.ledger.dynamodb.table import settings
 
     dynamo = Dynamo(aws.service("dynamodb", aws.account()), "greenlight-bench")
     dynamo.call(

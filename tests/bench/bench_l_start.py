@@ -10,8 +10,8 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from support_flow import REPO, START, Shop, sha_of
-from support_process import Up
+from support.flow import REPO, START, Shop, sha_of
+from support.process import Up
 
 ROWS = ("L",)
 COMMITS = 100_000
@@ -50,7 +50,7 @@ def _start(folder: Path) -> float:
 def _fill(folder: Path) -> None:
     """Records, pushes and journal entries for 100 000 commits, through the ledger's own port."""
     from greenlight.ledger.port import Transaction
-    from greenlight.ledger.rows import DecisionRow, NewEntry, Push, Record
+    from greenlight.model.rows import DecisionRow, NewEntry, Push, Record
 
     shop = Shop(folder)
     ledger = shop.greenlight.ledger

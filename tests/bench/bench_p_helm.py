@@ -15,11 +15,12 @@ from pathlib import Path
 
 from measure import Missing, Row, ms
 
-from greenlight.deployer import helm, states
+from greenlight.deployer.drivers.helm import driver as helm
+from greenlight.deployer.rollout import states
 from greenlight.events import types
-from support_cluster import MISSING, Cluster
-from support_flow import Shop, sha_of
-from support_helm import Helm, pipeline, write_chart
+from support.cluster import MISSING, Cluster
+from support.flow import Shop, sha_of
+from support.helm import Helm, pipeline, write_chart
 
 ROWS = ("P", "P2")
 ROUNDS = 15

@@ -97,7 +97,7 @@ def _serve(kind: str, listen: str) -> None:
 
         serve(app, listen=listen, threads=8, _quiet=True, connection_limit=2000, asyncore_use_poll=True)
         return
-    from greenlight.runtime.server import serve as ours
+    from greenlight.service.server import serve as ours
 
     ours(app, listen, name="bench").start()
     sys.stdin.read() if sys.stdin.isatty() else time.sleep(3600)

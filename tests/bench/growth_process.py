@@ -22,14 +22,14 @@ from typing import Any
 from ship_process import InProcess
 
 from greenlight.broker.manifests import TriggerSpec
-from greenlight.embedded.compose import Folders, Greenlight, Strangers
-from greenlight.embedded.drivers import Drivers
+from greenlight.entrypoints.compose import Folders, Greenlight, Strangers
+from greenlight.entrypoints.drivers import Drivers
 from greenlight.events import types
 from greenlight.ledger.port import Ledger, Transaction
-from greenlight.ledger.rows import Push, Record
-from greenlight.runtime.server import Limits, serve
+from greenlight.model.rows import Push, Record
+from greenlight.service.server import Limits, serve
 from greenlight.webhooks.turns import repository_of
-from support_flow import sha_of
+from support.flow import sha_of
 
 
 def say(line: str) -> None:

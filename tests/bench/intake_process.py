@@ -15,11 +15,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from greenlight.lib.clock import SystemClock
 from greenlight.policy.load import parse
-from greenlight.runtime.clock import SystemClock
-from greenlight.runtime.publisher import InLog
-from greenlight.runtime.secrets import Secrets
-from greenlight.runtime.server import serve
+from greenlight.service.publisher import InLog
+from greenlight.service.secrets import Secrets
+from greenlight.service.server import serve
 from greenlight.webhooks.app import Deps, create_app
 
 

@@ -16,9 +16,9 @@ from typing import Any
 
 from greenlight.broker.manifests import TriggerSpec
 from greenlight.deployer.driver import Order, Progress
-from greenlight.embedded.compose import Folders, Greenlight, Strangers
-from greenlight.embedded.drivers import Drivers
-from greenlight.runtime.server import serve
+from greenlight.entrypoints.compose import Folders, Greenlight, Strangers
+from greenlight.entrypoints.drivers import Drivers
+from greenlight.service.server import serve
 
 
 class InProcess:

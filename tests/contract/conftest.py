@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from support_cluster import Cluster
-from support_helm import STAGES, Helm
+from support.cluster import Cluster
+from support.helm import STAGES, Helm
 
 
 @pytest.fixture

@@ -14,12 +14,13 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from greenlight.deployer.access import Forbidden, InCluster, access_of
-from greenlight.deployer.eks import Eks
-from greenlight.runtime.errors import ConfigurationError, Unavailable
-from support_aws import Aws, aws
-from support_cluster import PATIENCE, Cluster
-from support_ledger import HandClock
+from greenlight.deployer.clusters.access import Forbidden, InCluster
+from greenlight.deployer.clusters.eks import Eks
+from greenlight.deployer.clusters.named import access_of
+from greenlight.lib.errors import ConfigurationError, Unavailable
+from support.aws import Aws, aws
+from support.cluster import PATIENCE, Cluster
+from support.ledger import HandClock
 
 pytestmark = pytest.mark.cluster
 
@@ -180,7 +181,7 @@ def test_eks_leads_to_the_server_that_it_describes_and_a_refused_token_is_replac
 def test_eks_trusts_nothing_but_the_described_certificate(cloud: Aws) -> None:
     """Another one than the server's is no server of that cluster; when it was replaced, the next request has the new one."""
     server, authority = _server()
-    other = Path(__file__).parents[1] / "support_certificate.pem"
+    other = Path(__file__).parents[1] / "support" / "certificate.pem"
     cloud.describes("shop-prod", server, other.read_bytes())
     access = Eks("shop-prod", "eu-west-1", None, HandClock())
     with pytest.raises(Unavailable, match="cannot be asked"):

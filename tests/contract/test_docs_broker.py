@@ -17,8 +17,8 @@ import click
 from click.testing import CliRunner
 
 from greenlight.cli.main import main
-from greenlight.embedded.broker import operators_app
-from support_broker import PATIENCE, Recorder, http_server, running
+from greenlight.entrypoints.broker import operators_app
+from support.broker import PATIENCE, Recorder, http_server, running
 
 PAGE = (Path(__file__).parents[2] / "docs" / "broker.md").read_text()
 TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")

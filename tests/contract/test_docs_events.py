@@ -12,7 +12,7 @@ from greenlight.broker.manifests import load_texts
 from greenlight.events import types
 from greenlight.events.schemas import dataschema, schema
 from greenlight.flow import FLOW
-from support_flow import Shop, sha_of
+from support.flow import Shop, sha_of
 
 PAGE = (Path(__file__).parents[2] / "docs" / "events.md").read_text()
 OURS = [

@@ -20,14 +20,15 @@ import urllib3
 import yaml
 
 from greenlight.cli.main import main
-from greenlight.embedded.doctor import OK, present
+from greenlight.entrypoints.doctor.findings import OK
+from greenlight.entrypoints.doctor.machine import present
 from greenlight.policy.load import parse
-from greenlight.runtime import metrics
-from greenlight.runtime.health import DOWN
-from support_cluster import kubectl
-from support_flow import Shop, sha_of
-from support_process import Up, signed
-from support_timing import PATIENCE
+from greenlight.service.health import DOWN
+from greenlight.telemetry import metrics
+from support.cluster import kubectl
+from support.flow import Shop, sha_of
+from support.process import Up, signed
+from support.timing import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 PAGES = {name: (ROOT / "docs" / f"{name}.md").read_text() for name in ("install", "operations")}

@@ -15,19 +15,19 @@ import yaml
 from click.testing import CliRunner, Result
 
 from greenlight.cli.main import main
-from greenlight.deployer.access import Api, InCluster, Kubeconfig
-from greenlight.embedded.doctor import OK, UNKNOWN, WRONG, Finding, verdict
-from greenlight.embedded.doctor_cluster import _letters
-from greenlight.embedded.doctor_cluster import cluster as examined
-from greenlight.embedded.doctor_targets import skew, targets
+from greenlight.deployer.clusters.access import Api, InCluster, Kubeconfig
+from greenlight.entrypoints.doctor.cluster import _letters
+from greenlight.entrypoints.doctor.cluster import cluster as examined
+from greenlight.entrypoints.doctor.findings import OK, UNKNOWN, WRONG, Finding, verdict
+from greenlight.entrypoints.doctor.targets import skew, targets
 from greenlight.flow import FLOW
+from greenlight.lib.clock import SystemClock
 from greenlight.policy.load import parse
 from greenlight.policy.rbac import roles
-from greenlight.runtime.clock import SystemClock
-from support_aws import aws
-from support_cluster import PATIENCE, Cluster, Object, kubectl
-from support_dynamodb import MISSING, Table
-from support_overlays import applied, services_there
+from support.aws import aws
+from support.cluster import PATIENCE, Cluster, Object, kubectl
+from support.dynamodb import MISSING, Table
+from support.overlays import applied, services_there
 
 pytestmark = pytest.mark.cluster
 

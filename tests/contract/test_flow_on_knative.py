@@ -12,8 +12,8 @@ import yaml
 from greenlight.broker.manifests import default_folder
 from greenlight.events import Event, types
 from greenlight.flow import FLOW
-from support_broker import Recorder, Request, http_server, reply
-from support_cluster import Cluster, Refused
+from support.broker import Recorder, Request, http_server, reply
+from support.cluster import Cluster, Refused
 
 pytestmark = pytest.mark.cluster
 

@@ -9,8 +9,8 @@ import pytest
 from greenlight.broker.manifests import Manifests, TriggerSpec, default_folder, load_folder
 from greenlight.events import Event, types
 from greenlight.flow import FLOW, Edge
+from greenlight.lib.errors import ConfigurationError
 from greenlight.reconciler.app import DEAD_LETTERS
-from greenlight.runtime.errors import ConfigurationError
 
 FOLDER = default_folder()
 

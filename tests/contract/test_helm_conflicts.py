@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from greenlight.deployer import release
-from support_cluster import Object, kubectl
-from support_helm import Helm, eventually, sha_of
+from greenlight.deployer.drivers.helm import release
+from support.cluster import Object, kubectl
+from support.helm import Helm, eventually, sha_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.helm]
 

@@ -22,12 +22,12 @@ from typing import Any
 import pytest
 import yaml
 
-from greenlight.deployer import release
 from greenlight.deployer.driver import Busy
+from greenlight.deployer.drivers.helm import release
+from greenlight.lib.clock import SystemClock
 from greenlight.policy import rbac
-from greenlight.runtime.clock import SystemClock
-from support_cluster import Object, kubectl
-from support_helm import Helm, Line, eventually, sha_of
+from support.cluster import Object, kubectl
+from support.helm import Helm, Line, eventually, sha_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.helm]
 
@@ -349,7 +349,7 @@ def test_a_release_that_somebody_elses_helm_locked_is_never_stolen(helm: Helm, m
     _pending(helm, "pending-rollback", revision="0")
     with pytest.raises(Busy, match="not ours"):
         helm.driver.apply(helm.order("two", fence=2))
-    monkeypatch.setattr("greenlight.deployer.helm.FOREIGN", 0.0)
+    monkeypatch.setattr("greenlight.deployer.drivers.helm.driver.FOREIGN", 0.0)
     end = helm.driver.apply(helm.order("two", fence=2))
     assert (end.outcome, "helm rollback shop" in (end.reason or "")) == ("failed", True)
     assert helm.revisions() == [(1, "pending-rollback")]

@@ -15,7 +15,7 @@ from greenlight.broker.manifests import TriggerSpec, default_folder, load_texts
 from greenlight.cli.commands.run import SERVICES
 from greenlight.events import Event, types
 from greenlight.flow import FLOW
-from support_cluster import Cluster, Object, kubectl
+from support.cluster import Cluster, Object, kubectl
 
 pytestmark = [
     pytest.mark.cluster,

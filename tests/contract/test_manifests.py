@@ -10,10 +10,10 @@ import yaml
 
 from greenlight.broker.manifests import default_folder, load_folder, load_texts
 from greenlight.cli.commands.run import SERVICES
-from greenlight.embedded.serve import THREADS, WATCHES
+from greenlight.entrypoints.serve import THREADS, WATCHES
 from greenlight.events import Event, types
 from greenlight.flow import FLOW
-from greenlight.ledger.rows import PATIENCE
+from greenlight.model.rows import PATIENCE
 
 FOLDER = default_folder()
 POLICIES = FOLDER / "access/event-policies/event-policies.yaml"

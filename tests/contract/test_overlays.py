@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from greenlight.cli.commands.run import SERVICES
 from greenlight.cli.main import main
 from greenlight.flow import FLOW
-from support_cluster import OURS, Cluster, Object, Refused, kubectl
-from support_overlays import applied, rendered, services_there
+from support.cluster import OURS, Cluster, Object, Refused, kubectl
+from support.overlays import applied, rendered, services_there
 
 pytestmark = pytest.mark.cluster
 

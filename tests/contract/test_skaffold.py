@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from greenlight.cli.commands.run import SERVICES
-from support_cluster import Cluster, Object
+from support.cluster import Cluster, Object
 
 pytestmark = [
     pytest.mark.cluster,

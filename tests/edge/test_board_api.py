@@ -14,13 +14,13 @@ from werkzeug.test import Client
 
 from greenlight.board.domain import may_discard
 from greenlight.broker.manifests import TriggerSpec
-from greenlight.embedded.compose import Strangers
+from greenlight.entrypoints.compose import Strangers
 from greenlight.events import Event
 from greenlight.ledger.port import Transaction
-from greenlight.ledger.rows import NewEntry
-from greenlight.ledger.sqlite import SqliteLedger
-from greenlight.runtime.people import Person
-from support_flow import PIPELINE, REPO, TOKENS, Shop, sha_of
+from greenlight.ledger.sqlite.ledger import SqliteLedger
+from greenlight.model.rows import NewEntry
+from greenlight.service.people import Person
+from support.flow import PIPELINE, REPO, TOKENS, Shop, sha_of
 
 COMMIT = f"/api/v1/commits/{REPO}/{sha_of('one')}"
 TARGET = "/api/v1/targets/shop/staging"
@@ -341,7 +341,7 @@ def test_reading_needs_a_person_where_it_is_not_free(shop: Shop) -> None:
     from dataclasses import fields, replace
 
     from greenlight.board import app as board
-    from greenlight.runtime.publisher import InLog
+    from greenlight.service.publisher import InLog
 
     it = shop.greenlight
     deps = board.Deps(it.clock, it.ledger, it.pipeline, InLog(), it.log, people=it.people)

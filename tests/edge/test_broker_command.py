@@ -19,7 +19,7 @@ import urllib3
 from click.testing import CliRunner, Result
 
 from greenlight.cli.main import main
-from support_broker import PATIENCE, Recorder, http_server, reply
+from support.broker import PATIENCE, Recorder, http_server, reply
 
 MANIFESTS = """
 apiVersion: eventing.knative.dev/v1

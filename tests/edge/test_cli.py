@@ -14,8 +14,8 @@ from werkzeug.test import Client
 
 from greenlight.cli.main import COMMANDS, main
 from greenlight.ledger import names
-from greenlight.runtime.server import Server, serve
-from support_flow import REPO, TOKENS, Shop, build_payload, push_payload, sha_of
+from greenlight.service.server import Server, serve
+from support.flow import REPO, TOKENS, Shop, build_payload, push_payload, sha_of
 
 ONE = sha_of("one")
 

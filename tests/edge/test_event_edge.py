@@ -18,13 +18,13 @@ from greenlight.events import Event
 from greenlight.events.http import from_http, to_binary, to_structured
 from greenlight.ledger.port import Misconfigured
 from greenlight.ledger.port import Unavailable as LedgerUnavailable
-from greenlight.policy.model import Pipeline
+from greenlight.lib.clock import SystemClock
+from greenlight.lib.errors import ConfigurationError, Malformed, Rejected, Unavailable
+from greenlight.model.policy import Pipeline
 from greenlight.reconciler import app as reconciler
-from greenlight.runtime import metrics
-from greenlight.runtime.clock import SystemClock
-from greenlight.runtime.deps import Deps
-from greenlight.runtime.edge import MAX_EVENT, event_app
-from greenlight.runtime.errors import ConfigurationError, Malformed, Rejected, Unavailable
+from greenlight.service.deps import Deps
+from greenlight.service.edge import MAX_EVENT, event_app
+from greenlight.telemetry import metrics
 
 
 class Replies:

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from greenlight.events import rfc3339
-from greenlight.ledger.rows import Fact, Record
+from greenlight.model.policy import GateState
+from greenlight.model.rows import Fact, Record
 from greenlight.policy.decide import gate_state
 from greenlight.policy.load import parse
-from greenlight.policy.model import GateState
 from greenlight.recorder.domain import fold
-from support_flow import build_payload, push_payload, sha_of
-from support_webhooks import Rig, gate_body, repository
+from support.flow import build_payload, push_payload, sha_of
+from support.webhooks import Rig, gate_body, repository
 
 POLICY = """
 apiVersion: greenlight/v1

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from greenlight.cli.client import Client
 from greenlight.cli.main import main
-from greenlight.embedded import doctor as looks
-from greenlight.runtime.printable import OneRecord, document, printable
+from greenlight.entrypoints.doctor import machine as looks
+from greenlight.lib.printable import OneRecord, document, printable
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31mx\rX\x7f\x1b[45m\u202egnp.exe\u2066\u2028\x85\x08\ud800\nFORGED line\tend"
 FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -210,7 +210,7 @@ def test_a_record_of_the_log_is_never_two() -> None:
 def test_the_log_of_a_process_is_written_so() -> None:
     """What Greenlight logs, and what a library warns of."""
     script = (
-        "import logging; from greenlight.runtime.foreground import log_to_stderr\n"
+        "import logging; from greenlight.lib.foreground import log_to_stderr\n"
         r"log_to_stderr().info('ref %s', 'a\x1b[2J\nFORGED'); logging.getLogger('library').warning('b\x9b31m\nFORGED')"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)

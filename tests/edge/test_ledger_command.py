@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from greenlight.ledger import aws, names
-from greenlight.ledger.dynamodb_client import Dynamo
+from greenlight.ledger import names
+from greenlight.ledger.dynamodb import aws
+from greenlight.ledger.dynamodb.client import Dynamo
 from greenlight.ledger.port import Ledger, Transaction
-from greenlight.ledger.rows import Title
-from support_dynamodb import MISSING, Says, Table, Way, way
-from support_ledger import (
+from greenlight.model.rows import Title
+from support.dynamodb import MISSING, Says, Table, Way, way
+from support.ledger import (
     REPO,
     HandClock,
     a_decision,

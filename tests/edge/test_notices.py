@@ -11,18 +11,18 @@ from typing import Any
 
 import pytest
 
-from greenlight.embedded.doctor import _senders
+from greenlight.entrypoints.doctor.machine import _senders
 from greenlight.events import Event, rfc3339, types
 from greenlight.ledger import names
 from greenlight.ledger.port import Transaction, Unavailable
-from greenlight.ledger.rows import Push
+from greenlight.model.rows import Push
 from greenlight.policy.load import parse
 from greenlight.reconciler import app as reconciler
-from greenlight.runtime import metrics
-from greenlight.runtime.deps import Deps
-from greenlight.runtime.publisher import InLog
-from support_flow import push_payload
-from support_webhooks import GITHUB, PIPELINE, Rig, gate_body, ignored, repository
+from greenlight.service.deps import Deps
+from greenlight.service.publisher import InLog
+from greenlight.telemetry import metrics
+from support.flow import push_payload
+from support.webhooks import GITHUB, PIPELINE, Rig, gate_body, ignored, repository
 
 
 @pytest.fixture

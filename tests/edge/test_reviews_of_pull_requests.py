@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 
 from greenlight.events.ids import identity
-from greenlight.ledger.rows import Target
-from greenlight.ledger.use import pushes_since
+from greenlight.model.policy import GateState, Pipeline
+from greenlight.model.rows import Target
 from greenlight.policy.authors import authors
 from greenlight.policy.decide import gate_state
 from greenlight.policy.load import parse
-from greenlight.policy.model import GateState, Pipeline
 from greenlight.recorder import app as recorder
-from greenlight.runtime.deps import Deps
-from greenlight.runtime.publisher import InLog
-from support_flow import push_payload, sha_of
-from support_webhooks import Rig, repository
+from greenlight.service.deps import Deps
+from greenlight.service.publisher import InLog
+from greenlight.service.use import pushes_since
+from support.flow import push_payload, sha_of
+from support.webhooks import Rig, repository
 
 POLICY = """
 apiVersion: greenlight/v1

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from greenlight.runtime import metrics
-from greenlight.runtime.errors import ConfigurationError
-from greenlight.runtime.secrets import FOLDER, Secrets, create
-from support_flow import push_payload
-from support_process import no_files_left
-from support_webhooks import Rig
+from greenlight.lib.errors import ConfigurationError
+from greenlight.service.secrets import FOLDER, Secrets, create
+from greenlight.telemetry import metrics
+from support.flow import push_payload
+from support.process import no_files_left
+from support.webhooks import Rig
 
 WHSEC = b"whsec_c2NhbiBzZWNyZXQgb2YgdGhlIHRlc3Rz"
 
@@ -296,7 +296,7 @@ def test_a_sender_whose_only_file_was_never_readable_may_come_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """503 and when to come again; 401 as soon as it is known that no secret is right."""
-    monkeypatch.setattr("greenlight.runtime.secrets.LOOK_EVERY", 0.0)
+    monkeypatch.setattr("greenlight.service.secrets.LOOK_EVERY", 0.0)
     rig = Rig(tmp_path, secrets={"circleci": b"another's"})
     file = tmp_path / "secrets" / "github"
     assert rig.github("push", push_payload("one"), secret=b"late").status_code == 401
@@ -315,7 +315,7 @@ def test_no_verdict_is_a_wrong_signature_because_no_file_can_be_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is rightly signed is taken, or may come again; what is wrongly signed is refused as ever."""
-    monkeypatch.setattr("greenlight.runtime.secrets.LOOK_EVERY", 0.0)
+    monkeypatch.setattr("greenlight.service.secrets.LOOK_EVERY", 0.0)
     rig = Rig(tmp_path)
     rig.fact(rig.github("push", push_payload("one")))
     with no_files_left():

@@ -19,11 +19,11 @@ from typing import Any
 
 import pytest
 
-from greenlight.runtime.descriptors import connections_left
-from greenlight.runtime.server import Limits, Server, serve
+from greenlight.lib.descriptors import connections_left
+from greenlight.service.server import Limits, Server, serve
 from greenlight.webhooks.turns import repository_of
-from support_process import no_files_left
-from support_timing import PATIENCE
+from support.process import no_files_left
+from support.timing import PATIENCE
 
 POST = b"POST / HTTP/1.1\r\nHost: x\r\n"
 GOOD = POST + b"Content-Length: 3\r\n\r\nabc"

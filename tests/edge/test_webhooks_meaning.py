@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from greenlight.events import ids
 from greenlight.events.http import from_http, to_binary
 from greenlight.ledger.bodies import named
-from greenlight.ledger.rows import Fact
+from greenlight.model.rows import Fact
 from greenlight.policy import signals
 from greenlight.webhooks.github import EVENTS
 from greenlight.webhooks.provider import MAX_EVIDENCE
-from support_flow import build_payload, push_payload, sha_of
-from support_timing import cpu_seconds
-from support_webhooks import SHA, Rig, gate_body, ignored, repository
+from support.flow import build_payload, push_payload, sha_of
+from support.timing import cpu_seconds
+from support.webhooks import SHA, Rig, gate_body, ignored, repository
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from werkzeug.test import TestResponse
 
-from greenlight.runtime import signing
-from support_flow import build_payload, push_payload, sha_of
-from support_webhooks import CIRCLECI, GITHUB, SHA, Rig, gate_body, ignored, repository, standard
+from greenlight.lib import signing
+from support.flow import build_payload, push_payload, sha_of
+from support.webhooks import CIRCLECI, GITHUB, SHA, Rig, gate_body, ignored, repository, standard
 
 PUSH = json.dumps(push_payload("one")).encode()
 BUILD = json.dumps(build_payload("one")).encode()

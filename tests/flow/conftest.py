@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support_flow import Shop
+from support.flow import Shop
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import pytest
 from prometheus_client import REGISTRY
 
 from greenlight.ledger.port import Transaction
-from support_broker import Recorder, http_server
-from support_flow import PIPELINE, REPO, Shop, sha_of
+from support.broker import Recorder, http_server
+from support.flow import PIPELINE, REPO, Shop, sha_of
 
 SECOND = timedelta(seconds=1)
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from greenlight.deployer.ends import read_end
-from greenlight.deployer.lock import TargetLock
-from greenlight.runtime.process import wait_for_exit
-from support_flow import REPO, Shop, sha_of
-from support_process import Up, signed
+from greenlight.deployer.drivers.command.ends import read_end
+from greenlight.deployer.drivers.lock import TargetLock
+from greenlight.lib.process import wait_for_exit
+from support.flow import REPO, Shop, sha_of
+from support.process import Up, signed
 
 SOON = 60.0
 """Seconds for what takes a fraction of one on an idle machine."""

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import urllib3
 
-from greenlight.embedded import demo
-from greenlight.embedded.compose import Folders
-from support_timing import PATIENCE
+from greenlight.entrypoints import demo
+from greenlight.entrypoints.compose import Folders
+from support.timing import PATIENCE
 
 
 @contextmanager

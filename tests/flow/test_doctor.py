@@ -11,11 +11,11 @@ import urllib3
 from click.testing import CliRunner
 
 from greenlight.cli.main import main
-from greenlight.embedded.doctor import OK, UNKNOWN, WRONG, Finding
-from support_broker import trigger
-from support_flow import Shop
-from support_process import Up, signed
-from support_timing import PATIENCE
+from greenlight.entrypoints.doctor.findings import OK, UNKNOWN, WRONG, Finding
+from support.broker import trigger
+from support.flow import Shop
+from support.process import Up, signed
+from support.timing import PATIENCE
 
 
 def _doctor(folder: Path, url: str) -> tuple[int, dict[str, list[Finding]]]:

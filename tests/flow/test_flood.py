@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from greenlight.lib import signing
 from greenlight.promoter import domain
-from greenlight.runtime import signing
-from support_flow import PIPELINE, Shop, push_payload, sha_of
+from support.flow import PIPELINE, Shop, push_payload, sha_of
 
 OTHER = """
   - name: site

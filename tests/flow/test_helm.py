@@ -14,10 +14,10 @@ import pytest
 import urllib3
 
 from greenlight.events import types
-from support_cluster import Cluster, kubectl
-from support_flow import Shop
-from support_helm import STAGES, Helm, eventually, pipeline, sha_of, write_chart
-from support_process import Up, signed
+from support.cluster import Cluster, kubectl
+from support.flow import Shop
+from support.helm import STAGES, Helm, eventually, pipeline, sha_of, write_chart
+from support.process import Up, signed
 
 pytestmark = [pytest.mark.cluster, pytest.mark.helm]
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from werkzeug.test import Client
 
-import support_flow
+from greenlight.lib import signing
+from greenlight.lib.errors import ConfigurationError
 from greenlight.policy.load import parse
-from greenlight.runtime import signing
-from greenlight.runtime.errors import ConfigurationError
-from support_flow import REPO, Shop, build_payload, push_payload, sha_of
+from support import flow
+from support.flow import REPO, Shop, build_payload, push_payload, sha_of
 
 NASTY = "x{{7*7}}${GREENLIGHT_SHA}$(touch owned)`id`;--upload-pack=evil,../../etc<script>alert(1)</script>"
 ARGUMENTS = ["a,b={x}", "{}", "[999999999]", "a.b\\c", "--set-file=x,y", "https://x,y/", "é {{ .Values }}"]
@@ -26,7 +26,7 @@ SEEN = "import json, os, sys; json.dump([sys.argv[1:], dict(os.environ)], open('
 def nasty(tmp_path: Path) -> Iterator[Shop]:
     """A shop that ships every branch, and has shipped one of that name, whose facts all say it."""
     run = json.dumps([sys.executable, "-c", SEEN, *ARGUMENTS], ensure_ascii=False)
-    text = support_flow.PIPELINE.replace("[main]", '["**"]').replace("[sh, deploy.sh]", run)
+    text = flow.PIPELINE.replace("[main]", '["**"]').replace("[sh, deploy.sh]", run)
     shop = Shop(tmp_path, pipeline=text).start()
     push = push_payload("one") | {"ref": f"refs/heads/{NASTY}"}
     push["head_commit"] |= {"message": NASTY, "modified": [NASTY], "author": {"name": NASTY, "email": NASTY}}
@@ -71,7 +71,7 @@ def test_row_41_every_file_that_we_make_has_a_name_of_ours(nasty: Shop) -> None:
 @pytest.mark.parametrize("cwd", ["..", "../other", "/etc", "a/../../b", "oci://x/../../y"])
 def test_row_42_a_path_that_leads_out_of_the_pipeline_files_folder_is_refused(tmp_path: Path, cwd: str) -> None:
     """When the file is read, before anything starts."""
-    text = support_flow.PIPELINE.replace("timeout: 30s", f"timeout: 30s, cwd: {json.dumps(cwd)}")
+    text = flow.PIPELINE.replace("timeout: 30s", f"timeout: 30s, cwd: {json.dumps(cwd)}")
     with pytest.raises(ConfigurationError, match="cwd"):
         parse({"pipeline.yaml": text}, tmp_path)
 
@@ -80,7 +80,7 @@ def test_row_42_a_path_that_leads_out_of_the_pipeline_files_folder_is_refused(tm
 def test_row_42_a_name_is_a_name(tmp_path: Path, name: str) -> None:
     """Of an application or an environment: never the beginning of a path or an option."""
     for old in ("name: shop", "name: staging"):
-        text = support_flow.PIPELINE.replace(old, f"name: {json.dumps(name)}").replace("[staging]", json.dumps([name]))
+        text = flow.PIPELINE.replace(old, f"name: {json.dumps(name)}").replace("[staging]", json.dumps([name]))
         with pytest.raises(ConfigurationError):
             parse({"pipeline.yaml": text}, tmp_path)
 

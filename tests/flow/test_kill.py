@@ -11,9 +11,9 @@ from pathlib import Path
 
 import urllib3
 
-from support_flow import REPO, Shop, sha_of
-from support_process import Up, signed
-from support_timing import PATIENCE
+from support.flow import REPO, Shop, sha_of
+from support.process import Up, signed
+from support.timing import PATIENCE
 
 COMMITS = 50
 KILLS = 8

@@ -15,12 +15,12 @@ import yaml
 from click.testing import CliRunner
 
 from greenlight.cli.main import main
-from greenlight.ledger.rows import PATIENCE
-from support_cluster import OURS, Cluster, kubeconfig_of, kubectl
-from support_dynamodb import MISSING, Table
-from support_flow import sha_of
-from support_helm import write_chart
-from support_services import Services, installed, ping
+from greenlight.model.rows import PATIENCE
+from support.cluster import OURS, Cluster, kubeconfig_of, kubectl
+from support.dynamodb import MISSING, Table
+from support.flow import sha_of
+from support.helm import write_chart
+from support.services import Services, installed, ping
 
 pytestmark = [pytest.mark.cluster, pytest.mark.skipif(bool(MISSING), reason=MISSING)]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from support_flow import NEW, PIPELINE, Shop, push_payload, sha_of
+from support.flow import NEW, PIPELINE, Shop, push_payload, sha_of
 
 ONE = PIPELINE.replace("branches: [main]", 'branches: [main]\n    paths: ["shop/**"]')
 

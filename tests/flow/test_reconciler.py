@@ -11,10 +11,10 @@ from greenlight.events import Event, types
 from greenlight.events.http import to_binary
 from greenlight.events.recorded import look_again
 from greenlight.ledger.port import Transaction
-from greenlight.ledger.rows import Due
+from greenlight.model.rows import Due
 from greenlight.reconciler.app import BATCH
 from greenlight.reconciler.domain import in_turn
-from support_flow import REPO, Shop, sha_of
+from support.flow import REPO, Shop, sha_of
 
 
 def test_one_repositorys_backlog_does_not_keep_anothers_event_waiting() -> None:

@@ -20,19 +20,19 @@ import pytest
 import urllib3
 
 from greenlight.deployer import domain
-from greenlight.deployer.ends import read_end
-from greenlight.embedded.compose import expire_leases
-from greenlight.embedded.serve import THREADS
+from greenlight.deployer.drivers.command.ends import read_end
+from greenlight.entrypoints.compose import expire_leases
+from greenlight.entrypoints.serve import THREADS
 from greenlight.events import ids, types
 from greenlight.events.http import to_binary
-from greenlight.ledger.sqlite import SCHEMA, SqliteLedger
-from greenlight.runtime.clock import SystemClock
+from greenlight.ledger.sqlite.ledger import SCHEMA, SqliteLedger
+from greenlight.lib.clock import SystemClock
 from greenlight.store.store import Store
-from support_dynamodb import MISSING, Table
-from support_flow import REPO, Shop, sha_of
-from support_process import signed
-from support_timing import PATIENCE
-from support_tracing import otlp_backend
+from support.dynamodb import MISSING, Table
+from support.flow import REPO, Shop, sha_of
+from support.process import signed
+from support.timing import PATIENCE
+from support.tracing import otlp_backend
 
 ONE_REQUEST = {"Connection": "close"}
 """As the kubelet probes. A connection that is kept is listened to for 2 s more when the service is told to stop."""
@@ -367,8 +367,8 @@ def test_prometheus_has_a_port_of_its_own(folder: Path) -> None:
 
 
 ADAPTERS = {
-    "webhooks": {"flask", "greenlight.webhooks", "greenlight.runtime.secrets"},
-    "board": {"flask", "greenlight.board", "greenlight.runtime.people"},
+    "webhooks": {"flask", "greenlight.webhooks", "greenlight.service.secrets"},
+    "board": {"flask", "greenlight.board", "greenlight.service.people"},
     "recorder": {"flask", "greenlight.recorder"},
     "promoter": {"flask", "greenlight.promoter"},
     "deployer": {"flask", "greenlight.deployer"},
@@ -384,8 +384,8 @@ SCARCE = re.compile(
 
 
 LEDGERS = {
-    "sqlite": {"greenlight.ledger.sqlite", "greenlight.store.store", "sqlite3"},
-    "dynamodb:greenlight": {"greenlight.ledger.dynamodb", "greenlight.ledger.aws"},
+    "sqlite": {"greenlight.ledger.sqlite.ledger", "greenlight.store.store", "sqlite3"},
+    "dynamodb:greenlight": {"greenlight.ledger.dynamodb.ledger", "greenlight.ledger.dynamodb.aws"},
 }
 """What each ledger needs, and the other one does not."""
 
@@ -395,7 +395,7 @@ LEDGERS = {
 def test_a_service_loads_no_adapter_but_its_own(folder: Path, service: str, ledger: str) -> None:
     """Each costs up to a tenth of a second of the start, while an event waits for it."""
     script = (
-        "import os, sys; from greenlight.embedded import serve; from greenlight.runtime.settings import Settings\n"
+        "import os, sys; from greenlight.embedded import serve; from greenlight.entrypoints.settings import Settings\n"
         "settings = Settings.from_env(os.environ); serve._check(sys.argv[1], settings); serve.app(sys.argv[1], settings)\n"
         "print(*sys.modules)"
     )

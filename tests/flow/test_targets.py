@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from support_flow import REPO, Shop, sha_of
+from support.flow import REPO, Shop, sha_of
 
 LIVE = """
 apiVersion: greenlight/v1

@@ -19,13 +19,14 @@ from werkzeug.test import Client
 
 from greenlight.events import ids
 from greenlight.events.context import parse
-from greenlight.runtime import metrics, signing
-from greenlight.runtime.exporting import Backend, Exporting, Limits
-from greenlight.runtime.otlp import Span, Verdict
-from support_flow import REPO, TOKENS, Shop, push_payload, sha_of
-from support_process import Up, signed
-from support_timing import PATIENCE
-from support_tracing import Collected, otlp_backend
+from greenlight.lib import signing
+from greenlight.telemetry import metrics
+from greenlight.telemetry.exporting import Backend, Exporting, Limits
+from greenlight.telemetry.otlp import Span, Verdict
+from support.flow import REPO, TOKENS, Shop, push_payload, sha_of
+from support.process import Up, signed
+from support.timing import PATIENCE
+from support.tracing import Collected, otlp_backend
 
 ROOT = Path(__file__).parents[2]
 SENDERS = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

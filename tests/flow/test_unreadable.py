@@ -15,9 +15,9 @@ from prometheus_client import REGISTRY
 from werkzeug.test import Client
 
 from greenlight.cli.main import main
-from greenlight.runtime import signing
-from greenlight.runtime.server import serve
-from support_flow import PIPELINE, REPO, Shop, push_payload, sha_of
+from greenlight.lib import signing
+from greenlight.service.server import serve
+from support.flow import PIPELINE, REPO, Shop, push_payload, sha_of
 
 OTHER = """
   - name: stall

@@ -18,12 +18,12 @@ from typing import Any
 import urllib3
 
 from greenlight.broker.manifests import TriggerSpec
-from greenlight.embedded.compose import Strangers
+from greenlight.entrypoints.compose import Strangers
 from greenlight.events import Event, ids, types
 from greenlight.events.http import to_binary
-from support_flow import REPO, Shop, sha_of
-from support_process import Up, signed
-from support_timing import PATIENCE
+from support.flow import REPO, Shop, sha_of
+from support.process import Up, signed
+from support.timing import PATIENCE
 
 
 def _up(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from support_flow import NEW, PIPELINE, REPO, Shop, people_yaml, push_payload, sha_of
-from support_timing import PATIENCE
+from support.flow import NEW, PIPELINE, REPO, Shop, people_yaml, push_payload, sha_of
+from support.timing import PATIENCE
 
 LEGAL = {"application": "shop", "gate": "legal"}
 

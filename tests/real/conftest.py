@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from support_cluster import skip_without
-from support_node import MISSING
+from support.cluster import skip_without
+from support.node import MISSING
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from support_cluster import Cluster, Object
-from support_helm import Helm, sha_of
-from support_node import NODE, ROOT, run, until
+from support.cluster import Cluster, Object
+from support.helm import Helm, sha_of
+from support.node import NODE, ROOT, run, until
 
 pytestmark = pytest.mark.node
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from support_cluster import Cluster, Object
-from support_node import NODE, ROOT, run
+from support.cluster import Cluster, Object
+from support.node import NODE, ROOT, run
 
 pytestmark = pytest.mark.node
 

@@ -12,11 +12,11 @@ import pytest
 from click.testing import CliRunner
 
 from greenlight.cli.main import main
-from greenlight.ledger import aws
-from greenlight.ledger.dynamodb_client import Dynamo
-from support_cluster import kubectl
-from support_flow import REPO, sha_of
-from support_node import (
+from greenlight.ledger.dynamodb import aws
+from greenlight.ledger.dynamodb.client import Dynamo
+from support.cluster import kubectl
+from support.flow import REPO, sha_of
+from support.node import (
     DYNAMODB,
     NAMESPACE,
     SHOP,

@@ -22,13 +22,13 @@ from werkzeug.test import Client
 
 from greenlight.board import actions
 from greenlight.ledger.port import Transaction
-from greenlight.runtime.configuration import read_pipeline
-from greenlight.runtime.secrets import Secrets
+from greenlight.service.configuration import read_pipeline
+from greenlight.service.secrets import Secrets
 from greenlight.webhooks import app as webhooks
-from support_dynamodb import MISSING, Table, Way, way
-from support_flow import REPO, Shop, sha_of
-from support_process import signed
-from support_simulation import PEOPLE, NoPublisher, World
+from support.dynamodb import MISSING, Table, Way, way
+from support.flow import REPO, Shop, sha_of
+from support.process import signed
+from support.simulation import PEOPLE, NoPublisher, World
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 

@@ -13,16 +13,16 @@ import pytest
 from greenlight.board import actions
 from greenlight.deployer import app as deployer
 from greenlight.deployer.driver import Progress
-from greenlight.embedded.compose import adopt
+from greenlight.entrypoints.compose import adopt
 from greenlight.events import Event, types
 from greenlight.ledger.port import Transaction
-from greenlight.ledger.rows import Lease, Push
-from greenlight.ledger.use import pushes_since
+from greenlight.lib.errors import Rejected
+from greenlight.model.rows import Lease, Push
 from greenlight.policy.decide import decide
 from greenlight.promoter import app as promoter
 from greenlight.reconciler import app as reconciler
-from greenlight.runtime.errors import Rejected
-from support_simulation import LAX, MAIN, PEOPLE, REPO, STRICT, World
+from greenlight.service.use import pushes_since
+from support.simulation import LAX, MAIN, PEOPLE, REPO, STRICT, World
 
 LENA = PEOPLE[1]
 

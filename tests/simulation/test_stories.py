@@ -8,7 +8,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-
 from simulator.many import STEPS, Tally, run
 from simulator.model import Model
 from simulator.story import Story, do, finish, kept, played, shortened, written

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 
 import pytest
-
-from greenlight.ledger.dynamodb import DynamoLedger
 from simulator.story import Story, written
-from support_dynamodb import MISSING, Damaged, Fault, Lag, Lost, NotSent, Says, Table, no_pause, way
+
+from greenlight.ledger.dynamodb.ledger import DynamoLedger
+from support.dynamodb import MISSING, Damaged, Fault, Lag, Lost, NotSent, Says, Table, no_pause, way
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 

@@ -12,22 +12,22 @@ from greenlight.board.waterfall import BOARD as SOURCE
 from greenlight.events import Event, ids, rfc3339, types
 from greenlight.events.recorded import cancel_key, look_again, resumed_key
 from greenlight.events.schemas import dataschema
-from greenlight.ledger.adoption import carried_on
-from greenlight.ledger.own import expiry, no_expiry, own_fact, request_entry, requested
 from greenlight.ledger.port import Transaction
-from greenlight.ledger.rows import PATIENCE, Cancellation, Due, Fact, NewEntry, Record, Request, Target
-from greenlight.ledger.use import pushes_since, until_settled
+from greenlight.lib.errors import Rejected
+from greenlight.model.own_facts import expiry, no_expiry, own_fact, request_entry, requested
+from greenlight.model.policy import Gate, Policy
+from greenlight.model.rows import PATIENCE, Cancellation, Due, Fact, NewEntry, Record, Request, Target
 from greenlight.policy.decide import OVER, gate_here
 from greenlight.policy.gates import newest_revocation, newest_words
-from greenlight.policy.model import Gate, Policy
 from greenlight.policy.requests import MOST, SERVED_WITHIN, asked, newest_request, resumed, without
 from greenlight.policy.requests import paused as paused_by
 from greenlight.policy.situation import Situation, attempt_of
-from greenlight.runtime.deps import Deps
-from greenlight.runtime.edge import sending
-from greenlight.runtime.errors import Rejected
-from greenlight.runtime.people import Person
-from greenlight.runtime.tracing import current
+from greenlight.service.adoption import carried_on
+from greenlight.service.deps import Deps
+from greenlight.service.edge import sending
+from greenlight.service.people import Person
+from greenlight.service.use import pushes_since, until_settled
+from greenlight.telemetry.tracing import current
 
 KINDS = ("deploy", "retry", "rollback")
 MICROSECOND = timedelta(microseconds=1)

@@ -12,11 +12,11 @@ from flask import Blueprint, Response, g, request
 from greenlight.board import actions, preview, reading, view, waterfall
 from greenlight.events import ids, rfc3339
 from greenlight.ledger.names import clocks_ahead
-from greenlight.ledger.rows import Entry
-from greenlight.policy.durations import duration
+from greenlight.lib.durations import duration
+from greenlight.lib.errors import Malformed, Rejected
+from greenlight.model.rows import Entry
 from greenlight.policy.requests import SERVED_WITHIN
-from greenlight.runtime.deps import Deps
-from greenlight.runtime.errors import Malformed, Rejected
+from greenlight.service.deps import Deps
 
 PAGE = 50
 ENTRIES = 1000

@@ -15,15 +15,15 @@ from greenlight.board.actions import Forbidden
 from greenlight.board.reading import Ambiguous, NotFound
 from greenlight.events import Event
 from greenlight.ledger.port import Unavailable
-from greenlight.policy.model import Pipeline
-from greenlight.runtime.deps import Deps as BaseDeps
-from greenlight.runtime.edge import Handler
-from greenlight.runtime.errors import Malformed, Rejected
-from greenlight.runtime.health import HEALTHZ, READYZ, mount_health
-from greenlight.runtime.origins import foreign
-from greenlight.runtime.people import People
-from greenlight.runtime.problems import Statuses, refusal
-from greenlight.runtime.tracing import OFF, SERVER, Tracer
+from greenlight.lib.errors import Malformed, Rejected
+from greenlight.lib.origins import foreign
+from greenlight.lib.problems import Statuses, refusal
+from greenlight.model.policy import Pipeline
+from greenlight.service.deps import Deps as BaseDeps
+from greenlight.service.edge import Handler
+from greenlight.service.health import HEALTHZ, READYZ, mount_health
+from greenlight.service.people import People
+from greenlight.telemetry.tracing import OFF, SERVER, Tracer
 
 MAX_BODY = 64 << 10
 _OPEN = (HEALTHZ, READYZ)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from greenlight.ledger.rows import Approval, Push, Record, Target
+from greenlight.model.policy import Gate, Policy
+from greenlight.model.rows import Approval, Push, Record, Target
 from greenlight.policy.authors import authors
 from greenlight.policy.decide import GREEN, gate_here
 from greenlight.policy.gates import left_out
 from greenlight.policy.lineage import Lineage
-from greenlight.policy.model import Gate, Policy
 from greenlight.policy.situation import Situation
-from greenlight.runtime.people import NAME_THEM, Person
+from greenlight.service.people import NAME_THEM, Person
 
 
 def may_approve(

@@ -10,8 +10,8 @@ from flask import Blueprint, render_template, request
 from greenlight.board import reading, waterfall
 from greenlight.events import moment
 from greenlight.ledger.journal import said
-from greenlight.runtime.deps import Deps
-from greenlight.runtime.errors import Rejected
+from greenlight.lib.errors import Rejected
+from greenlight.service.deps import Deps
 
 PAGE = 25
 

@@ -7,15 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from greenlight.ledger.candidates import candidates
-from greenlight.ledger.rows import Target
-from greenlight.ledger.use import pushes_since
+from greenlight.lib.errors import Rejected
+from greenlight.model.policy import Policy
+from greenlight.model.rows import Target
 from greenlight.policy.conditions import may_begin
 from greenlight.policy.decide import decide
 from greenlight.policy.load import PolicyError, parse
-from greenlight.policy.model import Policy
-from greenlight.runtime.deps import Deps
-from greenlight.runtime.errors import Rejected
+from greenlight.service.candidates import candidates
+from greenlight.service.deps import Deps
+from greenlight.service.use import pushes_since
 
 
 def of_edit(files: Mapping[str, str], deps: Deps) -> list[dict[str, Any]]:

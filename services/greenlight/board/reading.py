@@ -11,10 +11,10 @@ from greenlight.board import view
 from greenlight.events import rfc3339
 from greenlight.ledger.names import name_of
 from greenlight.ledger.port import Unreadable
-from greenlight.ledger.rows import Deployment, Record, Target
-from greenlight.ledger.use import pushes_since, silent_since
-from greenlight.policy.model import Policy
-from greenlight.runtime.deps import Deps
+from greenlight.model.policy import Policy
+from greenlight.model.rows import Deployment, Record, Target
+from greenlight.service.deps import Deps
+from greenlight.service.use import pushes_since, silent_since
 
 
 class NotFound(Exception):

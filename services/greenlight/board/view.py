@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from greenlight.events import ids, rfc3339
-from greenlight.ledger.rows import Attempt, Deployment, Push, Record, Request, Target
+from greenlight.model.policy import Decision, GateState, Policy
+from greenlight.model.rows import Attempt, Deployment, Push, Record, Request, Target
 from greenlight.policy.decide import decide, gate_state
-from greenlight.policy.model import Decision, GateState, Policy
 from greenlight.policy.requests import newest_request, waiting_requests
 from greenlight.policy.signals import age
 from greenlight.policy.situation import attempt_of

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from greenlight.events import ids
-from greenlight.ledger.rows import Entry
-from greenlight.runtime.tracing import receive_name
+from greenlight.model.rows import Entry
+from greenlight.telemetry.tracing import receive_name
 
 BOARD = "greenlight/board"
 """The source of what people say on the board."""

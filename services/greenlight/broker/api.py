@@ -12,8 +12,8 @@ from flask import Blueprint, Response, jsonify, request
 
 from greenlight.broker.letters import FILTERS
 from greenlight.broker.operations import Discards, Operations, nobody
-from greenlight.runtime.errors import Malformed, Rejected
-from greenlight.runtime.problems import problem_response
+from greenlight.lib.errors import Malformed, Rejected
+from greenlight.lib.problems import problem_response
 
 MAX_PAGE = 500
 

@@ -19,10 +19,10 @@ from greenlight.broker.metrics import Metrics
 from greenlight.broker.operations import Operations
 from greenlight.broker.subscribers import Services, Subscriber, resolve
 from greenlight.events import Event
-from greenlight.runtime.clock import Clock, SystemClock
-from greenlight.runtime.errors import ConfigurationError, Rejected
-from greenlight.runtime.tracing import OFF, Tracer
+from greenlight.lib.clock import Clock, SystemClock
+from greenlight.lib.errors import ConfigurationError, Rejected
 from greenlight.store import Store, Tx, Unavailable
+from greenlight.telemetry.tracing import OFF, Tracer
 
 _NUMBER = re.compile(r"([+-]?[0-9]{1,18})(?:\.[0-9]*)?")
 

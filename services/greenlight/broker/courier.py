@@ -13,7 +13,7 @@ from greenlight.broker.manifests import TriggerSpec
 from greenlight.broker.metrics import Metrics
 from greenlight.broker.subscribers import Message, Subscriber, Undelivered
 from greenlight.events import Event
-from greenlight.runtime.tracing import CLIENT, OFF, Scope, Tracer
+from greenlight.telemetry.tracing import CLIENT, OFF, Scope, Tracer
 
 ERROR_BYTES = 768
 """Bytes of an answer that a dead letter carries: 1024 characters of base64, as Knative's broker has it."""

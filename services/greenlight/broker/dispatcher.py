@@ -19,7 +19,7 @@ from greenlight.broker.manifests import TriggerSpec
 from greenlight.broker.metrics import Metrics
 from greenlight.broker.routes import Routes
 from greenlight.events import rfc3339
-from greenlight.runtime.clock import Clock
+from greenlight.lib.clock import Clock
 from greenlight.store import Store, Tx, Unavailable
 
 FLUSH = 0.02

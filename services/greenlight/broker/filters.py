@@ -16,7 +16,7 @@ from prometheus_client import Counter
 
 from greenlight.broker import cesql
 from greenlight.events import Event
-from greenlight.runtime import metrics
+from greenlight.telemetry import metrics
 
 Predicate = Callable[[Event], bool]
 

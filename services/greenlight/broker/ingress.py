@@ -14,10 +14,10 @@ from greenlight.broker.errors import Overloaded, UnknownBroker
 from greenlight.broker.metrics import Metrics
 from greenlight.events import Event
 from greenlight.events.http import NotAnEvent, UnsupportedMedia, from_http
-from greenlight.runtime.errors import PROBLEM, Rejected, problem_json
-from greenlight.runtime.tracing import OFF, SERVER, Tracer
-from greenlight.runtime.wsgi import coding_of, headers_of
+from greenlight.lib.errors import PROBLEM, Rejected, problem_json
+from greenlight.lib.wsgi import coding_of, headers_of
 from greenlight.store import Unavailable
+from greenlight.telemetry.tracing import OFF, SERVER, Tracer
 
 MAX_EVENT = 1 << 20
 """Bytes of one event: what Kafka's data plane takes; CloudEvents promises 64 KiB."""

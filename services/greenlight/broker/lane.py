@@ -22,7 +22,7 @@ from greenlight.broker.metrics import Metrics
 from greenlight.broker.progress import Gap, Progress
 from greenlight.broker.turns import Job
 from greenlight.events import Event
-from greenlight.runtime.clock import Clock
+from greenlight.lib.clock import Clock
 from greenlight.store import Store, Tx, Unavailable
 
 PATIENCE = 1.0

@@ -13,9 +13,9 @@ import greenlight
 from greenlight.broker.delivery import DEFAULT, Delivery, Destination, Ref, effective, seconds
 from greenlight.broker.filters import FilterError, Predicate, compile_filters, everything, limits
 from greenlight.broker.filters import Path as Where
-from greenlight.files import files_below
-from greenlight.runtime.documents import Document, DocumentError, load
-from greenlight.runtime.errors import ConfigurationError, Unreadable
+from greenlight.lib.documents import Document, DocumentError, load
+from greenlight.lib.errors import ConfigurationError, Unreadable
+from greenlight.lib.files import files_below
 
 GROUP = "eventing.knative.dev"
 CONCURRENCY = "greenlight/concurrency"

@@ -20,7 +20,7 @@ from greenlight.broker.letters import FILTERS, DeadLetter
 from greenlight.broker.log import ERRORS, MAX_TTL, Entry, Standing
 from greenlight.events import Event
 from greenlight.events.http import to_structured
-from greenlight.runtime.errors import Rejected
+from greenlight.lib.errors import Rejected
 from greenlight.store import Store, Tx
 
 AT_ONCE = 200

@@ -16,7 +16,7 @@ from greenlight.broker.connections import Broken, Connections, Late
 from greenlight.broker.delivery import Answer, Destination
 from greenlight.events import Event
 from greenlight.events.http import to_binary, to_structured, travels_whole
-from greenlight.runtime.wsgi import EVENT
+from greenlight.lib.wsgi import EVENT
 
 MAX_ANSWER = 1 << 20
 """Bytes of an answer that are read."""

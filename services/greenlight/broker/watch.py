@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from greenlight.broker.manifests import Manifests, load_folder, manifest_files
-from greenlight.runtime.errors import ConfigurationError, Unreadable
+from greenlight.lib.errors import ConfigurationError, Unreadable
 from greenlight.store import Unavailable
 
 LOOK_EVERY = 0.5

@@ -12,7 +12,7 @@ import click
 import urllib3
 
 from greenlight.cli import render
-from greenlight.runtime.printable import printable
+from greenlight.lib.printable import printable
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 NO = 1

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from greenlight.runtime.printable import printable
+from greenlight.lib.printable import printable
 
 COMMANDS = {
     "up": ("run", "the whole pipeline on one machine"),

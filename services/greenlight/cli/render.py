@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from greenlight.runtime import printable
+from greenlight.lib import printable
 
 _COLOURS = {
     **dict.fromkeys(("passed", "ready", "succeeded", "ok"), "green"),

@@ -13,19 +13,19 @@ from greenlight.deployer.driver import Busy, Driver, Order, Progress
 from greenlight.events import Event, ids, types
 from greenlight.events.recorded import cancel_key, look_again
 from greenlight.ledger.port import Transaction
-from greenlight.ledger.rows import PATIENCE, Deployment, Due, Promotion, Record, Target
-from greenlight.ledger.use import pushes_since, until_settled
+from greenlight.model.policy import Environment, Policy
+from greenlight.model.rows import PATIENCE, Deployment, Due, Promotion, Record, Target
 from greenlight.policy.conditions import called, may_begin
 from greenlight.policy.decide import decide
 from greenlight.policy.lineage import newer
 from greenlight.policy.load import PolicyError, parse
-from greenlight.policy.model import Environment, Policy
 from greenlight.policy.requests import newest_request
-from greenlight.runtime import metrics
-from greenlight.runtime.deps import Deps as BaseDeps
-from greenlight.runtime.edge import Handler, event_app
-from greenlight.runtime.told import told
-from greenlight.runtime.tracing import Step, step
+from greenlight.service.deps import Deps as BaseDeps
+from greenlight.service.edge import Handler, event_app
+from greenlight.service.told import told
+from greenlight.service.use import pushes_since, until_settled
+from greenlight.telemetry import metrics
+from greenlight.telemetry.tracing import Step, step
 
 FEW = 20
 """Of the newest candidates, how many are looked at for one that is to be deployed instead of trying again after an error."""

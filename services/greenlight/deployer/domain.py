@@ -9,9 +9,10 @@ from typing import Any
 from greenlight.deployer.driver import Progress
 from greenlight.events import Event, ids, rfc3339, types
 from greenlight.events.schemas import dataschema
-from greenlight.ledger.own import no_expiry
 from greenlight.ledger.port import Transaction
-from greenlight.ledger.rows import (
+from greenlight.model.own_facts import no_expiry
+from greenlight.model.policy import Decision, Policy
+from greenlight.model.rows import (
     PATIENCE,
     Attempt,
     Deployment,
@@ -25,7 +26,6 @@ from greenlight.ledger.rows import (
     Target,
 )
 from greenlight.policy.lineage import Lineage, newer
-from greenlight.policy.model import Decision, Policy
 from greenlight.policy.requests import begun
 from greenlight.policy.situation import attempt_of
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from datetime import date
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from greenlight.events.event import AttributeValue
+AttributeValue = str | int | bool
+"""What an extension attribute may be: a String, an Integer (32 bit) or a Boolean of the specification's type system."""
 
 REQUIRED = ("id", "source", "type")
 OPTIONAL = ("subject", "time", "datacontenttype", "dataschema")

@@ -9,10 +9,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
-from greenlight.events.attributes import safe
-
-AttributeValue = str | int | bool
-"""What an extension attribute may be: a String, an Integer (32 bit) or a Boolean of the specification's type system."""
+from greenlight.events.attributes import AttributeValue, safe
 
 NO_EXTENSIONS: Mapping[str, AttributeValue] = MappingProxyType({})
 

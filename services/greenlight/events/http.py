@@ -14,8 +14,10 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from greenlight.events import attributes, strictjson
-from greenlight.events.event import NO_EXTENSIONS, AttributeValue, Event
+from greenlight.events import attributes
+from greenlight.events.attributes import AttributeValue
+from greenlight.events.event import NO_EXTENSIONS, Event
+from greenlight.lib import strictjson
 
 STRUCTURED = "application/cloudevents+json"
 MAX_EXTENSIONS = 64

@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
-from greenlight.files import fsync_directory, make_folder
+from greenlight.lib.files import fsync_directory, make_folder
 
 
 def named(body: bytes) -> str:

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable
 from urllib.parse import quote
 
-from greenlight.ledger.aws import Again, Expired, Service
-from greenlight.ledger.aws_connections import Answer
+from greenlight.ledger.dynamodb.aws import Again, Expired, Service
+from greenlight.ledger.dynamodb.aws_connections import Answer
 from greenlight.ledger.port import Misconfigured, Unavailable
 
 _CODE = re.compile(rb"<Code>([A-Za-z]+)</Code>")

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 import rfc8785
 
-from greenlight.ledger.rows import Entry
+from greenlight.model.rows import Entry
 
 ZEROS = "0" * 64
 """The `prev` of a stream's first entry."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from greenlight.events import ids, rfc3339
 from greenlight.ledger.port import Ledger, Transaction
-from greenlight.ledger.rows import Entry, NewEntry
+from greenlight.model.rows import Entry, NewEntry
 
 BOUND, RENAMED, SILENT = "repository.bound", "repository.renamed", "repository.silent"
 CLOCK_AHEAD = "clock.ahead"

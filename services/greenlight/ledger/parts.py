@@ -13,8 +13,8 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
-from greenlight.ledger.rows import Record
 from greenlight.ledger.rows_json import dumps, from_plain, plain
+from greenlight.model.rows import Record
 
 WHOLE = 64
 """Parts up to which a record is stored in one piece: nearly every commit has fewer, and one piece is read and written best."""

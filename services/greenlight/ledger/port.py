@@ -12,18 +12,7 @@ from datetime import datetime
 from typing import Protocol
 
 from greenlight.events import Event
-from greenlight.ledger.rows import (
-    DecisionRow,
-    Deployment,
-    Due,
-    Entry,
-    Fact,
-    NewEntry,
-    Push,
-    Record,
-    Target,
-    Title,
-)
+from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, NewEntry, Push, Record, Target, Title
 
 
 class Conflict(Exception):

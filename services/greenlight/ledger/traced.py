@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, cast
 
 from greenlight.ledger.port import Conflict, Ledger, Transaction
-from greenlight.ledger.rows import Due, Fact
-from greenlight.runtime.tracing import OFF, Tracer, step
+from greenlight.model.rows import Due, Fact
+from greenlight.telemetry.tracing import OFF, Tracer, step
 
 
 def traced(ledger: Ledger, tracer: Tracer) -> Ledger:

@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 
 from greenlight.events import Event
 from greenlight.ledger.port import SetAside, Unreadable
-from greenlight.ledger.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target
 from greenlight.ledger.rows_json import NO_ROW, plain
-from greenlight.runtime import metrics
+from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target
+from greenlight.telemetry import metrics
 
 R = TypeVar("R")
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from greenlight.ledger.rows import Push, Record, Running, Target
+from greenlight.model.rows import Push, Record, Running, Target
 from greenlight.policy.history import History, link
 
 FAR = 1000

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from posixpath import normpath
 from typing import Any
 
+from greenlight.lib.scrub import secrets_in, secrets_of_arguments
 from greenlight.policy.shape import Fault, Step, closest
-from greenlight.runtime.scrub import secrets_in, secrets_of_arguments
 
 Path = tuple[Step, ...]
 

@@ -19,9 +19,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from greenlight.ledger.rows import POLICY, Attempt, Push, Record, Request, Target
+from greenlight.model.policy import Decision, Policy
+from greenlight.model.rows import POLICY, Attempt, Push, Record, Request, Target
 from greenlight.policy.lineage import newer, pushed_after, superseded_by_force
-from greenlight.policy.model import Decision, Policy
 from greenlight.policy.requests import goes_through_a_pause
 from greenlight.policy.situation import Situation, attempt_of
 

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from greenlight.ledger.rows import Push, Record, Target
+from greenlight.model.policy import Decision, Deploy, Gate, GateState, Policy, Standing
+from greenlight.model.rows import Push, Record, Target
 from greenlight.policy.conditions import SUPERSEDED, WAITING, not_paused
 from greenlight.policy.gates import gate_state
 from greenlight.policy.history import History
 from greenlight.policy.lineage import newer
-from greenlight.policy.model import Decision, Deploy, Gate, GateState, Policy, Standing
 from greenlight.policy.paths import candidate
 from greenlight.policy.situation import Situation, attempt_of
 

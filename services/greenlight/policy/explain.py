@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from greenlight.policy.durations import span
+from greenlight.lib.durations import span
+from greenlight.model.policy import Environment, Gate, Policy
 from greenlight.policy.gates import CI, subject
-from greenlight.policy.model import Environment, Gate, Policy
 
 
 def explain(policy: Policy) -> str:

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from greenlight.events.ids import identity
-from greenlight.ledger.rows import Approval, Push, Record, Revocation, Signal, Target
+from greenlight.lib.durations import span
+from greenlight.model.policy import Gate, GateState, Policy
+from greenlight.model.rows import Approval, Push, Record, Revocation, Signal, Target
 from greenlight.policy.authors import Authors, authors
-from greenlight.policy.durations import span
 from greenlight.policy.lineage import counts, shipped
-from greenlight.policy.model import Gate, GateState, Policy
 from greenlight.policy.signals import OUTDATED, SAID, age, heard, origin, reviewer, standing
 
 CI = ("circleci", "github-check", "github-status", "github-workflow")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 
-from greenlight.ledger.rows import Merge, Push, Record
+from greenlight.model.rows import Merge, Push, Record
 from greenlight.policy.lineage import TAG, Lineage
 
 

@@ -8,9 +8,9 @@ from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import TypeVar
 
-from greenlight.ledger import rows
-from greenlight.ledger.rows import Push, Target
-from greenlight.policy.model import Policy
+from greenlight.model import rows
+from greenlight.model.policy import Policy
+from greenlight.model.rows import Push, Target
 
 MAX_NAME = 256
 """Longer names match no pattern."""

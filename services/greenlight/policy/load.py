@@ -13,12 +13,12 @@ from typing import Any
 
 import rfc8785
 
+from greenlight.lib.documents import Document, DocumentError, load
+from greenlight.lib.durations import duration
+from greenlight.lib.errors import ConfigurationError
+from greenlight.model.policy import Deploy, Environment, Gate, Pipeline, Policy
 from greenlight.policy import checks, values
-from greenlight.policy.durations import duration
-from greenlight.policy.model import Deploy, Environment, Gate, Pipeline, Policy
 from greenlight.policy.shape import Fault, Step, faults, filled
-from greenlight.runtime.documents import Document, DocumentError, load
-from greenlight.runtime.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True, order=True)

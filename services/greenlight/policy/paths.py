@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from greenlight.ledger.rows import Push, Record, Running
+from greenlight.model.policy import Policy
+from greenlight.model.rows import Push, Record, Running
 from greenlight.policy.history import History, link
 from greenlight.policy.lineage import MAX_NAME, like, moving, shipped, superseded_by_force
-from greenlight.policy.model import Policy
 
 
 def candidate(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from greenlight.policy.model import Pipeline
+from greenlight.model.policy import Pipeline
 
 NAME = "greenlight-deployer"
 LABELS = {"app.kubernetes.io/part-of": "greenlight", "app.kubernetes.io/managed-by": "greenlight-policy-rbac"}

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from greenlight.ledger.rows import POLICY, Push, Request, Target
+from greenlight.model.policy import Policy
+from greenlight.model.rows import POLICY, Push, Request, Target
 from greenlight.policy.lineage import Lineage, newer, pushed_after, shipped
-from greenlight.policy.model import Policy
 
 SERVED_WITHIN = timedelta(hours=4)
 """How long a request waits, unless the person says otherwise."""

@@ -11,8 +11,8 @@ from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
-from greenlight.ledger.rows import Order, Run, Signal
-from greenlight.policy.model import Gate, Pipeline
+from greenlight.model.policy import Gate, Pipeline
+from greenlight.model.rows import Order, Run, Signal
 
 _RANK = {"passed": 0, "failed": 2}
 """Of two facts that a provider's order cannot tell apart, the worse one stands."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from greenlight.ledger.rows import Push
+from greenlight.model.rows import Push
 
 LOOKED_AT = 100
 """Pushes whose pauses say what is usual."""

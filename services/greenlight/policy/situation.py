@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-from greenlight.ledger.rows import Attempt, Push, Record, Request, Target
+from greenlight.model.policy import Environment, Policy
+from greenlight.model.rows import Attempt, Push, Record, Request, Target
 from greenlight.policy.lineage import Lineage, newest_tried
-from greenlight.policy.model import Environment, Policy
 from greenlight.policy.requests import waiting_requests
 
 

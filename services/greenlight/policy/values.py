@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
+from greenlight.lib.documents import Document
 from greenlight.policy.shape import Fault, Step
-from greenlight.runtime.documents import Document
 
 _WORDS = {"yes": True, "no": False, "on": True, "off": False, "y": True, "n": False, "true": True, "false": False}
 

@@ -11,21 +11,21 @@ from flask import Flask
 
 from greenlight.events import Event, types
 from greenlight.events.recorded import resumed_key
-from greenlight.ledger.adoption import carried_on
-from greenlight.ledger.candidates import ALL, OPEN, candidates
 from greenlight.ledger.port import Transaction, Unreadable
-from greenlight.ledger.rows import DecisionRow, Deployment, Push, Record, Target
-from greenlight.ledger.use import pushes_since, until_settled
+from greenlight.model.policy import Policy
+from greenlight.model.rows import DecisionRow, Deployment, Push, Record, Target
 from greenlight.policy.conditions import may_begin
 from greenlight.policy.decide import decide
 from greenlight.policy.lineage import newer, newest_tried
-from greenlight.policy.model import Policy
 from greenlight.policy.requests import newest_request
 from greenlight.promoter import domain
-from greenlight.runtime.deps import Deps
-from greenlight.runtime.edge import Handler, event_app
-from greenlight.runtime.told import told
-from greenlight.runtime.tracing import step
+from greenlight.service.adoption import carried_on
+from greenlight.service.candidates import ALL, OPEN, candidates
+from greenlight.service.deps import Deps
+from greenlight.service.edge import Handler, event_app
+from greenlight.service.told import told
+from greenlight.service.use import pushes_since, until_settled
+from greenlight.telemetry.tracing import step
 
 AT_ONCE = 6
 """Targets that one transaction decides. Each is at most 13 items of the 100 that DynamoDB's transactions hold."""

@@ -10,9 +10,10 @@ from typing import Any
 from greenlight.events import Event, ids, rfc3339, types
 from greenlight.events.recorded import look_again
 from greenlight.events.schemas import dataschema
-from greenlight.ledger.own import no_expiry, request_entry, requested
 from greenlight.ledger.port import Transaction
-from greenlight.ledger.rows import (
+from greenlight.model.own_facts import no_expiry, request_entry, requested
+from greenlight.model.policy import Decision, Policy
+from greenlight.model.rows import (
     PATIENCE,
     POLICY,
     DecisionRow,
@@ -29,7 +30,6 @@ from greenlight.ledger.rows import (
 from greenlight.policy.conditions import may_begin
 from greenlight.policy.decide import decide
 from greenlight.policy.lineage import newer
-from greenlight.policy.model import Decision, Policy
 from greenlight.policy.requests import SERVED_WITHIN, asked, expired, without
 from greenlight.policy.situation import attempt_of
 

@@ -12,13 +12,13 @@ from flask import Flask
 from greenlight.events import Event, rfc3339, types
 from greenlight.ledger.names import fell_silent
 from greenlight.ledger.port import Transaction
-from greenlight.ledger.rows import PATIENCE, Due
-from greenlight.ledger.use import silent_since
+from greenlight.model.rows import PATIENCE, Due
 from greenlight.reconciler.domain import in_turn
-from greenlight.runtime import metrics
-from greenlight.runtime.deps import Deps
-from greenlight.runtime.edge import Handler, event_app
-from greenlight.runtime.tracing import PRODUCER
+from greenlight.service.deps import Deps
+from greenlight.service.edge import Handler, event_app
+from greenlight.service.use import silent_since
+from greenlight.telemetry import metrics
+from greenlight.telemetry.tracing import PRODUCER
 
 SWEEP_AFTER = timedelta(seconds=5)
 """An outbox row older than this was left behind by a crash or an outage."""

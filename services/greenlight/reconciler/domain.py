@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from greenlight.ledger.rows import Due
+from greenlight.model.rows import Due
 
 
 def in_turn(due: Sequence[Due]) -> list[Due]:

@@ -10,12 +10,12 @@ from flask import Flask
 from greenlight.events import Event, rfc3339, types
 from greenlight.events.recorded import commit_recorded, look_again
 from greenlight.ledger.port import Transaction
-from greenlight.ledger.rows import PATIENCE, Due, Fact, NewEntry, Record
-from greenlight.ledger.use import until_settled
+from greenlight.model.rows import PATIENCE, Due, Fact, NewEntry, Record
 from greenlight.recorder import domain, reviews
-from greenlight.runtime.deps import Deps
-from greenlight.runtime.edge import Handler, event_app
-from greenlight.runtime.tracing import step
+from greenlight.service.deps import Deps
+from greenlight.service.edge import Handler, event_app
+from greenlight.service.use import until_settled
+from greenlight.telemetry.tracing import step
 
 
 def on_fact(event: Event, deps: Deps) -> Sequence[Event]:

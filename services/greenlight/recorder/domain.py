@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from greenlight.events import types
-from greenlight.ledger.rows import Approval, Fact, Last, Merge, Order, Override, Push, Record, Revocation, Run, Signal
+from greenlight.model.rows import Approval, Fact, Last, Merge, Order, Override, Push, Record, Revocation, Run, Signal
 from greenlight.policy.signals import OUTDATED, SAID, age, by_time
 
 T = TypeVar("T")

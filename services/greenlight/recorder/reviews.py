@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from greenlight.ledger.port import Ledger, Transaction
-from greenlight.ledger.rows import Entry, Fact, NewEntry, Record
-from greenlight.policy.model import Policy
+from greenlight.model.policy import Policy
+from greenlight.model.rows import Entry, Fact, NewEntry, Record
 from greenlight.policy.signals import OUTDATED, is_review
 from greenlight.recorder.domain import with_review
 

@@ -6,7 +6,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from greenlight.files import private
+from greenlight.lib.files import private
 from greenlight.store.errors import Locked
 
 

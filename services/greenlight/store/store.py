@@ -19,7 +19,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, NoReturn, TypeVar
 
-from greenlight.files import fsync_directory, make_folder, private
+from greenlight.lib.files import fsync_directory, make_folder, private
 from greenlight.store.errors import Unavailable, unavailable
 from greenlight.store.lock import own
 from greenlight.store.recovery import copy_again, recover, write_again

@@ -18,19 +18,19 @@ from werkzeug.exceptions import HTTPException
 from greenlight.events import moment
 from greenlight.events.http import UnsupportedMedia
 from greenlight.ledger.port import Unavailable
-from greenlight.ledger.rows import PATIENCE, Due, Fact
+from greenlight.lib.errors import Malformed, Rejected
+from greenlight.lib.problems import allowed, problem_response
+from greenlight.lib.signing import BadSignature
+from greenlight.lib.wsgi import coding_of, headers_of, length_of, media_type_of
+from greenlight.model.policy import Pipeline
+from greenlight.model.rows import PATIENCE, Due, Fact
 from greenlight.policy.lineage import shipped
-from greenlight.policy.model import Pipeline
-from greenlight.runtime import metrics
-from greenlight.runtime.deps import Deps as BaseDeps
-from greenlight.runtime.edge import Handler, sending
-from greenlight.runtime.errors import Malformed, Rejected
-from greenlight.runtime.health import HEALTHZ, Answer, alive
-from greenlight.runtime.problems import allowed, problem_response
-from greenlight.runtime.secrets import Secret, Secrets
-from greenlight.runtime.signing import BadSignature
-from greenlight.runtime.tracing import SERVER, Scope, step
-from greenlight.runtime.wsgi import coding_of, headers_of, length_of, media_type_of
+from greenlight.service.deps import Deps as BaseDeps
+from greenlight.service.edge import Handler, sending
+from greenlight.service.health import HEALTHZ, Answer, alive
+from greenlight.service.secrets import Secret, Secrets
+from greenlight.telemetry import metrics
+from greenlight.telemetry.tracing import SERVER, Scope, step
 from greenlight.webhooks.circleci import CircleCI
 from greenlight.webhooks.events import Events
 from greenlight.webhooks.gates import Gates

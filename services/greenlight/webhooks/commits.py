@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from greenlight.events import ids
-from greenlight.ledger.rows import Title
+from greenlight.model.rows import Title
 from greenlight.webhooks.provider import SHA, get
 
 MAX_PATHS = 1000

@@ -13,12 +13,12 @@ from greenlight.events.attributes import safe
 from greenlight.events.context import parse
 from greenlight.events.http import NotAnEvent
 from greenlight.events.legacy import from_http_any
-from greenlight.events.strictjson import BadJson, loads
-from greenlight.ledger.rows import Fact
+from greenlight.lib.errors import Malformed, Rejected
+from greenlight.lib.strictjson import BadJson, loads
+from greenlight.model.policy import Pipeline
+from greenlight.model.rows import Fact
 from greenlight.policy import signals
-from greenlight.policy.model import Pipeline
-from greenlight.runtime.errors import Malformed, Rejected
-from greenlight.runtime.secrets import Secret
+from greenlight.service.secrets import Secret
 from greenlight.webhooks.gates import sent_at, standard
 from greenlight.webhooks.provider import (
     MAX_DATA,

@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from greenlight.events import ids, types
-from greenlight.events.strictjson import BadJson, loads
-from greenlight.ledger.rows import Fact
+from greenlight.lib import signing
+from greenlight.lib.errors import Malformed, Rejected
+from greenlight.lib.strictjson import BadJson, loads
+from greenlight.model.policy import Pipeline
+from greenlight.model.rows import Fact
 from greenlight.policy import signals
-from greenlight.policy.model import Pipeline
-from greenlight.runtime import signing
-from greenlight.runtime.errors import Malformed, Rejected
-from greenlight.runtime.secrets import Secret
+from greenlight.service.secrets import Secret
 from greenlight.webhooks.provider import (
     Delivery,
     Ignored,

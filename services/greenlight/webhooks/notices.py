@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from greenlight.ledger import names
 from greenlight.ledger.names import Name
 from greenlight.ledger.port import Conflict, Unavailable
-from greenlight.policy.model import Pipeline
-from greenlight.runtime import metrics
-from greenlight.runtime.deps import Deps
+from greenlight.model.policy import Pipeline
+from greenlight.service.deps import Deps
+from greenlight.telemetry import metrics
 
 REMARKABLE = timedelta(seconds=5)
 """What a sender's clock may be ahead without being named: less is counted alone."""

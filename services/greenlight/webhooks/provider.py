@@ -13,10 +13,10 @@ from greenlight.events import Event, ids, moment, rfc3339
 from greenlight.events.attributes import is_time
 from greenlight.events.schemas import dataschema
 from greenlight.ledger.bodies import named
-from greenlight.ledger.rows import Fact
-from greenlight.policy.model import Pipeline
-from greenlight.runtime.errors import Rejected
-from greenlight.runtime.secrets import Secret
+from greenlight.lib.errors import Rejected
+from greenlight.model.policy import Pipeline
+from greenlight.model.rows import Fact
+from greenlight.service.secrets import Secret
 
 SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 REPO = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,99})/[a-z0-9._-]{1,100}")

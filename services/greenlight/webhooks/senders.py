@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from greenlight.events.context import Context, parse
 from greenlight.events.legacy import honeycomb_trace
-from greenlight.ledger.rows import Fact
+from greenlight.model.rows import Fact
 
 
 def contexts(headers: Mapping[str, str], fact: Fact) -> Sequence[Context]:

@@ -11,7 +11,7 @@ import signal
 import sys
 
 from greenlight.cli.main import main
-from support_disk import OK, Disk, Step, available, watched
+from support.disk import OK, Disk, Step, available, watched
 
 
 def dying(at: int) -> Disk:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from support_backends import Answer, Case, Like, Scene, Send
+from support.backends import Answer, Case, Like, Scene, Send
 
 FAST = {"retry": 2, "backoffPolicy": "exponential", "backoffDelay": "PT0.1S"}
 """Retries that a test can wait for."""

@@ -17,7 +17,7 @@ from contract.broker.cases import (
     starting,
     structured,
 )
-from support_backends import Answer, Case, Like, Send
+from support.backends import Answer, Case, Like, Send
 
 ONE: dict[str, dict[str, object]] = {"one": {}}
 """One Trigger; its subscriber is called one."""

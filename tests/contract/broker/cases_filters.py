@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from contract.broker.cases import FAST, binary, case, sink
-from support_backends import Case, Scene, Send
+from support.backends import Case, Scene, Send
 
 EVENT = binary(
     b'{"secret": "stage"}',

@@ -8,7 +8,7 @@ import re
 from dataclasses import replace
 
 from contract.broker.cases import binary, case, sink, structured
-from support_backends import Answer, Case, Like, Send
+from support.backends import Answer, Case, Like, Send
 
 ONE: dict[str, dict[str, object]] = {"one": {}}
 """One Trigger; its subscriber is called one."""

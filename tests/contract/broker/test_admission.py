@@ -14,9 +14,9 @@ import yaml
 
 from greenlight.broker.delivery import DEFAULT, Delivery, seconds
 from greenlight.broker.manifests import load_texts
-from greenlight.runtime.errors import ConfigurationError
-from support_broker import BROKER, Recorder, running, trigger
-from support_cluster import Cluster, Refused
+from greenlight.lib.errors import ConfigurationError
+from support.broker import BROKER, Recorder, running, trigger
+from support.cluster import Cluster, Refused
 
 YES, NO = True, False
 

@@ -9,8 +9,8 @@ import pytest
 
 from greenlight.broker.broker import Broker
 from greenlight.broker.manifests import load_texts
-from greenlight.runtime.errors import ConfigurationError
-from support_broker import BROKER, PATIENCE, Recorder, event, running, trigger
+from greenlight.lib.errors import ConfigurationError
+from support.broker import BROKER, PATIENCE, Recorder, event, running, trigger
 
 
 def _change(broker: Broker, *triggers: str) -> set[str]:

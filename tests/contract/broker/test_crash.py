@@ -24,8 +24,8 @@ from typing import Any
 import urllib3
 
 from greenlight.broker import progress
-from support_broker import BROKER, Request, Response, http_server, reply, trigger
-from support_timing import PATIENCE
+from support.broker import BROKER, Request, Response, http_server, reply, trigger
+from support.timing import PATIENCE
 
 CHILD = Path(__file__).with_name("broker_child.py")
 KILLS = int(os.environ.get("CRASH_KILLS", "5"))

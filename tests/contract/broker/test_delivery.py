@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from greenlight.events import Event
-from support_broker import FAST, PATIENCE, Recorder, Request, Response, event, http_server, reply, running, trigger
+from support.broker import FAST, PATIENCE, Recorder, Request, Response, event, http_server, reply, running, trigger
 
 
 def always(status: int, body: bytes = b"") -> Recorder:

@@ -9,8 +9,8 @@ import pytest
 from contract.broker.differences import DIFFERENCES, page
 from contract.broker.test_admission import MANIFESTS
 from contract.broker.test_parity import CASES
-from greenlight.runtime.errors import ConfigurationError
-from support_broker import BROKER, Recorder, event, running, trigger
+from greenlight.lib.errors import ConfigurationError
+from support.broker import BROKER, Recorder, event, running, trigger
 
 PAGE = Path(__file__).parents[3] / "docs" / "broker-differences.md"
 

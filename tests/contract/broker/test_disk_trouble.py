@@ -9,7 +9,7 @@ import pytest
 
 from greenlight.broker import dispatcher, lane
 from greenlight.store import Unavailable
-from support_broker import (
+from support.broker import (
     FAST,
     PATIENCE,
     Recorder,
@@ -22,7 +22,7 @@ from support_broker import (
     trigger,
     wsgi_server,
 )
-from support_disk import FULL, IOERR_FSYNC, OK, Disk, watched
+from support.disk import FULL, IOERR_FSYNC, OK, Disk, watched
 
 
 def headers(id: str) -> dict[str, str]:

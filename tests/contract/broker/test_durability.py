@@ -16,18 +16,7 @@ from greenlight.broker.broker import Broker
 from greenlight.broker.dispatcher import Limits
 from greenlight.broker.manifests import load_texts
 from greenlight.store import Store, Unavailable
-from support_broker import (
-    BROKER,
-    FAST,
-    PATIENCE,
-    Recorder,
-    Request,
-    Response,
-    event,
-    reply,
-    running,
-    trigger,
-)
+from support.broker import BROKER, FAST, PATIENCE, Recorder, Request, Response, event, reply, running, trigger
 
 
 def test_what_was_not_delivered_is_delivered_by_the_next_start_and_nothing_else(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY
 
 from greenlight.broker.filters import attribute, compile_filters, limits, why_not
 from greenlight.events import Event
-from support_broker import event
+from support.broker import event
 
 EVENT = Event(
     "id-1",

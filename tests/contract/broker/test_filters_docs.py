@@ -14,8 +14,8 @@ from greenlight.broker.filters import _DIALECTS, FilterError, compile_filters
 from greenlight.broker.manifests import load_texts
 from greenlight.events import Event
 from greenlight.events.http import MAX_VALUE
-from greenlight.runtime.errors import ConfigurationError
-from support_broker import BROKER, event, trigger
+from greenlight.lib.errors import ConfigurationError
+from support.broker import BROKER, event, trigger
 
 DOCS = (Path(__file__).parents[3] / "docs" / "broker-filters.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```", DOCS, re.DOTALL | re.MULTILINE)

@@ -12,7 +12,7 @@ import pytest
 from greenlight.broker.broker import Broker
 from greenlight.broker.dispatcher import Limits
 from greenlight.broker.ingress import MAX_EVENT
-from support_broker import PATIENCE, Recorder, post, running, trigger, wsgi_server
+from support.broker import PATIENCE, Recorder, post, running, trigger, wsgi_server
 
 GOOD = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "t", "content-type": "application/json"}
 

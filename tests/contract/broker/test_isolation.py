@@ -10,7 +10,7 @@ import pytest
 
 from greenlight.broker import lane, progress
 from greenlight.broker.dispatcher import Limits
-from support_broker import PATIENCE, Recorder, event, http_server, reply, running, trigger
+from support.broker import PATIENCE, Recorder, event, http_server, reply, running, trigger
 
 RETRIES = "delivery: {retry: 100, backoffPolicy: exponential, backoffDelay: PT0.05S, timeout: PT10S}"
 

@@ -8,8 +8,8 @@ import pytest
 
 from greenlight.broker.delivery import Delivery, seconds
 from greenlight.broker.manifests import BrokerSpec, TriggerSpec, load_folder, load_texts
-from greenlight.runtime.errors import ConfigurationError
-from support_broker import BROKER, running, trigger
+from greenlight.lib.errors import ConfigurationError
+from support.broker import BROKER, running, trigger
 
 
 def one(*, spec: str = "", broker_spec: str = "", subscriber: str = "s", annotations: str = "{}") -> TriggerSpec:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from contract.broker import cases_delivery, cases_filters, cases_ingress
-from support_backends import Case, Scene, Stage, embedded, knative
+from support.backends import Case, Scene, Stage, embedded, knative
 
 CASES: list[Case] = [*cases_ingress.CASES, *cases_delivery.CASES, *cases_filters.CASES]
 

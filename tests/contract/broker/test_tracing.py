@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from greenlight.runtime.otlp import Span
-from greenlight.runtime.tracing import OFF
-from support_broker import Recorder, Request, post, running, trigger, wsgi_server
-from support_tracing import Collected
+from greenlight.telemetry.otlp import Span
+from greenlight.telemetry.tracing import OFF
+from support.broker import Recorder, Request, post, running, trigger, wsgi_server
+from support.tracing import Collected
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 SENT = f"00-{TRACE}-{SPAN}-01"

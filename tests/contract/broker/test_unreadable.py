@@ -10,8 +10,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from greenlight.broker.operations import nobody
-from greenlight.runtime.errors import Rejected
-from support_broker import PATIENCE, Recorder, event, running, trigger
+from greenlight.lib.errors import Rejected
+from support.broker import PATIENCE, Recorder, event, running, trigger
 
 SPOILED = [
     ("attributes", '{"garbage": 0}'),

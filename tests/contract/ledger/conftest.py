@@ -10,13 +10,13 @@ from typing import Protocol
 
 import pytest
 
-from greenlight.ledger.dynamodb_bodies import InTable
-from greenlight.ledger.dynamodb_items import Rows
+from greenlight.ledger.dynamodb.bodies import InTable
+from greenlight.ledger.dynamodb.items import Rows
 from greenlight.ledger.port import Ledger
-from greenlight.ledger.sqlite import SCHEMA, SqliteLedger
+from greenlight.ledger.sqlite.ledger import SCHEMA, SqliteLedger
 from greenlight.store import Store
-from support_dynamodb import MISSING, Table
-from support_ledger import HandClock
+from support.dynamodb import MISSING, Table
+from support.ledger import HandClock
 
 
 class Adapter(Protocol):

@@ -12,8 +12,8 @@ from threading import Barrier
 import pytest
 
 from greenlight.ledger.port import Ledger, Transaction
-from support_ledger import HandClock, a_due, a_fact, an_event, at
-from support_timing import PATIENCE
+from support.ledger import HandClock, a_due, a_fact, an_event, at
+from support.timing import PATIENCE
 
 
 def digest(body: bytes) -> str:

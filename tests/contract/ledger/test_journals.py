@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from greenlight.events import rfc3339
 from greenlight.ledger.journal import ZEROS, verify
 from greenlight.ledger.port import Conflict, Ledger, Transaction
-from support_ledger import REPO, a_record, an_entry, at, sha
+from support.ledger import REPO, a_record, an_entry, at, sha
 
 STREAM = f"commit/{REPO}/{sha(1)}"
 

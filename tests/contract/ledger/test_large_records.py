@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 
 from greenlight.ledger import parts
 from greenlight.ledger.port import Conflict, Ledger, Transaction
-from greenlight.ledger.rows import Approval, Attempt, Record, Signal
-from support_ledger import REPO, a_push, a_record, at, rows, sha
+from greenlight.model.rows import Approval, Attempt, Record, Signal
+from support.ledger import REPO, a_push, a_record, at, rows, sha
 
 MANY = 400
 

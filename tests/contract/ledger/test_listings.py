@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from greenlight.ledger.port import Ledger, Transaction
-from greenlight.ledger.rows import Record
-from support_ledger import REPO, a_decision, a_deployment, a_push, a_record, at, sha
+from greenlight.model.rows import Record
+from support.ledger import REPO, a_decision, a_deployment, a_push, a_record, at, sha
 
 
 def shas(ledger: Ledger, **query: object) -> list[str]:

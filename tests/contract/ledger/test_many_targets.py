@@ -8,12 +8,12 @@ from pathlib import Path
 
 from greenlight.events.recorded import commit_recorded
 from greenlight.ledger.port import Ledger, Transaction
-from greenlight.ledger.rows import PATIENCE, Due
+from greenlight.model.rows import PATIENCE, Due
 from greenlight.policy.load import parse
 from greenlight.promoter import app as promoter
-from greenlight.runtime.deps import Deps
-from greenlight.runtime.publisher import InLog
-from support_ledger import REPO, HandClock, a_push, a_record, at, sha
+from greenlight.service.deps import Deps
+from greenlight.service.publisher import InLog
+from support.ledger import REPO, HandClock, a_push, a_record, at, sha
 
 APPLICATIONS, ENVIRONMENTS = 10, 3
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from greenlight.ledger.port import Ledger, Transaction
-from support_ledger import HandClock, a_due, a_fact, an_event, at
+from support.ledger import HandClock, a_due, a_fact, an_event, at
 
 
 def test_events_wait_in_the_outbox_until_they_are_known_to_be_published(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from greenlight.ledger.port import Conflict, Ledger, Transaction
-from support_ledger import REPO, a_decision, a_deployment, a_due, a_fact, a_push, a_record, a_target, at, sha
+from support.ledger import REPO, a_decision, a_deployment, a_due, a_fact, a_push, a_record, a_target, at, sha
 
 
 def everything(ledger: Ledger) -> dict[str, Any]:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from greenlight.ledger.port import Ledger, Transaction
-from greenlight.ledger.rows import DecisionRow, Deployment, Due, Fact, Push, Record, Target
-from support_ledger import REPO, a_due, at, rows, sha
+from greenlight.model.rows import DecisionRow, Deployment, Due, Fact, Push, Record, Target
+from support.ledger import REPO, a_due, at, rows, sha
 
 examples = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from greenlight.ledger.journal import verify
 from greenlight.ledger.port import Ledger, Transaction
-from greenlight.ledger.rows import Title
-from support_ledger import REPO, a_due, a_fact, an_entry, sha
+from greenlight.model.rows import Title
+from support.ledger import REPO, a_due, a_fact, an_entry, sha
 
 LENA = Title(sha(1), "Round up", "Lena Böhm", login="p-lena", email="p-lena@acme")
 OMAR = Title(sha(2), "Refund \U0001f4b6 #12", "", email="p-omar@acme")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from greenlight.ledger.port import Conflict, Ledger, Transaction
-from support_ledger import (
+from support.ledger import (
     REPO,
     a_decision,
     a_deployment,
@@ -25,7 +25,7 @@ from support_ledger import (
     at,
     sha,
 )
-from support_timing import PATIENCE
+from support.timing import PATIENCE
 
 KINDS = {
     "records": (a_record(), lambda ledger: ledger.record(REPO, sha(1)), {"tree": "t"}),

@@ -17,9 +17,9 @@ from prometheus_client import REGISTRY
 from greenlight.events import Event
 from greenlight.ledger.journal import verify
 from greenlight.ledger.port import Ledger, Transaction, Unreadable
-from greenlight.ledger.rows import DecisionRow, NewEntry, Push, Record, Target
-from greenlight.ledger.sqlite import SqliteLedger
-from support_ledger import REPO, START, HandClock, a_deployment, a_due, a_fact, an_event, at, sha
+from greenlight.ledger.sqlite.ledger import SqliteLedger
+from greenlight.model.rows import DecisionRow, NewEntry, Push, Record, Target
+from support.ledger import REPO, START, HandClock, a_deployment, a_due, a_fact, an_event, at, sha
 
 SPOILED = ["{", "", "null", "[]", '{"garbage": 0}', "0"]
 BAD, GOOD = "bad", "good"

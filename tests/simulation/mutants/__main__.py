@@ -46,7 +46,11 @@ def try_one(defect: Defect, seed: int) -> bool:
         done = subprocess.run(
             _command(defect, seed, services),
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": f"{services}:{ROOT / 'tests'}", "PYTHONDONTWRITEBYTECODE": "1"},
+            env={
+                **os.environ,
+                "PYTHONPATH": f"{services}:{ROOT / 'tests'}:{ROOT / 'tests' / 'simulation'}",
+                "PYTHONDONTWRITEBYTECODE": "1",
+            },
             capture_output=True,
             text=True,
             check=False,
@@ -62,7 +66,7 @@ def try_one(defect: Defect, seed: int) -> bool:
 def _command(defect: Defect, seed: int, services: Path) -> list[str]:
     if defect.caught_by == "stories":
         return [sys.executable, str(Path(__file__).parent / "hunt.py"), str(seed), str(STORIES)]
-    options = ["-q", "-x", "-p", "no:cacheprovider", "-o", f"pythonpath={services} tests"]
+    options = ["-q", "-x", "-p", "no:cacheprovider", "-o", f"pythonpath={services} tests tests/simulation"]
     return [sys.executable, "-m", "pytest", *options, defect.caught_by]
 
 

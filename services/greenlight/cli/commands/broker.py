@@ -78,7 +78,7 @@ def broker(manifests: Path | None, data: Path | None, services: tuple[str, ...],
         return
     if manifests is None or data is None:
         raise click.UsageError("say where the YAML is, and where to keep events: --manifests DIR --data DIR")
-    from greenlight.embedded.broker import BrokerOptions, run
+    from greenlight.entrypoints.broker import BrokerOptions, run
 
     sys.exit(run(BrokerOptions.of(manifests, data, services=_services(services), **rest)))
 

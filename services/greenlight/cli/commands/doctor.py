@@ -14,12 +14,12 @@ import click
 from greenlight.cli import arguments as args
 from greenlight.cli import render
 from greenlight.cli.client import UNKNOWN, USAGE, Client, Failure
-from greenlight.runtime.errors import ConfigurationError, Unavailable
+from greenlight.lib.errors import ConfigurationError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from greenlight.embedded.doctor import Finding
+    from greenlight.entrypoints.doctor.findings import Finding
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ def doctor(
 
     Example: greenlight doctor --kubeconfig ~/.kube/config --context prod
     """
-    from greenlight.embedded.doctor import verdict
+    from greenlight.entrypoints.doctor.findings import verdict
 
     cluster = _cluster(kubeconfig, context, eks, region, in_cluster)
     look = _on_this_machine(config, data) if cluster is None else _in_a_cluster(cluster, namespace)
@@ -100,15 +100,15 @@ def _cluster(
 
 
 def _in_a_cluster(named: Mapping[str, Any], namespace: str) -> Iterator[Finding]:
-    from greenlight.embedded.doctor_cluster import installation
-    from greenlight.runtime.clock import SystemClock
+    from greenlight.entrypoints.doctor.cluster import installation
+    from greenlight.lib.clock import SystemClock
 
     return installation(named, namespace, SystemClock())
 
 
 def _on_this_machine(config: Path, data: Path) -> Iterator[Finding]:
-    from greenlight.embedded.doctor import machine
-    from greenlight.runtime.clock import SystemClock
+    from greenlight.entrypoints.doctor.machine import machine
+    from greenlight.lib.clock import SystemClock
 
     named = os.environ.get("GREENLIGHT_SECRETS")
     return machine(config, data, Path(named) if named else data / "secrets", SystemClock(), _Running())

@@ -13,10 +13,11 @@ import click
 from greenlight.cli import arguments as args
 from greenlight.cli import render
 from greenlight.cli.client import NO, UNKNOWN, USAGE, Failure
-from greenlight.ledger import aws, dynamodb_table
-from greenlight.ledger.dynamodb_client import Dynamo, Refused
+from greenlight.ledger.dynamodb import aws
+from greenlight.ledger.dynamodb import table as dynamodb_table
+from greenlight.ledger.dynamodb.client import Dynamo, Refused
 from greenlight.ledger.port import Unavailable
-from greenlight.runtime.errors import ConfigurationError
+from greenlight.lib.errors import ConfigurationError
 
 F = TypeVar("F", bound=Callable[..., Any])
 

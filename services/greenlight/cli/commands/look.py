@@ -13,7 +13,7 @@ from greenlight.cli import render
 from greenlight.cli.client import NO, Client, Failure
 from greenlight.ledger.journal import Verdict, said
 from greenlight.ledger.journal import verify as recomputed
-from greenlight.ledger.rows import Entry
+from greenlight.model.rows import Entry
 
 
 @click.command()

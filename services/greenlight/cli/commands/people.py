@@ -9,8 +9,8 @@ import click
 from greenlight.cli import arguments as args
 from greenlight.cli import render
 from greenlight.cli.client import USAGE, Client, Failure
-from greenlight.runtime.errors import ConfigurationError
-from greenlight.runtime.people import ADD, NAME_THEM, nameless, new_token, read
+from greenlight.lib.errors import ConfigurationError
+from greenlight.service.people import ADD, NAME_THEM, nameless, new_token, read
 
 config = args.config("people.yaml")
 

@@ -10,11 +10,11 @@ import click
 from greenlight.cli import arguments as args
 from greenlight.cli import render
 from greenlight.cli.client import NO, USAGE, Client, Failure
+from greenlight.lib.errors import ConfigurationError
+from greenlight.model.policy import Pipeline
 from greenlight.policy.explain import explain as explained
 from greenlight.policy.load import schema_text
-from greenlight.policy.model import Pipeline
-from greenlight.runtime.configuration import missing_files, pipeline_files, pipeline_warnings, read_pipeline
-from greenlight.runtime.errors import ConfigurationError
+from greenlight.service.configuration import missing_files, pipeline_files, pipeline_warnings, read_pipeline
 
 config = args.config("pipeline.yaml")
 

@@ -31,7 +31,7 @@ def up(config: Path, data: Path, listen: str, webhooks_listen: str, broker_liste
 
     Example: greenlight up --config config --data /var/lib/greenlight
     """
-    from greenlight.embedded.up import UpOptions, run
+    from greenlight.entrypoints.up import UpOptions, run
 
     secrets = os.environ.get("GREENLIGHT_SECRETS")
     options = UpOptions(
@@ -53,6 +53,6 @@ def serve(service: str) -> None:
 
     Example: PORT=8080 K_SINK=http://broker/default greenlight serve recorder
     """
-    from greenlight.embedded.serve import run
+    from greenlight.entrypoints.serve import run
 
     sys.exit(run(service, os.environ))

@@ -17,7 +17,7 @@ import urllib3
 from greenlight.cli import arguments as args
 from greenlight.cli import render
 from greenlight.cli.client import NO, UNKNOWN, USAGE, Client, Failure
-from greenlight.runtime import signing
+from greenlight.lib import signing
 
 _url = click.option(
     "--webhooks-url", default="http://127.0.0.1:8081", envvar="GREENLIGHT_WEBHOOKS_URL", show_default=True

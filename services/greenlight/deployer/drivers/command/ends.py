@@ -1,0 +1,46 @@
+"""How a target's last command ended, as its parent wrote it to the disk: what a Greenlight that was down takes later."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from greenlight.lib.files import fsync_directory, private
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The end of a deployment's command. Another version of Greenlight may read it: fields are only ever added."""
+
+    deployment: str
+    fence: int  # of the try that started it
+    exit: int  # its exit status; negative: the signal that ended it
+    timeout: float  # seconds that it was given
+    ended_by: str | None  # what ended it on Greenlight's side: "timeout", "cancel", or nothing
+    output: str  # the end of what it printed, without the secrets of its environment
+
+
+def write_end(path: Path, end: End) -> None:
+    """Replace the target's end on the disk; it is durable on return. Raises OSError."""
+    fresh = path.with_suffix(".new")
+    with open(fresh, "wb", opener=private) as file:
+        file.write(json.dumps(asdict(end)).encode())
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(fresh, path)
+    fsync_directory(path.parent)
+
+
+def read_end(path: Path) -> End | None:
+    """The last end in this target; None if no command has ended there yet. Raises OSError, and ValueError for another form."""
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        found = json.loads(text)
+        return End(**{name: found[name] for name in End.__slots__})
+    except (KeyError, TypeError) as problem:
+        raise ValueError(f"{path} is not the end of a command") from problem

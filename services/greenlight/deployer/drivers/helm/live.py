@@ -1,0 +1,169 @@
+"""What of a release is in the cluster, who has changed it since, and which of its fields stay as they are."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from greenlight.deployer.clusters.access import Api, Forbidden, NotFound, Object, Refused
+from greenlight.deployer.drivers.helm import managed
+from greenlight.deployer.drivers.helm.managed import Field
+from greenlight.deployer.rollout.kinds import Kinds
+from greenlight.deployer.rollout.states import group
+from greenlight.deployer.rollout.workloads import objects
+from greenlight.lib.together import together
+
+_Target = tuple[str, str, str, str]
+"""API group, kind, namespace and name."""
+
+REPLICAS = ("spec", "replicas")
+
+_VOLATILE = ("managedFields", "resourceVersion", "generation")
+"""Metadata that an apply changes though it changes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """An object of a release: as the manifest has it, and as the cluster has it; None where it is not there."""
+
+    manifest: Object
+    namespace: str
+    collection: str | None  # None: the cluster has no such kind
+    found: Object | None
+    kept: Sequence[Field] = ()  # stays as it is
+    taken: Sequence[Field] = ()  # set by others, and to be put back
+
+    def __str__(self) -> str:
+        return f"{self.manifest['kind']} {self.manifest['metadata']['name']}"
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A release as the cluster has it."""
+
+    name: str
+    namespace: str
+    parts: Sequence[Part] = field(default=())
+
+    def keeps(self) -> Mapping[str, Any] | None:
+        """What the program `kept` is given; None if nothing is kept."""
+        fields = [
+            {
+                "group": group(part.manifest["apiVersion"]),
+                "kind": part.manifest["kind"],
+                "namespace": part.namespace,
+                "name": part.manifest["metadata"]["name"],
+                "path": list(one.path),
+                "value": one.value,
+                "add": part.found is not None and one.path == REPLICAS and managed.helm_set(part.found, REPLICAS),
+            }
+            for part in self.parts
+            for one in part.kept
+        ]
+        return {"namespace": self.namespace, "fields": fields} if fields else None
+
+    def notes(self) -> Iterator[str]:
+        """A sentence for every field that somebody else has set: what becomes of it."""
+        for part in self.parts:
+            kept = [one for one in part.kept if managed.at(part.manifest, one.path)[0]]
+            for fields, what in ((kept, "stays as it is"), (part.taken, "is put back to the chart's value")):
+                for one in fields:
+                    number = f" to {one.value}" if isinstance(one.value, int) else ""
+                    yield f"{part}: {one} was set{number} by {one.manager}, and {what}"
+
+
+def release(
+    api: Api, name: str, manifest: Iterable[Any], namespace: str, *, everything_kept: bool, taken: bool
+) -> Release:
+    """The release as it is now: a question an object, several at a time, as a deployment waits for the answers.
+
+    `replicas` under a HorizontalPodAutoscaler is always kept; `everything_kept`: what others have set is, too. `taken`: what is
+    not kept will be put back.
+    """
+    kinds, items = Kinds(api), list(objects(manifest))
+    questions: list[Callable[[], Any]] = [partial(_part, api, kinds, item, namespace) for item in items]
+    questions += [partial(_autoscaled, api, it) for it in {_namespace(item, namespace) for item in items}]
+    answers = together(questions)
+    parts, scaled = answers[: len(items)], set[_Target]().union(*answers[len(items) :])
+    return Release(name, namespace, [_decided(part, scaled, everything_kept, taken) for part in parts])
+
+
+def drift(api: Api, release: Release, *, force: bool) -> str | None:
+    """What of the release is not as it was applied; None: nothing. Asked of the API server, which knows every default, by an
+    apply that is not carried out."""
+    for part in release.parts:
+        if part.found is None or part.collection is None:
+            return f"{part} was deleted"
+        try:
+            path = f"{part.collection}/{part.manifest['metadata']['name']}"
+            applied = api.would_apply(path, _applied(release, part), managed.HELM, force=force)
+        except Refused as problem:
+            return f"{part} cannot be compared: {problem.message}"
+        if _plain(applied) != _plain(part.found):
+            return f"{part} was changed"
+    return None
+
+
+def _part(api: Api, kinds: Kinds, item: Object, namespace: str) -> Part:
+    own = _namespace(item, namespace)
+    collection = kinds.collection(item["apiVersion"], item["kind"], own)
+    try:
+        found = None if collection is None else api.get(f"{collection}/{item['metadata']['name']}")
+    except (NotFound, Forbidden):  # what we may not read Helm may not either, and says so
+        found = None
+    return Part(item, own, collection, found)
+
+
+def _namespace(item: Object, namespace: str) -> str:
+    """The namespace of an object, or what would be it."""
+    return str(item["metadata"].get("namespace") or namespace)
+
+
+def _autoscaled(api: Api, namespace: str) -> set[_Target]:
+    """What HorizontalPodAutoscalers of a namespace scale. Without the right to see them, nothing."""
+    try:
+        items = api.list(f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers").get("items") or ()
+    except (Forbidden, NotFound):
+        return set()
+    targets = [item["spec"]["scaleTargetRef"] for item in items]
+    return {(group(it.get("apiVersion", "")), it["kind"], namespace, it["name"]) for it in targets}
+
+
+def _decided(part: Part, scaled: set[_Target], everything_kept: bool, taken: bool) -> Part:
+    """The part with what is kept of it."""
+    if part.found is None:
+        return part
+    others = managed.foreign(part.found)
+    key = (group(part.manifest["apiVersion"]), part.manifest["kind"], part.namespace, part.manifest["metadata"]["name"])
+    there, replicas = managed.at(part.found, REPLICAS)
+    autoscaled = [Field("its autoscaler", REPLICAS, replicas)] if there and key in scaled else []
+    rest = [one for one in others if not autoscaled or one.path != REPLICAS]
+    kept = [*autoscaled, *(rest if everything_kept else ())]
+    back = managed.also_in(rest, part.manifest) if taken and not everything_kept else ()
+    return Part(part.manifest, part.namespace, part.collection, part.found, kept, back)
+
+
+def _applied(release: Release, part: Part) -> Object:
+    """The object as Helm applies it: with its marks of ownership (pkg/action/validate.go), and what is kept."""
+    item = copy.deepcopy(part.manifest)
+    for one in part.kept:
+        *way, last = one.path
+        there, holder = managed.at(item, way)
+        if there and isinstance(holder, dict) and last in holder:
+            holder[last] = one.value
+    meta = item["metadata"]
+    if f"/namespaces/{part.namespace}/" in str(part.collection):
+        meta["namespace"] = part.namespace
+    meta["labels"] = {**(meta.get("labels") or {}), "app.kubernetes.io/managed-by": "Helm"}
+    owner = {"meta.helm.sh/release-name": release.name, "meta.helm.sh/release-namespace": release.namespace}
+    meta["annotations"] = {**(meta.get("annotations") or {}), **owner}
+    return item
+
+
+def _plain(item: Object) -> Object:
+    """Without what an apply changes though it changes nothing, and without what the object's controllers say of it."""
+    meta = {name: value for name, value in item["metadata"].items() if name not in _VOLATILE}
+    return {**{name: value for name, value in item.items() if name != "status"}, "metadata": meta}

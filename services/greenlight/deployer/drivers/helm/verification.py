@@ -1,0 +1,104 @@
+"""What must hold once a release is up, as `verify` says: an address answers, a command succeeds, Helm's tests pass."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import urllib3
+
+from greenlight.deployer.driver import Order, Progress
+from greenlight.deployer.drivers.helm.causes import error_line
+from greenlight.lib.clock import Clock
+from greenlight.lib.durations import duration
+from greenlight.lib.errors import ConfigurationError
+from greenlight.lib.process import Process, Start
+
+STEPS = ("http", "command", "helm-test")
+"""In this order; each within the same time."""
+
+PAUSE = 0.5
+"""Seconds between two questions to an address that does not answer well yet."""
+
+
+class Verification:
+    """The steps that one deployment's `verify` asks for. One thread asks at a time."""
+
+    def __init__(
+        self,
+        order: Order,
+        proof: str,
+        clock: Clock,
+        *,
+        start: Callable[[str, float], Process],
+        output: Callable[[Process], str],
+        wait: Callable[[float], object],
+    ) -> None:
+        """`proof` is of the rollout; `start` begins a step that is a process, to end within so many seconds; `output` is what
+        it printed; `wait` waits for so many seconds, or until Greenlight ends."""
+        self._order, self._proof, self._clock = order, proof, clock
+        self._start, self._output, self._wait = start, output, wait
+        self._wanted: Mapping[str, object] = order.config.get("verify", {})
+        self._steps = [step for step in STEPS if step in self._wanted]
+        self._process: Process | None = None
+        self._until: float | None = None  # monotonic, for the step under way
+
+    def watch(self, seconds: float) -> Progress | None:
+        """Go on with the step under way for at most `seconds`; the end, once all hold or one does not."""
+        if not self._steps:
+            return Progress("succeeded", None, self._proof)
+        now, step = self._clock.monotonic(), self._steps[0]
+        if self._until is None:
+            self._until = now + duration(str(self._wanted.get("timeout", "1m"))).total_seconds()
+        left = self._until - now
+        if step == "http":
+            return self._probe(str(self._wanted["http"]), left, seconds)
+        if self._process is None:
+            self._process = self._start(step, left)
+        return self._ended(step, self._process) if self._process.wait(seconds) else None
+
+    def _ended(self, step: str, process: Process) -> Progress | None:
+        if process.code == 0:
+            self._next()
+            return None
+        output = self._output(process)
+        what = "helm test" if step == "helm-test" else f"`{' '.join(self._order.config['verify']['command'])[:100]}`"
+        how = "took too long" if process.timed_out else f"ended with exit status {process.code}"
+        return Progress("failed", f"the release is up, but {what} {how}: {error_line(output)}", output)
+
+    def _probe(self, url: str, left: float, seconds: float) -> Progress | None:
+        try:
+            answer = urllib3.request("GET", url, timeout=min(5.0, max(left, 0.1)), retries=False, redirect=False)
+            if 200 <= answer.status < 300:
+                self._next()
+                return None
+            found = f"answers {answer.status}"
+        except urllib3.exceptions.HTTPError as problem:
+            found = f"does not answer: {problem}"
+        if left <= 0:
+            return Progress("failed", f"the release is up, but {url} {found}", self._proof)
+        self._wait(min(PAUSE, seconds))
+        return None
+
+    def _next(self) -> None:
+        self._steps, self._process, self._until = self._steps[1:], None, None
+
+
+def command_start(order: Order, env: Mapping[str, str], log: Path, left: float, grace: float) -> Start:
+    """How the command of `verify` is started, in the command driver's environment."""
+    own = {
+        "GREENLIGHT_REPO": order.repo,
+        "GREENLIGHT_SHA": order.sha,
+        "GREENLIGHT_APPLICATION": order.application,
+        "GREENLIGHT_ENVIRONMENT": order.environment,
+        "GREENLIGHT_DEPLOYMENT_ID": order.deployment,
+        "TRACEPARENT": order.traceparent,
+    }
+    whole = {name: env[name] for name in ("PATH", "HOME") if name in env} | own
+    argv = list(order.config["verify"]["command"])
+    found = str(order.directory / argv[0]) if os.sep in argv[0] else shutil.which(argv[0], path=whole.get("PATH"))
+    if found is None:
+        raise ConfigurationError(f"verify: {argv[0]!r} is not on the PATH of this Greenlight")
+    return Start([found, *argv[1:]], whole, order.directory, log, left, grace)

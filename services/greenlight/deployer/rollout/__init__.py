@@ -1,0 +1,1 @@
+"""Whether a rollout is complete, as the cluster's objects say."""

@@ -1,0 +1,176 @@
+"""The whole pipeline in one process: one store, one ledger, one broker, every service behind its own WSGI edge."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+from wsgiref.types import WSGIApplication
+
+from greenlight.board import app as board
+from greenlight.board import waterfall
+from greenlight.broker import log as broker_log
+from greenlight.broker.api import blueprint as broker_api
+from greenlight.broker.broker import Broker
+from greenlight.broker.manifests import TriggerSpec, default_folder, load_folder
+from greenlight.broker.subscribers import Message, WsgiSubscriber
+from greenlight.broker.watch import Watch
+from greenlight.deployer import app as deployer
+from greenlight.deployer.driver import Driver
+from greenlight.entrypoints.drivers import Drivers
+from greenlight.entrypoints.ledgers import DATABASE
+from greenlight.events import Event, ids, rfc3339, types
+from greenlight.ledger.port import Transaction
+from greenlight.ledger.sqlite import ledger as sqlite
+from greenlight.ledger.traced import traced
+from greenlight.lib.clock import Clock, SystemClock
+from greenlight.lib.scrub import Scrubber
+from greenlight.lib.ticker import Ticker
+from greenlight.promoter import app as promoter
+from greenlight.reconciler import app as reconciler
+from greenlight.recorder import app as recorder
+from greenlight.service.adoption import adopt
+from greenlight.service.configuration import PipelineFiles, pipeline_warnings
+from greenlight.service.deps import Deps
+from greenlight.service.people import People
+from greenlight.service.publisher import InLog
+from greenlight.service.secrets import Secrets
+from greenlight.store.store import Store
+from greenlight.telemetry.tracing import OFF, Tracer
+from greenlight.webhooks import app as webhooks
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where one Greenlight keeps what it has."""
+
+    config: Path  # pipeline.yaml, people.yaml: what operators edit
+    data: Path  # the store, bodies, output, locks: what one process owns
+    secrets: Path  # a file per sender
+
+
+@dataclass(frozen=True)
+class Strangers:
+    """Triggers that are not ours, with the apps that they name: they get every event and change nothing."""
+
+    triggers: Sequence[TriggerSpec] = ()
+    services: Mapping[str, WSGIApplication] = field(default_factory=dict)
+
+
+class Greenlight:
+    """Everything composed and, once started, at work."""
+
+    def __init__(
+        self,
+        folders: Folders,
+        *,
+        open_reads: bool,
+        log: logging.Logger,
+        clock: Clock | None = None,
+        strangers: Strangers | None = None,
+        tracer: Tracer = OFF,
+    ) -> None:
+        clock = clock or SystemClock()
+        strangers = strangers or Strangers()
+        self.log, self.clock, self.tracer = log, clock, tracer
+        self._config = folders.config
+        self.pipeline = PipelineFiles(folders.config, clock, log)
+        self.secrets = Secrets(folders.secrets)
+        self.people = People(folders.config / "people.yaml", clock=clock, log=log)
+        self.store = Store(folders.data / DATABASE, [sqlite.SCHEMA, broker_log.SCHEMA])
+        self.ledger = sqlite.SqliteLedger(
+            self.store, folders.data / "bodies", emit=lambda event: self.broker.appending(event), clock=clock.now
+        )
+        deps = Deps(clock, traced(self.ledger, tracer), self.pipeline, InLog(), log, tracer)
+        scrub = Scrubber(live=lambda: [secret.value.decode("utf-8", "replace") for secret in self.secrets.all()])
+        self.drivers = Drivers(folders.data / "deployer", scrub, clock)
+        services = _services(deps, self.drivers)
+        self.broker, self.watch = _broker(self.store, services, strangers, folders.config / "triggers", tracer)
+        operators = broker_api(self.broker.operations, lambda: board.discards(self.pipeline()))
+        board_deps = {**_base(deps), "people": self.people, "open_reads": open_reads}
+        self.apps: Mapping[str, WSGIApplication] = {
+            **services,
+            "webhooks": webhooks.create_app(webhooks.Deps(**_base(deps), secrets=self.secrets)),
+            "board": board.create_app(board.Deps(**board_deps, guests=[operators])),
+        }
+        self.ticker = Ticker(_pinger(self.apps["reconciler"], clock), self.ledger.next_due, clock, log)
+
+    def start(self) -> None:
+        """Take over what an earlier life left, then go on: unfinished work first."""
+        expire_leases(self.ledger, self.clock)
+        self.tracer.start(lambda repo, sha: waterfall.spans(repo, sha, self.ledger.entries(repo, sha)))
+        for problem in self.drivers.problems(self.pipeline()):
+            self.log.warning("cannot deploy yet: %s", problem)
+        for warning in pipeline_warnings(self._config):
+            self.log.warning("%s", warning)
+        self.pipeline.on_change(lambda pipeline: adopt(pipeline, self.ledger, self.clock))
+        self.broker.start()
+        self.watch.start()
+        self.ticker.start()
+
+    def stop(self, timeout: float) -> bool:
+        """Finish the deliveries in flight within `timeout` seconds, then close the store. False if some were cut off.
+
+        What was traced is exported in what is left of that time, at least a second.
+        """
+        end = self.clock.monotonic() + timeout
+        self.ticker.stop()
+        self.watch.stop()
+        self.drivers.close()  # first, because deliveries in flight may be waiting for what goes on anyway
+        drained = self.broker.drain(timeout)
+        self.broker.stop()
+        self.tracer.stop(max(end - self.clock.monotonic(), 1.0))
+        self.store.close()
+        return drained
+
+
+def expire_leases(ledger: sqlite.SqliteLedger, clock: Clock) -> None:
+    """Let go of what an earlier process held: we own the store's lock, so every holder that it names is dead."""
+    now = clock.now()
+    for target in ledger.targets():
+        if target.lease is not None and target.lease.until > now:
+            ledger.transact(Transaction(targets=[replace(target, lease=replace(target.lease, until=now))]))
+
+
+def _services(deps: Deps, drivers: Mapping[str, Driver]) -> dict[str, WSGIApplication]:
+    """What events are delivered to, by the name of its Knative Service."""
+    owner = ids.derive("process", str(deps.clock.now().timestamp()), os.getpid())
+    return {
+        "recorder": recorder.create_app(deps),
+        "promoter": promoter.create_app(deps),
+        "deployer": deployer.create_app(deployer.Deps(**_base(deps), drivers=drivers, owner=owner)),
+        "reconciler": reconciler.create_app(deps),
+    }
+
+
+def _base(deps: Deps) -> dict[str, Any]:
+    return {field.name: getattr(deps, field.name) for field in fields(deps)}
+
+
+def _broker(
+    store: Store, services: Mapping[str, WSGIApplication], strangers: Strangers, own: Path, tracer: Tracer
+) -> tuple[Broker, Watch]:
+    """The Broker with our Triggers, the operator's own in the folder `own`, and strangers'; and what looks for changes."""
+    folders = [default_folder(), own]
+    brokers, triggers = load_folder(*folders)
+    known = {**services, **strangers.services}
+    broker = Broker(store, brokers, [*triggers, *strangers.triggers], services=known, tracer=tracer)
+    return broker, Watch(folders, lambda found: broker.change(found.brokers, [*found.triggers, *strangers.triggers]))
+
+
+def _pinger(app: WSGIApplication, clock: Clock) -> Callable[[], None]:
+    """What PingSource is in a cluster: posts a ping to the reconciler, through its WSGI edge."""
+    subscriber = WsgiSubscriber(app)
+
+    def ping() -> None:
+        now = clock.now()
+        id = ids.derive(types.PING, rfc3339(now))
+        event = Event.of(types.PING, id=id, source="greenlight/ticker", time=now, data={})
+        answer = subscriber.deliver(Message(event), None)
+        if answer.status >= 300:
+            raise RuntimeError(f"the reconciler answered {answer.status}")
+
+    return ping

@@ -1,0 +1,1 @@
+"""What is checked before anything depends on it: this machine, a cluster, the targets."""

@@ -1,0 +1,43 @@
+"""What a check of `greenlight doctor` finds, and how findings become an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from greenlight.deployer.clusters.access import Forbidden, Refused
+from greenlight.lib.errors import ConfigurationError, Unavailable
+
+OK, WRONG, UNKNOWN = "ok", "wrong", "unknown"
+
+SKEW = timedelta(seconds=5)
+"""What clocks may differ by: leases, which last for 30 s and more, and signatures, good for minutes, count on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was looked at, how it is, and what to do where it is not as it should be."""
+
+    what: str
+    state: str  # ok, wrong, unknown
+    said: str
+    todo: str = ""
+
+
+def verdict(findings: Iterable[Finding]) -> int:
+    """The exit code: 0 all is well, 1 something is wrong, 3 it could not be found out."""
+    states = {finding.state for finding in findings}
+    return 1 if WRONG in states else 3 if UNKNOWN in states else 0
+
+
+def looked(what: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+    """What `look` finds; where it cannot go on, why not."""
+    try:
+        yield from look()
+    except Forbidden as problem:
+        yield Finding(what, UNKNOWN, str(problem), "look with an account that may read this")
+    except (Unavailable, Refused) as problem:
+        yield Finding(what, UNKNOWN, str(problem), "look again once it answers")
+    except ConfigurationError as problem:
+        yield Finding(what, WRONG, str(problem))

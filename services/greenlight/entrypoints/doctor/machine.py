@@ -1,0 +1,227 @@
+"""`greenlight doctor`: looks at an installation and says what is wrong with it and what to do. It changes nothing.
+
+A check that finds something wrong is told apart from one that could not find out. What is looked at on one machine is here,
+what in a cluster in cluster.py, and what both have in common, the clusters that are deployed to, in targets.py.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from greenlight.entrypoints.doctor.findings import OK, SKEW, UNKNOWN, WRONG, Finding, looked
+from greenlight.entrypoints.doctor.targets import targets
+from greenlight.lib.clock import Clock
+from greenlight.lib.errors import ConfigurationError, Unavailable
+from greenlight.model.policy import Gate, Pipeline
+from greenlight.policy.checks import NOBODY
+from greenlight.service.configuration import read_pipeline
+from greenlight.service.health import DOWN
+
+LATE = 60.0
+"""Seconds that an event may wait for a Trigger before something is wrong with it."""
+
+
+class Running(Protocol):
+    """A Greenlight that runs. Both raise Unavailable where none answers, ConfigurationError where it refuses."""
+
+    def readiness(self) -> Mapping[str, Any] | None:
+        """None: it is ready; else the problem that it tells: its title says if waiting helps (service/health.py)."""
+        ...
+
+    def get(self, path: str) -> Mapping[str, Any]:
+        """A document of its API."""
+        ...
+
+
+def machine(config: Path, data: Path, secrets: Path, clock: Clock, running: Running) -> Iterator[Finding]:
+    """One machine: its files, and the Greenlight that runs there."""
+    pipeline: list[Pipeline] = []
+    yield from looked("pipeline", lambda: _pipeline(config, pipeline))
+    yield from looked("people", lambda: _people(config, pipeline))
+    if pipeline:
+        yield from looked("secrets", lambda: _secrets(pipeline[0], secrets))
+        yield from looked("operators", lambda: _operators(pipeline[0]))
+        yield from looked("deploys", lambda: _deploys(pipeline[0], data, clock))
+    yield from looked("running", lambda: _running(running))
+    yield from table(os.environ)
+    if pipeline:
+        directory = next(iter(pipeline[0].applications.values())).directory
+        yield from targets(pipeline[0], Path(directory), clock)
+
+
+def senders(pipeline: Pipeline) -> Mapping[str, str]:
+    """Who has to be known by a secret, and why: by the name of the secret's file."""
+    found = {"github": "pushes come from GitHub"}
+    for policy in pipeline.applications.values():
+        for gate in policy.gates.values():
+            sender = _sender(gate)
+            if sender is not None:
+                found.setdefault(sender, f"the gate {gate.name} of {policy.name} waits for it")
+    return found
+
+
+def present(pipeline: Pipeline, files: Iterable[str], where: str, todo: str) -> Iterator[Finding]:
+    """Whether there is a secret for every sender; those for one owner or repository alone count."""
+    there = {name.partition("@")[0] for name in files}
+    wanted = senders(pipeline)
+    for sender, why in wanted.items():
+        if sender not in there:
+            yield Finding("secrets", WRONG, f"{where} has no secret for {sender}, and {why}", todo.format(sender))
+    if there >= set(wanted):
+        yield Finding("secrets", OK, f"{where} has one for each of {', '.join(wanted)}")
+
+
+def table(env: Mapping[str, str]) -> Iterator[Finding]:
+    """The settings of the ledger's table, where it is on DynamoDB."""
+    kind, _, name = env.get("GREENLIGHT_LEDGER", "").partition(":")
+    if kind == "dynamodb":
+        yield from looked("table", lambda: _table(name, env))
+
+
+def _pipeline(config: Path, found: list[Pipeline]) -> Iterator[Finding]:
+    found.append(read_pipeline(config))
+    yield Finding("pipeline", OK, f"{config} describes {', '.join(found[0].applications)}")
+
+
+def _operators(pipeline: Pipeline) -> Iterator[Finding]:
+    """Who may act on each application."""
+    for policy in pipeline.applications.values():
+        if not policy.operators:
+            yield Finding(
+                "operators", WRONG, f"{policy.name}: {NOBODY}", "add it to the application in the pipeline file"
+            )
+        else:
+            yield Finding("operators", OK, f"{policy.name} is operated by {', '.join(policy.operators)}")
+
+
+def _people(config: Path, pipeline: Sequence[Pipeline]) -> Iterator[Finding]:
+    from greenlight.service.people import ADD, NAME_THEM, nameless, read
+
+    people = read(config / "people.yaml")
+    gates = [gate for each in pipeline for policy in each.applications.values() for gate in policy.gates.values()]
+    asked = {group for gate in gates if gate.wants.get("not_author") for group in gate.wants.get("groups", ())}
+    lacking = nameless(people.values())
+    for id in lacking:
+        state = WRONG if asked & set(people[id].groups) else OK
+        said = f"{id} has neither `github` nor `emails`, so nobody can tell whether they are an author"
+        yield Finding(
+            "people", state, said, f"{NAME_THEM} in people.yaml: without, no gate with `not: author` counts them"
+        )
+    if people:
+        yield Finding("people", OK, f"{len(people)} are known")
+    else:
+        yield Finding("people", WRONG, f"{config}/people.yaml knows nobody, so nobody can approve or operate", ADD)
+
+
+def _secrets(pipeline: Pipeline, folder: Path) -> Iterator[Finding]:
+    from greenlight.service.secrets import Secrets
+
+    files = {secret.file for secret in Secrets(folder).all()}
+    yield from present(pipeline, files, str(folder), "greenlight up makes it when it starts, or write one into {}")
+
+
+def _deploys(pipeline: Pipeline, data: Path, clock: Clock) -> Iterator[Finding]:
+    from greenlight.entrypoints.drivers import Drivers
+    from greenlight.lib.scrub import Scrubber
+
+    drivers = Drivers(data / "deployer", Scrubber(), clock)
+    try:
+        problems = drivers.problems(pipeline)
+    finally:
+        drivers.close()
+    for problem in problems:
+        yield Finding("deploys", WRONG, problem, "install it, or change `deploy` in the pipeline file")
+    if not problems:
+        yield Finding("deploys", OK, "what the pipeline deploys with is there")
+
+
+def _running(running: Running) -> Iterator[Finding]:
+    problem = running.readiness()
+    if problem is None:
+        yield Finding("running", OK, "Greenlight is ready")
+    else:
+        todo = (
+            "it goes on by itself once that is back" if problem["title"] == DOWN else "mend that, then start it again"
+        )
+        yield Finding("running", WRONG, f"not ready: {problem['title']}: {problem['detail']}", todo)
+    for row in running.get("/unreadable")["rows"]:
+        yield Finding(
+            "ledger",
+            WRONG,
+            f"the row {row['key']} of {row['table']} cannot be read since {row['since']}: {row['why']}",
+            "nothing that builds on it is done until it is mended: docs/operations.md, What cannot be read",
+        )
+    triggers = running.get("/triggers")["triggers"]
+    worst = [it for it in triggers if (it["oldest"] or 0) > LATE]
+    for it in worst:
+        yield Finding(
+            "triggers",
+            WRONG,
+            f"{it['trigger']} has events that wait for {it['oldest']:.0f} s, {it['retrying']} of them refused so far",
+            "greenlight broker triggers shows the subscriber; its log says why it refuses",
+        )
+    dead = sum(it["dead_letters"] for it in triggers)
+    if dead:
+        yield Finding(
+            "dead letters",
+            WRONG,
+            f"{dead} events could not be delivered",
+            "greenlight dead-letters list, then replay or discard them",
+        )
+    if not worst and not dead:
+        yield Finding("triggers", OK, f"{len(triggers)} deliver, and there is no dead letter")
+    yield from _senders(running.get("/senders"))
+
+
+def _senders(told: Mapping[str, Any]) -> Iterator[Finding]:
+    """Repositories that have another name or are not heard of any more, and our own clock, as senders see it."""
+    for it in told["repositories"]:
+        if it["called"] != it["repo"]:
+            said = f"{it['repo']} is called {it['called']} now, so nothing that it sends is taken"
+            yield Finding("repositories", WRONG, said, f"change `repo: {it['repo']}` in the pipeline file")
+        elif it["silent_since"] is not None:
+            said = (
+                f"no push of {it['repo']} has been heard since {it['silent_since']}, more than twice its longest pause"
+            )
+            todo = "look at the recent deliveries in the settings of its webhook, or take it out of the pipeline file"
+            yield Finding("repositories", WRONG, said, todo)
+    ahead = [it for it in told["clocks_ahead"] if it["seconds"] > SKEW.total_seconds()]
+    if len(ahead) > 1:
+        most, who = max(it["seconds"] for it in ahead), ", ".join(it["sender"] for it in ahead)
+        said = (
+            f"the clocks of {len(ahead)} senders ({who}) are ahead by up to {most} s: this machine's seems to be behind"
+        )
+        yield Finding(
+            "clock", WRONG, said, "set it by NTP; until then the times of these senders count as their arrival"
+        )
+
+
+def _table(name: str, env: Mapping[str, str]) -> Iterator[Finding]:
+    from greenlight.ledger.dynamodb import aws
+    from greenlight.ledger.dynamodb import table as dynamodb_table
+    from greenlight.ledger.dynamodb.client import Dynamo
+    from greenlight.ledger.port import Misconfigured
+    from greenlight.ledger.port import Unavailable as LedgerUnavailable
+
+    states = {dynamodb_table.HOLDS: OK, dynamodb_table.DIFFERS: WRONG}
+    try:
+        for it in dynamodb_table.check(Dynamo(aws.service("dynamodb", aws.account(env), env), name)):
+            said = f"{name}: {it.setting}: {it.found}" + ("" if it.found == it.wanted else f", should be {it.wanted}")
+            yield Finding("table", states.get(it.verdict, UNKNOWN), said, it.to_do)
+    except Misconfigured as problem:
+        raise ConfigurationError(f"{name}: {problem}") from problem
+    except LedgerUnavailable as problem:
+        raise Unavailable(f"{name}: {problem}") from problem
+
+
+def _sender(gate: Gate) -> str | None:
+    if gate.kind == "circleci":
+        return "circleci"
+    if gate.kind == "webhook":
+        return f"gate-{gate.wants['name']}"
+    if gate.kind == "event" and gate.wants.get("sender"):
+        return f"events-{gate.wants['sender']}"
+    return None

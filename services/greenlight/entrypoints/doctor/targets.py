@@ -1,0 +1,106 @@
+"""The clusters that Helm deploys to, as `greenlight doctor` looks at them: reached, their clocks, and the deployer's rights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from greenlight.deployer.clusters.access import Api
+from greenlight.deployer.clusters.named import access_of
+from greenlight.entrypoints.doctor.findings import OK, SKEW, UNKNOWN, WRONG, Finding, looked
+from greenlight.lib.clock import Clock
+from greenlight.lib.errors import ConfigurationError
+from greenlight.model.policy import Pipeline
+from greenlight.policy.rbac import RULES, namespaces
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """The cluster that Greenlight runs in, where the doctor does not: whose rights `in-cluster` means there."""
+
+    api: Api
+    account: str  # system:serviceaccount:NAMESPACE:NAME
+
+
+def targets(pipeline: Pipeline, directory: Path, clock: Clock, inside: Inside | None = None) -> Iterator[Finding]:
+    """Every cluster that some environment deploys to by Helm."""
+    for name in pipeline.clusters:
+        if namespaces(pipeline, name):
+            yield from looked(f"cluster {name}", partial(_target, name, pipeline, directory, clock, inside))
+
+
+def skew(what: str, api: Api, clock: Clock) -> Iterator[Finding]:
+    """How far the API server's clock is from this machine's."""
+    before = clock.now()
+    there, after = api.time(), clock.now()
+    # It is told in whole seconds, and was read at some moment in between.
+    apart = max(before - there, there - after)
+    ahead = "behind" if there < before else "ahead"
+    if apart > SKEW:
+        said = f"the API server's clock is {apart.total_seconds():.0f} s {ahead} of this machine's"
+        yield Finding(what, WRONG, said, "set both by NTP: leases, webhook signatures and AWS count on the time")
+    else:
+        yield Finding(what, OK, f"the API server's clock is within {SKEW.total_seconds():.0f} s of this machine's")
+
+
+def _target(name: str, pipeline: Pipeline, directory: Path, clock: Clock, inside: Inside | None) -> Iterator[Finding]:
+    what, cluster = f"cluster {name}", pipeline.clusters[name]
+    if "in-cluster" in cluster and inside is not None:
+        api, account = inside.api, inside.account
+    else:
+        api, account = access_of(cluster, directory, clock).api(), None
+        try:
+            yield from skew(what, api, clock)
+        except ConfigurationError as problem:
+            if inside is None:
+                raise
+            # What lets the deployer in need not be where the doctor is.
+            yield Finding(
+                what, UNKNOWN, f"from here: {problem}", "look from a pod like the deployer's, with --in-cluster"
+            )
+            return
+    for namespace in namespaces(pipeline, name):
+        missing = _missing(api, namespace, account)
+        who = account or "who asks here"
+        if missing:
+            yield Finding(
+                what,
+                WRONG,
+                f"{who} may not, in the namespace {namespace}: {'; '.join(missing)}",
+                f"greenlight policy rbac --cluster {name} | kubectl apply -f -",
+            )
+        else:
+            yield Finding(what, OK, f"{who} may do in the namespace {namespace} what Helm needs")
+
+
+def _missing(api: Api, namespace: str, account: str | None) -> list[str]:
+    """The rights of `greenlight policy rbac` that are not granted, as `VERB, … RESOURCE.GROUP`."""
+    found = []
+    for group, resources, verbs in RULES:
+        for resource in resources:
+            refused = [verb for verb in verbs if not _may(api, account, namespace, group, resource, verb)]
+            if refused:
+                found.append(f"{', '.join(refused)} {resource}{f'.{group}' if group else ''}")
+    return found
+
+
+def _may(api: Api, account: str | None, namespace: str, group: str, resource: str, verb: str) -> bool:
+    """By SelfSubjectAccessReview; of somebody else by SubjectAccessReview, which asks for more rights."""
+    resource, _, part = resource.partition("/")
+    asked = {"namespace": namespace, "verb": verb, "group": group, "resource": resource, "subresource": part}
+    kind = "SubjectAccessReview" if account else "SelfSubjectAccessReview"
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": kind,
+        "spec": {"resourceAttributes": asked} | ({"user": account, "groups": _groups(account)} if account else {}),
+    }
+    answer = api.create(f"/apis/authorization.k8s.io/v1/{kind.lower()}s", review)
+    return bool(answer["status"]["allowed"])
+
+
+def _groups(account: str) -> list[str]:
+    """What a ServiceAccount belongs to, as the API server adds it to a token's owner."""
+    namespace = account.split(":")[2]
+    return ["system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated"]

@@ -1,0 +1,73 @@
+"""The drivers by name, each made when a pipeline first uses it: what deploys by commands never imports what Helm needs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from greenlight.deployer.driver import Driver
+from greenlight.lib.clock import Clock
+from greenlight.lib.programs import missing
+from greenlight.lib.references import unresolved
+from greenlight.lib.scrub import Scrubber
+from greenlight.model.policy import Deploy, Pipeline
+
+
+class Drivers(Mapping[str, Driver]):
+    """Every driver that is installed; what they keep lies below `state`."""
+
+    def __init__(self, state: Path, scrub: Scrubber, clock: Clock) -> None:
+        self._makers = {"command": self._command, "helm": self._helm}
+        self._state, self._scrub, self._clock = state, scrub, clock
+        self._mutex = threading.Lock()
+        self._made: dict[str, Driver] = {}
+
+    def __getitem__(self, name: str) -> Driver:
+        with self._mutex:
+            if name not in self._made:
+                self._made[name] = self._makers[name]()
+            return self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._makers
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+    def problems(self, pipeline: Pipeline) -> Sequence[str]:
+        """What this machine lacks for what the pipeline deploys, a sentence each. It also makes the drivers that are used."""
+        return [
+            f"{policy.name}/{environment.name}: {problem}"
+            for policy in pipeline.applications.values()
+            for environment in policy.environments.values()
+            for problem in (
+                *self[environment.deploy.driver].check(environment.deploy.config),
+                *_missing(environment.deploy, Path(policy.directory)),
+            )
+        ]
+
+    def close(self) -> None:
+        """Let go; what runs goes on."""
+        for driver in self._made.values():
+            driver.close()
+
+    def _command(self) -> Driver:
+        from greenlight.deployer.drivers.command.driver import CommandDriver
+
+        return CommandDriver(self._state, scrub=self._scrub, clock=self._clock)
+
+    def _helm(self) -> Driver:
+        from greenlight.deployer.drivers.helm.driver import HelmDriver
+
+        return HelmDriver(self._state / "helm", scrub=self._scrub, clock=self._clock)
+
+
+def _missing(deploy: Deploy, directory: Path) -> Iterator[str]:
+    """What of the files that a command names is not there."""
+    if deploy.driver == "command":
+        yield from missing(deploy.config, directory)
+        yield from unresolved(deploy.config, directory)

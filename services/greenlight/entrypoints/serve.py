@@ -1,0 +1,261 @@
+"""`greenlight serve SERVICE`: one service, as the image runs it behind Knative.
+
+Under gunicorn, whose clients are Knative's own; but the webhooks, which anybody on the internet may call, under the server of
+`greenlight up`: Knative's queue-proxy passes on what trickles in, and each slow client would hold a thread of gunicorn's.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+from wsgiref.types import WSGIApplication
+
+from greenlight.entrypoints.ledgers import ledger_of
+from greenlight.entrypoints.settings import Settings
+from greenlight.ledger.port import Ledger
+from greenlight.ledger.port import Unavailable as LedgerUnavailable
+from greenlight.ledger.traced import traced
+from greenlight.lib.clock import SystemClock
+from greenlight.lib.errors import ConfigurationError, Unavailable
+from greenlight.lib.files import keep_private, make_folder
+from greenlight.lib.printable import OneRecord, printable
+from greenlight.service.adoption import adopt
+from greenlight.service.configuration import PipelineFiles, read_pipeline
+from greenlight.service.deps import Deps
+from greenlight.service.health import DOWN, MISCONFIGURED
+from greenlight.service.publisher import Afterwards
+from greenlight.service.sink import Sink
+from greenlight.telemetry.setup import tracer_of
+from greenlight.telemetry.tracing import OFF, Tracer
+
+THREADS = 8
+"""Requests that are handled at once; Knative sends no more (`containerConcurrency`)."""
+WATCHES = 32
+"""The same of the deployer: each waits up to 20 s for what was deployed, while other targets want to begin."""
+DRAIN = 30
+"""Seconds that requests in flight get after SIGTERM: more than the deployer's longest look at a deployment."""
+_BEFORE_THE_BROKER = ("board", "reconciler")
+"""Start without K_SINK. A Broker with a dead-letter sink has no address before that has one, and a Knative Service has none
+before it has been ready once: a reconciler that is such a sink and waited for the Broker would be waited for by it."""
+LAST = 25
+"""Seconds more that Helm or a deploy command gets to end: with its container it would be killed in the middle, and a release
+be locked until its time is over. Together they are within the deployer's `timeoutSeconds`, which Knative lets a pod end in."""
+FLUSH = 5.0
+"""Seconds that what was traced gets to be exported when the worker ends."""
+
+FAILED, USAGE, UNKNOWN = 1, 2, 3
+
+
+def run(service: str, env: Mapping[str, str]) -> int:
+    """Serve until SIGTERM. The exit code: 0 stopped in order, 1 the port failed, 2 misconfigured, 3 a dependency was down."""
+    try:
+        settings = Settings.from_env(env)
+        if settings.sink is None and service not in _BEFORE_THE_BROKER:
+            raise ConfigurationError(
+                "K_SINK is not set: a SinkBinding sets it to the Broker's address, where events go"
+            )
+        _check(service, settings)
+    except ConfigurationError as problem:
+        _cannot_start(service, MISCONFIGURED, problem)
+        return USAGE
+    if service == "webhooks":
+        return _serve_the_internet(service, settings)
+    from greenlight.entrypoints.under_gunicorn import serve
+
+    deploys = service == "deployer"
+    return serve(
+        lambda: _started(service, settings),
+        settings.port,
+        name=service,
+        threads=WATCHES if deploys else THREADS,
+        drain=DRAIN + (LAST if deploys else 0),
+        at_end=_let_end if deploys else None,
+    )
+
+
+def _serve_the_internet(service: str, settings: Settings) -> int:
+    from greenlight.lib.foreground import stop_on_signals
+    from greenlight.service.server import serve, serve_until
+    from greenlight.webhooks.turns import repository_of
+
+    stopping = stop_on_signals()
+    started = _started(service, settings)
+    if isinstance(started, int):
+        return started
+    try:
+        server = serve(started, f"0.0.0.0:{settings.port}", name=service, turn=repository_of)
+    except OSError as problem:
+        _cannot_start(service, MISCONFIGURED, problem)
+        return USAGE
+    server.start()
+    in_order = serve_until(stopping, [server])
+    server.stop(DRAIN)
+    return 0 if in_order else FAILED
+
+
+def _let_end() -> None:
+    """In the deployer's worker, when its last request has ended."""
+    from greenlight.lib.process import all_ended
+
+    if not all_ended(LAST):
+        logging.getLogger("greenlight").warning(
+            "what still deploys goes on without us, or is killed with this container"
+        )
+
+
+def _started(service: str, settings: Settings) -> WSGIApplication | int:
+    """The service, and its metrics; or the exit code, once it is told why there is none."""
+    try:
+        started = app(service, settings)
+        if settings.metrics is not None:
+            _tell_metrics(settings.metrics)
+    except ConfigurationError as problem:
+        _cannot_start(service, MISCONFIGURED, problem)
+        return USAGE
+    except (Unavailable, LedgerUnavailable) as problem:
+        _cannot_start(service, DOWN, problem)
+        return UNKNOWN
+    return started
+
+
+def _cannot_start(service: str, title: str, problem: Exception) -> None:
+    what = printable(str(problem), keep="\n")
+    sys.stderr.write(f"greenlight: cannot start {service}: {title}\n{what}\n")
+
+
+def _tell_metrics(port: int) -> None:
+    """Prometheus asks a port of its own: the service's is another one's door, of the webhooks the internet's."""
+    from greenlight.telemetry.scrapes import serve_metrics
+
+    try:
+        serve_metrics(port)
+    except OSError as problem:
+        raise ConfigurationError(
+            f"GREENLIGHT_METRICS_PORT is {port}: cannot listen there: {problem.strerror}"
+        ) from problem
+
+
+def _check(service: str, settings: Settings) -> None:
+    """Read every file that the service is going to read, so that what is wrong is said before anything is forked."""
+    problems = []
+    reads: list[Callable[[], object]] = [lambda: read_pipeline(settings.config)]
+    if service == "webhooks":
+        from greenlight.service.secrets import Secrets
+
+        reads.append(lambda: Secrets(settings.secrets))
+    if service == "board":
+        from greenlight.service.people import read as read_people
+
+        reads.append(lambda: read_people(settings.config / "people.yaml"))
+    for read in reads:
+        try:
+            read()
+        except ConfigurationError as problem:
+            problems.append(str(problem))
+    try:
+        make_folder(settings.data)
+        keep_private(settings.data)  # a volume's own folder is its driver's, so what cannot be changed is no problem
+    except OSError as problem:
+        problems.append(
+            f"{settings.data}: cannot be the data folder: {problem.strerror}. Name another with GREENLIGHT_DATA"
+        )
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+
+
+def app(service: str, settings: Settings) -> WSGIApplication:
+    """The service's app with the adapters that the settings name; it imports only its own."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(OneRecord())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    log, clock = logging.getLogger("greenlight"), SystemClock()
+    ledger = ledger_of(settings, os.environ, clock)
+    pipeline = PipelineFiles(settings.config, clock, log)
+    tracer = tracer_of(os.environ, service, log)
+    base: dict[str, Any] = {"clock": clock, "pipeline": pipeline, "log": log, "tracer": tracer}
+    base["ledger"] = traced(ledger, tracer)
+    base["publisher"] = Sink(settings.sink or "http://127.0.0.1:9", ledger, log, authorities=settings.authorities)
+    if service in _ASKED:
+        base["publisher"] = Afterwards(base["publisher"])
+    if tracer is not OFF:
+        _follow(tracer, ledger)
+    if service in _ADOPTERS:
+        pipeline.on_change(lambda edited: base["publisher"].publish(adopt(edited, ledger, clock)))
+    return _APPS[service](base, settings)
+
+
+def _follow(tracer: Tracer, ledger: Ledger) -> None:
+    """Export what ends in the journals, and what is left when the worker ends: gunicorn lets it run to its last line."""
+    from greenlight.board import waterfall
+
+    tracer.start(lambda repo, sha: waterfall.spans(repo, sha, ledger.entries(repo, sha)))
+    atexit.register(tracer.stop, FLUSH)
+
+
+def _webhooks(base: dict[str, Any], settings: Settings) -> WSGIApplication:
+    from greenlight.service.secrets import Secrets
+    from greenlight.webhooks import app as webhooks
+
+    return webhooks.create_app(webhooks.Deps(**base, secrets=Secrets(settings.secrets, base["clock"])))
+
+
+def _board(base: dict[str, Any], settings: Settings) -> WSGIApplication:
+    from greenlight.board import app as board
+    from greenlight.service.people import People
+
+    people = People(settings.config / "people.yaml", clock=base["clock"], log=base["log"])
+    return board.create_app(board.Deps(**base, people=people))
+
+
+def _deployer(base: dict[str, Any], settings: Settings) -> WSGIApplication:
+    import socket
+
+    from greenlight.deployer import app as deployer
+    from greenlight.entrypoints.drivers import Drivers
+    from greenlight.events import ids
+    from greenlight.lib.scrub import Scrubber
+
+    drivers = Drivers(settings.data / "deployer", Scrubber(), base["clock"])
+    for problem in drivers.problems(base["pipeline"]()):
+        base["log"].warning("cannot deploy yet: %s", problem)
+    owner = ids.derive("process", socket.gethostname(), base["clock"].now().isoformat())
+    return deployer.create_app(deployer.Deps(**base, drivers=drivers, owner=owner))
+
+
+def _recorder(base: dict[str, Any], settings: Settings) -> WSGIApplication:
+    from greenlight.recorder import app as recorder
+
+    return recorder.create_app(Deps(**base))
+
+
+def _promoter(base: dict[str, Any], settings: Settings) -> WSGIApplication:
+    from greenlight.promoter import app as promoter
+
+    return promoter.create_app(Deps(**base))
+
+
+def _reconciler(base: dict[str, Any], settings: Settings) -> WSGIApplication:
+    from greenlight.reconciler import app as reconciler
+
+    return reconciler.create_app(Deps(**base))
+
+
+_ASKED = ("webhooks", "board")
+"""Whose callers are not the Broker: they are answered once it is written, whatever the Broker does."""
+
+_ADOPTERS = ("promoter", "reconciler")
+"""Who has what waits decided again after an edit of the pipeline. Each process reads its files by itself, some a minute before
+others: the promoter, because it then decides as the edit says; the reconciler, because it wakes a promoter that sleeps."""
+
+_APPS = {
+    "webhooks": _webhooks,
+    "board": _board,
+    "deployer": _deployer,
+    "recorder": _recorder,
+    "promoter": _promoter,
+    "reconciler": _reconciler,
+}

@@ -1,0 +1,112 @@
+"""Settings of a service: one frozen object, read once from the environment; everything wrong with them is said together."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from greenlight.lib.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `greenlight serve SERVICE` needs to know."""
+
+    config: Path
+    """GREENLIGHT_CONFIG: the folder with pipeline.yaml and people.yaml. Default `config`."""
+
+    data: Path
+    """GREENLIGHT_DATA: the folder of the SQLite ledger, which one process may own. Default `.greenlight`."""
+
+    secrets: Path
+    """GREENLIGHT_SECRETS: the folder with a file per sender. Default DATA/secrets."""
+
+    sink: str | None
+    """K_SINK: where events go, set by a SinkBinding. None only where the broker is in the same process."""
+
+    port: int
+    """PORT: what Knative Serving tells a container to listen on. Default 8080."""
+
+    table: str | None = None
+    """GREENLIGHT_LEDGER: `sqlite`, the default, keeps the ledger in DATA; `dynamodb:TABLE` keeps it in that table."""
+
+    bodies: str | None = None
+    """GREENLIGHT_BODIES: where large bodies are: a folder, or with DynamoDB `s3://BUCKET/PREFIX`. Default: with the ledger."""
+
+    authorities: str | None = None
+    """K_CA_CERTS: certificates (PEM) to trust the Broker by; set by a SinkBinding where the Broker has ones of its own."""
+
+    metrics: int | None = None
+    """GREENLIGHT_METRICS_PORT: where Prometheus is answered. Default: nowhere, except that the board has /metrics."""
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Settings:
+        """Read them; ConfigurationError names everything that is wrong, a line each."""
+        problems: list[str] = []
+        metrics = env.get("GREENLIGHT_METRICS_PORT")
+        data = Path(env.get("GREENLIGHT_DATA", ".greenlight"))
+        settings = cls(
+            config=Path(env.get("GREENLIGHT_CONFIG", "config")),
+            data=data,
+            secrets=Path(env["GREENLIGHT_SECRETS"]) if "GREENLIGHT_SECRETS" in env else data / "secrets",
+            sink=_sink(env.get("K_SINK"), problems),
+            authorities=_authorities(env.get("K_CA_CERTS"), problems),
+            port=_port("PORT", env.get("PORT", "8080"), problems),
+            metrics=_port("GREENLIGHT_METRICS_PORT", metrics, problems) if metrics else None,
+            table=_table(env.get("GREENLIGHT_LEDGER", "sqlite"), problems),
+            bodies=_bodies(env.get("GREENLIGHT_BODIES"), env.get("GREENLIGHT_LEDGER", "sqlite"), problems),
+        )
+        if problems:
+            raise ConfigurationError("\n".join(problems))
+        return settings
+
+
+def _sink(text: str | None, problems: list[str]) -> str | None:
+    if text is None:
+        return None
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        problems.append(f"K_SINK is {text!r}; it must be the http(s) URL of the Broker, which a SinkBinding sets")
+    return text
+
+
+def _authorities(text: str | None, problems: list[str]) -> str | None:
+    if not text:
+        return None
+    try:
+        ssl.create_default_context(cadata=text)
+    except ssl.SSLError as problem:
+        problems.append(f"K_CA_CERTS holds no certificates, which a SinkBinding sets: {problem}")
+    return text
+
+
+def _table(text: str, problems: list[str]) -> str | None:
+    """The table that a setting names; None for SQLite."""
+    if text == "sqlite":
+        return None
+    found = re.fullmatch(r"dynamodb:([a-zA-Z0-9_.-]{3,255})", text)
+    if found is None:
+        problems.append(f"GREENLIGHT_LEDGER is {text!r}; it must be sqlite or dynamodb:TABLE")
+        return None
+    return found[1]
+
+
+def _bodies(text: str | None, ledger: str, problems: list[str]) -> str | None:
+    if text is None or "://" not in text:
+        return text
+    if not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9/_.-]*)?", text):
+        problems.append(f"GREENLIGHT_BODIES is {text!r}; it must be a folder or s3://BUCKET/PREFIX")
+    elif not ledger.startswith("dynamodb:"):
+        problems.append(f"GREENLIGHT_BODIES is {text!r}; a bucket goes with GREENLIGHT_LEDGER=dynamodb:TABLE only")
+    return text
+
+
+def _port(name: str, text: str, problems: list[str]) -> int:
+    if text.isdecimal() and 0 < int(text) < 65536:
+        return int(text)
+    problems.append(f"{name} is {text!r}; it must be a number from 1 to 65535")
+    return 0

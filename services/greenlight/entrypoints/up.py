@@ -1,0 +1,231 @@
+"""`greenlight up`: starts the composition, serves its three ports, and stops in order."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import REGISTRY
+
+from greenlight.entrypoints import demo
+from greenlight.entrypoints.compose import Folders, Greenlight, Strangers
+from greenlight.lib.errors import ConfigurationError
+from greenlight.lib.files import keep_private, make_folder
+from greenlight.lib.foreground import is_loopback, log_to_stderr, stop_on_signals
+from greenlight.lib.origins import OnlyPrograms
+from greenlight.lib.printable import printable
+from greenlight.model.policy import Pipeline
+from greenlight.service.configuration import read_pipeline
+from greenlight.service.secrets import Secrets, create
+from greenlight.service.server import Limits, Server, serve, serve_until
+from greenlight.store.errors import Locked, Newer, Unavailable
+from greenlight.telemetry.setup import tracer_of
+from greenlight.webhooks.turns import repository_of
+
+DRAIN = 10.0
+"""Seconds that deliveries in flight get to finish after SIGTERM."""
+
+FAILED = 1
+"""Exit code: the demo's story failed, or a port does not listen any more."""
+
+USAGE = 2
+"""Exit code: bad usage or configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpOptions:
+    """The command line of `greenlight up`."""
+
+    config: Path
+    data: Path
+    secrets: Path | None = None  # default: DATA/secrets
+    listen: str = "127.0.0.1:8080"
+    webhooks_listen: str = "127.0.0.1:8081"
+    broker_listen: str = "127.0.0.1:8082"
+    demo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the three ports are, as URLs."""
+
+    board: str
+    webhooks: str
+    broker: str
+
+
+def run(options: UpOptions, show_trace: Callable[[dict[str, Any]], None]) -> int:
+    """Run until SIGTERM or SIGINT. The exit code: 0 in order, 1 the demo's story or a port failed, 2 it cannot start."""
+    log = log_to_stderr(logging.WARNING if options.demo else logging.INFO)  # the story is told on stdout
+    try:
+        folders = _folders(options)
+        for path in keep_private(folders.data):
+            log.warning("others may read %s: take that away from them, or give the file to Greenlight's own user", path)
+        _create_secrets(folders, read_pipeline(folders.config), log)
+        watcher = demo.Watcher()
+        greenlight = Greenlight(
+            folders,
+            open_reads=is_loopback(_host(options.listen)),
+            log=log,
+            strangers=watcher.strangers() if options.demo else Strangers(),
+            tracer=tracer_of(os.environ, None, log),
+        )
+    except (ConfigurationError, Locked, Newer, Unavailable) as problem:
+        what = printable(str(problem), keep="\n")
+        sys.stderr.write(f"greenlight: cannot start\n{what}\n")
+        return USAGE
+    try:
+        servers = _serve(options, greenlight)
+    except OSError as problem:
+        greenlight.stop(0)
+        sys.stderr.write(
+            f"greenlight: cannot listen: {problem}\nName another address with --listen, --webhooks-listen or --broker-listen\n"
+        )
+        return USAGE
+    REGISTRY.register(greenlight.broker.metrics.collector(greenlight.broker.operations))
+    stopping = stop_on_signals()
+    _settle_memory()
+    greenlight.start()
+    greenlight.pipeline.on_change(lambda pipeline: _add_secrets(folders, greenlight.secrets, pipeline, log))
+    for server in reversed(servers):  # the board last: its /readyz speaks for all of them
+        server.start()
+    addresses = Addresses(*(_url(*server.address) for server in servers))
+    _announce(addresses, folders, options, greenlight.pipeline())
+    code = 0
+    if options.demo:
+        code = demo.tell(addresses.board, addresses.webhooks, folders, watcher, greenlight.clock, stopping, show_trace)
+    if code == 0:
+        code = 0 if serve_until(stopping, servers, lambda: _look(greenlight)) else FAILED
+    return _stop(servers, greenlight, folders, options, code)
+
+
+def _look(greenlight: Greenlight) -> None:
+    """Read what operators edit: so it is in force, and what cannot be read is in the log, also while nothing arrives."""
+    greenlight.pipeline()
+    greenlight.secrets.refresh()
+
+
+def _settle_memory() -> None:
+    """Take what was imported and composed out of the garbage collector's rounds: it lives as long as the process."""
+    gc.collect()
+    gc.freeze()
+
+
+def _stop(servers: list[Server], greenlight: Greenlight, folders: Folders, options: UpOptions, code: int) -> int:
+    """First no new facts, then the deliveries in flight, then the store."""
+    for server in servers:
+        server.stop(DRAIN)
+    drained = greenlight.stop(DRAIN)
+    if options.demo:
+        demo.clean(folders)
+    greenlight.log.info("stopped%s", "" if drained else "; deliveries that were cut off go on at the next start")
+    return code
+
+
+def _serve(options: UpOptions, greenlight: Greenlight) -> list[Server]:
+    """Bind the three ports, so that a taken one is known before anything starts."""
+    small = Limits(body=1 << 20, servers=3)
+    broker = OnlyPrograms(greenlight.broker.ingress, loopback=is_loopback(_host(options.broker_listen)))
+    return [
+        serve(greenlight.apps["board"], options.listen, name="board", limits=small),
+        serve(
+            greenlight.apps["webhooks"],
+            options.webhooks_listen,
+            name="webhooks",
+            limits=Limits(servers=3, of_one=1),  # all of Greenlight shares one interpreter with them
+            turn=repository_of,
+        ),
+        serve(broker, options.broker_listen, name="broker", limits=small),
+    ]
+
+
+def _host(listen: str) -> str:
+    return listen.rpartition(":")[0].strip("[]")
+
+
+def _folders(options: UpOptions) -> Folders:
+    """Where things are. The demo has everything of its own, and touches nothing of the user's."""
+    data = options.data / "demo" if options.demo else options.data
+    try:
+        make_folder(data)
+        if options.demo:
+            return Folders(config=demo.prepare(data), data=data, secrets=data / "secrets")
+    except OSError as problem:
+        raise ConfigurationError(
+            f"{data}: cannot be the data folder: {problem.strerror}. Name another with --data"
+        ) from problem
+    return Folders(config=options.config, data=data, secrets=options.secrets or data / "secrets")
+
+
+def _create_secrets(folders: Folders, pipeline: Pipeline, log: logging.Logger) -> None:
+    """Make a secret for every sender that the pipeline listens to and that has none yet."""
+    senders = ["github", "circleci", *(f"gate-{name}" for name in _scanners(pipeline))]
+    senders += [f"events-{name}" for name in _event_senders(pipeline)]
+    try:
+        made = create(folders.secrets, senders)
+    except OSError as problem:
+        raise ConfigurationError(
+            f"{folders.secrets}: cannot keep secrets: {problem.strerror}. Name another folder with GREENLIGHT_SECRETS"
+        ) from problem
+    if made:
+        log.info("made a secret for %s in %s", ", ".join(path.name for path in made), folders.secrets)
+
+
+def _add_secrets(folders: Folders, secrets: Secrets, pipeline: Pipeline, log: logging.Logger) -> None:
+    """Do it for an edited pipeline. A folder that is away is waited for: with a new one, no sender would be known any more."""
+    if secrets.away():
+        raise ConfigurationError(f"{folders.secrets}: cannot be read, so no secret can be added to it")
+    _create_secrets(folders, pipeline, log)
+
+
+def _scanners(pipeline: Pipeline) -> list[str]:
+    """Who reports to /webhooks/gates/NAME."""
+    gates = (gate for policy in pipeline.applications.values() for gate in policy.gates.values())
+    return sorted({gate.wants["name"] for gate in gates if gate.kind == "webhook"})
+
+
+def _event_senders(pipeline: Pipeline) -> list[str]:
+    """Who posts CloudEvents to /webhooks/events/SENDER, as far as gates name them."""
+    gates = (gate for policy in pipeline.applications.values() for gate in policy.gates.values())
+    return sorted({gate.wants["sender"] for gate in gates if gate.kind == "event" and gate.wants.get("sender")})
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _announce(addresses: Addresses, folders: Folders, options: UpOptions, pipeline: Pipeline) -> None:
+    sys.stdout.write(
+        f"greenlight is up\n"
+        f"  board     {addresses.board}\n"
+        f"  webhooks  {addresses.webhooks}   the only port meant for the internet: put a reverse proxy or tunnel before it\n"
+        f"  broker    {addresses.broker}   for this machine only\n"
+        f"  secrets   {folders.secrets}\n"
+    )
+    if not options.demo:
+        repo = min(policy.repo for policy in pipeline.applications.values())
+        sys.stdout.write(
+            f"Point GitHub at it: repository settings, webhooks: https://YOUR-HOST/webhooks/github, content type "
+            f"application/json, the secret in {folders.secrets}/github\n"
+            f"  for a try without a tunnel: gh webhook forward --repo {repo} --events push,check_run,status,workflow_run "
+            f'--url {addresses.webhooks}/webhooks/github --secret "$(cat {folders.secrets}/github)"\n'
+            f"Point CircleCI at it: project settings, webhooks: https://YOUR-HOST/webhooks/circleci, workflow-completed and "
+            f"job-completed, the secret in {folders.secrets}/circleci\n"
+        )
+        for name in _scanners(pipeline):
+            sys.stdout.write(
+                f"Point the scanner {name} at it: https://YOUR-HOST/webhooks/gates/{name}, signed as Standard Webhooks say, "
+                f"the secret in {folders.secrets}/gate-{name}\n"
+            )
+        for name in _event_senders(pipeline):
+            sys.stdout.write(
+                f"Point the sender {name} at it: https://YOUR-HOST/webhooks/events/{name}, CloudEvents signed as Standard "
+                f"Webhooks say, the secret in {folders.secrets}/events-{name}\n"
+            )
+    sys.stdout.flush()

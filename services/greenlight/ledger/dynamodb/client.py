@@ -1,0 +1,306 @@
+"""The operations of DynamoDB that the ledger needs, on one table, with its errors told apart.
+
+Everything that is sent means the same twice: reads, unconditional writes, transactions under a ClientRequestToken, which
+DynamoDB remembers for ten minutes, and conditional writes of one item, whose ALL_OLD tells a repetition what the first did.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
+from typing import Any
+
+import orjson
+
+from greenlight.ledger.dynamodb.aws import Again, Expired, Service
+from greenlight.ledger.dynamodb.aws_connections import Answer
+from greenlight.ledger.port import Misconfigured, Unavailable
+from greenlight.lib.jitter import full_jitter
+
+Item = Mapping[str, Any]
+"""Attributes as DynamoDB writes them: {"pk": {"S": …}, …}."""
+
+Key = tuple[str, str]
+"""(pk, sk)."""
+
+MOST_ITEMS = 100
+"""Items of one transaction, and keys of one BatchGetItem."""
+
+MOST_DELETES = 25
+"""Requests of one BatchWriteItem."""
+
+ROUNDS = 10
+"""How often a batch is sent again for what DynamoDB had no capacity for."""
+
+_BUSY = frozenset(
+    {
+        "ProvisionedThroughputExceededException",
+        "ThrottlingException",
+        "RequestLimitExceeded",
+        "LimitExceededException",
+        "TransactionConflictException",
+        "TransactionInProgressException",
+        "ReplicatedWriteConflictException",
+        "InternalServerError",
+        "ServiceUnavailable",
+    }
+)
+"""Errors after which the same request may succeed (the API reference's "Error handling")."""
+
+_BUSY_REASONS = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
+"""Of a TransactionCanceledException: nothing was wrong with the item, somebody was in the way."""
+
+_TO_DO = {
+    "ResourceNotFoundException": "there is no such table, or it is being made: greenlight ledger create makes it",
+    "AccessDeniedException": "the role may not do this: greenlight ledger policy prints what it needs",
+    "UnrecognizedClientException": "the credentials are not valid",
+    "ExpiredTokenException": "the credentials have expired and were not refreshed",
+    "InvalidSignatureException": "the secret is wrong, or this machine's clock is",
+    "MissingAuthenticationTokenException": "the request carries no credentials",
+    "UnknownOperationException": "this DynamoDB does not offer it (DynamoDB Local does not)",
+    "ResourceInUseException": "it is there already, or is being changed",
+}
+
+
+_EXPIRED = frozenset({"ExpiredTokenException", "UnrecognizedClientException"})
+"""Errors that new credentials may mend."""
+
+
+class Refused(Misconfigured):
+    """DynamoDB does not do this for us, and will not until somebody mends it: `code` is its own word for why."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"DynamoDB refuses: {message}; {_TO_DO[code]}")
+        self.code = code
+
+
+class ConditionFailed(Exception):
+    """The condition of a write of one item did not hold; `item` is what was there."""
+
+    def __init__(self, item: Item) -> None:
+        super().__init__("the condition did not hold")
+        self.item = item
+
+
+class Cancelled(Exception):
+    """A transaction was not written because conditions did not hold: those of the items at these places."""
+
+    def __init__(self, failed: Sequence[int]) -> None:
+        super().__init__(f"the conditions of items {list(failed)} did not hold")
+        self.failed = failed
+
+
+Meter = Callable[[str, str, float], None]
+"""Told of (operation, "table" or an index's name, capacity units) of every call, where somebody counts."""
+
+
+class Dynamo:
+    """One table. Safe for threads."""
+
+    def __init__(
+        self,
+        service: Service,
+        table: str,
+        *,
+        meter: Meter | None = None,
+        pause: Callable[[int], None] = full_jitter,
+    ) -> None:
+        self.table = table
+        self._service = service
+        self._meter = meter
+        self._pause = pause
+        self._process = os.urandom(12).hex()
+        self._transactions = count()
+
+    # Reading: strongly consistent, but for indexes, which cannot be.
+
+    def get(self, key: Key) -> Item | None:
+        """The item, or None."""
+        found: Item | None = self._call("GetItem", {"Key": _key(key), "ConsistentRead": True}).get("Item")
+        return found
+
+    def get_all(self, keys: Sequence[Key]) -> dict[Key, Item]:
+        """Those of the items that exist."""
+        found: dict[Key, Item] = {}
+        wanted = list(dict.fromkeys(keys))
+        for start in range(0, len(wanted), MOST_ITEMS):
+            asked: Any = {"Keys": [_key(key) for key in wanted[start : start + MOST_ITEMS]], "ConsistentRead": True}
+            for attempt in range(ROUNDS):
+                answer = self._batch("BatchGetItem", {self.table: asked})
+                for item in answer["Responses"].get(self.table, ()):
+                    found[item["pk"]["S"], item["sk"]["S"]] = item
+                asked = answer["UnprocessedKeys"].get(self.table)
+                if not asked:
+                    break
+                self._pause(attempt)
+            else:
+                raise Unavailable(f"DynamoDB had no capacity for {len(asked['Keys'])} reads in {ROUNDS} rounds")
+        return found
+
+    def query(
+        self,
+        condition: str,
+        values: Mapping[str, str],
+        *,
+        index: str | None = None,
+        newest: bool = False,
+        page: int = 0,
+    ) -> Iterator[Item]:
+        """Items of one partition in order of their sort key, backwards if `newest` first; read as they are asked for.
+
+        `condition` names keys by their attribute and values by `:name`; `page` is how many one request reads at the most.
+        """
+        request: dict[str, Any] = {
+            "KeyConditionExpression": condition,
+            "ExpressionAttributeValues": {f":{name}": {"S": value} for name, value in values.items()},
+            "ScanIndexForward": not newest,
+        }
+        if index is None:
+            request["ConsistentRead"] = True
+        else:
+            request["IndexName"] = index
+        if page:
+            request["Limit"] = page
+        while True:
+            answer = self._call("Query", request)
+            yield from answer["Items"]
+            if "LastEvaluatedKey" not in answer:
+                return
+            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    # Writing.
+
+    def put_first(self, item: Item) -> Item | None:
+        """Store the item if its key is free; else what is there."""
+        try:
+            self._call(
+                "PutItem",
+                {
+                    "Item": item,
+                    "ConditionExpression": "attribute_not_exists(pk)",
+                    "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+                },
+            )
+        except ConditionFailed as there:
+            return there.item
+        return None
+
+    def put(self, item: Item) -> None:
+        """Store the item, whatever was there."""
+        self._call("PutItem", {"Item": item})
+
+    def delete_if(self, key: Key, condition: str, values: Mapping[str, str]) -> bool:
+        """Delete the item if the condition holds; whether it did."""
+        try:
+            self._call(
+                "DeleteItem",
+                {
+                    "Key": _key(key),
+                    "ConditionExpression": condition,
+                    "ExpressionAttributeValues": {f":{name}": {"S": value} for name, value in values.items()},
+                },
+            )
+        except ConditionFailed:
+            return False
+        return True
+
+    def delete(self, keys: Sequence[Key]) -> None:
+        """Delete these items; what is not there need not be."""
+        if len(keys) == 1:
+            self._call("DeleteItem", {"Key": _key(keys[0])})
+            return
+        wanted = list(dict.fromkeys(keys))
+        for start in range(0, len(wanted), MOST_DELETES):
+            asked: Any = [{"DeleteRequest": {"Key": _key(key)}} for key in wanted[start : start + MOST_DELETES]]
+            for attempt in range(ROUNDS):
+                asked = self._batch("BatchWriteItem", {self.table: asked})["UnprocessedItems"].get(self.table)
+                if not asked:
+                    break
+                self._pause(attempt)
+            else:
+                raise Unavailable(f"DynamoDB had no capacity for {len(asked)} deletes in {ROUNDS} rounds")
+
+    def transact(self, operations: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+        """Write all of ("Put", …), ("Update", …), ("Delete", …), ("ConditionCheck", …), or raise Cancelled and write none."""
+        items = [{kind: {"TableName": self.table, **operation}} for kind, operation in operations]
+        token = f"{self._process}{next(self._transactions):012x}"
+        self._call("TransactWriteItems", {"TransactItems": items, "ClientRequestToken": token}, named=False)
+
+    # One request.
+
+    def call(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Any other operation on the table: what is done with its settings. Raises Refused, Unavailable."""
+        return self._call(operation, request)
+
+    def _batch(self, operation: str, requests: Mapping[str, Any]) -> dict[str, Any]:
+        return self._call(operation, {"RequestItems": requests}, named=False)
+
+    def _call(self, operation: str, request: Mapping[str, Any], *, named: bool = True) -> dict[str, Any]:
+        """The answer of an operation. Raises ConditionFailed, Cancelled, Unavailable; RuntimeError for a defect of ours."""
+        whole = {"TableName": self.table, **request} if named else request
+        if self._meter is not None:
+            whole = {**whole, "ReturnConsumedCapacity": "INDEXES"}
+        answer = self._service.call(
+            "POST",
+            "/",
+            {"content-type": "application/x-amz-json-1.0", "x-amz-target": f"DynamoDB_20120810.{operation}"},
+            orjson.dumps(whole),
+            _judged,
+        )
+        if self._meter is not None:
+            _tell(self._meter, operation, answer.get("ConsumedCapacity", ()))
+        return answer
+
+
+def _key(key: Key) -> dict[str, Any]:
+    return {"pk": {"S": key[0]}, "sk": {"S": key[1]}}
+
+
+def _judged(answer: Answer) -> dict[str, Any]:
+    """The document of a good answer; else what is wrong, as an exception."""
+    checksum = answer.headers.get("x-amz-crc32")
+    if checksum is not None and checksum.isdecimal() and int(checksum) != zlib.crc32(answer.body):
+        raise Again("the answer was damaged on its way")
+    if answer.status >= 500:
+        raise Again(f"it answered {answer.status}")
+    try:
+        document: dict[str, Any] = orjson.loads(answer.body)
+    except orjson.JSONDecodeError:
+        raise Again(f"it answered {answer.status} with something that is no JSON") from None
+    if answer.status == 200:
+        return document
+    code = str(document.get("__type", "")).rpartition("#")[2]
+    message = document.get("message") or document.get("Message") or code
+    if code == "ConditionalCheckFailedException":
+        raise ConditionFailed(document.get("Item", {}))
+    if code == "TransactionCanceledException":
+        raise _cancelled(document.get("CancellationReasons", ()), message)
+    if code in _BUSY:
+        raise Again(f"{code}: {message}")
+    if code in _EXPIRED:
+        raise Expired(Refused(code, message))
+    if code in _TO_DO:
+        raise Refused(code, message)
+    raise RuntimeError(f"DynamoDB answered {answer.status} {code}: {message}")
+
+
+def _cancelled(reasons: Sequence[Mapping[str, Any]], message: str) -> Exception:
+    """A condition that does not hold is an answer; anything that was only in the way is not; the rest is a defect of ours."""
+    codes = [reason.get("Code", "None") for reason in reasons]
+    failed = [place for place, code in enumerate(codes) if code == "ConditionalCheckFailed"]
+    if failed:
+        return Cancelled(failed)
+    others = {code for code in codes if code != "None"}
+    if others and others <= _BUSY_REASONS:
+        return Again(", ".join(sorted(others)))
+    said = "; ".join(str(reason["Message"]) for reason in reasons if reason.get("Message"))
+    return RuntimeError(f"a transaction was cancelled: {said or message}")
+
+
+def _tell(meter: Meter, operation: str, consumed: Any) -> None:
+    for one in [consumed] if isinstance(consumed, Mapping) else consumed:
+        meter(operation, "table", one.get("Table", {}).get("CapacityUnits", 0.0))
+        for name, index in one.get("GlobalSecondaryIndexes", {}).items():
+            meter(operation, name, index["CapacityUnits"])

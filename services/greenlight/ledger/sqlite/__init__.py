@@ -1,0 +1,1 @@
+"""The ledger on one machine: one SQLite file."""

@@ -1,0 +1,471 @@
+"""The ledger in one SQLite file: what one machine runs on. The port says what each method promises."""
+
+from __future__ import annotations
+
+import re
+import threading
+import zlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+from greenlight import store
+from greenlight.events import Event
+from greenlight.ledger.bodies import Folder, named
+from greenlight.ledger.parts import whole
+from greenlight.ledger.port import Page, SetAside, Transaction, Unavailable, Unreadable
+from greenlight.ledger.rows_json import dumps, loads
+from greenlight.ledger.sqlite import pushes as sqlite_pushes
+from greenlight.ledger.sqlite.cache import Cache, Key
+from greenlight.ledger.sqlite.listing import from_cursor, query, to_cursor
+from greenlight.ledger.sqlite.pushes import Pushes, after
+from greenlight.ledger.sqlite.schema import SCHEMA, from_micros, micros
+from greenlight.ledger.sqlite.writes import Emit, send, set_due, steps
+from greenlight.ledger.unreadable import LATER, NAMES, NO_TIME, Aside, payload_of, policy_of, whole_entry
+from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target, Title
+from greenlight.store import Store, Tx
+
+__all__ = ["SCHEMA", "SqliteLedger"]
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+IN_TABLE = 256 * 1024
+"""Bytes of a body that is kept in the table, in the same commit as its fact; a larger one gets a file."""
+
+FORGET_AT_ONCE = 200
+"""Bodies that are dropped in one commit, so that other changes need not wait long."""
+
+RECORD = (
+    "SELECT json, version, iif(in_parts,"
+    " (SELECT '[' || group_concat(json) || ']' FROM record_parts p WHERE p.repo = r.repo AND p.sha = r.sha), NULL)"
+    " FROM records r WHERE repo = ? AND sha = ?"
+)
+"""A record with its parts, as one commit left them."""
+
+TABLES = {
+    Fact: "facts", Target: "targets", DecisionRow: "decisions", Deployment: "deployments", Due: "due", Event: "outbox",
+}  # fmt: skip
+KEYS = {Target: 2, DecisionRow: 4, Deployment: 1, Due: 1, Event: 1}
+"""Columns of a key, by kind of row."""
+
+_DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
+
+
+class SqliteLedger:
+    """A Ledger in `store`, with large bodies in the folder `bodies`.
+
+    With `emit`, every event goes through it inside the transaction that emits it (into the embedded broker's log), and
+    nothing is added to the outbox.
+    """
+
+    def __init__(self, store: Store, bodies: Path, *, emit: Emit | None = None, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._folder = Folder(bodies)
+        self._files = threading.Lock()  # a large body's file and row come and go together
+        self._emit = emit
+        self._clock = clock
+        self._cache = Cache()
+        self._pushes = Pushes()
+        self._aside = Aside(clock, NAMES)
+
+    # Facts.
+
+    def accept(self, fact: Fact, body: bytes | None, due: Due) -> bool:
+        if body is None or len(body) <= IN_TABLE:
+            return self._accept(fact, None if body is None else (named(body), zlib.compress(body, 1)), due)
+        digest = named(body)
+        with self._files:
+            try:
+                self._folder.put(digest.removeprefix("sha256:"), body, micros(self._clock()))
+            except OSError as error:
+                raise Unavailable(f"a body of {len(body)} bytes cannot be kept: {error}") from error
+            return self._accept(fact, (digest, None), due)
+
+    def _accept(self, fact: Fact, body: tuple[str, bytes | None] | None, due: Due) -> bool:
+        text, now = dumps(fact), self._clock()
+        follow = (set_due(due), send(fact.event, self._emit, now))
+        titles = [(fact.repo, it.sha, it.login, it.email, dumps(it)) for it in fact.titles]
+        kept = replace(fact, titles=())
+
+        def change(tx: Tx) -> bool:
+            inserted = tx.execute(
+                "INSERT INTO facts (id, recorded, json) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                (fact.id, fact.recorded, text),
+            )
+            if inserted.rowcount == 0:
+                return False
+            if body is not None:
+                tx.execute(
+                    "INSERT OR REPLACE INTO bodies (digest, deflated, stored) VALUES (?, ?, ?)", (*body, micros(now))
+                )
+            tx.executemany(
+                "INSERT OR REPLACE INTO titles (repo, sha, login, email, json) VALUES (?, ?, ?, ?, ?)", titles
+            )
+            tx.on_commit(lambda: self._cache.committed({(Fact, fact.id): kept}))
+            for step in follow:
+                step(tx)
+            return True
+
+        return self._write(change)
+
+    def fact(self, id: str) -> Fact | None:
+        return self._row(Fact, "SELECT json, recorded FROM facts WHERE id = ?", (id,), "recorded")
+
+    def title(self, repo: str, sha: str) -> Title | None:
+        row = self._one("SELECT json FROM titles WHERE repo = ? AND sha = ?", repo, sha)
+        return None if row is None else self._aside.read("titles", (repo, sha), lambda: loads(Title, row[0]))
+
+    def erase_titles(self, identities: Collection[str]) -> int:
+        sql = "DELETE FROM titles WHERE ? IN (login, email)"
+        return self._write(lambda tx: sum(tx.execute(sql, (who,)).rowcount for who in identities))
+
+    def claim(self, sender: str, message: str, digest: str) -> str:
+        def change(tx: Tx) -> str:
+            tx.execute("INSERT INTO claims VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (sender, message, digest))
+            found = tx.execute("SELECT digest FROM claims WHERE sender = ? AND message = ?", (sender, message))
+            first: str = found.fetchone()[0]
+            return first
+
+        return self._write(change)
+
+    # Records and pushes.
+
+    def record(self, repo: str, sha: str) -> Record | None:
+        found: Record | None = self._at_hand((Record, repo, sha))
+        if found is not None:
+            return found
+        moment = self._cache.moment()
+        row = self._one(RECORD, repo, sha)
+        if row is None:
+            return None
+        text, version, pieces = row
+        found = self._aside.read(
+            "records",
+            (repo, sha),
+            lambda: loads(Record, text, version=version) if pieces is None else whole(text, pieces, version=version),
+        )
+        self._cache.keep((Record, repo, sha), found, moment)
+        return found
+
+    def find(self, repo: str, prefix: str) -> Sequence[str]:
+        rows = self._all(
+            "SELECT sha FROM records WHERE repo = ? AND sha >= ? AND sha < ? ORDER BY sha LIMIT 2",
+            *(repo, prefix, prefix + "\U0010ffff"),
+        )
+        return [sha for (sha,) in rows]
+
+    def records(
+        self,
+        *,
+        repo: str | None = None,
+        ref: str | None = None,
+        application: str | None = None,
+        environment: str | None = None,
+        decision: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page:
+        decided = {"application": application, "environment": environment, "decision": decision}
+        after = None if cursor is None else from_cursor(cursor)
+        sql, parameters = query(repo, ref, decided, after, limit + 1)
+        rows = self._all(sql, *parameters)
+        more = len(rows) > limit
+        del rows[limit:]
+        return Page(
+            records=[record for _, repo, sha in rows if (record := self._record_or_none(repo, sha)) is not None],
+            next=to_cursor(rows[-1]) if more and rows else None,
+        )
+
+    def _record_or_none(self, repo: str, sha: str) -> Record | None:
+        """The record; None also if it cannot be read."""
+        try:
+            return self.record(repo, sha)
+        except Unreadable:
+            return None
+
+    def pushes(
+        self,
+        repo: str,
+        *,
+        since: datetime | None = None,
+        of: Callable[[str], bool] | None = None,
+        limit: int | None = 1000,
+    ) -> Sequence[Push]:
+        known = None if self._store.closed else self._pushes.newest(repo, since, of, limit)
+        if known is not None:
+            return known
+        moment = self._pushes.moment(repo)
+        sql = (
+            "SELECT fact, ref, json FROM pushes WHERE repo = ? AND pushed_at >= ?"
+            " ORDER BY pushed_at DESC, arrived DESC, fact DESC"
+        )
+        with _reachable(), self._store.read() as connection:
+            rows = connection.execute(sql, (repo, -(2**63) if since is None else micros(since)))
+            first = [self._push(fact, text) for fact, _, text in rows.fetchmany(sqlite_pushes.MOST + 1)]
+            found = list(islice((push for push in first if of is None or of(push.ref)), limit))
+            more = None if limit is None else limit - len(found)
+            found += islice((self._push(fact, text) for fact, ref, text in rows if of is None or of(ref)), more)
+            rows.close()
+        complete = len(first) <= sqlite_pushes.MOST
+        self._pushes.keep(repo, since if complete else after(first[-1]), first, moment)
+        found.reverse()
+        return found
+
+    def _push(self, fact: str, text: str) -> Push:
+        return self._aside.read("pushes", (fact,), lambda: loads(Push, text))
+
+    # Targets, decisions, deployments.
+
+    def target(self, application: str, environment: str) -> Target | None:
+        sql = "SELECT json, version FROM targets WHERE application = ? AND environment = ?"
+        return self._row(Target, sql, (application, environment))
+
+    def targets(self) -> Sequence[Target]:
+        rows = self._all(
+            "SELECT application, environment, json, version FROM targets ORDER BY application, environment"
+        )
+        return self._those(Target, rows)
+
+    def decision(self, application: str, environment: str, repo: str, sha: str) -> DecisionRow | None:
+        sql = "SELECT json, version FROM decisions WHERE application = ? AND environment = ? AND repo = ? AND sha = ?"
+        return self._row(DecisionRow, sql, (application, environment, repo, sha))
+
+    def decisions(
+        self, application: str, environment: str, states: Sequence[str], *, limit: int = 200
+    ) -> Sequence[DecisionRow]:
+        states = list(dict.fromkeys(states))
+        if not states:
+            return []
+        # Each state's newest are the first of the index; what is read does not grow with how many there are.
+        newest = (
+            "SELECT * FROM (SELECT pushed_at, arrived, repo, sha, rowid AS row FROM decisions"
+            " WHERE application = ? AND environment = ? AND decision = ?"
+            " ORDER BY pushed_at DESC, arrived DESC, repo DESC, sha DESC LIMIT ?)"
+        )
+        order = "pushed_at DESC, arrived DESC, repo DESC, sha DESC"
+        rows = self._all(
+            "SELECT application, environment, decisions.repo, decisions.sha, json, version"  # noqa: S608
+            f" FROM (SELECT row FROM ({' UNION ALL '.join([newest] * len(states))}) ORDER BY {order} LIMIT ?)"
+            " JOIN decisions ON decisions.rowid = row"
+            " ORDER BY decisions.pushed_at DESC, decisions.arrived DESC, decisions.repo DESC, decisions.sha DESC",
+            *(value for state in states for value in (application, environment, state, limit)),
+            limit,
+        )
+        return self._those(DecisionRow, rows)
+
+    def deployment(self, id: str) -> Deployment | None:
+        return self._row(Deployment, "SELECT json, version FROM deployments WHERE id = ?", (id,))
+
+    def deployments(self, application: str, environment: str, *, limit: int = 20) -> Sequence[Deployment]:
+        rows = self._all(
+            "SELECT id, json, version FROM deployments WHERE application = ? AND environment = ?"
+            " ORDER BY started DESC, id DESC LIMIT ?",
+            *(application, environment, limit),
+        )
+        return self._those(Deployment, rows)
+
+    # Writing.
+
+    def transact(self, transaction: Transaction) -> None:
+        parts = steps(transaction, self._emit, self._clock(), lambda *key: self._cache.get((Record, *key)))
+        stored = _stored(transaction)
+        for fact in transaction.recorded:
+            known = self._cache.get((Fact, fact))
+            stored[Fact, fact] = None if known is None else replace(known, recorded=True)
+
+        def change(tx: Tx) -> None:
+            tx.on_commit(lambda: self._committed(stored, transaction.pushes))
+            for step in parts:
+                step(tx)
+
+        self._write(change)
+
+    def _committed(self, rows: Mapping[Key, Any], pushes: Sequence[Push]) -> None:
+        self._cache.committed(rows)
+        self._pushes.committed(pushes)
+
+    # The journal.
+
+    def journal(self, stream: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
+        return self._entries("WHERE stream = ? AND seq > ? ORDER BY seq LIMIT ?", stream, after, limit)
+
+    def entries(self, repo: str, sha: str, *, limit: int | None = None) -> Sequence[Entry]:
+        newest = "WHERE repo = ? AND sha = ? ORDER BY at DESC, stream DESC, seq DESC LIMIT ?"
+        return self._entries(newest, repo, sha, -1 if limit is None else limit)[::-1]
+
+    def _entries(self, which: str, *parameters: object) -> Sequence[Entry]:
+        rows = self._all(f"SELECT stream, seq, type, at, id, payload, prev, hash FROM entries {which}", *parameters)  # noqa: S608
+        return [self._entry(row) for row in rows]
+
+    def _entry(self, row: Sequence[Any]) -> Entry:
+        """An entry; where it cannot be read, one that says so. The chain, which is of what was written, breaks there."""
+        stream, seq, type, at, id, payload, prev, hash = row
+
+        def decode() -> Entry:
+            return whole_entry(Entry(stream, seq, type, at, id, payload_of(payload), prev.hex(), hash.hex()))
+
+        try:
+            return self._aside.read("entries", (stream, str(seq)), decode)
+        except Unreadable as problem:
+            number = seq if isinstance(seq, int) else 0
+            return Entry(
+                str(stream), number, str(type), NO_TIME, str(id), {"unreadable": str(problem)}, _hex(prev), _hex(hash)
+            )
+
+    # The outbox, and what is due.
+
+    def outbox(self, *, older_than: datetime, limit: int = 100) -> Sequence[Event]:
+        rows = self._all(
+            "SELECT id, json FROM outbox WHERE at < ? ORDER BY at, rowid LIMIT ?", micros(older_than), limit
+        )
+        found = self._those(Event, rows)
+        self._look_later(
+            "UPDATE outbox SET at = ? WHERE id = ?", {id for id, _ in rows} - {it.id for it in found}, older_than
+        )
+        return found
+
+    def published(self, ids: Sequence[str]) -> None:
+        if ids:
+            self._write(lambda tx: tx.executemany("DELETE FROM outbox WHERE id = ?", [(id,) for id in ids]))
+
+    def due(self, before: datetime, *, limit: int = 100) -> Sequence[Due]:
+        rows = self._all("SELECT key, json FROM due WHERE at <= ? ORDER BY at, key LIMIT ?", micros(before), limit)
+        found = self._those(Due, rows)
+        self._look_later(
+            "UPDATE due SET at = ? WHERE key = ?", {key for key, _ in rows} - {it.key for it in found}, before
+        )
+        return found
+
+    def _look_later(self, sql: str, keys: set[str], now: datetime) -> None:
+        """Have rows that cannot be read stand in the way of no others that are due: they are looked at again LATER."""
+        if keys:
+            at = micros(now + LATER)
+            self._write(lambda tx: tx.executemany(sql, [(at, key) for key in sorted(keys)]))
+
+    def next_due(self) -> datetime | None:
+        row = self._one("SELECT min(at) FROM due")
+        return None if row is None or row[0] is None else from_micros(row[0])
+
+    # Policies and bodies.
+
+    def keep_policy(self, digest: str, text: str) -> None:
+        if self.policy(digest) is None:
+            sql = "INSERT INTO policies VALUES (?, ?) ON CONFLICT DO UPDATE SET text = excluded.text"
+            self._write(lambda tx: tx.execute(sql, (digest, text)))
+
+    def policy(self, digest: str) -> str | None:
+        row = self._one("SELECT text FROM policies WHERE digest = ?", digest)
+        try:
+            return None if row is None else self._aside.read("policies", (digest,), lambda: policy_of(digest, row[0]))
+        except Unreadable:
+            return None
+
+    def body(self, digest: str) -> bytes | None:
+        name = _DIGEST.fullmatch(digest)
+        row = None if name is None else self._one("SELECT deflated FROM bodies WHERE digest = ?", digest)
+        if name is None or row is None:
+            return None
+        if row[0] is not None:
+            return self._aside.read("bodies", (digest,), lambda: zlib.decompress(row[0]))
+        try:
+            return self._folder.get(name[1])
+        except OSError as error:
+            raise Unavailable(f"the body {digest} cannot be read: {error}") from error
+
+    def forget_bodies(self, before: datetime) -> int:
+        limit = micros(before)
+        with self._files:
+            total = count = self._forget_some(limit)
+            while count == FORGET_AT_ONCE:
+                count = self._forget_some(limit)
+                total += count
+            kept = {digest for (digest,) in self._all("SELECT digest FROM bodies WHERE deflated IS NULL")}
+            try:
+                self._folder.sweep(lambda name: f"sha256:{name}" in kept, limit)
+            except OSError as error:
+                raise Unavailable(f"the folder of bodies cannot be swept: {error}") from error
+        return total
+
+    def _forget_some(self, before: int) -> int:
+        sql = "DELETE FROM bodies WHERE rowid IN (SELECT rowid FROM bodies WHERE stored < ? LIMIT ?)"
+        return self._write(lambda tx: tx.execute(sql, (before, FORGET_AT_ONCE)).rowcount)
+
+    def unreadable(self) -> Sequence[SetAside]:
+        return self._aside.listed()
+
+    def ready(self) -> None:
+        with _reachable():
+            self._store.probe()
+
+    # The store's errors in the port's words.
+
+    def _write(self, change: Callable[[Tx], T]) -> T:
+        with _reachable():
+            return self._store.write(change)
+
+    def _row(self, kind: type[R], sql: str, key: tuple[str, ...], column: str = "version") -> R | None:
+        """The row of `kind` that `sql` finds by `key`, as its text and the one column that changes without it."""
+        found: R | None = self._at_hand((kind, *key))
+        if found is not None:
+            return found
+        moment = self._cache.moment()
+        row = self._one(sql, *key)
+        if row is None:
+            return None
+        text, value = row
+        found = self._aside.read(TABLES[kind], key, lambda: loads(kind, text, **{column: value}))
+        self._cache.keep((kind, *key), found, moment)
+        return found
+
+    def _those(self, kind: type[R], rows: Sequence[Sequence[Any]]) -> list[R]:
+        """Those of the rows of `kind`, (key…, json, version) or (key…, json), that can be read."""
+        keys = KEYS[kind]
+
+        def decoding(row: Sequence[Any]) -> Callable[[], R]:
+            return lambda: loads(kind, row[keys], **({"version": row[keys + 1]} if len(row) > keys + 1 else {}))
+
+        return self._aside.those(TABLES[kind], [(row[:keys], decoding(row)) for row in rows])
+
+    def _at_hand(self, key: Key) -> Any:
+        """What the cache has; nothing once the store is closed, which then says so to whoever reads it."""
+        return None if self._store.closed else self._cache.get(key)
+
+    def _one(self, sql: str, *parameters: object) -> tuple[Any, ...] | None:
+        with _reachable(), self._store.read() as connection:
+            row: tuple[Any, ...] | None = connection.execute(sql, parameters).fetchone()
+            return row
+
+    def _all(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+        with _reachable(), self._store.read() as connection:
+            return connection.execute(sql, parameters).fetchall()
+
+
+def _hex(value: Any) -> str:
+    return value.hex() if isinstance(value, bytes) else ""
+
+
+@contextmanager
+def _reachable() -> Iterator[None]:
+    try:
+        yield
+    except store.Unavailable as error:
+        raise Unavailable(str(error)) from error
+
+
+def _stored(transaction: Transaction) -> dict[Key, Any]:
+    """The rows as they are once it is committed, by what they are found by."""
+    rows: dict[Key, Any] = {(Fact, fact.id): fact for fact in transaction.facts}
+    for record in transaction.records:
+        rows[Record, record.repo, record.sha] = replace(record, version=record.version + 1)
+    for target in transaction.targets:
+        rows[Target, target.application, target.environment] = replace(target, version=target.version + 1)
+    for it in transaction.decisions:
+        rows[DecisionRow, it.application, it.environment, it.repo, it.sha] = replace(it, version=it.version + 1)
+    for deployment in transaction.deployments:
+        rows[Deployment, deployment.id] = replace(deployment, version=deployment.version + 1)
+    return rows

@@ -1,0 +1,1 @@
+"""Small things without a word of the domain: clock, documents, files, processes, signing."""

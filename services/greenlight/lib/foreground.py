@@ -1,0 +1,44 @@
+"""What a program in the foreground needs: a signal that ends it, a log that somebody reads."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import signal
+import sys
+import threading
+from types import FrameType
+
+from greenlight.lib.printable import OneRecord
+
+
+def stop_on_signals() -> threading.Event:
+    """Set by SIGTERM and SIGINT. Call it in the main thread."""
+    stopping = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    return stopping
+
+
+def log_to_stderr(level: int = logging.INFO) -> logging.Logger:
+    """The log of this process, with everything of Greenlight's from `level` on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(OneRecord())
+    log = logging.getLogger("greenlight")
+    log.handlers[:] = [handler]
+    log.setLevel(level)
+    log.propagate = False
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])  # what libraries warn of
+    return log
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address, without port and brackets, is this machine's loopback."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,72 @@
+"""Keeps web pages from speaking through the browser of somebody who can reach this machine.
+
+A page comes with an Origin that is not the address it asks (RFC 6454, section 7), or it was loaded under a name of its own
+that was then bound to this machine (DNS rebinding); that name is in its Host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable
+from typing import Any
+from urllib.parse import urlsplit
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from greenlight.lib.errors import PROBLEM, problem_json
+from greenlight.lib.foreground import is_loopback
+
+_UNREGISTERED = (".localhost", ".svc", ".svc.cluster.local", ".internal")
+"""What names end with that nobody can register, so that no page of the internet is loaded under one: those of loopback
+(RFC 6761), of a cluster's Services, and of private networks (ICANN, 2024), such as `host.docker.internal`."""
+
+
+def foreign(environ: WSGIEnvironment, *, named: bool) -> str | None:
+    """Say why a request may be a web page's, to be shown to its sender; None if it is not.
+
+    Its Origin, if it has one, must be the address that it asks. With `named`, that address must be a name that no page of
+    the internet can be loaded under, too: one of loopback, of a Service of a cluster, or of a private network.
+    """
+    asked = str(environ.get("HTTP_HOST", ""))
+    origin = environ.get("HTTP_ORIGIN")
+    if origin is not None and _authority(origin) != asked.lower():
+        return "requests of other origins are refused"
+    host = _hostname(asked)
+    if named and not is_loopback(host) and not host.endswith(_UNREGISTERED):
+        return f"this machine is not called {host[:64]!r} here: ask for 127.0.0.1 or localhost"
+    return None
+
+
+class OnlyPrograms:
+    """A WSGI app on a port that no browser has business with, and where nobody says who he is: 403 for web pages.
+
+    `loopback`: whether it listens there; `anybody`: the paths that are for all.
+    """
+
+    def __init__(self, app: WSGIApplication, *, loopback: bool, anybody: Container[str] = ()) -> None:
+        self._app, self._loopback, self._anybody = app, loopback, anybody
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """The WSGI app. On an address that is not loopback a program may know it by any name; a browser has an Origin."""
+        if environ.get("PATH_INFO") in self._anybody:
+            return self._app(environ, start_response)
+        refusal = foreign(environ, named=self._loopback or "HTTP_ORIGIN" in environ)
+        return self._app(environ, start_response) if refusal is None else _forbidden(refusal, start_response)
+
+
+def _forbidden(detail: str, start_response: Callable[..., Any]) -> Iterable[bytes]:
+    body = problem_json(403, "Forbidden", detail).encode()
+    start_response("403 Forbidden", [("Content-Type", PROBLEM), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+def _authority(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
+
+
+def _hostname(authority: str) -> str:
+    try:
+        return urlsplit(f"//{authority}").hostname or ""
+    except ValueError:
+        return ""

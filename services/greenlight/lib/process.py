@@ -1,0 +1,227 @@
+"""Processes: a child whose end, output and time limit are seen to, whoever asks; and waiting for the end of any process."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from greenlight.lib.files import private
+
+TAIL = 64 * 1024
+"""Bytes of output that are kept in memory: the end is where the reason is."""
+
+FILE_LIMIT = 1 << 20
+"""Bytes of output that are kept on disk: what a command prints must not fill it."""
+
+LONGEST = 86400.0
+"""Seconds that one wait may last: poll knows no longer than 24 days."""
+
+LOOK = 0.05
+"""Seconds between two looks at a process whose end the kernel does not tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What to start. `keep` are descriptors that the child inherits; all others are closed."""
+
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    cwd: Path
+    log: Path
+    timeout: float  # seconds
+    grace: float  # seconds between SIGTERM and SIGKILL
+    keep: Sequence[int] = ()
+
+
+_running: set[Process] = set()
+_changed = threading.Condition()
+_apart: dict[int, str | None] = {}  # process id and start of what runs below a parent of its own
+
+
+def all_ended(seconds: float) -> bool:
+    """Wait at most `seconds` until no process that was started or adopted here runs any more; whether none does."""
+    end = time.monotonic() + seconds
+    with _changed:
+        if not _changed.wait_for(lambda: not _running, seconds):
+            return False
+        apart = list(_apart.items())
+    return all(
+        started_at(pid) != started or wait_for_exit(pid, max(end - time.monotonic(), 0)) for pid, started in apart
+    )
+
+
+def started_apart(pid: int) -> None:
+    """Count a process that is no child of this one among those that `all_ended` waits for."""
+    with _changed:
+        for other, started in list(_apart.items()):
+            if started_at(other) != started:
+                del _apart[other]
+        _apart[pid] = started_at(pid)
+
+
+class Process:
+    """A running command in a session of its own. A thread waits for its end and enforces its time limit."""
+
+    def __init__(self, start: Start, ended: Callable[[Process], None]) -> None:
+        """Start it. Raises OSError if it cannot be started. `ended` is called once, in the waiting thread."""
+        self._start, self._ended = start, ended
+        self._done = threading.Event()
+        self._drained = threading.Event()
+        self._tail: deque[bytes] = deque()
+        self._tail_size = 0
+        self.timed_out = False
+        self.cancelled: str | None = None
+        self._popen = subprocess.Popen(  # noqa: S603 - an argument list from the pipeline file, without a shell
+            list(start.argv),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=start.cwd,
+            env=dict(start.env),
+            start_new_session=True,
+            pass_fds=tuple(start.keep),
+        )
+        self.pid = self._popen.pid
+        with _changed:
+            _running.add(self)
+        threading.Thread(target=self._wait, name=f"wait-{self.pid}", daemon=True).start()
+        threading.Thread(target=self._drain, name=f"drain-{self.pid}", daemon=True).start()
+
+    @property
+    def code(self) -> int | None:
+        """The exit status; negative for the signal that ended it; None while it runs."""
+        return self._popen.returncode if self._done.is_set() else None
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it has ended, after waiting at most `seconds` for it."""
+        return self._done.wait(seconds)
+
+    def output(self) -> str:
+        """The end of what it has printed."""
+        return b"".join(list(self._tail))[-TAIL:].decode("utf-8", "replace")
+
+    def cancel(self, reason: str) -> None:
+        """End its group: SIGTERM, and SIGKILL after the grace."""
+        self.cancelled = reason
+        self._terminate()
+
+    def _wait(self) -> None:
+        if not wait_for_exit(self.pid, self._start.timeout):
+            self.timed_out = self.cancelled is None
+            self._terminate()
+        self._popen.wait()
+        self._drained.wait(0.5)  # the last lines are worth half a second; a daemon may hold the pipe for ever
+        self._done.set()
+        try:
+            self._ended(self)
+        finally:
+            with _changed:
+                _running.discard(self)
+                _changed.notify_all()
+
+    def _terminate(self) -> None:
+        end_group(self.pid, self._start.grace)  # SIGKILL is for whoever of the group is left
+        self._popen.wait()
+
+    def _drain(self) -> None:
+        """Keep the pipe empty, so that the command never blocks on what it prints; keep the end, and a bounded file."""
+        pipe: BinaryIO = self._popen.stdout  # type: ignore[assignment]
+        written = 0
+        self._start.log.unlink(missing_ok=True)  # whoever still writes to the last one's keeps that
+        with open(self._start.log, "wb", opener=private) as file, pipe:
+            while chunk := os.read(pipe.fileno(), 65536):
+                self._keep(chunk)
+                if written < FILE_LIMIT:
+                    file.write(chunk[: FILE_LIMIT - written])
+                    file.flush()
+                    written += len(chunk)
+        self._drained.set()
+
+    def _keep(self, chunk: bytes) -> None:
+        self._tail.append(chunk)
+        self._tail_size += len(chunk)
+        while self._tail_size - len(self._tail[0]) > TAIL:
+            self._tail_size -= len(self._tail.popleft())
+
+
+def started_at(pid: int) -> str | None:
+    """When a process began, as the kernel counts it: with its pid it names one process for good. None: it is gone.
+
+    Raises OSError where that cannot be found out, such as without a descriptor.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            stat = file.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = stat.rpartition(b")")[2].decode().split()
+    return None if fields[0] in ("Z", "X") else fields[19]
+
+
+def end_group(pid: int, grace: float) -> None:
+    """End the process group of a command that may not be our child: SIGTERM, and SIGKILL after the grace."""
+    signal_group(pid, signal.SIGTERM)
+    wait_for_exit(pid, grace)
+    signal_group(pid, signal.SIGKILL)
+
+
+def signal_group(pid: int, number: int) -> None:
+    """Send a signal to a process group, if there is one that is ours."""
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass  # nobody of the group is left, or only who became somebody else: such a one is waited for
+
+
+def wait_for_exit(pid: int, seconds: float, wake: int = -1) -> bool:
+    """Whether a process, our child or not, has ended, after waiting at most `seconds` for it.
+
+    Its end is heard at once. Once the descriptor `wake` can be read, it is waited for no longer.
+    """
+    end = time.monotonic() + seconds
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    except (AttributeError, OSError):  # not Linux, older than 5.3, or forbidden (some sandboxes)
+        return _look_for_exit(pid, end, wake)
+    try:
+        while True:
+            left = end - time.monotonic()
+            found = _readable([descriptor, wake], min(left, LONGEST))
+            if found or left <= LONGEST:
+                return descriptor in found
+    finally:
+        os.close(descriptor)
+
+
+def wait_until_readable(descriptor: int, seconds: float) -> None:
+    """Wait at most so long until there is something to read, or the other side has closed it."""
+    _readable([descriptor], seconds)
+
+
+def _look_for_exit(pid: int, end: float, wake: int) -> bool:
+    """The same where the kernel does not tell: look again and again."""
+    first = started_at(pid)
+    while first is not None and started_at(pid) == first:
+        left = end - time.monotonic()
+        if left <= 0 or _readable([wake], min(left, LOOK)):
+            return False
+    return True
+
+
+def _readable(descriptors: Sequence[int], seconds: float) -> Sequence[int]:
+    poller = select.poll()
+    for descriptor in descriptors:
+        if descriptor >= 0:
+            poller.register(descriptor, select.POLLIN)
+    return [descriptor for descriptor, _ in poller.poll(max(seconds, 0) * 1000)]

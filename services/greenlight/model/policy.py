@@ -1,0 +1,129 @@
+"""What a pipeline file means, once it has been read and found right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from greenlight.model.rows import Push, Request
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A named requirement over signals."""
+
+    name: str
+    kind: str  # circleci, github-check, github-status, github-workflow, github-review, webhook, event, approval
+    # what of that kind: {"workflow"} or {"job"}, "project"; {"name", "app"}; {"context"}; {"name"} or {"path"}, "event";
+    # {"count", "not_author"}; {"name"}; {"type", "sender", "where"}; {"groups", "count", "not_author"}.
+    # What is not given is not there.
+    wants: Mapping[str, Any]
+    max_age: timedelta | None = None  # of a signal
+    expires: timedelta | None = None  # of an approval
+    any_branch: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Deploy:
+    """How an environment is deployed to: the driver's name and its configuration as written."""
+
+    driver: str  # command, helm
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Where an application is deployed."""
+
+    name: str
+    require: tuple[str, ...]
+    deploy: Deploy
+    after: tuple[str, ...] = ()
+    tries: int = 5  # how often an error is tried before it ends the deployment
+    rollback: str = "manual"  # after a failed deployment: automatic goes back to what ran
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One application: gates, environments, who may approve, what to deploy."""
+
+    name: str
+    repo: str  # lower case
+    branches: tuple[str, ...]  # patterns, matched against the raw name
+    tags: tuple[str, ...]
+    paths: tuple[str, ...]
+    circleci_project: str | None
+    operators: tuple[
+        str, ...
+    ]  # groups whose people may deploy, retry, roll back, pause, cancel, override; empty: nobody
+    gates: Mapping[str, Gate]
+    environments: Mapping[str, Environment]  # in the file's order
+    digest: str  # sha256:HEX of `text`
+    text: str  # the application as canonical JSON (RFC 8785), with the clusters it uses
+    directory: str  # folder of the pipeline file: charts and cwd are below it
+    clusters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # the ones it deploys to
+    formerly: str | None = None  # the name that it had before: what was known under that is its own
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its name, and its former one."""
+        return (self.name,) if self.formerly is None else (self.name, self.formerly)
+
+    def keys(self, *rest: str) -> tuple[str, ...]:
+        """The keys under which a record has something of this application: "APP/REST", and that of its former name."""
+        return tuple("/".join((name, *rest)) for name in self.names)
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Every application of the pipeline files."""
+
+    applications: Mapping[str, Policy]
+    clusters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def of(self, repo: str) -> Sequence[Policy]:
+        """The applications of a repository (lower case)."""
+        return [policy for policy in self.applications.values() if policy.repo == repo]
+
+    def knows(self, repo: str) -> bool:
+        """Whether any application is made from that repository."""
+        return any(policy.repo == repo for policy in self.applications.values())
+
+
+@dataclass(frozen=True, slots=True)
+class GateState:
+    """What a record says of a gate, now."""
+
+    state: str  # pending, passed, failed, expired, revoked, overridden
+    reason: str  # for people: what is missing and who can give it
+    at: datetime | None = None
+    by: tuple[str, ...] = ()  # ids in people.yaml of who approved
+    evidence: Any = None
+    until: datetime | None = None  # when the state ends by time alone
+    facts: tuple[str, ...] = ()  # ids of the facts it rests on
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A state with its reasons."""
+
+    state: str  # ready, waiting, blocked, superseded
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The pure result of (record, target, policy, now)."""
+
+    state: str  # ready, waiting, blocked, superseded
+    reasons: tuple[str, ...]  # why; empty only for ready
+    gates: Mapping[str, GateState]  # of the gates that the environment requires
+    next_at: datetime | None = None  # when it may change by time alone
+    push: Push | None = None  # the candidate's newest push to a shipped ref; None: not a candidate
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+    own: Standing = Standing("waiting")  # what holds of the commit alone, whatever holds for the whole target
+    request: Request | None = None  # what a person asked for that this would serve
+    policy: str = ""  # digest
+    recount: bool = False  # a vote that does not count, or paths not touched: it changes with what the target runs

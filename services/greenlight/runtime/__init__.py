@@ -1,1 +1,0 @@
-"""What every service is built on: the edge, errors, publishing, settings, clock."""

@@ -1,0 +1,105 @@
+"""An edited pipeline file takes effect on what is there already: targets are decided anew, and renamed ones carried on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+
+from greenlight.events import Event, ids
+from greenlight.events.recorded import look_again
+from greenlight.ledger.port import Ledger, Transaction
+from greenlight.lib.clock import Clock
+from greenlight.model.policy import Pipeline, Policy
+from greenlight.model.rows import PATIENCE, Due, NewEntry, Target
+from greenlight.service.use import until_settled
+
+
+def adopt(pipeline: Pipeline, ledger: Ledger, clock: Clock) -> Sequence[Event]:
+    """Keep the policies' texts under their digests, and have every target decided anew that was decided under another one.
+
+    What was emitted for that: one event for each such target, about some commit of its repository; where the ledger knows
+    no commit, there is nothing to decide. To do it again, in another process or after a crash, changes nothing.
+    """
+    emitted: list[Event] = []
+    _forget_what_is_gone(pipeline, ledger)
+    for policy in pipeline.applications.values():
+        ledger.keep_policy(policy.digest, policy.text)
+        for environment in policy.environments:
+            event = _decide_anew(policy, environment, ledger, clock.now())
+            emitted += [event] if event is not None else []
+    return emitted
+
+
+def _forget_what_is_gone(pipeline: Pipeline, ledger: Ledger) -> None:
+    """Have a target that is in no pipeline file decided anew once it is in one again, though that may be the same text.
+
+    What is pushed meanwhile is decided for other targets only.
+    """
+    for row in ledger.targets():
+        policy = pipeline.applications.get(row.application)
+        if row.policy is not None and (policy is None or row.environment not in policy.environments):
+            until_settled(partial(_forget, row.application, row.environment, ledger))
+
+
+def _forget(application: str, environment: str, ledger: Ledger) -> None:
+    row = ledger.target(application, environment)
+    if row is not None and row.policy is not None:
+        ledger.transact(Transaction(targets=[replace(row, policy=None)]))
+
+
+def _decide_anew(policy: Policy, environment: str, ledger: Ledger, now: datetime) -> Event | None:
+    target = ledger.target(policy.name, environment)
+    if target is not None and target.policy == policy.digest:
+        return None
+    some = ledger.records(repo=policy.repo, limit=1).records
+    if not some:
+        return None
+    why = f"policy/{policy.digest}/{policy.name}/{environment}"
+    event = look_again(policy.repo, some[0].sha, why, now, target=(policy.name, environment))
+    ledger.transact(Transaction(emit=[event], due=[Due(why, now + PATIENCE, event)]))
+    return event
+
+
+def carried_on(policy: Policy, environment: str, ledger: Ledger, now: datetime) -> bool:
+    """Give a target what its application had under its former name: what runs, pause, requests, holds and history.
+
+    Once only: what was carried on is marked so. False while a deployment is under way there: its end calls this again, and
+    nothing may begin under the new name before.
+    """
+    former = policy.formerly
+    if former is None:
+        return True
+
+    def attempt() -> bool:
+        old, new = ledger.target(former, environment), ledger.target(policy.name, environment)
+        if old is None or old.renamed is not None or (new is not None and _is_used(new)):
+            return True
+        if old.deployment is not None:
+            return False
+        version = 0 if new is None else new.version
+        carried = replace(old, application=policy.name, version=version, wanted=None, policy=None)
+        left = Target(former, environment, old.repo, version=old.version, fence=old.fence, renamed=policy.name)
+        ledger.transact(Transaction(targets=[carried, left], entries=[_entry(carried, former, now)]))
+        return True
+
+    return until_settled(attempt)
+
+
+def _is_used(target: Target) -> bool:
+    """Whether something was done in a target under its own name."""
+    return target.renamed is None and bool(target.fence or target.wanted or target.requests or target.paused)
+
+
+def _entry(target: Target, former: str, now: datetime) -> NewEntry:
+    payload = {
+        "application": target.application,
+        "environment": target.environment,
+        "repo": target.repo,
+        "formerly": former,
+        "running": target.running.sha if target.running else "",
+    }
+    id = ids.derive("entry", "target.renamed", former, target.application, target.environment, target.version)
+    stream = f"target/{target.application}/{target.environment}"
+    return NewEntry(stream, "target.renamed", now, id, payload, target.repo, payload["running"])

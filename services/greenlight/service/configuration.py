@@ -1,0 +1,163 @@
+"""The configuration in force: files that operators edit, read again when they change."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from greenlight.lib.clock import Clock
+from greenlight.lib.documents import load
+from greenlight.lib.errors import ConfigurationError, Unreadable
+from greenlight.lib.files import files_of
+from greenlight.lib.programs import missing
+from greenlight.lib.references import unresolved
+from greenlight.model.policy import Pipeline
+from greenlight.policy.load import PolicyError, Problem, parse, warnings
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks at the files."""
+
+
+def pipeline_files(folder: Path) -> list[Path]:
+    """Find `pipeline.yaml`, or every YAML file of the folder `pipeline/`, by name; OSError if a folder cannot be read."""
+    single = folder / "pipeline.yaml"
+    if single in files_of(folder):
+        return [single]
+    return [file for file in files_of(folder / "pipeline") if file.suffix in (".yaml", ".yml")]
+
+
+def read_pipeline(folder: Path) -> Pipeline:
+    """The pipeline of a configuration folder; ConfigurationError names every problem with file and line."""
+    try:
+        texts = {file: file.read_text(encoding="utf-8") for file in pipeline_files(folder)}
+    except OSError as error:
+        raise Unreadable(f"{folder}: cannot be read: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{folder}: cannot be read: {error}") from error
+    if not texts:
+        raise ConfigurationError(
+            f"{folder}/pipeline.yaml: not there. Write one (docs/policy.md, config/pipeline.example.yaml), "
+            "or name its folder with --config, or see it work first: greenlight up --demo"
+        )
+    try:
+        return parse({str(file): text for file, text in texts.items()}, next(iter(texts)).parent)
+    except PolicyError as error:
+        raise ConfigurationError(str(error)) from error
+
+
+def missing_files(folder: Path) -> list[Problem]:
+    """The charts and commands that a right pipeline names beside it and that are not there: a deployment would be an error."""
+    found = []
+    for file in pipeline_files(folder):
+        for document in load(file.read_text(encoding="utf-8"), str(file)):
+            for path, chart in _charts(document.value):
+                if "://" not in chart and not (file.parent / chart / "Chart.yaml").is_file():
+                    message = f"chart {chart!r} is not a folder with a Chart.yaml beside the pipeline file"
+                    found.append(Problem(str(file), document.line(path), message))
+            for path, command in _commands(document.value):
+                line = document.line((*path, "run"))
+                found += [Problem(str(file), line, problem) for problem in missing(command, file.parent)]
+    return found
+
+
+def pipeline_warnings(folder: Path) -> list[Problem]:
+    """What of a right pipeline works and is not wise, or is not on this machine: secrets, which only a deployer needs."""
+    files = pipeline_files(folder)
+    texts = {str(file): file.read_text(encoding="utf-8") for file in files}
+    found = warnings(texts)
+    for file in files:
+        for document in load(texts[str(file)], str(file)):
+            for path, command in _commands(document.value):
+                found += [
+                    Problem(
+                        str(file), document.line(path), f"{problem}; where it is not there, nothing can be deployed"
+                    )
+                    for problem in unresolved(command, file.parent)
+                ]
+    return found
+
+
+def _commands(value: Any) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """What the `command` of each environment says, with its path."""
+    for index, app in enumerate(value.get("applications", ())):
+        for number, environment in enumerate(app["environments"]):
+            if "command" in environment["deploy"]:
+                path = ("applications", index, "environments", number, "deploy", "command")
+                yield path, environment["deploy"]["command"]
+
+
+def _charts(value: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Every chart that is a text, with its path."""
+    for index, app in enumerate(value.get("applications", ())):
+        for number, environment in enumerate(app["environments"]):
+            chart = environment["deploy"].get("helm", {}).get("chart")
+            if isinstance(chart, str):
+                yield ("applications", index, "environments", number, "deploy", "helm", "chart"), chart
+
+
+class PipelineFiles:
+    """The pipeline in force. An edit takes effect within LOOK_EVERY; a wrong one changes nothing, and the log says why."""
+
+    def __init__(self, folder: Path, clock: Clock, log: logging.Logger) -> None:
+        self._folder, self._clock, self._log = folder, clock, log
+        self._lock = threading.Lock()
+        self._changed: list[Callable[[Pipeline], object]] = []
+        self._seen = self._stamp()
+        self._unread = ""  # why the files could not be read at the last look, which is logged once
+        self._current = read_pipeline(folder)
+        self._looked = clock.monotonic()
+
+    def __call__(self) -> Pipeline:
+        """The pipeline now; the files are looked at once in LOOK_EVERY at most."""
+        if self._clock.monotonic() - self._looked >= LOOK_EVERY and self._lock.acquire(blocking=False):
+            try:
+                self._look()
+            finally:
+                self._lock.release()
+        return self._current
+
+    def on_change(self, call: Callable[[Pipeline], object]) -> None:
+        """Have `call` told of the pipeline in force, now and whenever it changes; once more at the next look if it raises."""
+        self._changed.append(call)
+        try:
+            call(self._current)
+        except Exception:
+            self._log.exception("what follows from the pipeline could not be done; the next look tries again")
+            self._seen = ()
+
+    def _look(self) -> None:
+        self._looked = self._clock.monotonic()
+        stamp = self._stamp()
+        if stamp == self._seen:
+            return
+        try:
+            fresh = read_pipeline(self._folder)
+        except Unreadable as error:
+            if str(error) != self._unread:
+                self._log.error("the pipeline in force stays until its files can be read: %s", error)
+            self._unread = str(error)
+            return
+        except ConfigurationError as error:
+            self._seen = stamp
+            self._log.error("the edited pipeline is wrong, the one before stays in force:\n%s", error)
+            return
+        self._unread = ""
+        self._current = fresh
+        try:
+            for call in self._changed:
+                call(fresh)
+        except Exception:
+            self._log.exception("what follows from the edited pipeline could not be done; the next look tries again")
+            return
+        self._seen = stamp
+        self._log.info("the edited pipeline is in force: %s", ", ".join(fresh.applications))
+
+    def _stamp(self) -> tuple[tuple[str, int, int], ...]:
+        try:
+            stats = [(str(file), file.stat()) for file in pipeline_files(self._folder)]
+        except OSError:
+            return ()
+        return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats)

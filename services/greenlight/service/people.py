@@ -1,0 +1,299 @@
+"""Who people are: config/people.yaml, read again when it changes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import logging
+import os
+import re
+import secrets
+import stat
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from greenlight.events import ids
+from greenlight.lib.clock import Clock
+from greenlight.lib.documents import Document, DocumentError, load
+from greenlight.lib.errors import ConfigurationError, Unreadable
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks at the file."""
+
+ADD = "Write the person there, such as `people: {lena: {github: lena-gh, groups: [legal]}}`, and try again"
+
+NAME_THEM = "add `github` or `emails`"
+"""What to do about a person of whom neither is known."""
+
+_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_TOKEN = re.compile(r"sha256:[0-9a-f]{64}")
+_WORDS = ("name", "github")
+_LISTS = ("emails", "groups", "tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One person. `id` is what journals say; the rest stays in the file."""
+
+    id: str
+    name: str
+    github: str | None
+    emails: tuple[str, ...]
+    groups: tuple[str, ...]
+    tokens: tuple[str, ...]  # sha256:HEX
+
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """As facts name the person. None: the person cannot be told from an author."""
+        logins = [ids.identity("github", self.github)] if self.github else []
+        return (*logins, *(ids.identity("email", email) for email in self.emails))
+
+
+def nameless(people: Iterable[Person]) -> Sequence[str]:
+    """The ids of those who have neither a GitHub login nor an address, so that nobody can tell whether they are authors."""
+    return [person.id for person in people if not person.identities]
+
+
+class People:
+    """The people in force. A wrong edit changes nothing, and the log says why."""
+
+    def __init__(self, path: Path, *, clock: Clock, log: logging.Logger) -> None:
+        """Read the file, which need not exist. ConfigurationError names everything that is wrong."""
+        self._path, self._clock, self._log = path, clock, log
+        self._lock = threading.Lock()
+        self._stamp, self._looked = _stamp(path), clock.monotonic()
+        self._unread = ""  # why the file could not be read at the last look, which is logged once
+        self._people = read(path)
+        self._warn()
+
+    def by_token(self, token: str) -> Person | None:
+        """Whose token it is; every digest is compared, in constant time."""
+        self._look()
+        given = "sha256:" + hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
+        found = [
+            person
+            for person in self._people.values()
+            if sum(hmac.compare_digest(given, known) for known in person.tokens)
+        ]
+        return found[0] if found else None
+
+    def all(self) -> Mapping[str, Person]:
+        """Everybody, by id."""
+        self._look()
+        return self._people
+
+    def _look(self) -> None:
+        if self._clock.monotonic() - self._looked < LOOK_EVERY and self._stamp == _stamp(self._path):
+            return
+        with self._lock:
+            self._looked = self._clock.monotonic()
+            stamp = _stamp(self._path)
+            if stamp == self._stamp:
+                return
+            try:
+                self._people = read(self._path)
+                self._warn()
+            except Unreadable as problem:
+                if str(problem) != self._unread:
+                    self._log.error("the people in force stay until their file can be read: %s", problem)
+                self._unread = str(problem)
+                return
+            except ConfigurationError as problem:
+                self._log.error("the edited people file is wrong, the one before stays in force:\n%s", problem)
+            self._stamp, self._unread = stamp, ""
+
+    def _warn(self) -> None:
+        for id in nameless(self._people.values()):
+            self._log.warning(
+                "%s: %s has neither `github` nor `emails`, so nobody can tell whether they are an author: "
+                "their approval counts at no gate with `not: author`; %s",
+                self._path,
+                id,
+                NAME_THEM,
+            )
+
+
+def read(path: Path) -> Mapping[str, Person]:
+    """The people of a file, none if it is not there. ConfigurationError names every problem with its line."""
+    try:
+        return _parse(_text(path), path)
+    except FileNotFoundError:
+        if path.parent.is_dir():
+            return {}
+        raise Unreadable(f"{path.parent}: is not there") from None
+
+
+def new_token(path: Path, id: str) -> str:
+    """Give a person a new token: its digest goes into the file, the token is returned this once.
+
+    ConfigurationError if there is no such person. The file's comments, order and permissions stay.
+    """
+    if id not in read(path):
+        raise ConfigurationError(f"{path}: nobody is called {id!r} there. {ADD}")
+    token = f"gl_{secrets.token_urlsafe(32)}"
+    digest = "sha256:" + hashlib.sha256(token.encode()).hexdigest()
+    text = _with_token(_text(path), id, digest)
+    try:
+        written = digest in _parse(text, path)[id].tokens
+    except ConfigurationError:
+        written = False
+    if not written:
+        raise ConfigurationError(f"{path}: write `tokens: []` below {id!r}, on a line of its own, and try again")
+    _replace(path.resolve(), text)
+    return token
+
+
+def _text(path: Path) -> str:
+    """What the file says. Raises FileNotFoundError, Unreadable, ConfigurationError."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise
+    except OSError as problem:
+        raise Unreadable(f"{path}: cannot be read: {problem.strerror}") from problem
+    except UnicodeDecodeError as problem:
+        raise ConfigurationError(f"{path}: cannot be read: {problem}") from problem
+
+
+def _parse(text: str, path: Path) -> Mapping[str, Person]:
+    try:
+        documents = load(text, str(path))
+    except DocumentError as problem:
+        raise ConfigurationError(str(problem)) from problem
+    problems: list[str] = []
+    found: dict[str, Person] = {}
+    for document in documents:
+        rows = document.value.get("people") if isinstance(document.value, dict) else None
+        if not isinstance(rows, dict):
+            problems.append(f"{path}:1: must be `people:` and a person per line below it")
+            continue
+        for id, row in rows.items():
+            person = _person(document, path, id, {} if row is None else row, problems)
+            if person is not None:
+                found[person.id] = person
+        problems += _twice(document, path, found)
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    return found
+
+
+def _twice(document: Document, path: Path, people: Mapping[str, Person]) -> Iterator[str]:
+    """What says that two entries are one person, who would have two votes: a login, an address or a token in both."""
+    first: dict[str, str] = {}
+    for id, person in people.items():
+        shown = {ids.identity("email", email): f"the address {email}" for email in person.emails}
+        shown |= {ids.identity("github", person.github): f"the GitHub login {person.github}"} if person.github else {}
+        shown |= dict.fromkeys(person.tokens, "a token")
+        for key, what in shown.items():
+            other = first.setdefault(key, id)
+            if other != id:
+                line = document.line(["people", id])
+                yield f"{path}:{line}: {id}: has {what}, which {other} has too: one person is one entry, and one vote"
+
+
+def _with_token(text: str, id: str, digest: str) -> str:
+    """The file with one more digest, changed nowhere else; unchanged where a person is written as nobody expected."""
+    text = text if text.endswith("\n") else text + "\n"
+    name = rf"['\"]?{re.escape(id)}['\"]?[ ]*:"
+    inline = re.search(rf"(?m)^[^#\n]*?(?<![\w-]){name}[ ]*\{{(?P<fields>[^}}]*)", text)
+    if inline is not None:
+        return _inserted(text, *_in_line(inline["fields"], inline.start("fields"), digest))
+    below = re.search(rf"(?m)^(?P<indent>[ ]+){name}[ ]*(#.*)?\n(?P<fields>(?:[ ]*\n|(?P=indent)[ ]+.*\n)*)", text)
+    if below is not None:
+        return _inserted(text, *_in_lines(below["fields"], below.start("fields"), below["indent"], digest))
+    return text
+
+
+def _in_line(fields: str, start: int, digest: str) -> tuple[int, str]:
+    """Where to insert what, for fields between braces."""
+    there = re.search(r"\btokens[ ]*:[ ]*\[\s*", fields)
+    if there is not None:
+        return start + there.end(), _item(digest, fields[there.end() :])
+    return start, f"tokens: ['{digest}']" + (", " if fields.strip() else "")
+
+
+def _in_lines(fields: str, start: int, indent: str, digest: str) -> tuple[int, str]:
+    """The same for fields that have lines of their own."""
+    brackets = re.search(r"(?m)^[ ]*tokens[ ]*:[ ]*\[\s*", fields)
+    if brackets is not None:
+        return start + brackets.end(), _item(digest, fields[brackets.end() :])
+    dashes = re.search(r"(?m)^[ ]*tokens[ ]*:[ ]*(#.*)?\n(?=(?P<dash>[ ]*)-)", fields)
+    if dashes is not None:
+        return start + dashes.end(), f"{dashes['dash']}- {digest}\n"
+    first = re.search(r"(?m)^([ ]*)[^ #\n]", fields)
+    return start, f"{first[1] if first else indent + '  '}tokens: ['{digest}']\n"
+
+
+def _item(digest: str, rest: str) -> str:
+    return f"'{digest}'" if rest.startswith("]") else f"'{digest}', "
+
+
+def _inserted(text: str, at: int, added: str) -> str:
+    return text[:at] + added + text[at:]
+
+
+def _replace(path: Path, text: str) -> None:
+    """Put `text` into the place of a file at once, for the same readers."""
+    was, fresh = path.stat(), path.with_name(path.name + ".new")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.chmod(stat.S_IMODE(was.st_mode))
+    with contextlib.suppress(PermissionError):  # only root may, and only root has to
+        os.chown(fresh, was.st_uid, was.st_gid)
+    os.replace(fresh, path)
+
+
+def _person(document: Document, path: Path, id: Any, row: Any, problems: list[str]) -> Person | None:
+    where = f"{path}:{document.line(['people', id])}: {id}"
+    if not isinstance(id, str) or not _ID.fullmatch(id):
+        problems.append(f"{where}: an id is lower-case letters, digits, - and _")
+        return None
+    if not isinstance(row, dict):
+        problems.append(f"{where}: must have name, github, emails, groups, tokens")
+        return None
+    wrong = [
+        f"unknown field {key!r}; there are {', '.join((*_WORDS, *_LISTS))}"
+        for key in row
+        if key not in (*_WORDS, *_LISTS)
+    ]
+    wrong += [f"{key} must be a list of texts, such as [legal]" for key in _LISTS if not _texts(row.get(key, []))]
+    wrong += [f"{key} must be text" for key in _WORDS if not isinstance(row.get(key, ""), str)]
+    wrong += [f"{key} is empty: leave it out, or say it" for key in ("github", "emails") if _blank(row.get(key))]
+    if wrong:
+        problems.extend(f"{where}: {each}" for each in wrong)
+        return None
+    if not all(_TOKEN.fullmatch(token) for token in row.get("tokens", [])):
+        problems.append(f"{where}: a token is kept as sha256:HEX; make one with `greenlight people token {id}`")
+        return None
+    return Person(
+        id=id,
+        name=row.get("name", id),
+        github=row.get("github"),
+        emails=tuple(row.get("emails", [])),
+        groups=tuple(row.get("groups", [])),
+        tokens=tuple(row.get("tokens", [])),
+    )
+
+
+def _blank(value: Any) -> bool:
+    """Whether a text, or one of a list, is nothing but white space."""
+    return any(isinstance(each, str) and not each.strip() for each in (value if isinstance(value, list) else [value]))
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size

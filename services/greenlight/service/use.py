@@ -1,0 +1,138 @@
+"""How handlers use the port: read, decide, write; again if somebody else was faster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from operator import is_
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+from greenlight.ledger.kept import Kept
+from greenlight.ledger.port import Conflict, Ledger, Unavailable, Unreadable
+from greenlight.model.rows import Merge, Push, Target
+from greenlight.policy import silence
+from greenlight.policy.history import History, merges
+from greenlight.policy.lineage import Lineage, Place
+
+LINEAGES = 64
+"""What is kept of the pushes for each ledger: for as many running commits, and repositories where nothing runs."""
+
+CLOCKS_DIFFER = timedelta(days=1)
+"""How much earlier than what it follows a push may claim to have been made, and is still found."""
+
+T = TypeVar("T")
+
+
+def until_settled(attempt: Callable[[], T], *, tries: int = 20) -> T:
+    """The result of `attempt`, which reads, computes and transacts; run again on Conflict.
+
+    Every Conflict means that another writer got through, so somebody always makes progress. Raises Unavailable when it was
+    never us: the event is delivered again later.
+    """
+    for _ in range(tries):
+        try:
+            return attempt()
+        except Conflict:
+            continue
+    raise Unavailable(f"{tries} other writers were faster on the same rows; the delivery will be tried again")
+
+
+def pushes_since(ledger: Ledger, target: Target) -> History:
+    """Every push to the repository, whatever the ref, since what the target runs, that one included.
+
+    What `decide` compares candidates and authors by: a push that is left out could hide an author, so there is no limit.
+    """
+    runs = target.running.push if target.running else None
+    lineage = _lineage_since(ledger, target)
+
+    def older(sha: str) -> Collection[Push]:
+        record = ledger.record(target.repo, sha)
+        return () if record is None else record.pushes.values()
+
+    def older_refs() -> Collection[str]:
+        facts = {push.fact for push in lineage}
+        return {push.ref for push in ledger.pushes(target.repo, limit=None) if push.fact not in facts}
+
+    def merged(sha: str) -> Collection[Merge]:
+        record = ledger.record(target.repo, sha)
+        return () if record is None else merges(record)
+
+    found = History(lineage, merges=merged) if runs is None else History(lineage, older, older_refs, merged)
+    lineage.tell(found)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What was made of the pushes that were read: it is made once, and what is pushed then is added to it."""
+
+    pushes: Sequence[Push]
+    every: Lineage  # with what the target remembers
+    here: Place | None  # the place of what runs
+    since: Lineage
+
+
+def _lineage_since(ledger: Ledger, target: Target) -> Lineage:
+    runs, placed = target.running.push if target.running else None, _placed(target)
+    since = None if runs is None else runs.heard - CLOCKS_DIFFER
+    pushes = ledger.pushes(target.repo, since=since, limit=None)
+    kept = _KNOWN.setdefault(ledger, Kept(LINEAGES))
+    key = (target.repo, runs is None, *(push.fact for push in placed), *(push.placed for push in placed))
+    last = kept.get(key)
+    known = (_grown(last, pushes) if last is not None else None) or _begun(pushes, runs, placed)
+    if known is not last:
+        kept.put(key, known)
+    return known.since
+
+
+def _begun(pushes: Sequence[Push], runs: Push | None, placed: Sequence[Push]) -> _Known:
+    if runs is None:
+        found = Lineage.of(pushes)
+        return _Known(pushes, found, None, found)
+    every = Lineage.of([*pushes, *placed])
+    here = every.place(runs)
+    return _Known(pushes, every, here, Lineage.of(push for push in every if _is_since(push, here, every)))
+
+
+def _grown(known: _Known, pushes: Sequence[Push]) -> _Known | None:
+    """The same with what was pushed since it was made, which costs what is new; None if older pushes came, or went."""
+    if known.pushes is pushes:
+        return known
+    count = len(known.pushes)
+    if count > len(pushes) or not all(map(is_, known.pushes, pushes)):
+        return None
+    if count == len(pushes):
+        return known
+    every, since = known.every, known.since
+    for push in pushes[count:]:
+        every = every.grown(push)
+        if known.here is None:
+            since = every
+        elif _is_since(push, known.here, every):
+            since = since.grown(push)
+    return _Known(pushes, every, known.here, since)
+
+
+def _is_since(push: Push, here: Place, every: Lineage) -> bool:
+    return push.heard > here[0] or every.place(push) >= here
+
+
+_KNOWN: WeakKeyDictionary[Ledger, Kept[tuple[Any, ...], _Known]] = WeakKeyDictionary()
+
+
+def _placed(target: Target) -> Sequence[Push]:
+    """The pushes that the target remembers, with the place that they had when the pushes before them were still looked at."""
+    return [push for push in (target.running and target.running.push, target.newest) if push]
+
+
+def silent_since(ledger: Ledger, repo: str, now: datetime) -> datetime | None:
+    """When the last push of a repository was heard, if that is remarkably long ago, and its pushes can be read."""
+    try:
+        newest = ledger.pushes(repo, limit=1)
+        if not newest or now - newest[-1].arrived <= silence.LEAST:
+            return None
+        return silence.silent_since(ledger.pushes(repo, limit=silence.LOOKED_AT), now)
+    except Unreadable:
+        return None

@@ -1,0 +1,257 @@
+"""Tracing, as services see it: a scope for what is being handled, and steps within it. Nothing here knows OpenTelemetry.
+
+A scope is one span, and its steps are spans below it. They are named while it is open: most of a request has happened before
+anybody knows which commit it is about. Its ids are functions of the event that it is about (events.ids), so that a
+redelivery has the same ones. A scope that nobody names leaves no trace, and where tracing is off nothing is kept at all.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar, Token
+from types import TracebackType
+from typing import Any
+
+from greenlight.events import Event, ids
+from greenlight.events.context import Context, parse
+
+INTERNAL, SERVER, CLIENT, PRODUCER, CONSUMER = "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"
+"""Kinds of spans, as OpenTelemetry names them."""
+
+MAX_STEPS = 64
+"""Steps that one scope keeps; a push may have hundreds of candidates decided again, which are other commits' business."""
+
+Waterfall = Callable[[str, str], Sequence[Mapping[str, Any]]]
+"""The spans of a commit (repo, sha) as its journals have them; see board.waterfall."""
+
+_current: ContextVar[Recording | None] = ContextVar("scope", default=None)
+
+
+class Step:
+    """A part of a scope, as a context manager. This one is what there is outside of any: it keeps nothing."""
+
+    __slots__ = ()
+
+    def note(self, **attributes: Any) -> None:
+        """Say more about it, when more is known."""
+
+    def expected(self) -> None:
+        """The exception that it is about to end with is no error: somebody else was faster, for example."""
+
+    def __enter__(self) -> Step:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        pass
+
+
+class Scope:
+    """One span with its steps, as a context manager. This one is what there is while tracing is off: it keeps nothing."""
+
+    __slots__ = ()
+
+    traceparent: str | None = None
+    """What tells the next hop of this span; None while it has no name, or where it is not to be recorded."""
+
+    def arrival(
+        self, event: Event, repo: str, sha: str, signal: str | None, outcome: str | None, links: Sequence[Context] = ()
+    ) -> None:
+        """It is the arrival of a fact: a child of its commit. `links`: places in traces of the sender's own."""
+
+    def event(self, event: Event, header: str | None) -> None:
+        """It is a service's handling of this event: a child of whatever brought it (`header`), or sent it."""
+
+    def hop(self, event: Event, header: str | None, step: str) -> None:
+        """It is a hop of any event's, a stranger's too: a child of whatever brought it, or sent it; without either, nothing."""
+
+    def note(self, key: str, value: Any) -> None:
+        """Say more about it, when more is known."""
+
+    def failed(self, kind: str) -> None:
+        """It ended with an error of that kind. Never a message: who knows what is in it."""
+
+    def __enter__(self) -> Scope:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        pass
+
+
+NO_SCOPE, NO_STEP = Scope(), Step()
+
+
+def step(
+    name: str, *, kind: str = INTERNAL, key: str | None = None, parent: str | None = None, **attributes: Any
+) -> Step:
+    """A step of the scope that this thread is in. `key`: the event whose step it is, if not the scope's; `parent`: a span."""
+    scope = _current.get()
+    return NO_STEP if scope is None else _Recorded(scope, name, kind, key, parent, attributes)
+
+
+def current() -> Scope:
+    """The scope that this thread is in, to name it where that is known; the one that keeps nothing if there is none."""
+    return _current.get() or NO_SCOPE
+
+
+def receive_name(type: str, signal: str | None) -> str:
+    """The name of a fact's arrival, here and in the waterfall."""
+    return f"receive {type} {(signal or '').partition(':')[2]}".rstrip()
+
+
+class Tracer:
+    """Where scopes go. This one is tracing that is off."""
+
+    def scope(self, service: str, name: str, kind: str = INTERNAL) -> Scope:
+        """A scope to enter."""
+        return NO_SCOPE
+
+    def touched(self, repo: str, sha: str) -> None:
+        """There is news in a journal about that commit."""
+
+    def start(self, waterfall: Waterfall | None) -> None:
+        """Begin to export; with `waterfall`, also what ends in the journals of commits that are touched."""
+
+    def stop(self, timeout: float) -> None:
+        """Export what is left, for at most `timeout` seconds."""
+
+
+OFF = Tracer()
+
+
+class Recording(Scope):
+    """A scope that is kept. Everything that costs is left to whoever exports it."""
+
+    __slots__ = (
+        "_keep",
+        "_token",
+        "attributes",
+        "context",
+        "end",
+        "error",
+        "key",
+        "kind",
+        "links",
+        "name",
+        "open",
+        "parent",
+        "sampled",
+        "service",
+        "start",
+        "step",
+        "steps",
+        "trace",
+        "traceparent",
+    )
+
+    def __init__(self, keep: Callable[[Recording], None], service: str, name: str, kind: str) -> None:
+        self._keep, self.service, self.name, self.kind = keep, service, name, kind
+        self.key = self.step = self.trace = ""
+        self.parent: str | None = None
+        self.sampled: bool | None = None  # what a stranger decided about its trace; None: it is for us to decide
+        self.traceparent = None
+        self.attributes: dict[str, Any] = {}
+        self.links: Sequence[Context] = ()
+        self.steps: list[_Recorded] = []
+        self.open: _Recorded | None = None
+        self.error: str | None = None
+        self.start = self.end = 0  # nanoseconds since 1970
+        self._token: Token[Recording | None] | None = None
+
+    def arrival(
+        self, event: Event, repo: str, sha: str, signal: str | None, outcome: str | None, links: Sequence[Context] = ()
+    ) -> None:
+        self.name, self.key, self.step = receive_name(event.type, signal), event.id, "receive"
+        self.trace, self.parent = ids.trace_id(repo, sha), ids.root_span_id(repo, sha)
+        self.links = links
+        self._about(event)
+        said = {"repo": repo, "commit": sha, "gate": event.extensions.get("gate"), "signal": signal, "outcome": outcome}
+        self.attributes |= {name: value for name, value in said.items() if value is not None}
+
+    def event(self, event: Event, header: str | None) -> None:
+        sent = parse(event.extensions.get("traceparent"))
+        if sent is None or "commit" not in event.extensions:
+            return  # nobody's of ours
+        brought = parse(header)
+        self.key, self.step, self.trace = event.id, f"{self.service}: {self.name}", sent.trace
+        self.parent = brought.span if brought is not None and brought.trace == sent.trace else sent.span
+        self._about(event)
+        for name in ("repo", "commit", "application", "environment", "gate", "outcome"):
+            value = event.extensions.get(name)
+            if value is not None:
+                self.attributes[name] = value
+
+    def hop(self, event: Event, header: str | None, step: str) -> None:
+        brought = parse(header)
+        context = brought or parse(event.extensions.get("traceparent"))
+        if context is None or not context.sampled:
+            return
+        self.key, self.step = f"{event.source}\n{event.id}", step
+        self.trace, self.parent = context.trace, context.span
+        self.sampled = None if brought is None else True
+        self.traceparent = Context(self.trace, ids.span_id(self.key, step)).traceparent
+        self._about(event)
+
+    def note(self, key: str, value: Any) -> None:
+        self.attributes[key] = value
+
+    def failed(self, kind: str) -> None:
+        self.error = kind
+
+    def _about(self, event: Event) -> None:
+        self.attributes["cloudevents.event_id"] = event.id
+        self.attributes["cloudevents.event_source"] = event.source
+        self.attributes["cloudevents.event_type"] = event.type
+        self.attributes["cloudevents.event_spec_version"] = "1.0"
+        if event.subject is not None:
+            self.attributes["cloudevents.event_subject"] = event.subject
+
+    def __enter__(self) -> Recording:
+        self._token = _current.set(self)
+        self.start = time.time_ns()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.end = time.time_ns()
+        assert self._token is not None
+        _current.reset(self._token)
+        if kind is not None:
+            self.error = kind.__name__
+        if self.key:
+            self._keep(self)
+
+
+class _Recorded(Step):
+    """A step that is kept, below the step that was open when it began."""
+
+    __slots__ = ("_scope", "attributes", "end", "error", "key", "kind", "name", "ok", "outer", "parent", "start")
+
+    def __init__(
+        self, scope: Recording, name: str, kind: str, key: str | None, parent: str | None, attributes: dict[str, Any]
+    ) -> None:
+        self._scope, self.name, self.kind, self.key, self.parent = scope, name, kind, key, parent
+        self.attributes = attributes
+        self.outer: _Recorded | None = None
+        self.error: str | None = None
+        self.ok = False
+        self.start = self.end = 0
+
+    def note(self, **attributes: Any) -> None:
+        self.attributes.update(attributes)
+
+    def expected(self) -> None:
+        self.ok = True
+
+    def __enter__(self) -> _Recorded:
+        scope = self._scope
+        if len(scope.steps) < MAX_STEPS:
+            scope.steps.append(self)
+        self.outer, scope.open = scope.open, self
+        self.start = time.time_ns()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.end = time.time_ns()
+        self._scope.open = self.outer
+        if kind is not None and not self.ok:
+            self.error = kind.__name__

@@ -1,0 +1,94 @@
+"""The pipeline files of stories. Each is named by words, such as `shop strict automatic`; both sides read the same words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+
+from greenlight.model.policy import Pipeline
+from greenlight.policy.load import parse
+
+EXPIRES, MAX_AGE = timedelta(hours=2), timedelta(hours=6)
+"""How long an approval at the gate `legal` counts, and a verdict of the scanner."""
+
+REQUEST_LASTS = timedelta(hours=4)
+"""How long a request waits, pauses not counted."""
+
+TRIES = {"staging": 3, "production": 2, "qa": 2}
+
+TEXT = """
+apiVersion: greenlight/v1
+kind: Pipeline
+applications:
+  - name: {application}
+    {formerly}repo: acme/shop
+    operators: [release]
+    branches: [main, release]
+    tags: ["v*"]
+    gates:
+      build: {{circleci: {{workflow: build}}}}
+      scan: {{webhook: scan, max-age: 6h}}
+      legal: {{approval: {{groups: [legal], not: author, expires: 2h}}}}
+    environments:
+      - {{name: staging, require: [{staging}], tries: 3, rollback: {rollback}, deploy: {{command: {{run: [./a]}}}}}}
+      {qa}
+      - name: production
+        after: [staging]
+        require: [{production}]
+        tries: 2
+        rollback: {rollback}
+        deploy: {{command: {{run: [./b]}}}}
+"""
+QA = "- {name: qa, require: [build], tries: 2, deploy: {command: {run: [./c]}}}"
+
+APPLICATIONS = ("shop", "store")
+"""The names that the application may have; the second one is formerly the first."""
+
+GATES = ("build", "scan", "legal")
+
+
+@dataclass(frozen=True)
+class Place:
+    """An environment, as a story's pipeline has it."""
+
+    require: tuple[str, ...]
+    after: tuple[str, ...] = ()
+    automatic: bool = False
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a story's pipeline says, for the model."""
+
+    application: str
+    places: dict[str, Place]
+
+
+@cache
+def rules(words: str) -> Rules:
+    """What the words mean."""
+    said = words.split()
+    automatic = "automatic" in said
+    places = {
+        "staging": Place(("build", "scan") if "scan" in said else ("build",), (), automatic),
+        **({"qa": Place(("build",))} if "qa" in said else {}),
+        "production": Place(GATES if "strict" in said else ("build",), ("staging",), automatic),
+    }
+    return Rules(said[0], places)
+
+
+@cache
+def pipeline(words: str) -> Pipeline:
+    """The same as Greenlight reads it."""
+    meant = rules(words)
+    text = TEXT.format(
+        application=meant.application,
+        formerly="formerly: shop\n    " if meant.application == "store" else "",
+        staging=", ".join(meant.places["staging"].require),
+        production=", ".join(meant.places["production"].require),
+        rollback="automatic" if meant.places["staging"].automatic else "manual",
+        qa=QA if "qa" in meant.places else "",
+    )
+    return parse({"pipeline.yaml": text}, Path("config"))

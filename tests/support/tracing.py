@@ -1,0 +1,103 @@
+"""Tracing as tests look at it: a destination that keeps every span, and a backend that speaks OTLP."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
+
+from greenlight.telemetry.exporting import Backend, Exporting, Limits
+from greenlight.telemetry.otlp import Span, Verdict
+
+
+@dataclass
+class Collected:
+    """Every span in the order of export, and the tracer whose they are. Look at them once the tracer has stopped."""
+
+    sampler: Sampler = ALWAYS_ON
+    service: str | None = None
+    spans: list[Span] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        log = logging.getLogger("greenlight.tests")
+        self.tracer = Exporting(lambda: Backend(self, self.sampler), self.service, Limits(queue=100_000), log)
+
+    def export(self, spans: Sequence[Span]) -> Verdict:
+        self.spans.extend(spans)
+        return Verdict.TAKEN
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def by_id(self) -> dict[str, Span]:
+        return {span.span: span for span in self.spans}
+
+    def named(self, name: str) -> list[Span]:
+        return [span for span in self.spans if span.name == name]
+
+
+@dataclass
+class OtlpBackend:
+    """Takes OTLP over HTTP, and answers with `status`."""
+
+    status: int = 200
+    headers: list[dict[str, str]] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    came: threading.Event = field(default_factory=threading.Event)
+    url: str = ""
+
+    def requests(self) -> list[ExportTraceServiceRequest]:
+        return [ExportTraceServiceRequest.FromString(body) for body in self.bodies]
+
+    def spans(self) -> dict[str, tuple[str, str, str]]:
+        """By span id: trace id, name, service."""
+        return {
+            span.span_id.hex(): (span.trace_id.hex(), span.name, _service(part.resource))
+            for request in self.requests()
+            for part in request.resource_spans
+            for scope in part.scope_spans
+            for span in scope.spans
+        }
+
+
+def _service(resource: object) -> str:
+    attributes = {pair.key: pair.value.string_value for pair in resource.attributes}  # type: ignore[attr-defined]
+    return attributes["service.name"]
+
+
+@contextlib.contextmanager
+def otlp_backend(status: int = 200) -> Iterator[OtlpBackend]:
+    """A backend on this machine."""
+    backend = OtlpBackend(status)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            backend.headers.append({name.lower(): value for name, value in self.headers.items()} | {":path": self.path})
+            backend.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(backend.status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            backend.came.set()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    backend.url = f"http://127.0.0.1:{server.server_address[1]}"
+    try:
+        yield backend
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

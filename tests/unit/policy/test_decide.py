@@ -1,0 +1,387 @@
+"""The decision: when a commit may be deployed, and what is told where it may not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from greenlight.model.policy import Decision, Policy
+from greenlight.model.rows import Attempt, Fact, Promotion, Push, Record, Request, Target
+from greenlight.policy.decide import decide
+from greenlight.recorder.domain import fold
+from support.policy import (  # fmt: skip
+    BUILD,
+    MAIN,
+    SCAN,
+    attempt,
+    fact,
+    heard,
+    minute,
+    policy,
+    push,
+    pushed,
+    recorded,
+    request,
+    sha,
+    target,
+    word,
+)
+
+DAY = 24 * 60
+NOW = minute(60)
+SHOP = policy(["build", "scan", "legal"])
+HERE = push(sha(1), at=1)
+NEWER = push(sha(2), at=2, before=sha(1))
+GREEN = (pushed(HERE), heard(BUILD, "passed", at=2), heard(SCAN, "passed", at=3, ref=None), word("lena", at=4))
+
+
+def decided(
+    record: Record,
+    *pushes: Push,
+    at: Target | None = None,
+    now: datetime = NOW,
+    asked: Request | None = None,
+    of: Policy = SHOP,
+) -> Decision:
+    """What is decided of a commit; `asked` is what somebody asked the target for, and what it serves next."""
+    row = at or target()
+    return decide(of, "production", record, replace(row, requests=(asked,) if asked else ()), pushes or (HERE,), now)
+
+
+def green(attempts: dict[str, Attempt] | None = None, *more: Fact) -> Record:
+    return recorded(*GREEN, *more, attempts=attempts)
+
+
+def test_a_commit_is_ready_when_every_required_gate_has_passed() -> None:
+    """With its push, its artifacts, and when the first of its gates will have passed long enough."""
+    found = decided(green(None, heard(BUILD, "passed", at=5, artifacts={"shop": "sha256:a"})))
+    assert (found.state, found.reasons, found.push) == ("ready", (), HERE)
+    assert found.artifacts == {"shop": "sha256:a"}
+    assert {name: gate.state for name, gate in found.gates.items()} == dict.fromkeys(
+        ["build", "scan", "legal"], "passed"
+    )
+    assert found.next_at == minute(3 + 7 * DAY)
+
+
+def test_a_gate_that_is_not_required_says_nothing() -> None:
+    """Nor does anybody's word on another gate, application or commit."""
+    assert decided(green(None, heard("github.check:github-actions/test", "failed"))).state == "ready"
+    assert decided(green(None, word("omar", "board", at=9, granted=False))).state == "ready"
+
+
+NO = "revoked by omar on 2026-03-01 12:09 UTC: no; a new approval lifts it"
+STAFF = "lena's approval does not count: lena was not in legal"
+
+
+@pytest.mark.parametrize(
+    ("more", "state", "reason"),
+    [
+        (heard(BUILD, "failed", at=9), "blocked", "build: CircleCI workflow build-test failed"),
+        (heard(SCAN, "skipped", at=9), "waiting", "scan: webhook scan: skipped, and only a success passes"),
+        (word("omar", at=9, granted=False), "blocked", f"legal: {NO}"),
+        (
+            word("lena", at=9, groups=["staff"]),
+            "waiting",
+            f"legal: needs 1 more approval from legal (not the author); {STAFF}",
+        ),
+    ],
+)
+def test_a_gate_that_failed_or_was_revoked_blocks_and_any_other_makes_it_wait(
+    more: Fact, state: str, reason: str
+) -> None:
+    """The reason begins with the gate's name."""
+    found = decided(green(None, more))
+    assert (found.state, found.reasons) == (state, (reason,))
+
+
+def test_all_that_is_missing_is_told_at_once() -> None:
+    """What blocks comes first."""
+    found = decided(recorded(pushed(HERE), heard(BUILD, "failed")))
+    assert found.state == "blocked"
+    assert [reason.split(":")[0] for reason in found.reasons] == ["build", "scan", "legal"]
+
+
+def test_time_alone_can_change_a_decision_and_it_tells_when() -> None:
+    """At next_at, not before, another decision is due; while nothing passed, time changes nothing."""
+    first = decided(green())
+    assert first.next_at is not None
+    assert decided(green(), now=minute(3 + 7 * DAY - 1)).state == "ready"
+    later = decided(green(), now=first.next_at)
+    assert later.state == "waiting"
+    assert later.reasons[0].startswith("scan: webhook scan passed more than 7d ago")
+    assert later.next_at == minute(4 + 14 * DAY)
+    assert decided(recorded(pushed(HERE))).next_at is None
+
+
+def test_a_commit_that_no_shipped_ref_ever_held_is_no_candidate() -> None:
+    """However green, and whoever asks."""
+    record = recorded(*GREEN[1:], pushed(push(ref="refs/heads/feature")))
+    for asked in (None, request()):
+        found = decided(record, asked=asked)
+        assert (found.state, found.reasons, found.push) == ("waiting", ("not seen on a shipped ref (main)",), None)
+
+
+def test_a_push_that_touches_nothing_of_the_application_makes_no_candidate_unless_asked() -> None:
+    """A person may still ship it."""
+    of = policy(ships='branches: [main]\n    paths: ["shop/**"]')
+    runs, docs = push(sha(7), at=-1), push(paths=("docs/a",), before=sha(7))
+    record, at = recorded(pushed(docs)), target(runs)
+    found = decided(record, runs, docs, of=of, at=at)
+    assert found.reasons == ("not touched: no push since what runs here changed anything in shop/**",)
+    assert decided(record, runs, docs, of=of, at=at, asked=request()).state == "ready"
+
+
+def test_an_older_candidate_never_replaces_a_newer_one_unless_a_person_asks() -> None:
+    """Nor after the newer one was rolled back to something else still."""
+    at = target(NEWER)
+    found = decided(green(), HERE, NEWER, at=at)
+    assert (found.state, found.next_at) == ("superseded", None)
+    assert found.reasons == ("the newer commit 0000000 was tried here; an operator may deploy this one",)
+    rolled = target(push(sha(9), at=0), newest=NEWER)
+    assert decided(green(), HERE, NEWER, at=rolled).state == "superseded"
+    for kind in ("deploy", "retry", "rollback"):
+        assert decided(green(), HERE, NEWER, at=at, asked=request(kind)).state == "ready"
+    assert decided(green(), HERE, at=target(push(sha(9), at=0))).state == "ready"
+
+
+def test_pushing_an_old_commit_again_makes_it_the_newest() -> None:
+    """Whatever happened to it before."""
+    again = push(sha(1), at=3, before=sha(2), forced=True)
+    assert decided(green(None, pushed(again)), HERE, NEWER, again, at=target(NEWER)).state == "ready"
+
+
+def test_a_ref_that_is_created_on_a_known_commit_does_not_move_it() -> None:
+    """A tag on an old commit is no new push of it, whichever is heard first; but a branch that is restored is a candidate."""
+    of = policy(["build", "scan", "legal"], ships='branches: [main]\n    tags: ["v*"]')
+    tag = push(sha(1), at=3, ref="refs/tags/v1")
+    for facts in ((pushed(HERE), pushed(tag)), (pushed(tag), pushed(HERE))):
+        found = decided(green(None, *facts), HERE, NEWER, tag, at=target(NEWER), of=of)
+        assert (found.state, found.push) == ("superseded", HERE)
+    gone, restored = push("0" * 40, at=4, deleted=True), push(sha(1), at=5)
+    assert decided(green(), HERE, gone).state == "superseded"
+    assert decided(green(None, pushed(restored)), HERE, gone, restored).state == "ready"
+
+
+def test_a_forced_push_or_a_deletion_supersedes_what_the_ref_held_and_nobody_deployed() -> None:
+    """What runs goes on to run, and what is asked for is asked for."""
+    for reset in (replace(NEWER, forced=True), push("0" * 40, at=2, deleted=True)):
+        found = decided(green(), HERE, reset)
+        assert found.state == "superseded"
+        assert found.reasons == (
+            "refs/heads/main was deleted or forced to another commit afterwards; an operator may deploy this one",
+        )
+        assert decided(green(), HERE, reset, at=target(HERE)).state == "ready"
+        assert decided(green(), HERE, reset, asked=request()).state == "ready"
+
+
+def test_what_runs_stays_ready_whatever_is_said_of_it_later() -> None:
+    """A revocation is too late then, and shown at the gate; asking for it again asks for another deployment."""
+    record = green({"production": attempt("succeeded", of=HERE, succeeded=6)}, word("omar", at=9, granted=False))
+    found = decided(record, at=target(HERE, paused="omar: holidays"))
+    assert (found.state, found.reasons, found.next_at) == ("ready", (), None)
+    assert found.gates["legal"].state == "revoked"
+    assert decided(record, at=target(HERE), asked=request()).state == "blocked"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "how"), [("failed", "failed"), ("error", "ended in error"), ("canceled", "canceled")]
+)
+def test_after_a_deployment_that_did_not_succeed_it_takes_a_person_or_a_push(outcome: str, how: str) -> None:
+    """A push that it knew is no new push."""
+    record = green({"production": attempt(outcome, at=20, of=HERE, reason="exit 1", request="request/deploy/25")})
+    found = decided(record)
+    assert found.state == "blocked"
+    assert found.reasons == (f"deployment d1 {how}: exit 1; retry it or push a newer commit",)
+    assert decided(record, asked=request("retry", at=30)).state == "ready"
+    again = push(sha(1), at=30, before=sha(2), forced=True)
+    assert decided(replace(record, pushes={MAIN: again}), HERE, again).state == "ready"
+
+
+def test_a_deployment_that_was_superseded_or_still_runs_blocks_nothing() -> None:
+    """Nothing was tried, or nothing is known yet."""
+    for outcome in ("superseded", "running"):
+        assert decided(green({"production": attempt(outcome, of=HERE)})).state == "ready"
+
+
+def test_what_a_person_asked_for_is_not_superseded_while_it_is_deployed() -> None:
+    """Though it is older than what runs."""
+    record = green({"production": attempt("running", at=20, of=HERE, request="request/deploy/10")})
+    assert decided(record, HERE, NEWER, at=target(NEWER, deployment="d1")).state == "ready"
+
+
+def test_a_commit_that_was_rolled_back_does_not_come_back_by_itself() -> None:
+    """Only if asked for or pushed again."""
+    before = push(sha(9), at=0)
+    at = target(before, newest=HERE)
+    record = green({"production": attempt("succeeded", of=HERE, succeeded=6, rolled_back="lena")})
+    found = decided(record, before, HERE, at=at)
+    assert (found.state, found.reasons) == (
+        "blocked",
+        ("rolled back by lena; deploy it again or push a newer commit",),
+    )
+    assert decided(record, before, HERE, at=at, asked=request("deploy")).state == "ready"
+    again = push(sha(1), at=30, before=sha(2), forced=True)
+    assert decided(replace(record, pushes={MAIN: again}), before, HERE, again, at=at).state == "ready"
+    of, release = policy(ships='branches: [main, "release/*"]'), push(sha(1), at=0, ref="refs/heads/release/1")
+    both, forced = replace(record, pushes={MAIN: HERE, release.ref: release}), replace(NEWER, forced=True)
+    assert decided(both, before, release, HERE, forced, at=at, of=of).reasons == found.reasons
+
+
+def test_a_rollback_reaches_a_commit_whose_gates_have_grown_old_since_it_ran() -> None:
+    """Time is measured when it last succeeded here; failures and revocations are not forgotten."""
+    ran = {"production": attempt("succeeded", of=HERE, succeeded=10)}
+    late, at = minute(29 * DAY + 1), target(NEWER)
+    assert decided(green(ran), HERE, NEWER, at=at, now=late, asked=request("deploy", at=29 * DAY)).state == "waiting"
+    back = decided(green(ran), HERE, NEWER, at=at, now=late, asked=request("rollback", at=29 * DAY))
+    assert (back.state, back.next_at) == ("ready", None)
+    for against in (heard(BUILD, "failed", at=28 * DAY), word("omar", at=28 * DAY, granted=False)):
+        refused = decided(green(ran, against), HERE, NEWER, at=at, now=late, asked=request("rollback", at=29 * DAY))
+        assert refused.state == "blocked"
+    never = decided(green(), HERE, NEWER, at=at, now=late, asked=request("rollback", at=29 * DAY))
+    assert never.state == "waiting"
+
+
+PAUSED = "paused by omar: holidays; an operator may resume shop/production"
+
+
+def test_a_target_that_is_paused_waits_even_for_who_asks_unless_a_person_rolls_back() -> None:
+    """Until somebody resumes it. What the policy asks for waits, too."""
+    at = target(push(sha(9), at=0), paused="omar: holidays")
+    for asked in (None, request(), request("retry"), request("rollback", by="policy")):
+        found = decided(green(), at=at, asked=asked)
+        assert (found.state, found.reasons) == ("waiting", (PAUSED,))
+    assert decided(green(), at=at, asked=request("rollback")).state == "ready"
+
+
+def test_what_holds_for_the_whole_target_is_not_what_holds_of_the_commit() -> None:
+    """The commit's own half is what its journal keeps: no pause, hold or newer commit writes to it."""
+    for at in (target(NEWER), target(paused="omar: holidays"), target(held=request("rollback", sha(9)))):
+        found = decided(green(), HERE, NEWER, at=at)
+        assert found.state != "ready"
+        assert (found.own.state, found.own.reasons) == ("ready", ())
+
+
+def test_a_request_is_served_before_any_candidate_that_was_not_pushed_after_it() -> None:
+    """A later push goes out, and so does everything once the request has expired; while it is paused, no time passes."""
+    first = request("deploy", sha(9), at=10)
+    at = target(requests=(first,))
+    held = decide(SHOP, "production", green(), at, (HERE,), NOW)
+    assert held.reasons == ("lena's deploy of 0000000 goes first; an operator may cancel it",)
+    after = replace(HERE, arrived=minute(11), before=sha(0))
+    assert decide(SHOP, "production", recorded(*GREEN[1:], pushed(after)), at, (after,), NOW).state == "ready"
+    gone = minute(10 + 240)
+    assert decide(SHOP, "production", green(), at, (HERE,), gone).state == "ready"
+    stopped = replace(at, paused="omar: sale", paused_at=minute(60))
+    assert decide(SHOP, "production", green(), stopped, (HERE,), gone).reasons == (
+        "paused by omar: sale; an operator may resume shop/production",
+        held.reasons[0],
+    )
+
+
+def test_a_hold_keeps_back_what_was_not_pushed_after_it() -> None:
+    """Nor is a push after it that comes late, or again: its commit is part of what was pushed before."""
+    at = target(held=request("rollback", sha(9), at=10))
+    reason = "held by lena's rollback to 0000000; an operator may deploy it, or push a newer commit"
+    assert decided(green(), at=at).reasons == (reason,)
+    late = replace(HERE, arrived=minute(20))
+    on_top = push(sha(2), at=2, before=sha(1))
+    assert decided(green(), late, on_top, at=at).reasons == (reason,)
+    assert decided(recorded(*GREEN[1:], pushed(late)), late, on_top, at=at).reasons == (reason,)
+    new = replace(HERE, arrived=minute(20), before=sha(5))
+    assert decided(recorded(*GREEN[1:], pushed(new)), new, at=at).state == "ready"
+    forced = replace(on_top, forced=True)  # what was forced away is no ancestor
+    assert decided(recorded(*GREEN[1:], pushed(new)), new, replace(forced, ref="refs/heads/x"), at=at).state == "ready"
+
+
+def test_what_is_ready_says_what_it_is_behind() -> None:
+    """Nothing is ready and stays where it is without a word."""
+    assert decided(green(), at=target(deployment="d9")).reasons == ("goes after deployment d9, which is under way",)
+    wanted = Promotion("p", sha(2), 0, "automatic", "sha256:0", NOW)
+    assert decided(green(), at=target(wanted=wanted)).reasons == ("0000000 goes first",)
+
+
+def override(at: float = 20) -> Fact:
+    about = {
+        "application": "shop",
+        "environment": "production",
+        "gate": "scan",
+        "person": "omar",
+        "reason": "it is down",
+    }
+    return fact(type="gate.overridden", id=f"o{at}", at=at, details=about)
+
+
+def test_an_override_passes_a_gate_until_something_newer_speaks_against_it() -> None:
+    """For this commit and environment alone; a success makes it needless."""
+    record = recorded(pushed(HERE), GREEN[1], GREEN[3], heard(SCAN, "failed", at=9, ref=None))
+    assert decided(record).state == "blocked"
+    passed = decided(fold(record, override()))
+    assert passed.state == "ready"
+    assert passed.gates["scan"].state == "overridden"
+    assert passed.gates["scan"].reason == "overridden by omar: it is down (it was failed: webhook scan failed)"
+    assert decided(fold(record, override()), of=policy(["custom"])).state == "waiting"
+    for against in (heard(SCAN, "failed", at=21, ref=None), word("omar", "scan", at=21, granted=False)):
+        assert decided(fold(fold(record, override()), against)).state == "blocked"
+    green_again = fold(fold(record, override()), heard(SCAN, "passed", at=22, ref=None))
+    assert decided(green_again).gates["scan"].state == "passed"
+
+
+def test_an_application_keeps_what_it_had_under_its_former_name() -> None:
+    """Its deployments, and the overrides of its gates."""
+    of = replace(SHOP, name="store", formerly="shop")
+    record = fold(green({"production": attempt("failed", of=HERE)}), override())
+    assert decide(of, "production", record, Target("store", "production", "acme/shop"), (HERE,), NOW).state == "blocked"
+
+
+def test_an_environment_waits_for_the_ones_it_comes_after() -> None:
+    """For the last deployment there that began, and what was rolled back from there has to succeed again."""
+    of = policy(after="staging")
+    assert decided(green(), of=of).reasons == ("waits until it has succeeded in staging",)
+    assert decided(green({"staging": attempt("failed")}), of=of).state == "waiting"
+    assert decided(green({"staging": attempt("succeeded", succeeded=3)}), of=of).state == "ready"
+    for later, how in (("failed", "failed"), ("running", "is under way"), ("error", "ended as error")):
+        assert decided(green({"staging": attempt(later, succeeded=3)}), of=of).reasons == (
+            f"its last deployment in staging {how}; it has to succeed there again",
+        )
+    left = green({"staging": attempt("succeeded", succeeded=3, rolled_back="omar")})
+    assert decided(left, of=of).reasons == ("omar rolled back from it in staging; it has to succeed there again",)
+    assert decided(green(), of=of, asked=request()).state == "waiting"
+
+
+def test_two_digests_for_one_artifact_block() -> None:
+    """Nobody can tell which of them the gates speak of."""
+    two = (heard(BUILD, "passed", at=n, artifacts={"shop": f"sha256:{n}"}) for n in (5, 6))
+    found = decided(green(None, *two))
+    assert found.state == "blocked"
+    assert found.reasons[0].startswith("artifact shop has 2 digests (sha256:5, sha256:6)")
+    assert found.artifacts == {}
+
+
+def test_values_that_name_an_artifact_wait_for_its_digest() -> None:
+    """Wherever in the values it is named."""
+    of = policy(values='{a: [{b: "x@${artifacts.shop}"}], c: "${sha}"}')
+    assert decided(green(), of=of).reasons == ("no fact has told the digest of artifact shop yet",)
+    assert decided(green(None, heard(BUILD, "passed", at=9, artifacts={"shop": "sha256:a"})), of=of).state == "ready"
+
+
+def test_an_approval_by_an_author_of_any_push_since_what_runs_does_not_count() -> None:
+    """What runs sets the range: another target, another answer."""
+    mine = push(sha(2), at=2, by="lena")
+    last = push(sha(3), at=3)
+    record = recorded(pushed(last), word("lena", at=9), commit=sha(3))
+    of = policy(["legal"])
+    assert decided(record, HERE, mine, last, at=target(HERE), of=of).state == "waiting"
+    assert decided(record, mine, last, at=target(mine), of=of).state == "ready"
+
+
+def test_a_commit_of_which_only_strange_things_are_known_is_decided_all_the_same() -> None:
+    """Facts without data, words without groups, targets without anything."""
+    odd: dict[str, Any] = {"application": None, "gate": 5, "person": ""}
+    record = recorded(
+        fact(type="approval.granted", details=odd), fact(signal="", outcome=""), fact(signal="event:", id="g")
+    )
+    of = policy(["build", "check", "scan", "custom", "seen", "legal", "board", "review"])
+    assert decided(record, of=of, at=target()).state == "waiting"

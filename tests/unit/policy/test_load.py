@@ -1,0 +1,437 @@
+"""Pipeline files: what they mean, what is wrong with them and on which line, and what their digest covers."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from greenlight.lib.durations import duration, span
+from greenlight.model.policy import Policy
+from greenlight.policy.explain import explain
+from greenlight.policy.load import PolicyError, parse, schema_text, warnings
+from greenlight.policy.signals import repo_of_circleci_project
+from support.policy import GOOD
+
+ROOT = Path(__file__).parents[3]
+
+
+def shop(text: str = GOOD) -> Policy:
+    return parse({"pipeline.yaml": text}, Path("config")).applications["shop"]
+
+
+def problems(**files: str) -> list[str]:
+    with pytest.raises(PolicyError) as error:
+        parse({f"{name}.yaml": text for name, text in files.items()}, Path("config"))
+    assert str(error.value).splitlines() == [str(problem) for problem in error.value.problems]
+    return [str(problem) for problem in error.value.problems]
+
+
+def test_a_pipeline_file_becomes_policies() -> None:
+    """Names in lower case, durations as time, defaults filled, gates by kind."""
+    policy = shop()
+    assert (policy.repo, policy.branches, policy.tags, policy.operators) == ("acme/shop", ("main",), (), ())
+    assert policy.gates["scan"].max_age == timedelta(hours=36)
+    assert policy.gates["scan"].wants == {"name": "scan"}
+    assert policy.gates["custom"].wants == {"type": "com.example.scan", "sender": "lab", "where": {"severity": "none"}}
+    assert policy.gates["legal"].wants == {"groups": ["legal"], "count": 2, "not_author": True}
+    assert policy.gates["legal"].expires == timedelta(days=14)
+    production = policy.environments["production"]
+    assert (production.after, production.tries, production.deploy.driver) == (("staging",), 5, "command")
+    assert production.deploy.config == {"run": ["./deploy.sh", "--wait"], "env": {}, "cwd": ".", "timeout": "1h"}
+    assert list(policy.environments) == ["staging", "production"]
+
+
+def test_a_circleci_project_tells_its_repository_in_any_case() -> None:
+    """For webhooks that name no repository."""
+    pipeline = parse({"p.yaml": GOOD}, Path("config"))
+    assert repo_of_circleci_project(pipeline, "3f2a1b4c-0000-4000-8000-000000000000".upper()) == "acme/shop"
+    assert repo_of_circleci_project(pipeline, "00000000-0000-4000-8000-000000000000") is None
+
+
+def test_the_text_of_a_policy_is_a_pipeline_file_of_the_same_policy() -> None:
+    """So that what the ledger keeps under a digest can be read again for ever."""
+    policy = shop()
+    assert shop(policy.text) == policy
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        (("Acme/Shop", "acme/shop"), True),
+        (("    branches: [main]\n", "    branches: [main]  # the trunk\n    operators: []\n"), True),
+        (("kind: Pipeline\n", "kind: Pipeline\n# nothing else\n"), True),
+        (("  prod: {eks", "  spare: {in-cluster: true}\n  prod: {eks"), True),
+        (("eu-west-1", "eu-west-2"), False),
+        (("count: 2", "count: 1"), False),
+        (("timeout: 1h", "timeout: 2h"), False),
+    ],
+)
+def test_the_digest_is_of_what_an_application_says_and_the_clusters_it_uses(
+    change: tuple[str, str], same: bool
+) -> None:
+    """Neither comments nor spelled-out defaults nor other clusters change it; everything that decides does."""
+    changed = GOOD.replace(*change)
+    assert changed != GOOD
+    assert (shop(changed).digest == shop().digest) is same
+
+
+BAD = [
+    ("kind: Pipeline", "kind: Pipelines", 2, "kind: is 'Pipelines', but must be Pipeline"),
+    ("applications:", "aplications:", 5, "unknown field 'aplications'; did you mean 'applications'?"),
+    (
+        "tests: {github-check",
+        "tests: {github_check",
+        11,
+        "gates.tests: unknown gate kind 'github_check'; did you mean 'github-check'?",
+    ),
+    ("{webhook: scan, max-age: 1d12h}", "{max-age: 1d}", 12, "gates.scan: names no gate kind; give one of circleci, "),
+    ("{webhook: scan,", "{webhook: scan, event: x,", 12, "gates.scan: names 2 of circleci, "),
+    (
+        "max-age: 1d12h",
+        "max-age: 1 day",
+        12,
+        "gates.scan.max-age: is '1 day', but must be a duration such as 10m, 7d or 1h30m",
+    ),
+    ("max-age: 1d12h", "max-age: 0m", 12, "gates.scan.max-age: is '0m', but must be a duration"),
+    ("max-age: 1d12h", "sender: lab", 12, "gates.scan.sender: goes only with event"),
+    (
+        "where: {severity: none}",
+        "where: {severity: [none]}",
+        13,
+        "gates.custom.where.severity: must be text, a number, true, false or null",
+    ),
+    ("groups: [legal]", "groups: legal", 14, "gates.legal.approval.groups: is 'legal', but must be a list"),
+    ("not: author", "not: Author", 14, "gates.legal.approval.not: is 'Author', but must be author"),
+    ("count: 2", "count: 0", 14, "gates.legal.approval.count: is 0, but must be a whole number from 1 to 100"),
+    (
+        "expires: 14d}}",
+        "expires: 14d}, max-age: 1d}",
+        14,
+        "gates.legal.max-age: is for signals; write expires inside the approval",
+    ),
+    ("    branches: [main]\n", "", 6, "shop: ships nothing; give it branches or tags, such as branches: [main]"),
+    (
+        "branches: [main]",
+        "branches: [rel**]",
+        8,
+        "branches[0]: 'rel**': ** stands for whole parts between slashes; write * or 'rel*/**'",
+    ),
+    (
+        "branches: [main]",
+        "branches: ['[a-z]*']",
+        8,
+        "branches[0]: is '[a-z]*', but must be a name or a pattern with *, ? and **",
+    ),
+    ("name: shop\n", "name: Shop\n", 6, "name: is 'Shop', but must be a name: lower-case letters"),
+    ("name: shop\n", "name: ../shop\n", 6, "name: is '../shop', but must be a name"),
+    ("      legal:", "      legal gate:", 14, "gates.legal gate: is 'legal gate', but must be a name"),
+    (
+        "require: [tests]",
+        "require: [test]",
+        17,
+        "environments.staging.require: 'test' is not a gate of shop; its gates are tests, scan, custom, legal",
+    ),
+    (
+        "after: [staging]",
+        "after: [stagin]",
+        20,
+        "environments.production.after: 'stagin' is not an environment; did you mean 'staging'?",
+    ),
+    (
+        "after: [staging]",
+        "after: [production]",
+        20,
+        "environments.production.after: goes in a circle: production → production",
+    ),
+    (
+        "        require: [tests]\n",
+        "        require: [tests]\n        after: [production]\n",
+        18,
+        "environments.staging.after: goes in a circle: staging → production → staging",
+    ),
+    ("name: production", "name: staging", 19, "environments.staging: there is an environment of that name already"),
+    (
+        "helm: {cluster: prod",
+        "helm: {cluster: prd",
+        18,
+        "environments.staging.deploy.helm.cluster: 'prd' is not one of the clusters; did you mean 'prod'?",
+    ),
+    ("charts/shop", "../charts", 18, "deploy.helm.chart: '../charts' leads out of the folder of the pipeline file"),
+    ("charts/shop", "/charts", 18, "deploy.helm.chart: '/charts' leads out of the folder"),
+    ("charts/shop", '"oci://x.io/shop:1.2"', 18, "a tag or version can be moved to another chart"),
+    (
+        "charts/shop",
+        '"https://x.io/shop.tgz"',
+        18,
+        "deploy.helm.chart: is 'https://x.io/shop.tgz', but must be oci://…@sha256:",
+    ),
+    (
+        "charts/shop",
+        "{repository: 'https://x.io', name: shop, version: ^1.2, digest: 'sha256:'}",
+        18,
+        "helm.chart.version: is '^1.2', but must be one exact version",
+    ),
+    ("release: shop", "release: --shop", 18, "helm.release: is '--shop', but must be lower-case letters"),
+    (
+        '"${sha}"',
+        '"x-${shaa}"',
+        18,
+        "helm.values.tag: '${shaa}' is not known; there are ${sha}, ${repo} and ${artifacts.NAME}",
+    ),
+    ('"${sha}"', '"${sha"', 18, "helm.values.tag: '${sha' is not known"),
+    ('"${sha}"', '"${artifacts.A B}"', 18, "helm.values.tag: '${artifacts.A B}' is not known"),
+    (
+        '[./deploy.sh, "--wait"]',
+        "./deploy.sh --wait",
+        22,
+        "command.run: is './deploy.sh --wait', but must be a list: the program and its arguments",
+    ),
+    ('[./deploy.sh, "--wait"]', "[]", 22, "command.run: must be a list: the program"),
+    (
+        '"--wait"',
+        '"${sha}"',
+        22,
+        "command.run[1]: ${sha} is not replaced in a command; its arguments are constants, so have it read $GREEN",
+    ),
+    ("timeout: 1h", "cwd: a/../../b", 22, "command.cwd: 'a/../../b' leads out of the folder"),
+    ("timeout: 1h", "timeout: 3600", 22, "command.timeout: is 3600, but must be a duration"),
+    (
+        "timeout: 1h",
+        "env: {GREENLIGHT_SHA: x}",
+        22,
+        "command.env.GREENLIGHT_SHA: is 'GREENLIGHT_SHA', but must be the name of a variable, other than",
+    ),
+    ("timeout: 1h", "env: {A: 1}", 22, "command.env.A: is 1, but must be text; put it in quotes"),
+    (
+        "timeout: 1h",
+        "env: {A: {}}",
+        22,
+        "command.env.A: must be text; put it in quotes, or name where a secret is: {file",
+    ),
+    ("timeout: 1h", "env: {A: {file: a, from: B}}", 22, "or name where a secret is: {file: PATH} or {from: VARIABLE}"),
+    ("timeout: 1h", "env: {A: {vault: a}}", 22, "command.env.A: unknown field 'vault'; known are file, from"),
+    ("timeout: 1h", "env: {A: {from: $B}}", 22, "command.env.A.from: is '$B', but must be the name of a variable"),
+    ("timeout: 1h", "env: {A: {file: ../b}}", 22, "command.env.A.file: '../b' leads out of the folder"),
+    ("timeout: 1h", "env: {A: {file: '${sha}'}}", 22, "command.env.A.file: ${sha} is not replaced in a command"),
+    ("command: {", "comand: {", 22, "environments.production.deploy: unknown driver 'comand'; did you mean 'command'?"),
+    (
+        "{eks: {name: shop-prod, region: eu-west-1}}",
+        "{kubeconfig: x}",
+        4,
+        "clusters.prod.kubeconfig: goes only with context",
+    ),
+    ("region: eu-west-1", "region: there", 4, "clusters.prod.eks.region: is 'there', but must be an AWS region"),
+    ("repo: Acme/Shop", "repo: Acme/Shop/x", 7, "repo: is 'Acme/Shop/x', but must be OWNER/NAME"),
+    ("3F2A1B4C", "3F2A1B4", 9, "circleci.project: is '3F2A1B4-0000-4000-8000-000000000000', but must be the UUID"),
+    ("branches: [main]", "branches: [main]\n    branches: [main]", 9, "'branches' is there twice; first on line 8"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "line", "says"), BAD)
+def test_what_is_wrong_is_told_with_its_line_and_what_would_be_right(old: str, new: str, line: int, says: str) -> None:
+    """One mistake each in a good file."""
+    assert GOOD.count(old) >= 1
+    text = re.sub(re.escape(old), lambda _: new, GOOD, count=1)
+    found = problems(pipeline=text)
+    assert any(one.startswith(f"pipeline.yaml:{line}: ") and says in one for one in found), found
+
+
+def test_the_digest_covers_where_a_secret_is_and_no_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rotated secret is no edit of the policy; another place for it is one."""
+
+    def digest(env: str) -> str:
+        return parse({"p.yaml": GOOD.replace("timeout: 1h", f"env: {env}")}, tmp_path).applications["shop"].digest
+
+    before = digest("{A: {from: B}}")
+    monkeypatch.setenv("B", "another value")
+    assert digest("{A: {from: B}}") == before
+    assert digest("{A: {from: C}}") != before
+    assert digest("{A: {file: /run/b}}") != before
+
+
+OPERATED = GOOD.replace("gates:", "operators: [ops]\n    gates:", 1)
+
+
+@pytest.mark.parametrize(
+    ("more", "warned"),
+    [
+        ("", "nobody may deploy, retry, roll back, pause, cancel or override: name groups of people as `operators:`"),
+        ("operators: [ops]", None),
+        (
+            'operators: [ops]\n    tags: ["v1"]',
+            "several refs feed each environment (branch main, tag v1): whichever is pushed last is deployed",
+        ),
+    ],
+)
+def test_who_nobody_operates_and_what_several_refs_feed_is_warned_of(more: str, warned: str | None) -> None:
+    """Both work, and are rarely meant."""
+    text = GOOD.replace("    gates:", f"    {more}\n    gates:", 1) if more else GOOD
+    assert [one.message for one in warnings({"p.yaml": text})] == ([f"shop: {warned}"] if warned else [])
+
+
+@pytest.mark.parametrize(
+    ("command", "warned"),
+    [
+        ("env: {DEPLOY_TOKEN: abc}", "env.DEPLOY_TOKEN: seems to hold a secret"),
+        ("env: {PGPASS: abc}", "env.PGPASS: seems to hold a secret"),
+        ("env: {DATABASE_URL: 'postgres://a:b@c/d'}", "env.DATABASE_URL: seems to hold a secret"),
+        ("env: {TARGET: 'https://c/d?token=b'}", "env.TARGET: seems to hold a secret"),
+        ("env: {DATABASE_URL: 'postgres://c/d', REGION: eu, KEY_FILE: /run/key, GIT_AUTHOR_NAME: x}", None),
+        ("env: {DEPLOY_TOKEN: {file: /run/token}, PGPASS: {from: PGPASS}}", None),
+    ],
+)
+def test_a_secret_in_the_file_is_warned_of(command: str, warned: str | None) -> None:
+    """It works, and everybody who reads the file or the ledger has it."""
+    found = warnings({"p.yaml": OPERATED.replace("timeout: 1h", command)})
+    assert [str(one).split(", which")[0] for one in found] == (
+        [f"p.yaml:23: environments.production.deploy.command.{warned}"] if warned else []
+    )
+
+
+def test_a_secret_in_an_argument_is_warned_of() -> None:
+    """Every program on the machine sees it."""
+    (found,) = warnings({"p.yaml": OPERATED.replace('"--wait"', '"--token=abc"')})
+    assert "deploy.command.run: seems to hold a secret" in str(found)
+    assert "arguments" in str(found)
+
+
+def test_all_problems_of_all_files_are_told_together() -> None:
+    """Broken YAML in one file hides nothing in another; names are unique across files."""
+    other = "apiVersion: greenlight/v1\nkind: Pipeline\nclusters: {prod: {in-cluster: true}}\napplications: {}\n"
+    found = problems(a=GOOD.replace("[tests]", "[test]").replace("14d", "14"), b=other, c="a: [", d=GOOD)
+    assert [one.split(" ")[0] for one in found] == [
+        "a.yaml:14:",
+        "a.yaml:17:",
+        "b.yaml:3:",
+        "b.yaml:4:",
+        "c.yaml:1:",
+        "d.yaml:4:",
+        "d.yaml:6:",
+    ]
+    assert "there is a cluster of that name in a.yaml:4" in found[2]
+    assert "there is an application 'shop' in a.yaml:6" in found[6]
+
+
+def test_applications_and_clusters_may_stand_in_several_files() -> None:
+    """One folder, one pipeline."""
+    head, apps = GOOD.split("applications:")
+    rest = f"apiVersion: greenlight/v1\nkind: Pipeline\napplications:{apps}"
+    assert parse({"clusters.yaml": head, "shop.yaml": rest}, Path("config")).applications["shop"] == shop()
+
+
+def test_a_circle_is_told_once() -> None:
+    """At its first member, whichever of them one begins with."""
+    circle = GOOD.replace("        require: [tests]\n", "        require: [tests]\n        after: [production]\n")
+    assert len(problems(pipeline=circle)) == 1
+
+
+def test_one_circleci_project_is_of_one_repository() -> None:
+    """Or its webhooks would speak for whichever was found first."""
+    second = GOOD.replace("name: shop\n", "name: till\n").replace("Acme/Shop", "acme/till").split("clusters:")
+    text = second[0] + "applications:" + second[1].split("applications:")[1]
+    assert (
+        "b.yaml:7: circleci.project: is the project of acme/shop already; a project builds one repository"
+        in problems(a=GOOD, b=text)
+    )
+
+
+HELM = """apiVersion: greenlight/v1
+kind: Pipeline
+clusters:
+  east: {kubeconfig: east.yaml, context: x}
+  same: {kubeconfig: ./east.yaml, context: x}
+  west: {kubeconfig: east.yaml, context: y}
+applications:
+  - name: shop
+    repo: acme/shop
+    branches: [main]
+    gates: {}
+    environments:
+      - {name: test, require: [], deploy: {helm: {cluster: east, chart: c, release: shop, namespace: shop}}}
+"""
+LIVE = (
+    "      - {name: live, require: [], deploy: {helm: {cluster: CLUSTER, chart: c, release: shop, namespace: SPACE}}}\n"
+)
+TILL = (
+    HELM.partition("clusters:")[0]
+    + "applications:"
+    + HELM.partition("applications:")[2].replace("name: shop", "name: till")
+)
+
+
+@pytest.mark.parametrize("cluster", ["east", "same"])
+def test_two_environments_never_share_a_release(cluster: str) -> None:
+    """Whatever the cluster is called; each would overwrite what the other deployed."""
+    text = HELM + LIVE.replace("CLUSTER", cluster).replace("SPACE", "shop")
+    (found,) = problems(pipeline=text)
+    assert found.startswith("pipeline.yaml:14: environments.live.deploy.helm.release: 'shop' in namespace 'shop'"), (
+        found
+    )
+    assert "is the release of shop/test (pipeline.yaml:13) already" in found
+
+
+def test_two_applications_in_two_files_never_share_a_release() -> None:
+    (found,) = problems(a=HELM, b=TILL)
+    assert found.startswith("b.yaml:9: environments.test.deploy.helm.release: 'shop'"), found
+    assert "shop/test (a.yaml:13)" in found
+
+
+@pytest.mark.parametrize(("cluster", "space"), [("west", "shop"), ("east", "live")])
+def test_one_name_in_two_places_is_two_releases(cluster: str, space: str) -> None:
+    text = HELM + LIVE.replace("CLUSTER", cluster).replace("SPACE", space)
+    assert list(shop(text).environments) == ["test", "live"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "5", "a", "applications: 5", "applications: [5, null]", "clusters: [a]"])
+def test_what_is_no_pipeline_at_all_is_a_problem_and_not_a_crash(text: str) -> None:
+    """Whatever its shape."""
+    assert problems(pipeline=text)
+
+
+def test_the_schema_beside_the_configuration_is_the_one_that_is_checked() -> None:
+    """Editors read the copy."""
+    assert (ROOT / "config/pipeline.schema.json").read_text(encoding="utf-8") == schema_text()
+
+
+@given(st.integers(1, 99999 * 86400))
+def test_a_span_of_time_is_written_as_it_is_read(seconds: int) -> None:
+    """Both ways."""
+    assert duration(span(timedelta(seconds=seconds))) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("text", ["", "10", "m", "1m1x", "-1m", "1 m", "1.5h"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    """With an example of one that is."""
+    with pytest.raises(ValueError, match="such as 10m"):
+        duration(text)
+
+
+def test_a_policy_is_explained_in_words() -> None:
+    """Who can open each gate, and what each environment waits for."""
+    words = explain(shop())
+    for line in (
+        "shop is made from acme/shop",
+        "commits pushed to branch main",
+        "2 × approval from legal (not the author), for 14d",
+        "webhook scan passed, for 1d12h",
+        "event com.example.scan from lab where severity is 'none'",
+        "check test of github-actions passed on a shipped branch or tag, or in its merge queue",
+        "requires    tests, scan, legal",
+        "by helm: shop in staging of cluster prod",
+    ):
+        assert line in words
+
+
+def test_the_digest_is_of_the_text() -> None:
+    """So that whoever holds the text can check it."""
+    import hashlib
+
+    policy = shop()
+    assert policy.digest == "sha256:" + hashlib.sha256(policy.text.encode()).hexdigest()
+    assert json.loads(policy.text)["applications"][0]["environments"][1]["tries"] == 5

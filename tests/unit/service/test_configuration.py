@@ -1,0 +1,135 @@
+"""The pipeline in force: what an edit does, a wrong one, and one whose consequences fail."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from greenlight.entrypoints.drivers import Drivers
+from greenlight.lib.clock import SystemClock
+from greenlight.lib.scrub import Scrubber
+from greenlight.model.policy import Pipeline
+from greenlight.service.configuration import LOOK_EVERY, PipelineFiles, missing_files, read_pipeline
+from support.flow import PIPELINE
+from support.process import no_files_left
+
+
+class _Clock:
+    """Moved by the test."""
+
+    seconds = 0.0
+
+    def now(self) -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC)
+
+    def monotonic(self) -> float:
+        self.seconds += LOOK_EVERY
+        return self.seconds
+
+
+def test_what_follows_from_an_edit_is_done_at_last(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever is told and fails is told again; nobody who only reads the pipeline notices."""
+    file = tmp_path / "pipeline.yaml"
+    file.write_text(PIPELINE)
+    files = PipelineFiles(tmp_path, _Clock(), logging.getLogger("test"))
+    told: list[list[str]] = []
+
+    def tell(pipeline: Pipeline) -> None:
+        told.append(list(pipeline.applications))
+        if len(told) == 2:
+            raise OSError("no room")
+
+    files.on_change(tell)
+    file.write_text(PIPELINE.replace("name: shop", "name: store"))
+    assert [list(files().applications) for _ in range(3)] == [["store"]] * 3
+    assert told == [["shop"], ["store"], ["store"]]
+    file.write_text("nonsense")
+    assert [list(files().applications) for _ in range(2)] == [["store"]] * 2
+    assert len(told) == 3
+    assert caplog.text.count("the one before stays in force") == 1
+
+
+@pytest.mark.parametrize("place", ["pipeline.yaml", "pipeline/one.yaml"])
+def test_an_edit_that_could_not_be_read_is_in_force_once_it_can(
+    tmp_path: Path, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No descriptor is left just then: what is in force stays, the log says so once, and the edit is not forgotten."""
+    file = tmp_path / place
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(PIPELINE)
+    files = PipelineFiles(tmp_path, _Clock(), logging.getLogger("test"))
+    file.write_text(PIPELINE.replace("name: shop", "name: store"))
+    with no_files_left():
+        assert [list(files().applications) for _ in range(3)] == [["shop"]] * 3
+    assert caplog.text.count("stays until its files can be read") == 1
+    assert list(files().applications) == ["store"]
+
+
+def test_a_chart_that_is_not_beside_the_pipeline_file_is_named_with_its_line(tmp_path: Path) -> None:
+    """Before a deployment needs it; one that a digest names is fetched then."""
+    helm = "helm: {cluster: c, release: r, namespace: n, chart: CHART}"
+    text = PIPELINE.replace("applications:", "clusters: {c: {in-cluster: true}}\napplications:")
+    for chart in ("charts/shop", f"oci://example.com/shop@sha256:{'0' * 64}"):
+        text = text.replace("command: {run: [sh, deploy.sh], timeout: 30s}", helm.replace("CHART", f'"{chart}"'), 1)
+    file = tmp_path / "pipeline.yaml"
+    file.write_text(text)
+    line = next(number for number, it in enumerate(text.splitlines(), 1) if "charts/shop" in it)
+    (problem,) = missing_files(tmp_path)
+    assert str(problem).startswith(f"{file}:{line}: chart 'charts/shop' is not a folder with a Chart.yaml")
+    (tmp_path / "charts/shop").mkdir(parents=True)
+    (tmp_path / "charts/shop/Chart.yaml").touch()
+    assert missing_files(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "lacks"),
+    [
+        ("{run: [./deploy.sh]}", "'./deploy.sh' is not there"),
+        ("{run: [bin/there]}", None),
+        ("{run: [bin]}", None),  # looked up on the PATH, which this machine's check says nothing of
+        ("{run: [./bin]}", "'./bin' is not there"),
+        ("{run: [./there], cwd: bin}", None),
+        ("{run: [./not], cwd: bin}", "'./not' is not executable: chmod +x"),
+        ("{run: [./there], cwd: missing}", "cwd 'missing' is not a folder beside the pipeline file"),
+        ("{run: [sh, deploy.sh], cwd: missing}", "cwd 'missing' is not a folder beside the pipeline file"),
+        ("{run: [sh], cwd: out}", "cwd 'out' leads out of the pipeline file's folder"),
+        ("{run: [no-such-program]}", None),
+        ("{run: [/no/such/program]}", None),
+    ],
+)
+def test_a_command_that_is_not_beside_the_pipeline_file_is_named_with_its_line(
+    tmp_path: Path, command: str, lacks: str | None
+) -> None:
+    """So is one that is not executable; what this machine has elsewhere is a deployer's business."""
+    (tmp_path / "bin").mkdir()
+    for name, mode in (("there", 0o755), ("not", 0o644)):
+        (tmp_path / "bin" / name).touch()
+        (tmp_path / "bin" / name).chmod(mode)
+    (tmp_path / "out").symlink_to("/")
+    text = PIPELINE.replace("{run: [sh, deploy.sh], timeout: 30s}", command, 1)
+    file = tmp_path / "pipeline.yaml"
+    file.write_text(text)
+    line = next(number for number, it in enumerate(text.splitlines(), 1) if command in it)
+    found = [str(problem) for problem in missing_files(tmp_path)]
+    assert [problem.startswith(f"{file}:{line}: {lacks}") for problem in found] == ([True] if lacks else [])
+
+
+def test_what_a_machine_lacks_for_a_command_is_said_before_it_is_needed(tmp_path: Path) -> None:
+    """At the start and by doctor: programs on the PATH that the command would have, or anywhere, and those beside the file."""
+    file = tmp_path / "pipeline.yaml"
+    commands = {
+        "{run: [no-such-program]}": "'no-such-program' is not on the PATH of this Greenlight",
+        "{run: [/no/such/program]}": "'/no/such/program' is not there",
+        "{run: [./deploy.sh]}": "'./deploy.sh' is not there",
+        "{run: [sh], env: {PATH: /nowhere}}": "'sh' is not on the PATH of this Greenlight",
+        "{run: [sh]}": None,
+    }
+    for command, lacks in commands.items():
+        file.write_text(PIPELINE.replace("{run: [sh, deploy.sh], timeout: 30s}", command, 1))
+        drivers = Drivers(tmp_path / "state", Scrubber(), SystemClock())
+        found = drivers.problems(read_pipeline(tmp_path))
+        drivers.close()
+        assert [problem.startswith(f"shop/staging: {lacks}") for problem in found] == ([True] if lacks else [])
