@@ -19,7 +19,7 @@ from greenlight.policy.load import parse
 from greenlight.recorder import app as recorder
 from greenlight.service.deps import Deps
 from greenlight.service.publisher import InLog
-from greenlight.service.use import pushes_since
+from greenlight.service.pushes import pushes_since
 from support.flow import push_payload, sha_of
 from support.webhooks import Rig, repository
 

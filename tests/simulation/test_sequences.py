@@ -21,7 +21,7 @@ from greenlight.model.rows import Lease, Push
 from greenlight.policy.decide import decide
 from greenlight.promoter import app as promoter
 from greenlight.reconciler import app as reconciler
-from greenlight.service.use import pushes_since
+from greenlight.service.pushes import pushes_since
 from support.simulation import LAX, MAIN, PEOPLE, REPO, STRICT, World
 
 LENA = PEOPLE[1]

@@ -34,7 +34,7 @@ from greenlight.promoter import domain as promoter_domain
 from greenlight.reconciler import app as reconciler
 from greenlight.recorder import app as recorder
 from greenlight.service.people import Person
-from greenlight.service.use import pushes_since
+from greenlight.service.pushes import pushes_since
 from greenlight.store import Store
 
 REPO, MAIN = "acme/shop", "refs/heads/main"

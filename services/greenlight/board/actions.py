@@ -26,7 +26,8 @@ from greenlight.service.adoption import carried_on
 from greenlight.service.deps import Deps
 from greenlight.service.edge import sending
 from greenlight.service.people import Person
-from greenlight.service.use import pushes_since, until_settled
+from greenlight.service.pushes import pushes_since
+from greenlight.service.retry import until_settled
 from greenlight.telemetry.tracing import current
 
 KINDS = ("deploy", "retry", "rollback")

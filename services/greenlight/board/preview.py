@@ -15,7 +15,7 @@ from greenlight.policy.decide import decide
 from greenlight.policy.load import PolicyError, parse
 from greenlight.service.candidates import candidates
 from greenlight.service.deps import Deps
-from greenlight.service.use import pushes_since
+from greenlight.service.pushes import pushes_since
 
 
 def of_edit(files: Mapping[str, str], deps: Deps) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from greenlight.ledger.port import Unreadable
 from greenlight.model.policy import Policy
 from greenlight.model.rows import Deployment, Record, Target
 from greenlight.service.deps import Deps
-from greenlight.service.use import pushes_since, silent_since
+from greenlight.service.pushes import pushes_since, silent_since
 
 
 class NotFound(Exception):

@@ -22,8 +22,9 @@ from greenlight.policy.load import PolicyError, parse
 from greenlight.policy.requests import newest_request
 from greenlight.service.deps import Deps as BaseDeps
 from greenlight.service.edge import Handler, event_app
-from greenlight.service.told import told
-from greenlight.service.use import pushes_since, until_settled
+from greenlight.service.pushes import pushes_since
+from greenlight.service.required import required_fields
+from greenlight.service.retry import until_settled
 from greenlight.telemetry import metrics
 from greenlight.telemetry.tracing import Step, step
 
@@ -54,7 +55,7 @@ class _Job:
 
 def on_promotion_ready(event: Event, deps: Deps) -> Sequence[Event]:
     """Start the deployment that this promotion is, if the ledger still wants it; or go on with it after a crash."""
-    data = told(event, "promotion", "application", "environment")
+    data = required_fields(event, "promotion", "application", "environment")
     known = deps.ledger.deployment(data["promotion"]) is not None
     attempt = (lambda: _go_on(data["promotion"], deps)) if known else (lambda: _begin(data, event, deps))
     deployment, events = until_settled(attempt)
@@ -63,7 +64,7 @@ def on_promotion_ready(event: Event, deps: Deps) -> Sequence[Event]:
 
 def on_deployment_under_way(event: Event, deps: Deps) -> Sequence[Event]:
     """Look at the deployment, for at most WATCH seconds, and say what became of it."""
-    id = told(event, "deployment")["deployment"]
+    id = required_fields(event, "deployment")["deployment"]
     deployment = deps.ledger.deployment(id)
     if deployment is None:
         return []
@@ -87,7 +88,7 @@ def on_cancel_requested(event: Event, deps: Deps) -> Sequence[Event]:
 
     While another process holds the target, that one does it, at its next look.
     """
-    id = told(event, "deployment")["deployment"]
+    id = required_fields(event, "deployment")["deployment"]
 
     def attempt() -> Sequence[Event]:
         deployment = deps.ledger.deployment(id)

@@ -23,8 +23,9 @@ from greenlight.service.adoption import carried_on
 from greenlight.service.candidates import ALL, OPEN, candidates
 from greenlight.service.deps import Deps
 from greenlight.service.edge import Handler, event_app
-from greenlight.service.told import told
-from greenlight.service.use import pushes_since, until_settled
+from greenlight.service.pushes import pushes_since
+from greenlight.service.required import required_fields
+from greenlight.service.retry import until_settled
 from greenlight.telemetry.tracing import step
 
 AT_ONCE = 6
@@ -40,7 +41,7 @@ def on_commit_recorded(event: Event, deps: Deps) -> Sequence[Event]:
 
     It is done with only when everything is written: until then the event is due, and comes again if it gets lost.
     """
-    data = told(event, "repo", "sha", may=("fact", "due", "application", "environment"))
+    data = required_fields(event, "repo", "sha", optional=("fact", "due", "application", "environment"))
     repo, sha = data["repo"], data["sha"]
     policies = deps.pipeline().of(repo)
     targets = [(policy, environment) for policy in policies for environment in policy.environments]
@@ -64,7 +65,7 @@ def on_deployment_ended(event: Event, deps: Deps) -> Sequence[Event]:
 
     Where it failed and nothing newer is ready, the policy may say to go back to what ran.
     """
-    data = told(event, "deployment", "application")
+    data = required_fields(event, "deployment", "application")
     deployment = deps.ledger.deployment(data["deployment"])
     done = [(f"deployment/{data['deployment']}", event.id)]
     if deployment is None or deployment.outcome == "running":
@@ -89,7 +90,7 @@ def on_deployment_ended(event: Event, deps: Deps) -> Sequence[Event]:
 
 def on_target_resumed(event: Event, deps: Deps) -> Sequence[Event]:
     """A person lets a target go on: decide what it does next."""
-    data = told(event, "application", "environment")
+    data = required_fields(event, "application", "environment")
     application, environment = data["application"], data["environment"]
     policy = deps.pipeline().applications.get(application)
     events: list[Event] = []

@@ -16,7 +16,7 @@ from greenlight.model.rows import PATIENCE, Due
 from greenlight.reconciler.domain import in_turn
 from greenlight.service.deps import Deps
 from greenlight.service.edge import Handler, event_app
-from greenlight.service.use import silent_since
+from greenlight.service.pushes import silent_since
 from greenlight.telemetry import metrics
 from greenlight.telemetry.tracing import PRODUCER
 

@@ -14,7 +14,7 @@ from greenlight.model.rows import PATIENCE, Due, Fact, NewEntry, Record
 from greenlight.recorder import domain, reviews
 from greenlight.service.deps import Deps
 from greenlight.service.edge import Handler, event_app
-from greenlight.service.use import until_settled
+from greenlight.service.retry import until_settled
 from greenlight.telemetry.tracing import step
 
 

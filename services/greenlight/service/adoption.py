@@ -13,7 +13,7 @@ from greenlight.ledger.port import Ledger, Transaction
 from greenlight.lib.clock import Clock
 from greenlight.model.policy import Pipeline, Policy
 from greenlight.model.rows import PATIENCE, Due, NewEntry, Target
-from greenlight.service.use import until_settled
+from greenlight.service.retry import until_settled
 
 
 def adopt(pipeline: Pipeline, ledger: Ledger, clock: Clock) -> Sequence[Event]:

@@ -22,7 +22,7 @@ from greenlight.ledger.sqlite import pushes as sqlite_pushes
 from greenlight.ledger.sqlite.ledger import SCHEMA, SqliteLedger
 from greenlight.model.rows import Push, Record, Running, Signal, Target
 from greenlight.policy import lineage
-from greenlight.service.use import pushes_since
+from greenlight.service.pushes import pushes_since
 from greenlight.store import Schema, Store
 from support.dynamodb import MISSING, Table, way
 from support.ledger import REPO, HandClock, a_decision, a_push, a_record, a_target, an_entry, at, sha

@@ -1,16 +1,16 @@
-"""How handlers use the port: read, decide, write; again if somebody else was faster."""
+"""The pushes that a decision on a target looks at, read from the ledger and kept while nothing changes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from operator import is_
-from typing import Any, TypeVar
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from greenlight.ledger.kept import Kept
-from greenlight.ledger.port import Conflict, Ledger, Unavailable, Unreadable
+from greenlight.ledger.port import Ledger, Unreadable
 from greenlight.model.rows import Merge, Push, Target
 from greenlight.policy import silence
 from greenlight.policy.history import History, merges
@@ -21,22 +21,6 @@ LINEAGES = 64
 
 CLOCKS_DIFFER = timedelta(days=1)
 """How much earlier than what it follows a push may claim to have been made, and is still found."""
-
-T = TypeVar("T")
-
-
-def until_settled(attempt: Callable[[], T], *, tries: int = 20) -> T:
-    """The result of `attempt`, which reads, computes and transacts; run again on Conflict.
-
-    Every Conflict means that another writer got through, so somebody always makes progress. Raises Unavailable when it was
-    never us: the event is delivered again later.
-    """
-    for _ in range(tries):
-        try:
-            return attempt()
-        except Conflict:
-            continue
-    raise Unavailable(f"{tries} other writers were faster on the same rows; the delivery will be tried again")
 
 
 def pushes_since(ledger: Ledger, target: Target) -> History:

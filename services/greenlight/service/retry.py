@@ -1,0 +1,24 @@
+"""A handler reads, decides and writes; it begins again if another writer was faster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from greenlight.ledger.port import Conflict, Unavailable
+
+T = TypeVar("T")
+
+
+def until_settled(attempt: Callable[[], T], *, tries: int = 20) -> T:
+    """The result of `attempt`, which reads, computes and transacts; run again on Conflict.
+
+    Every Conflict means that another writer got through, so somebody always makes progress. Raises Unavailable when it was
+    never us: the event is delivered again later.
+    """
+    for _ in range(tries):
+        try:
+            return attempt()
+        except Conflict:
+            continue
+    raise Unavailable(f"{tries} other writers were faster on the same rows; the delivery will be tried again")
