@@ -11,7 +11,7 @@ from greenlight.events import types
 from greenlight.flow import FLOW
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*map(ROOT.joinpath, ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def test_the_diagram_of_the_readme_is_the_flow() -> None:
@@ -33,6 +33,22 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+
+
+def _anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_a_section_name_one_of_its_headings(page: Path) -> None:
+    """On the same page, or on another one."""
+    for path, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text()):
+        target = page.parent / path if path else page
+        if target.suffix == ".md":
+            assert anchor in _anchors(target), f"{path}#{anchor}"
 
 
 def test_every_service_of_the_flow_has_the_same_file_names() -> None:

@@ -152,7 +152,7 @@ def _running(running: Running) -> Iterator[Finding]:
             "ledger",
             WRONG,
             f"the row {row['key']} of {row['table']} cannot be read since {row['since']}: {row['why']}",
-            "nothing that builds on it is done until it is mended: docs/operations.md, What cannot be read",
+            "nothing that builds on it is done until it is mended: docs/operations.md, Unreadable rows",
         )
     triggers = running.get("/triggers")["triggers"]
     worst = [it for it in triggers if (it["oldest"] or 0) > LATE]
