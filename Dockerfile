@@ -46,7 +46,7 @@ COPY knative /source/knative
 ARG SOURCE_DATE_EPOCH
 RUN pip wheel --quiet --no-cache-dir --no-deps --no-index --no-build-isolation --wheel-dir /wheel /source \
  && pip --python /opt/greenlight/bin/python install --no-cache-dir --no-compile --no-deps --no-index --find-links /wheel \
-      --root /image greenlight \
+      --root /image greenlight-pipeline \
  && PYTHONHASHSEED=0 python -m compileall -q --invalidation-mode unchecked-hash -s /image -p / /image \
  && find /image -exec touch --no-dereference --date=@$SOURCE_DATE_EPOCH {} +
 

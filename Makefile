@@ -1,11 +1,15 @@
 # make up and make test need nothing but Python 3.11 or newer on this machine.
 .DEFAULT_GOAL := help
-.PHONY: help up test simulate mutants test-crash test-real lint bench cluster cluster-down lock clean
+.PHONY: help up test simulate mutants test-crash test-real lint bench wheel cluster cluster-down lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 CONFIG ?= config
+DIST ?= dist
 UP_FLAGS ?= $(if $(wildcard $(CONFIG)/pipeline.yaml $(CONFIG)/pipeline),--config $(CONFIG),--demo)
+
+supported = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+  { echo "Greenlight needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..." >&2; exit 1; }
 
 help: ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,8 +48,12 @@ cluster: ## start a real Knative broker and DynamoDB, for the tests that need th
 cluster-down: ## end them
 	@tests/cluster/cluster down
 
-lock: .venv/runtime ## compile the lock files again from pyproject.toml
-	$(BIN)/pip install --quiet uv
+wheel: .venv/runtime ## build the wheel into DIST (dist), with the build tools that the lock names
+	@mkdir -p $(DIST)
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-index --no-build-isolation --wheel-dir $(DIST) .
+	@ls $(DIST)/greenlight_pipeline-*.whl
+
+lock: .venv/tools/installed ## compile the lock files again from pyproject.toml
 	tests/lock.sh
 
 clean: ## remove what make installed (not the data in .greenlight)
@@ -54,10 +62,16 @@ clean: ## remove what make installed (not the data in .greenlight)
 # Each set of packages is installed once per change of its lock file, by hash, and the project itself without building tools
 # that the lock does not name.
 .venv/runtime .venv/test .venv/lint: .venv/%: requirements/%.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Greenlight needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(supported)
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@$(BIN)/python -m compileall -q services # pip compiles what it copies; and where PYTHONDONTWRITEBYTECODE is set, every start would
+	@touch $@
+
+# uv, pipx: programs whose packages would be in the way of ours.
+.venv/tools/installed: requirements/tools.txt
+	@$(supported)
+	@test -x .venv/tools/bin/python || $(PYTHON) -m venv .venv/tools
+	.venv/tools/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@

@@ -1,15 +1,17 @@
-"""What every folder of tests shares: the real cluster, where there is one."""
+"""What every folder of tests shares: the real cluster, where there is one, and what else a test may be skipped for."""
 
 from __future__ import annotations
 
 import pytest
 
 from support.cluster import MISSING, Cluster, skip_without
+from support.installers import missing
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Without a cluster, the tests that need one say so."""
+    """Without a cluster, or without uv and pipx, the tests that need them say so."""
     skip_without(items, "cluster", MISSING, ". $(tests/cluster/cluster up)")
+    skip_without(items, "installers", missing(), "make .venv/tools/installed")
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 compile() {
   out=$1; shift
-  .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+  .venv/tools/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
     --no-annotate --custom-compile-command "make lock" --output-file "requirements/$out.txt" "$@"
 }
 compile lint pyproject.toml --group build --group test --group lint
@@ -14,3 +14,5 @@ compile runtime pyproject.toml --group build --constraint requirements/lint.txt
 # What the image is made of: the services' packages alone; and what builds the wheel and Helm.
 compile image pyproject.toml --constraint requirements/lint.txt
 compile image-build --group build --group image --constraint requirements/lint.txt
+# Programs that share nothing with Greenlight: uv itself, which compiles these files, among them.
+compile tools --group tools

@@ -49,7 +49,7 @@ Object = dict[str, Any]
 
 def skip_without(items: list[pytest.Item], marker: str, missing: Sequence[str], setter: str) -> None:
     """Have the tests marked so say what the environment lacks for them, and what sets it."""
-    skip = pytest.mark.skip(reason=f"no {' and no '.join(missing)}: {setter} sets them")
+    skip = pytest.mark.skip(reason=f"no {' and no '.join(missing)}: {setter} gives them")
     for item in items if missing else ():
         if item.get_closest_marker(marker):
             item.add_marker(skip)

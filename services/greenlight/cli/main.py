@@ -76,7 +76,7 @@ def _printable() -> Iterator[None]:
 
 
 @click.command(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="greenlight")
+@click.version_option(package_name="greenlight-pipeline")
 def main() -> None:
     """Greenlight ships a commit the moment every gate is green.
 
