@@ -10,10 +10,11 @@ from typing import Any
 from greenlight.board import domain, reading
 from greenlight.board.waterfall import BOARD as SOURCE
 from greenlight.events import Event, ids, rfc3339, types
-from greenlight.events.recorded import cancel_key, look_again, resumed_key
+from greenlight.events.recorded import look_again
 from greenlight.events.schemas import dataschema
 from greenlight.ledger.port import Transaction
 from greenlight.lib.errors import Rejected
+from greenlight.model import keys
 from greenlight.model.own_facts import expiry, no_expiry, own_fact, request_entry, requested
 from greenlight.model.policy import Gate, Policy
 from greenlight.model.rows import PATIENCE, Cancellation, Due, Fact, NewEntry, Record, Request, Target
@@ -207,7 +208,7 @@ def cancel_request(application: str, environment: str, reason: str | None, perso
         request = newest_request(target, now)
         if request is None:
             raise Rejected(f"no request waits in {application}/{environment}")
-        key = f"canceled/{request.fact}"
+        key = keys.canceled_request_due(request.fact)
         again = look_again(target.repo, request.sha, key, now, target=(application, environment))
         entry = request_entry("request.canceled", target, request, now, person.id, reason)
         wanted = target.wanted if target.wanted is None or target.wanted.request != request.fact else None
@@ -248,7 +249,7 @@ def cancel_deployment(application: str, environment: str, reason: str | None, pe
                 targets=[replace(target, cancel=Cancellation(target.deployment, person.id, now, reason))],
                 entries=[note.entry],
                 emit=[note.event],
-                due=[Due(cancel_key(target.deployment), now + PATIENCE, note.event)],
+                due=[Due(keys.cancellation_due(target.deployment), now + PATIENCE, note.event)],
             )
         )
         _publish([note.event], deps)
@@ -271,11 +272,11 @@ def override(
     if not reason:
         raise Rejected("an override needs a reason")
     now = deps.clock.now()
-    last = record.overrides.get(f"{application}/{environment}/{gate}")
+    last = record.overrides.get(keys.of(application, environment, gate))
     state = gate_here(Situation(policy, environment, record, target, pushes, now), found, now)
     if state.state == "overridden" and last is not None and last.person == person.id:
         return last.fact
-    type, key = types.GATE_OVERRIDDEN, f"{application}/{environment}"
+    type, key = types.GATE_OVERRIDDEN, keys.of(application, environment)
     id = ids.derive(type, record.repo, record.sha, key, gate, person.id, last.fact if last else "", *state.facts)
     about = {
         "application": application,
@@ -305,7 +306,7 @@ def set_paused(application: str, environment: str, paused: bool, reason: str | N
             row = resumed(target, now)
             id = ids.derive(types.TARGET_RESUMED, application, environment, target.version)
             note = _noted(types.TARGET_RESUMED, id, target, _about(target, person, reason), now)
-            due = [Due(resumed_key(application, environment), now + PATIENCE, note.event)]
+            due = [Due(keys.resumption_due(application, environment), now + PATIENCE, note.event)]
             due += [expiry(row, request) for request in row.requests]
         deps.ledger.transact(Transaction(targets=[row], entries=[note.entry], emit=[note.event], due=due))
         _publish([note.event], deps)
@@ -375,10 +376,10 @@ def _noted(type: str, id: str, target: Target, data: dict[str, Any], now: dateti
             "repo": target.repo,
             "application": application,
             "environment": environment,
-            "partitionkey": f"{application}/{environment}",
+            "partitionkey": keys.of(application, environment),
         },
     )
-    stream = f"target/{application}/{environment}"
+    stream = keys.target_stream(application, environment)
     return _Note(event, NewEntry(stream, type, now, id, data, target.repo, data.get("sha", "")))
 
 

@@ -14,6 +14,7 @@ from greenlight.events import ids, rfc3339
 from greenlight.ledger.names import clocks_ahead
 from greenlight.lib.durations import duration
 from greenlight.lib.errors import Malformed, Rejected
+from greenlight.model import keys
 from greenlight.model.rows import Entry
 from greenlight.policy.requests import SERVED_WITHIN
 from greenlight.service.deps import Deps
@@ -63,7 +64,7 @@ def _reads(api: Blueprint, deps: Deps) -> None:
     def journal(owner: str, name: str, sha: str) -> Response:
         record = reading.record_of(f"{owner}/{name}", sha, deps)
         after = _number(request.args.get("cursor", "0"))
-        entries = deps.ledger.journal(f"commit/{record.repo}/{record.sha}", after=after, limit=ENTRIES)
+        entries = deps.ledger.journal(keys.commit_stream(record.repo, record.sha), after=after, limit=ENTRIES)
         following = str(entries[-1].seq) if len(entries) == ENTRIES else None
         return _json({"entries": [_entry(entry) for entry in entries], "next": following})
 
@@ -118,7 +119,7 @@ def _targets(api: Blueprint, deps: Deps) -> None:
     def target_journal(application: str, environment: str) -> Response:
         row = reading.target_of(application, environment, deps)
         after = _number(request.args.get("cursor", "0"))
-        entries = deps.ledger.journal(f"target/{row.application}/{row.environment}", after=after, limit=ENTRIES)
+        entries = deps.ledger.journal(keys.target_stream(row.application, row.environment), after=after, limit=ENTRIES)
         following = str(entries[-1].seq) if len(entries) == ENTRIES else None
         return _json({"entries": [_entry(entry) for entry in entries], "next": following})
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from greenlight.events import ids
+from greenlight.model import keys
 from greenlight.model.rows import Entry
 from greenlight.telemetry.tracing import receive_name
 
@@ -68,7 +69,7 @@ def _place(span: dict[str, Any]) -> tuple[str, int, str]:
 
 def _facts(entries: Sequence[Entry], root: str) -> Iterable[dict[str, Any]]:
     for entry in entries:
-        if not entry.stream.startswith("commit/") or entry.type == "decision":
+        if not keys.is_commit_stream(entry.stream) or entry.type == "decision":
             continue
         attributes = {key: entry.payload[key] for key in ("signal", "outcome", "source") if key in entry.payload}
         name = receive_name(entry.type, entry.payload.get("signal"))

@@ -11,8 +11,9 @@ from flask import Flask
 from greenlight.deployer import domain
 from greenlight.deployer.driver import Busy, Driver, Order, Progress
 from greenlight.events import Event, ids, types
-from greenlight.events.recorded import cancel_key, look_again
+from greenlight.events.recorded import look_again
 from greenlight.ledger.port import Transaction
+from greenlight.model import keys
 from greenlight.model.policy import Environment, Policy
 from greenlight.model.rows import PATIENCE, Deployment, Due, Promotion, Record, Target
 from greenlight.policy.conditions import called, may_begin
@@ -107,7 +108,7 @@ def on_cancel_requested(event: Event, deps: Deps) -> Sequence[Event]:
         return _end(deployment, target, progress, deps)
 
     events = until_settled(attempt)
-    deps.ledger.transact(Transaction(done=[(cancel_key(id), event.id)]))
+    deps.ledger.transact(Transaction(done=[(keys.cancellation_due(id), event.id)]))
     return events
 
 
@@ -121,7 +122,7 @@ def _stop(deployment: Deployment, reason: str, deps: Deps) -> None:
 def _begin(data: Mapping[str, str], event: Event, deps: Deps) -> tuple[Deployment | None, Sequence[Event]]:
     """Write the intent; or nothing, where the ledger no longer wants this promotion."""
     now = deps.clock.now()
-    key = domain.key_of(data["promotion"])
+    key = keys.deployment_due(data["promotion"])
     target = deps.ledger.target(data["application"], data["environment"])
     policy = deps.pipeline().applications.get(data["application"])
     promotion = target.wanted if target else None
@@ -157,14 +158,14 @@ def _withdraw(target: Target, promotion: Promotion, event: Event, deps: Deps) ->
 
     All of them: one that the promotion had taken the place of may be the next.
     """
-    now, why = deps.clock.now(), f"withdrawn/{promotion.id}"
+    now, why = deps.clock.now(), keys.withdrawal_due(promotion.id)
     again = look_again(target.repo, promotion.sha, why, now, target=(target.application, target.environment))
     deps.ledger.transact(
         Transaction(
             targets=[replace(target, wanted=None)],
             emit=[again],
             due=[Due(why, now + PATIENCE, again)],
-            done=[(domain.key_of(promotion.id), event.id)],
+            done=[(keys.deployment_due(promotion.id), event.id)],
         )
     )
     return [again]

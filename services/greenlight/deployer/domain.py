@@ -10,6 +10,7 @@ from greenlight.deployer.driver import Progress
 from greenlight.events import Event, ids, rfc3339, types
 from greenlight.events.schemas import dataschema
 from greenlight.ledger.port import Transaction
+from greenlight.model import keys
 from greenlight.model.own_facts import no_expiry
 from greenlight.model.policy import Decision, Policy
 from greenlight.model.rows import (
@@ -53,7 +54,7 @@ def begin(
     Conditional on the versions of record and target that the decision was made from. A request that is younger than the
     promotion is served by it all the same.
     """
-    key, request, push = f"{target.application}/{target.environment}", decision.request, decision.push
+    key, request, push = keys.of(target.application, target.environment), decision.request, decision.push
     deployment = Deployment(
         id=promotion.id,
         application=target.application,
@@ -101,7 +102,7 @@ def begin(
         ],
         deployments=[deployment],
         entries=[entry("deployment.started", deployment, now)],
-        due=[Due(key_of(deployment.id), now + PATIENCE, again)],
+        due=[Due(keys.deployment_due(deployment.id), now + PATIENCE, again)],
         done=[no_expiry(target, ended) for ended in target.requests if ended not in free.requests],
     )
     return deployment, transaction
@@ -124,7 +125,7 @@ def rolled_back(policy: Policy, record: Record, deployment: Deployment, target: 
         return None
     request = next((it for it in target.requests if it.fact == deployment.request), None)
     marked = replace(attempt, rolled_back=request.person if request else "a rollback")
-    key = f"{target.application}/{target.environment}"
+    key = keys.of(target.application, target.environment)
     return replace(record, attempts={**record.attempts, key: marked})
 
 
@@ -166,7 +167,7 @@ def applied(deployment: Deployment, target: Target, owner: str, now: datetime) -
         targets=[replace(target, lease=Lease(owner, now + LEASE))],
         entries=[entry(types.DEPLOYMENT_APPLIED, deployment, now, step=deployment.tries)],
         emit=[event],
-        due=[Due(key_of(deployment.id), now + PATIENCE, event)],
+        due=[Due(keys.deployment_due(deployment.id), now + PATIENCE, event)],
     )
 
 
@@ -183,7 +184,7 @@ def progressing(
     return event, Transaction(
         targets=[replace(target, lease=Lease(owner, now + LEASE))],
         emit=[event],
-        due=[Due(key_of(deployment.id), now + PATIENCE, event)],
+        due=[Due(keys.deployment_due(deployment.id), now + PATIENCE, event)],
     )
 
 
@@ -201,7 +202,7 @@ def later(deployment: Deployment, target: Target, reason: str, cause: Event, now
 def next_try(deployment: Deployment, at: datetime, now: datetime) -> Due:
     """The deployment is asked for again at that time."""
     id = ids.derive(types.PROMOTION_READY, deployment.id, deployment.tries)
-    return Due(key_of(deployment.id), at, event_of(types.PROMOTION_READY, deployment, now, id=id))
+    return Due(keys.deployment_due(deployment.id), at, event_of(types.PROMOTION_READY, deployment, now, id=id))
 
 
 def end(
@@ -214,7 +215,7 @@ def end(
     now: datetime,
 ) -> tuple[Event, Transaction]:
     """The one end that every deployment reaches: succeeded, failed, error, superseded or canceled."""
-    key = f"{target.application}/{target.environment}"
+    key = keys.of(target.application, target.environment)
     ended = replace(deployment, outcome=outcome, ended=now, reason=reason, output=output)
     attempt = replace(
         record.attempts[key],
@@ -231,7 +232,7 @@ def end(
         deployments=[ended],
         entries=[entry(type, ended, now)],
         emit=[event],
-        due=[Due(key_of(deployment.id), now + PATIENCE, event)],
+        due=[Due(keys.deployment_due(deployment.id), now + PATIENCE, event)],
     )
 
 
@@ -245,11 +246,6 @@ def _after(target: Target, ended: Deployment, now: datetime) -> Target:
         running=Running(ended.sha, ended.id, now, ended.push),
         history=(ended.sha, *(sha for sha in target.history if sha != ended.sha))[:KEPT],
     )
-
-
-def key_of(deployment: str) -> str:
-    """The key under which a promotion and its deployment are due, from promotion.ready to the end's consequences."""
-    return f"deployment/{deployment}"
 
 
 def event_of(type: str, deployment: Deployment, now: datetime, *, id: str) -> Event:
@@ -282,7 +278,7 @@ def event_of(type: str, deployment: Deployment, now: datetime, *, id: str) -> Ev
             "application": deployment.application,
             "environment": deployment.environment,
             "outcome": deployment.outcome,
-            "partitionkey": f"{deployment.application}/{deployment.environment}",
+            "partitionkey": keys.of(deployment.application, deployment.environment),
             "traceparent": ids.deployment_traceparent(
                 deployment.repo, deployment.sha, deployment.id, deployment.cause, "deploy"
             ),
@@ -308,7 +304,7 @@ def entry(type: str, deployment: Deployment, now: datetime, *, step: int = 0) ->
         "reason": deployment.reason,
         "previous": deployment.previous,
     }
-    stream = f"target/{deployment.application}/{deployment.environment}"
+    stream = keys.target_stream(deployment.application, deployment.environment)
     return NewEntry(
         stream,
         type,

@@ -25,16 +25,6 @@ def look_again(repo: str, sha: str, why: str, at: datetime, *, target: tuple[str
     return _event(repo, sha, at, id, "greenlight/ledger", {"due": why, **where})
 
 
-def resumed_key(application: str, environment: str) -> str:
-    """The key under which the candidates of a target that goes on again are due to be decided."""
-    return f"resumed/{application}/{environment}"
-
-
-def cancel_key(deployment: str) -> str:
-    """The key under which the end of a deployment that a person canceled is due."""
-    return f"cancel/{deployment}"
-
-
 def _event(repo: str, sha: str, at: datetime, id: str, source: str, more: dict[str, Any]) -> Event:
     return Event.of(
         types.COMMIT_RECORDED,

@@ -11,6 +11,7 @@ from typing import Any
 
 from greenlight.events import ids, rfc3339
 from greenlight.ledger.port import Ledger, Transaction
+from greenlight.model import keys
 from greenlight.model.rows import Entry, NewEntry
 
 BOUND, RENAMED, SILENT = "repository.bound", "repository.renamed", "repository.silent"
@@ -29,7 +30,7 @@ class Name:
 def name_of(ledger: Ledger, repo: str) -> Name:
     """What the ledger knows of a repository's name."""
     found = Name(repo)
-    for entry in ledger.journal(_stream(repo)):
+    for entry in ledger.journal(keys.repository_stream(repo)):
         if entry.type == BOUND and "id" in entry.payload:
             found = Name(repo, str(entry.payload["id"]))
         elif entry.type == RENAMED and "to" in entry.payload:
@@ -52,9 +53,9 @@ def rename(ledger: Ledger, known: Name, to: str, now: datetime) -> Name:
 def fell_silent(ledger: Ledger, repo: str, since: datetime, now: datetime) -> bool:
     """Keep that nothing has been heard of the repository since then; False if that is kept already."""
     id = ids.derive(SILENT, repo, rfc3339(since))
-    if any(entry.id == id for entry in ledger.journal(_stream(repo))):
+    if any(entry.id == id for entry in ledger.journal(keys.repository_stream(repo))):
         return False
-    entry = NewEntry(_stream(repo), SILENT, now, id, {"repo": repo, "since": rfc3339(since)}, repo, "")
+    entry = NewEntry(keys.repository_stream(repo), SILENT, now, id, {"repo": repo, "since": rfc3339(since)}, repo, "")
     ledger.transact(Transaction(entries=[entry]))
     return True
 
@@ -63,12 +64,14 @@ def clock_ahead(ledger: Ledger, sender: str, by: timedelta, now: datetime) -> No
     """Keep that a sender's clock is ahead of ours; one entry for each sender and day."""
     payload = {"sender": sender, "seconds": round(by.total_seconds())}
     id = ids.derive(CLOCK_AHEAD, sender, now.date().isoformat())
-    ledger.transact(Transaction(entries=[NewEntry(_clocks(now), CLOCK_AHEAD, now, id, payload, "", "")]))
+    entry = NewEntry(keys.clocks_stream(now.date()), CLOCK_AHEAD, now, id, payload, "", "")
+    ledger.transact(Transaction(entries=[entry]))
 
 
 def clocks_ahead(ledger: Ledger, now: datetime) -> list[dict[str, Any]]:
     """The senders whose clocks were ahead of ours today or yesterday, as `{"sender", "seconds"}`."""
-    entries: list[Entry] = [*ledger.journal(_clocks(now - timedelta(days=1))), *ledger.journal(_clocks(now))]
+    days = (now.date() - timedelta(days=1), now.date())
+    entries: list[Entry] = [entry for day in days for entry in ledger.journal(keys.clocks_stream(day))]
     newest = {
         str(entry.payload["sender"]): entry.payload
         for entry in entries
@@ -79,12 +82,4 @@ def clocks_ahead(ledger: Ledger, now: datetime) -> list[dict[str, Any]]:
 
 def _keep(ledger: Ledger, repo: str, type: str, payload: dict[str, Any], now: datetime) -> None:
     id = ids.derive(type, *payload.values(), rfc3339(now))
-    ledger.transact(Transaction(entries=[NewEntry(_stream(repo), type, now, id, payload, repo, "")]))
-
-
-def _stream(repo: str) -> str:
-    return f"repository/{repo}"
-
-
-def _clocks(now: datetime) -> str:
-    return f"clocks/{now.date().isoformat()}"
+    ledger.transact(Transaction(entries=[NewEntry(keys.repository_stream(repo), type, now, id, payload, repo, "")]))

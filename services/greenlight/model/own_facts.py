@@ -9,6 +9,7 @@ from typing import Any
 from greenlight.events import Event, ids, rfc3339, types
 from greenlight.events.recorded import look_again
 from greenlight.events.schemas import dataschema
+from greenlight.model import keys
 from greenlight.model.rows import PATIENCE, Due, Fact, NewEntry, Record, Request, Target
 
 _NEXT = timedelta(microseconds=1)
@@ -52,7 +53,7 @@ def own_fact(
     )
     kept = dict(about if details is None else details)
     fact = Fact(event=event, repo=record.repo, sha=record.sha, at=at, accepted=now, details=kept)
-    return fact, Due(f"fact/{id}", now + PATIENCE, event)
+    return fact, Due(keys.fact_due(id), now + PATIENCE, event)
 
 
 def _times(record: Record) -> Iterator[datetime]:
@@ -92,7 +93,7 @@ def request_entry(
         "until": rfc3339(request.until),
     }
     return NewEntry(
-        f"target/{target.application}/{target.environment}",
+        keys.target_stream(target.application, target.environment),
         type,
         now,
         ids.derive("entry", type, request.fact),
@@ -105,7 +106,7 @@ def request_entry(
 def expiry(target: Target, request: Request) -> Due:
     """When the target is looked at for a request that has waited too long."""
     where = (target.application, target.environment)
-    key = f"request/{target.application}/{target.environment}/{request.fact}"
+    key = keys.request_due(*where, request.fact)
     return Due(key, request.until, look_again(target.repo, request.sha, key, request.until, target=where))
 
 

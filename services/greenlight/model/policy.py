@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from greenlight.model import keys
 from greenlight.model.rows import Push, Request
 
 
@@ -73,7 +74,7 @@ class Policy:
 
     def keys(self, *rest: str) -> tuple[str, ...]:
         """The keys under which a record has something of this application: "APP/REST", and that of its former name."""
-        return tuple("/".join((name, *rest)) for name in self.names)
+        return tuple(keys.of(name, *rest) for name in self.names)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from datetime import datetime
 from flask import Flask
 
 from greenlight.events import Event, types
-from greenlight.events.recorded import resumed_key
 from greenlight.ledger.port import Transaction, Unreadable
+from greenlight.model import keys
 from greenlight.model.policy import Policy
 from greenlight.model.rows import DecisionRow, Deployment, Push, Record, Target
 from greenlight.policy.conditions import may_begin
@@ -45,7 +45,7 @@ def on_commit_recorded(event: Event, deps: Deps) -> Sequence[Event]:
     repo, sha = data["repo"], data["sha"]
     policies = deps.pipeline().of(repo)
     targets = [(policy, environment) for policy in policies for environment in policy.environments]
-    done = [(f"record/{repo}/{sha}", event.id)]
+    done = [(keys.record_due(repo, sha), event.id)]
     if "due" in data:
         done.append((data["due"], event.id))
     fact = deps.ledger.fact(data["fact"]) if "fact" in data else None
@@ -67,7 +67,7 @@ def on_deployment_ended(event: Event, deps: Deps) -> Sequence[Event]:
     """
     data = required_fields(event, "deployment", "application")
     deployment = deps.ledger.deployment(data["deployment"])
-    done = [(f"deployment/{data['deployment']}", event.id)]
+    done = [(keys.deployment_due(data["deployment"]), event.id)]
     if deployment is None or deployment.outcome == "running":
         deps.ledger.transact(Transaction(done=done))
         return []
@@ -97,7 +97,7 @@ def on_target_resumed(event: Event, deps: Deps) -> Sequence[Event]:
     if policy is not None and environment in policy.environments:
         events += _decided_under(policy, environment, deps)
         events += _next(policy, environment, deps)
-    deps.ledger.transact(Transaction(done=[(resumed_key(application, environment), event.id)]))
+    deps.ledger.transact(Transaction(done=[(keys.resumption_due(application, environment), event.id)]))
     return events
 
 

@@ -11,6 +11,7 @@ from greenlight.events import Event, ids, rfc3339, types
 from greenlight.events.recorded import look_again
 from greenlight.events.schemas import dataschema
 from greenlight.ledger.port import Transaction
+from greenlight.model import keys
 from greenlight.model.own_facts import no_expiry, request_entry, requested
 from greenlight.model.policy import Decision, Policy
 from greenlight.model.rows import (
@@ -78,7 +79,7 @@ def consider(
         replace(target, wanted=promotion),
         (*entries, _promotion_entry(record, target, promotion)),
         (event,),
-        (*due, Due(f"deployment/{promotion.id}", now + PATIENCE, event)),
+        (*due, Due(keys.deployment_due(promotion.id), now + PATIENCE, event)),
     )
 
 
@@ -144,7 +145,7 @@ def promotion_ready(target: Target, promotion: Promotion, now: datetime) -> Even
             "commit": promotion.sha,
             "application": target.application,
             "environment": target.environment,
-            "partitionkey": f"{target.application}/{target.environment}",
+            "partitionkey": keys.of(target.application, target.environment),
             "traceparent": ids.deployment_traceparent(
                 target.repo, promotion.sha, promotion.id, promotion.cause, "promotion"
             ),
@@ -248,7 +249,7 @@ def _decision_entry(
         "now": rfc3339(now),
     }
     id = ids.derive("decision", policy.name, environment, record.repo, record.sha, row.version + 1)
-    return NewEntry(_stream(record), "decision", now, id, payload, record.repo, record.sha)
+    return NewEntry(keys.commit_stream(record.repo, record.sha), "decision", now, id, payload, record.repo, record.sha)
 
 
 def _promotion_entry(record: Record, target: Target, promotion: Promotion) -> NewEntry:
@@ -263,7 +264,7 @@ def _promotion_entry(record: Record, target: Target, promotion: Promotion) -> Ne
         "policy": promotion.policy,
         "record": record.version,
     }
-    stream = f"target/{target.application}/{target.environment}"
+    stream = keys.target_stream(target.application, target.environment)
     return NewEntry(stream, types.PROMOTION_READY, promotion.at, promotion.id, payload, target.repo, promotion.sha)
 
 
@@ -271,10 +272,6 @@ def _next_look(policy: Policy, environment: str, record: Record, decision: Decis
     """When time alone may change the decision: then the commit is looked at again."""
     if decision.next_at is None:
         return ()
-    key = f"decision/{policy.name}/{environment}/{record.repo}/{record.sha}"
+    key = keys.decision_due(policy.name, environment, record.repo, record.sha)
     event = look_again(record.repo, record.sha, key, decision.next_at)
     return (Due(key, decision.next_at, event),)
-
-
-def _stream(record: Record) -> str:
-    return f"commit/{record.repo}/{record.sha}"

@@ -10,6 +10,7 @@ from flask import Flask
 from greenlight.events import Event, rfc3339, types
 from greenlight.events.recorded import commit_recorded, look_again
 from greenlight.ledger.port import Transaction
+from greenlight.model import keys
 from greenlight.model.rows import PATIENCE, Due, Fact, NewEntry, Record
 from greenlight.recorder import domain, reviews
 from greenlight.service.deps import Deps
@@ -48,13 +49,13 @@ def _folded(fact: Fact, recorded: Event, deps: Deps) -> Transaction:
         entries=[_entry(fact)],
         emit=[recorded, *again.values()],
         due=[Due(_key(record), soon, recorded), *(Due(_key(other), soon, again[other.sha]) for other in others)],
-        done=[(f"fact/{fact.id}", fact.event.id)],
+        done=[(keys.fact_due(fact.id), fact.event.id)],
     )
 
 
 def _key(record: Record) -> str:
     """The key under which a record that has changed is due to be decided."""
-    return f"record/{record.repo}/{record.sha}"
+    return keys.record_due(record.repo, record.sha)
 
 
 def _entry(fact: Fact) -> NewEntry:
@@ -73,7 +74,7 @@ def _entry(fact: Fact) -> NewEntry:
         "body": fact.body,
     }
     return NewEntry(
-        stream=f"commit/{fact.repo}/{fact.sha}",
+        stream=keys.commit_stream(fact.repo, fact.sha),
         type=fact.type,
         at=fact.accepted,
         id=fact.id,

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from greenlight.events import types
+from greenlight.model import keys
 from greenlight.model.rows import Approval, Fact, Last, Merge, Order, Override, Push, Record, Revocation, Run, Signal
 from greenlight.policy.signals import OUTDATED, SAID, age, by_time
 
@@ -160,7 +161,7 @@ def _merged(merged: Mapping[str, Merge], fact: Fact) -> Mapping[str, Merge]:
 
 
 def _gate(fact: Fact) -> str:
-    return f"{fact.details.get('application')}/{fact.details.get('gate')}"
+    return keys.of(str(fact.details.get("application")), str(fact.details.get("gate")))
 
 
 def _approval(fact: Fact) -> Approval | None:
@@ -196,7 +197,7 @@ def _overrides(fact: Fact) -> Mapping[str, Override]:
     if fact.type != types.GATE_OVERRIDDEN:
         return {}
     given = fact.details
-    key = f"{given['application']}/{given['environment']}/{given['gate']}"
+    key = keys.of(given["application"], given["environment"], given["gate"])
     return {key: Override(given["person"], fact.at, fact.id, given["reason"])}
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from greenlight.ledger.port import Ledger, Transaction
+from greenlight.model import keys
 from greenlight.model.policy import Policy
 from greenlight.model.rows import Entry, Fact, NewEntry, Record
 from greenlight.policy.signals import OUTDATED, is_review
@@ -63,14 +64,14 @@ def _reviews(entries: Sequence[Entry], ledger: Ledger) -> Iterator[Fact]:
 
 def _pull_stream(fact: Fact) -> str | None:
     pull = fact.details.get("pull")
-    return None if pull is None else f"pull/{fact.repo}/{pull}"
+    return None if pull is None else keys.pull_stream(fact.repo, pull)
 
 
 def _tree_stream(fact: Fact, record: Record, policies: Sequence[Policy]) -> str | None:
     """Only where some gate counts reviews, so that nobody else pays for it."""
     wanted = any(gate.kind == "github-review" for policy in policies for gate in policy.gates.values())
     told = _pushed(fact) or fact.details.get("pull") is not None
-    return f"tree/{record.repo}/{record.tree}" if wanted and told and record.tree is not None else None
+    return keys.tree_stream(record.repo, record.tree) if wanted and told and record.tree is not None else None
 
 
 def _of_pull(stream: str | None, fact: Fact) -> Iterator[NewEntry]:

@@ -11,6 +11,7 @@ from greenlight.events import Event, ids
 from greenlight.events.recorded import look_again
 from greenlight.ledger.port import Ledger, Transaction
 from greenlight.lib.clock import Clock
+from greenlight.model import keys
 from greenlight.model.policy import Pipeline, Policy
 from greenlight.model.rows import PATIENCE, Due, NewEntry, Target
 from greenlight.service.retry import until_settled
@@ -56,7 +57,7 @@ def _decide_anew(policy: Policy, environment: str, ledger: Ledger, now: datetime
     some = ledger.records(repo=policy.repo, limit=1).records
     if not some:
         return None
-    why = f"policy/{policy.digest}/{policy.name}/{environment}"
+    why = keys.policy_due(policy.digest, policy.name, environment)
     event = look_again(policy.repo, some[0].sha, why, now, target=(policy.name, environment))
     ledger.transact(Transaction(emit=[event], due=[Due(why, now + PATIENCE, event)]))
     return event
@@ -101,5 +102,5 @@ def _entry(target: Target, former: str, now: datetime) -> NewEntry:
         "running": target.running.sha if target.running else "",
     }
     id = ids.derive("entry", "target.renamed", former, target.application, target.environment, target.version)
-    stream = f"target/{target.application}/{target.environment}"
+    stream = keys.target_stream(target.application, target.environment)
     return NewEntry(stream, "target.renamed", now, id, payload, target.repo, payload["running"])

@@ -22,6 +22,7 @@ from greenlight.lib.errors import Malformed, Rejected
 from greenlight.lib.problems import allowed, problem_response
 from greenlight.lib.signing import BadSignature
 from greenlight.lib.wsgi import coding_of, headers_of, length_of, media_type_of
+from greenlight.model import keys
 from greenlight.model.policy import Pipeline
 from greenlight.model.rows import PATIENCE, Due, Fact
 from greenlight.policy.lineage import shipped
@@ -279,7 +280,7 @@ def _unclaimed(provider: Provider, delivery: Delivery, fact: Fact, deps: Deps) -
 
 def _accept(fact: Fact, body: bytes, deps: Deps) -> None:
     """Fact, event and body in one transaction; then the event goes out. A repetition changes nothing."""
-    if deps.ledger.accept(fact, body, Due(f"fact/{fact.id}", fact.accepted + PATIENCE, fact.event)):
+    if deps.ledger.accept(fact, body, Due(keys.fact_due(fact.id), fact.accepted + PATIENCE, fact.event)):
         with sending(fact.event):
             deps.publisher.publish([fact.event])
 

@@ -23,7 +23,7 @@ DEFECTS = [
     Defect(
         "what follows from an end is not due",
         "end",
-        "due=[Due(key_of(deployment.id), now + PATIENCE, event)]",
+        "due=[Due(keys.deployment_due(deployment.id), now + PATIENCE, event)]",
         "due=[]",
     ),
     Defect("what is due is never sent again", "on_ping", "while due:", "while False:"),

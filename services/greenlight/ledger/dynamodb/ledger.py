@@ -31,6 +31,7 @@ from greenlight.ledger.kept import Kept
 from greenlight.ledger.port import Conflict, Page, SetAside, Transaction, Unavailable, Unreadable
 from greenlight.ledger.unreadable import LATER, NO_TIME, Aside, Keys, payload_of, policy_of, whole_entry
 from greenlight.lib.jitter import full_jitter
+from greenlight.model.keys import commit_stream
 from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target, Title
 
 __all__ = ["DynamoLedger"]
@@ -302,7 +303,7 @@ class DynamoLedger:
         return [self._entry(one) for one in islice(found, limit)]
 
     def entries(self, repo: str, sha: str, *, limit: int | None = None) -> Sequence[Entry]:
-        own, last = items.entry_key(f"commit/{repo}/{sha}", 1), items.entry_key("", 10**10 - 1)[1]
+        own, last = items.entry_key(commit_stream(repo, sha), 1), items.entry_key("", 10**10 - 1)[1]
         between, about = {"p": own[0], "a": own[1], "z": last}, {"g": joined("commit", repo, sha)}
         page = 0 if limit is None else min(limit, 1000)
         mine = self._dynamo.query("pk = :p AND sk BETWEEN :a AND :z", between, newest=True, page=page)

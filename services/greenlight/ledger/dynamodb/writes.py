@@ -19,6 +19,7 @@ from greenlight.ledger.dynamodb.items import Rows, item, joined, stamp
 from greenlight.ledger.dynamodb.records import Large, Records
 from greenlight.ledger.journal import ZEROS, canonical, link, portable_form
 from greenlight.ledger.port import Conflict, Transaction
+from greenlight.model.keys import commit_stream
 from greenlight.model.rows import DecisionRow, Deployment, Due, Fact, NewEntry, Push, Record, Target
 
 ABSENT = "attribute_not_exists(pk)"
@@ -280,7 +281,7 @@ class _Plan:
         said = {"type": row.type, "at": at, "id": row.id, "prev": prev, "hash": hash}
         words = canonical(said)[:-1] + b',"payload":' + payload + b"}"
         about = {}
-        if row.stream != f"commit/{row.repo}/{row.sha}":  # it is not found by its stream, so by an index
+        if row.stream != commit_stream(row.repo, row.sha):  # it is not found by its stream, so by an index
             order = joined(at, row.stream, f"{seq:010d}")
             about = {"g": {"S": joined("commit", row.repo, row.sha)}, "o": {"S": order}}
         attributes = {"stream": {"S": row.stream}, **about, **self._rows.pack_text(words.decode(), self._now)}

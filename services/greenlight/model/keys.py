@@ -1,0 +1,116 @@
+"""The ledger's keys: streams of the journal, keys of what is due, and keys inside a record. Built and parsed here only.
+
+A key is words between slashes. Its first word names its kind, so that keys of two kinds are never equal:
+
+| key | names |
+| --- | --- |
+| commit/OWNER/NAME/SHA, target/APPLICATION/ENVIRONMENT | the stream of a commit, of a target |
+| repository/OWNER/NAME, clocks/DATE | the stream of a repository's names, of senders' clocks that day |
+| pull/OWNER/NAME/NUMBER, tree/OWNER/NAME/TREE | the stream of a pull request's reviews, of the commits with one tree |
+| fact/ID, record/OWNER/NAME/SHA | a fact is due to be recorded, a record to be decided |
+| decision/APPLICATION/ENVIRONMENT/OWNER/NAME/SHA | a decision ends by time alone |
+| deployment/ID, withdrawn/ID | a promotion and its deployment are due to go on, a withdrawn one to be decided anew |
+| request/APPLICATION/ENVIRONMENT/FACT, canceled/FACT | a request expires, the end of a canceled one is due to be decided |
+| cancel/DEPLOYMENT | the end of a deployment that a person canceled is due |
+| resumed/APPLICATION/ENVIRONMENT | a target that goes on again is due to be decided |
+| policy/DIGEST/APPLICATION/ENVIRONMENT | a target is due to be decided under an edited policy |
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+_COMMIT, _TARGET = "commit", "target"
+
+
+def of(*names: str) -> str:
+    """A key inside a record, and the partition key of a target's events.
+
+    APPLICATION/ENVIRONMENT, APPLICATION/GATE or APPLICATION/ENVIRONMENT/GATE.
+    """
+    return "/".join(names)
+
+
+def commit_stream(repo: str, sha: str) -> str:
+    """The journal of a commit: its facts and the decisions on it."""
+    return of(_COMMIT, repo, sha)
+
+
+def is_commit_stream(stream: str) -> bool:
+    """Whether a stream is the journal of a commit."""
+    return stream.startswith(f"{_COMMIT}/")
+
+
+def target_stream(application: str, environment: str) -> str:
+    """The journal of a target: its promotions, deployments and requests."""
+    return of(_TARGET, application, environment)
+
+
+def repository_stream(repo: str) -> str:
+    """The journal of what a repository is called, and when nothing was heard of it."""
+    return of("repository", repo)
+
+
+def clocks_stream(day: date) -> str:
+    """The journal of the senders whose clocks were ahead on a day."""
+    return of("clocks", day.isoformat())
+
+
+def pull_stream(repo: str, number: object) -> str:
+    """The journal of a pull request: its reviews, and the commit that merged it."""
+    return of("pull", repo, str(number))
+
+
+def tree_stream(repo: str, tree: str) -> str:
+    """The journal of a tree: the commits that were pushed with it, and the reviews of any of them."""
+    return of("tree", repo, tree)
+
+
+def fact_due(fact: str) -> str:
+    """A fact is due to be recorded."""
+    return of("fact", fact)
+
+
+def record_due(repo: str, sha: str) -> str:
+    """A record that has changed is due to be decided."""
+    return of("record", repo, sha)
+
+
+def decision_due(application: str, environment: str, repo: str, sha: str) -> str:
+    """A commit is due to be decided again when time alone may change its decision."""
+    return of("decision", application, environment, repo, sha)
+
+
+def deployment_due(deployment: str) -> str:
+    """A promotion and its deployment are due, from promotion.ready to what follows from the end."""
+    return of("deployment", deployment)
+
+
+def withdrawal_due(promotion: str) -> str:
+    """The candidates of a target are due to be decided after a promotion was withdrawn."""
+    return of("withdrawn", promotion)
+
+
+def request_due(application: str, environment: str, fact: str) -> str:
+    """A target is due to be looked at when a request has waited too long."""
+    return of("request", application, environment, fact)
+
+
+def canceled_request_due(fact: str) -> str:
+    """The candidates of a target are due to be decided after a person canceled a request."""
+    return of("canceled", fact)
+
+
+def cancellation_due(deployment: str) -> str:
+    """The end of a deployment that a person canceled is due."""
+    return of("cancel", deployment)
+
+
+def resumption_due(application: str, environment: str) -> str:
+    """The candidates of a target that goes on again are due to be decided."""
+    return of("resumed", application, environment)
+
+
+def policy_due(digest: str, application: str, environment: str) -> str:
+    """The candidates of a target are due to be decided under an edited policy."""
+    return of("policy", digest, application, environment)
