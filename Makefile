@@ -1,6 +1,6 @@
-# make up and make test need nothing but Python 3.11 or newer on this machine.
+# make up and make test need nothing but Python 3.11 to 3.14 on this machine.
 .DEFAULT_GOAL := help
-.PHONY: help up test simulate mutants test-crash test-real lint bench wheel cluster cluster-down lock clean
+.PHONY: help up test simulate mutants test-crash test-real lint audit bench wheel cluster cluster-down lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -8,8 +8,10 @@ CONFIG ?= config
 DIST ?= dist
 UP_FLAGS ?= $(if $(wildcard $(CONFIG)/pipeline.yaml $(CONFIG)/pipeline),--config $(CONFIG),--demo)
 
-supported = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-  { echo "Greenlight needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..." >&2; exit 1; }
+# As requires-python in pyproject.toml says.
+supported = $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || { \
+  echo "Greenlight needs Python 3.11 to 3.14 (orjson, which it needs, has no wheel for 3.15), and $(PYTHON) is" \
+    "$$($(PYTHON) --version 2>&1); name another with: make PYTHON=python3.14 ..." >&2; exit 1; }
 
 help: ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +41,9 @@ lint: .venv/lint ## style, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+audit: .venv/lint .venv/tools/installed ## look for known vulnerabilities (3: no database can be asked) and refused licences
+	.venv/tools/bin/python tests/audit.py
+
 bench: .venv/test ## measure; prints ratios and absolute figures, fails on neither
 	$(BIN)/python -m tests.bench
 
@@ -61,7 +66,8 @@ clean: ## remove what make installed (not the data in .greenlight)
 
 # Each set of packages is installed once per change of its lock file, by hash, and the project itself without building tools
 # that the lock does not name.
-.venv/runtime .venv/test .venv/lint: .venv/%: requirements/%.txt pyproject.toml
+# .venv/lowest is for trying the oldest versions that pyproject.toml admits, over .venv/test.
+.venv/runtime .venv/test .venv/lint .venv/lowest: .venv/%: requirements/%.txt pyproject.toml
 	@$(supported)
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
@@ -69,7 +75,7 @@ clean: ## remove what make installed (not the data in .greenlight)
 	@$(BIN)/python -m compileall -q services # pip compiles what it copies; and where PYTHONDONTWRITEBYTECODE is set, every start would
 	@touch $@
 
-# uv, pipx: programs whose packages would be in the way of ours.
+# Programs whose packages would be in the way of ours: uv, pipx, pip-audit, pip-licenses.
 .venv/tools/installed: requirements/tools.txt
 	@$(supported)
 	@test -x .venv/tools/bin/python || $(PYTHON) -m venv .venv/tools

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from support.cluster import MISSING, Cluster, skip_without
-from support.installers import missing
+from support.tools import MISSING as MISSING_TOOLS
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Without a cluster, or without uv and pipx, the tests that need them say so."""
+    """Without a cluster, or without uv, pipx and the like, the tests that need them say so."""
     skip_without(items, "cluster", MISSING, ". $(tests/cluster/cluster up)")
-    skip_without(items, "installers", missing(), "make .venv/tools/installed")
+    skip_without(items, "tools", MISSING_TOOLS, "make .venv/tools/installed")
 
 
 @pytest.fixture(scope="session")

@@ -14,5 +14,7 @@ compile runtime pyproject.toml --group build --constraint requirements/lint.txt
 # What the image is made of: the services' packages alone; and what builds the wheel and Helm.
 compile image pyproject.toml --constraint requirements/lint.txt
 compile image-build --group build --group image --constraint requirements/lint.txt
+# The oldest versions that pyproject.toml admits: what an installation beside other programs may end up with.
+compile lowest pyproject.toml --resolution lowest-direct
 # Programs that share nothing with Greenlight: uv itself, which compiles these files, among them.
 compile tools --group tools

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from support.installers import installer
 from support.timing import PATIENCE
+from support.tools import tool
 
 ROOT = Path(__file__).parents[2]
 PYTHON = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -60,22 +60,49 @@ def test_a_wheel_is_a_function_of_its_sources(wheel: Path, tmp_path: Path) -> No
     assert (tmp_path / wheel.name).read_bytes() == wheel.read_bytes()
 
 
-@pytest.mark.installers
+def test_a_python_that_is_too_new_is_told_so_by_the_wheel_and_by_make(wheel: Path, tmp_path: Path) -> None:
+    """And not by a compiler that is missing for one of the packages."""
+    index = ("--no-index", "--find-links", str(wheel.parent), "--no-deps", "--dest", str(tmp_path))
+    asked = [sys.executable, "-m", "pip", "download", *index, "--python-version", "3.15", "greenlight-pipeline"]
+    refused = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert refused.returncode != 0
+    assert re.search(r"requires a different Python: 3\.15\S* not in '.*<3\.15.*'", refused.stderr), refused.stderr
+    newer = tmp_path / "python"
+    newer.write_text(f"""#!/bin/sh
+[ "$1" = -c ] || {{ echo Python 3.15.0; exit; }}
+exec {sys.executable} -c 'import sys; code = sys.argv[1]; sys.version_info = (3, 15, 0); exec(code)' "$2"
+""")
+    newer.chmod(0o755)
+    refused = subprocess.run(
+        ["make", "--always-make", ".venv/runtime", f"PYTHON={newer}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode != 0
+    assert (
+        f"needs Python 3.11 to 3.14 (orjson, which it needs, has no wheel for 3.15), and {newer} is Python 3.15.0"
+        in refused.stderr
+    )
+
+
+@pytest.mark.tools
 def test_pipx_installs_a_wheel_that_starts_the_demo(wheel: Path, tmp_path: Path) -> None:
     """The command is on the PATH that pipx names, and knows its version."""
     env = _elsewhere(tmp_path)
-    _run([installer("pipx"), "install", "--python", str(PYTHON), str(wheel)], env, tmp_path)
+    _run([tool("pipx"), "install", "--python", str(PYTHON), str(wheel)], env, tmp_path)
     greenlight = str(tmp_path / "home" / ".local" / "bin" / "greenlight")
     assert _run([greenlight, "--version"], env, tmp_path).strip() == f"greenlight, version {wheel.name.split('-')[1]}"
     _demo([greenlight], env, tmp_path)
-    _run([installer("pipx"), "uninstall", "greenlight-pipeline"], env, tmp_path)
+    _run([tool("pipx"), "uninstall", "greenlight-pipeline"], env, tmp_path)
     assert not os.path.lexists(greenlight)
 
 
-@pytest.mark.installers
+@pytest.mark.tools
 def test_uvx_starts_the_demo_of_a_wheel(wheel: Path, tmp_path: Path) -> None:
     """Nothing is installed before."""
-    _demo([installer("uvx"), "--from", str(wheel), "greenlight"], _elsewhere(tmp_path), tmp_path)
+    _demo([tool("uvx"), "--from", str(wheel), "greenlight"], _elsewhere(tmp_path), tmp_path)
 
 
 def _elsewhere(folder: Path) -> Mapping[str, str]:
