@@ -18,6 +18,7 @@ from greenlight.policy.decide import gate_state
 from greenlight.policy.load import parse
 from greenlight.recorder.domain import fold
 from support.flow import build_payload, push_payload, sha_of
+from support.policy import situation
 from support.webhooks import Rig, gate_body, repository
 
 POLICY = """
@@ -70,7 +71,7 @@ def state(gate: str, facts: Sequence[Fact]) -> GateState:
         record = Record("acme/shop", SHA)
         for fact in order:
             record = fold(record, fact)
-        found.append(gate_state(SHOP, SHOP.gates[gate], record, (), None, datetime.now(UTC)))
+        found.append(gate_state(SHOP.gates[gate], situation(SHOP, record, now=datetime.now(UTC), environment="live")))
     assert all(one == found[0] for one in found), found
     return found[0]
 

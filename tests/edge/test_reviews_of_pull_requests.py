@@ -21,6 +21,7 @@ from greenlight.service.deps import Deps
 from greenlight.service.publisher import InLog
 from greenlight.service.pushes import pushes_since
 from support.flow import push_payload, sha_of
+from support.policy import situation
 from support.webhooks import Rig, repository
 
 POLICY = """
@@ -104,7 +105,7 @@ def state(rig: Rig, pipeline: Pipeline, commit: str = MERGE, gate: str = "review
     shop = pipeline.applications["shop"]
     record = rig.ledger.record("acme/shop", sha_of(commit))
     assert record is not None
-    return gate_state(shop, shop.gates[gate], record, (), None, datetime.now(UTC))
+    return gate_state(shop.gates[gate], situation(shop, record, now=datetime.now(UTC), environment="live"))
 
 
 STORY = [review("ann", "approved", HEAD, id=1), merged(), push(MERGE)]

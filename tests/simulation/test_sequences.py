@@ -21,7 +21,7 @@ from greenlight.model.rows import Lease, Push
 from greenlight.policy.decide import decide
 from greenlight.promoter import app as promoter
 from greenlight.reconciler import app as reconciler
-from greenlight.service.pushes import pushes_since
+from greenlight.service.situations import situation
 from support.simulation import LAX, MAIN, PEOPLE, REPO, STRICT, World
 
 LENA = PEOPLE[1]
@@ -88,8 +88,8 @@ class Story(World):
         record, target = self.inner.record(REPO, sha), self.inner.target("shop", environment)
         if record is None or target is None:
             return None
-        policy, pushes = self.pipeline.applications["shop"], pushes_since(self.inner, target)
-        return decide(policy, environment, record, target, pushes, self.clock.time).state
+        policy = self.pipeline.applications["shop"]
+        return decide(situation(policy, record, target, self.inner, self.clock.time)).state
 
 
 @pytest.fixture
@@ -424,5 +424,5 @@ def test_row_28_an_event_of_ours_that_tells_nothing_can_never_succeed(story: Sto
     """It is refused as such, not tried again and again."""
     for module in (promoter, deployer):
         for type, handler in module.HANDLERS.items():
-            with pytest.raises(Rejected, match="tells"):
+            with pytest.raises(Rejected, match="must have"):
                 handler(Event("poison", "stranger", type, data=data), story.deps())  # type: ignore[operator, arg-type]

@@ -9,9 +9,10 @@ from typing import Any
 
 from greenlight.events import Event
 from greenlight.events.ids import identity
-from greenlight.model.policy import Policy
+from greenlight.model.policy import Policy, Situation
 from greenlight.model.rows import Approval, Attempt, Fact, Order, Push, Record, Request, Running, Target
 from greenlight.policy import signals
+from greenlight.policy.history import History
 from greenlight.policy.load import parse
 from greenlight.recorder.domain import fold
 
@@ -161,6 +162,19 @@ def target(runs: Push | None = None, newest: Push | None = None, **rest: Any) ->
     """The target production, running the commit of a push."""
     running = Running(runs.sha, "d0", runs.pushed_at, runs) if runs else None
     return Target("shop", "production", REPO, running=running, newest=newest or runs, **rest)
+
+
+def situation(
+    of: Policy,
+    record: Record,
+    at: Target | None = None,
+    pushes: Iterable[Push] = (),
+    now: datetime = START,
+    *,
+    environment: str = "production",
+) -> Situation:
+    """A commit for a target of the application, by default one where nothing was done yet."""
+    return Situation(of, of.environments[environment], record, of.target(environment, at), History.of(pushes), now)
 
 
 def request(

@@ -34,7 +34,7 @@ from greenlight.promoter import domain as promoter_domain
 from greenlight.reconciler import app as reconciler
 from greenlight.recorder import app as recorder
 from greenlight.service.people import Person
-from greenlight.service.pushes import pushes_since
+from greenlight.service.situations import situation
 from greenlight.store import Store
 
 REPO, MAIN = "acme/shop", "refs/heads/main"
@@ -419,15 +419,7 @@ class World:
     def _nothing_is_left_to_decide(self, environment: str, record: Record, target: Target) -> None:
         policy, now = self.pipeline.applications["shop"], self.clock.time
         last = self.inner.decision("shop", environment, REPO, record.sha)
-        again = promoter_domain.consider(
-            policy,
-            environment,
-            record,
-            target,
-            pushes_since(self.inner, target),
-            last,
-            now,  # type: ignore[arg-type]
-        )
+        again = promoter_domain.consider(situation(policy, record, target, self.inner, now), last)
         who = f"{record.sha[-3:]} in {environment}"
         self.check(again.target is None, f"{who} is ready, and nobody promotes it: {last and last.decision}")
         own = again.decision.own.state

@@ -16,19 +16,19 @@ from greenlight.ledger.port import Transaction
 from greenlight.lib.errors import Rejected
 from greenlight.model import keys
 from greenlight.model.own_facts import expiry, no_expiry, own_fact, request_entry, requested
-from greenlight.model.policy import Gate, Policy
+from greenlight.model.policy import Gate, Policy, Situation
 from greenlight.model.rows import PATIENCE, Cancellation, Due, Fact, NewEntry, Record, Request, Target
 from greenlight.policy.decide import OVER, gate_here
 from greenlight.policy.gates import newest_revocation, newest_words
 from greenlight.policy.requests import MOST, SERVED_WITHIN, asked, newest_request, resumed, without
 from greenlight.policy.requests import paused as paused_by
-from greenlight.policy.situation import Situation, attempt_of
 from greenlight.service.adoption import carried_on
 from greenlight.service.deps import Deps
 from greenlight.service.edge import sending
 from greenlight.service.people import Person
 from greenlight.service.pushes import pushes_since
 from greenlight.service.retry import until_settled
+from greenlight.service.situations import situation, target_of
 from greenlight.telemetry.tracing import current
 
 KINDS = ("deploy", "retry", "rollback")
@@ -58,18 +58,18 @@ def approve(record: Record, application: str, gate: str, comment: str | None, pe
     Approving again while one's approval stands is the same fact, if that one counts wherever a new one would.
     """
     policy, found = _gate(record, application, gate, deps)
-    places = []
-    for environment in [name for name, env in policy.environments.items() if gate in env.require] or [""]:
-        target = deps.ledger.target(application, environment) or Target(application, environment, policy.repo)
-        places.append((target, pushes_since(deps.ledger, target)))
-    refusals = [domain.may_approve(person, found, record, *place) for place in places]
+    requiring = [name for name, env in policy.environments.items() if gate in env.require]
+    cases = [
+        _situation(record, policy, environment, deps) for environment in requiring or [next(iter(policy.environments))]
+    ]
+    refusals = [domain.may_approve(person, found, case) for case in cases]
     if None not in refusals:
         raise Forbidden("; ".join(dict.fromkeys(str(refusal) for refusal in refusals)))
-    open_to = [place for place, refusal in zip(places, refusals, strict=True) if refusal is None]
+    open_to = [case for case, refusal in zip(cases, refusals, strict=True) if refusal is None]
     last, revoked = newest_words(policy, record, gate).get(person.id), newest_revocation(policy, record, gate)
     if last is not None and last.granted and (revoked is None or revoked.at < last.at):
         expired = found.expires is not None and last.at + found.expires <= deps.clock.now()
-        if not expired and all(domain.counts(last, found, record, *place) for place in open_to):
+        if not expired and all(domain.counts(last, found, case) for case in open_to):
             return last.fact
     prior = max((fact for fact in (last, revoked) if fact is not None), key=lambda fact: fact.at, default=None)
     return _say(types.APPROVAL_GRANTED, record, application, gate, comment, person, prior.fact if prior else "", deps)
@@ -153,7 +153,7 @@ def _wanted(asks: Asked, policy: Policy, target: Target, now: datetime, deps: De
     if asks.kind == "rollback":
         return _way_back(asks, policy, target, now, deps)
     record = reading.record_of(policy.repo, asks.sha, deps)
-    attempt = attempt_of(policy, record, key)
+    attempt = policy.attempt(record, key)
     if asks.kind == "retry" and (attempt is None or attempt.outcome not in OVER):
         was = "it was never deployed there" if attempt is None else f"its last deployment there is {attempt.outcome}"
         raise Rejected(f"there is nothing to retry in {where}: {was}; use deploy")
@@ -169,7 +169,7 @@ def _way_back(asks: Asked, policy: Policy, target: Target, now: datetime, deps: 
     where = f"{asks.application}/{asks.environment}"
     if asks.sha:
         record = reading.record_of(policy.repo, asks.sha, deps)
-        attempt = attempt_of(policy, record, asks.environment)
+        attempt = policy.attempt(record, asks.environment)
         if attempt is None or attempt.succeeded_at is None:
             raise Rejected(f"{record.sha[:7]} never succeeded in {where}: roll back to one that did, or use deploy")
     else:
@@ -182,7 +182,7 @@ def _way_back(asks: Asked, policy: Policy, target: Target, now: datetime, deps: 
                 f"nothing else has succeeded in {where} that was not rolled back from: name a commit with `--to`"
             )
         record = way
-    closed = domain.closed_to_rollback(policy, record, target, pushes_since(deps.ledger, target), now)
+    closed = domain.closed_to_rollback(situation(policy, record, target, deps.ledger, now))
     if closed:
         name, why = closed
         raise Rejected(
@@ -193,7 +193,7 @@ def _way_back(asks: Asked, policy: Policy, target: Target, now: datetime, deps: 
 
 
 def _was_left(policy: Policy, record: Record, environment: str) -> bool:
-    attempt = attempt_of(policy, record, environment)
+    attempt = policy.attempt(record, environment)
     return attempt is not None and attempt.rolled_back is not None
 
 
@@ -264,16 +264,15 @@ def override(
 ) -> str:
     """Pass a gate for one commit in one environment; the fact's id. Raises Forbidden, Rejected."""
     policy, found = _gate(record, application, gate, deps)
-    target = reading.target_of(application, environment, deps)
+    reading.target_of(application, environment, deps)
     if gate not in policy.environments[environment].require:
         raise Rejected(f"{application}/{environment} does not require {gate}: there is nothing to override")
-    pushes = pushes_since(deps.ledger, target)
-    _allowed(domain.may_override(person, policy, environment, record, target, pushes))
+    case = _situation(record, policy, environment, deps)
+    _allowed(domain.may_override(person, case))
     if not reason:
         raise Rejected("an override needs a reason")
-    now = deps.clock.now()
     last = record.overrides.get(keys.of(application, environment, gate))
-    state = gate_here(Situation(policy, environment, record, target, pushes, now), found, now)
+    state = gate_here(case, found)
     if state.state == "overridden" and last is not None and last.person == person.id:
         return last.fact
     type, key = types.GATE_OVERRIDDEN, keys.of(application, environment)
@@ -391,6 +390,11 @@ def _publish(events: Sequence[Event], deps: Deps) -> None:
 
 def _log(person: Person, what: str, repo: str, sha: str, at: datetime, deps: Deps) -> None:
     deps.log.getChild("board").info("%s %s of %s@%s at %s", person.id, what, repo, sha[:7], rfc3339(at))
+
+
+def _situation(record: Record, policy: Policy, environment: str, deps: Deps) -> Situation:
+    target = target_of(policy, environment, deps.ledger)
+    return situation(policy, record, target, deps.ledger, deps.clock.now())
 
 
 def _gate(record: Record, application: str, gate: str, deps: Deps) -> tuple[Policy, Gate]:

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 
-from greenlight.model.policy import Gate, Policy
-from greenlight.model.rows import Approval, Push, Record, Target
+from greenlight.model.policy import Gate, Policy, Situation
+from greenlight.model.rows import Approval
 from greenlight.policy.authors import authors
-from greenlight.policy.decide import GREEN, gate_here
+from greenlight.policy.decide import GREEN, required_gates
 from greenlight.policy.gates import left_out
-from greenlight.policy.lineage import Lineage
-from greenlight.policy.situation import Situation
 from greenlight.service.people import NAME_THEM, Person
 
 
-def may_approve(
-    person: Person, gate: Gate, record: Record, target: Target | None, pushes: Sequence[Push]
-) -> str | None:
+def may_approve(person: Person, gate: Gate, case: Situation) -> str | None:
     """Why this person's approval of this commit at this gate could not count in this target; None: it could."""
     if gate.kind != "approval":
         return f"{gate.name} is not an approval: it opens when {gate.kind} says so"
@@ -26,15 +21,15 @@ def may_approve(
         return refusal
     if not gate.wants.get("not_author"):
         return None
-    why = authors(record, target, pushes).left_out(person.id, person.identities)
+    why = authors(case.record, case.target, case.pushes).left_out(person.id, person.identities)
     if why is None:
         return None
     return f"{why}; {gate.name} wants somebody else" if person.identities else f"{why}; {NAME_THEM}"
 
 
-def counts(word: Approval, gate: Gate, record: Record, target: Target | None, pushes: Sequence[Push]) -> bool:
+def counts(word: Approval, gate: Gate, case: Situation) -> bool:
     """Whether an approval that was given can count in this target."""
-    makers = authors(record, target, pushes) if gate.wants.get("not_author") else None
+    makers = authors(case.record, case.target, case.pushes) if gate.wants.get("not_author") else None
     return left_out(gate, word, makers) is None
 
 
@@ -80,32 +75,26 @@ def may_erase(person: Person, policies: Sequence[Policy]) -> str | None:
     return f"{person.id} operates no application: name a group of theirs as `operators:` in the pipeline file"
 
 
-def may_override(
-    person: Person, policy: Policy, environment: str, record: Record, target: Target | None, pushes: Sequence[Push]
-) -> str | None:
+def may_override(person: Person, case: Situation) -> str | None:
     """Why this person may not pass a gate of this commit in this environment; None: go ahead.
 
     An operator may, but nobody whom `not: author` leaves out of a gate that the environment requires.
     """
-    refusal = may_operate(person, policy)
+    refusal = may_operate(person, case.policy)
     if refusal is not None:
         return refusal
-    required = [policy.gates[name] for name in policy.environments[environment].require]
+    required = [case.policy.gates[name] for name in case.environment.require]
     if not any(gate.wants.get("not_author") for gate in required):
         return None
-    return authors(record, target, pushes).left_out(person.id, person.identities)
+    return authors(case.record, case.target, case.pushes).left_out(person.id, person.identities)
 
 
-def closed_to_rollback(
-    policy: Policy, record: Record, target: Target, pushes: Sequence[Push], now: datetime
-) -> tuple[str, str] | None:
+def closed_to_rollback(case: Situation) -> tuple[str, str] | None:
     """The first gate that does not let a rollback to that commit through, with its reason; None: all do.
 
     Ages count as they were when it last succeeded there.
     """
-    case = Situation(policy, target.environment, record, target, Lineage.of(pushes), now)
-    ran = case.attempt.succeeded_at if case.attempt is not None else None
-    states = {name: gate_here(case, policy.gates[name], ran or now) for name in case.environment.require}
+    states = required_gates(case, at_last_success=True)
     return next(((name, gate.reason) for name, gate in states.items() if gate.state not in GREEN), None)
 
 

@@ -16,6 +16,7 @@ from greenlight.policy.load import PolicyError, parse
 from greenlight.service.candidates import candidates
 from greenlight.service.deps import Deps
 from greenlight.service.pushes import pushes_since
+from greenlight.service.situations import situation
 
 
 def of_edit(files: Mapping[str, str], deps: Deps) -> list[dict[str, Any]]:
@@ -39,8 +40,11 @@ def _environment(policy: Policy, environment: str, deps: Deps) -> dict[str, Any]
     found: dict[str, Any] = {"application": policy.name, "environment": environment, "sha": None, "cause": None}
     for sha in candidates(policy, environment, target, pushes, deps.ledger):
         record = deps.ledger.record(policy.repo, sha)
-        decision = decide(policy, environment, record, target, pushes, now) if record is not None else None
-        if record is not None and decision is not None and may_begin(policy, record, target, decision):
+        if record is None:
+            continue
+        case = situation(policy, record, target, deps.ledger, now, pushes=pushes)
+        decision = decide(case)
+        if may_begin(case, decision):
             return {**found, "sha": sha, "cause": decision.request.kind if decision.request else "automatic"}
     return found
 
@@ -48,5 +52,5 @@ def _environment(policy: Policy, environment: str, deps: Deps) -> dict[str, Any]
 def _target(policy: Policy, environment: str, deps: Deps) -> Target:
     """The target as it would be once the edit is in force and what is under way there has ended."""
     rows = (deps.ledger.target(name, environment) for name in policy.names)
-    row = next((row for row in rows if row is not None), Target(policy.name, environment, policy.repo))
+    row = policy.target(environment, next((row for row in rows if row is not None), None))
     return replace(row, application=policy.name, policy=policy.digest, deployment=None, wanted=None)

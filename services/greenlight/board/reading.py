@@ -14,7 +14,9 @@ from greenlight.ledger.port import Unreadable
 from greenlight.model.policy import Policy
 from greenlight.model.rows import Deployment, Record, Target
 from greenlight.service.deps import Deps
-from greenlight.service.pushes import pushes_since, silent_since
+from greenlight.service.pushes import silent_since
+from greenlight.service.situations import situation
+from greenlight.service.situations import target_of as target_in
 
 
 class NotFound(Exception):
@@ -52,7 +54,7 @@ def target_of(application: str, environment: str, deps: Deps) -> Target:
     policy = policy_of(application, deps)
     if environment not in policy.environments:
         raise NotFound(f"{application} has no environment {environment!r}; it has {', '.join(policy.environments)}")
-    return deps.ledger.target(application, environment) or Target(application, environment, policy.repo)
+    return target_in(policy, environment, deps.ledger)
 
 
 def deployments_of(target: Target, deps: Deps) -> Sequence[Deployment]:
@@ -68,7 +70,7 @@ def every_target(deps: Deps) -> Sequence[tuple[Target, str | None]]:
     found: list[tuple[Target, str | None]] = []
     for policy in deps.pipeline().applications.values():
         for name in policy.environments:
-            row = stored.get((policy.name, name)) or Target(policy.name, name, policy.repo)
+            row = policy.target(name, stored.get((policy.name, name)))
             found.append((row, _why_unreadable(row, deps) if doubtful else None))
     return found
 
@@ -81,14 +83,16 @@ def _why_unreadable(target: Target, deps: Deps) -> str | None:
     return None
 
 
-def targets_of(policies: Sequence[Policy], deps: Deps) -> tuple[view.Targets, Mapping[tuple[str, str], str]]:
-    """Every target of these applications, with the pushes that decide who is newer; and why those that cannot be read."""
+def situations_of(
+    record: Record, policies: Sequence[Policy], now: datetime, deps: Deps
+) -> tuple[view.Situations, Mapping[tuple[str, str], str]]:
+    """The situation of a commit in every target of these applications; and why for those that cannot be read."""
     found, unreadable = {}, {}
     for policy in policies:
         for environment in policy.environments:
             try:
                 target = target_of(policy.name, environment, deps)
-                found[policy.name, environment] = (target, pushes_since(deps.ledger, target))
+                found[policy.name, environment] = situation(policy, record, target, deps.ledger, now)
             except Unreadable as problem:
                 unreadable[policy.name, environment] = str(problem)
     return found, unreadable
@@ -107,24 +111,23 @@ def commits_of(records: Sequence[Record], deps: Deps) -> list[dict[str, Any]]:
     """
     pipeline, now = deps.pipeline(), deps.clock.now()
     shared = {}
-    for repo in {record.repo for record in records}:
-        policies = pipeline.of(repo)
-        targets, unreadable = targets_of(policies, deps)
-        shared[repo] = _without(policies, unreadable), targets, unreadable
-    return [_commit(record, *shared[record.repo], now) for record in records]
+    for record in {record.repo: record for record in records}.values():
+        policies = pipeline.of(record.repo)
+        situations, unreadable = situations_of(record, policies, now, deps)
+        shared[record.repo] = _without(policies, unreadable), situations, unreadable
+    return [_commit(record, *shared[record.repo]) for record in records]
 
 
 def _commit(
     record: Record,
     policies: Sequence[Policy],
-    targets: view.Targets,
+    situations: view.Situations,
     unreadable: Mapping[tuple[str, str], str],
-    now: datetime,
 ) -> dict[str, Any]:
     try:
-        shown = view.commit(record, policies, targets, now)
+        shown = view.commit(record, policies, situations)
     except Unreadable as problem:  # what a decision reads beside the targets and their pushes
-        shown = view.commit(record, [], {}, now)
+        shown = view.commit(record, [], {})
         unreadable = {**unreadable, **{(it.name, name): str(problem) for it in policies for name in it.environments}}
     for (application, environment), why in unreadable.items():
         parts = shown["applications"].setdefault(application, {"gates": {}, "environments": {}})

@@ -7,18 +7,18 @@ from datetime import datetime
 from typing import Any
 
 from greenlight.events import ids, rfc3339
-from greenlight.model.policy import Decision, GateState, Policy
-from greenlight.model.rows import Attempt, Deployment, Push, Record, Request, Target
+from greenlight.model.policy import Decision, GateState, Policy, Situation
+from greenlight.model.rows import Attempt, Deployment, Record, Request, Target
 from greenlight.policy.decide import decide, gate_state
 from greenlight.policy.requests import newest_request, waiting_requests
 from greenlight.policy.signals import age
-from greenlight.policy.situation import attempt_of
+from greenlight.policy.situation import served
 
-Targets = Mapping[tuple[str, str], tuple[Target, Sequence[Push]]]
-"""By (application, environment): the target, and the repository's pushes since what it runs."""
+Situations = Mapping[tuple[str, str], Situation]
+"""By (application, environment): the situation of some commit of the repository in that target."""
 
 
-def commit(record: Record, policies: Sequence[Policy], targets: Targets, now: datetime) -> dict[str, Any]:
+def commit(record: Record, policies: Sequence[Policy], situations: Situations) -> dict[str, Any]:
     """A commit as the API shows it. Public contract."""
     return {
         "repo": record.repo,
@@ -27,19 +27,17 @@ def commit(record: Record, policies: Sequence[Policy], targets: Targets, now: da
         "trace_id": ids.trace_id(record.repo, record.sha),
         "artifacts": {name: digests[0] for name, digests in record.artifacts.items() if len(digests) == 1},
         "signals": {key: _signal(by_ref) for key, by_ref in sorted(record.signals.items())},
-        "applications": {policy.name: application(record, policy, targets, now) for policy in policies},
+        "applications": {policy.name: application(record, policy, situations) for policy in policies},
     }
 
 
-def application(record: Record, policy: Policy, targets: Targets, now: datetime) -> dict[str, Any]:
+def application(record: Record, policy: Policy, situations: Situations) -> dict[str, Any]:
     """Gates and environments of one application, for one commit."""
-    decisions = {name: decide(policy, name, record, *targets[policy.name, name], now) for name in policy.environments}
+    cases = {name: situations[policy.name, name].of(record) for name in policy.environments}
+    decisions = {name: decide(case) for name, case in cases.items()}
     return {
-        "gates": {name: _gate(gate) for name, gate in gates(record, policy, decisions, targets, now).items()},
-        "environments": {
-            name: environment(record, policy, name, decision, targets[policy.name, name][0], now)
-            for name, decision in decisions.items()
-        },
+        "gates": {name: _gate(gate) for name, gate in gates(policy, cases, decisions).items()},
+        "environments": {name: environment(cases[name], decision) for name, decision in decisions.items()},
     }
 
 
@@ -47,32 +45,26 @@ WORST = ("failed", "revoked", "expired", "pending", "overridden", "passed")
 """Of a gate's states in several environments, the one that the application shows."""
 
 
-def gates(
-    record: Record, policy: Policy, decisions: Mapping[str, Decision], targets: Targets, now: datetime
-) -> dict[str, GateState]:
-    """Every gate's state: the worst of those in the environments that require it."""
+def gates(policy: Policy, cases: Mapping[str, Situation], decisions: Mapping[str, Decision]) -> dict[str, GateState]:
+    """Every gate's state: the worst of those in the environments that require it, else that in the first environment."""
     found = {}
     for name, gate in policy.gates.items():
         states = [decision.gates[name] for decision in decisions.values() if name in decision.gates]
-        if not states:
-            target, pushes = targets[policy.name, next(iter(policy.environments))]
-            states = [gate_state(policy, gate, record, pushes, target, now)]
+        states = states or [gate_state(gate, next(iter(cases.values())))]
         found[name] = min(states, key=lambda state: WORST.index(state.state))
     return found
 
 
-def environment(
-    record: Record, policy: Policy, name: str, decision: Decision, target: Target, now: datetime
-) -> dict[str, Any]:
+def environment(case: Situation, decision: Decision) -> dict[str, Any]:
     """The decision for one environment, why, what a person asked for, and the newest deployment there."""
-    first = newest_request(target, now)
+    requested = served(case)
     return {
         "decision": decision.state,
         "reasons": [*decision.reasons, *_too_late(decision)],
-        "requires": list(policy.environments[name].require),
+        "requires": list(case.environment.require),
         "gates": {name: _gate(gate) for name, gate in decision.gates.items()},
-        "requested": request(first) if first is not None and first.sha == record.sha else None,
-        "deployment": _attempt(attempt_of(policy, record, name)),
+        "requested": request(requested) if requested is not None else None,
+        "deployment": _attempt(case.attempt),
     }
 
 

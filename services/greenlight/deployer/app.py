@@ -26,6 +26,7 @@ from greenlight.service.edge import Handler, event_app
 from greenlight.service.pushes import pushes_since
 from greenlight.service.required import required_fields
 from greenlight.service.retry import until_settled
+from greenlight.service.situations import situation
 from greenlight.telemetry import metrics
 from greenlight.telemetry.tracing import Step, step
 
@@ -133,12 +134,12 @@ def _begin(data: Mapping[str, str], event: Event, deps: Deps) -> tuple[Deploymen
     record = deps.ledger.record(target.repo, promotion.sha)
     if policy is None or target.environment not in policy.environments or record is None or target.deployment:
         return None, _withdraw(target, promotion, event, deps)
-    pushes = pushes_since(deps.ledger, target)
-    decision = decide(policy, target.environment, record, target, pushes, now)
+    case = situation(policy, record, target, deps.ledger, now)
+    decision = decide(case)
     ended = promotion.request is not None and (decision.request is None or decision.request.fact != promotion.request)
-    if ended or promotion.policy != policy.digest or not may_begin(policy, record, target, decision):
+    if ended or promotion.policy != policy.digest or not may_begin(case, decision):
         return None, _withdraw(target, promotion, event, deps)
-    deployment, intent = domain.begin(policy, record, target, promotion, decision, pushes, deps.owner, now)
+    deployment, intent = domain.begin(case, promotion, decision, deps.owner)
     deps.ledger.transact(replace(intent, records=[*intent.records, *_rolled_back(policy, deployment, target, deps)]))
     return replace(deployment, version=1), []
 
@@ -321,7 +322,7 @@ def _pointless(deployment: Deployment, target: Target, deps: Deps) -> str | None
         if row.sha == deployment.sha or row.push is None or not newer(row.push, deployment.push, pushes):
             continue
         record, now = deps.ledger.record(row.repo, row.sha), deps.clock.now()
-        if record and decide(policy, deployment.environment, record, target, pushes, now).state == "ready":
+        if record and decide(situation(policy, record, target, deps.ledger, now, pushes=pushes)).state == "ready":
             return f"a newer commit, {row.sha[:7]}, is ready"
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,7 +13,7 @@ from greenlight.events.schemas import dataschema
 from greenlight.ledger.port import Transaction
 from greenlight.model import keys
 from greenlight.model.own_facts import no_expiry
-from greenlight.model.policy import Decision, Policy
+from greenlight.model.policy import Decision, Policy, Situation
 from greenlight.model.rows import (
     PATIENCE,
     Attempt,
@@ -26,9 +27,8 @@ from greenlight.model.rows import (
     Running,
     Target,
 )
-from greenlight.policy.lineage import Lineage, newer
+from greenlight.policy.lineage import newer
 from greenlight.policy.requests import begun
-from greenlight.policy.situation import attempt_of
 
 LEASE = timedelta(seconds=30)
 """How long a target is held without a word from its holder. Longer than one watch, which is at most 20 s."""
@@ -39,21 +39,13 @@ KEPT = 20
 RUNNING = "running"
 
 
-def begin(
-    policy: Policy,
-    record: Record,
-    target: Target,
-    promotion: Promotion,
-    decision: Decision,
-    pushes: Lineage,
-    owner: str,
-    now: datetime,
-) -> tuple[Deployment, Transaction]:
+def begin(case: Situation, promotion: Promotion, decision: Decision, owner: str) -> tuple[Deployment, Transaction]:
     """The intent: from here on the promotion is this deployment, or nothing of it happened.
 
     Conditional on the versions of record and target that the decision was made from. A request that is younger than the
     promotion is served by it all the same.
     """
+    policy, record, target, now = case.policy, case.record, case.target, case.now
     key, request, push = keys.of(target.application, target.environment), decision.request, decision.push
     deployment = Deployment(
         id=promotion.id,
@@ -73,7 +65,7 @@ def begin(
         push=push,
         artifacts=decision.artifacts,
     )
-    earlier = attempt_of(policy, record, target.environment)
+    earlier = case.attempt
     attempt = Attempt(
         id=deployment.id,
         n=deployment.n,
@@ -85,7 +77,7 @@ def begin(
         succeeded_at=earlier.succeeded_at if earlier else None,
     )
     again = event_of(types.PROMOTION_READY, deployment, now, id=ids.derive(types.PROMOTION_READY, promotion.id))
-    free = begun(policy, target, request, push, pushes)
+    free = begun(policy, target, request, push, case.pushes)
     transaction = Transaction(
         records=[replace(record, attempts={**record.attempts, key: attempt})],
         targets=[
@@ -94,7 +86,7 @@ def begin(
                 wanted=None,
                 deployment=deployment.id,
                 last=deployment.sha,
-                newest=_newest(target.newest, push, pushes),
+                newest=_newest(target.newest, push, case.pushes),
                 fence=deployment.fence,
                 lease=Lease(owner, now + LEASE),
                 cancel=None,
@@ -108,7 +100,7 @@ def begin(
     return deployment, transaction
 
 
-def _newest(known: Push | None, push: Push | None, pushes: Lineage) -> Push | None:
+def _newest(known: Push | None, push: Push | None, pushes: Sequence[Push]) -> Push | None:
     """The newer of two pushes: what the target has tried, and what it tries now."""
     if known is None or push is None:
         return known or push
@@ -120,7 +112,7 @@ def rolled_back(policy: Policy, record: Record, deployment: Deployment, target: 
 
     A commit that succeeded there is no longer what `after` asks for, nor where a later rollback leads.
     """
-    attempt = attempt_of(policy, record, target.environment)
+    attempt = policy.attempt(record, target.environment)
     if attempt is None:
         return None
     request = next((it for it in target.requests if it.fact == deployment.request), None)

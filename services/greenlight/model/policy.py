@@ -1,14 +1,14 @@
-"""What a pipeline file means, once it has been read and found right."""
+"""What a pipeline file means, once it has been read and found right; and the situation in which a decision is made."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from greenlight.model import keys
-from greenlight.model.rows import Push, Request
+from greenlight.model.rows import Attempt, Push, Record, Request, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,15 @@ class Policy:
         """The keys under which a record has something of this application: "APP/REST", and that of its former name."""
         return tuple(keys.of(name, *rest) for name in self.names)
 
+    def target(self, environment: str, stored: Target | None) -> Target:
+        """The target of an environment as it is stored, or as it begins."""
+        return stored or Target(self.name, environment, self.repo)
+
+    def attempt(self, record: Record, environment: str) -> Attempt | None:
+        """The newest deployment of a commit to an environment, under the application's name or its former one."""
+        found = [record.attempts[key] for key in self.keys(environment) if key in record.attempts]
+        return max(found, key=lambda attempt: attempt.started, default=None)
+
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
@@ -91,6 +100,37 @@ class Pipeline:
     def knows(self, repo: str) -> bool:
         """Whether any application is made from that repository."""
         return any(policy.repo == repo for policy in self.applications.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """One commit, for one target, at one time: what a decision is made from."""
+
+    policy: Policy
+    environment: Environment
+    record: Record
+    target: Target
+    pushes: Sequence[Push]  # every push of the repository since what the target runs; best as a policy.history.History
+    now: datetime
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """The newest deployment of the commit to the target."""
+        return self.policy.attempt(self.record, self.environment.name)
+
+    @property
+    def runs(self) -> bool:
+        """Whether the target runs the commit."""
+        return self.target.running is not None and self.target.running.sha == self.record.sha
+
+    @property
+    def under_way(self) -> bool:
+        """Whether the target's deployment under way is one of the commit."""
+        return self.attempt is not None and self.target.deployment == self.attempt.id
+
+    def of(self, record: Record) -> Situation:
+        """The same target at the same time, for another commit."""
+        return replace(self, record=record)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from greenlight.model.policy import Decision, Policy
-from greenlight.model.rows import POLICY, Attempt, Push, Record, Request, Target
+from greenlight.model.policy import Decision, Situation
+from greenlight.model.rows import POLICY, Attempt, Push, Request
 from greenlight.policy.lineage import newer, pushed_after, superseded_by_force
-from greenlight.policy.requests import goes_through_a_pause
-from greenlight.policy.situation import Situation, attempt_of
+from greenlight.policy.requests import goes_through_a_pause, waiting_requests
+from greenlight.policy.situation import served, tried
 
 Condition = Callable[[Situation, Push], str | None]
 """Why the commit that this push made a candidate does not go out by itself; None: the condition holds."""
@@ -31,10 +31,10 @@ Condition = Callable[[Situation, Push], str | None]
 
 def newest_by_push(case: Situation, push: Push) -> str | None:
     """No candidate goes out that is older than what the target runs, is being deployed, or was tried there."""
-    tried = case.tried
-    if tried is None or tried.sha == case.record.sha or not newer(tried, push, case.pushes):
+    last = tried(case)
+    if last is None or last.sha == case.record.sha or not newer(last, push, case.pushes):
         return None
-    return f"the newer commit {tried.sha[:7]} was tried here; an operator may deploy this one"
+    return f"the newer commit {last.sha[:7]} was tried here; an operator may deploy this one"
 
 
 def on_its_ref(case: Situation, push: Push) -> str | None:
@@ -46,14 +46,14 @@ def on_its_ref(case: Situation, push: Push) -> str | None:
 
 def not_paused(case: Situation, push: Push) -> str | None:
     """Nothing goes out while a person has paused the target, but for a person's rollback."""
-    if case.target.paused is None or goes_through_a_pause(case.request):
+    if case.target.paused is None or goes_through_a_pause(served(case)):
         return None
-    return f"paused by {case.target.paused}; an operator may resume {case.policy.name}/{case.name}"
+    return f"paused by {case.target.paused}; an operator may resume {case.policy.name}/{case.environment.name}"
 
 
 def no_request_first(case: Situation, push: Push) -> str | None:
     """A person's request is served before any candidate that was not pushed after it. The policy's holds nothing back."""
-    first = next((request for request in case.waiting if request.person != POLICY), None)
+    first = next((request for request in waiting_requests(case.target, case.now) if request.person != POLICY), None)
     if first is None or pushed_after(push, first.at, case.pushes):
         return None
     return f"{called(first)} goes first; an operator may cancel it"
@@ -67,21 +67,20 @@ def not_held(case: Situation, push: Push) -> str | None:
     return f"held by {called(held)}; an operator may deploy it, or push a newer commit"
 
 
-def may_begin(policy: Policy, record: Record, target: Target, decision: Decision) -> bool:
+def may_begin(case: Situation, decision: Decision) -> bool:
     """Whether a deployment of the commit may begin: promised by the promoter, and asked again by the deployer before it does.
 
     By itself nothing is begun that the target runs already, or that was tried since it was last pushed. A target whose
     candidates were not all decided under this policy begins nothing.
     """
-    if decision.state != "ready" or target.deployment is not None or target.policy != policy.digest:
+    if decision.state != "ready" or case.target.deployment is not None or case.target.policy != case.policy.digest:
         return False
     if decision.request is not None:
         return True
-    runs = target.running is not None and target.running.sha == record.sha
-    return not runs and not _tried(attempt_of(policy, record, target.environment), decision.push)
+    return not case.runs and not _was_tried(case.attempt, decision.push)
 
 
-def _tried(attempt: Attempt | None, push: Push | None) -> bool:
+def _was_tried(attempt: Attempt | None, push: Push | None) -> bool:
     """Whether this commit was deployed here already since it was last pushed: another go needs a person or a push."""
     if attempt is None or attempt.outcome == "superseded":
         return False

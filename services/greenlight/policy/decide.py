@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from greenlight.model.policy import Decision, Deploy, Gate, GateState, Policy, Standing
-from greenlight.model.rows import Push, Record, Target
+from greenlight.model.policy import Decision, Deploy, Gate, GateState, Situation, Standing
+from greenlight.model.rows import Push, Record
 from greenlight.policy.conditions import SUPERSEDED, WAITING, not_paused
 from greenlight.policy.gates import gate_state
-from greenlight.policy.history import History
-from greenlight.policy.lineage import newer
+from greenlight.policy.lineage import Lineage, newer
 from greenlight.policy.paths import candidate
-from greenlight.policy.situation import Situation, attempt_of
+from greenlight.policy.situation import served
 
-__all__ = ["decide", "gate_here", "gate_state"]
+__all__ = ["decide", "gate_here", "gate_state", "required_gates"]
 
 OVER = ("failed", "error", "canceled")
 """Ends of a deployment after which the commit is not deployed again by itself."""
@@ -32,26 +32,26 @@ GREEN = ("passed", "overridden")
 _ARTIFACT = re.compile(r"\$\{artifacts\.([a-z0-9_-]+)\}")
 
 
-def decide(
-    policy: Policy, environment: str, record: Record, target: Target | None, pushes: Sequence[Push], now: datetime
-) -> Decision:
-    """Whether that commit may be deployed to that environment now, and if not, why.
+def decide(case: Situation) -> Decision:
+    """Whether the commit may be deployed to the target now, and if not, why.
 
-    `pushes` are the repository's since what the target runs, that one included. A request that the target serves next
-    lifts what speaks against an older, failed or rolled back commit, but never a gate.
+    A request that the target serves next lifts what speaks against an older, failed or rolled back commit, but never a gate.
     """
-    row = target or Target(policy.name, environment, policy.repo)
-    case = Situation(policy, environment, record, row, History.of(pushes), now)
-    request = case.request
-    push = candidate(policy, record, case.pushes, row.running, asked=request is not None)
+    policy, record, runs = case.policy, case.record, case.target.running
+    request, pushes = served(case), Lineage.of(case.pushes)
+    push = candidate(policy, record, pushes, runs, asked=request is not None)
     untouched = push is None
-    push = push or candidate(policy, record, case.pushes, row.running, asked=True)
-    push = None if push is None else case.pushes.knowing(push).anchored(push)
-    ran = case.attempt.succeeded_at if request and case.attempt and request.kind == "rollback" else None
-    gates = {name: gate_here(case, policy.gates[name], ran or now) for name in case.environment.require}
+    push = push or candidate(policy, record, pushes, runs, asked=True)
+    push = None if push is None else pushes.knowing(push).anchored(push)
+    rolls_back = request is not None and request.kind == "rollback"
+    gates = required_gates(case, at_last_success=rolls_back)
     own = _untouched(case) if push is not None and untouched else _own(case, push, gates)
     here = _here(case, push, own)
-    over = here.state == "superseded" or ran is not None or (here.state == "ready" and case.runs)
+    over = (
+        here.state == "superseded"
+        or (rolls_back and _succeeded_at(case) is not None)
+        or (here.state == "ready" and case.runs)
+    )
     ends = [gate.until for gate in gates.values() if gate.state == "passed" and gate.until is not None]
     return Decision(
         state=here.state,
@@ -67,13 +67,27 @@ def decide(
     )
 
 
-def gate_here(case: Situation, gate: Gate, now: datetime) -> GateState:
+def required_gates(case: Situation, *, at_last_success: bool = False) -> Mapping[str, GateState]:
+    """The state of each gate that the environment requires.
+
+    With `at_last_success`, ages count as they were when the commit last succeeded in the target, as they do for a rollback.
+    """
+    now = _succeeded_at(case) if at_last_success else None
+    then = replace(case, now=now or case.now)
+    return {name: gate_here(then, case.policy.gates[name]) for name in case.environment.require}
+
+
+def _succeeded_at(case: Situation) -> datetime | None:
+    return case.attempt.succeeded_at if case.attempt is not None else None
+
+
+def gate_here(case: Situation, gate: Gate) -> GateState:
     """The state of a gate for one environment: what the record says of it, or that an operator passed it.
 
     An override ends with a revocation, or a failure, that is newer than it.
     """
-    state = gate_state(case.policy, gate, case.record, case.pushes, case.target, now)
-    keys = case.policy.keys(case.name, gate.name)
+    state = gate_state(gate, case)
+    keys = case.policy.keys(case.environment.name, gate.name)
     given = [case.record.overrides[key] for key in keys if key in case.record.overrides]
     override = max(given, key=lambda each: each.at, default=None)
     if override is None or state.state == "passed":
@@ -101,7 +115,7 @@ def _untouched(case: Situation) -> Standing:
 
 def _own(case: Situation, push: Push | None, gates: Mapping[str, GateState]) -> Standing:
     """What holds of the commit alone."""
-    if case.under_way or (case.runs and case.request is None):
+    if case.under_way or (case.runs and served(case) is None):
         return Standing("ready")
     if push is None:
         refs = ", ".join((*case.policy.branches, *case.policy.tags))
@@ -109,7 +123,7 @@ def _own(case: Situation, push: Push | None, gates: Mapping[str, GateState]) -> 
     blocked = [
         *_reasons(gates, ("failed", "revoked")),
         *_ambiguous(case.record),
-        *(_ended(case, push) if case.request is None else []),
+        *(_ended(case, push) if served(case) is None else []),
     ]
     waiting = [
         *_after(case),
@@ -121,9 +135,9 @@ def _own(case: Situation, push: Push | None, gates: Mapping[str, GateState]) -> 
 
 def _here(case: Situation, push: Push | None, own: Standing) -> Standing:
     """What holds of the commit in this target."""
-    if push is None or case.under_way or (case.runs and case.request is None):
+    if push is None or case.under_way or (case.runs and served(case) is None):
         return own
-    asked = case.request is not None
+    asked = served(case) is not None
     superseded = [] if asked else [why for condition in SUPERSEDED if (why := condition(case, push)) is not None]
     if superseded:
         return Standing("superseded", tuple(superseded))
@@ -173,7 +187,7 @@ def _after(case: Situation) -> list[str]:
     """The environments before: the commit's last deployment there has to have succeeded, and to be what stayed."""
     reasons = []
     for name in case.environment.after:
-        attempt = attempt_of(case.policy, case.record, name)
+        attempt = case.policy.attempt(case.record, name)
         if attempt is None or attempt.succeeded_at is None:
             reasons.append(f"waits until it has succeeded in {name}")
         elif attempt.outcome != "succeeded":

@@ -9,8 +9,8 @@ from typing import Any
 
 from greenlight.events.ids import identity
 from greenlight.lib.durations import span
-from greenlight.model.policy import Gate, GateState, Policy
-from greenlight.model.rows import Approval, Push, Record, Revocation, Signal, Target
+from greenlight.model.policy import Gate, GateState, Policy, Situation
+from greenlight.model.rows import Approval, Record, Revocation, Signal
 from greenlight.policy.authors import Authors, authors
 from greenlight.policy.lineage import counts, shipped
 from greenlight.policy.signals import OUTDATED, SAID, age, heard, origin, reviewer, standing
@@ -31,17 +31,13 @@ Made = Callable[[], Authors]
 """Finds the authors of the commit: asked only where there is a vote to judge."""
 
 
-def gate_state(
-    policy: Policy, gate: Gate, record: Record, lineage: Sequence[Push], target: Target | None, now: datetime
-) -> GateState:
-    """What the record says of `gate` at `now`.
-
-    `lineage` are the repository's pushes since what the target runs, that one included; without a target, all of them.
-    """
+def gate_state(gate: Gate, case: Situation) -> GateState:
+    """What the record says of a gate in a situation; overrides are left aside."""
+    policy, record, now = case.policy, case.record, case.now
     revoked = newest_revocation(policy, record, gate.name)
 
     def made() -> Authors:
-        return authors(record, target, lineage)
+        return authors(record, case.target, case.pushes)
 
     if gate.kind == "approval":
         return _approval(policy, gate, record, made, revoked, now)

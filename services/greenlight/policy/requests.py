@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 from greenlight.model.policy import Policy
 from greenlight.model.rows import POLICY, Push, Request, Target
-from greenlight.policy.lineage import Lineage, newer, pushed_after, shipped
+from greenlight.policy.lineage import newer, pushed_after, shipped
 
 SERVED_WITHIN = timedelta(hours=4)
 """How long a request waits, unless the person says otherwise."""
@@ -68,7 +68,7 @@ def goes_through_a_pause(request: Request | None) -> bool:
     return request is not None and request.kind == "rollback" and request.person != POLICY
 
 
-def begun(policy: Policy, target: Target, request: Request | None, push: Push | None, pushes: Lineage) -> Target:
+def begun(policy: Policy, target: Target, request: Request | None, push: Push | None, pushes: Sequence[Push]) -> Target:
     """The target once a deployment begins: which requests have ended by it, and what it holds back from now on.
 
     `request` is what the deployment serves, `push` is what made its commit a candidate.
@@ -82,7 +82,7 @@ def begun(policy: Policy, target: Target, request: Request | None, push: Push | 
 
 
 def _held(
-    policy: Policy, target: Target, request: Request | None, push: Push | None, pushes: Lineage
+    policy: Policy, target: Target, request: Request | None, push: Push | None, pushes: Sequence[Push]
 ) -> Request | None:
     """The request that holds candidates back after this deployment has begun.
 

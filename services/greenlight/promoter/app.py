@@ -12,7 +12,7 @@ from flask import Flask
 from greenlight.events import Event, types
 from greenlight.ledger.port import Transaction, Unreadable
 from greenlight.model import keys
-from greenlight.model.policy import Policy
+from greenlight.model.policy import Policy, Situation
 from greenlight.model.rows import DecisionRow, Deployment, Push, Record, Target
 from greenlight.policy.conditions import may_begin
 from greenlight.policy.decide import decide
@@ -26,6 +26,7 @@ from greenlight.service.edge import Handler, event_app
 from greenlight.service.pushes import pushes_since
 from greenlight.service.required import required_fields
 from greenlight.service.retry import until_settled
+from greenlight.service.situations import situation, target_of
 from greenlight.telemetry.tracing import step
 
 AT_ONCE = 6
@@ -143,7 +144,7 @@ def _decide_following(push: Push, policy: Policy, environment: str, deps: Deps) 
 
 def _decided_since(push: Push, policy: Policy, environment: str, deps: Deps) -> Iterator[DecisionRow]:
     """The decisions of a target about candidates that are newer than a push."""
-    known = pushes_since(deps.ledger, _target(policy, environment, deps)).knowing(push)
+    known = pushes_since(deps.ledger, target_of(policy, environment, deps.ledger)).knowing(push)
     if known.newest is not None and known.newest.fact == push.fact:
         return iter(())
     limit = 1
@@ -158,21 +159,17 @@ def _decided_since(push: Push, policy: Policy, environment: str, deps: Deps) -> 
     return (row for row, other in placed if known.place(other) > known.place(push))
 
 
-def _target(policy: Policy, environment: str, deps: Deps) -> Target:
-    return deps.ledger.target(policy.name, environment) or Target(policy.name, environment, policy.repo)
-
-
 def _decided_under(policy: Policy, environment: str, deps: Deps) -> list[Event]:
     """Decide every candidate of a target, newest first, if that was not done yet under this policy.
 
     Nothing is promoted before all are decided. A crash in between leaves the target as it was, and this is done again.
     """
-    target = _target(policy, environment, deps)
+    target = target_of(policy, environment, deps.ledger)
     if target.policy == policy.digest:
         return []
     if not carried_on(policy, environment, deps.ledger, deps.clock.now()):
         return []
-    target = _target(policy, environment, deps)
+    target = target_of(policy, environment, deps.ledger)
     pushes = pushes_since(deps.ledger, target)
     with step("check for promotion", application=policy.name, environment=environment, candidates="all"):
         for sha in candidates(policy, environment, target, pushes, deps.ledger):
@@ -180,7 +177,7 @@ def _decided_under(policy: Policy, environment: str, deps: Deps) -> list[Event]:
                 _consider(policy.repo, sha, [(policy, environment)], [], deps, promote=False)
 
     def attempt() -> None:
-        row = _target(policy, environment, deps)
+        row = target_of(policy, environment, deps.ledger)
         if row.policy != policy.digest:
             deps.ledger.transact(Transaction(targets=[replace(row, policy=policy.digest)]))
 
@@ -191,7 +188,7 @@ def _decided_under(policy: Policy, environment: str, deps: Deps) -> list[Event]:
 def _next(policy: Policy, environment: str, deps: Deps) -> list[Event]:
     """What the target does next, if it is free: the newest request, else the newest candidate that may go out by itself."""
     _expire(policy, environment, deps)
-    target = _target(policy, environment, deps)
+    target = target_of(policy, environment, deps.ledger)
     request = newest_request(target, deps.clock.now())
     events: list[Event] = []
     with step("check for promotion", application=policy.name, environment=environment, candidates="next"):
@@ -231,17 +228,13 @@ def _ready_since(policy: Policy, environment: str, push: Push | None, deps: Deps
         limit *= 4
 
 
-def _newer_is_ready(policy: Policy, environment: str, outcome: domain.Outcome, now: datetime, deps: Deps) -> bool:
-    """Whether a newer candidate is ready, too, and not promoted yet: what makes it so is being dealt with."""
-    target, push, pushes = outcome.read, outcome.decision.push, pushes_since(deps.ledger, outcome.read)
-    for row in _ready_since(policy, environment, push, deps):
-        if push is None or row.push is None or row.push.sha == push.sha or not newer(row.push, push, pushes):
+def _newer_is_ready(case: Situation, push: Push | None, deps: Deps) -> bool:
+    """Whether a candidate newer than the push is ready, too, and not promoted yet: what makes it so is being dealt with."""
+    for row in _ready_since(case.policy, case.environment.name, push, deps):
+        if push is None or row.push is None or row.push.sha == push.sha or not newer(row.push, push, case.pushes):
             continue
         record = deps.ledger.record(row.repo, row.sha)
-        if record is None:
-            continue
-        decision = decide(policy, environment, record, target, pushes, now)
-        if may_begin(policy, record, target, decision):
+        if record is not None and may_begin(case.of(record), decide(case.of(record))):
             return True
     return False
 
@@ -251,7 +244,7 @@ def _expire(policy: Policy, environment: str, deps: Deps) -> None:
 
     def attempt() -> None:
         now = deps.clock.now()
-        gone = domain.requests_expired(_target(policy, environment, deps), now)
+        gone = domain.requests_expired(target_of(policy, environment, deps.ledger), now)
         if gone is not None:
             deps.ledger.transact(gone)
 
@@ -327,14 +320,13 @@ def _consider(
 def _outcome(
     policy: Policy, environment: str, record: Record, now: datetime, deps: Deps, promote: bool
 ) -> domain.Outcome:
-    target = _target(policy, environment, deps)
+    target = target_of(policy, environment, deps.ledger)
+    case = situation(policy, record, target, deps.ledger, now)
     last = deps.ledger.decision(policy.name, environment, record.repo, record.sha)
-    pushes = pushes_since(deps.ledger, target)
-    outcome = domain.consider(policy, environment, record, target, pushes, last, now, promote=promote)
+    outcome = domain.consider(case, last, promote=promote)
     automatic = outcome.target is not None and outcome.decision.request is None
-    if automatic and target.wanted is None and _newer_is_ready(policy, environment, outcome, now, deps):
-        behind = domain.consider(policy, environment, record, target, pushes, last, now, promote=False)
-        return replace(behind, behind=True)
+    if automatic and target.wanted is None and _newer_is_ready(case, outcome.decision.push, deps):
+        return replace(domain.consider(case, last, promote=False), behind=True)
     return outcome
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -13,7 +12,7 @@ from greenlight.events.schemas import dataschema
 from greenlight.ledger.port import Transaction
 from greenlight.model import keys
 from greenlight.model.own_facts import no_expiry, request_entry, requested
-from greenlight.model.policy import Decision, Policy
+from greenlight.model.policy import Decision, Policy, Situation
 from greenlight.model.rows import (
     PATIENCE,
     POLICY,
@@ -32,7 +31,6 @@ from greenlight.policy.conditions import may_begin
 from greenlight.policy.decide import decide
 from greenlight.policy.lineage import newer
 from greenlight.policy.requests import SERVED_WITHIN, asked, expired, without
-from greenlight.policy.situation import attempt_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,37 +47,27 @@ class Outcome:
     behind: bool = False  # it might begin, but for a newer commit that is ready, too
 
 
-def consider(
-    policy: Policy,
-    environment: str,
-    record: Record,
-    target: Target,
-    pushes: Sequence[Push],
-    last: DecisionRow | None,
-    now: datetime,
-    *,
-    promote: bool = True,
-) -> Outcome:
-    """Decide one commit for one target, and promote it if it is ready and the target is free for it.
+def consider(case: Situation, last: DecisionRow | None, *, promote: bool = True) -> Outcome:
+    """Decide one commit for one target, whose `last` decision is stored; promote it if it is ready and the target is free.
 
     Nothing is promoted in a target whose candidates were not all decided under this policy yet.
     """
-    decision = decide(policy, environment, record, target, pushes, now)
-    row = _row(policy, environment, record, decision, last, now)
-    entries = (_decision_entry(policy, environment, record, target, decision, row, now),) if row else ()
-    due = _next_look(policy, environment, record, decision)
-    promotion = _promotion(policy, environment, record, target, pushes, decision, now) if promote else None
+    decision, target = decide(case), case.target
+    row = _row(case, decision, last)
+    entries = (_decision_entry(case, decision, row),) if row else ()
+    due = _next_look(case, decision)
+    promotion = _promotion(case, decision) if promote else None
     if promotion is None:
         return Outcome(decision, target, row, None, entries, (), due)
-    event = promotion_ready(target, promotion, now)
+    event = promotion_ready(target, promotion, case.now)
     return Outcome(
         decision,
         target,
         row,
         replace(target, wanted=promotion),
-        (*entries, _promotion_entry(record, target, promotion)),
+        (*entries, _promotion_entry(case.record, target, promotion)),
         (event,),
-        (*due, Due(keys.deployment_due(promotion.id), now + PATIENCE, event)),
+        (*due, Due(keys.deployment_due(promotion.id), case.now + PATIENCE, event)),
     )
 
 
@@ -153,35 +141,28 @@ def promotion_ready(target: Target, promotion: Promotion, now: datetime) -> Even
     )
 
 
-def _promotion(
-    policy: Policy,
-    environment: str,
-    record: Record,
-    target: Target,
-    pushes: Sequence[Push],
-    decision: Decision,
-    now: datetime,
-) -> Promotion | None:
+def _promotion(case: Situation, decision: Decision) -> Promotion | None:
     """The promotion to announce now, or None: not ready, already there, or the target is busy with another one."""
-    if not may_begin(policy, record, target, decision):
+    wanted, sha = case.target.wanted, case.record.sha
+    if not may_begin(case, decision):
         return None
-    if target.wanted is not None and not _replaces(record, decision, target.wanted, pushes):
+    if wanted is not None and not _replaces(case, decision, wanted):
         return None
-    attempt, request = attempt_of(policy, record, environment), decision.request
+    attempt, request = case.attempt, decision.request
     n = 0 if attempt is None else attempt.n + 1
     return Promotion(
-        id=ids.derive("promotion", policy.name, environment, record.sha, n),
-        sha=record.sha,
+        id=ids.derive("promotion", case.policy.name, case.environment.name, sha, n),
+        sha=sha,
         n=n,
         cause="automatic" if request is None else request.kind,
-        policy=policy.digest,
-        at=now,
+        policy=case.policy.digest,
+        at=case.now,
         push=decision.push,
         request=None if request is None else request.fact,
     )
 
 
-def _replaces(record: Record, decision: Decision, wanted: Promotion, pushes: Sequence[Push]) -> bool:
+def _replaces(case: Situation, decision: Decision, wanted: Promotion) -> bool:
     """Whether this commit takes the place of a promotion that nobody has begun to deploy.
 
     One under another policy is wanted no more. The request that the target serves next goes before everything else.
@@ -190,27 +171,25 @@ def _replaces(record: Record, decision: Decision, wanted: Promotion, pushes: Seq
         return True
     if decision.request is not None:
         return wanted.request != decision.request.fact
-    if wanted.sha == record.sha or wanted.request is not None or decision.push is None:
+    if wanted.sha == case.record.sha or wanted.request is not None or decision.push is None:
         return False
-    return wanted.push is None or newer(decision.push, wanted.push, pushes)
+    return wanted.push is None or newer(decision.push, wanted.push, case.pushes)
 
 
-def _row(
-    policy: Policy, environment: str, record: Record, decision: Decision, last: DecisionRow | None, now: datetime
-) -> DecisionRow | None:
+def _row(case: Situation, decision: Decision, last: DecisionRow | None) -> DecisionRow | None:
     """The decision as it is kept, if it says something else than the last one."""
-    own = decision.own
+    own, policy = decision.own, case.policy
     found = (own.state, own.reasons, policy.digest, _place(decision.push), decision.recount)
     if last is not None and (last.decision, last.reasons, last.policy, _place(last.push), last.recount) == found:
         return None
     return DecisionRow(
         application=policy.name,
-        environment=environment,
-        repo=record.repo,
-        sha=record.sha,
+        environment=case.environment.name,
+        repo=case.record.repo,
+        sha=case.record.sha,
         decision=own.state,
         reasons=own.reasons,
-        at=now,
+        at=case.now,
         policy=policy.digest,
         push=decision.push,
         recount=decision.recount,
@@ -226,30 +205,23 @@ def _fact(push: Push | None) -> str | None:
     return None if push is None else push.fact
 
 
-def _decision_entry(
-    policy: Policy,
-    environment: str,
-    record: Record,
-    target: Target,
-    decision: Decision,
-    row: DecisionRow,
-    now: datetime,
-) -> NewEntry:
+def _decision_entry(case: Situation, decision: Decision, row: DecisionRow) -> NewEntry:
+    record = case.record
     payload: dict[str, Any] = {
-        "application": policy.name,
-        "environment": environment,
+        "application": row.application,
+        "environment": row.environment,
         "decision": decision.own.state,
         "reasons": list(decision.own.reasons),
         "gates": {name: gate.state for name, gate in decision.gates.items()},
         "facts": sorted({fact for gate in decision.gates.values() for fact in gate.facts}),
         "push": _fact(decision.push),
-        "policy": policy.digest,
+        "policy": row.policy,
         "record": record.version,
-        "target": target.version,
-        "now": rfc3339(now),
+        "target": case.target.version,
+        "now": rfc3339(case.now),
     }
-    id = ids.derive("decision", policy.name, environment, record.repo, record.sha, row.version + 1)
-    return NewEntry(keys.commit_stream(record.repo, record.sha), "decision", now, id, payload, record.repo, record.sha)
+    id = ids.derive("decision", row.application, row.environment, row.repo, row.sha, row.version + 1)
+    return NewEntry(keys.commit_stream(row.repo, row.sha), "decision", case.now, id, payload, row.repo, row.sha)
 
 
 def _promotion_entry(record: Record, target: Target, promotion: Promotion) -> NewEntry:
@@ -268,10 +240,11 @@ def _promotion_entry(record: Record, target: Target, promotion: Promotion) -> Ne
     return NewEntry(stream, types.PROMOTION_READY, promotion.at, promotion.id, payload, target.repo, promotion.sha)
 
 
-def _next_look(policy: Policy, environment: str, record: Record, decision: Decision) -> tuple[Due, ...]:
+def _next_look(case: Situation, decision: Decision) -> tuple[Due, ...]:
     """When time alone may change the decision: then the commit is looked at again."""
     if decision.next_at is None:
         return ()
-    key = keys.decision_due(policy.name, environment, record.repo, record.sha)
+    record = case.record
+    key = keys.decision_due(case.policy.name, case.environment.name, record.repo, record.sha)
     event = look_again(record.repo, record.sha, key, decision.next_at)
     return (Due(key, decision.next_at, event),)

@@ -10,7 +10,7 @@ DEFECTS = [
     Defect("fence not raised when a target is taken over", "hold", "target.fence + taken_over", "target.fence"),
     Defect("another holder's lease ignored", "hold", "lease.until > now", "False"),
     Defect("begun under the fence before", "begin", "fence=target.fence + 1", "fence=target.fence"),
-    Defect("intent not decided again", "_begin", "or not may_begin(policy, record, target, decision)", ""),
+    Defect("intent not decided again", "_begin", "or not may_begin(case, decision)", ""),
     Defect("decided on rows that have changed", "_transaction", "[record, *read] if rows or targets else []", "[]"),
     Defect("an error ends at the first try", "_conclude", "deployment.tries < environment.tries", "False"),
     Defect(
@@ -32,14 +32,14 @@ DEFECTS = [
     Defect(
         "the commit at hand before newer ones",
         "_newer_is_ready",
-        "in _ready_since(policy, environment, push, deps):",
+        "in _ready_since(case.policy, case.environment.name, push, deps):",
         "in ():",
     ),
-    Defect("older over newer", "newest_by_push", "or not newer(tried, push, case.pushes)", "or True"),
+    Defect("older over newer", "newest_by_push", "or not newer(last, push, case.pushes)", "or True"),
     Defect(
         "what was tried and failed does not count",
         "begin",
-        "newest=_newest(target.newest, push, pushes)",
+        "newest=_newest(target.newest, push, case.pushes)",
         "newest=target.newest",
     ),
     Defect("a deletion undoes nothing", "_is_reset", "push.deleted or push.forced", "push.forced"),
@@ -95,7 +95,7 @@ DEFECTS = [
     Defect(
         "an author may override",
         "may_override",
-        "return authors(record, target, pushes).left_out(person.id, person.identities)",
+        "return authors(case.record, case.target, case.pushes).left_out(person.id, person.identities)",
         "return None",
     ),
 ]

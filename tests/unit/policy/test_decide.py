@@ -26,6 +26,7 @@ from support.policy import (  # fmt: skip
     recorded,
     request,
     sha,
+    situation,
     target,
     word,
 )
@@ -48,7 +49,8 @@ def decided(
 ) -> Decision:
     """What is decided of a commit; `asked` is what somebody asked the target for, and what it serves next."""
     row = at or target()
-    return decide(of, "production", record, replace(row, requests=(asked,) if asked else ()), pushes or (HERE,), now)
+    row = replace(row, requests=(asked,) if asked else ())
+    return decide(situation(of, record, row, pushes or (HERE,), now))
 
 
 def green(attempts: dict[str, Attempt] | None = None, *more: Fact) -> Record:
@@ -268,14 +270,14 @@ def test_a_request_is_served_before_any_candidate_that_was_not_pushed_after_it()
     """A later push goes out, and so does everything once the request has expired; while it is paused, no time passes."""
     first = request("deploy", sha(9), at=10)
     at = target(requests=(first,))
-    held = decide(SHOP, "production", green(), at, (HERE,), NOW)
+    held = decide(situation(SHOP, green(), at, (HERE,), NOW))
     assert held.reasons == ("lena's deploy of 0000000 goes first; an operator may cancel it",)
     after = replace(HERE, arrived=minute(11), before=sha(0))
-    assert decide(SHOP, "production", recorded(*GREEN[1:], pushed(after)), at, (after,), NOW).state == "ready"
+    assert decide(situation(SHOP, recorded(*GREEN[1:], pushed(after)), at, (after,), NOW)).state == "ready"
     gone = minute(10 + 240)
-    assert decide(SHOP, "production", green(), at, (HERE,), gone).state == "ready"
+    assert decide(situation(SHOP, green(), at, (HERE,), gone)).state == "ready"
     stopped = replace(at, paused="omar: sale", paused_at=minute(60))
-    assert decide(SHOP, "production", green(), stopped, (HERE,), gone).reasons == (
+    assert decide(situation(SHOP, green(), stopped, (HERE,), gone)).reasons == (
         "paused by omar: sale; an operator may resume shop/production",
         held.reasons[0],
     )
@@ -333,7 +335,7 @@ def test_an_application_keeps_what_it_had_under_its_former_name() -> None:
     """Its deployments, and the overrides of its gates."""
     of = replace(SHOP, name="store", formerly="shop")
     record = fold(green({"production": attempt("failed", of=HERE)}), override())
-    assert decide(of, "production", record, Target("store", "production", "acme/shop"), (HERE,), NOW).state == "blocked"
+    assert decide(situation(of, record, None, (HERE,), NOW)).state == "blocked"
 
 
 def test_an_environment_waits_for_the_ones_it_comes_after() -> None:

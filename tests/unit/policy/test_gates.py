@@ -15,7 +15,22 @@ from greenlight.model.rows import Fact, Push, Record, Target
 from greenlight.policy import signals
 from greenlight.policy.decide import gate_state
 from greenlight.recorder.domain import fold
-from support.policy import BUILD, MAIN, SCAN, fact, heard, minute, policy, push, pushed, recorded, sha, target, word
+from support.policy import (
+    BUILD,
+    MAIN,
+    SCAN,
+    fact,
+    heard,
+    minute,
+    policy,
+    push,
+    pushed,
+    recorded,
+    sha,
+    situation,
+    target,
+    word,
+)
 
 SHOP = policy()
 QUEUE = "refs/heads/gh-readonly-queue/main/pr-1-abc"
@@ -30,7 +45,7 @@ def state(
     lineage: tuple[Push, ...] = (),
     at: Target | None = None,
 ) -> GateState:
-    return gate_state(SHOP, SHOP.gates[gate], recorded(*facts), lineage, at, now)
+    return gate_state(SHOP.gates[gate], situation(SHOP, recorded(*facts), at, lineage, now))
 
 
 @pytest.mark.parametrize(
@@ -129,7 +144,7 @@ def test_what_an_older_ledger_kept_counts_until_a_newer_word_of_that_name_comes(
         found = record
         for one in facts:
             found = fold(found, one)
-        return gate_state(SHOP, SHOP.gates[gate], found, (), None, NOW).state
+        return gate_state(SHOP.gates[gate], situation(SHOP, found, None, (), NOW)).state
 
     assert then() == "failed"
     assert then(heard(new, "passed", at=6)) == "passed"
@@ -140,9 +155,9 @@ def test_what_an_older_ledger_kept_counts_until_a_newer_word_of_that_name_comes(
 def test_a_scanner_of_an_older_ledger_is_replaced_by_its_next_report() -> None:
     """It was ordered by its run alone; a failure that comes later closes the gate, whatever its run."""
     record = recorded(heard(SCAN, "passed", at=5, order=(1 << 53, 0)))
-    assert gate_state(SHOP, SHOP.gates["scan"], record, (), None, NOW).state == "passed"
+    assert gate_state(SHOP.gates["scan"], situation(SHOP, record, None, (), NOW)).state == "passed"
     later = heard(SCAN, "failed", at=6, order=(5, 6), details={"run": 5})
-    assert gate_state(SHOP, SHOP.gates["scan"], fold(record, later), (), None, NOW).state == "failed"
+    assert gate_state(SHOP.gates["scan"], situation(SHOP, fold(record, later), None, (), NOW)).state == "failed"
 
 
 def test_a_revocation_holds_until_every_source_has_run_again() -> None:
@@ -159,9 +174,9 @@ def test_the_age_of_a_gate_is_that_of_its_oldest_source() -> None:
     gate = Gate("g", "circleci", {"workflow": "build-test"}, max_age=minute(10) - minute(0))
     one, two = (signals.circleci_workflow("build-test", project) for project in ("one", "two"))
     record = recorded(heard(one, "passed", at=1), heard(two, "passed", at=5))
-    fresh = gate_state(SHOP, gate, record, (), None, minute(10))
+    fresh = gate_state(gate, situation(SHOP, record, None, (), minute(10)))
     assert (fresh.state, fresh.until, fresh.at) == ("passed", minute(11), minute(5))
-    old = gate_state(SHOP, gate, record, (), None, minute(12))
+    old = gate_state(gate, situation(SHOP, record, None, (), minute(12)))
     assert (old.state, old.at) == ("expired", minute(1))
 
 
@@ -216,7 +231,7 @@ def test_where_compares_as_json_does(value: object, wanted: object, expected: st
     """True is not 1, and 1.0 is."""
     gate = Gate("g", "event", {"type": "t", "where": {"x": wanted}})
     record = recorded(fact(signal=signals.event("t", "lab"), details={"data": {"x": value}}))
-    assert gate_state(SHOP, gate, record, (), None, minute(0)).state == expected
+    assert gate_state(gate, situation(SHOP, record, None, (), minute(0))).state == expected
 
 
 def test_an_event_gate_without_where_is_passed_by_the_event_unless_it_tells_a_failure() -> None:
@@ -247,7 +262,7 @@ def test_row_50_an_approval_opens_its_gate_for_its_commit() -> None:
     assert (found.state, found.by, found.at) == ("passed", ("lena",), minute(3))
     assert (found.reason, found.until) == ("given by lena", minute(3 + 14 * DAY))
     assert state("legal").reason == "needs 1 more approval from legal (not the author)"
-    other = gate_state(SHOP, SHOP.gates["legal"], recorded(commit=sha(2)), (), None, minute(4))
+    other = gate_state(SHOP.gates["legal"], situation(SHOP, recorded(commit=sha(2)), None, (), minute(4)))
     assert other.state == "pending"
 
 
@@ -267,7 +282,7 @@ def test_row_50_an_author_cannot_approve() -> None:
     def says(person: str, at: Target | None) -> str:
         record = recorded(pushed(mine), word(person, at=20), commit=mine.sha)
         record = replace(record, people=("p-of-a-pull-request",))
-        return gate_state(SHOP, SHOP.gates["legal"], record, history, at, minute(30)).state
+        return gate_state(SHOP.gates["legal"], situation(SHOP, record, at, history, minute(30))).state
 
     there = target(runs)
     assert [says(who, there) for who in ("eve", "bob", "ann", "kim", "fay")] == [
@@ -319,7 +334,7 @@ def test_row_50_one_person_is_one_approval_however_often_they_say_so() -> None:
     assert (both.state, both.by, both.at) == ("passed", ("lena", "omar"), minute(9))
     gate = replace(SHOP.gates["board"], expires=minute(100) - minute(0))
     three = recorded(*twice, word("omar", "board", at=9), word("kim", "board", at=20))
-    found = gate_state(SHOP, gate, three, (), None, minute(50))
+    found = gate_state(gate, situation(SHOP, three, None, (), minute(50)))
     assert (found.at, found.until) == (minute(9), minute(109))
 
 

@@ -25,6 +25,7 @@ from support.policy import (  # fmt: skip
     recorded,
     request,
     sha,
+    situation,
     target,
     word,
 )
@@ -106,7 +107,7 @@ def test_a_candidate_is_ready_exactly_if_every_required_gate_has_passed(
 ) -> None:
     """Where nothing else speaks against it."""
     every = [*{one.id: one for one in (*facts, *green)}.values()]
-    found = decide(SHOP, "production", recorded(pushed(HERE), *every), None, [HERE], now)
+    found = decide(situation(SHOP, recorded(pushed(HERE), *every), None, [HERE], now))
     assert (found.state == "ready") is _all_passed(every, now), found
 
 
@@ -142,9 +143,9 @@ def test_nothing_makes_a_commit_ready_whose_gates_have_not_passed(
     own = [pushed(one) for one in (HERE, *pushes) if one.sha == sha(1)]
     every = [*facts, *data.draw(st.sampled_from([(), GREEN]))]
     record = recorded(*own, *every, attempts={"production": tried} if tried else {})
-    found = decide(SHOP, "production", record, at, [HERE, *pushes], now)
+    found = decide(situation(SHOP, record, at, [HERE, *pushes], now))
     shuffled = data.draw(st.permutations([HERE, *pushes]))
-    assert decide(SHOP, "production", record, at, shuffled, now) == found
+    assert decide(situation(SHOP, record, at, shuffled, now)) == found
     asked = found.request
     runs = at.running is not None and at.running.sha == sha(1)
     if found.state == "ready":
