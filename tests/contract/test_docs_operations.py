@@ -51,7 +51,7 @@ def test_every_command_of_the_page_is_one_with_these_options(page: str) -> None:
     ours = [line for line in _commands(page) if line.startswith("greenlight ")]
     assert len(ours) >= 2
     for line in ours:
-        words = shlex.split(re.split(r" [|>] ", line)[0])[1:]
+        words = shlex.split(re.split(r" [|>] ", line)[0], comments=True)[1:]
         command: click.Command = main
         with click.Context(command) as context:
             while isinstance(command, click.Group) and words:
