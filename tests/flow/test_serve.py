@@ -378,7 +378,7 @@ ADAPTERS = {
 
 SCARCE = re.compile(
     r"(flask|boto3|botocore|opentelemetry|gunicorn|waitress|rich|cloudevents|kubernetes|jsonschema"
-    r"|greenlight\.(webhooks|board|recorder|promoter|deployer|reconciler|broker|embedded\.compose|runtime\.(secrets|people)))"
+    r"|greenlight\.(webhooks|board|recorder|promoter|deployer|reconciler|broker|entrypoints\.compose|service\.(secrets|people)))"
     r"(?:\.|$)"
 )
 
@@ -395,7 +395,7 @@ LEDGERS = {
 def test_a_service_loads_no_adapter_but_its_own(folder: Path, service: str, ledger: str) -> None:
     """Each costs up to a tenth of a second of the start, while an event waits for it."""
     script = (
-        "import os, sys; from greenlight.embedded import serve; from greenlight.entrypoints.settings import Settings\n"
+        "import os, sys; from greenlight.entrypoints import serve; from greenlight.entrypoints.settings import Settings\n"
         "settings = Settings.from_env(os.environ); serve._check(sys.argv[1], settings); serve.app(sys.argv[1], settings)\n"
         "print(*sys.modules)"
     )

@@ -187,7 +187,7 @@ def test_without_tracing_nothing_of_opentelemetry_is_imported() -> None:
     """The start of whoever does not trace is not longer by it."""
     code = (
         "import os, sys, logging\n"
-        "from greenlight.embedded import broker, serve, up\n"
+        "from greenlight.entrypoints import broker, serve, up\n"
         "from greenlight.telemetry.setup import tracer_of\n"
         "tracer_of({}, None, logging.getLogger())\n"
         "assert not [name for name in sys.modules if name.startswith('opentelemetry') or 'otlp' in name]"
