@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from support.cluster import MISSING, Cluster, skip_without
 from support.tools import MISSING as MISSING_TOOLS
+
+# How long an example takes says more about the machine than about the code: no property fails for it.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,10 +16,8 @@ from werkzeug.test import Client
 from greenlight.broker.subscribers import Message, WsgiSubscriber
 from greenlight.events import Event
 from greenlight.events.http import from_http, to_binary, to_structured
-from greenlight.ledger.port import Misconfigured
-from greenlight.ledger.port import Unavailable as LedgerUnavailable
 from greenlight.lib.clock import SystemClock
-from greenlight.lib.errors import ConfigurationError, Malformed, Rejected, Unavailable
+from greenlight.lib.errors import ConfigurationError, Malformed, Misconfigured, Rejected, Unavailable
 from greenlight.model.policy import Pipeline
 from greenlight.reconciler import app as reconciler
 from greenlight.service.deps import Deps
@@ -104,7 +102,7 @@ def test_a_refusal_is_short_enough_for_knatives_channel(text: str) -> None:
     """From 769 bytes on, one ends the dispatcher of its in-memory channel where there is a dead-letter sink."""
 
     def handler(event: Event, deps: Deps) -> Sequence[Event]:
-        raise LedgerUnavailable(text)
+        raise Unavailable(text)
 
     answer = post(client(handler), event())
     assert answer.status_code == 503
@@ -167,7 +165,6 @@ def test_the_handler_of_facts_gets_what_no_service_concludes() -> None:
         (Malformed("m"), 400),
         (Rejected("r"), 422),
         (Unavailable("u"), 503),
-        (LedgerUnavailable("l"), 503),
         (RuntimeError("a secret of ours"), 500),
     ],
 )
@@ -201,21 +198,23 @@ def test_what_is_no_event_never_reaches_the_handler(headers: dict[str, str], bod
 
 
 @pytest.mark.parametrize(
-    ("problem", "title", "passes"),
+    ("problem", "reason", "passes"),
     [
-        (LedgerUnavailable("the disk is full"), "a dependency is down", True),
+        (Unavailable("the disk is full"), "a dependency is down", True),
         (Unavailable("no answer from DynamoDB"), "a dependency is down", True),
         (Misconfigured("there is no table greenlight"), "misconfigured", False),
         (ConfigurationError("there is no such file"), "misconfigured", False),
     ],
 )
-def test_readiness_says_what_is_missing_and_whether_waiting_helps(problem: Exception, title: str, passes: bool) -> None:
+def test_readiness_says_what_is_missing_and_whether_waiting_helps(
+    problem: Exception, reason: str, passes: bool
+) -> None:
     """Alive all the same: to be started again would not help either."""
     it = client(lambda event, deps: [], ledger=NoLedger(problem))
     assert it.get("/healthz").status_code == 200
     answer = it.get("/readyz")
     assert answer.status_code == 503
-    assert (answer.get_json()["title"], answer.get_json()["detail"]) == (title, str(problem))
+    assert (answer.get_json()["reason"], answer.get_json()["detail"]) == (reason, str(problem))
     assert ("Retry-After" in answer.headers) == passes
 
 

@@ -14,7 +14,8 @@ import pytest
 from greenlight.entrypoints.doctor.machine import _senders
 from greenlight.events import Event, rfc3339, types
 from greenlight.ledger import names
-from greenlight.ledger.port import Transaction, Unavailable
+from greenlight.ledger.port import Transaction
+from greenlight.lib.errors import Unavailable
 from greenlight.model.rows import Push
 from greenlight.policy.load import parse
 from greenlight.reconciler import app as reconciler

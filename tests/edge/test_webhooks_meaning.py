@@ -490,7 +490,7 @@ def _spoilt(value: Any, data: st.DataObject) -> Any:
     return {**value, name: _spoilt(value[name], data)}
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_row_28_whatever_a_sender_makes_of_a_payload_is_an_answer_and_a_readable_event(
     rig: Rig, data: st.DataObject

@@ -138,7 +138,7 @@ def test_a_table_that_is_not_there_makes_a_service_not_ready_and_alive(folder: P
         )
         process.terminate()
         assert process.wait(PATIENCE) == 0
-    assert (answer.status, answer.json()["title"]) == (503, "misconfigured")
+    assert (answer.status, answer.json()["reason"]) == (503, "misconfigured")
     assert "greenlight ledger create" in answer.json()["detail"]
 
 

@@ -258,7 +258,7 @@ def test_events_of_web_pages_are_refused(tmp_path: Path) -> None:
 
 SLOWLY = """
 import sys, time
-from greenlight.runtime import server
+from greenlight.service import server
 start = server.Server.start
 def slowly(self):
     time.sleep(0 if self._thread.name == "board-server" else 0.7)
@@ -289,7 +289,7 @@ def test_readyz_is_200_only_once_every_port_listens(tmp_path: Path) -> None:
 
 BROKEN = """
 import pathlib, sys
-from greenlight.runtime import server
+from greenlight.service import server
 readable = server._Waitress.readable
 def broken(self):
     if self.adj.limits.body > 1 << 20 and pathlib.Path(sys.argv[-1], "break").exists():

@@ -23,8 +23,9 @@ from greenlight.deployer.driver import Busy, Order, Progress
 from greenlight.events import Event, types
 from greenlight.ledger.dynamodb.ledger import DynamoLedger
 from greenlight.ledger.journal import verify
-from greenlight.ledger.port import Transaction, Unavailable
+from greenlight.ledger.port import Transaction
 from greenlight.ledger.sqlite.ledger import SCHEMA, SqliteLedger
+from greenlight.lib.errors import Unavailable
 from greenlight.model.rows import PATIENCE, Deployment, Due, Fact, Push, Record, Target
 from greenlight.policy import signals
 from greenlight.policy.lineage import Lineage, moving, newer

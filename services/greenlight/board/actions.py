@@ -13,7 +13,7 @@ from greenlight.events import Event, ids, rfc3339, types
 from greenlight.events.recorded import look_again
 from greenlight.events.schemas import dataschema
 from greenlight.ledger.port import Transaction
-from greenlight.lib.errors import Rejected
+from greenlight.lib.errors import Forbidden, NotFound, Rejected
 from greenlight.model import keys
 from greenlight.model.own_facts import expiry, no_expiry, own_fact, request_entry, requested
 from greenlight.model.policy import Gate, Policy, Situation
@@ -46,10 +46,6 @@ class Asked:
     reason: str
     lasts: timedelta = SERVED_WITHIN
     pause: bool = False  # and pause the target
-
-
-class Forbidden(Exception):
-    """This person is known, and may not do that; the message says why."""
 
 
 def approve(record: Record, application: str, gate: str, comment: str | None, person: Person, deps: Deps) -> str:
@@ -400,9 +396,9 @@ def _situation(record: Record, policy: Policy, environment: str, deps: Deps) -> 
 def _gate(record: Record, application: str, gate: str, deps: Deps) -> tuple[Policy, Gate]:
     policy = reading.policy_of(application, deps)
     if policy.repo != record.repo:
-        raise reading.NotFound(f"{application} is made from {policy.repo}, not from {record.repo}")
+        raise NotFound(f"{application} is made from {policy.repo}, not from {record.repo}")
     if gate not in policy.gates:
-        raise reading.NotFound(f"{application} has no gate {gate!r}; it has {', '.join(policy.gates)}")
+        raise NotFound(f"{application} has no gate {gate!r}; it has {', '.join(policy.gates)}")
     return policy, policy.gates[gate]
 
 

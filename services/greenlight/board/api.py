@@ -13,7 +13,7 @@ from greenlight.board import actions, preview, reading, view, waterfall
 from greenlight.events import ids, rfc3339
 from greenlight.ledger.names import clocks_ahead
 from greenlight.lib.durations import duration
-from greenlight.lib.errors import Malformed, Rejected
+from greenlight.lib.errors import Malformed, NotFound, Rejected
 from greenlight.model import keys
 from greenlight.model.rows import Entry
 from greenlight.policy.requests import SERVED_WITHIN
@@ -198,7 +198,7 @@ def _writes(api: Blueprint, deps: Deps) -> None:
     @api.post("/targets/<application>/<environment>/<verb>")
     def pause(application: str, environment: str, verb: str) -> Response:
         if verb not in ("pause", "resume"):
-            raise reading.NotFound(f"no {verb!r} here; there are deployments, cancel, pause and resume")
+            raise NotFound(f"no {verb!r} here; there are deployments, cancel, pause and resume")
         reason = _text(_body(), "reason", needed=False)
         return _json({"id": actions.set_paused(application, environment, verb == "pause", reason, g.person, deps)}, 202)
 

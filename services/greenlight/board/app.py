@@ -11,13 +11,10 @@ from flask import Blueprint, Flask, Response, g, request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from greenlight.board import actions, api, pages
-from greenlight.board.actions import Forbidden
-from greenlight.board.reading import Ambiguous, NotFound
 from greenlight.events import Event
-from greenlight.ledger.port import Unavailable
-from greenlight.lib.errors import Malformed, Rejected
+from greenlight.lib.errors import Forbidden, Unauthenticated
 from greenlight.lib.origins import foreign
-from greenlight.lib.problems import Statuses, refusal
+from greenlight.lib.problems import refusal
 from greenlight.model.policy import Pipeline
 from greenlight.service.deps import Deps as BaseDeps
 from greenlight.service.edge import Handler
@@ -36,10 +33,6 @@ class Deps(BaseDeps):
     people: People = None  # type: ignore[assignment]
     open_reads: bool = False
     guests: Sequence[Blueprint] = ()
-
-
-class _Unknown(Exception):
-    """Nobody was named, or nobody that we know."""
 
 
 def create_app(deps: Deps) -> Flask:
@@ -62,7 +55,9 @@ def create_app(deps: Deps) -> Flask:
         if g.person is None and not (
             deps.open_reads and request.method in ("GET", "HEAD") and request.path != "/api/v1/people/me"
         ):
-            raise _Unknown("who are you? Send `Authorization: Bearer TOKEN`; `greenlight people token ID` makes one")
+            raise Unauthenticated(
+                "who are you? Send `Authorization: Bearer TOKEN`; `greenlight people token ID` makes one"
+            )
 
     @app.get("/metrics")
     def metrics() -> Response:
@@ -116,23 +111,12 @@ def _person(deps: Deps) -> object:
         return None
     person = deps.people.by_token(token.strip()) if scheme.lower() == "bearer" else None
     if person is None:
-        raise _Unknown("this token is nobody's: was it replaced? `greenlight people token ID` makes a new one")
+        raise Unauthenticated("this token is nobody's: was it replaced? `greenlight people token ID` makes a new one")
     return person
 
 
-_STATUS: Statuses = (
-    (Malformed, 400, "malformed"),
-    (_Unknown, 401, "who?"),
-    (Forbidden, 403, "not entitled"),
-    (NotFound, 404, "not found"),
-    (Ambiguous, 422, "ambiguous"),
-    (Rejected, 422, "cannot be done"),
-    (Unavailable, 503, "a dependency is down"),
-)
-
-
 def _problem(problem: Exception, deps: Deps) -> Response:
-    response = refusal(problem, _STATUS, deps.log.getChild("board"))
+    response = refusal(problem, deps.log.getChild("board"))
     if response.status_code == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response

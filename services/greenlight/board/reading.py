@@ -11,6 +11,7 @@ from greenlight.board import view
 from greenlight.events import rfc3339
 from greenlight.ledger.names import name_of
 from greenlight.ledger.port import Unreadable
+from greenlight.lib.errors import NotFound, Rejected
 from greenlight.model.policy import Policy
 from greenlight.model.rows import Deployment, Record, Target
 from greenlight.service.deps import Deps
@@ -19,11 +20,7 @@ from greenlight.service.situations import situation
 from greenlight.service.situations import target_of as target_in
 
 
-class NotFound(Exception):
-    """There is no such commit, application, environment or gate. The message says which, and what there is."""
-
-
-class Ambiguous(Exception):
+class Ambiguous(Rejected):
     """A prefix stands for more than one commit."""
 
 

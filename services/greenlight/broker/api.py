@@ -69,7 +69,7 @@ def blueprint(operations: Operations, discards: Callable[[], Discards] = lambda:
 
     @routes.errorhandler(LookupError)
     def unknown(problem: LookupError) -> Response:
-        return problem_response(404, "not found", str(problem.args[0]))
+        return problem_response(404, str(problem.args[0]))
 
     return routes
 

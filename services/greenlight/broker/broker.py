@@ -20,8 +20,8 @@ from greenlight.broker.operations import Operations
 from greenlight.broker.subscribers import Services, Subscriber, resolve
 from greenlight.events import Event
 from greenlight.lib.clock import Clock, SystemClock
-from greenlight.lib.errors import ConfigurationError, Rejected
-from greenlight.store import Store, Tx, Unavailable
+from greenlight.lib.errors import ConfigurationError, Rejected, Unavailable
+from greenlight.store import Store, Tx
 from greenlight.telemetry.tracing import OFF, Tracer
 
 _NUMBER = re.compile(r"([+-]?[0-9]{1,18})(?:\.[0-9]*)?")

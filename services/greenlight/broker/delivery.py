@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 
 from greenlight.events import Event
 from greenlight.events.context import parse
-from greenlight.events.http import NotAnEvent, UnsupportedMedia, from_http
+from greenlight.events.http import NotAnEvent, from_http
+from greenlight.lib.errors import UnsupportedMedia
 
 BAD_GATEWAY = 502
 """What a 2xx counts as whose body is no event (knative.dev/eventing, filter handler)."""

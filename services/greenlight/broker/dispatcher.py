@@ -20,7 +20,8 @@ from greenlight.broker.metrics import Metrics
 from greenlight.broker.routes import Routes
 from greenlight.events import rfc3339
 from greenlight.lib.clock import Clock
-from greenlight.store import Store, Tx, Unavailable
+from greenlight.lib.errors import Unavailable
+from greenlight.store import Store, Tx
 
 FLUSH = 0.02
 """Seconds that cursors may wait, so that their commits keep out of the events' way. A crash repeats so much."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-
-class Overloaded(Exception):
-    """Some Trigger is too far behind; come back later."""
+from greenlight.lib.errors import NotFound, Problem
 
 
-class UnknownBroker(Exception):
+class Overloaded(Problem):
+    """Some Trigger is too far behind; trying again later helps. Knative tries a 429 again."""
+
+    status = 429
+
+
+class UnknownBroker(NotFound):
     """There is no Broker of that name."""

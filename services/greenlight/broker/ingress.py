@@ -13,10 +13,9 @@ from typing import Any, Protocol
 from greenlight.broker.errors import Overloaded, UnknownBroker
 from greenlight.broker.metrics import Metrics
 from greenlight.events import Event
-from greenlight.events.http import NotAnEvent, UnsupportedMedia, from_http
-from greenlight.lib.errors import PROBLEM, Rejected, problem_json
+from greenlight.events.http import NotAnEvent, from_http
+from greenlight.lib.errors import PROBLEM, Rejected, Unavailable, UnsupportedMedia, problem_json
 from greenlight.lib.wsgi import coding_of, headers_of
-from greenlight.store import Unavailable
 from greenlight.telemetry.tracing import OFF, SERVER, Tracer
 
 MAX_EVENT = 1 << 20
@@ -140,4 +139,4 @@ def _span(broker: str) -> str:
 
 
 def _problem(refusal: _Refused) -> bytes:
-    return problem_json(refusal.status, HTTPStatus(refusal.status).phrase, refusal.detail).encode()
+    return problem_json(refusal.status, refusal.detail).encode()

@@ -23,7 +23,8 @@ from greenlight.broker.progress import Gap, Progress
 from greenlight.broker.turns import Job
 from greenlight.events import Event
 from greenlight.lib.clock import Clock
-from greenlight.store import Store, Tx, Unavailable
+from greenlight.lib.errors import Unavailable
+from greenlight.store import Store, Tx
 
 PATIENCE = 1.0
 """Seconds before something that the store refused is tried again."""

@@ -14,7 +14,7 @@ from greenlight.broker.delivery import DEFAULT, Delivery, Destination, Ref, effe
 from greenlight.broker.filters import FilterError, Predicate, compile_filters, everything, limits
 from greenlight.broker.filters import Path as Where
 from greenlight.lib.documents import Document, DocumentError, load
-from greenlight.lib.errors import ConfigurationError, Unreadable
+from greenlight.lib.errors import ConfigurationError, UnreadableFile
 from greenlight.lib.files import files_below
 
 GROUP = "eventing.knative.dev"
@@ -109,7 +109,7 @@ def manifest_files(folder: Path) -> list[Path]:
 def load_folder(*folders: Path) -> Manifests:
     """Every Broker and Trigger below `folders`; kinds of others are passed over.
 
-    Raises ConfigurationError with a line for each mistake, Unreadable if a file or folder cannot be read now.
+    Raises ConfigurationError with a line for each mistake, UnreadableFile if a file or folder cannot be read now.
     """
     texts = {}
     for folder in folders:
@@ -118,18 +118,18 @@ def load_folder(*folders: Path) -> Manifests:
             try:
                 texts[str(path) if name in texts else name] = path.read_text(encoding="utf-8")
             except OSError as problem:
-                raise Unreadable(f"{path}: cannot be read: {problem}") from problem
+                raise UnreadableFile(f"{path}: cannot be read: {problem}") from problem
             except UnicodeDecodeError as problem:
                 raise ConfigurationError(f"{path}: cannot be read: {problem}") from problem
     return load_texts(texts)
 
 
 def _manifests_in(folder: Path) -> list[Path]:
-    """Find the YAML files below `folder`. Raises Unreadable if one of its folders cannot be read."""
+    """Find the YAML files below `folder`. Raises UnreadableFile if one of its folders cannot be read."""
     try:
         return manifest_files(folder)
     except OSError as problem:
-        raise Unreadable(f"{folder}: cannot be read: {problem}") from problem
+        raise UnreadableFile(f"{folder}: cannot be read: {problem}") from problem
 
 
 def load_texts(texts: Mapping[str, str]) -> Manifests:

@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from greenlight.broker.manifests import Manifests, load_folder, manifest_files
-from greenlight.lib.errors import ConfigurationError, Unreadable
-from greenlight.store import Unavailable
+from greenlight.lib.errors import ConfigurationError, Unavailable, UnreadableFile
 
 LOOK_EVERY = 0.5
 """Seconds between two looks. A change counts once two looks agree: an editor may still be writing."""
@@ -65,7 +64,7 @@ class Watch:
         try:
             manifests = load_folder(*self._folders)
             waiting = self._change(manifests)
-        except (OSError, Unreadable, Unavailable) as problem:
+        except (OSError, UnreadableFile, Unavailable) as problem:
             self._cannot(problem)
             self._waiting = True
             return

@@ -65,13 +65,13 @@ class Client:
         return self._call("POST", path, json=dict(body))
 
     def readiness(self) -> dict[str, Any] | None:
-        """None where it is ready, else the problem that it tells. Raises Failure, with exit code 3, where nobody answers."""
+        """Return None if it is ready, else the `reason` and `detail` of why not. Raises Failure (exit 3) if nobody answers."""
         answer = self._ask("GET", "/readyz")
         if answer.status == 200:
             return None
         try:
             problem = json.loads(answer.data)
-            return {"title": str(problem["title"]), "detail": str(problem["detail"])}
+            return {"reason": str(problem["reason"]), "detail": str(problem["detail"])}
         except (ValueError, TypeError, KeyError):
             raise Failure(f"{self.url} answered {answer.status}, and not as Greenlight does", UNKNOWN) from None
 

@@ -15,17 +15,16 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from greenlight.broker import log as broker_log
 from greenlight.broker.broker import Broker
 from greenlight.broker.dispatcher import Limits
-from greenlight.broker.errors import Overloaded
 from greenlight.broker.manifests import load_folder
 from greenlight.broker.watch import Watch
-from greenlight.lib.errors import ConfigurationError
+from greenlight.lib.errors import ConfigurationError, Unavailable
 from greenlight.lib.files import keep_private, make_folder
 from greenlight.lib.foreground import is_loopback, log_to_stderr, stop_on_signals
 from greenlight.lib.origins import OnlyPrograms, foreign
 from greenlight.lib.printable import printable
 from greenlight.service.server import Limits as ServerLimits
 from greenlight.service.server import serve, serve_until
-from greenlight.store import Locked, Newer, Store, Unavailable
+from greenlight.store import Locked, Newer, Store
 from greenlight.telemetry.setup import tracer_of
 
 DATABASE = "broker.db"
@@ -166,7 +165,6 @@ def operators_app(broker: Broker) -> WSGIApplication:
     from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
     from greenlight.broker.api import blueprint
-    from greenlight.lib.errors import Malformed, Rejected
     from greenlight.lib.problems import problem_response, refusal
     from greenlight.telemetry.metrics import FILTER_ERRORS, SPANS
 
@@ -181,7 +179,7 @@ def operators_app(broker: Broker) -> WSGIApplication:
     @app.before_request
     def only_this_machine() -> Response | None:
         refusal = None if request.path in _OPEN else stranger(request.environ)
-        return None if refusal is None else problem_response(403, "for this machine only", refusal)
+        return None if refusal is None else problem_response(403, refusal)
 
     @app.get("/healthz")
     def healthz() -> Response:
@@ -196,14 +194,8 @@ def operators_app(broker: Broker) -> WSGIApplication:
     def metrics() -> Response:
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
-    statuses = (
-        (Malformed, 400, "malformed"),
-        (Rejected, 422, "cannot be done"),
-        (Unavailable, 503, "not now"),
-        (Overloaded, 503, "not now"),
-    )
     log = logging.getLogger("greenlight.broker")
-    app.register_error_handler(Exception, lambda problem: refusal(problem, statuses, log))
+    app.register_error_handler(Exception, lambda problem: refusal(problem, log))
     return app
 
 

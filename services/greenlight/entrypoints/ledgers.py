@@ -7,9 +7,9 @@ from pathlib import Path
 
 from greenlight.entrypoints.settings import Settings
 from greenlight.ledger.bodies import Bodies, Folder
-from greenlight.ledger.port import Ledger, Unavailable
+from greenlight.ledger.port import Ledger
 from greenlight.lib.clock import Clock
-from greenlight.lib.errors import ConfigurationError
+from greenlight.lib.errors import ConfigurationError, Unavailable
 
 DATABASE = "greenlight.db"
 """The file in the data folder of one machine."""
@@ -31,7 +31,7 @@ def _sqlite(settings: Settings, clock: Clock) -> Ledger:
         store = Store(settings.data / DATABASE, [SCHEMA])
     except errors.Newer as problem:
         raise ConfigurationError(str(problem)) from problem
-    except (errors.Locked, errors.Unavailable) as problem:
+    except errors.Locked as problem:
         raise Unavailable(str(problem)) from problem
     bodies = settings.data / "bodies" if settings.bodies is None else Path(settings.bodies)
     return SqliteLedger(store, bodies, clock=clock.now)

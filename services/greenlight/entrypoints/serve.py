@@ -17,7 +17,6 @@ from wsgiref.types import WSGIApplication
 from greenlight.entrypoints.ledgers import ledger_of
 from greenlight.entrypoints.settings import Settings
 from greenlight.ledger.port import Ledger
-from greenlight.ledger.port import Unavailable as LedgerUnavailable
 from greenlight.ledger.traced import traced
 from greenlight.lib.clock import SystemClock
 from greenlight.lib.errors import ConfigurationError, Unavailable
@@ -116,7 +115,7 @@ def _started(service: str, settings: Settings) -> WSGIApplication | int:
     except ConfigurationError as problem:
         _cannot_start(service, MISCONFIGURED, problem)
         return USAGE
-    except (Unavailable, LedgerUnavailable) as problem:
+    except Unavailable as problem:
         _cannot_start(service, DOWN, problem)
         return UNKNOWN
     return started

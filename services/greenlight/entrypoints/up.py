@@ -15,7 +15,7 @@ from prometheus_client import REGISTRY
 
 from greenlight.entrypoints import demo
 from greenlight.entrypoints.compose import Folders, Greenlight, Strangers
-from greenlight.lib.errors import ConfigurationError
+from greenlight.lib.errors import ConfigurationError, Unavailable
 from greenlight.lib.files import keep_private, make_folder
 from greenlight.lib.foreground import is_loopback, log_to_stderr, stop_on_signals
 from greenlight.lib.origins import OnlyPrograms
@@ -24,7 +24,7 @@ from greenlight.model.policy import Pipeline
 from greenlight.service.configuration import read_pipeline
 from greenlight.service.secrets import Secrets, create
 from greenlight.service.server import Limits, Server, serve, serve_until
-from greenlight.store.errors import Locked, Newer, Unavailable
+from greenlight.store.errors import Locked, Newer
 from greenlight.telemetry.setup import tracer_of
 from greenlight.webhooks.turns import repository_of
 

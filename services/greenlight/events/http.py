@@ -18,6 +18,7 @@ from greenlight.events import attributes
 from greenlight.events.attributes import AttributeValue
 from greenlight.events.event import NO_EXTENSIONS, Event
 from greenlight.lib import strictjson
+from greenlight.lib.errors import Malformed, UnsupportedMedia
 
 STRUCTURED = "application/cloudevents+json"
 MAX_EXTENSIONS = 64
@@ -27,12 +28,8 @@ MAX_VALUE = 8192
 Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 
 
-class NotAnEvent(ValueError):
+class NotAnEvent(Malformed):
     """What came is not a CloudEvent 1.0. The message names the attribute, never the data."""
-
-
-class UnsupportedMedia(ValueError):
-    """The content type is one of CloudEvents that is not taken here: a batch, or a format other than JSON."""
 
 
 def from_http(headers: Headers, body: bytes) -> Event:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from greenlight.ledger.dynamodb.aws import Again, Expired, Service
 from greenlight.ledger.dynamodb.aws_connections import Answer
-from greenlight.ledger.port import Misconfigured, Unavailable
+from greenlight.lib.errors import Misconfigured, Unavailable
 
 _CODE = re.compile(rb"<Code>([A-Za-z]+)</Code>")
 

@@ -12,19 +12,12 @@ from datetime import datetime
 from typing import Protocol
 
 from greenlight.events import Event
+from greenlight.lib.errors import Unavailable
 from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, NewEntry, Push, Record, Target, Title
 
 
 class Conflict(Exception):
     """A row that this transaction builds on was changed by somebody else. Nothing was written; read again."""
-
-
-class Unavailable(Exception):
-    """The ledger cannot be reached or cannot write now. Nothing is known to be written; trying again helps."""
-
-
-class Misconfigured(Unavailable):
-    """The ledger will not do this until somebody mends what the message names: trying again alone does not help."""
 
 
 class Unreadable(Unavailable):

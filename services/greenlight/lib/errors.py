@@ -1,35 +1,83 @@
-"""What a handler may raise, and what it means for the delivery of its event.
-
-The one mapping from outcome to HTTP status is in service/edge.py.
-"""
+"""How a request may end other than well: each exception has the HTTP status with which every service answers it."""
 
 from __future__ import annotations
 
 import json
+from http import HTTPStatus
+from typing import Any, ClassVar
 
 PROBLEM = "application/problem+json"
 
-
-def problem_json(status: int, title: str, detail: str) -> str:
-    """An error as its receiver gets it, everywhere (RFC 9457)."""
-    return json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail}, ensure_ascii=False)
+_PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
+"""Names of RFC 9110 (15.5.14, 15.5.21) that `http.HTTPStatus` has only since Python 3.13."""
 
 
-class Malformed(Exception):
-    """This cannot be parsed: 400. The sender made a mistake; the same bytes will never be right."""
+def phrase(status: int) -> str:
+    """Return the standard phrase of a status (RFC 9110, section 15)."""
+    return _PHRASES.get(status) or HTTPStatus(status).phrase
 
 
-class Rejected(Exception):
-    """This is understood and can never succeed: 422."""
+def problem_json(status: int, detail: str, **members: Any) -> str:
+    """Return an error as JSON (RFC 9457). `detail` says what happened, to what, and what to do next."""
+    document = {"type": "about:blank", "title": phrase(status), "status": status, "detail": detail, **members}
+    return json.dumps(document, ensure_ascii=False)
 
 
-class Unavailable(Exception):
-    """A dependency is down: 503. Trying again helps."""
+class Problem(Exception):
+    """A request that did not end well. The message becomes the answer's `detail`, so that it may be shown to the sender."""
+
+    status: ClassVar[int] = 500
+
+
+class Malformed(Problem):
+    """The request cannot be parsed. The sender made a mistake; the same bytes will never be right."""
+
+    status = 400
+
+
+class Unauthenticated(Problem):
+    """The sender is not known, or does not prove who he is."""
+
+    status = 401
+
+
+class Forbidden(Problem):
+    """The sender is known, and may not do this. The message says why."""
+
+    status = 403
+
+
+class NotFound(Problem):
+    """The thing that the request names does not exist. The message says which, and what exists."""
+
+    status = 404
+
+
+class UnsupportedMedia(Problem):
+    """The content type or coding of the body is not accepted here."""
+
+    status = 415
+
+
+class Rejected(Problem):
+    """The request is understood and can never succeed."""
+
+    status = 422
+
+
+class Unavailable(Problem):
+    """A dependency is down: nothing is known to be written, and trying again helps."""
+
+    status = 503
+
+
+class Misconfigured(Unavailable):
+    """A dependency refuses until somebody mends what the message names: trying again alone does not help."""
 
 
 class ConfigurationError(Exception):
     """Settings or configuration files are wrong. Each line of the message is one thing to mend, with file and line."""
 
 
-class Unreadable(ConfigurationError):
-    """A configuration file cannot be read now, so nobody knows what it says. Another try may find it."""
+class UnreadableFile(ConfigurationError):
+    """A configuration file cannot be read now, so nobody knows its content. Another try may succeed."""

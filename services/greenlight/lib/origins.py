@@ -53,7 +53,7 @@ class OnlyPrograms:
 
 
 def _forbidden(detail: str, start_response: Callable[..., Any]) -> Iterable[bytes]:
-    body = problem_json(403, "Forbidden", detail).encode()
+    body = problem_json(403, detail).encode()
     start_response("403 Forbidden", [("Content-Type", PROBLEM), ("Content-Length", str(len(body)))])
     return [body]
 

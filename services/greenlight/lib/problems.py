@@ -1,49 +1,39 @@
-"""Errors as they are told over HTTP: application/problem+json (RFC 9457)."""
+"""The answer to a request that did not end well: application/problem+json (RFC 9457), in one place for every Flask app."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from flask import Response
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from greenlight.lib.errors import PROBLEM, problem_json
+from greenlight.lib.errors import PROBLEM, Problem, problem_json
 
-Statuses = Sequence[tuple[type[Exception], int, str]]
-"""What an exception is in HTTP: its status and title. The first that fits counts."""
+RETRY_AFTER = 5
+"""Seconds after which a sender may try again what a dependency that is down did not let through."""
 
 
-def problem_response(
-    status: int,
-    title: str,
-    detail: str,
-    *,
-    retry_after: int | None = None,
-    headers: Mapping[str, str] | None = None,
-) -> Response:
-    """`detail` says what happened, to what, and what to do; `retry_after` in seconds."""
-    response = Response(problem_json(status, title, detail), status=status, mimetype=PROBLEM, headers=headers)
-    if retry_after is not None:
-        response.headers["Retry-After"] = str(retry_after)
+def problem_response(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Return an answer with an error. A 503 says when to try again, a 401 how to authenticate, unless `headers` do."""
+    response = Response(problem_json(status, detail), status=status, mimetype=PROBLEM, headers=headers)
+    if status == 503:
+        response.headers.setdefault("Retry-After", str(RETRY_AFTER))
     return response
 
 
-def refusal(problem: Exception, statuses: Statuses, log: logging.Logger) -> Response:
-    """The answer for whatever a request raised: as `statuses` say, or as Flask does; anything else is an error of ours."""
-    for kind, status, title in statuses:
-        if isinstance(problem, kind):
-            return problem_response(status, title, str(problem), retry_after=5 if status == 503 else None)
+def refusal(problem: Exception, log: logging.Logger) -> Response:
+    """Return the answer to what a request raised: with the exception's own status, or Flask's; else 500, and a log entry."""
+    if isinstance(problem, Problem):
+        return problem_response(problem.status, str(problem))
     if isinstance(problem, HTTPException):
-        detail = problem.description or problem.name
-        return problem_response(problem.code or 500, problem.name, detail, headers=allowed(problem))
-    log.error("an error of ours", exc_info=problem)
-    name = log.name.rpartition(".")[2]
-    return problem_response(500, "an error of ours", f"the {name}'s log has the details")
+        return problem_response(problem.code or 500, problem.description or problem.name, allowed(problem))
+    log.error("internal error", exc_info=problem)
+    return problem_response(500, f"the {log.name.rpartition('.')[2]}'s log has the details")
 
 
 def allowed(problem: HTTPException) -> dict[str, str]:
-    """Make the Allow header that a 405 must have (RFC 9110, 15.5.6)."""
+    """Return the Allow header that a 405 must have (RFC 9110, 15.5.6)."""
     if not isinstance(problem, MethodNotAllowed) or not problem.valid_methods:
         return {}
     return {"Allow": ", ".join(sorted(problem.valid_methods))}

@@ -12,6 +12,8 @@ import re
 from collections.abc import Sequence
 from typing import TypeVar
 
+from greenlight.lib.errors import Unauthenticated
+
 TOLERANCE = 300
 """Seconds that a Standard Webhooks timestamp may differ from our clock."""
 
@@ -20,7 +22,7 @@ _ID = re.compile(r"[!-~]{1,256}")
 S = TypeVar("S")
 
 
-class BadSignature(Exception):
+class BadSignature(Unauthenticated):
     """The signature is missing, malformed, stale or wrong. The message may be shown: it holds nothing of it."""
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from greenlight.lib.clock import Clock
 from greenlight.lib.documents import load
-from greenlight.lib.errors import ConfigurationError, Unreadable
+from greenlight.lib.errors import ConfigurationError, UnreadableFile
 from greenlight.lib.files import files_of
 from greenlight.lib.programs import missing
 from greenlight.lib.references import unresolved
@@ -34,7 +34,7 @@ def read_pipeline(folder: Path) -> Pipeline:
     try:
         texts = {file: file.read_text(encoding="utf-8") for file in pipeline_files(folder)}
     except OSError as error:
-        raise Unreadable(f"{folder}: cannot be read: {error}") from error
+        raise UnreadableFile(f"{folder}: cannot be read: {error}") from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{folder}: cannot be read: {error}") from error
     if not texts:
@@ -135,7 +135,7 @@ class PipelineFiles:
             return
         try:
             fresh = read_pipeline(self._folder)
-        except Unreadable as error:
+        except UnreadableFile as error:
             if str(error) != self._unread:
                 self._log.error("the pipeline in force stays until its files can be read: %s", error)
             self._unread = str(error)

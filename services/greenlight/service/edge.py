@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from http import HTTPStatus
 from typing import Generic, TypeVar
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -15,10 +14,9 @@ from flask import Flask, request
 from werkzeug.exceptions import HTTPException
 
 from greenlight.events import Event, types
-from greenlight.events.http import NotAnEvent, UnsupportedMedia, from_http, to_binary, trace_header
-from greenlight.ledger.port import Unavailable as LedgerUnavailable
+from greenlight.events.http import from_http, to_binary, trace_header
 from greenlight.ledger.port import Unreadable
-from greenlight.lib.errors import PROBLEM, Malformed, Rejected, Unavailable, problem_json
+from greenlight.lib.errors import PROBLEM, Problem, phrase, problem_json
 from greenlight.lib.problems import allowed
 from greenlight.lib.wsgi import EVENT, length_of
 from greenlight.service.deps import Deps
@@ -62,7 +60,7 @@ def event_app(
     @app.errorhandler(405)
     def unknown(error: HTTPException) -> Answer:
         status, headers = (405, {"Allow": "POST"}) if request.path in routes else (error.code or 404, allowed(error))
-        answer = _problem(status, "not here", "POST events, or GET /healthz or /readyz")
+        answer = _problem(status, "POST events, or GET /healthz or /readyz")
         return answer._replace(headers=answer.headers | headers)
 
     app.wsgi_app = _EventEdge(app.wsgi_app, service, routes, deps)  # type: ignore[method-assign]
@@ -121,8 +119,10 @@ def sending(event: Event) -> Step:
     return step("send event", kind=PRODUCER, key=event.id, **{"cloudevents.event_type": event.type})
 
 
-class _TooLarge(Exception):
+class _TooLarge(Problem):
     """The event is larger than any broker promises to carry."""
+
+    status = 413
 
 
 def _read(environ: WSGIEnvironment) -> Event:
@@ -158,37 +158,26 @@ def _reply(service: str, event: Event, start_response: StartResponse) -> Iterabl
     return [body]
 
 
-_STATUS: tuple[tuple[type[Exception], int, str], ...] = (
-    (NotAnEvent, 400, "not a CloudEvent"),
-    (Malformed, 400, "malformed"),
-    (_TooLarge, 413, "too large"),
-    (UnsupportedMedia, 415, "content type not understood"),
-    (Rejected, 422, "can never succeed"),
-    (LedgerUnavailable, 503, DOWN),
-    (Unavailable, 503, DOWN),
-)
-
-
 def _refusal(service: str, problem: Exception, log: logging.Logger) -> Answer:
-    for kind, status, title in _STATUS:
-        if isinstance(problem, kind):
-            metrics.handled(service, title)
-            log.warning("refused with %d: %s", status, problem)
-            return _problem(status, title, _brief(str(problem)))
+    if isinstance(problem, Problem):
+        outcome = DOWN if problem.status == 503 else phrase(problem.status).lower()
+        metrics.handled(service, outcome)
+        log.warning("refused with %d: %s", problem.status, problem)
+        return _problem(problem.status, _brief(str(problem)))
     metrics.handled(service, "error")
-    log.error("an error of ours", exc_info=problem)
-    return _problem(500, "an error of ours", "the service's log has the details")
+    log.error("internal error", exc_info=problem)
+    return _problem(500, "the service's log has the details")
 
 
-def _problem(status: int, title: str, detail: str) -> Answer:
+def _problem(status: int, detail: str) -> Answer:
     headers = {"Content-Type": PROBLEM} | ({"Retry-After": "1"} if status == 503 else {})
-    return Answer(problem_json(status, title, detail), status, headers)
+    return Answer(problem_json(status, detail), status, headers)
 
 
 def _say(answer: Answer, start_response: StartResponse) -> Iterable[bytes]:
     body = answer.body.encode()
     headers = [*answer.headers.items(), ("Content-Length", str(len(body)))]
-    start_response(f"{answer.status} {HTTPStatus(answer.status).phrase}", headers)
+    start_response(f"{answer.status} {phrase(answer.status)}", headers)
     return [body]
 
 

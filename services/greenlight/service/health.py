@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from greenlight.ledger.port import Misconfigured
-from greenlight.ledger.port import Unavailable as LedgerUnavailable
-from greenlight.lib.errors import PROBLEM, ConfigurationError, Unavailable, problem_json
+from greenlight.lib.errors import PROBLEM, ConfigurationError, Misconfigured, Unavailable, problem_json
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -16,10 +14,10 @@ if TYPE_CHECKING:
 HEALTHZ, READYZ = "/healthz", "/readyz"
 
 DOWN = "a dependency is down"
-"""Title of a 503 that passes by itself once the dependency is back."""
+"""Reason of a 503 that passes by itself once the dependency is back."""
 
 MISCONFIGURED = "misconfigured"
-"""Title of a 503 that does not: a person has to mend what its detail names."""
+"""Reason of a 503 that does not: a person has to mend what its detail names."""
 
 
 class Answer(NamedTuple):
@@ -36,7 +34,7 @@ def alive() -> Answer:
 
 
 def ready(deps: Deps) -> Answer:
-    """200 if what the service cannot do without can be used; else 503, whose title says if waiting helps.
+    """200 if what the service cannot do without can be used; else 503, whose `reason` tells whether waiting helps.
 
     Whoever asks again and again has an edit of the pipeline noticed, also while no event comes.
     """
@@ -45,7 +43,7 @@ def ready(deps: Deps) -> Answer:
         deps.ledger.ready()
     except (ConfigurationError, Misconfigured) as problem:
         return _not_ready(MISCONFIGURED, problem, {})
-    except (LedgerUnavailable, Unavailable) as problem:
+    except Unavailable as problem:
         return _not_ready(DOWN, problem, {"Retry-After": "1"})
     return Answer("ready\n", 200, {"Content-Type": "text/plain; charset=utf-8"})
 
@@ -61,5 +59,5 @@ def mount_health(app: Flask, deps: Deps) -> None:
     app.add_url_rule(READYZ, "readyz", lambda: ready(deps))
 
 
-def _not_ready(title: str, problem: Exception, headers: dict[str, str]) -> Answer:
-    return Answer(problem_json(503, title, str(problem)), 503, {"Content-Type": PROBLEM, **headers})
+def _not_ready(reason: str, problem: Exception, headers: dict[str, str]) -> Answer:
+    return Answer(problem_json(503, str(problem), reason=reason), 503, {"Content-Type": PROBLEM, **headers})

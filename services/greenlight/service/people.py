@@ -19,7 +19,7 @@ from typing import Any
 from greenlight.events import ids
 from greenlight.lib.clock import Clock
 from greenlight.lib.documents import Document, DocumentError, load
-from greenlight.lib.errors import ConfigurationError, Unreadable
+from greenlight.lib.errors import ConfigurationError, UnreadableFile
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at the file."""
@@ -97,7 +97,7 @@ class People:
             try:
                 self._people = read(self._path)
                 self._warn()
-            except Unreadable as problem:
+            except UnreadableFile as problem:
                 if str(problem) != self._unread:
                     self._log.error("the people in force stay until their file can be read: %s", problem)
                 self._unread = str(problem)
@@ -124,7 +124,7 @@ def read(path: Path) -> Mapping[str, Person]:
     except FileNotFoundError:
         if path.parent.is_dir():
             return {}
-        raise Unreadable(f"{path.parent}: is not there") from None
+        raise UnreadableFile(f"{path.parent}: is not there") from None
 
 
 def new_token(path: Path, id: str) -> str:
@@ -148,13 +148,13 @@ def new_token(path: Path, id: str) -> str:
 
 
 def _text(path: Path) -> str:
-    """What the file says. Raises FileNotFoundError, Unreadable, ConfigurationError."""
+    """What the file says. Raises FileNotFoundError, UnreadableFile, ConfigurationError."""
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise
     except OSError as problem:
-        raise Unreadable(f"{path}: cannot be read: {problem.strerror}") from problem
+        raise UnreadableFile(f"{path}: cannot be read: {problem.strerror}") from problem
     except UnicodeDecodeError as problem:
         raise ConfigurationError(f"{path}: cannot be read: {problem}") from problem
 

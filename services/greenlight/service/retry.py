@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from greenlight.ledger.port import Conflict, Unavailable
+from greenlight.ledger.port import Conflict
+from greenlight.lib.errors import Unavailable
 
 T = TypeVar("T")
 

@@ -183,7 +183,7 @@ class _LengthRequired(Error):  # type: ignore[misc]
 
 def _closing(status: int, reason: str, detail: str, more: bytes = b"") -> bytes:
     """Make a whole answer, after which the connection is closed. `more`: header lines."""
-    body = problem_json(status, reason, detail).encode()
+    body = problem_json(status, detail).encode()
     head = b"HTTP/1.1 %d %b\r\nConnection: close\r\nContent-Type: %b\r\nContent-Length: %d\r\n%b\r\n"
     return head % (status, reason.encode(), PROBLEM.encode(), len(body), more) + body
 
@@ -296,7 +296,7 @@ class _Refusal(ErrorTask):  # type: ignore[misc]
 
     def execute(self) -> None:
         error = self.request.error
-        body = problem_json(error.code, error.reason, str(error.body)).encode()
+        body = problem_json(error.code, str(error.body)).encode()
         self.status = f"{error.code} {error.reason}"
         self.response_headers.append(("Content-Type", PROBLEM))
         self.set_close_on_finish()

@@ -13,7 +13,8 @@ import urllib3
 
 from greenlight.events import Event
 from greenlight.events.http import to_binary, trace_header
-from greenlight.ledger.port import Ledger, Unavailable
+from greenlight.ledger.port import Ledger
+from greenlight.lib.errors import Unavailable
 
 TIMEOUT = urllib3.Timeout(connect=1.0, read=5.0)
 """What does not get through is the sweeper's."""

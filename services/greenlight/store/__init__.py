@@ -1,7 +1,7 @@
 """One SQLite file with one writer and group commit: what ledger and broker stand on."""
 
-from greenlight.store.errors import Damaged, Locked, Newer, Unavailable
+from greenlight.store.errors import Damaged, Locked, Newer
 from greenlight.store.schema import Schema
 from greenlight.store.store import Store, Tx
 
-__all__ = ["Damaged", "Locked", "Newer", "Schema", "Store", "Tx", "Unavailable"]
+__all__ = ["Damaged", "Locked", "Newer", "Schema", "Store", "Tx"]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-
-class Unavailable(Exception):
-    """The file cannot be written or read now (disk full, I/O error, closed). Trying again helps once that is mended."""
+from greenlight.lib.errors import Unavailable
 
 
 class Damaged(Unavailable):

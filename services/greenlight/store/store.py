@@ -19,8 +19,9 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, NoReturn, TypeVar
 
+from greenlight.lib.errors import Unavailable
 from greenlight.lib.files import fsync_directory, make_folder, private
-from greenlight.store.errors import Unavailable, unavailable
+from greenlight.store.errors import unavailable
 from greenlight.store.lock import own
 from greenlight.store.recovery import copy_again, recover, write_again
 from greenlight.store.schema import Schema, migrate

@@ -9,16 +9,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from http import HTTPStatus
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from greenlight.events import moment
-from greenlight.events.http import UnsupportedMedia
-from greenlight.ledger.port import Unavailable
-from greenlight.lib.errors import Malformed, Rejected
+from greenlight.lib.errors import Malformed, Problem, Rejected
 from greenlight.lib.problems import allowed, problem_response
 from greenlight.lib.signing import BadSignature
 from greenlight.lib.wsgi import coding_of, headers_of, length_of, media_type_of
@@ -40,7 +37,6 @@ from greenlight.webhooks.notices import Notices
 from greenlight.webhooks.provider import AHEAD, Delivery, Ignored, Provider
 from greenlight.webhooks.senders import contexts
 
-_LATER = {"Retry-After": "5"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
@@ -85,8 +81,8 @@ def create_app(deps: Deps) -> Flask:
     def unknown(error: HTTPException) -> Response:
         where = "POST to /webhooks/github, circleci, gates/NAME or events/SENDER"
         if _provider(request.path):
-            return _problem(405, where, {"Allow": "POST"})
-        return _problem(error.code or 404, where, allowed(error))
+            return problem_response(405, where, {"Allow": "POST"})
+        return problem_response(error.code or 404, where, allowed(error))
 
     return app
 
@@ -190,29 +186,24 @@ def _take(
         _accept(fact, delivery.body, deps)
         return "accepted", _Taken({"id": fact.id})
     except _Refused as refusal:
-        return "refused", _problem(refusal.status, str(refusal), refusal.headers)
+        return "refused", problem_response(refusal.status, str(refusal), refusal.headers)
     except BadSignature as problem:
         if deps.secrets.unread(provider.sender(name)):
             detail = "the secrets of this sender cannot be read, so no signature can be checked; the log says why"
-            return "unavailable", _problem(503, detail, _LATER)
-        return "unauthenticated", _problem(401, str(problem))
-    except Malformed as problem:
-        return "malformed", _problem(400, str(problem))
-    except UnsupportedMedia as problem:
-        return "unsupported", _problem(415, str(problem))
-    except Rejected as problem:
-        return "unusable", _problem(422, str(problem))
-    except Unavailable as problem:
-        scope.failed("Unavailable")
-        return "unavailable", _problem(503, str(problem), _LATER)
+            return _VERDICTS[503], problem_response(503, detail)
+        return _VERDICTS[401], problem_response(401, str(problem))
+    except Problem as problem:
+        if problem.status == 503:
+            scope.failed("Unavailable")
+        return _VERDICTS[problem.status], problem_response(problem.status, str(problem))
     except Exception:
         scope.failed("error")
-        log.exception("an error of ours")
-        return "error", _problem(500, "nothing was stored; the service's log has the details")
+        log.exception("internal error")
+        return "error", problem_response(500, "nothing was stored; the service's log has the details")
 
 
-def _problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
-    return problem_response(status, HTTPStatus(status).phrase, detail, headers=headers)
+_VERDICTS = {400: "malformed", 401: "unauthenticated", 415: "unsupported", 422: "unusable", 503: "unavailable"}
+"""What the metric of webhooks calls an answer."""
 
 
 def _read(environ: WSGIEnvironment, provider: Provider, name: str, deps: Deps) -> Delivery:

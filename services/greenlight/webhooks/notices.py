@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 
 from greenlight.ledger import names
 from greenlight.ledger.names import Name
-from greenlight.ledger.port import Conflict, Unavailable
+from greenlight.ledger.port import Conflict
+from greenlight.lib.errors import Unavailable
 from greenlight.model.policy import Pipeline
 from greenlight.service.deps import Deps
 from greenlight.telemetry import metrics

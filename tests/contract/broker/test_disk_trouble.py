@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from greenlight.broker import dispatcher, lane
-from greenlight.store import Unavailable
+from greenlight.lib.errors import Unavailable
 from support.broker import (
     FAST,
     PATIENCE,

@@ -15,7 +15,8 @@ from greenlight.broker import dispatcher, lane, log
 from greenlight.broker.broker import Broker
 from greenlight.broker.dispatcher import Limits
 from greenlight.broker.manifests import load_texts
-from greenlight.store import Store, Unavailable
+from greenlight.lib.errors import Unavailable
+from greenlight.store import Store
 from support.broker import BROKER, FAST, PATIENCE, Recorder, Request, Response, event, reply, running, trigger
 
 

@@ -118,7 +118,7 @@ def test_any_changes_read_back_equal_whatever_is_kept_in_parts(
             assert ledger.record(REPO, sha(1)) == record
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(row=rows(Record, version=0))
 def test_whatever_a_part_holds_comes_back_equal(
     ledger: Ledger, reopen: Callable[[], Ledger], numbers: Iterator[int], row: Record

@@ -14,7 +14,7 @@ from greenlight.ledger.port import Ledger, Transaction
 from greenlight.model.rows import DecisionRow, Deployment, Due, Fact, Push, Record, Target
 from support.ledger import REPO, a_due, at, rows, sha
 
-examples = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+examples = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture

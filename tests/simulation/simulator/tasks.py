@@ -12,7 +12,7 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
-from greenlight.ledger.port import Unavailable
+from greenlight.lib.errors import Unavailable
 
 
 class Died(BaseException):

@@ -23,9 +23,9 @@ from greenlight.board import app as board
 from greenlight.deployer import app as deployer
 from greenlight.entrypoints.compose import adopt, expire_leases
 from greenlight.events import Event, types
-from greenlight.ledger.port import Conflict, Transaction, Unavailable
+from greenlight.ledger.port import Conflict, Transaction
 from greenlight.ledger.sqlite.ledger import SCHEMA, SqliteLedger
-from greenlight.lib.errors import Rejected
+from greenlight.lib.errors import Rejected, Unavailable
 from greenlight.promoter import app as promoter
 from greenlight.reconciler import app as reconciler
 from greenlight.recorder import app as recorder

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from greenlight.events import Event
 from greenlight.events.attributes import is_time
-from greenlight.events.http import NotAnEvent, UnsupportedMedia, from_http, to_binary, to_structured
+from greenlight.events.http import NotAnEvent, from_http, to_binary, to_structured
 from greenlight.events.legacy import from_http_any, honeycomb_trace
+from greenlight.lib.errors import UnsupportedMedia
 
 BINARY = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/tests", "ce-type": "com.example.a"}
 FIELDS: dict[str, Any] = {"specversion": "1.0", "id": "1", "source": "/tests", "type": "com.example.a"}

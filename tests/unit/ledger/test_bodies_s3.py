@@ -18,8 +18,8 @@ from greenlight.entrypoints.ledgers import ledger_of
 from greenlight.entrypoints.settings import Settings
 from greenlight.ledger.bodies_s3 import Bucket
 from greenlight.ledger.dynamodb import aws
-from greenlight.ledger.port import Unavailable
 from greenlight.lib.clock import SystemClock
+from greenlight.lib.errors import Unavailable
 from support.dynamodb import ENDPOINT, MISSING, Table, no_pause
 from support.ledger import a_due, a_fact
 from support.timing import PATIENCE

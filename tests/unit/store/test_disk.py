@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from greenlight.store import Damaged, Schema, Store, Tx, Unavailable
+from greenlight.lib.errors import Unavailable
+from greenlight.store import Damaged, Schema, Store, Tx
 from greenlight.store import store as store_module
 from support.disk import FULL, IOERR_FSYNC, IOERR_WRITE, OK, Disk, Step, power_cut, watched
 

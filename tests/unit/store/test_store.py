@@ -15,7 +15,8 @@ from queue import SimpleQueue
 
 import pytest
 
-from greenlight.store import Locked, Newer, Schema, Store, Tx, Unavailable
+from greenlight.lib.errors import Unavailable
+from greenlight.store import Locked, Newer, Schema, Store, Tx
 from support.timing import PATIENCE
 
 NUMBERS = Schema("numbers", ("CREATE TABLE numbers (n INTEGER PRIMARY KEY, text TEXT)",))
@@ -260,7 +261,8 @@ FILE_LIMIT = """
 import resource, sys
 from pathlib import Path
 from queue import SimpleQueue
-from greenlight.store import Store, Schema, Unavailable
+from greenlight.lib.errors import Unavailable
+from greenlight.store import Schema, Store
 
 store = Store(Path(sys.argv[1]), [Schema("numbers", ("CREATE TABLE numbers (n INTEGER PRIMARY KEY, text TEXT)",))])
 put = lambda n: store.write(lambda tx: tx.execute("INSERT INTO numbers VALUES (?, ?)", (n, "x" * 50_000)))

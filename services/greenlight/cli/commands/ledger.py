@@ -16,8 +16,7 @@ from greenlight.cli.client import NO, UNKNOWN, USAGE, Failure
 from greenlight.ledger.dynamodb import aws
 from greenlight.ledger.dynamodb import table as dynamodb_table
 from greenlight.ledger.dynamodb.client import Dynamo, Refused
-from greenlight.ledger.port import Unavailable
-from greenlight.lib.errors import ConfigurationError
+from greenlight.lib.errors import ConfigurationError, Unavailable
 
 F = TypeVar("F", bound=Callable[..., Any])
 

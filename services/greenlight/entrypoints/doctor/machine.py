@@ -28,7 +28,7 @@ class Running(Protocol):
     """A Greenlight that runs. Both raise Unavailable where none answers, ConfigurationError where it refuses."""
 
     def readiness(self) -> Mapping[str, Any] | None:
-        """None: it is ready; else the problem that it tells: its title says if waiting helps (service/health.py)."""
+        """None: it is ready; else the problem that it tells: its reason tells whether waiting helps (service/health.py)."""
         ...
 
     def get(self, path: str) -> Mapping[str, Any]:
@@ -144,9 +144,9 @@ def _running(running: Running) -> Iterator[Finding]:
         yield Finding("running", OK, "Greenlight is ready")
     else:
         todo = (
-            "it goes on by itself once that is back" if problem["title"] == DOWN else "mend that, then start it again"
+            "it goes on by itself once that is back" if problem["reason"] == DOWN else "mend that, then start it again"
         )
-        yield Finding("running", WRONG, f"not ready: {problem['title']}: {problem['detail']}", todo)
+        yield Finding("running", WRONG, f"not ready: {problem['reason']}: {problem['detail']}", todo)
     for row in running.get("/unreadable")["rows"]:
         yield Finding(
             "ledger",
@@ -203,8 +203,7 @@ def _table(name: str, env: Mapping[str, str]) -> Iterator[Finding]:
     from greenlight.ledger.dynamodb import aws
     from greenlight.ledger.dynamodb import table as dynamodb_table
     from greenlight.ledger.dynamodb.client import Dynamo
-    from greenlight.ledger.port import Misconfigured
-    from greenlight.ledger.port import Unavailable as LedgerUnavailable
+    from greenlight.lib.errors import Misconfigured
 
     states = {dynamodb_table.HOLDS: OK, dynamodb_table.DIFFERS: WRONG}
     try:
@@ -213,7 +212,7 @@ def _table(name: str, env: Mapping[str, str]) -> Iterator[Finding]:
             yield Finding("table", states.get(it.verdict, UNKNOWN), said, it.to_do)
     except Misconfigured as problem:
         raise ConfigurationError(f"{name}: {problem}") from problem
-    except LedgerUnavailable as problem:
+    except Unavailable as problem:
         raise Unavailable(f"{name}: {problem}") from problem
 
 

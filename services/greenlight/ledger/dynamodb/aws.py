@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 from greenlight.ledger.dynamodb.aws_connections import Answer, Connections
 from greenlight.ledger.dynamodb.aws_credentials import Credentials, Kept, credentials, region
-from greenlight.ledger.port import Unavailable
 from greenlight.lib.clock import Clock, SystemClock
+from greenlight.lib.errors import Unavailable
 from greenlight.lib.jitter import full_jitter
 
 T = TypeVar("T")

@@ -23,9 +23,8 @@ from urllib.parse import urlencode, urlsplit
 import orjson
 import urllib3
 
-from greenlight.ledger.port import Misconfigured, Unavailable
 from greenlight.lib.clock import Clock
-from greenlight.lib.errors import ConfigurationError
+from greenlight.lib.errors import ConfigurationError, Misconfigured, Unavailable
 from greenlight.lib.jitter import full_jitter
 
 TIMEOUT = urllib3.Timeout(connect=1.0, read=3.0)

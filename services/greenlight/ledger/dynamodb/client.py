@@ -16,7 +16,7 @@ import orjson
 
 from greenlight.ledger.dynamodb.aws import Again, Expired, Service
 from greenlight.ledger.dynamodb.aws_connections import Answer
-from greenlight.ledger.port import Misconfigured, Unavailable
+from greenlight.lib.errors import Misconfigured, Unavailable
 from greenlight.lib.jitter import full_jitter
 
 Item = Mapping[str, Any]

@@ -20,8 +20,8 @@ from typing import Any, TypeVar
 
 from greenlight.ledger.bodies import Bodies
 from greenlight.ledger.dynamodb.client import Item, Key
-from greenlight.ledger.port import Unavailable
 from greenlight.ledger.rows_json import dumps, loads
+from greenlight.lib.errors import Unavailable
 from greenlight.model.rows import Title
 
 R = TypeVar("R")

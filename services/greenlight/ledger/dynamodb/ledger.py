@@ -28,8 +28,9 @@ from greenlight.ledger.dynamodb.listing import Decided, listing
 from greenlight.ledger.dynamodb.records import Records
 from greenlight.ledger.dynamodb.writes import ABSENT, SUPERSEDED, Write, emitted, needed, set_due, slices, writes
 from greenlight.ledger.kept import Kept
-from greenlight.ledger.port import Conflict, Page, SetAside, Transaction, Unavailable, Unreadable
+from greenlight.ledger.port import Conflict, Page, SetAside, Transaction, Unreadable
 from greenlight.ledger.unreadable import LATER, NO_TIME, Aside, Keys, payload_of, policy_of, whole_entry
+from greenlight.lib.errors import Unavailable
 from greenlight.lib.jitter import full_jitter
 from greenlight.model.keys import commit_stream
 from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target, Title

@@ -14,7 +14,7 @@ from string import Template
 from typing import Any
 
 from greenlight.ledger.dynamodb.client import Dynamo, Refused
-from greenlight.ledger.port import Unavailable
+from greenlight.lib.errors import Unavailable
 from greenlight.lib.jitter import full_jitter
 
 HOLDS, DIFFERS, NOT_OFFERED, UNKNOWN = "holds", "differs", "not offered", "unknown"

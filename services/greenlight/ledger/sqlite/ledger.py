@@ -5,19 +5,17 @@ from __future__ import annotations
 import re
 import threading
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from greenlight import store
 from greenlight.events import Event
 from greenlight.ledger.bodies import Folder, named
 from greenlight.ledger.parts import whole
-from greenlight.ledger.port import Page, SetAside, Transaction, Unavailable, Unreadable
+from greenlight.ledger.port import Page, SetAside, Transaction, Unreadable
 from greenlight.ledger.rows_json import dumps, loads
 from greenlight.ledger.sqlite import pushes as sqlite_pushes
 from greenlight.ledger.sqlite.cache import Cache, Key
@@ -26,6 +24,7 @@ from greenlight.ledger.sqlite.pushes import Pushes, after
 from greenlight.ledger.sqlite.schema import SCHEMA, from_micros, micros
 from greenlight.ledger.sqlite.writes import Emit, send, set_due, steps
 from greenlight.ledger.unreadable import LATER, NAMES, NO_TIME, Aside, payload_of, policy_of, whole_entry
+from greenlight.lib.errors import Unavailable
 from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target, Title
 from greenlight.store import Store, Tx
 
@@ -204,7 +203,7 @@ class SqliteLedger:
             "SELECT fact, ref, json FROM pushes WHERE repo = ? AND pushed_at >= ?"
             " ORDER BY pushed_at DESC, arrived DESC, fact DESC"
         )
-        with _reachable(), self._store.read() as connection:
+        with self._store.read() as connection:
             rows = connection.execute(sql, (repo, -(2**63) if since is None else micros(since)))
             first = [self._push(fact, text) for fact, _, text in rows.fetchmany(sqlite_pushes.MOST + 1)]
             found = list(islice((push for push in first if of is None or of(push.ref)), limit))
@@ -399,14 +398,10 @@ class SqliteLedger:
         return self._aside.listed()
 
     def ready(self) -> None:
-        with _reachable():
-            self._store.probe()
-
-    # The store's errors in the port's words.
+        self._store.probe()
 
     def _write(self, change: Callable[[Tx], T]) -> T:
-        with _reachable():
-            return self._store.write(change)
+        return self._store.write(change)
 
     def _row(self, kind: type[R], sql: str, key: tuple[str, ...], column: str = "version") -> R | None:
         """The row of `kind` that `sql` finds by `key`, as its text and the one column that changes without it."""
@@ -436,25 +431,17 @@ class SqliteLedger:
         return None if self._store.closed else self._cache.get(key)
 
     def _one(self, sql: str, *parameters: object) -> tuple[Any, ...] | None:
-        with _reachable(), self._store.read() as connection:
+        with self._store.read() as connection:
             row: tuple[Any, ...] | None = connection.execute(sql, parameters).fetchone()
             return row
 
     def _all(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
-        with _reachable(), self._store.read() as connection:
+        with self._store.read() as connection:
             return connection.execute(sql, parameters).fetchall()
 
 
 def _hex(value: Any) -> str:
     return value.hex() if isinstance(value, bytes) else ""
-
-
-@contextmanager
-def _reachable() -> Iterator[None]:
-    try:
-        yield
-    except store.Unavailable as error:
-        raise Unavailable(str(error)) from error
 
 
 def _stored(transaction: Transaction) -> dict[Key, Any]:

@@ -15,8 +15,7 @@ import pytest
 from botocore.session import Session
 
 from greenlight.ledger.dynamodb import aws
-from greenlight.ledger.port import Misconfigured, Unavailable
-from greenlight.lib.errors import ConfigurationError
+from greenlight.lib.errors import ConfigurationError, Misconfigured, Unavailable
 from support.timing import PATIENCE
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -18,7 +18,7 @@ from greenlight.lib.errors import ConfigurationError
 TEXT = st.text("abcdefghijklmnopqrstuvwxyzABCXYZ0189/+=", min_size=1, max_size=40)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     secret=TEXT,
     token=st.none() | TEXT,

@@ -14,7 +14,8 @@ from greenlight.ledger.dynamodb.bodies import InTable
 from greenlight.ledger.dynamodb.client import Dynamo
 from greenlight.ledger.dynamodb.ledger import DynamoLedger
 from greenlight.ledger.journal import verify
-from greenlight.ledger.port import Conflict, Misconfigured, Transaction, Unavailable
+from greenlight.ledger.port import Conflict, Transaction
+from greenlight.lib.errors import Misconfigured, Unavailable
 from support.dynamodb import MISSING, Damaged, Fault, Lost, NotSent, Says, Table, Way, no_pause, way
 from support.ledger import REPO, HandClock, a_decision, a_due, a_fact, a_push, a_record, a_target, an_entry, at, sha
 

@@ -12,9 +12,10 @@ import pytest
 
 from greenlight.events import Event
 from greenlight.ledger.journal import verify
-from greenlight.ledger.port import Conflict, Transaction, Unavailable
+from greenlight.ledger.port import Conflict, Transaction
 from greenlight.ledger.rows_json import dumps, loads
 from greenlight.ledger.sqlite.ledger import SCHEMA, SqliteLedger
+from greenlight.lib.errors import Unavailable
 from greenlight.model.rows import Record
 from greenlight.store import Schema, Store, Tx
 from support.ledger import REPO, HandClock, a_due, a_fact, a_record, an_entry, an_event, at, sha

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from greenlight.deployer.drivers.helm import kept, managed
@@ -133,7 +133,6 @@ def trees(text: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
 plain = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"], exclude_characters="\ufeff"), max_size=8)
 
 
-@settings(deadline=None)
 @given(value=trees(st.text(max_size=8)), other=trees(plain), block=st.booleans())
 def test_any_value_in_any_style_may_take_the_place_of_any_other(value: Any, other: Any, block: bool) -> None:
     item = {
