@@ -8,21 +8,23 @@ import os
 import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 from werkzeug.test import Client
 
 from greenlight.events import ids
 from greenlight.events.context import parse
 from greenlight.lib import signing
 from greenlight.telemetry import metrics
-from greenlight.telemetry.exporting import Backend, Exporting, Limits
-from greenlight.telemetry.otlp import Span, Verdict
+from greenlight.telemetry.environment import Batching
+from greenlight.telemetry.exporting import Exporting
 from support.flow import REPO, TOKENS, Shop, push_payload, sha_of
 from support.process import Up, signed
 from support.timing import PATIENCE
@@ -309,20 +311,15 @@ def test_a_backend_that_hangs_holds_nobody_up(tmp_path: Path) -> None:
     """Deployments go on; what finds no room is dropped and counted; the stop does not wait for the backend for long."""
     hanging, release = threading.Event(), threading.Event()
 
-    class Hanging:
-        def export(self, spans: list[Span]) -> Verdict:
+    class Hanging(SpanExporter):
+        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
             hanging.set()
             release.wait(60)
-            return Verdict.LATER
-
-        def close(self) -> None:
-            pass
-
-    from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+            return SpanExportResult.FAILURE
 
     log = logging.getLogger("greenlight.tests")
-    limits = Limits(queue=20, batch=10, delay=0.05)  # a third of a commit: too few whenever it begins to hang
-    tracer = Exporting(lambda: Backend(Hanging(), ALWAYS_ON), None, limits, log)  # type: ignore[arg-type]
+    batching = Batching(queue=20, batch=10, delay=50)  # a third of a commit: too few whenever it begins to hang
+    tracer = Exporting(Hanging(), None, log, batching, ALWAYS_ON)
     before = metrics.SPANS.labels("dropped")._value.get()
     shop = Shop(tmp_path, tracer=tracer).start()
     shop.push("one")

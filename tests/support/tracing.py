@@ -5,19 +5,56 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 
-from greenlight.telemetry.exporting import Backend, Exporting, Limits
-from greenlight.telemetry.otlp import Span, Verdict
+from greenlight.events.context import Context
+from greenlight.telemetry.environment import Batching
+from greenlight.telemetry.exporting import Exporting
+
+
+@dataclass(frozen=True)
+class Span:
+    """An exported span, its ids as hex."""
+
+    service: str
+    name: str
+    trace: str
+    span: str
+    parent: str | None
+    kind: str
+    start: int
+    attributes: Mapping[str, Any]
+    links: Sequence[Context]
+    error: str | None
+
+    @classmethod
+    def of(cls, span: ReadableSpan) -> Span:
+        assert span.context is not None
+        assert span.start_time is not None
+        return cls(
+            str(span.resource.attributes["service.name"]),
+            span.name,
+            f"{span.context.trace_id:032x}",
+            f"{span.context.span_id:016x}",
+            f"{span.parent.span_id:016x}" if span.parent else None,
+            span.kind.name,
+            span.start_time,
+            dict(span.attributes or {}),
+            [Context(f"{link.context.trace_id:032x}", f"{link.context.span_id:016x}") for link in span.links],
+            span.status.description,
+        )
 
 
 @dataclass
-class Collected:
+class Collected(SpanExporter):
     """Every span in the order of export, and the tracer whose they are. Look at them once the tracer has stopped."""
 
     sampler: Sampler = ALWAYS_ON
@@ -26,14 +63,11 @@ class Collected:
 
     def __post_init__(self) -> None:
         log = logging.getLogger("greenlight.tests")
-        self.tracer = Exporting(lambda: Backend(self, self.sampler), self.service, Limits(queue=100_000), log)
+        self.tracer = Exporting(self, self.service, log, Batching(queue=100_000), self.sampler)
 
-    def export(self, spans: Sequence[Span]) -> Verdict:
-        self.spans.extend(spans)
-        return Verdict.TAKEN
-
-    def close(self) -> None:
-        """Nothing is held."""
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.spans.extend(Span.of(span) for span in spans)
+        return SpanExportResult.SUCCESS
 
     def by_id(self) -> dict[str, Span]:
         return {span.span: span for span in self.spans}

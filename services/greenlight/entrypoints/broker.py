@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import threading
 from collections.abc import Iterable, Mapping
@@ -96,7 +95,7 @@ def run(options: BrokerOptions) -> int:
     except (ConfigurationError, Locked, Newer, Unavailable, OSError) as problem:
         return _cannot_start(str(problem))
     try:
-        tracer = tracer_of(os.environ, "broker", log)
+        tracer = tracer_of("broker", log)
         broker = Broker(store, *manifests, services=options.services, limits=options.limits, tracer=tracer)
         loopback = is_loopback(options.listen.rpartition(":")[0].strip("[]"))
         front = OnlyPrograms(Front(broker), loopback=loopback, anybody=_HEALTH)

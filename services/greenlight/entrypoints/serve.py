@@ -174,7 +174,7 @@ def app(service: str, settings: Settings) -> WSGIApplication:
     log, clock = logging.getLogger("greenlight"), SystemClock()
     ledger = ledger_of(settings, os.environ, clock)
     pipeline = PipelineFiles(settings.config, clock, log)
-    tracer = tracer_of(os.environ, service, log)
+    tracer = tracer_of(service, log)
     base: dict[str, Any] = {"clock": clock, "pipeline": pipeline, "log": log, "tracer": tracer}
     base["ledger"] = traced(ledger, tracer)
     base["publisher"] = Sink(settings.sink or "http://127.0.0.1:9", ledger, log, authorities=settings.authorities)

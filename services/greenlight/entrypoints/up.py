@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -74,7 +73,7 @@ def run(options: UpOptions, show_trace: Callable[[dict[str, Any]], None]) -> int
             open_reads=is_loopback(_host(options.listen)),
             log=log,
             strangers=watcher.strangers() if options.demo else Strangers(),
-            tracer=tracer_of(os.environ, None, log),
+            tracer=tracer_of(None, log),
         )
     except (ConfigurationError, Locked, Newer, Unavailable) as problem:
         what = printable(str(problem), keep="\n")

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from greenlight.telemetry.otlp import Span
 from greenlight.telemetry.tracing import OFF
 from support.broker import Recorder, Request, post, running, trigger, wsgi_server
-from support.tracing import Collected
+from support.tracing import Collected, Span
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 SENT = f"00-{TRACE}-{SPAN}-01"

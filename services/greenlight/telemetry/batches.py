@@ -1,0 +1,103 @@
+"""The queue between whoever traces and the backend: OpenTelemetry's batch processor, with its losses counted."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+
+from greenlight.telemetry import metrics
+from greenlight.telemetry.environment import Batching
+
+
+class Batches(BatchSpanProcessor):
+    """The SDK's, which drops the oldest without a word when its queue is full; this one counts, and drops the newest."""
+
+    def __init__(self, exporter: SpanExporter, batching: Batching, log: logging.Logger) -> None:
+        self._counted = _Counted(exporter, batching.queue, log)
+        super().__init__(self._counted, batching.queue, batching.delay, batching.batch)
+
+    @property
+    def half_full(self) -> bool:
+        return self._counted.half_full
+
+    def on_end(self, span: ReadableSpan) -> None:
+        if span.context is not None and span.context.trace_flags.sampled and self._counted.admits():
+            super().on_end(span)
+
+
+class _Counted(SpanExporter):
+    """An exporter that counts what is on its way to it, what it took and what it did not, and says when that changes."""
+
+    def __init__(self, exporter: SpanExporter, limit: int, log: logging.Logger) -> None:
+        self._exporter, self._limit, self._log = exporter, limit, log
+        self._lock, self._waiting, self._taken = threading.Lock(), 0, True
+        self._words = _Words(log)
+        logging.getLogger(type(exporter).__module__).addFilter(self._words)
+
+    @property
+    def half_full(self) -> bool:
+        return self._waiting > self._limit // 2
+
+    def admits(self) -> bool:
+        """Whether there is room for one more, which then is on its way."""
+        with self._lock:
+            room = self._waiting < self._limit
+            self._waiting += room
+        if not room:
+            metrics.SPANS.labels("dropped").inc()
+        return room
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        with self._lock:
+            self._waiting -= len(spans)
+        try:
+            result = self._exporter.export(spans)
+        except Exception as problem:
+            self._words.say(f"the exporter raised {type(problem).__name__}")
+            result = SpanExportResult.FAILURE
+        taken = result is SpanExportResult.SUCCESS
+        metrics.SPANS.labels("exported" if taken else "dropped").inc(len(spans))
+        if taken:
+            self._words.again()
+        if taken != self._taken:
+            self._log.warning(
+                "spans are exported again"
+                if taken
+                else "spans are not taken where OTEL_EXPORTER_OTLP_ENDPOINT says; until they are, they are dropped and "
+                "counted in greenlight_spans_total"
+            )
+            self._taken = taken
+        return result
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+        logging.getLogger(type(self._exporter).__module__).removeFilter(self._words)
+
+
+class _Words(logging.Filter):
+    """What the exporter says of itself: the first line until a batch is taken, in our log, without the address' path."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        super().__init__()
+        self._log, self._said = log, False
+        endpoint = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+        path = urlsplit(endpoint or "")._replace(scheme="", netloc="").geturl()
+        self._path = path.rstrip("/")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        self.say(record.getMessage())
+        return False
+
+    def say(self, text: str) -> None:
+        if not self._said:
+            self._said = True
+            self._log.warning("%s", text.replace(self._path, "/…") if self._path else text)
+
+    def again(self) -> None:
+        self._said = False
