@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from greenlight.deployer.clusters.access import Forbidden, InCluster
 from greenlight.deployer.clusters.eks import Eks
+from greenlight.deployer.clusters.in_cluster import InCluster
 from greenlight.deployer.clusters.named import access_of
+from greenlight.deployer.clusters.refusals import Forbidden
 from greenlight.lib.errors import ConfigurationError, Unavailable
 from support.aws import Aws, aws
 from support.cluster import PATIENCE, Cluster
@@ -108,7 +109,7 @@ def test_in_a_cluster_rights_are_the_service_accounts_and_a_renewed_token_counts
         api.get(pods)
 
     (pod.folder / "token").write_text("of nobody")
-    with pytest.raises(ConfigurationError, match="does not know who we are"):
+    with pytest.raises(ConfigurationError, match="does not accept the credentials"):
         api.get(pods)
 
 
@@ -169,7 +170,7 @@ def test_eks_leads_to_the_server_that_it_describes_and_a_refused_token_is_replac
     server, authority = _server()
     cloud.describes("shop-prod", server, authority)
     access = access_of({"eks": {"name": "shop-prod", "region": "eu-west-1"}}, Path())
-    with pytest.raises(ConfigurationError, match="does not know who we are"):
+    with pytest.raises(ConfigurationError, match="does not accept the credentials"):
         access.api().get("/version")
     assert [path for path, _ in cloud.asked] == ["/clusters/shop-prod"] * 2
     env = access.helm()
@@ -184,8 +185,8 @@ def test_eks_trusts_nothing_but_the_described_certificate(cloud: Aws) -> None:
     other = Path(__file__).parents[1] / "support" / "certificate.pem"
     cloud.describes("shop-prod", server, other.read_bytes())
     access = Eks("shop-prod", "eu-west-1", None, HandClock())
-    with pytest.raises(Unavailable, match="cannot be asked"):
+    with pytest.raises(Unavailable, match="cannot be reached"):
         access.api().get("/version")
     cloud.describes("shop-prod", server, authority)
-    with pytest.raises(ConfigurationError, match="does not know who we are"):
+    with pytest.raises(ConfigurationError, match="does not accept the credentials"):
         access.api().get("/version")

@@ -15,7 +15,9 @@ import yaml
 from click.testing import CliRunner, Result
 
 from greenlight.cli.main import main
-from greenlight.deployer.clusters.access import Api, InCluster, Kubeconfig
+from greenlight.deployer.clusters.api import Api
+from greenlight.deployer.clusters.in_cluster import InCluster
+from greenlight.deployer.clusters.kubeconfig import Kubeconfig
 from greenlight.entrypoints.doctor.cluster import _letters
 from greenlight.entrypoints.doctor.cluster import cluster as examined
 from greenlight.entrypoints.doctor.findings import OK, UNKNOWN, WRONG, Finding, verdict
@@ -239,7 +241,7 @@ def test_an_eks_cluster_is_asked_with_ones_own_credentials(monkeypatch: pytest.M
         cloud.describes("platform", *_server())
         result = CliRunner().invoke(main, ["doctor", "--eks", "platform", "--region", "eu-west-1", "--json"])
         assert result.exit_code == 1
-        assert "does not know who we are" in result.output
+        assert "does not accept the credentials" in result.output
         assert cloud.asked[0][0] == "/clusters/platform"
 
 

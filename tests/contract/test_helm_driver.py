@@ -239,7 +239,7 @@ def test_a_cluster_that_cannot_be_asked_and_a_helm_that_is_missing_are_errors(he
     text = Path(os.environ["KUBECONFIG"]).read_text()
     elsewhere.write_text(text.replace(helm.port(), "127.0.0.1:1"))
     gone = helm.driver.apply(helm.order("one", cluster_file=str(elsewhere)))
-    assert (gone.outcome, "cannot be asked" in (gone.reason or "")) == ("error", True), gone
+    assert (gone.outcome, "cannot be reached" in (gone.reason or "")) == ("error", True), gone
     bare = helm.another(env={"GREENLIGHT_HELM": str(tmp_path / "nothing")})
     missing = bare.apply(helm.order("two", fence=2))
     assert missing.outcome == "error"

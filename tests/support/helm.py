@@ -17,7 +17,8 @@ from typing import Any
 
 import yaml
 
-from greenlight.deployer.clusters.access import Api, Kubeconfig
+from greenlight.deployer.clusters.api import Api
+from greenlight.deployer.clusters.kubeconfig import Kubeconfig
 from greenlight.deployer.driver import Busy, Order, Progress
 from greenlight.deployer.drivers.helm.driver import HelmDriver
 from greenlight.lib.clock import Clock, SystemClock

@@ -1,8 +1,8 @@
-"""Access to a cluster of Amazon EKS: where its API server is, and the token that it takes. The home of boto3 here.
+"""A cluster of Amazon EKS: its address from DescribeCluster, and a token for it.
 
 The token is the one that aws-iam-authenticator documents: `k8s-aws-v1.` and, in base64url without padding, a presigned
 `GET https://sts.REGION.amazonaws.com/?Action=GetCallerIdentity&Version=2011-06-15` whose signature covers the header
-`x-k8s-aws-id: CLUSTER`. Signing is arithmetic: nothing is asked of anybody, and no program is started. Address and
+`x-k8s-aws-id: CLUSTER`. Signing is arithmetic: nothing is requested, and no program is started. Address and
 certificate authority come from DescribeCluster.
 """
 
@@ -17,7 +17,9 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from greenlight.deployer.clusters.access import Api, AuthorityFile, Door
+from greenlight.deployer.clusters.api import Api
+from greenlight.deployer.clusters.endpoint import ApiEndpoint
+from greenlight.deployer.clusters.helm_environment import AuthorityFile, helm_environment
 from greenlight.lib.clock import Clock
 from greenlight.lib.errors import ConfigurationError, Unavailable
 
@@ -54,55 +56,56 @@ _WRONG = {
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where an API server is, and whom to trust there."""
+    """The address of an API server, and the certificates to trust there."""
 
     server: str  # https://HOST
     authority: bytes  # certificates, PEM
 
 
 class Eks:
-    """{eks: {name, region, role?}}: one cluster of EKS, with the role to assume for it. Safe to use from many threads.
+    """Reaches `{eks: {name, region, role?}}`: one cluster of EKS, with the role to assume for it. Safe for many threads.
 
     Every method raises Unavailable where trying again helps, and ConfigurationError where a person has to mend something.
     """
 
     def __init__(self, name: str, region: str, role: str | None, clock: Clock) -> None:
-        """Nothing is asked yet, and boto3 is not imported yet."""
+        """Nothing is requested yet, and boto3 is not imported yet."""
         self.name, self.region, self.role = name, region, role
         self._endpoint = _Kept(self._describe, CLUSTER_AGE, clock)
         self._token = _Kept(self._sign, TOKEN_AGE, clock)
         self._lock = threading.Lock()
         self._credentials: Any = None
         self._file = AuthorityFile()
-        self._api = Api(self._door, self.forget)
+        self._api = Api(self._api_endpoint, self.forget)
 
     def helm(self) -> Mapping[str, str]:
-        """For one run of Helm that begins now: its token is not renewed while it runs, and has 5 minutes at the least."""
-        return self._file.helm(self._door())
+        """Return variables for one run of Helm that begins now: its token is not renewed, and has 5 minutes at the least."""
+        endpoint = self.endpoint()
+        return helm_environment(endpoint.server, self._file.path(endpoint.authority), self.token())
 
     def api(self) -> Api:
-        """The client."""
+        """Return the client."""
         return self._api
 
     def endpoint(self) -> Endpoint:
-        """Its address and certificate authority, asked for once an hour."""
+        """Return its address and certificate authority, which are requested once an hour."""
         return self._endpoint.value()
 
     def token(self) -> str:
-        """A bearer token with at least 5 minutes to live. The same for everybody: the API server remembers its verdict."""
+        """Return a bearer token with at least 5 minutes to live, the same for everybody: the API server caches its verdict."""
         return self._token.value()
 
     def forget(self) -> None:
-        """The API server refused the token, or its certificate is not what was described: find out anew."""
+        """Describe and sign anew: the API server refused the token, or its certificate is not the one that was described."""
         self._endpoint.forget()
         self._token.forget()
 
-    def _door(self) -> Door:
+    def _api_endpoint(self) -> ApiEndpoint:
         endpoint = self.endpoint()
-        return Door(endpoint.server, endpoint.authority, self.token())
+        return ApiEndpoint(endpoint.server, endpoint.authority, self.token())
 
     def _describe(self) -> Endpoint:
-        with self._asking("eks:DescribeCluster"):
+        with self._requesting("eks:DescribeCluster"):
             key = self._signer().get_frozen_credentials()
             eks = _client(
                 "eks",
@@ -120,7 +123,7 @@ class Eks:
         from botocore.model import ServiceId
         from botocore.signers import RequestSigner
 
-        with self._asking("signing"):
+        with self._requesting("signing"):
             signer = RequestSigner(
                 ServiceId("STS"),
                 self.region,
@@ -140,7 +143,7 @@ class Eks:
         return "k8s-aws-v1." + base64.urlsafe_b64encode(url.encode()).decode().rstrip("=")
 
     def _signer(self) -> Any:
-        """Whose credentials sign, kept so that botocore can renew them: the process's own, or the role's."""
+        """Return the credentials that sign, kept so that botocore can renew them: the process's own, or the role's."""
         with self._lock:
             if self._credentials is None:
                 own = _session().get_credentials()
@@ -153,18 +156,18 @@ class Eks:
             return self._credentials
 
     @contextmanager
-    def _asking(self, what: str) -> Iterator[None]:
-        """Tell AWS's refusals from its absence."""
+    def _requesting(self, what: str) -> Iterator[None]:
+        """Distinguish AWS's refusals from its absence."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
             yield
         except ClientError as problem:
             error = problem.response.get("Error", {})
-            code, said = error.get("Code", ""), error.get("Message", str(problem))
+            code, message = error.get("Code", ""), error.get("Message", str(problem))
             if code in _WRONG:
-                raise ConfigurationError(f"{self}: {what}: {code}: {said} ({_WRONG[code]})") from problem
-            raise Unavailable(f"{self}: {what}: {code}: {said}") from problem
+                raise ConfigurationError(f"{self}: {what}: {code}: {message} ({_WRONG[code]})") from problem
+            raise Unavailable(f"{self}: {what}: {code}: {message}") from problem
         except BotoCoreError as problem:
             raise Unavailable(f"{self}: {what}: {problem}") from problem
 
@@ -173,7 +176,7 @@ class Eks:
 
 
 class _Kept(Generic[T]):
-    """A value that is found out when it is asked for, and again once it is too old. One thread finds out, others wait."""
+    """Keeps a value, and finds it anew once it is too old. One thread finds it while others wait."""
 
     def __init__(self, find: Callable[[], T], age: timedelta, clock: Clock) -> None:
         self._find, self._age, self._clock = find, age, clock

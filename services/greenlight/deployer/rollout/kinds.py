@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 
-from greenlight.deployer.clusters.access import Api, NotFound
+from greenlight.deployer.clusters.api import Api
+from greenlight.deployer.clusters.refusals import NotFound
 
 _KNOWN: Mapping[tuple[str, str], str] = {
     ("v1", "ConfigMap"): "configmaps",

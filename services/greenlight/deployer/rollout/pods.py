@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from greenlight.deployer.clusters.access import Object
+from greenlight.deployer.clusters.api import Object
 from greenlight.deployer.rollout.states import condition, group, is_true
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from greenlight.deployer.clusters.access import Api, Forbidden, Gone, NotFound, Object, Refused, Watch
+from greenlight.deployer.clusters.api import Api, Object, Watch
+from greenlight.deployer.clusters.refusals import Forbidden, Gone, NotFound, Refused
 from greenlight.deployer.rollout import pods as podsof
 from greenlight.deployer.rollout import states, workloads
 from greenlight.deployer.rollout.kinds import Kinds

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from greenlight.deployer.clusters.access import Object
+from greenlight.deployer.clusters.api import Object
 
 Fields = Mapping[str, Any]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from greenlight.deployer.clusters.access import Object
+from greenlight.deployer.clusters.api import Object
 from greenlight.deployer.rollout.states import group
 
 BUILT_IN = {

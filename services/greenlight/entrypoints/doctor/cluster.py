@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from greenlight.broker.manifests import default_folder, manifest_files
-from greenlight.deployer.clusters.access import Api, NotFound, Object
+from greenlight.deployer.clusters.api import Api, Object
 from greenlight.deployer.clusters.named import access_of
+from greenlight.deployer.clusters.refusals import NotFound
 from greenlight.entrypoints.doctor.findings import OK, UNKNOWN, WRONG, Finding, looked
 from greenlight.entrypoints.doctor.machine import present, table
 from greenlight.entrypoints.doctor.targets import Inside, skew, targets

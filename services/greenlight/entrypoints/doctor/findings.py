@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
-from greenlight.deployer.clusters.access import Forbidden, Refused
+from greenlight.deployer.clusters.refusals import Forbidden, Refused
 from greenlight.lib.errors import ConfigurationError, Unavailable
 
 OK, WRONG, UNKNOWN = "ok", "wrong", "unknown"

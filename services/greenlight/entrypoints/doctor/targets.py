@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from greenlight.deployer.clusters.access import Api
+from greenlight.deployer.clusters.api import Api
 from greenlight.deployer.clusters.named import access_of
 from greenlight.entrypoints.doctor.findings import OK, SKEW, UNKNOWN, WRONG, Finding, looked
 from greenlight.lib.clock import Clock

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from greenlight.deployer.clusters.access import NotFound
+from greenlight.deployer.clusters.refusals import NotFound
 from greenlight.deployer.rollout.proof import Rollout, Verdict
 from greenlight.lib.clock import SystemClock
 

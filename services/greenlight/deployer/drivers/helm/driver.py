@@ -22,8 +22,11 @@ from typing import Any
 
 import rfc8785
 
-from greenlight.deployer.clusters.access import Access, Api, Conflict, Forbidden, Refused
+from greenlight.deployer.clusters.access import Access
+from greenlight.deployer.clusters.api import Api
+from greenlight.deployer.clusters.exec_plugin import INHERITED
 from greenlight.deployer.clusters.named import access_of
+from greenlight.deployer.clusters.refusals import Conflict, Forbidden, Refused
 from greenlight.deployer.driver import Busy, Order, Progress
 from greenlight.deployer.drivers.helm import causes, charts, hooks, keeping, live, release
 from greenlight.deployer.drivers.helm.charts import Chart
@@ -69,8 +72,6 @@ AT_ONCE = 0.01
 
 PAUSE = 0.5
 """Seconds between two questions to what does not answer well yet."""
-
-_INHERITED = ("PATH", "HOME", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 _MARKUP = re.compile(r"\$\{(sha|repo|artifacts\.([a-z0-9_-]+))\}")
 
@@ -125,7 +126,7 @@ class HelmDriver:
         self._scrub, self._clock, self._grace, self._access_of = scrub, clock, grace, access
         self._helm = env.get("GREENLIGHT_HELM") or shutil.which("helm", path=env.get("PATH"))
         self._env = {
-            **{name: env[name] for name in _INHERITED if name in env},
+            **{name: env[name] for name in INHERITED if name in env},
             "HELM_CACHE_HOME": str(homes[0]),
             "HELM_CONFIG_HOME": str(homes[1]),
             "HELM_DATA_HOME": str(homes[2]),

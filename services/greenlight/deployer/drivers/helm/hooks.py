@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from greenlight.deployer.clusters.access import Api, Refused
+from greenlight.deployer.clusters.api import Api
+from greenlight.deployer.clusters.refusals import Refused
 from greenlight.deployer.drivers.helm import release
 from greenlight.deployer.drivers.helm.release import Revision
 from greenlight.deployer.rollout.proof import Rollout, Verdict

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from greenlight.deployer.clusters.access import Api, Forbidden, NotFound, Object, Refused
+from greenlight.deployer.clusters.api import Api, Object
+from greenlight.deployer.clusters.refusals import Forbidden, NotFound, Refused
 from greenlight.deployer.drivers.helm import managed
 from greenlight.deployer.drivers.helm.managed import Field
 from greenlight.deployer.rollout.kinds import Kinds

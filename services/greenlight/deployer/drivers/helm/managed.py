@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from greenlight.deployer.clusters.access import Object
+from greenlight.deployer.clusters.api import Object
 
 HELM = "helm"
 """The manager that Helm is, whatever its program is called (cmd/helm/helm.go)."""

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from greenlight.deployer.clusters.access import Api, Object
+from greenlight.deployer.clusters.api import Api, Object
 from greenlight.deployer.drivers.helm.kept import AsJson
 
 OURS = "greenlight/"

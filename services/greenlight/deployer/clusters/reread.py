@@ -1,0 +1,55 @@
+"""Values that are made of files, which others replace at any time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+Read = Callable[[], tuple[T, Sequence[Path]]]
+"""Reads the value, and returns it with the files that it depends on."""
+
+
+class Reread(Generic[T]):
+    """Keeps a value that is read from files, and reads it again once one of them has changed. Safe to use from many threads."""
+
+    def __init__(self, read: Read[T], files: Sequence[Path]) -> None:
+        """Nothing is read yet. `files` are those that are known before."""
+        self._read, self._files = read, files
+        self._lock = threading.Lock()
+        self._kept: tuple[T, Sequence[object]] | None = None
+
+    def value(self) -> T:
+        """Return the value. Raises what `read` raises; then the next call reads again."""
+        with self._lock:
+            if self._kept is not None and self._kept[1] == _stamps(self._files):
+                return self._kept[0]
+            self._kept = None
+            while True:
+                # Stamps are taken before the files are read, so that a change in between is noticed next time.
+                stamps = _stamps(self._files)
+                value, files = self._read()
+                if files == self._files:
+                    self._kept = (value, stamps)
+                    return value
+                self._files = files
+
+    def forget(self) -> None:
+        """Read again at the next call, whatever the files look like."""
+        with self._lock:
+            self._kept = None
+
+
+def _stamps(files: Sequence[Path]) -> Sequence[object]:
+    return [_stamp(file) for file in files]
+
+
+def _stamp(file: Path) -> object:
+    try:
+        found = file.stat()  # of what a link leads to: the kubelet replaces the link
+    except OSError:
+        return None
+    return (found.st_mtime_ns, found.st_size, found.st_ino)
