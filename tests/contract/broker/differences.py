@@ -1,6 +1,6 @@
-"""Where our broker deliberately differs from Knative's 1.23, and why: the one table, which docs/broker-differences.md shows.
+"""List where Greenlight's broker deliberately differs from Knative's 1.23, and why: the table of docs/broker-differences.md.
 
-A difference that is not here is a mistake of ours. Each is shown by cases of test_parity.py or test_admission.py, which are
+A difference that is not here is a defect. Each is shown by cases of test_parity.py or test_admission.py, which are
 green only if both brokers do what the entry says.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Difference:
-    """`rows`: of the contract. `fatal`: what shows it ends a process of Knative's, so that only our side is tested."""
+    """`rows`: of the contract. `fatal`: it ends a process of Knative's, so only Greenlight is tested."""
 
     rows: str
     specification: str
@@ -26,36 +26,36 @@ DIFFERENCES: dict[str, Difference] = {
     "acknowledgement": Difference(
         "I10, A2, A3, A5",
         "an event is durably enqueued before it is acknowledged",
-        "in memory; without its async annotation it answers after all deliveries and retries, 500 if one "
-        "failed, and stops retrying when the producer goes away",
-        "202 as soon as the event is on the disk, whatever becomes of it; retries go on whoever goes away",
-        "the specification; a failing subscriber is not the producer's business, and a repeating producer "
+        "in memory; without its async annotation it responds after all deliveries and retries, with 500 if one "
+        "failed, and stops retrying when the producer disconnects",
+        "202 as soon as the event is on the disk, whatever happens later; retries continue if the producer disconnects",
+        "the specification; a failing subscriber does not concern the producer, and a producer that repeats "
         "would double every other delivery",
     ),
     "version-0.3": Difference(
         "I2",
         "one of CloudEvents 0.3 and 1.0 at least",
-        "takes both; whether a 0.3 event with a base64 header passes changes from one request to the next",
+        "accepts both; a 0.3 event with a base64 header passes in some requests and not in others",
         "1.0 only; 400 for others",
-        "0.3 was replaced in 2019; one version has one codec. Greenlight's webhooks take 0.2 and 0.3 and make"
-        " 1.0 of them",
+        "0.3 was replaced in 2019; one version has one codec. Greenlight's webhooks accept 0.2 and 0.3 and convert "
+        "them to 1.0",
     ),
     "malformed-attributes": Difference(
         "I7, D6",
         "names in lower case; optional attributes non-empty; no control characters; integers, no fractions; "
         "source a URI-reference",
-        "drops empty ones, lowers names, makes 3 of 3.5, escapes a source; 500 for a line break, and closes "
+        "drops empty ones, lowers names, turns 3.5 into 3, escapes a source; 500 for a line break, and closes "
         "the connection for a header ce-; refuses a blank subject, which is a text",
         "400 that names the attribute, before anything is stored; a blank subject passes",
-        "a producer's mistake is told to the producer; an event is never altered",
+        "a producer's mistake is reported to the producer; an event is never altered",
     ),
     "structured-data": Difference(
         "I1, I7",
         "data without datacontenttype is JSON; data is base64 in data_base64",
-        "refuses JSON of a +json type, and data_base64 after a space; takes a number there for no data; "
+        "refuses JSON of a +json type, and data_base64 after a space; treats a number there as no data; "
         "delivers data without a content type",
         "as specified",
-        "the specification; Knative's verdict depends on white space",
+        "the specification; Knative's result depends on white space",
     ),
     "size": Difference(
         "I14",
@@ -68,16 +68,16 @@ DIFFERENCES: dict[str, Difference] = {
     "content-coding": Difference(
         "I14",
         "–",
-        "drops the Content-Encoding and delivers what is packed as if it were the data",
+        "drops the Content-Encoding and delivers the compressed bytes as if they were the data",
         "415 with Accept-Encoding: identity",
-        "a subscriber would get bytes that are not what their content type says",
+        "a subscriber would get bytes that do not match their content type",
     ),
     "time": Difference(
         "I7, D6, §3",
         "RFC 3339; all attributes should arrive identical",
-        "rewrites every time to UTC, and filters see it so; refuses lower case and leap seconds, takes a "
+        "rewrites every time to UTC, also for filters; refuses lower case and leap seconds, accepts a "
         "comma; an absent time passes a filter for any time",
-        "any RFC 3339 time, passed on and compared as it was sent; absent is absent",
+        "any RFC 3339 time, passed on and compared as sent; an absent time stays absent",
         "a signature or digest over the attributes survives",
     ),
     "percent-encoding": Difference(
@@ -91,7 +91,7 @@ DIFFERENCES: dict[str, Difference] = {
     "format-json": Difference(
         "D1, B10",
         "the JSON event format",
-        "data that is not JSON is written raw into a JSON text, which is then none; +json as a text; "
+        "data that is not JSON is written raw into the JSON, which is then invalid; +json as a text; "
         "extensions as texts; an event whose data only claims to be JSON is lost",
         "JSON as JSON, all else in data_base64; numbers and booleans stay",
         "nothing is lost, and every reader can parse it",
@@ -99,37 +99,37 @@ DIFFERENCES: dict[str, Difference] = {
     "durations": Difference(
         "B8, §3",
         "ISO 8601",
-        "one digit of fraction counts: PT0.09S is no wait; negative ones and years are admitted",
-        "all digits count; negative ones, years and months are refused at load",
-        "a wait that is written is waited; one that cannot be is a mistake",
+        "one digit of fraction counts: PT0.09S is no wait; negative durations and years are admitted",
+        "all digits count; negative durations, years and months are refused at load",
+        "a written wait is observed; an impossible one is a mistake",
     ),
     "redirections": Difference(
         "§2.4",
         "3xx is an error, not retried",
-        "follows them; of 301, 302 and 303 it makes a GET without the event, and counts it as delivered",
-        "a dead letter that says so",
-        "the specification; otherwise events are lost in silence, and an answer could send them anywhere",
+        "follows them; for 301, 302 and 303 it sends a GET without the event, and counts the event as delivered",
+        "a dead letter with that reason",
+        "the specification; otherwise events are lost silently, and a response could send them anywhere",
     ),
     "reply-202": Difference(
         "§2.4",
         "an event in a 202 must not be taken for a reply",
         "routes it",
-        "delivered, not routed, and the event's story tells",
+        "delivered, not routed; `broker events show` reports it",
         "the specification",
     ),
     "malformed-replies": Difference(
         "§2.4",
         "should count as a failed delivery",
-        "depends on what is wrong: not retried and dead with the Broker's address as destination, retried, or"
-        " delivered (an unknown version without a body)",
-        "502: retried, then a dead letter with the subscriber's address that says what is wrong",
-        "one rule, and the reason where somebody looks for it",
+        "depends on the defect: a dead letter without a retry and with the Broker's address as destination, "
+        "retried, or delivered (an unknown version without a body)",
+        "502: retried, then a dead letter with the subscriber's address and the reason",
+        "one rule, and the reason is in the dead letter",
     ),
     "failing-replies": Difference(
         "§2.4",
         "if a reply cannot be accepted, the delivery must be retried",
-        "if some Trigger fails on the reply, it is sent again to all, and then the original is the dead letter",
-        "the reply is stored in the commit that settles its cause; each of its deliveries succeeds or dies by itself",
+        "if a Trigger fails on the reply, the reply is sent again to all, and then the original is the dead letter",
+        "the reply is stored in the commit that settles its cause; each of its deliveries succeeds or fails by itself",
         "no duplicate for the others, and the dead letter is the event that could not be delivered",
     ),
     # Dead letters.
@@ -138,14 +138,13 @@ DIFFERENCES: dict[str, Difference] = {
         "–",
         "knativeerrordest, -code and -data are missing after a timeout, after a 2xx whose body is no event, "
         "after an unreadable reply and after 304",
-        "always there; 502 for such a body, 500 where nothing answered",
-        "a dead letter without a reason helps nobody",
+        "always present; 502 for such a body, 500 if there was no response",
+        "a dead letter without a reason is no help",
     ),
     "long-answers": Difference(
         "L4",
         "–",
-        "an error answer over 768 bytes, where there is a dead-letter sink, ends the dispatcher, and all "
-        "events in flight with it",
+        "with a dead-letter sink, an error response over 768 bytes ends the dispatcher, and loses all events in flight",
         "knativeerrordata has its first 768 bytes",
         "it is a bug",
         fatal=True,
@@ -153,9 +152,9 @@ DIFFERENCES: dict[str, Difference] = {
     "stale-reasons": Difference(
         "L7",
         "–",
-        "keeps the knativeerror attributes that an event came with, also from an earlier death",
+        "keeps the knativeerror attributes that an event came with, also from an earlier failure",
         "replaces all three",
-        "they would tell of another failure",
+        "they would describe another failure",
     ),
     # Filters and manifests.
     "cesql-no-boolean": Difference(
@@ -176,9 +175,9 @@ DIFFERENCES: dict[str, Difference] = {
     "empty-filters": Difference(
         "§3",
         "values are non-empty",
-        "admits an empty value in exact, prefix or suffix, and then leaves the whole item out: everything passes",
+        "admits an empty value in exact, prefix or suffix, and then ignores the whole item: everything passes",
         "refused at load",
-        "a filter that passes what it should not is worse than none",
+        "a filter that selects too much is worse than none",
     ),
     "cesql-values": Difference(
         "§3",
@@ -190,67 +189,67 @@ DIFFERENCES: dict[str, Difference] = {
     "cesql-checks": Difference(
         "§3",
         "–",
-        "admits calls of functions that are not there or have other parameters, so that no event ever "
-        "passes; and drops characters that mean nothing",
+        "admits calls of unknown functions or with wrong parameters, so that no event ever "
+        "passes; and drops meaningless characters",
         "refused at load, with the place",
-        "it can be known before the first event",
+        "the mistake is known before the first event",
     ),
     "unresolved": Difference(
         "§2.8, §3, L2",
         "a Trigger whose Broker, subscriber or sink cannot be resolved is not Ready",
-        "admitted, not Ready, and told in its status; an address that is not http is admitted and fails at delivery",
+        "admitted, not Ready, with the reason in its status; a non-http address is admitted and fails at delivery",
         "refused at load: there is no status to look at. Only refs to Knative Services have a meaning without"
         " a cluster",
-        "a mistake is told when it is made, with file and line",
+        "a mistake is reported at once, with file and line",
     ),
     "dependencies": Difference(
         "§3",
         "–",
         "a Trigger with the annotation knative.dev/dependency waits for that source to be Ready",
-        "the annotation is not looked at",
-        "there are no sources here; manifests of a cluster load all the same",
+        "the annotation is ignored",
+        "there are no sources here; manifests of a cluster still load",
     ),
     "certificates": Difference(
         "§3",
         "optional",
         "CACerts and audience of a destination are used for TLS and OIDC",
         "refused at load as unknown fields",
-        "not supported; to ignore them would send events without the protection that was asked for",
+        "not supported; ignoring them would send events without the requested protection",
     ),
 }
 
 HEAD = """\
-# Where our broker differs from Knative's
+# Where Greenlight's broker differs from Knative's
 
-Everything else is the same: {cases} cases from Knative's data-plane contract and its own test tables, and {manifests}
-manifests, are given to this broker and to Knative's multi-tenant broker 1.23 (with its admission webhook), and both must
-give the same verdict. Where they do not, the case names a row of this table and passes only if each broker does what the
-row says. A difference that is not here is a bug of ours.
+{cases} cases from Knative's data-plane contract and its own test tables, and {manifests} manifests, are given to this broker
+and to Knative's multi-tenant broker 1.23 (with its admission webhook). Both must give the same result, except for the rows
+of this table. A case that shows a difference names its row, and passes only if each broker behaves as the row says. A
+difference that is not here is a defect of Greenlight.
 
-| | rows | the specification | Knative 1.23 | ours | why |
+| difference | rows | the specification | Knative 1.23 | Greenlight | why |
 | --- | --- | --- | --- | --- | --- |
 """
 
 TAIL = """
 *Rows* are those of the tests' names: I ingress, A fan-out and acknowledgement, D delivery, B back-off, L dead letters,
-§2.4 answers and replies, §2.8 life cycle, §3 filters and manifests. † ends a process of Knative's for all Brokers, so it is
-shown on our side only.
+§2.4 responses and replies, §2.8 life cycle, §3 filters and manifests. A difference with † ends a process of Knative's for
+all Brokers, so only Greenlight's side is shown by a test.
 
 ## How it was tested
 
-Nothing is looked at but HTTP: requests to a Broker's address, and what real HTTP servers on 127.0.0.1 get as subscribers.
-Both brokers are given the same Brokers, Triggers, answers and events. Knative's runs unmodified, as plain processes with a
-real Kubernetes API server ([tests/cluster](../tests/cluster/README.md)), and in its default, synchronous mode: it answers
-the producer when every retry, reply and dead letter is over, so no test has to guess when nothing more will come. The cases
-are in `tests/contract/broker/cases_*.py`, the manifests in `test_admission.py`:
+The tests observe only HTTP: requests to a Broker's address, and what real HTTP servers on 127.0.0.1 receive as subscribers.
+Both brokers get the same Brokers, Triggers, responses and events. Knative's broker runs unmodified, as plain processes with a
+real Kubernetes API server ([tests/cluster](../tests/cluster/README.md)), and in its default, synchronous mode. In that mode it
+responds to the producer when every retry, reply and dead letter is over, so a test need not guess when nothing more will
+come. The cases are in `tests/contract/broker/cases_*.py`, the manifests in `test_admission.py`:
 
 ```console
 $ . "$(tests/cluster/cluster up)"
 $ .venv/bin/pytest tests/contract/broker/test_parity.py tests/contract/broker/test_admission.py
 ```
 
-Any cluster that reaches servers on this machine will do: the tests know it by `KUBECONFIG`, `BROKER_INGRESS` and
-`BROKER_SUBSCRIBERS`. Without these the half on Knative is skipped.
+Any cluster that reaches servers on this machine will do. The tests find it by `KUBECONFIG`, `BROKER_INGRESS` and
+`BROKER_SUBSCRIBERS`. Without these, the half on Knative is skipped.
 """
 
 
