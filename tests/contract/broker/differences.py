@@ -221,10 +221,10 @@ DIFFERENCES: dict[str, Difference] = {
 HEAD = """\
 # Where Greenlight's broker differs from Knative's
 
-{cases} cases from Knative's data-plane contract and its own test tables, and {manifests} manifests, are given to this broker
-and to Knative's multi-tenant broker 1.23 (with its admission webhook). Both must give the same result, except for the rows
-of this table. A case that shows a difference names its row, and passes only if each broker behaves as the row says. A
-difference that is not here is a defect of Greenlight.
+{cases} cases from Knative's data-plane contract and its own test tables, and {manifests} manifests, are given to this
+broker and to Knative's multi-tenant broker 1.23 (with its admission webhook). Both must give the same result, except
+for the rows of this table. A case that shows a difference names its row, and passes only if each broker behaves as the
+row says. A difference that is not here is a defect of Greenlight.
 
 | difference | rows | the specification | Knative 1.23 | Greenlight | why |
 | --- | --- | --- | --- | --- | --- |
@@ -232,16 +232,17 @@ difference that is not here is a defect of Greenlight.
 
 TAIL = """
 *Rows* are those of the tests' names: I ingress, A fan-out and acknowledgement, D delivery, B back-off, L dead letters,
-§2.4 responses and replies, §2.8 life cycle, §3 filters and manifests. A difference with † ends a process of Knative's for
-all Brokers, so only Greenlight's side is shown by a test.
+§2.4 responses and replies, §2.8 life cycle, §3 filters and manifests. A difference with † ends a process of Knative's
+for all Brokers, so only Greenlight's side is shown by a test.
 
 ## How it was tested
 
-The tests observe only HTTP: requests to a Broker's address, and what real HTTP servers on 127.0.0.1 receive as subscribers.
-Both brokers get the same Brokers, Triggers, responses and events. Knative's broker runs unmodified, as plain processes with a
-real Kubernetes API server ([tests/cluster](../tests/cluster/README.md)), and in its default, synchronous mode. In that mode it
-responds to the producer when every retry, reply and dead letter is over, so a test need not guess when nothing more will
-come. The cases are in `tests/contract/broker/cases_*.py`, the manifests in `test_admission.py`:
+The tests observe only HTTP: requests to a Broker's address, and what real HTTP servers on 127.0.0.1 receive as
+subscribers. Both brokers get the same Brokers, Triggers, responses and events. Knative's broker runs unmodified, as
+plain processes with a real Kubernetes API server ([tests/cluster](../tests/cluster/README.md)), and in its default,
+synchronous mode. In that mode it responds to the producer when every retry, reply and dead letter is over, so a test
+need not guess when nothing more will come. The cases are in `tests/contract/broker/cases_*.py`, the manifests in
+`test_admission.py`:
 
 ```console
 $ . "$(tests/cluster/cluster up)"
