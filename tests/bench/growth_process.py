@@ -21,7 +21,7 @@ from typing import Any
 
 from ship_process import InProcess
 
-from greenlight.broker.manifests import TriggerSpec
+from greenlight.broker.trigger_spec import TriggerSpec
 from greenlight.entrypoints.compose import Folders, Greenlight, Strangers
 from greenlight.entrypoints.drivers import Drivers
 from greenlight.events import types

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from greenlight.broker.manifests import TriggerSpec
+from greenlight.broker.trigger_spec import TriggerSpec
 from greenlight.deployer.driver import Order, Progress
 from greenlight.entrypoints.compose import Folders, Greenlight, Strangers
 from greenlight.entrypoints.drivers import Drivers

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from greenlight.broker.manifests import Manifests, TriggerSpec, default_folder, load_folder
+from greenlight.broker.manifests import default_folder, load_folder
+from greenlight.broker.trigger_spec import Manifests, TriggerSpec
 from greenlight.events import Event, types
 from greenlight.flow import FLOW, Edge
 from greenlight.lib.errors import ConfigurationError

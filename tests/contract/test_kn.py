@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from greenlight.broker.manifests import TriggerSpec, default_folder, load_texts
+from greenlight.broker.manifests import default_folder, load_texts
+from greenlight.broker.trigger_spec import TriggerSpec
 from greenlight.cli.commands.run import SERVICES
 from greenlight.events import Event, types
 from greenlight.flow import FLOW

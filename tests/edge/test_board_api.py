@@ -14,7 +14,7 @@ import pytest
 from werkzeug.test import Client
 
 from greenlight.board.domain import may_discard
-from greenlight.broker.manifests import TriggerSpec
+from greenlight.broker.trigger_spec import TriggerSpec
 from greenlight.entrypoints.compose import Strangers
 from greenlight.events import Event
 from greenlight.ledger.port import Transaction

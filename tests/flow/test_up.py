@@ -17,7 +17,7 @@ from typing import Any
 
 import urllib3
 
-from greenlight.broker.manifests import TriggerSpec
+from greenlight.broker.trigger_spec import TriggerSpec
 from greenlight.entrypoints.compose import Strangers
 from greenlight.events import Event, ids, types
 from greenlight.events.http import to_binary

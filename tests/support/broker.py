@@ -14,7 +14,7 @@ import urllib3
 
 from greenlight.broker import log
 from greenlight.broker.broker import Broker
-from greenlight.broker.dispatcher import Limits
+from greenlight.broker.limits import BrokerLimits
 from greenlight.broker.manifests import load_texts
 from greenlight.events import Event
 from greenlight.events.http import from_http
@@ -177,7 +177,7 @@ def running(
     folder: Path,
     *triggers: str,
     services: Mapping[str, Any] | None = None,
-    limits: Limits | None = None,
+    limits: BrokerLimits | None = None,
     broker: str = BROKER,
     synchronous: str = "NORMAL",
     tracer: Tracer = OFF,

@@ -15,7 +15,7 @@ from typing import Any
 
 from werkzeug.test import Client, TestResponse
 
-from greenlight.broker.manifests import TriggerSpec
+from greenlight.broker.trigger_spec import TriggerSpec
 from greenlight.entrypoints.compose import Folders, Greenlight, Strangers
 from greenlight.events import Event, rfc3339, types
 from greenlight.events.http import from_http

@@ -1,6 +1,6 @@
 """The broker's HTTP API for operators, as a blueprint: its Triggers, the story of an event, dead letters.
 
-Whoever mounts it decides who may ask: `greenlight up` under the board, for people; `greenlight broker` for this machine.
+The app that registers it decides who may use it: `greenlight up`, people; `greenlight broker`, programs of this machine.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
-from greenlight.broker.letters import FILTERS
-from greenlight.broker.operations import Discards, Operations, nobody
+from greenlight.broker.log.dead_letters import FILTERS
+from greenlight.broker.operations import Discards, Operations, anonymous
 from greenlight.lib.errors import Malformed, Rejected
 from greenlight.lib.problems import problem_response
 
 MAX_PAGE = 500
 
 
-def blueprint(operations: Operations, discards: Callable[[], Discards] = lambda: nobody) -> Blueprint:
-    """`/api/v1/triggers`, `/api/v1/events`, `/api/v1/dead-letters`. 400 malformed, 404 no such thing, 422 cannot be done.
+def blueprint(operations: Operations, discards: Callable[[], Discards] = lambda: anonymous) -> Blueprint:
+    """Make `/api/v1/triggers`, `/api/v1/events`, `/api/v1/dead-letters`. 400 malformed, 404 not found, 422 cannot be done.
 
-    `discards` is called in the request that discards, and says who that is.
+    `discards` is called in the request that discards, and returns who that is.
     """
     routes = Blueprint("broker", __name__, url_prefix="/api/v1")
 
@@ -49,23 +49,23 @@ def blueprint(operations: Operations, discards: Callable[[], Discards] = lambda:
 
     @routes.post("/dead-letters/<int:id>/replay")
     def replay(id: int) -> tuple[Response, int]:
-        _asked({})
+        _body({})
         operations.replay(id)
         return jsonify(replayed=1), 202
 
     @routes.post("/dead-letters/<int:id>/discard")
     def discard(id: int) -> tuple[Response, int]:
-        operations.discard(id, _reason(_asked({"reason": str})), discards())
+        operations.discard(id, _reason(_body({"reason": str})), discards())
         return jsonify(discarded=1), 202
 
     @routes.post("/dead-letters/replay")
     def replay_many() -> tuple[Response, int]:
-        return jsonify(replayed=operations.replay_where(_where(_asked({"where": dict})))), 202
+        return jsonify(replayed=operations.replay_where(_where(_body({"where": dict})))), 202
 
     @routes.post("/dead-letters/discard")
     def discard_many() -> tuple[Response, int]:
-        asked = _asked({"where": dict, "reason": str})
-        return jsonify(discarded=operations.discard_where(_where(asked), _reason(asked), discards())), 202
+        body = _body({"where": dict, "reason": str})
+        return jsonify(discarded=operations.discard_where(_where(body), _reason(body), discards())), 202
 
     @routes.errorhandler(LookupError)
     def unknown(problem: LookupError) -> Response:
@@ -83,8 +83,8 @@ def _number(name: str, default: int, most: int) -> int:
     return int(text)
 
 
-def _asked(shape: Mapping[str, type]) -> Mapping[str, Any]:
-    """The body: a JSON object, which only a program can send across origins after asking, with these members at most."""
+def _body(shape: Mapping[str, type]) -> Mapping[str, Any]:
+    """Return the body: a JSON object with these members at most. A web page cannot send one across origins unasked."""
     body = request.get_json(silent=True) if request.is_json else None
     if not isinstance(body, dict):
         raise Malformed("the body is a JSON object, with content type application/json")
@@ -96,15 +96,15 @@ def _asked(shape: Mapping[str, type]) -> Mapping[str, Any]:
     return body
 
 
-def _where(asked: Mapping[str, Any]) -> Mapping[str, str]:
-    """An empty choice means all, and must be said: {"where": {}}."""
-    if "where" not in asked:
+def _where(body: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the selection. An empty one means all, and must be given: {"where": {}}."""
+    if "where" not in body:
         raise Malformed("which? `where` chooses dead letters; {} is all of them")
-    return {name: str(value) for name, value in asked["where"].items()}
+    return {name: str(value) for name, value in body["where"].items()}
 
 
-def _reason(asked: Mapping[str, Any]) -> str:
-    reason: str = asked.get("reason", "").strip()
+def _reason(body: Mapping[str, Any]) -> str:
+    reason: str = body.get("reason", "").strip()
     if not reason:
         raise Rejected("a dead letter is discarded with a reason, which is kept with it")
     return reason

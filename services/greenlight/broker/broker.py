@@ -6,18 +6,19 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from greenlight.broker import letters
-from greenlight.broker.courier import Courier
-from greenlight.broker.delivery import travelling
-from greenlight.broker.dispatcher import Dispatcher, Limits
+from greenlight.broker.delivery import Delivery
+from greenlight.broker.engine import Engine
 from greenlight.broker.errors import Overloaded, UnknownBroker
 from greenlight.broker.ingress import Ingress
-from greenlight.broker.letters import DeadLetter
-from greenlight.broker.log import MAX_TTL, TTL, Entry
-from greenlight.broker.manifests import BrokerSpec, Manifests, TriggerSpec
+from greenlight.broker.limits import BrokerLimits
+from greenlight.broker.log import dead_letters
+from greenlight.broker.log.dead_letters import DeadLetter
+from greenlight.broker.log.stored_event import MAX_TTL, TTL, StoredEvent, prepare
 from greenlight.broker.metrics import Metrics
 from greenlight.broker.operations import Operations
+from greenlight.broker.outcomes import passed_on
 from greenlight.broker.subscribers import Services, Subscriber, resolve
+from greenlight.broker.trigger_spec import BrokerSpec, Manifests, TriggerSpec
 from greenlight.events import Event
 from greenlight.lib.clock import Clock, SystemClock
 from greenlight.lib.errors import ConfigurationError, Rejected, Unavailable
@@ -32,8 +33,8 @@ _log = logging.getLogger("greenlight.broker")
 class Broker:
     """Some Brokers and their Triggers. The store must have been opened with `log.SCHEMA`.
 
-    From the moment it is made, events can be appended and published; they are delivered from `start` on. What an
-    earlier run left undelivered is delivered too. Deliveries are at least once.
+    As soon as it is made, events can be appended and published; they are delivered from `start` on, and so is what an earlier
+    run left undelivered. Deliveries are at least once.
     """
 
     def __init__(
@@ -44,32 +45,32 @@ class Broker:
         *,
         services: Services | None = None,
         clock: Clock | None = None,
-        limits: Limits | None = None,
+        limits: BrokerLimits | None = None,
         tracer: Tracer = OFF,
     ) -> None:
-        """`services`: what refs to Knative Services mean here. Raises ConfigurationError for those it lacks."""
+        """`services`: what refs to Knative Services mean here. Raises ConfigurationError for a ref that is not among them."""
         self._store = store
         self._clock = clock or SystemClock()
         self._services = services or {}
         self._tracer = tracer
-        limits = limits or Limits()
+        limits = limits or BrokerLimits()
         self._workers = limits.workers
         self._brokers = {broker.key for broker in brokers}
         self._manifests = Manifests(tuple(brokers), tuple(triggers))
         self.metrics = Metrics()
-        self._dispatcher = Dispatcher(store, self._clock, limits, self.metrics, self._couriers(triggers))
+        self._engine = Engine(store, self._clock, limits, self.metrics, self._deliveries(triggers))
         self.ingress = Ingress(self.publish, self.metrics, tracer=tracer)  # the WSGI app behind every Broker's address
-        self.operations = Operations(store, self._dispatcher)
+        self.operations = Operations(store, self._engine)
 
     def start(self) -> None:
         """Begin delivering."""
-        self._dispatcher.start()
+        self._engine.start()
 
     def change(self, brokers: Sequence[BrokerSpec], triggers: Sequence[TriggerSpec]) -> set[str]:
         """Make these the Brokers and Triggers from now on; nothing is lost or repeated by it.
 
-        A Trigger that is new gets events from now on; of one that is gone, what it is owed becomes dead letters. Returns the
-        keys of Triggers that wait until that is done: call again. Raises ConfigurationError, and then nothing has changed.
+        A new Trigger gets events from now on; what is pending for a removed one becomes dead letters. Returns the keys of
+        Triggers that wait until that is done: call again. Raises ConfigurationError, and then nothing has changed.
         """
         were = {trigger.key: trigger for trigger in self._manifests.triggers}
         moved = [it for it in triggers if it.key in were and were[it.key].broker_key != it.broker_key]
@@ -81,21 +82,21 @@ class Broker:
                     for it in moved
                 )
             )
-        pairs = self._couriers(triggers)
+        deliveries = self._deliveries(triggers)
         self._brokers = {broker.key for broker in brokers}
-        waiting = self._dispatcher.adopt(pairs)
+        waiting = self._engine.adopt(deliveries)
         self._manifests = Manifests(tuple(brokers), tuple(it for it in triggers if it.key not in waiting))
         return waiting
 
     # In.
 
     def appending(self, event: Event, *, broker: str | None = None) -> Callable[[Tx], None]:
-        """What appends an event inside somebody's transaction: it is on its way when, and only if, that is durable.
+        """Return what appends an event inside a caller's transaction: it is delivered when, and only if, that is durable.
 
         `broker` (NAMESPACE/NAME) may be left out if there is only one. Raises Rejected if no hops are left.
         """
-        key, arrived = self._key(broker), self._dispatcher.arrived(Entry(event, _hops(event)))
-        return lambda tx: self._dispatcher.append(tx, key, arrived)
+        key, prepared = self._key(broker), prepare(StoredEvent(event, _hops(event)), self._clock)
+        return lambda tx: self._engine.append(tx, key, prepared)
 
     def publish(self, event: Event, *, broker: str | None = None, headers: Mapping[str, str] | None = None) -> None:
         """Take an event from outside; it is durable on return. `headers`: the HTTP headers it came with.
@@ -103,10 +104,10 @@ class Broker:
         Raises UnknownBroker, Rejected (it has been around too often), Overloaded, or Unavailable (of the store).
         """
         key = self._key(broker)
-        entry = Entry(event, _hops(event), travelling(headers or {}))
-        self._has_room()
-        arrived = self._dispatcher.arrived(entry)
-        self._store.write(lambda tx: self._dispatcher.append(tx, key, arrived))
+        stored = StoredEvent(event, _hops(event), passed_on(headers or {}))
+        self._check_room()
+        prepared = prepare(stored, self._clock)
+        self._store.write(lambda tx: self._engine.append(tx, key, prepared))
 
     def _key(self, broker: str | None) -> str:
         key = broker
@@ -121,49 +122,49 @@ class Broker:
         return key
 
     def ready(self) -> None:
-        """Return if events can be taken: Overloaded, or Unavailable (of the store), says why not."""
-        self._has_room()
+        """Return if events can be taken; otherwise raise Overloaded, or Unavailable (of the store)."""
+        self._check_room()
         self._store.probe()
 
-    def _has_room(self) -> None:
-        if self._dispatcher.full():
+    def _check_room(self) -> None:
+        if self._engine.backlog.full():
             raise Overloaded("too many events wait to be delivered; come back later")
 
     # Out.
 
     def dead_letters(self, *, after: int = 0, limit: int = 100) -> list[DeadLetter]:
-        """What no attempt could deliver and nobody has dealt with, oldest first, with ids over `after`."""
+        """Return the events that no attempt could deliver and no person has closed, oldest first, with ids over `after`."""
         with self._store.read() as connection:
-            return letters.find(connection, after, limit)
+            return dead_letters.find(connection, after, limit)
 
     def lag(self) -> dict[str, int]:
-        """Events that each Trigger (NAMESPACE/NAME) has not settled; those it has not looked at yet count in full."""
-        return {lane.spec.key: lane.progress.lag() for lane in self._dispatcher.lanes}
+        """Return how many events are not settled, by Trigger (NAMESPACE/NAME); those not looked at yet count in full."""
+        return {worker.key: worker.queue.counts()["lag"] for worker in self._engine.table.workers}
 
     def idle(self, timeout: float) -> bool:
         """Wait until every Trigger has settled everything, at most `timeout` seconds. Returns whether they have."""
-        return self._dispatcher.wait(lambda lane: lane.progress.settled(), timeout)
+        return self._engine.wait(lambda worker: worker.queue.settled(), timeout)
 
     def drain(self, timeout: float) -> bool:
-        """Begin no more deliveries and wait for those on their way, at most `timeout` seconds.
+        """Begin no more deliveries and wait for those in flight, at most `timeout` seconds.
 
         Returns whether all ended. Events are still taken; the next start delivers them.
         """
-        self._dispatcher.pause()
-        rested = self._dispatcher.wait(lambda lane: lane.progress.resting(), timeout)
+        self._engine.pause()
+        at_rest = self._engine.wait(lambda worker: worker.queue.at_rest(), timeout)
         try:
-            self._dispatcher.flush()
+            self._engine.cursors.write_all()
         except Unavailable as problem:
             _log.warning("the cursors cannot be written; the next start repeats some deliveries: %s", problem)
-        return rested
+        return at_rest
 
     def stop(self) -> None:
-        """End at once. What is on its way is delivered again at the next start; `drain` first to wait for it."""
-        self._dispatcher.stop()
+        """End at once. What is in flight is delivered again at the next start; `drain` first to wait for it."""
+        self._engine.stop()
 
-    def _couriers(self, triggers: Sequence[TriggerSpec]) -> list[tuple[TriggerSpec, Courier]]:
-        """Who carries each Trigger's events. Raises ConfigurationError with every subscriber that cannot be resolved."""
-        pairs: list[tuple[TriggerSpec, Courier]] = []
+    def _deliveries(self, triggers: Sequence[TriggerSpec]) -> list[Delivery]:
+        """Resolve the subscribers. Raises ConfigurationError with every one that cannot be."""
+        deliveries: list[Delivery] = []
         errors: list[str] = []
         for spec in triggers:
             connections = spec.concurrency or self._workers
@@ -175,14 +176,14 @@ class Broker:
             except LookupError as problem:
                 errors.append(str(problem))
                 continue
-            pairs.append((spec, Courier(spec, subscriber, sink, self.metrics, self._tracer)))
+            deliveries.append(Delivery(spec, subscriber, sink, self.metrics, self._tracer))
         if errors:
             raise ConfigurationError("\n".join(errors))
-        return pairs
+        return deliveries
 
 
 def _hops(event: Event) -> int:
-    """Hops left once the Broker has taken the event. Raises Rejected if there are none: events go round in a circle.
+    """Return the hops left once the Broker has taken the event. Raises Rejected if there are none: events go in a circle.
 
     A fraction is cut off; a value that is no number of 32 bits counts as absent (Knative's ttl.go).
     """

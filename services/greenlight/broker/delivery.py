@@ -1,172 +1,105 @@
-"""How an event is delivered: a Trigger's delivery options, what an answer means, how long to wait before the next try.
-
-Rules: Knative's data-plane contract and its multi-tenant broker (1.23), whose verdicts are kept unless said otherwise.
-"""
+"""One attempt: the request that a subscriber or a dead-letter sink gets, and what its response means."""
 
 from __future__ import annotations
 
-import re
+import base64
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 
+from greenlight.broker.log.dead_letters import DeadLetter
+from greenlight.broker.log.stored_event import ERRORS, TTL, StoredEvent, with_added, without
+from greenlight.broker.metrics import Metrics
+from greenlight.broker.outcomes import NO_RESPONSE, Delivered, Failed, outcome_of
+from greenlight.broker.subscribers import Message, Subscriber, Undelivered
+from greenlight.broker.trigger_spec import TriggerSpec
 from greenlight.events import Event
-from greenlight.events.context import parse
-from greenlight.events.http import NotAnEvent, from_http
-from greenlight.lib.errors import UnsupportedMedia
+from greenlight.telemetry.tracing import CLIENT, OFF, Scope, Tracer
 
-BAD_GATEWAY = 502
-"""What a 2xx counts as whose body is no event (knative.dev/eventing, filter handler)."""
-
-NO_ANSWER = 500
-"""The code of a dead letter when nothing answered at all."""
-
-_TRAVELLING = frozenset({"x-request-id", "retry-after", "traceparent", "tracestate", "baggage"})
-
-_RETRIED = frozenset({404, 408, 409, 429})
-
-_DURATION = re.compile(
-    r"P(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+)D)?"
-    r"(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+(?:[.,]\d+)?)S)?)?"
-)
-_SECONDS = {"weeks": 604_800.0, "days": 86_400.0, "hours": 3_600.0, "minutes": 60.0, "seconds": 1.0}
+ERROR_BYTES = 768
+"""Bytes of a response that a dead letter carries: 1024 characters of base64, as Knative's broker has it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ref:
-    """A Kubernetes object that has an address."""
-
-    api_version: str
-    kind: str
-    name: str
-    namespace: str
-
-
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """Where events go: an absolute `uri`, or a `ref` with a `uri` relative to it. `where` is its file and line."""
-
-    ref: Ref | None = None
-    uri: str | None = None
-    where: str = field(default="", compare=False)
-
-
-@dataclass(frozen=True, slots=True)
 class Delivery:
-    """The delivery options; durations in seconds. Absent ones mean what they mean to Knative: no retry, no wait."""
+    """How the events of one Trigger are delivered: by its spec, to its subscriber and its dead-letter sink."""
 
-    retry: int = 0
-    backoff_policy: str | None = None
-    backoff_delay: float | None = None
-    timeout: float | None = None
-    format: str = "binary"
-    dead_letter_sink: Destination | None = None
+    def __init__(
+        self,
+        spec: TriggerSpec,
+        subscriber: Subscriber,
+        sink: Subscriber | None,
+        metrics: Metrics,
+        tracer: Tracer = OFF,
+    ) -> None:
+        self.spec, self.subscriber, self.sink, self._tracer = spec, subscriber, sink, tracer
+        self._hop = f"{spec.name}.{spec.namespace}"
+        self._observe = metrics.dispatched(spec.broker, spec.name, spec.namespace)
+        self._timeout = spec.delivery.timeout
+        self._structured = spec.delivery.format == "json"
+        self._namespace = {"Kn-Namespace": spec.namespace}
+        self._extra = {"Prefer": "reply", **self._namespace}
 
-    def wait(self, failures: int) -> float:
-        """Seconds to wait after the `failures`-th failed attempt (from 1). Policy and delay work only together.
+    def send(self, stored: StoredEvent, tries: int = 0) -> Delivered | Failed:
+        """Send an event to the subscriber, after `tries` failed attempts."""
+        event = without(stored.event, [TTL])
+        with self._traced("trigger", stored, tries) as scope:
+            headers = {**_next_hop(stored.headers or {}, scope), **self._extra}
+            return self._post(scope, self.subscriber, Message(event, headers, self._structured))
 
-        Exponential: delay, 2 delay, 4 delay …; linear: none, delay, 2 delay … as Knative's broker has it.
-        """
-        if self.backoff_delay is None or self.backoff_policy is None:
-            return 0.0
-        if self.backoff_policy == "linear":
-            return self.backoff_delay * (failures - 1)
-        return self.backoff_delay * 2.0 ** min(failures - 1, 40)
+    def send_dead_letter(self, dead_letter: DeadLetter, tries: int = 0) -> Delivered | Failed:
+        """Send a dead letter to the sink, always in binary mode. An event in its response is no reply."""
+        assert self.sink is not None
+        with self._traced("dead-letter", dead_letter.stored, tries) as scope:
+            headers = {**_next_hop(dead_letter.stored.headers or {}, scope), **self._namespace}
+            message = Message(_with_reason(dead_letter), headers)
+            return self._post(scope, self.sink, message, replies=False)
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self.subscriber.close()
+        if self.sink is not None:
+            self.sink.close()
+
+    def _traced(self, kind: str, stored: StoredEvent, tries: int) -> Scope:
+        """Return the span of this attempt, where the event is part of a trace."""
+        name = f"{kind}:{self._hop}"
+        scope = self._tracer.scope("broker", name, CLIENT)
+        header = stored.headers.get("traceparent") if stored.headers else None
+        scope.hop(stored.event, header, f"{name} {tries + 1}" if tries else name)
+        return scope
+
+    def _post(self, scope: Scope, to: Subscriber, message: Message, replies: bool = True) -> Delivered | Failed:
+        began = time.perf_counter()
+        try:
+            response = to.deliver(message, self._timeout)
+        except Undelivered as problem:
+            self._observe(0, time.perf_counter() - began)
+            scope.failed(type(problem).__name__)
+            return Failed(True, NO_RESPONSE, str(problem), f"dispatch error: {problem}".encode())
+        self._observe(response.status, time.perf_counter() - began)
+        scope.note("http.response.status_code", response.status)
+        if response.status >= 300:
+            scope.failed(str(response.status))
+        if not replies and 200 <= response.status < 300:
+            return Delivered()
+        return outcome_of(response)
 
 
-DEFAULT = Delivery(retry=10, backoff_policy="exponential", backoff_delay=0.2)
-"""What a Broker without any delivery of its own gets (Knative's config-br-defaults)."""
+def _next_hop(headers: Mapping[str, str], scope: Scope) -> Mapping[str, str]:
+    """Return the headers that are passed on; the trace goes on from this hop's span."""
+    return headers if scope.traceparent is None else {**headers, "traceparent": scope.traceparent}
 
 
-def effective(trigger: Delivery | None, broker: Delivery) -> Delivery:
-    """A Trigger's own delivery replaces its Broker's as a whole, except the dead-letter sink.
+def _with_reason(dead_letter: DeadLetter) -> Event:
+    """Return the event as a sink gets it: with Knative's three attributes that say why, and the hops it has left.
 
-    A Broker's `format` is never used: Knative reads it from the Trigger only.
+    Values from an earlier failure are replaced.
     """
-    if trigger is None:
-        return replace(broker, format="binary")
-    return replace(trigger, dead_letter_sink=trigger.dead_letter_sink or broker.dead_letter_sink)
-
-
-def seconds(text: str) -> float:
-    """An ISO 8601 duration, such as PT0.2S or P1D, in seconds. Raises ValueError."""
-    match = _DURATION.fullmatch(text)
-    parts = {name: value for name, value in match.groupdict().items() if value is not None} if match else {}
-    if not parts or text.endswith("T"):
-        raise ValueError(f"{text!r} is not an ISO 8601 duration such as PT0.2S, PT1M or P1D")
-    return sum(_SECONDS[name] * float(value.replace(",", ".")) for name, value in parts.items())
-
-
-def travelling(headers: Mapping[str, str]) -> dict[str, str]:
-    """The HTTP headers that go along with an event: Knative's allow-list, and the W3C trace context if it is one."""
-    if not headers:
-        return {}
-    lowered = {name.lower(): value for name, value in headers.items()}
-    kept = {
-        name: value for name, value in lowered.items() if name in _TRAVELLING or name.startswith(("knative-", "x-b3-"))
+    dest, code, data = ERRORS
+    response = base64.b64encode(dead_letter.answer[:ERROR_BYTES]).decode()
+    reason: dict[str, str | int] = {
+        dest: dead_letter.destination,
+        code: dead_letter.code,
+        data: response,
+        TTL: dead_letter.stored.ttl,
     }
-    if parse(kept.get("traceparent")) is None:
-        kept.pop("traceparent", None)
-        kept.pop("tracestate", None)
-    return kept
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a subscriber answered; `body` is cut at the bound of its port."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """The subscriber has it; `reply` is the event it answered with."""
-
-    reply: Event | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    note: str | None = None  # something its author should know
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The subscriber does not have it. `again`: trying again may help."""
-
-    again: bool
-    code: int
-    why: str
-    body: bytes = b""
-
-
-def verdict(answer: Answer) -> Delivered | Failed:
-    """What an answer means for the delivery."""
-    status = answer.status
-    if 200 <= status < 300:
-        return _accepted(answer)
-    again = status in _RETRIED or status >= 500
-    if 300 <= status < 400:
-        why = f"answered {status}: a redirection is not followed"
-    else:
-        why = f"answered {status}"
-    return Failed(again, status, why, answer.body)
-
-
-def _accepted(answer: Answer) -> Delivered | Failed:
-    """2xx: empty is done; an event is a reply; anything else is an error of the subscriber, and tried again."""
-    try:
-        event = reply_of(answer)
-    except (NotAnEvent, UnsupportedMedia) as problem:
-        why = f"answered {answer.status} with a body that is no CloudEvent ({problem}); answer with an empty body"
-        return Failed(True, BAD_GATEWAY, why, answer.body)
-    if event is not None and answer.status == 202:
-        # The specification: 202 is not an answer yet, and an event in it MUST NOT be taken for a reply.
-        return Delivered(note="answered 202 with an event, which is not a reply; answer 200 to have it routed")
-    return Delivered() if event is None else Delivered(event, travelling(answer.headers))
-
-
-def reply_of(answer: Answer) -> Event | None:
-    """The event in an answer; None if the answer is empty. Raises NotAnEvent or UnsupportedMedia."""
-    names = {name.lower() for name in answer.headers}
-    if not answer.body and "ce-specversion" not in names:
-        return None
-    return from_http(answer.headers, answer.body)
+    return with_added(without(dead_letter.stored.event, ERRORS), reason)

@@ -34,8 +34,8 @@ class Publish(Protocol):
     def __call__(self, event: Event, *, broker: str, headers: Mapping[str, str]) -> None: ...
 
 
-class _Refused(Exception):
-    """An answer that is not 202."""
+class _Refusal(Exception):
+    """A response that is not 202."""
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
@@ -54,7 +54,7 @@ class Ingress:
         try:
             status, headers = self._answer(environ)
             body = b""
-        except _Refused as refusal:
+        except _Refusal as refusal:
             status, body = refusal.status, _problem(refusal)
             headers = {**refusal.headers, "Content-Type": PROBLEM}
         if environ["REQUEST_METHOD"] == "POST":
@@ -66,17 +66,17 @@ class Ingress:
         if str(environ.get("HTTP_USER_AGENT", "")).startswith("kube-probe/"):
             return 200, {}
         method = environ["REQUEST_METHOD"]
-        if method == "OPTIONS":  # the CloudEvents web hook handshake: everybody may send
+        if method == "OPTIONS":  # the CloudEvents web hook handshake: anyone may send
             return 200, _HANDSHAKE
         if method != "POST":
-            raise _Refused(405, f"{method} is not for events: POST one", {"Allow": "POST, OPTIONS"})
+            raise _Refusal(405, f"{method} is not for events: POST one", {"Allow": "POST, OPTIONS"})
         self._take(_broker(environ), environ)
         return 202, {}
 
     def _take(self, broker: str, environ: Environ) -> None:
         if coding := coding_of(environ):
             detail = f"Content-Encoding {coding[:64]!r} is not taken: send the event as it is, without one"
-            raise _Refused(415, detail, {"Accept-Encoding": "identity"})
+            raise _Refusal(415, detail, {"Accept-Encoding": "identity"})
         headers = headers_of(environ)
         body = self._body(environ)
         try:
@@ -90,21 +90,21 @@ class Ingress:
                 self._publish(event, broker=broker, headers=headers)
                 scope.note("http.response.status_code", 202)
         except (NotAnEvent, UnsupportedMedia, Rejected) as problem:
-            raise _Refused(400, str(problem)) from None
+            raise _Refusal(400, str(problem)) from None
         except UnknownBroker as problem:
-            raise _Refused(404, str(problem)) from None
+            raise _Refusal(404, str(problem)) from None
         except Overloaded as problem:
-            raise _Refused(429, str(problem), {"Retry-After": "1"}) from None
+            raise _Refusal(429, str(problem), {"Retry-After": "1"}) from None
         except Unavailable as problem:
-            _log.debug("an event was refused: %s", problem)  # the store has said why, once
+            _log.debug("an event was refused: %s", problem)  # the store has logged why, once
             detail = "the event cannot be stored now; nothing was taken"
-            raise _Refused(503, detail, {"Retry-After": "1"}) from None
+            raise _Refusal(503, detail, {"Retry-After": "1"}) from None
 
     def _body(self, environ: Environ) -> bytes:
-        """The body, read only up to the bound."""
+        """Read the body, only up to the bound."""
         text = environ.get("CONTENT_LENGTH") or ""
         if text and not (text.isascii() and text.isdigit()):
-            raise _Refused(400, "Content-Length is not a number")
+            raise _Refusal(400, "Content-Length is not a number")
         length = int(text) if text else self._max_event + 1 if environ.get("wsgi.input_terminated") else 0
         if text and length > self._max_event:
             raise self._too_large()
@@ -112,31 +112,31 @@ class Ingress:
         if len(body) > self._max_event:
             raise self._too_large()
         if text and len(body) < length:
-            raise _Refused(400, "the body ended early")
+            raise _Refusal(400, "the body ended early")
         return body
 
-    def _too_large(self) -> _Refused:
-        return _Refused(
+    def _too_large(self) -> _Refusal:
+        return _Refusal(
             413, f"an event has at most {self._max_event} bytes; put what is larger elsewhere and send a link"
         )
 
 
 def _broker(environ: Environ) -> str:
-    """NAMESPACE/NAME of the address, as it stands on the wire. One slash may follow; a query counts as part of the name."""
+    """Return NAMESPACE/NAME of the request's address, as it was sent. One slash may follow; a query is part of the name."""
     target = environ.get("REQUEST_URI") or environ.get("PATH_INFO") or "/"
     if target == "/":
-        raise _Refused(404, "the address of a Broker is /NAMESPACE/NAME")
+        raise _Refusal(404, "the address of a Broker is /NAMESPACE/NAME")
     start, *segments = target.removesuffix("/").split("/")
     if start or len(segments) != 2:
-        raise _Refused(400, "the address of a Broker is /NAMESPACE/NAME")
+        raise _Refusal(400, "the address of a Broker is /NAMESPACE/NAME")
     return "/".join(segments)
 
 
 def _span(broker: str) -> str:
-    """What Knative calls the hop."""
+    """Return Knative's name for the hop."""
     namespace, _, name = broker.partition("/")
     return f"broker:{name}.{namespace}"
 
 
-def _problem(refusal: _Refused) -> bytes:
+def _problem(refusal: _Refusal) -> bytes:
     return problem_json(refusal.status, refusal.detail).encode()

@@ -1,8 +1,8 @@
-"""What a broker counts, with Knative's names where it has them.
+"""The metrics of a broker, with Knative's names where it has them.
 
 Knative's own (eventing 1.23, OpenTelemetry in the spelling of Prometheus): `kn_eventing_dispatch_duration_seconds` with
 `kn_broker_name`, `kn_broker_namespace`, `messaging_destination_name` and `http_response_status_code`. Its label for the event
-type is left out: strangers' types are without number.
+type is left out: the types of third-party events are without number.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Metrics:
         self._retries.labels(trigger).inc()
 
     def dispatched(self, broker: str, name: str, namespace: str) -> Callable[[int, float], None]:
-        """What a Trigger tells of each attempt: the status of its answer (0: none came), and how many seconds it took."""
+        """Return what records one attempt of a Trigger: the status of the response (0: none), and the seconds it took."""
         known: dict[int, Any] = {}
 
         def observe(status: int, seconds: float) -> None:
@@ -83,38 +83,38 @@ class Metrics:
 
         return observe
 
-    def collector(self, standing: Standing) -> Collector:
-        """For a registry: the counters, and how far each Trigger is when it is asked."""
-        return _Collector([self._durations, self._received, self._retries, self._dead, self._unreadable], standing)
+    def collector(self, status: TriggerStatus) -> Collector:
+        """Return the collector for a registry: the counters, and where each Trigger stands at the time of the scrape."""
+        return _Collector([self._durations, self._received, self._retries, self._dead, self._unreadable], status)
 
 
-class Standing(Protocol):
-    """How far Triggers are; Operations has it."""
+class TriggerStatus(Protocol):
+    """Where Triggers stand; Operations is one."""
 
     def triggers(self) -> list[dict[str, Any]]:
-        """One document for each."""
+        """Return a document for each."""
         ...
 
     def sizes(self) -> dict[str, int]:
-        """Bytes by name."""
+        """Return bytes by name."""
         ...
 
 
 class _Collector(Collector):
-    def __init__(self, counters: Iterable[Collector], standing: Standing) -> None:
-        self._counters, self._standing = counters, standing
+    def __init__(self, counters: Iterable[Collector], status: TriggerStatus) -> None:
+        self._counters, self._status = counters, status
 
     def collect(self) -> Iterable[Metric]:
         """One round of a scrape."""
         for counter in self._counters:
             yield from counter.collect()
-        triggers = self._standing.triggers()
+        triggers = self._status.triggers()
         for name, help in GAUGES.items():
             gauge = GaugeMetricFamily(f"greenlight_broker_{name}", help, labels=["trigger"])
             for it in triggers:
                 gauge.add_metric([it["trigger"]], it[name] or 0)
             yield gauge
-        for name, size in self._standing.sizes().items():
+        for name, size in self._status.sizes().items():
             yield GaugeMetricFamily(f"greenlight_broker_{name}_bytes", f"Bytes of the {name}.", value=size)
 
     def describe(self) -> Iterable[Metric]:

@@ -13,12 +13,13 @@ from urllib.parse import unquote, urljoin, urlsplit
 from wsgiref.types import WSGIApplication
 
 from greenlight.broker.connections import Broken, Connections, Late
-from greenlight.broker.delivery import Answer, Destination
+from greenlight.broker.delivery_options import Destination
+from greenlight.broker.outcomes import SubscriberResponse
 from greenlight.events import Event
 from greenlight.events.http import to_binary, to_structured, travels_whole
 from greenlight.lib.wsgi import EVENT
 
-MAX_ANSWER = 1 << 20
+MAX_RESPONSE = 1 << 20
 """Bytes of an answer that are read."""
 
 MAX_TIMEOUT = 900.0
@@ -50,7 +51,7 @@ class Subscriber(Protocol):
 
     url: str  # names it in dead letters and messages
 
-    def deliver(self, message: Message, timeout: float | None) -> Answer:
+    def deliver(self, message: Message, timeout: float | None) -> SubscriberResponse:
         """POST the event and return the answer. `timeout` in seconds. Raises Undelivered."""
         ...
 
@@ -89,17 +90,17 @@ class WsgiSubscriber:
             "wsgi.input_terminated": True,
         }
 
-    def deliver(self, message: Message, timeout: float | None) -> Answer:
+    def deliver(self, message: Message, timeout: float | None) -> SubscriberResponse:
         event = message.event
         if self._takes_events and not message.structured and travels_whole(event):
             return self._post({EVENT: event, "CONTENT_LENGTH": str(len(event.data or b""))}, message.headers)
         return self.post(*message.as_http())
 
-    def post(self, headers: Mapping[str, str], body: bytes) -> Answer:
+    def post(self, headers: Mapping[str, str], body: bytes) -> SubscriberResponse:
         """POST anything."""
         return self._post({"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}, headers)
 
-    def _post(self, content: Mapping[str, Any], headers: Mapping[str, str]) -> Answer:
+    def _post(self, content: Mapping[str, Any], headers: Mapping[str, str]) -> SubscriberResponse:
         environ = {**self._base, **content}
         for name, value in headers.items():
             environ[_cgi_name(name)] = value
@@ -107,12 +108,12 @@ class WsgiSubscriber:
             return self._call(environ)
         except Exception:
             _log.exception("%s raised instead of answering", self.url)
-            return Answer(500, {}, b"the service raised an exception")
+            return SubscriberResponse(500, {}, b"the service raised an exception")
 
     def close(self) -> None:
         """Nothing is held."""
 
-    def _call(self, environ: dict[str, Any]) -> Answer:
+    def _call(self, environ: dict[str, Any]) -> SubscriberResponse:
         began: list[tuple[int, dict[str, str]]] = []
         chunks: list[bytes] = []
 
@@ -130,7 +131,7 @@ class WsgiSubscriber:
             if close is not None:
                 close()
         status, answered = began[-1]
-        return Answer(status, answered, b"".join(chunks)[:MAX_ANSWER])
+        return SubscriberResponse(status, answered, b"".join(chunks)[:MAX_RESPONSE])
 
 
 @functools.lru_cache(maxsize=1024)
@@ -145,12 +146,12 @@ class HttpSubscriber:
 
     def __init__(self, url: str, connections: int = 8) -> None:
         self.url = url
-        self._connections = Connections(url, connections, MAX_ANSWER)
+        self._connections = Connections(url, connections, MAX_RESPONSE)
 
-    def deliver(self, message: Message, timeout: float | None) -> Answer:
+    def deliver(self, message: Message, timeout: float | None) -> SubscriberResponse:
         limit = min(timeout or MAX_TIMEOUT, MAX_TIMEOUT)
         try:
-            return Answer(*self._connections.post(*message.as_http(), limit))
+            return SubscriberResponse(*self._connections.post(*message.as_http(), limit))
         except Late as problem:
             raise Undelivered(f"no answer within {limit:g} s") from problem
         except Broken as problem:

@@ -13,9 +13,9 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from greenlight.broker import log as broker_log
 from greenlight.broker.broker import Broker
-from greenlight.broker.dispatcher import Limits
+from greenlight.broker.limits import BrokerLimits
+from greenlight.broker.manifest_watcher import ManifestWatcher
 from greenlight.broker.manifests import load_folder
-from greenlight.broker.watch import Watch
 from greenlight.lib.errors import ConfigurationError, Unavailable
 from greenlight.lib.files import keep_private, make_folder
 from greenlight.lib.foreground import is_loopback, log_to_stderr, stop_on_signals
@@ -48,7 +48,7 @@ class BrokerOptions:
     services: Mapping[str, str] = field(
         default_factory=dict
     )  # NAME or NAMESPACE/NAME of a Knative Service: its address
-    limits: Limits = field(default_factory=Limits)
+    limits: BrokerLimits = field(default_factory=BrokerLimits)
 
     @classmethod
     def of(
@@ -65,7 +65,7 @@ class BrokerOptions:
         backlog_size: int,
     ) -> BrokerOptions:
         """From what the command line says. Ages in seconds, sizes in bytes."""
-        limits = Limits(
+        limits = BrokerLimits(
             workers=workers,
             backlog_events=backlog_events,
             backlog_bytes=backlog_size,
@@ -106,7 +106,7 @@ def run(options: BrokerOptions) -> int:
     except OSError as problem:
         store.close()
         return _cannot_start(f"cannot listen: {problem}. Name another address with --listen")
-    watch = Watch([options.manifests], lambda found: broker.change(*found))
+    watch = ManifestWatcher([options.manifests], lambda found: broker.change(*found))
     stopping = stop_on_signals()
     tracer.start(None)
     broker.start()

@@ -15,9 +15,10 @@ from greenlight.board import waterfall
 from greenlight.broker import log as broker_log
 from greenlight.broker.api import blueprint as broker_api
 from greenlight.broker.broker import Broker
-from greenlight.broker.manifests import TriggerSpec, default_folder, load_folder
+from greenlight.broker.manifest_watcher import ManifestWatcher
+from greenlight.broker.manifests import default_folder, load_folder
 from greenlight.broker.subscribers import Message, WsgiSubscriber
-from greenlight.broker.watch import Watch
+from greenlight.broker.trigger_spec import TriggerSpec
 from greenlight.deployer import app as deployer
 from greenlight.deployer.driver import Driver
 from greenlight.entrypoints.drivers import Drivers
@@ -152,13 +153,15 @@ def _base(deps: Deps) -> dict[str, Any]:
 
 def _broker(
     store: Store, services: Mapping[str, WSGIApplication], strangers: Strangers, own: Path, tracer: Tracer
-) -> tuple[Broker, Watch]:
+) -> tuple[Broker, ManifestWatcher]:
     """The Broker with our Triggers, the operator's own in the folder `own`, and strangers'; and what looks for changes."""
     folders = [default_folder(), own]
     brokers, triggers = load_folder(*folders)
     known = {**services, **strangers.services}
     broker = Broker(store, brokers, [*triggers, *strangers.triggers], services=known, tracer=tracer)
-    return broker, Watch(folders, lambda found: broker.change(found.brokers, [*found.triggers, *strangers.triggers]))
+    return broker, ManifestWatcher(
+        folders, lambda found: broker.change(found.brokers, [*found.triggers, *strangers.triggers])
+    )
 
 
 def _pinger(app: WSGIApplication, clock: Clock) -> Callable[[], None]:

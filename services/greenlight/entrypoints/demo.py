@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import urllib3
 
-from greenlight.broker.manifests import TriggerSpec
+from greenlight.broker.trigger_spec import TriggerSpec
 from greenlight.events import rfc3339, types
 from greenlight.events.http import from_http
 from greenlight.lib import signing

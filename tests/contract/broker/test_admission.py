@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from greenlight.broker.delivery import DEFAULT, Delivery, seconds
+from greenlight.broker.delivery_options import DEFAULT, DeliveryOptions, seconds
 from greenlight.broker.manifests import load_texts
 from greenlight.lib.errors import ConfigurationError
 from support.broker import BROKER, Recorder, running, trigger
@@ -271,4 +271,4 @@ def test_what_a_broker_is_given_where_it_says_nothing_is_what_ours_does(cluster:
     object["metadata"]["namespace"] = namespace
     (stored,) = cluster.apply(object)
     delivery = stored["spec"]["delivery"]
-    assert Delivery(delivery["retry"], delivery["backoffPolicy"], seconds(delivery["backoffDelay"])) == DEFAULT
+    assert DeliveryOptions(delivery["retry"], delivery["backoffPolicy"], seconds(delivery["backoffDelay"])) == DEFAULT

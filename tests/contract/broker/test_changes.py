@@ -98,7 +98,7 @@ def test_a_trigger_that_goes_away_leaves_what_it_is_owed_as_dead_letters(tmp_pat
         assert _change(broker, kept, gone) == {"test/gone"}, "it waits while a delivery is on its way"
         gate.set()
         _until(lambda: len(broker.dead_letters(limit=1000)) == 599)
-        dead = [letter.entry.event.id for letter in broker.dead_letters(limit=1000)]
+        dead = [letter.stored.event.id for letter in broker.dead_letters(limit=1000)]
         assert sorted(dead, key=int) == [str(n) for n in range(1, 600)]
         assert all("taken away" in letter.why for letter in broker.dead_letters())
         _until(lambda: _change(broker, kept, gone) == set())
@@ -107,7 +107,7 @@ def test_a_trigger_that_goes_away_leaves_what_it_is_owed_as_dead_letters(tmp_pat
         assert slow.ids() == ["delivered", "0", "again"]
         letter = broker.dead_letters()[0]
         broker.operations.replay(letter.id)
-        assert slow.wait(4)[3].headers["ce-id"] == letter.entry.event.id
+        assert slow.wait(4)[3].headers["ce-id"] == letter.stored.event.id
 
 
 def test_a_trigger_that_is_gone_at_the_next_start_is_seen_off_then(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_trigger_that_is_gone_at_the_next_start_is_seen_off_then(tmp_path: Pat
         broker.publish(event("1", type="test.wanted"))
         broker.publish(event("2", type="test.other"))
     with running(tmp_path, trigger("kept", "s"), services={"s": Recorder()}) as broker:
-        _until(lambda: [letter.entry.event.id for letter in broker.dead_letters()] == ["1"])
+        _until(lambda: [letter.stored.event.id for letter in broker.dead_letters()] == ["1"])
         _until(lambda: [it["trigger"] for it in broker.operations.triggers()] == ["test/kept"])
 
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import urllib3
 
-from greenlight.broker import progress
+from greenlight.broker import work_queue
 from support.broker import BROKER, Request, Response, http_server, reply, trigger
 from support.timing import PATIENCE
 
@@ -246,7 +246,7 @@ def test_every_acknowledged_event_reaches_every_trigger_however_often_the_broker
     _nothing_is_half(acknowledged, subscribers, watch)
     assert len(acknowledged) > 10 * KILLS
     # So many deliveries may overtake one that does not end, before that one gets a row of its own.
-    assert max(watch.repeated) <= progress.WINDOW + WORKERS + 250
+    assert max(watch.repeated) <= work_queue.WINDOW + WORKERS + 250
     # Cursors are flushed after 20 ms. What a loaded machine adds to that is bounded in the mean: 12 to 48 were seen with
     # five to ten processes for each of two cores, lives included that ended before their first flush.
     assert sum(watch.late) <= 200 * len(watch.late)

@@ -139,7 +139,7 @@ def test_a_loop_of_replies_ends_in_a_letter_that_says_so(tmp_path: Path) -> None
         (letter,) = broker.dead_letters()
     assert loop.ids() == ["0", "r0", "r1", "r2", "r3"]
     assert sorted(other.ids()) == sorted(loop.ids())
-    assert (letter.code, letter.entry.event.id) == (400, "r3")
+    assert (letter.code, letter.stored.event.id) == (400, "r3")
     assert "loop" in letter.why
 
 
@@ -162,7 +162,7 @@ def test_an_app_that_raises_counts_as_500_and_its_iterable_is_closed(tmp_path: P
         broker.publish(event("good"))
         assert broker.idle(PATIENCE)
         (letter,) = broker.dead_letters()
-    assert (letter.entry.event.id, letter.code, letter.attempts) == ("bad", 500, 2)
+    assert (letter.stored.event.id, letter.code, letter.attempts) == ("bad", 500, 2)
     assert closed.is_set()
 
 
@@ -177,7 +177,7 @@ def test_a_replay_reaches_its_trigger_alone_and_a_discarded_letter_is_gone(tmp_p
         broker.publish(event("a", knativeerrorcode=1))
         broker.publish(event("b"))
         assert broker.idle(PATIENCE)
-        letters = {letter.entry.event.id: letter.id for letter in broker.dead_letters()}
+        letters = {letter.stored.event.id: letter.id for letter in broker.dead_letters()}
         broken.clear()
         broker.operations.replay(letters["a"])
         broker.operations.discard(letters["b"], "not needed")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from greenlight.broker import dispatcher, lane
+from greenlight.broker import runtime
 from greenlight.lib.errors import Unavailable
 from support.broker import (
     FAST,
@@ -34,8 +34,7 @@ def test_a_disk_in_trouble_refuses_events_delivers_what_it_has_and_recovers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, code: int
 ) -> None:
     """503 with Retry-After and nothing taken; reads go on; verdicts of deliveries are kept until they can be written."""
-    monkeypatch.setattr(lane, "PATIENCE", 0.05)
-    monkeypatch.setattr(dispatcher, "PATIENCE", 0.05)
+    monkeypatch.setattr(runtime, "STORE_RETRY", 0.05)
     trouble, gate = threading.Event(), threading.Event()
     disk = Disk(lambda step: code if trouble.is_set() and step.what == what else OK)
 
@@ -71,7 +70,7 @@ def test_a_disk_in_trouble_refuses_events_delivers_what_it_has_and_recovers(
             broker.ready()
             assert post(address, headers("taken")).status == 202
             assert broker.idle(PATIENCE)
-            assert [letter.entry.event.id for letter in broker.dead_letters()] == ["dead"]
+            assert [letter.stored.event.id for letter in broker.dead_letters()] == ["dead"]
         assert sorted(recorder.ids()) == ["a", "b", "dead", "r-a", "r-b", "r-taken", "taken"]
     with running(tmp_path, one, services=services) as broker:
         broker.publish(event("after"))

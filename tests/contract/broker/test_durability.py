@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from greenlight.broker import dispatcher, lane, log
+from greenlight.broker import cursor_writer, log, retention, runtime
 from greenlight.broker.broker import Broker
-from greenlight.broker.dispatcher import Limits
+from greenlight.broker.limits import BrokerLimits
+from greenlight.broker.log import event_table
 from greenlight.broker.manifests import load_texts
 from greenlight.lib.errors import Unavailable
 from greenlight.store import Store
@@ -89,7 +90,7 @@ def test_an_event_is_on_its_way_only_if_its_transaction_is_durable(tmp_path: Pat
 
 def test_a_store_that_fails_for_a_while_loses_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Replies, dead letters and retries are written once it can be written again; the subscriber is not asked anew."""
-    monkeypatch.setattr(lane, "PATIENCE", 0.02)
+    monkeypatch.setattr(runtime, "STORE_RETRY", 0.02)
     answers = {"reply": reply("r", "reply"), "dead": (422, {}, b""), "again": (503, {}, b"")}
     full, refused = threading.Event(), threading.Semaphore(0)
 
@@ -117,7 +118,7 @@ def test_a_store_that_fails_for_a_while_loses_no_verdict(tmp_path: Path, monkeyp
             assert refused.acquire(timeout=PATIENCE)
         monkeypatch.setattr(broker._store, "submit", submit)
         assert broker.idle(PATIENCE)
-        assert [letter.entry.event.id for letter in broker.dead_letters()] == ["dead"]
+        assert [letter.stored.event.id for letter in broker.dead_letters()] == ["dead"]
     assert sorted(recorder.ids()) == ["again", "again", "dead", "r", "reply"]
 
 
@@ -125,11 +126,11 @@ def test_settled_events_that_are_old_are_dropped_and_others_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In chunks; an event that is still tried stays, however old."""
-    monkeypatch.setattr(dispatcher, "PRUNE", 0.01)
-    monkeypatch.setattr(log, "CHUNK", 7)
+    monkeypatch.setattr(retention, "EVERY", 0.01)
+    monkeypatch.setattr(event_table, "CHUNK", 7)
     recorder = Recorder(lambda n, request: (503 if request.headers["ce-id"] == "30" else 202, {}, b""))
     spec = "delivery: {retry: 3, backoffPolicy: exponential, backoffDelay: PT1H}"
-    limits = Limits(keep_events=0.0, keep_letters=0.0)
+    limits = BrokerLimits(keep_events=0.0, keep_dead_letters=0.0)
     with running(tmp_path, trigger("one", "s", spec=spec), services={"s": recorder}, limits=limits) as broker:
         for number in range(100):
             broker.publish(event(str(number)))
@@ -141,7 +142,7 @@ def test_settled_events_that_are_old_are_dropped_and_others_stay(
 
         deadline = time.monotonic() + PATIENCE
         while left() != ["30"] and time.monotonic() < deadline:
-            broker._dispatcher.touched()
+            broker._engine.progressed()
             time.sleep(0.01)
         assert left() == ["30"]
 
@@ -150,11 +151,11 @@ def test_the_log_keeps_its_newest_bytes_and_what_is_not_settled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Retention by size: young events go too, oldest first; one that is still tried stays."""
-    monkeypatch.setattr(dispatcher, "PRUNE", 0.01)
+    monkeypatch.setattr(retention, "EVERY", 0.01)
     recorder = Recorder(lambda n, request: (503 if request.headers["ce-id"] == "3" else 202, {}, b""))
     spec = "delivery: {retry: 3, backoffPolicy: exponential, backoffDelay: PT1H}"
     with running(
-        tmp_path, trigger("one", "s", spec=spec), services={"s": recorder}, limits=Limits(keep_bytes=20_000)
+        tmp_path, trigger("one", "s", spec=spec), services={"s": recorder}, limits=BrokerLimits(keep_bytes=20_000)
     ) as broker:
         for number in range(100):
             broker.publish(replace(event(str(number)), data=b"x" * 1000, datacontenttype="text/plain"))
@@ -162,7 +163,7 @@ def test_the_log_keeps_its_newest_bytes_and_what_is_not_settled(
         assert sizes["log"] > 100_000
         deadline = time.monotonic() + PATIENCE
         while sizes["log"] > 20_000 + 1200 and time.monotonic() < deadline:
-            broker._dispatcher.touched()
+            broker._engine.progressed()
             time.sleep(0.01)
             with broker._store.read() as connection:
                 ids = [id for (id,) in connection.execute("SELECT attributes ->> 'id' FROM broker_events ORDER BY seq")]
@@ -209,7 +210,7 @@ def test_an_idle_broker_burns_no_cpu(tmp_path: Path) -> None:
         for number in range(50):
             broker.publish(event(str(number)))
         assert broker.idle(PATIENCE)
-        time.sleep(3 * dispatcher.FLUSH)
+        time.sleep(3 * cursor_writer.DELAY)
         threads = {*os.listdir("/proc/self/task")} - others
         before = _wakes(threads)
         time.sleep(0.5)

@@ -7,7 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
-from greenlight.broker.filters import attribute, compile_filters, limits, why_not
+from greenlight.broker.event_attributes import attribute
+from greenlight.broker.filter_limits import limits
+from greenlight.broker.filter_reasons import why_not
+from greenlight.broker.filters import compile_filters
 from greenlight.events import Event
 from support.broker import event
 

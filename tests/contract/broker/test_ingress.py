@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from greenlight.broker.broker import Broker
-from greenlight.broker.dispatcher import Limits
 from greenlight.broker.ingress import MAX_EVENT
+from greenlight.broker.limits import BrokerLimits
 from support.broker import PATIENCE, Recorder, post, running, trigger, wsgi_server
 
 GOOD = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "t", "content-type": "application/json"}
@@ -81,8 +81,10 @@ def test_i14_a_body_without_a_length_is_taken_and_bounded(running_broker: Runnin
     assert running_broker.received() == ["1"]
 
 
-@pytest.mark.parametrize("limits", [Limits(backlog_events=3), Limits(backlog_bytes=3500)], ids=["events", "bytes"])
-def test_too_many_undelivered_events_are_429_until_there_is_room(tmp_path: Path, limits: Limits) -> None:
+@pytest.mark.parametrize(
+    "limits", [BrokerLimits(backlog_events=3), BrokerLimits(backlog_bytes=3500)], ids=["events", "bytes"]
+)
+def test_too_many_undelivered_events_are_429_until_there_is_room(tmp_path: Path, limits: BrokerLimits) -> None:
     """Never silent loss: the producer is told when to come back, and what was taken is delivered."""
     release = threading.Event()
     stuck = Recorder(lambda n, request: (release.wait(PATIENCE), (202, {}, b""))[1])

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from greenlight.broker import lane, progress
-from greenlight.broker.dispatcher import Limits
+from greenlight.broker import retry_schedule, work_queue
+from greenlight.broker.limits import BrokerLimits
 from support.broker import PATIENCE, Recorder, event, http_server, reply, running, trigger
 
 RETRIES = "delivery: {retry: 100, backoffPolicy: exponential, backoffDelay: PT0.05S, timeout: PT10S}"
@@ -81,7 +81,7 @@ def test_a_trigger_that_fell_behind_reads_the_log_and_misses_nothing(
     release = threading.Event()
     slow = Recorder(lambda n, request: (release.wait(PATIENCE), (202, {}, b""))[1])
     spec = "filters: [{prefix: {type: wanted}}]"
-    monkeypatch.setattr(progress, "AHEAD", 200)
+    monkeypatch.setattr(work_queue, "AHEAD", 200)
     total = 3 * 256
     with running(tmp_path, trigger("slow", "slow", spec=spec), services={"slow": slow}) as broker:
         for number in range(total):
@@ -96,7 +96,7 @@ def test_a_trigger_that_fell_behind_reads_the_log_and_misses_nothing(
 
 def test_with_too_many_retries_new_events_wait_and_then_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Congestion control: what is tried again is bounded, so memory is, and it goes on when the subscriber recovers."""
-    monkeypatch.setattr(progress, "TRIED", 4)
+    monkeypatch.setattr(work_queue, "MAX_RETRIES", 4)
     broken = threading.Event()
     broken.set()
     recorder = Recorder(lambda n, request: (503 if broken.is_set() else 202, {}, b""))
@@ -116,12 +116,12 @@ def test_with_too_many_retries_new_events_wait_and_then_go_on(tmp_path: Path, mo
 @pytest.mark.parametrize("stalled", [False, True])
 def test_tries_that_fall_due_together_take_turns(tmp_path: Path, stalled: bool) -> None:
     """A dead subscriber's, however many: or they would take the time of all others. Who stood still does not catch up."""
-    count, times, stands = 30, [], lane.PACE * 30
+    count, times, stands = 30, [], retry_schedule.PACE * 30
 
     def answer(n: int, request: object) -> tuple[int, dict[str, str], bytes]:
         times.append(time.monotonic())
         if stalled and n == count + 5:  # all have fallen due by now
-            broker._dispatcher.alarm.after(0, lambda: time.sleep(stands))
+            broker._engine.runtime.timer.after(0, lambda: time.sleep(stands))
         return (503 if n < count else 202), {}, b""
 
     recorder = Recorder(answer)
@@ -132,12 +132,12 @@ def test_tries_that_fall_due_together_take_turns(tmp_path: Path, stalled: bool) 
         assert broker.idle(PATIENCE)
     again = sorted(times)[count:]
     assert len(again) == count
-    assert again[-1] - again[0] >= lane.PACE * (count - 1) * 0.8 + (stands if stalled else 0)
+    assert again[-1] - again[0] >= retry_schedule.PACE * (count - 1) * 0.8 + (stands if stalled else 0)
 
 
 def test_a_delivery_that_does_not_end_does_not_hold_the_cursor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It gets a row of its own, so that a crash repeats it and not the thousands that came after it."""
-    monkeypatch.setattr(progress, "WINDOW", 20)
+    monkeypatch.setattr(work_queue, "WINDOW", 20)
     release = threading.Event()
 
     def answer(n: int, request: object) -> tuple[int, dict[str, str], bytes]:
@@ -151,9 +151,9 @@ def test_a_delivery_that_does_not_end_does_not_hold_the_cursor(tmp_path: Path, m
             broker.publish(event(str(number)))
         first.wait(200)
         deadline = time.monotonic() + PATIENCE
-        while broker._dispatcher.floor() < 150 and time.monotonic() < deadline:
+        while broker._engine.backlog.floor() < 150 and time.monotonic() < deadline:
             broker.publish(event("more"))
-        assert broker._dispatcher.floor() >= 150
+        assert broker._engine.backlog.floor() >= 150
         assert not broker.drain(0.05)
         broker.stop()
         broker._store.close()
@@ -184,7 +184,9 @@ def test_a_dead_trigger_does_not_stop_producers_before_the_bound(tmp_path: Path)
     """Only the bound on undelivered events does."""
     release = threading.Event()
     stuck = Recorder(lambda n, request: (release.wait(PATIENCE), (202, {}, b""))[1])
-    with running(tmp_path, trigger("one", "s"), services={"s": stuck}, limits=Limits(backlog_events=50)) as broker:
+    with running(
+        tmp_path, trigger("one", "s"), services={"s": stuck}, limits=BrokerLimits(backlog_events=50)
+    ) as broker:
         for number in range(50):
             broker.publish(event(str(number)))
         release.set()

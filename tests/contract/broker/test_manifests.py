@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from greenlight.broker.delivery import Delivery, seconds
-from greenlight.broker.manifests import BrokerSpec, TriggerSpec, load_folder, load_texts
+from greenlight.broker.delivery_options import DeliveryOptions, seconds
+from greenlight.broker.manifests import load_folder, load_texts
+from greenlight.broker.trigger_spec import BrokerSpec, TriggerSpec
 from greenlight.lib.errors import ConfigurationError
 from support.broker import BROKER, running, trigger
 
@@ -37,19 +38,19 @@ def test_b8_other_texts_are_no_durations(text: str) -> None:
 
 def test_b2_b3_b4_waits_are_those_of_knatives_broker() -> None:
     """Exponential from the delay on; linear from nothing on; no wait with half of the options."""
-    exponential = Delivery(backoff_policy="exponential", backoff_delay=0.2)
-    linear = Delivery(backoff_policy="linear", backoff_delay=0.2)
+    exponential = DeliveryOptions(backoff_policy="exponential", backoff_delay=0.2)
+    linear = DeliveryOptions(backoff_policy="linear", backoff_delay=0.2)
     assert [exponential.wait(n) for n in (1, 2, 3, 4)] == pytest.approx([0.2, 0.4, 0.8, 1.6])
     assert [linear.wait(n) for n in (1, 2, 3, 4)] == pytest.approx([0.0, 0.2, 0.4, 0.6])
-    assert [Delivery(backoff_policy="linear").wait(n) for n in (1, 2)] == [0.0, 0.0]
-    assert [Delivery(backoff_delay=5).wait(n) for n in (1, 2)] == [0.0, 0.0]
+    assert [DeliveryOptions(backoff_policy="linear").wait(n) for n in (1, 2)] == [0.0, 0.0]
+    assert [DeliveryOptions(backoff_delay=5).wait(n) for n in (1, 2)] == [0.0, 0.0]
     assert exponential.wait(10_000) < float("inf")
 
 
 def test_b5_a_broker_that_says_nothing_gets_knatives_default() -> None:
     """Ten retries; but only if there is no delivery at all."""
     broker = load_texts({"b.yaml": BROKER}).brokers[0]
-    assert broker == BrokerSpec("test", "default", Delivery(10, "exponential", 0.2))
+    assert broker == BrokerSpec("test", "default", DeliveryOptions(10, "exponential", 0.2))
     sink = "spec: {delivery: {deadLetterSink: {uri: 'http://dead/'}}}"
     assert load_texts({"b.yaml": BROKER + sink}).brokers[0].delivery.retry == 0
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from greenlight.broker.operations import nobody
+from greenlight.broker.operations import anonymous
 from greenlight.lib.errors import Rejected
 from support.broker import PATIENCE, Recorder, event, running, trigger
 
@@ -89,7 +89,7 @@ def test_what_cannot_be_read_can_be_discarded(tmp_path: Path) -> None:
     _execute(tmp_path, "UPDATE broker_events SET attributes = '{'")
     with running(tmp_path, trigger("one", "s"), services={"s": Recorder()}) as broker:
         assert broker.idle(PATIENCE)
-        assert broker.operations.discard_where({}, "mended otherwise", nobody) == 3
+        assert broker.operations.discard_where({}, "mended otherwise", anonymous) == 3
         assert broker.operations.dead_letters() == []
 
 

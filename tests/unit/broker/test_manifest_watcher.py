@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from greenlight.broker.manifests import Manifests
-from greenlight.broker.watch import Watch
+from greenlight.broker.manifest_watcher import ManifestWatcher
+from greenlight.broker.trigger_spec import Manifests
 from support.process import no_files_left
 
 BROKER = """apiVersion: eventing.knative.dev/v1
@@ -45,7 +45,7 @@ def test_manifests_that_cannot_be_read_now_are_taken_up_once_they_can(
     file = tmp_path / place
     file.parent.mkdir(exist_ok=True)
     file.write_text(BROKER.replace("NAME", "one"))
-    watch = Watch([tmp_path], change)
+    watch = ManifestWatcher([tmp_path], change)
     file.write_text(BROKER.replace("NAME", "another"))
     with caplog.at_level(logging.WARNING, "greenlight.broker"), no_files_left():
         for _ in range(4):
@@ -66,7 +66,7 @@ def test_a_file_that_cannot_be_read_between_two_looks_is_read_again(
     """The folder can be listed and the file cannot be opened: the edit waits, it is not called wrong."""
     file = tmp_path / "broker.yaml"
     file.write_text(BROKER.replace("NAME", "one"))
-    watch = Watch([tmp_path], change)
+    watch = ManifestWatcher([tmp_path], change)
     file.write_text(BROKER.replace("NAME", "another"))
     watch.look()
     with monkeypatch.context() as patched:

@@ -1,4 +1,4 @@
-"""What the log remembers of single events: how they came, which attempts failed, what came back."""
+"""The history of single events: how they came in, which attempts failed, which replies came back."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from typing import Any
 
 import orjson
 
-from greenlight.broker import log
-from greenlight.broker.log import EVENT, Entry, to_entry
+from greenlight.broker.log import event_table
+from greenlight.broker.log.stored_event import COLUMNS, StoredEvent, from_row
 from greenlight.events import rfc3339
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """An event as it came in. `only`: the one Trigger that it is for; `reply_to`: what it answers, and for whom."""
+    """An event as it came in. `only`: the only Trigger that gets it; `reply_to`: the event that it answers, and by whom."""
 
     seq: int
     broker: str
     at: float
     only: str | None
     reply_to: Mapping[str, Any] | None
-    entry: Entry
+    stored: StoredEvent
 
 
 def by_id(connection: sqlite3.Connection, id: str, limit: int) -> list[Received]:
-    """Events with this id, newest first.
+    """Return events with this id, newest first.
 
-    No index, which every event would have to pay for: the log is read through, about half a second per million events.
+    Reads the whole log, half a second per million events: an index would cost every event that comes in.
     """
-    start = orjson.dumps({"id": id}).decode()[:-1]  # how the attributes of such an event begin; see columns
+    start = orjson.dumps({"id": id}).decode()[:-1]  # how the attributes of such an event begin; see to_row
     rows = connection.execute(
-        f"SELECT seq, broker, at, only, cause, by, {EVENT} FROM broker_events "  # noqa: S608
+        f"SELECT seq, broker, at, only, cause, by, {COLUMNS} FROM broker_events "  # noqa: S608
         "WHERE substr(attributes, 1, ?) = ? ORDER BY seq DESC LIMIT ?",
         (len(start), start, limit),
     ).fetchall()
@@ -43,15 +43,15 @@ def by_id(connection: sqlite3.Connection, id: str, limit: int) -> list[Received]
 
 def _received(connection: sqlite3.Connection, row: Sequence[Any]) -> Received:
     seq, broker, at, only, cause, by, *event = row
-    answered = None if cause is None else log.entry(connection, cause)
+    answered = None if cause is None else event_table.get(connection, cause)
     reply_to = None
     if cause is not None:
         reply_to = {"seq": cause, "trigger": by, "id": None if answered is None else answered.event.id}
-    return Received(seq, broker, at, only, reply_to, to_entry(event))
+    return Received(seq, broker, at, only, reply_to, from_row(event))
 
 
 def failures(connection: sqlite3.Connection, seq: int) -> dict[str, list[dict[str, Any]]]:
-    """The attempts with an event that failed, by Trigger, in order; `sink`: those at the dead-letter sink."""
+    """Return the failed attempts with an event, by Trigger, in order; `sink`: at the dead-letter sink."""
     rows = connection.execute(
         "SELECT trigger, letter != 0, number, at, code, why FROM broker_failures WHERE seq = ? ORDER BY letter, number",
         (seq,),
@@ -60,7 +60,7 @@ def failures(connection: sqlite3.Connection, seq: int) -> dict[str, list[dict[st
     for trigger, sink, number, at, code, why in rows:
         failure = {
             "number": number,
-            "at": when(at),
+            "at": timestamp(at),
             "code": code,
             "why": why,
             "sink": bool(sink),
@@ -70,15 +70,15 @@ def failures(connection: sqlite3.Connection, seq: int) -> dict[str, list[dict[st
 
 
 def replies(connection: sqlite3.Connection, seq: int) -> dict[str, list[dict[str, Any]]]:
-    """The events that came back for an event, by the Trigger whose subscriber answered with them."""
+    """Return the replies to an event, by the Trigger whose subscriber sent them."""
     rows = connection.execute("SELECT by, seq, attributes FROM broker_events WHERE cause = ? ORDER BY seq", (seq,))
     found: dict[str, list[dict[str, Any]]] = {}
     for by, number, attributes in rows:
-        event = to_entry((attributes, None, None, 0)).event
+        event = from_row((attributes, None, None, 0)).event
         found.setdefault(by, []).append({"seq": number, "id": event.id, "type": event.type})
     return found
 
 
-def when(seconds: float) -> str:
-    """A time of the log's, in seconds since 1970, as people read it."""
+def timestamp(seconds: float) -> str:
+    """Return a time of the log, in seconds since 1970, as RFC 3339."""
     return rfc3339(datetime.fromtimestamp(seconds, UTC))

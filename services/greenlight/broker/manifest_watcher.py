@@ -1,4 +1,4 @@
-"""Manifests that operators edit are taken up while the broker runs."""
+"""Loads manifests again when operators edit them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from greenlight.broker.manifests import Manifests, load_folder, manifest_files
+from greenlight.broker.manifests import load_folder, manifest_files
+from greenlight.broker.trigger_spec import Manifests
 from greenlight.lib.errors import ConfigurationError, Unavailable, UnreadableFile
 
 LOOK_EVERY = 0.5
@@ -18,10 +19,10 @@ Stamp = tuple[tuple[str, int, int, int], ...]
 _log = logging.getLogger("greenlight.broker")
 
 
-class Watch:
-    """Tells `change` of the Brokers and Triggers of `folders` whenever they differ from what it was told last.
+class ManifestWatcher:
+    """Calls `change` with the Brokers and Triggers of `folders` whenever they differ from those of the last call.
 
-    `change` returns the Triggers that have to wait, and is told again until there are none. Wrong manifests change nothing, and
+    `change` returns the Triggers that have to wait, and is called again until there are none. Wrong manifests change nothing;
     the log says what is wrong with them.
     """
 
@@ -49,23 +50,23 @@ class Watch:
         try:
             now = stamp(self._folders)
         except OSError as problem:
-            self._cannot(problem)
+            self._log_once(problem)
             return
         settled, self._seen = now == self._seen, now
         if settled and (now != self._applied or self._waiting):
             self._applied, self._waiting = now, False
-            self._take_up()
+            self._load()
 
     def _run(self) -> None:
         while not self._stop.wait(LOOK_EVERY):
             self.look()
 
-    def _take_up(self) -> None:
+    def _load(self) -> None:
         try:
             manifests = load_folder(*self._folders)
             waiting = self._change(manifests)
         except (OSError, UnreadableFile, Unavailable) as problem:
-            self._cannot(problem)
+            self._log_once(problem)
             self._waiting = True
             return
         except ConfigurationError as problem:
@@ -76,9 +77,9 @@ class Watch:
         names = ", ".join(trigger.key for trigger in manifests.triggers if trigger.key not in waiting) or "none"
         _log.info("the edited manifests are in force; Triggers: %s", names)
         for key in sorted(waiting):
-            _log.info("Trigger %s waits until what the one before it is owed has become dead letters", key)
+            _log.info("Trigger %s waits until what is pending for the one before it has become dead letters", key)
 
-    def _cannot(self, problem: Exception) -> None:
+    def _log_once(self, problem: Exception) -> None:
         """Log once why the manifests cannot be taken up now."""
         if str(problem) != self._reason:
             _log.warning("the edited manifests cannot be taken up now, and will be: %s", problem)
@@ -86,7 +87,7 @@ class Watch:
 
 
 def stamp(folders: Sequence[Path]) -> Stamp:
-    """Give what tells one state of the files from another. Raises OSError if a folder cannot be read."""
+    """Return what differs between two states of the files. Raises OSError if a folder cannot be read."""
     found = []
     for folder in folders:
         for path in manifest_files(folder):
