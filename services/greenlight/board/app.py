@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -17,7 +17,6 @@ from greenlight.lib.origins import foreign
 from greenlight.lib.problems import refusal
 from greenlight.model.policy import Pipeline
 from greenlight.service.deps import Deps as BaseDeps
-from greenlight.service.edge import Handler
 from greenlight.service.health import HEALTHZ, READYZ, mount_health
 from greenlight.service.people import People
 from greenlight.telemetry.tracing import OFF, SERVER, Tracer
@@ -26,11 +25,11 @@ MAX_BODY = 64 << 10
 _OPEN = (HEALTHZ, READYZ)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Deps(BaseDeps):
     """What the board needs besides: who people are, if it listens on loopback only, and routes of others to guard."""
 
-    people: People = None  # type: ignore[assignment]
+    people: People
     open_reads: bool = False
     guests: Sequence[Blueprint] = ()
 
@@ -120,6 +119,3 @@ def _problem(problem: Exception, deps: Deps) -> Response:
     if response.status_code == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
-
-
-HANDLERS: Mapping[str, Handler[Deps]] = {}

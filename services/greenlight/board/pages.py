@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ from greenlight.events import moment
 from greenlight.ledger.journal import said
 from greenlight.lib.errors import Rejected
 from greenlight.service.deps import Deps
+from greenlight.telemetry.layout import bars
 
 PAGE = 25
 
@@ -56,7 +58,7 @@ def blueprint(deps: Deps) -> Blueprint:
             "commit.html",
             commit=reading.commit_of(record, deps),
             deployments=deployments,
-            bars=bars(waterfall.spans(record.repo, record.sha, entries), deps.clock.now()),
+            bars=_drawn(waterfall.spans(record.repo, record.sha, entries), deps.clock.now()),
             entries=entries,
             newest=ENTRIES if more else None,
         )
@@ -73,38 +75,19 @@ def ago(then: datetime, now: datetime) -> str:
     return f"{int(seconds)} s ago"
 
 
-def bars(spans: list[dict[str, Any]], now: datetime) -> list[dict[str, Any]]:
-    """Spans with depth, place on a line of 1000 units, and length as text. What has no end lasts until now."""
-    if not spans:
-        return []
-    begin = moment(spans[0]["start"])
-    whole = max((_end(spans[0], now) - begin).total_seconds(), 1e-6)
-    depth: dict[str | None, int] = {None: -1}
-    found = []
-    for span in spans:
-        depth[span["span_id"]] = depth[span["parent_id"]] + 1
-        start = (moment(span["start"]) - begin).total_seconds()
-        length = (_end(span, now) - begin).total_seconds() - start
-        took = duration(length) if length > 0 else f"at {duration(start)}"
-        place = {
-            "depth": depth[span["span_id"]],
-            "x": round(min(start / whole * 1000, 997), 1),
-            "width": round(max(length / whole * 1000, 3), 1),
-            "length": took if span["end"] else f"{took} so far",
+_WIDTH = 1000
+"""Units of the line that a waterfall is drawn on."""
+
+
+def _drawn(spans: Sequence[Mapping[str, Any]], now: datetime) -> list[dict[str, Any]]:
+    """Return the bars of a waterfall with their place in units; each is wide enough to be seen."""
+    return [
+        {
+            **bar.span,
+            "depth": bar.depth,
+            "x": round(min(bar.start * _WIDTH, _WIDTH - 3), 1),
+            "width": round(max(bar.share * _WIDTH, 3), 1),
+            "length": bar.length,
         }
-        found.append({**span, **place})
-    return found
-
-
-def _end(span: dict[str, Any], now: datetime) -> datetime:
-    return moment(span["end"]) if span["end"] else max(now, moment(span["start"]))
-
-
-def duration(seconds: float) -> str:
-    """`0.4 ms`, `120 ms`, `3.2 s`, `4.0 min`, `2.1 h`, `3.0 d`."""
-    if seconds < 1:
-        return f"{seconds * 1000:.1f} ms" if seconds < 0.01 else f"{seconds * 1000:.0f} ms"
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.1f} s"
+        for bar in bars(spans, now)
+    ]

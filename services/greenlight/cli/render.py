@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from greenlight.lib import printable
+from greenlight.telemetry.layout import Bar, bars
 
 _COLOURS = {
     **dict.fromkeys(("passed", "ready", "succeeded", "ok"), "green"),
@@ -137,44 +138,17 @@ def standing(environment: dict[str, Any]) -> list[str | Word]:
 
 
 def waterfall(trace: dict[str, Any]) -> None:
-    """A commit's spans on one time line, with how long each took. What has no end lasts until now."""
-    spans = trace["spans"]
+    """Print a commit's spans on one line of time, with how long each took. What has no end lasts until now."""
     line(f"trace {trace['trace_id']}")
-    if not spans:
-        return
-    begin, now = _moment(spans[0]["start"]), datetime.now(UTC)  # noqa: TID251 - what goes on is shown as it is now
-    whole = max((_end(spans[0], now) - begin).total_seconds(), 1e-6)
-    depth: dict[str | None, int] = {None: -1}
-    rows = []
-    for span in spans:
-        depth[span["span_id"]] = depth[span["parent_id"]] + 1
-        start = (_moment(span["start"]) - begin).total_seconds()
-        length = (_end(span, now) - begin).total_seconds() - start
-        left = min(int(start / whole * _BAR), _BAR - 1)
-        width = max(int(length / whole * _BAR), 1)
-        bar = " " * left + ("━" * min(width, _BAR - left) if length > 0 else "╵")
-        took = duration(length) if length > 0 else f"at {duration(start)}"
-        name = "  " * depth[span["span_id"]] + span["name"]
-        rows.append((name, bar, took if span["end"] else f"{took} so far"))
-    wide = min(max(len(name) for name, _, _ in rows), _NAME)
-    long = max(len(took) for _, _, took in rows)
-    for name, bar, took in rows:
-        line(f"{name[:wide]:{wide}} {bar:{_BAR}} {took:>{long}}")
+    now = datetime.now(UTC)  # noqa: TID251 - what goes on is shown as it is now
+    rows = [("  " * bar.depth + bar.span["name"], _drawn(bar), bar.length) for bar in bars(trace["spans"], now)]
+    wide = min(max((len(name) for name, _, _ in rows), default=0), _NAME)
+    long = max((len(took) for _, _, took in rows), default=0)
+    for name, drawn, took in rows:
+        line(f"{name[:wide]:{wide}} {drawn:{_BAR}} {took:>{long}}")
 
 
-def _end(span: dict[str, Any], now: datetime) -> datetime:
-    return _moment(span["end"]) if span["end"] else max(now, _moment(span["start"]))
-
-
-def duration(seconds: float) -> str:
-    """`0.4 ms`, `120 ms`, `3.2 s`, `4.0 min`, `2.1 h`, `3.0 d`."""
-    if seconds < 1:
-        return f"{seconds * 1000:.1f} ms" if seconds < 0.01 else f"{seconds * 1000:.0f} ms"
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.1f} s"
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text)
+def _drawn(bar: Bar) -> str:
+    left = min(int(bar.start * _BAR), _BAR - 1)
+    width = max(int(bar.share * _BAR), 1)
+    return " " * left + ("━" * min(width, _BAR - left) if bar.share > 0 else "╵")

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 from wsgiref.types import WSGIApplication
 
 from greenlight.board import app as board
@@ -20,7 +19,6 @@ from greenlight.broker.manifests import default_folder, load_folder
 from greenlight.broker.subscribers import Message, WsgiSubscriber
 from greenlight.broker.trigger_spec import TriggerSpec
 from greenlight.deployer import app as deployer
-from greenlight.deployer.driver import Driver
 from greenlight.entrypoints.drivers import Drivers
 from greenlight.entrypoints.ledgers import DATABASE
 from greenlight.events import Event, ids, rfc3339, types
@@ -85,17 +83,23 @@ class Greenlight:
         self.ledger = sqlite.SqliteLedger(
             self.store, folders.data / "bodies", emit=lambda event: self.broker.appending(event), clock=clock.now
         )
-        deps = Deps(clock, traced(self.ledger, tracer), self.pipeline, InLog(), log, tracer)
+        common = (clock, traced(self.ledger, tracer), self.pipeline, InLog(), log, tracer)  # what every service gets
         scrub = Scrubber(live=lambda: [secret.value.decode("utf-8", "replace") for secret in self.secrets.all()])
         self.drivers = Drivers(folders.data / "deployer", scrub, clock)
-        services = _services(deps, self.drivers)
+        owner = ids.derive("process", str(clock.now().timestamp()), os.getpid())
+        services: dict[str, WSGIApplication] = {
+            "recorder": recorder.create_app(Deps(*common)),
+            "promoter": promoter.create_app(Deps(*common)),
+            "deployer": deployer.create_app(deployer.Deps(*common, drivers=self.drivers, owner=owner)),
+            "reconciler": reconciler.create_app(Deps(*common)),
+        }  # what events are delivered to, by the name of its Knative Service
         self.broker, self.watch = _broker(self.store, services, strangers, folders.config / "triggers", tracer)
         operators = broker_api(self.broker.operations, lambda: board.discards(self.pipeline()))
-        board_deps = {**_base(deps), "people": self.people, "open_reads": open_reads}
+        board_deps = board.Deps(*common, people=self.people, open_reads=open_reads, guests=[operators])
         self.apps: Mapping[str, WSGIApplication] = {
             **services,
-            "webhooks": webhooks.create_app(webhooks.Deps(**_base(deps), secrets=self.secrets)),
-            "board": board.create_app(board.Deps(**board_deps, guests=[operators])),
+            "webhooks": webhooks.create_app(webhooks.Deps(*common, secrets=self.secrets)),
+            "board": board.create_app(board_deps),
         }
         self.ticker = Ticker(_pinger(self.apps["reconciler"], clock), self.ledger.next_due, clock, log)
 
@@ -134,21 +138,6 @@ def expire_leases(ledger: sqlite.SqliteLedger, clock: Clock) -> None:
     for target in ledger.targets():
         if target.lease is not None and target.lease.until > now:
             ledger.transact(Transaction(targets=[replace(target, lease=replace(target.lease, until=now))]))
-
-
-def _services(deps: Deps, drivers: Mapping[str, Driver]) -> dict[str, WSGIApplication]:
-    """What events are delivered to, by the name of its Knative Service."""
-    owner = ids.derive("process", str(deps.clock.now().timestamp()), os.getpid())
-    return {
-        "recorder": recorder.create_app(deps),
-        "promoter": promoter.create_app(deps),
-        "deployer": deployer.create_app(deployer.Deps(**_base(deps), drivers=drivers, owner=owner)),
-        "reconciler": reconciler.create_app(deps),
-    }
-
-
-def _base(deps: Deps) -> dict[str, Any]:
-    return {field.name: getattr(deps, field.name) for field in fields(deps)}
 
 
 def _broker(

@@ -24,7 +24,7 @@ from greenlight.model.policy import Pipeline
 from greenlight.model.rows import PATIENCE, Due, Fact
 from greenlight.policy.lineage import shipped
 from greenlight.service.deps import Deps as BaseDeps
-from greenlight.service.edge import Handler, sending
+from greenlight.service.edge import sending
 from greenlight.service.health import HEALTHZ, Answer, alive
 from greenlight.service.secrets import Secret, Secrets
 from greenlight.telemetry import metrics
@@ -40,11 +40,11 @@ from greenlight.webhooks.senders import contexts
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Deps(BaseDeps):
     """What the webhooks need besides: the senders' secrets."""
 
-    secrets: Secrets = None  # type: ignore[assignment]
+    secrets: Secrets
 
 
 class _Refused(Exception):
@@ -274,6 +274,3 @@ def _accept(fact: Fact, body: bytes, deps: Deps) -> None:
     if deps.ledger.accept(fact, body, Due(keys.fact_due(fact.id), fact.accepted + PATIENCE, fact.event)):
         with sending(fact.event):
             deps.publisher.publish([fact.event])
-
-
-HANDLERS: Mapping[str, Handler[Deps]] = {}

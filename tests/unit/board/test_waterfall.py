@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from greenlight.board.pages import bars
 from greenlight.board.waterfall import spans
 from greenlight.model.rows import Entry
+from greenlight.telemetry.layout import bars
 
 REPO, SHA = "acme/shop", "a" * 40
 
@@ -66,10 +66,10 @@ def test_what_goes_on_has_no_end_and_is_drawn_until_now() -> None:
     waiting = [_entry(0, "com.github.push"), _decision(1, "waiting", build="pending")]
     assert _lengths(waiting, "wait") == [("wait for build (shop/staging)", _at(0), None)]
     assert _lengths(waiting, "commit") == [("commit acme/shop@aaaaaaa", _at(0), None)]
-    drawn = bars(spans(REPO, SHA, waiting), datetime(2026, 1, 1, 13, 0, tzinfo=UTC))
-    assert [(bar["name"][:4], bar["width"], bar["length"]) for bar in drawn[:2]] == [
-        ("comm", 1000.0, "1.0 h so far"),
-        ("wait", 1000.0, "1.0 h so far"),
+    drawn = list(bars(spans(REPO, SHA, waiting), datetime(2026, 1, 1, 13, 0, tzinfo=UTC)))
+    assert [(bar.span["name"][:4], bar.depth, bar.share, bar.length) for bar in drawn[:2]] == [
+        ("comm", 0, 1.0, "1.0 h so far"),
+        ("wait", 1, 1.0, "1.0 h so far"),
     ]
     running = [
         _entry(0, "com.github.push"),
