@@ -227,7 +227,7 @@ def test_an_author_is_erased_by_who_may(terminal: Terminal) -> None:
     assert terminal("people", "erase").exit_code == 2
     pipeline = terminal.shop.folder / "config" / "pipeline.yaml"
     pipeline.write_text(pipeline.read_text().replace("operators: [legal, engineering]", "operators: [legal]"))
-    terminal.shop.greenlight.pipeline._look()
+    terminal.shop.greenlight.pipeline.look()
     refused = terminal("people", "erase", "--github", "acme-developer", GREENLIGHT_TOKEN=TOKENS["dev"])
     assert refused.exit_code == 1
     assert "operates no application" in refused.stderr
@@ -298,7 +298,7 @@ def test_a_commit_that_no_application_ships_is_shown_as_that(terminal: Terminal)
     """It is known, and says why nothing happens to it."""
     pipeline = terminal.shop.folder / "config" / "pipeline.yaml"
     pipeline.write_text(pipeline.read_text().replace("repo: acme/shop", "repo: acme/other"))
-    terminal.shop.greenlight.pipeline._looked -= 60
+    terminal.shop.greenlight.pipeline.look()
     nobodys = "no application of the pipeline file is made from this repository"
     assert f"{ONE[:7]}\tacme/shop\t-\t{nobodys}" in terminal("status").stdout
     why = terminal("why", REPO, ONE)

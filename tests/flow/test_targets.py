@@ -235,7 +235,7 @@ def test_a_request_that_waited_too_long_has_expired(live: Shop) -> None:
     """After `for`, here a second; it is said in the journal, and nothing of it is left."""
     pipeline = live.folder / "config" / "pipeline.yaml"
     pipeline.write_text(LIVE.replace("require: []", "require: [scan]"))
-    live.greenlight.pipeline._look()
+    live.greenlight.pipeline.look()
     live.push("A")
     live.settle()
     assert ask(live, "deploy", "A", **{"for": "1s"})["until"]
@@ -333,7 +333,7 @@ def test_what_failed_or_was_rolled_back_upstream_goes_no_further(tmp_path: Path)
 
 def edit(shop: Shop, text: str) -> None:
     (shop.folder / "config" / "pipeline.yaml").write_text(text)
-    shop.greenlight.pipeline._look()
+    shop.greenlight.pipeline.look()
     shop.settle()
 
 

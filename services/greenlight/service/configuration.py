@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from greenlight.lib.errors import ConfigurationError, UnreadableFile
 from greenlight.lib.files import files_of
 from greenlight.lib.programs import missing
 from greenlight.lib.references import unresolved
+from greenlight.lib.watched import Watched
 from greenlight.model.policy import Pipeline
 from greenlight.policy.load import PolicyError, Problem, parse, warnings
 
@@ -102,62 +102,30 @@ class PipelineFiles:
     """The pipeline in force. An edit takes effect within LOOK_EVERY; a wrong one changes nothing, and the log says why."""
 
     def __init__(self, folder: Path, clock: Clock, log: logging.Logger) -> None:
-        self._folder, self._clock, self._log = folder, clock, log
-        self._lock = threading.Lock()
-        self._changed: list[Callable[[Pipeline], object]] = []
-        self._seen = self._stamp()
-        self._unread = ""  # why the files could not be read at the last look, which is logged once
-        self._current = read_pipeline(folder)
-        self._looked = clock.monotonic()
+        self._log = log
+        self._files = Watched(
+            "pipeline", lambda: _stamp(folder), lambda: read_pipeline(folder), clock, log, every=LOOK_EVERY
+        )
 
     def __call__(self) -> Pipeline:
-        """The pipeline now; the files are looked at once in LOOK_EVERY at most."""
-        if self._clock.monotonic() - self._looked >= LOOK_EVERY and self._lock.acquire(blocking=False):
-            try:
-                self._look()
-            finally:
-                self._lock.release()
-        return self._current
+        """Return the pipeline now; the files are looked at once in LOOK_EVERY at most."""
+        return self._files()
+
+    def look(self) -> None:
+        """Look at the files now."""
+        self._files.look()
 
     def on_change(self, call: Callable[[Pipeline], object]) -> None:
-        """Have `call` told of the pipeline in force, now and whenever it changes; once more at the next look if it raises."""
-        self._changed.append(call)
+        """Call with the pipeline in force, now and whenever it changes; once more at the next look if the call raises."""
+        self._files.on_change(call)
         try:
-            call(self._current)
+            call(self._files())
         except Exception:
-            self._log.exception("what follows from the pipeline could not be done; the next look tries again")
-            self._seen = ()
+            self._log.exception("pipeline: what follows from it could not be done; the next look tries again")
+            self._files.again()
 
-    def _look(self) -> None:
-        self._looked = self._clock.monotonic()
-        stamp = self._stamp()
-        if stamp == self._seen:
-            return
-        try:
-            fresh = read_pipeline(self._folder)
-        except UnreadableFile as error:
-            if str(error) != self._unread:
-                self._log.error("the pipeline in force stays until its files can be read: %s", error)
-            self._unread = str(error)
-            return
-        except ConfigurationError as error:
-            self._seen = stamp
-            self._log.error("the edited pipeline is wrong, the one before stays in force:\n%s", error)
-            return
-        self._unread = ""
-        self._current = fresh
-        try:
-            for call in self._changed:
-                call(fresh)
-        except Exception:
-            self._log.exception("what follows from the edited pipeline could not be done; the next look tries again")
-            return
-        self._seen = stamp
-        self._log.info("the edited pipeline is in force: %s", ", ".join(fresh.applications))
 
-    def _stamp(self) -> tuple[tuple[str, int, int], ...]:
-        try:
-            stats = [(str(file), file.stat()) for file in pipeline_files(self._folder)]
-        except OSError:
-            return ()
-        return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats)
+def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """Return what tells one state of the files from another. Raises OSError."""
+    stats = [(str(file), file.stat()) for file in pipeline_files(folder)]
+    return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats)

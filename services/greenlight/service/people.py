@@ -10,7 +10,6 @@ import os
 import re
 import secrets
 import stat
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,7 @@ from greenlight.events import ids
 from greenlight.lib.clock import Clock
 from greenlight.lib.documents import Document, DocumentError, load
 from greenlight.lib.errors import ConfigurationError, UnreadableFile
-
-LOOK_EVERY = 1.0
-"""Seconds between two looks at the file."""
+from greenlight.lib.watched import Watched
 
 ADD = "Write the person there, such as `people: {lena: {github: lena-gh, groups: [legal]}}`, and try again"
 
@@ -62,52 +59,29 @@ class People:
     """The people in force. A wrong edit changes nothing, and the log says why."""
 
     def __init__(self, path: Path, *, clock: Clock, log: logging.Logger) -> None:
-        """Read the file, which need not exist. ConfigurationError names everything that is wrong."""
-        self._path, self._clock, self._log = path, clock, log
-        self._lock = threading.Lock()
-        self._stamp, self._looked = _stamp(path), clock.monotonic()
-        self._unread = ""  # why the file could not be read at the last look, which is logged once
-        self._people = read(path)
-        self._warn()
+        """Read the file, which need not exist. Raises ConfigurationError, which names everything that is wrong."""
+        self._path, self._log = path, log
+        # Looked at for every request, which costs one stat: a token that was taken away is not good for a second more.
+        self._files = Watched("people", lambda: _stamp(path), lambda: read(path), clock, log, every=0.0)
+        self._files.on_change(self._warn)
+        self._warn(self._files())
 
     def by_token(self, token: str) -> Person | None:
-        """Whose token it is; every digest is compared, in constant time."""
-        self._look()
+        """Find whose token it is; every digest is compared, in constant time."""
         given = "sha256:" + hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
         found = [
             person
-            for person in self._people.values()
+            for person in self._files().values()
             if sum(hmac.compare_digest(given, known) for known in person.tokens)
         ]
         return found[0] if found else None
 
     def all(self) -> Mapping[str, Person]:
-        """Everybody, by id."""
-        self._look()
-        return self._people
+        """Return everybody, by id."""
+        return self._files()
 
-    def _look(self) -> None:
-        if self._clock.monotonic() - self._looked < LOOK_EVERY and self._stamp == _stamp(self._path):
-            return
-        with self._lock:
-            self._looked = self._clock.monotonic()
-            stamp = _stamp(self._path)
-            if stamp == self._stamp:
-                return
-            try:
-                self._people = read(self._path)
-                self._warn()
-            except UnreadableFile as problem:
-                if str(problem) != self._unread:
-                    self._log.error("the people in force stay until their file can be read: %s", problem)
-                self._unread = str(problem)
-                return
-            except ConfigurationError as problem:
-                self._log.error("the edited people file is wrong, the one before stays in force:\n%s", problem)
-            self._stamp, self._unread = stamp, ""
-
-    def _warn(self) -> None:
-        for id in nameless(self._people.values()):
+    def _warn(self, people: Mapping[str, Person]) -> None:
+        for id in nameless(people.values()):
             self._log.warning(
                 "%s: %s has neither `github` nor `emails`, so nobody can tell whether they are an author: "
                 "their approval counts at no gate with `not: author`; %s",

@@ -123,7 +123,7 @@ def test_while_the_file_cannot_be_read_people_stay_who_they_are(
     with break_(folder):
         for _ in range(3):
             assert people.by_token("one") is not None
-    assert caplog.text.count("stay until their file can be read") == 1
+    assert caplog.text.count("people: cannot be read now") == 1
     assert people.by_token("one") is None
     assert people.by_token("the other") is not None
     (folder / "people.yaml").unlink()
