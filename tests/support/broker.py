@@ -102,6 +102,10 @@ def http_server(recorder: Recorder) -> Iterator[str]:
             pass
 
     class Listener(ThreadingHTTPServer):
+        request_queue_size = (
+            128  # with the default of 5, a connection among many is dropped and tried again after a second
+        )
+
         def handle_error(self, request: Any, client_address: Any) -> None:
             pass  # the broker gave up waiting
 
