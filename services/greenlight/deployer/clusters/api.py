@@ -1,7 +1,7 @@
 """A client of one API server: objects as JSON, by their REST paths.
 
 There are a dozen paths, and objects of any kind that a chart may contain, so the typed models of the package `kubernetes`
-are not used (docs/decisions/0017-kubernetes-does-the-transport.md).
+are not used (docs/decisions/0018-kubernetes-does-the-transport.md).
 """
 
 from __future__ import annotations

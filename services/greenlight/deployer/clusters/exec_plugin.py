@@ -2,7 +2,7 @@
 
 The protocol is https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins. The
 package `kubernetes` runs such a program with the whole environment, without a time limit, for every client anew, and writes
-its failure to the log; so it is run here (docs/decisions/0017-kubernetes-does-the-transport.md).
+its failure to the log; so it is run here (docs/decisions/0018-kubernetes-does-the-transport.md).
 """
 
 from __future__ import annotations
