@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from greenlight.events import ids, types
+from greenlight.events.build import about_commit
 from greenlight.events.event import Event, rfc3339
-from greenlight.events.schemas import dataschema
 
 
 def commit_recorded(repo: str, sha: str, fact: str, accepted: datetime) -> Event:
@@ -26,18 +26,5 @@ def look_again(repo: str, sha: str, why: str, at: datetime, *, target: tuple[str
 
 
 def _event(repo: str, sha: str, at: datetime, id: str, source: str, more: dict[str, Any]) -> Event:
-    return Event.of(
-        types.COMMIT_RECORDED,
-        id=id,
-        source=source,
-        time=at,
-        subject=sha,
-        dataschema=dataschema(types.COMMIT_RECORDED),
-        data={"repo": repo, "sha": sha, **more},
-        extensions={
-            "repo": repo,
-            "commit": sha,
-            "partitionkey": repo,
-            "traceparent": ids.traceparent(repo, sha, id, "send event"),
-        },
-    )
+    type = types.COMMIT_RECORDED
+    return about_commit(type, id=id, source=source, time=at, repo=repo, sha=sha, data=more, subject=sha)

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from greenlight.events import Event, ids, rfc3339, types
+from greenlight.events import ids, rfc3339, types
+from greenlight.events.build import about_commit
 from greenlight.events.recorded import look_again
-from greenlight.events.schemas import dataschema
 from greenlight.model import keys
 from greenlight.model.rows import PATIENCE, Due, Fact, NewEntry, Record, Request, Target
 
@@ -33,23 +33,17 @@ def own_fact(
     """
     at = max(now, *(known + _NEXT for known in _times(record)))
     ref = next(iter(sorted(record.pushes)), None)
-    event = Event.of(
+    event = about_commit(
         type,
         id=id,
         source=source,
         time=at,
+        repo=record.repo,
+        sha=record.sha,
+        data={**({"ref": ref} if ref else {}), **about},
+        attributes={name: about.get(name) for name in ("gate", "application", "environment")},
         subject=record.sha,
-        dataschema=dataschema(type),
-        data={"repo": record.repo, "sha": record.sha, **({"ref": ref} if ref else {}), **about},
-        extensions={
-            "repo": record.repo,
-            "commit": record.sha,
-            "gate": about.get("gate"),
-            "application": about["application"],
-            "environment": about.get("environment"),
-            "partitionkey": record.repo,
-            "traceparent": ids.traceparent(record.repo, record.sha, id, "receive"),
-        },
+        traceparent=ids.traceparent(record.repo, record.sha, id, "receive"),
     )
     kept = dict(about if details is None else details)
     fact = Fact(event=event, repo=record.repo, sha=record.sha, at=at, accepted=now, details=kept)

@@ -8,20 +8,18 @@ from urllib.parse import urlsplit
 
 from greenlight.events import ids
 from greenlight.lib import signing
-from greenlight.lib.errors import Malformed, Rejected
-from greenlight.lib.strictjson import BadJson, loads
+from greenlight.lib.errors import Rejected
 from greenlight.model.policy import Pipeline
 from greenlight.model.rows import Fact
 from greenlight.policy import signals
 from greenlight.service.secrets import Secret
+from greenlight.webhooks.facts import fact, json_object
 from greenlight.webhooks.provider import (
     REPO,
     SHA,
     Delivery,
     Ignored,
-    ahead,
     counted,
-    event,
     get,
     keyed,
     micros,
@@ -52,12 +50,7 @@ class CircleCI:
         return signing.check_circleci(delivery.headers.get("circleci-signature"), delivery.body, keyed(secrets))
 
     def fact(self, delivery: Delivery, pipeline: Pipeline) -> Fact | Ignored:
-        try:
-            payload = loads(delivery.body)
-        except BadJson as problem:
-            raise Malformed(str(problem)) from None
-        if not isinstance(payload, dict):
-            raise Malformed("the body is not a JSON object")
+        payload = json_object(delivery)
         kind = {"workflow-completed": "workflow", "job-completed": "job"}.get(str(get(payload, "type")))
         if kind is None:
             return Ignored("only workflow-completed and job-completed tell of a commit")
@@ -77,10 +70,9 @@ def _fact(payload: dict[str, Any], kind: str, pipeline: Pipeline, delivery: Deli
         return Ignored("it speaks of no commit")
     if repo is None:
         return Ignored("it names no repository; give the application `circleci: {project: UUID}` in the pipeline file")
-    said = time_at(payload, "happened_at")
-    if said is None:
+    happened = time_at(payload, "happened_at")
+    if happened is None:
         raise Rejected("happened_at is missing")
-    happened = counted(said, delivery.now) or said
     type = f"com.circleci.{'build' if kind == 'workflow' else 'job'}{word}"
     id = ids.derive(type, repo, need(payload, "id", str))
     name, url = need(payload, f"{kind}.name", str), get(payload, "workflow.url")
@@ -91,30 +83,22 @@ def _fact(payload: dict[str, Any], kind: str, pipeline: Pipeline, delivery: Deli
         else signals.circleci_job(name, project, workflow)
     )
     number = need(payload, "pipeline.number", int)
-    return Fact(
-        event=event(
-            type,
-            id=id,
-            source=f"https://circleci.com/{repo}",
-            repo=repo,
-            sha=sha,
-            at=happened,
-            ref=refs[0] if refs else None,
-            subject=str(get(payload, f"{kind}.id")),
-            more={"signal": key, "outcome": outcome, "evidence": url, "pipeline": number},
-            outcome=outcome,
-        ),
+    return fact(
+        delivery,
+        type,
+        id=id,
+        source=f"https://circleci.com/{repo}",
         repo=repo,
         sha=sha,
-        at=happened,
-        accepted=delivery.now,
-        body=delivery.digest,
+        moment=happened,
         refs=refs,
+        subject=str(get(payload, f"{kind}.id")),
+        more={"signal": key, "outcome": outcome, "evidence": url, "pipeline": number},
         signal=key,
         outcome=outcome,
-        order=(number, micros(happened)),
+        order=(number, micros(counted(happened, delivery.now))),
         evidence=url,
-        details={"pipeline": number, **ahead(said, delivery.now)},
+        details={"pipeline": number},
         foreign=foreign,
     )
 

@@ -19,15 +19,13 @@ from greenlight.model.policy import Pipeline
 from greenlight.model.rows import Fact
 from greenlight.policy import signals
 from greenlight.service.secrets import Secret
+from greenlight.webhooks.facts import MAX_DATA, fact
 from greenlight.webhooks.gates import sent_at, standard
 from greenlight.webhooks.provider import (
-    MAX_DATA,
     Delivery,
     Ignored,
-    ahead,
     artifacts_at,
     counted,
-    event,
     evidence_of,
     get,
     in_body,
@@ -84,43 +82,49 @@ def _fact(sent: Event, data: dict[str, Any], delivery: Delivery) -> Fact:
     if ref is not None and not isinstance(ref, str):
         raise Rejected("data.ref is not a string")
     given = time_at({"time": sent.time}, "time")
-    said, at = given or sent_at(delivery), counted(given, now) or now
+    signed = given or sent_at(delivery)
     id = ids.derive(sent.type, repo, sha, sender, sent.source, sent.id)
     traced = parse(sent.extensions.get("traceparent")) is not None
     size = len(sent.data or b"")
     rest = {"body": in_body(delivery, size)} if size > MAX_DATA else {}
-    ours = event(sent.type, id=id, source=sent.source, repo=repo, sha=sha, at=at, ref=ref, more=rest)
-    cut: dict[str, Any] = (
-        {"data": ours.data, "datacontenttype": ours.datacontenttype, "dataschema": None} if rest else {}
-    )
-    kept = {name: value for name, value in sent.extensions.items() if safe(value) and not _OURS.fullmatch(name)}
-    return Fact(
-        event=replace(
-            sent,
-            id=id,
-            subject=sent.subject if sent.subject and safe(sent.subject) else None,
-            source=sent.source if safe(sent.source) else f"events/{sender}",
-            time=sent.time or ours.time,
-            extensions=MappingProxyType({**kept, **ours.extensions}),
-            **cut,
-        ),
+    evidence = get(data, "evidence")
+    made = fact(
+        delivery,
+        sent.type,
+        id=id,
+        source=sent.source,
         repo=repo,
         sha=sha,
-        at=at,
-        accepted=now,
-        body=delivery.digest,
+        moment=given,
+        signed=signed,
         refs=(ref,) if ref else (),
+        more=rest,
         signal=signals.event(sent.type, sender),
-        order=(micros(counted(said, now)),),
-        evidence=evidence_of(get(data, "evidence"), delivery)
-        if isinstance(get(data, "evidence"), (str, dict))
-        else None,
+        order=(micros(counted(signed, now)),),
+        evidence=evidence_of(evidence, delivery) if isinstance(evidence, (str, dict)) else None,
         artifacts=artifacts_at(data, "artifacts"),
         details={
             "data": _compared(data),
             **({"traceparent": sent.extensions["traceparent"]} if traced else {}),
-            **ahead(said, now),
         },
+    )
+    return replace(made, event=_passed_on(sent, made.event, sender, cut=bool(rest)))
+
+
+def _passed_on(sent: Event, ours: Event, sender: str, *, cut: bool) -> Event:
+    """Return the sender's event under our id, with our attributes; with `cut`, with our data instead of its own."""
+    kept = {name: value for name, value in sent.extensions.items() if safe(value) and not _OURS.fullmatch(name)}
+    data: dict[str, Any] = (
+        {"data": ours.data, "datacontenttype": ours.datacontenttype, "dataschema": None} if cut else {}
+    )
+    return replace(
+        sent,
+        id=ours.id,
+        subject=sent.subject if sent.subject and safe(sent.subject) else None,
+        source=sent.source if safe(sent.source) else f"events/{sender}",
+        time=sent.time or ours.time,
+        extensions=MappingProxyType({**kept, **ours.extensions}),
+        **data,
     )
 
 

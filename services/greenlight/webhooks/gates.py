@@ -9,19 +9,17 @@ from typing import Any
 
 from greenlight.events import ids, types
 from greenlight.lib import signing
-from greenlight.lib.errors import Malformed, Rejected
-from greenlight.lib.strictjson import BadJson, loads
+from greenlight.lib.errors import Rejected
 from greenlight.model.policy import Pipeline
 from greenlight.model.rows import Fact
 from greenlight.policy import signals
 from greenlight.service.secrets import Secret
+from greenlight.webhooks.facts import fact, json_object
 from greenlight.webhooks.provider import (
     Delivery,
     Ignored,
-    ahead,
     artifacts_at,
     counted,
-    event,
     evidence_of,
     get,
     keyed,
@@ -47,13 +45,7 @@ class Gates:
         return standard(delivery, secrets)
 
     def fact(self, delivery: Delivery, pipeline: Pipeline) -> Fact | Ignored:
-        try:
-            payload = loads(delivery.body)
-        except BadJson as problem:
-            raise Malformed(str(problem)) from None
-        if not isinstance(payload, dict):
-            raise Malformed("the body is not a JSON object")
-        return _fact(payload, delivery)
+        return _fact(json_object(delivery), delivery)
 
 
 def standard(delivery: Delivery, secrets: Sequence[Secret]) -> Sequence[Secret]:
@@ -81,7 +73,6 @@ def _fact(payload: dict[str, Any], delivery: Delivery) -> Fact:
         raise Rejected('outcome must be "passed" or "failed"; a scan that crashed has none')
     given = time_at(payload, "at")
     signed = given or sent_at(delivery)
-    at = counted(given, now) or now
     run = None if get(payload, "run") is None else need(payload, "run", int)
     whole, artifacts = _evidence(payload), artifacts_at(payload, "artifacts")
     type = types.GATE_PASSED if outcome == "passed" else types.GATE_FAILED
@@ -97,30 +88,24 @@ def _fact(payload: dict[str, Any], delivery: Delivery) -> Fact:
         "evidence": evidence,
         "artifacts": artifacts,
     }
-    return Fact(
-        event=event(
-            type,
-            id=id,
-            source=f"gates/{gate}",
-            repo=repo,
-            sha=sha,
-            at=at,
-            subject=sha,
-            more={key: value for key, value in more.items() if value not in (None, {})},
-            gate=gate,
-            outcome=outcome,
-        ),
+    return fact(
+        delivery,
+        type,
+        id=id,
+        source=f"gates/{gate}",
         repo=repo,
         sha=sha,
-        at=at,
-        accepted=now,
-        body=delivery.digest,
-        signal=signals.webhook(gate),
+        moment=given,
+        signed=signed,
+        subject=sha,
+        more={key: value for key, value in more.items() if value not in (None, {})},
+        gate=gate,
         outcome=outcome,
+        signal=signals.webhook(gate),
         order=(run or 0, micros(counted(signed, now))),
         evidence=evidence,
         artifacts=artifacts,
-        details={**({} if run is None else {"run": run}), **ahead(signed, now)},
+        details={} if run is None else {"run": run},
     )
 
 

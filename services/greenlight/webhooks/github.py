@@ -11,19 +11,17 @@ from typing import Any
 from greenlight.events import ids
 from greenlight.lib import signing
 from greenlight.lib.errors import Malformed, Rejected
-from greenlight.lib.strictjson import BadJson, loads
 from greenlight.model.policy import Pipeline
 from greenlight.model.rows import Fact, Push
 from greenlight.policy import signals
 from greenlight.service.secrets import Secret
 from greenlight.webhooks import commits
+from greenlight.webhooks.facts import fact, json_object
 from greenlight.webhooks.provider import (
     WORD,
     Delivery,
     Ignored,
-    ahead,
     counted,
-    event,
     get,
     keyed,
     micros,
@@ -63,12 +61,7 @@ class GitHub:
         name = delivery.headers.get("x-github-event", "")
         if not name or "," in name:
             raise Malformed("X-GitHub-Event is missing or there twice")
-        try:
-            payload = loads(delivery.body)
-        except BadJson as problem:
-            raise Malformed(str(problem)) from None
-        if not isinstance(payload, dict):
-            raise Malformed("the body is not a JSON object")
+        payload = json_object(delivery)
         repo, read = get(payload, "repository.full_name"), EVENTS.get(name)
         if repo is None:
             return Ignored("it speaks of no repository")
@@ -109,25 +102,18 @@ def _push(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
         cut=commits.cut(payload),
     )
     details = {"before": before, "after": after, "forced": push.forced, "deleted": deleted}
-    return Fact(
-        event=event(
-            "com.github.push",
-            id=id,
-            source=_source(payload, repo),
-            repo=repo,
-            sha=sha,
-            at=pushed_at,
-            ref=ref,
-            subject=ref,
-            more=details,
-        ),
+    return fact(
+        delivery,
+        "com.github.push",
+        id=id,
+        source=_source(payload, repo),
         repo=repo,
         sha=sha,
-        at=pushed_at,
-        accepted=delivery.now,
-        body=delivery.digest,
+        moment=signed,
         refs=(ref,),
-        details={**details, **ahead(signed, delivery.now)},
+        subject=ref,
+        more=details,
+        details=details,
         push=push,
         titles=commits.titles(payload),
         tree=None if deleted else get(payload, "head_commit.tree_id"),
@@ -315,31 +301,20 @@ def _fact(
     refs: tuple[str, ...] = (),
     **known: Any,
 ) -> Fact:
-    """A fact about a commit; `moment` is the time that GitHub gave, None for none."""
-    repo, outcome, now = _repo(payload), known.get("outcome"), delivery.now
-    at = counted(moment, now) or now
-    details = {**known.pop("details", {}), **ahead(moment, now)}
-    more = {"signal": known.get("signal"), "outcome": outcome, "evidence": known.get("evidence")}
-    return Fact(
-        event=event(
-            type,
-            id=id,
-            source=_source(payload, repo),
-            repo=repo,
-            sha=sha,
-            at=at,
-            ref=refs[0] if refs else None,
-            subject=subject,
-            more={key: value for key, value in more.items() if value is not None},
-            outcome=outcome,
-        ),
+    """Build a fact about a commit; `moment` is the time that GitHub gave, None for none."""
+    repo = _repo(payload)
+    more = {name: known.get(name) for name in ("signal", "outcome", "evidence")}
+    return fact(
+        delivery,
+        type,
+        id=id,
+        source=_source(payload, repo),
         repo=repo,
         sha=sha,
-        at=at,
-        accepted=now,
-        body=delivery.digest,
+        moment=moment,
         refs=refs,
-        details=details,
+        subject=subject,
+        more={name: value for name, value in more.items() if value is not None},
         **known,
     )
 

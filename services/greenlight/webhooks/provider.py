@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
-from greenlight.events import Event, ids, moment, rfc3339
+from greenlight.events import moment, rfc3339
 from greenlight.events.attributes import is_time
-from greenlight.events.schemas import dataschema
 from greenlight.ledger.bodies import named
 from greenlight.lib.errors import Rejected
 from greenlight.model.policy import Pipeline
@@ -20,9 +19,6 @@ from greenlight.service.secrets import Secret
 
 SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 REPO = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,99})/[a-z0-9._-]{1,100}")
-MAX_DATA = 64 << 10
-"""Bytes of an event's data: what every intermediary must carry (CloudEvents 1.0, size limits)."""
-
 AHEAD = "ahead"
 """The detail of a fact that holds the time which its sender gave, where that was ahead of our clock."""
 
@@ -182,48 +178,6 @@ def in_body(delivery: Delivery, size: int) -> dict[str, Any]:
 def micros(at: datetime | None) -> int:
     """A time as a number that orders facts; 0 for none."""
     return 0 if at is None else (at - _EPOCH) // timedelta(microseconds=1)
-
-
-def event(
-    type: str,
-    *,
-    id: str,
-    source: str,
-    repo: str,
-    sha: str,
-    at: datetime,
-    ref: str | None = None,
-    subject: str | None = None,
-    more: Mapping[str, Any] | None = None,
-    gate: str | None = None,
-    outcome: str | None = None,
-) -> Event:
-    """The small event that goes through the Broker: repo, ref, sha and the few fields that somebody reads.
-
-    Raises Rejected for what is too large to go through every broker.
-    """
-    branch = ref.removeprefix("refs/heads/") if ref else None
-    made = Event.of(
-        type,
-        id=id,
-        source=source,
-        time=at,
-        subject=subject,
-        dataschema=dataschema(type),
-        data={"repo": repo, "sha": sha, **({"ref": ref} if ref else {}), **(more or {})},
-        extensions={
-            "repo": repo,
-            "commit": sha,
-            "branch": branch,
-            "gate": gate,
-            "outcome": outcome,
-            "partitionkey": repo,
-            "traceparent": ids.traceparent(repo, sha, id, "receive"),
-        },
-    )
-    if len(made.data or b"") > MAX_DATA:
-        raise Rejected(f"what it says of the commit takes more than {MAX_DATA} bytes")
-    return made
 
 
 def shown(at: datetime | None) -> str | None:

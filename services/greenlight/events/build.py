@@ -1,0 +1,48 @@
+"""The one builder of Greenlight's events about a commit: the same attributes in each, so that any Trigger can match them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from greenlight.events import ids
+from greenlight.events.event import Event
+from greenlight.events.schemas import dataschema
+
+
+def about_commit(
+    type: str,
+    *,
+    id: str,
+    source: str,
+    time: datetime,
+    repo: str,
+    sha: str,
+    data: Mapping[str, Any],
+    attributes: Mapping[str, str | None] | None = None,
+    subject: str | None = None,
+    partitionkey: str | None = None,
+    traceparent: str | None = None,
+) -> Event:
+    """Build an event about a commit. `data` comes beside `repo` and `sha`, `attributes` beside those of every event.
+
+    Events of one `partitionkey` stay in order: the repository's, unless another is given. `traceparent` is that of the
+    step that sends the event, unless another is given.
+    """
+    return Event.of(
+        type,
+        id=id,
+        source=source,
+        time=time,
+        subject=subject,
+        dataschema=dataschema(type),
+        data={"repo": repo, "sha": sha, **data},
+        extensions={
+            "repo": repo,
+            "commit": sha,
+            **(attributes or {}),
+            "partitionkey": partitionkey or repo,
+            "traceparent": traceparent or ids.traceparent(repo, sha, id, "send event"),
+        },
+    )
