@@ -12,7 +12,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import urllib3
+
 from greenlight.cli.main import main
+from greenlight.lib import signing
 from support.timing import PATIENCE
 
 PAGE = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text()
@@ -126,6 +129,7 @@ def test_the_tutorial_goes_as_it_says(tmp_path: Path) -> None:
                 _do(reader, command, shown)
                 if command.startswith("greenlight send github push"):
                     _ping(reader)
+                    _refused(reader)
         assert (tmp_path / "shop-pipeline" / "deployed").exists()
         logged = reader.log.read_text()
         lines = [line.strip() for line in PAGE.splitlines() if line.strip().startswith("INFO greenlight.webhooks")]
@@ -158,6 +162,17 @@ def _ping(reader: Reader) -> None:
     hook = {"zen": "Keep it logically awesome.", "hook_id": 1, "repository": {"full_name": "acme/shop"}}
     reader.write("ping.json", json.dumps(hook))
     assert reader.run("greenlight send github ping ping.json") == ["ignored: nothing follows from the event 'ping'"]
+
+
+def _refused(reader: Reader) -> None:
+    """The responses of the page's last table, as GitHub would show them."""
+    url = reader.env["GREENLIGHT_WEBHOOKS_URL"] + "/webhooks/github"
+    body = (reader.folder / "push.json").read_bytes()
+    headers = {"X-GitHub-Event": "push", "X-Hub-Signature-256": signing.github(b"not the secret", body)}
+    for status, kind in ((401, "application/json"), (415, "application/x-www-form-urlencoded")):
+        response = urllib3.request("POST", url, body=body, headers=headers | {"Content-Type": kind}, retries=False)
+        assert response.status == status
+        assert f"| {status} |" in PAGE
 
 
 def test_every_other_command_of_the_page_is_one() -> None:
