@@ -55,5 +55,5 @@ def test_every_service_of_the_flow_has_the_same_file_names() -> None:
     """Whoever has opened one service has opened all."""
     for service in {edge.service for edge in FLOW} | {"webhooks", "board"}:
         source = (ROOT / "services" / "greenlight" / service / "app.py").read_text()
-        assert "\ndef create_app(" in source
+        assert re.search(r"^def create_(app|service)\(", source, re.MULTILINE)
         assert ("\nHANDLERS" in source) == (service in {edge.service for edge in FLOW})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,18 +12,24 @@ import pytest
 from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler, TraceIdRatioBased
 from werkzeug.test import Client
 
-from greenlight.broker.subscribers import Message, WsgiSubscriber
-from greenlight.events import Event
+from greenlight.broker.subscribers import LocalSubscriber, Message, WsgiSubscriber
+from greenlight.entrypoints.compose import as_function
+from greenlight.events import Event, ids
 from greenlight.events.http import from_http, to_binary, to_structured
 from greenlight.lib.clock import SystemClock
 from greenlight.lib.errors import ConfigurationError, Malformed, Misconfigured, Rejected, Unavailable
 from greenlight.model.policy import Pipeline
 from greenlight.reconciler import app as reconciler
 from greenlight.service.deps import Deps
-from greenlight.service.edge import MAX_EVENT, event_app
+from greenlight.service.edge import event_app
+from greenlight.service.handling import MAX_EVENT, EventService
 from greenlight.telemetry import metrics
+from greenlight.telemetry.tracing import OFF, Tracer, step
+from support.timing import PATIENCE
+from support.tracing import Collected
 
 
 class Replies:
@@ -61,15 +68,27 @@ def app(
     publisher: Replies | None = None,
     type: str = "commit.recorded",
     ledger: NoLedger | None = None,
+    tracer: Tracer = OFF,
 ) -> Flask:
+    return event_app(service(handler, publisher, type, ledger, tracer))
+
+
+def service(
+    handler: Callable[[Event, Deps], Any],
+    publisher: Replies | None = None,
+    type: str = "commit.recorded",
+    ledger: NoLedger | None = None,
+    tracer: Tracer = OFF,
+) -> EventService[Deps]:
     deps = Deps(
         clock=SystemClock(),
         ledger=ledger or NoLedger(),  # type: ignore[arg-type]
         pipeline=lambda: Pipeline({}),
         publisher=publisher or Replies(),
         log=logging.getLogger("tests"),
+        tracer=tracer,
     )
-    return event_app("tests", {type: handler}, deps)
+    return EventService("tests", {type: handler}, deps)
 
 
 def client(
@@ -127,9 +146,13 @@ def test_a_refusal_is_short_enough_for_knatives_channel(text: str) -> None:
 def test_within_a_process_an_event_is_read_as_over_http(sent: Event) -> None:
     """It is handed over as it is, or written and read where that would make a difference."""
     read: list[Event] = []
-    subscriber = WsgiSubscriber(app(lambda event, deps: read.append(event) or []))
+    it = service(lambda event, deps: read.append(event) or [])
     message = Message(sent, {"traceparent": "00-" + "1" * 32 + "-" + "2" * 16 + "-01"})
-    assert subscriber.deliver(message, None) == subscriber.post(*message.as_http())
+    answers = [
+        LocalSubscriber(as_function(it), "http://localhost/").deliver(message, None),
+        WsgiSubscriber(event_app(it)).deliver(message, None),
+    ]
+    assert [answer.status for answer in answers] == [202, 202]
     handed, posted = read
     assert handed == posted
 
@@ -238,7 +261,7 @@ def test_a_dead_letter_is_told_and_counted_and_answered_empty(caplog: pytest.Log
         publisher=Replies(),
         log=logging.getLogger("tests"),
     )
-    sink = Client(reconciler.create_app(deps))
+    sink = Client(event_app(reconciler.create_service(deps)))
     error = {"ce-knativeerrordest": "http://deployer.greenlight.svc.cluster.local", "ce-knativeerrorcode": "503"}
     for type, labels in (("promotion.ready", ("promotion.ready", "503")), ("com.example.any", ("fact", "503"))):
         headers, body = to_binary(event("lost", type))
@@ -247,3 +270,81 @@ def test_a_dead_letter_is_told_and_counted_and_answered_empty(caplog: pytest.Log
         assert (answer.status_code, answer.get_data()) == (202, b"")
         assert metrics.DEAD_LETTERS.labels(*labels)._value.get() == before + 1
         assert "'lost' was not taken by 'http://deployer." in caplog.records[-1].getMessage()
+
+
+SENT = ids.traceparent("acme/shop", "a" * 40, "cause", "send event")
+TRACE, CAUSE = ids.trace_id("acme/shop", "a" * 40), ids.span_id("cause", "send event")
+COMMIT = {"repo": "acme/shop", "commit": "a" * 40, "traceparent": SENT}
+HOP = f"00-{TRACE}-{'b' * 16}-01"
+
+
+def traced(requests: Callable[[Client], Any], sampler: Sampler = ALWAYS_ON) -> Collected:
+    """What is exported of requests to a service that traces, under the instrumentation of Flask."""
+    collected = Collected(sampler=sampler, service="tests")
+
+    def handler(event: Event, deps: Deps) -> Sequence[Event]:
+        with step("check for promotion"):
+            return []
+
+    collected.tracer.start(None)
+    requests(Client(app(handler, tracer=collected.tracer)))
+    collected.tracer.stop(PATIENCE)
+    return collected
+
+
+def deliver(client: Client, header: str | None, attribute: str | None = SENT) -> None:
+    about = {name: value for name, value in (COMMIT | {"traceparent": attribute}).items() if value}
+    headers, body = to_binary(replace(event(), extensions=about))
+    headers |= {"traceparent": header} if header else {}
+    assert client.post("/", data=body, headers=headers).status_code == 202
+
+
+def test_a_request_is_a_span_of_the_instrumentations_and_ours_are_below_it() -> None:
+    """Its parent is the hop that brought the event; its id is random, ours are functions of the event."""
+    collected = traced(lambda client: deliver(client, HOP))
+    (server,), (read,), (check,) = (collected.named(name) for name in ("POST /", "read event", "check for promotion"))
+    assert {(span.trace, span.service) for span in collected.spans} == {(TRACE, "tests")}
+    assert (server.parent, server.kind) == ("b" * 16, "SERVER")
+    assert (read.parent, read.span) == (server.span, ids.span_id("1", "tests: read event"))
+    assert (check.parent, check.span) == (read.span, ids.span_id("1", "tests: check for promotion"))
+    attributes = server.attributes
+    assert (attributes["http.request.method"], attributes["http.route"]) == ("POST", "/")
+    assert attributes["http.response.status_code"] == 202
+
+
+def test_a_redelivery_is_another_request_and_no_other_span() -> None:
+    """What the service does is told once."""
+
+    def twice(client: Client) -> None:
+        deliver(client, HOP)
+        deliver(client, HOP)
+
+    collected = traced(twice)
+    assert len({span.span for span in collected.named("POST /")}) == 2
+    assert len(collected.named("read event")) == 1
+
+
+def test_requests_that_are_part_of_no_trace_leave_none() -> None:
+    """A kubelet's probe, a ping, an event of whoever does not trace, or does not record this one."""
+
+    def requests(client: Client) -> None:
+        for path in ("/healthz", "/readyz"):
+            assert client.get(path, headers={"traceparent": HOP}).status_code == 200
+        deliver(client, None, attribute=None)
+        deliver(client, "nonsense", attribute=None)
+        deliver(client, HOP.removesuffix("01") + "00", attribute=None)
+
+    assert traced(requests).spans == []
+
+
+def test_without_a_header_the_events_own_trace_goes_on() -> None:
+    """The Broker's own hop is not in it then."""
+    collected = traced(lambda client: deliver(client, None))
+    (read,) = collected.named("read event")
+    assert read.parent == CAUSE
+    assert collected.named("POST /") == []
+
+
+def test_the_trace_id_decides_for_requests_too() -> None:
+    """Whatever the flag says, which is always set on events of ours."""
+    assert traced(lambda client: deliver(client, HOP), ParentBased(TraceIdRatioBased(0.0))).spans == []

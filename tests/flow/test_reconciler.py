@@ -5,10 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from werkzeug.test import Client
-
 from greenlight.events import Event, types
-from greenlight.events.http import to_binary
 from greenlight.events.recorded import look_again
 from greenlight.ledger.port import Transaction
 from greenlight.model.rows import Due
@@ -35,13 +32,12 @@ def test_bodies_that_cannot_be_dropped_keep_nothing_else_from_being_done(tmp_pat
     shop, now = Shop(tmp_path), datetime.now(UTC)
     ledger = shop.greenlight.ledger
     (tmp_path / "data" / "bodies").rename(tmp_path / "elsewhere")
-    client = Client(shop.greenlight.apps["reconciler"])
+    reconciler = shop.greenlight.services["reconciler"]
     due = Due("tests/1", now - timedelta(minutes=1), look_again(REPO, sha_of("1"), "tests/1", now))
     ledger.transact(Transaction(due=[due]))
     answers = []
     for id in ("1", "2"):
-        headers, body = to_binary(Event.of(types.PING, id=id, source="/tests", time=now, data={}))
-        answers.append(client.post("/", data=body, headers=headers).status_code)
+        answers.append(reconciler.handle(Event.of(types.PING, id=id, source="/tests", time=now, data={})).status)
     assert ledger.due(datetime.now(UTC)) == []
     assert answers == [202, 503]
     shop.stop()
@@ -58,8 +54,8 @@ def test_a_ping_takes_on_more_than_one_batch_of_what_is_due(tmp_path: Path) -> N
         for number in range(2 * BATCH + 1)
     ]
     ledger.transact(Transaction(due=due))
-    headers, body = to_binary(Event.of(types.PING, id="1", source="/tests", time=now, data={}))
-    assert Client(shop.greenlight.apps["reconciler"]).post("/", data=body, headers=headers).status_code == 202
+    ping = Event.of(types.PING, id="1", source="/tests", time=now, data={})
+    assert shop.greenlight.services["reconciler"].handle(ping).status == 202
     assert ledger.due(datetime.now(UTC)) == []
     assert len(ledger.due(datetime.now(UTC) + timedelta(hours=1), limit=1000)) == len(due)
     shop.stop()

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from greenlight.deployer import domain
 from greenlight.deployer.drivers.command.ends import read_end
 from greenlight.entrypoints.compose import expire_leases
 from greenlight.entrypoints.serve import THREADS
-from greenlight.events import ids, types
+from greenlight.events import Event, ids, types
 from greenlight.events.http import to_binary
 from greenlight.ledger.sqlite.ledger import SCHEMA, SqliteLedger
 from greenlight.lib.clock import SystemClock
@@ -177,6 +178,35 @@ def test_a_service_exports_what_it_traced_before_it_ends(folder: Path) -> None:
             assert process.wait(PATIENCE) == 0
     span = ids.span_id(answer.json()["id"], "receive")
     assert backend.spans()[span] == (ids.trace_id(REPO, sha_of("one")), "receive com.github.push", "webhooks")
+
+
+def test_an_events_request_is_a_span_of_flasks_instrumentation(folder: Path) -> None:
+    """Below the hop that brought it, and the service's own below it; a probe is none."""
+    about = {
+        "repo": REPO,
+        "commit": sha_of("one"),
+        "traceparent": ids.traceparent(REPO, sha_of("one"), "1", "send event"),
+    }
+    fact = Event.of(
+        "com.example.scan", id="1", source="/tests", time=datetime(2026, 1, 1, tzinfo=UTC), data={}, extensions=about
+    )
+    trace = ids.trace_id(REPO, sha_of("one"))
+    headers, body = to_binary(fact)
+    headers["traceparent"] = f"00-{trace}-{'b' * 16}-01"
+    with otlp_backend() as backend:
+        env = _environment(folder, OTEL_EXPORTER_OTLP_ENDPOINT=backend.url, OTEL_BSP_SCHEDULE_DELAY="600000")
+        with subprocess.Popen(_command("recorder"), env=env, stderr=subprocess.DEVNULL) as process:
+            root = f"http://127.0.0.1:{env['PORT']}"
+            _wait_for(f"{root}/readyz")
+            assert urllib3.request("POST", root, body=body, headers={**headers, **ONE_REQUEST}).status == 202
+            process.terminate()
+            assert process.wait(PATIENCE) == 0
+    spans = {span.name: span for span in backend.protobufs()}
+    assert set(spans) == {"POST /", "read event"}
+    assert [spans["POST /"].trace_id.hex(), spans["read event"].trace_id.hex()] == [trace, trace]
+    assert spans["POST /"].parent_span_id.hex() == "b" * 16
+    assert spans["read event"].parent_span_id == spans["POST /"].span_id
+    assert spans["read event"].span_id.hex() == ids.span_id("1", "recorder: read event")
 
 
 def test_slow_clients_of_the_webhooks_delay_nobody_else(folder: Path) -> None:

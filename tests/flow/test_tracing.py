@@ -152,6 +152,7 @@ def test_the_page_names_every_span(traced: tuple[Shop, Collected]) -> None:
         ("broker:NAME.NAMESPACE", "broker"),
         ("dead-letter:NAME.NAMESPACE", "broker"),
         ("emit again", "reconciler"),
+        *(("POST PATH", service) for service in ("recorder", "promoter", "deployer", "reconciler")),
     }
     assert listed == exported | elsewhere
 

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtobufSpan
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
@@ -88,6 +89,11 @@ class OtlpBackend:
 
     def requests(self) -> list[ExportTraceServiceRequest]:
         return [ExportTraceServiceRequest.FromString(body) for body in self.bodies]
+
+    def protobufs(self) -> list[ProtobufSpan]:
+        """Every span, in the order in which they came."""
+        scopes = (scope for request in self.requests() for part in request.resource_spans for scope in part.scope_spans)
+        return [span for scope in scopes for span in scope.spans]
 
     def spans(self) -> dict[str, tuple[str, str, str]]:
         """By span id: trace id, name, service."""

@@ -24,7 +24,7 @@ from greenlight.policy.requests import MOST, SERVED_WITHIN, asked, newest_reques
 from greenlight.policy.requests import paused as paused_by
 from greenlight.service.adoption import carried_on
 from greenlight.service.deps import Deps
-from greenlight.service.edge import sending
+from greenlight.service.handling import sending
 from greenlight.service.people import Person
 from greenlight.service.pushes import pushes_since
 from greenlight.service.retry import until_settled

@@ -16,8 +16,7 @@ from greenlight.broker.connections import Broken, Connections, Late
 from greenlight.broker.delivery_options import Destination
 from greenlight.broker.outcomes import SubscriberResponse
 from greenlight.events import Event
-from greenlight.events.http import to_binary, to_structured, travels_whole
-from greenlight.lib.wsgi import EVENT
+from greenlight.events.http import from_http, to_binary, to_structured, travels_whole
 
 MAX_RESPONSE = 1 << 20
 """Bytes of an answer that are read."""
@@ -60,6 +59,38 @@ class Subscriber(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class LocalService:
+    """A service in this process: what to call with an event, the path of its address, and the headers that go along."""
+
+    handle: Callable[[Event, str, Mapping[str, str]], SubscriberResponse]
+
+
+class LocalSubscriber:
+    """A function in this process, called in the delivering thread with the event itself.
+
+    A thread cannot be stopped from outside, so `timeout` is not enforced here: the functions are ours.
+    """
+
+    def __init__(self, service: LocalService, url: str) -> None:
+        self._handle, self.url = service.handle, url
+        self._path = unquote(urlsplit(url).path) or "/"
+
+    def deliver(self, message: Message, timeout: float | None) -> SubscriberResponse:
+        """Call the function. The event is what it would be if it had come over HTTP, where that makes a difference."""
+        event = message.event
+        if message.structured or not travels_whole(event):
+            event = from_http(*message.as_http())
+        try:
+            return self._handle(event, self._path, message.headers)
+        except Exception:
+            _log.exception("%s raised instead of answering", self.url)
+            return SubscriberResponse(500, {}, b"the service raised an exception")
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
 class WsgiSubscriber:
     """A WSGI app in this process, called in the delivering thread.
 
@@ -68,7 +99,6 @@ class WsgiSubscriber:
 
     def __init__(self, app: WSGIApplication, url: str = "http://localhost/") -> None:
         self._app = app
-        self._takes_events = EVENT in getattr(app, "extensions", ())
         self.url = url
         parts = urlsplit(url)
         self._base = {
@@ -91,17 +121,11 @@ class WsgiSubscriber:
         }
 
     def deliver(self, message: Message, timeout: float | None) -> SubscriberResponse:
-        event = message.event
-        if self._takes_events and not message.structured and travels_whole(event):
-            return self._post({EVENT: event, "CONTENT_LENGTH": str(len(event.data or b""))}, message.headers)
         return self.post(*message.as_http())
 
     def post(self, headers: Mapping[str, str], body: bytes) -> SubscriberResponse:
         """POST anything."""
-        return self._post({"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}, headers)
-
-    def _post(self, content: Mapping[str, Any], headers: Mapping[str, str]) -> SubscriberResponse:
-        environ = {**self._base, **content}
+        environ = {**self._base, "wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
         for name, value in headers.items():
             environ[_cgi_name(name)] = value
         try:
@@ -161,8 +185,8 @@ class HttpSubscriber:
         self._connections.close()
 
 
-Services = Mapping[str, WSGIApplication | str]
-"""What a `ref` to a Knative Service means here: NAME or NAMESPACE/NAME to a WSGI app or a base address."""
+Services = Mapping[str, LocalService | WSGIApplication | str]
+"""What a `ref` to a Knative Service means here: NAME or NAMESPACE/NAME to a function, a WSGI app or a base address."""
 
 
 def resolve(destination: Destination, services: Services, connections: int) -> Subscriber:
@@ -185,6 +209,7 @@ def resolve(destination: Destination, services: Services, connections: int) -> S
         )
     if isinstance(service, str):
         return HttpSubscriber(urljoin(service, destination.uri or ""), connections)
-    return WsgiSubscriber(
-        service, urljoin(f"http://{ref.name}.{ref.namespace}.svc.cluster.local/", destination.uri or "")
-    )
+    url = urljoin(f"http://{ref.name}.{ref.namespace}.svc.cluster.local/", destination.uri or "")
+    if isinstance(service, LocalService):
+        return LocalSubscriber(service, url)
+    return WsgiSubscriber(service, url)

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from flask import Flask
-
 from greenlight.deployer import domain
 from greenlight.deployer.driver import Busy, Driver, Order, Progress
 from greenlight.events import Event, ids, types
@@ -22,7 +20,7 @@ from greenlight.policy.lineage import newer
 from greenlight.policy.load import PolicyError, parse
 from greenlight.policy.requests import newest_request
 from greenlight.service.deps import Deps as BaseDeps
-from greenlight.service.edge import Handler, event_app
+from greenlight.service.handling import EventService, Handler
 from greenlight.service.pushes import pushes_since
 from greenlight.service.required import required_fields
 from greenlight.service.retry import until_settled
@@ -401,6 +399,6 @@ HANDLERS: Mapping[str, Handler[Deps]] = {
 }
 
 
-def create_app(deps: Deps) -> Flask:
+def create_service(deps: Deps) -> EventService[Deps]:
     """The deployer as a service."""
-    return event_app("deployer", HANDLERS, deps)
+    return EventService("deployer", HANDLERS, deps)

@@ -1,4 +1,4 @@
-"""The whole pipeline in one process: one store, one ledger, one broker, every service behind its own WSGI edge."""
+"""The whole pipeline in one process: one store, one ledger, one broker, which calls each service as a function."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 from wsgiref.types import WSGIApplication
 
 from greenlight.board import app as board
@@ -16,12 +17,14 @@ from greenlight.broker.api import blueprint as broker_api
 from greenlight.broker.broker import Broker
 from greenlight.broker.manifest_watcher import ManifestWatcher
 from greenlight.broker.manifests import default_folder, load_folder
-from greenlight.broker.subscribers import Message, WsgiSubscriber
+from greenlight.broker.outcomes import SubscriberResponse
+from greenlight.broker.subscribers import LocalService, Services
 from greenlight.broker.trigger_spec import TriggerSpec
 from greenlight.deployer import app as deployer
 from greenlight.entrypoints.drivers import Drivers
 from greenlight.entrypoints.ledgers import DATABASE
 from greenlight.events import Event, ids, rfc3339, types
+from greenlight.events.http import to_binary
 from greenlight.ledger.port import Transaction
 from greenlight.ledger.sqlite import ledger as sqlite
 from greenlight.ledger.traced import traced
@@ -34,6 +37,7 @@ from greenlight.recorder import app as recorder
 from greenlight.service.adoption import adopt
 from greenlight.service.configuration import PipelineFiles, pipeline_warnings
 from greenlight.service.deps import Deps
+from greenlight.service.handling import EventService
 from greenlight.service.people import People
 from greenlight.service.publisher import InLog
 from greenlight.service.secrets import Secrets
@@ -87,21 +91,21 @@ class Greenlight:
         scrub = Scrubber(live=lambda: [secret.value.decode("utf-8", "replace") for secret in self.secrets.all()])
         self.drivers = Drivers(folders.data / "deployer", scrub, clock)
         owner = ids.derive("process", str(clock.now().timestamp()), os.getpid())
-        services: dict[str, WSGIApplication] = {
-            "recorder": recorder.create_app(Deps(*common)),
-            "promoter": promoter.create_app(Deps(*common)),
-            "deployer": deployer.create_app(deployer.Deps(*common, drivers=self.drivers, owner=owner)),
-            "reconciler": reconciler.create_app(Deps(*common)),
+        self.services: Mapping[str, EventService[Any]] = {
+            "recorder": recorder.create_service(Deps(*common)),
+            "promoter": promoter.create_service(Deps(*common)),
+            "deployer": deployer.create_service(deployer.Deps(*common, drivers=self.drivers, owner=owner)),
+            "reconciler": reconciler.create_service(Deps(*common)),
         }  # what events are delivered to, by the name of its Knative Service
-        self.broker, self.watch = _broker(self.store, services, strangers, folders.config / "triggers", tracer)
+        called = {name: as_function(service) for name, service in self.services.items()}
+        self.broker, self.watch = _broker(self.store, called, strangers, folders.config / "triggers", tracer)
         operators = broker_api(self.broker.operations, lambda: board.discards(self.pipeline()))
         board_deps = board.Deps(*common, people=self.people, open_reads=open_reads, guests=[operators])
         self.apps: Mapping[str, WSGIApplication] = {
-            **services,
             "webhooks": webhooks.create_app(webhooks.Deps(*common, secrets=self.secrets)),
             "board": board.create_app(board_deps),
         }
-        self.ticker = Ticker(_pinger(self.apps["reconciler"], clock), self.ledger.next_due, clock, log)
+        self.ticker = Ticker(_pinger(self.services["reconciler"], clock), self.ledger.next_due, clock, log)
 
     def start(self) -> None:
         """Take over what an earlier life left, then go on: unfinished work first."""
@@ -140,29 +144,40 @@ def expire_leases(ledger: sqlite.SqliteLedger, clock: Clock) -> None:
             ledger.transact(Transaction(targets=[replace(target, lease=replace(target.lease, until=now))]))
 
 
+def as_function(service: EventService[Any]) -> LocalService:
+    """The service as the Broker calls it. What it answers with goes back as it would over HTTP."""
+
+    def handle(event: Event, path: str, headers: Mapping[str, str]) -> SubscriberResponse:
+        outcome = service.handle(event, path, headers.get("traceparent"))
+        if outcome.reply is None:
+            return SubscriberResponse(outcome.status, {}, outcome.problem.encode())
+        return SubscriberResponse(outcome.status, *to_binary(outcome.reply))
+
+    return LocalService(handle)
+
+
 def _broker(
-    store: Store, services: Mapping[str, WSGIApplication], strangers: Strangers, own: Path, tracer: Tracer
+    store: Store, services: Mapping[str, LocalService], strangers: Strangers, own: Path, tracer: Tracer
 ) -> tuple[Broker, ManifestWatcher]:
     """The Broker with our Triggers, the operator's own in the folder `own`, and strangers'; and what looks for changes."""
     folders = [default_folder(), own]
     brokers, triggers = load_folder(*folders)
-    known = {**services, **strangers.services}
+    known: Services = {**services, **strangers.services}
     broker = Broker(store, brokers, [*triggers, *strangers.triggers], services=known, tracer=tracer)
     return broker, ManifestWatcher(
         folders, lambda found: broker.change(found.brokers, [*found.triggers, *strangers.triggers])
     )
 
 
-def _pinger(app: WSGIApplication, clock: Clock) -> Callable[[], None]:
-    """What PingSource is in a cluster: posts a ping to the reconciler, through its WSGI edge."""
-    subscriber = WsgiSubscriber(app)
+def _pinger(service: EventService[Any], clock: Clock) -> Callable[[], None]:
+    """What PingSource is in a cluster: hands a ping to the reconciler."""
 
     def ping() -> None:
         now = clock.now()
         id = ids.derive(types.PING, rfc3339(now))
         event = Event.of(types.PING, id=id, source="greenlight/ticker", time=now, data={})
-        answer = subscriber.deliver(Message(event), None)
-        if answer.status >= 300:
-            raise RuntimeError(f"the reconciler answered {answer.status}")
+        outcome = service.handle(event)
+        if outcome.status >= 300:
+            raise RuntimeError(f"the reconciler answered {outcome.status}")
 
     return ping

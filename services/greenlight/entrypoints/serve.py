@@ -25,6 +25,7 @@ from greenlight.lib.printable import OneRecord, printable
 from greenlight.service.adoption import adopt
 from greenlight.service.configuration import PipelineFiles, read_pipeline
 from greenlight.service.deps import Deps
+from greenlight.service.handling import EventService
 from greenlight.service.health import DOWN, MISCONFIGURED
 from greenlight.service.publisher import Afterwards
 from greenlight.service.sink import Sink
@@ -184,7 +185,12 @@ def app(service: str, settings: Settings) -> WSGIApplication:
         _follow(tracer, ledger)
     if service in _ADOPTERS:
         pipeline.on_change(lambda edited: base["publisher"].publish(adopt(edited, ledger, clock)))
-    return _APPS[service](base, settings)
+    made = _APPS[service](base, settings)
+    if not isinstance(made, EventService):
+        return made
+    from greenlight.service.edge import event_app
+
+    return event_app(made)
 
 
 def _follow(tracer: Tracer, ledger: Ledger) -> None:
@@ -210,7 +216,7 @@ def _board(base: dict[str, Any], settings: Settings) -> WSGIApplication:
     return board.create_app(board.Deps(**base, people=people))
 
 
-def _deployer(base: dict[str, Any], settings: Settings) -> WSGIApplication:
+def _deployer(base: dict[str, Any], settings: Settings) -> EventService[Any]:
     import socket
 
     from greenlight.deployer import app as deployer
@@ -222,25 +228,25 @@ def _deployer(base: dict[str, Any], settings: Settings) -> WSGIApplication:
     for problem in drivers.problems(base["pipeline"]()):
         base["log"].warning("cannot deploy yet: %s", problem)
     owner = ids.derive("process", socket.gethostname(), base["clock"].now().isoformat())
-    return deployer.create_app(deployer.Deps(**base, drivers=drivers, owner=owner))
+    return deployer.create_service(deployer.Deps(**base, drivers=drivers, owner=owner))
 
 
-def _recorder(base: dict[str, Any], settings: Settings) -> WSGIApplication:
+def _recorder(base: dict[str, Any], settings: Settings) -> EventService[Any]:
     from greenlight.recorder import app as recorder
 
-    return recorder.create_app(Deps(**base))
+    return recorder.create_service(Deps(**base))
 
 
-def _promoter(base: dict[str, Any], settings: Settings) -> WSGIApplication:
+def _promoter(base: dict[str, Any], settings: Settings) -> EventService[Any]:
     from greenlight.promoter import app as promoter
 
-    return promoter.create_app(Deps(**base))
+    return promoter.create_service(Deps(**base))
 
 
-def _reconciler(base: dict[str, Any], settings: Settings) -> WSGIApplication:
+def _reconciler(base: dict[str, Any], settings: Settings) -> EventService[Any]:
     from greenlight.reconciler import app as reconciler
 
-    return reconciler.create_app(Deps(**base))
+    return reconciler.create_service(Deps(**base))
 
 
 _ASKED = ("webhooks", "board")
@@ -250,7 +256,7 @@ _ADOPTERS = ("promoter", "reconciler")
 """Who has what waits decided again after an edit of the pipeline. Each process reads its files by itself, some a minute before
 others: the promoter, because it then decides as the edit says; the reconciler, because it wakes a promoter that sleeps."""
 
-_APPS = {
+_APPS: Mapping[str, Callable[[dict[str, Any], Settings], WSGIApplication | EventService[Any]]] = {
     "webhooks": _webhooks,
     "board": _board,
     "deployer": _deployer,

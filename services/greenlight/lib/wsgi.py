@@ -5,10 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 from wsgiref.types import WSGIEnvironment
 
-EVENT = "greenlight.event"
-"""The event of a request that was made in this process, for an app that has this among its `extensions`: it need not be
-written as HTTP and read again. Nobody outside can set it: what comes from a header begins with HTTP_."""
-
 
 def headers_of(environ: WSGIEnvironment) -> dict[str, str]:
     """The headers by lower-case name; a Content-Type only if there is one."""

@@ -7,8 +7,6 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
-from flask import Flask
-
 from greenlight.events import Event, types
 from greenlight.ledger.port import Transaction, Unreadable
 from greenlight.model import keys
@@ -22,7 +20,7 @@ from greenlight.promoter import domain
 from greenlight.service.adoption import carried_on
 from greenlight.service.candidates import ALL, OPEN, candidates
 from greenlight.service.deps import Deps
-from greenlight.service.edge import Handler, event_app
+from greenlight.service.handling import EventService, Handler
 from greenlight.service.pushes import pushes_since
 from greenlight.service.required import required_fields
 from greenlight.service.retry import until_settled
@@ -361,6 +359,6 @@ HANDLERS: Mapping[str, Handler[Deps]] = {
 }
 
 
-def create_app(deps: Deps) -> Flask:
+def create_service(deps: Deps) -> EventService[Deps]:
     """The promoter as a service."""
-    return event_app("promoter", HANDLERS, deps)
+    return EventService("promoter", HANDLERS, deps)

@@ -7,15 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from flask import Flask
-
 from greenlight.events import Event, rfc3339, types
 from greenlight.ledger.names import fell_silent
 from greenlight.ledger.port import Transaction
 from greenlight.model.rows import PATIENCE, Due
 from greenlight.reconciler.domain import in_turn
 from greenlight.service.deps import Deps
-from greenlight.service.edge import Handler, event_app
+from greenlight.service.handling import EventService, Handler
 from greenlight.service.pushes import silent_since
 from greenlight.telemetry import metrics
 from greenlight.telemetry.tracing import PRODUCER
@@ -114,6 +112,6 @@ DEAD_LETTERS = "/dead-letters"
 HANDLERS: Mapping[str, Handler[Deps]] = {types.PING: on_ping}
 
 
-def create_app(deps: Deps) -> Flask:
+def create_service(deps: Deps) -> EventService[Deps]:
     """The reconciler as a service; at /dead-letters it is the dead-letter sink of every Trigger."""
-    return event_app("reconciler", HANDLERS, deps, {DEAD_LETTERS: lambda type: on_dead_letter})
+    return EventService("reconciler", HANDLERS, deps, {DEAD_LETTERS: lambda type: on_dead_letter})

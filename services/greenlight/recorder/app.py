@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flask import Flask
-
 from greenlight.events import Event, rfc3339, types
 from greenlight.events.recorded import commit_recorded, look_again
 from greenlight.ledger.port import Transaction
@@ -14,7 +12,7 @@ from greenlight.model import keys
 from greenlight.model.rows import PATIENCE, Due, Fact, NewEntry, Record
 from greenlight.recorder import domain, reviews
 from greenlight.service.deps import Deps
-from greenlight.service.edge import Handler, event_app
+from greenlight.service.handling import EventService, Handler
 from greenlight.service.retry import until_settled
 from greenlight.telemetry.tracing import step
 
@@ -87,6 +85,6 @@ def _entry(fact: Fact) -> NewEntry:
 HANDLERS: Mapping[str, Handler[Deps]] = {types.FACT: on_fact}
 
 
-def create_app(deps: Deps) -> Flask:
+def create_service(deps: Deps) -> EventService[Deps]:
     """The recorder as a service."""
-    return event_app("recorder", HANDLERS, deps)
+    return EventService("recorder", HANDLERS, deps)

@@ -11,23 +11,30 @@ import os
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Any
 
 from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.context import Context as OtelContext
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter
-from opentelemetry.sdk.trace.sampling import Decision, Sampler
-from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
+from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
+from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, TraceFlags, TraceState
+from opentelemetry.util.types import Attributes
 
+from greenlight.events.context import Context
 from greenlight.telemetry.batches import Batches
 from greenlight.telemetry.environment import Batching, checked
-from greenlight.telemetry.spans import of_scope, of_waterfall
+from greenlight.telemetry.spans import MAX_TEXT, of_scope, of_waterfall, resource_of
 from greenlight.telemetry.tracing import INTERNAL, Recording, Scope, Tracer, Waterfall
 
 SEEN = 16_384
 """Span ids that are remembered, so that a redelivery adds no span a second time."""
+
+_NOWHERE = OtelContext()
+"""Below no span: where none is given, samplers look at the thread's current one."""
 
 _LIVE = ("webhooks", "board")
 """Services whose spans in the waterfall are told as they happen, with what is inside them."""
@@ -81,6 +88,31 @@ class Exporting(Tracer):
             if len(self._touched) < self._limit:
                 self._touched[repo, sha] = None
 
+    def instrument(self, app: Any) -> None:
+        """By OpenTelemetry's instrumentation of Flask, whose spans leave as the others do. Their ids are random."""
+        os.environ.setdefault(
+            "OTEL_SEMCONV_STABILITY_OPT_IN", "http"
+        )  # attributes that are stable, as those of our spans
+        from opentelemetry.instrumentation.flask import FlaskInstrumentor
+
+        provider = TracerProvider(
+            sampler=_OfATrace(self._sampler),
+            resource=resource_of(self._service or "greenlight"),
+            span_limits=SpanLimits(max_span_attribute_length=MAX_TEXT),
+            shutdown_on_exit=False,
+        )
+        provider.add_span_processor(self._processor)
+        FlaskInstrumentor.instrument_app(  # type: ignore[no-untyped-call]
+            app, tracer_provider=provider, excluded_urls="/healthz$,/readyz$", enable_commenter=False
+        )
+
+    def below(self, traceparent: str | None) -> str | None:
+        span = trace.get_current_span()
+        if not span.is_recording():
+            return traceparent
+        context = span.get_span_context()
+        return Context(f"{context.trace_id:032x}", f"{context.span_id:016x}").traceparent
+
     def start(self, waterfall: Waterfall | None) -> None:
         self._waterfall = waterfall
         self._thread.start()
@@ -119,7 +151,7 @@ class Exporting(Tracer):
 
     def _ask(self, trace_id: str, sampled: bool | None) -> bool:
         """One verdict for a trace: its id decides in every process alike, or else the stranger whose trace it is."""
-        id, parent = int(trace_id, 16), None
+        id, parent = int(trace_id, 16), _NOWHERE
         if sampled is not None:
             remote = SpanContext(id, 1, True, TraceFlags(int(sampled)))
             parent = trace.set_span_in_context(NonRecordingSpan(remote))
@@ -171,3 +203,31 @@ class Exporting(Tracer):
         if service in _LIVE:
             return False
         return self._service is None or self._service == ("recorder" if service == "greenlight" else service)
+
+
+class _OfATrace(Sampler):
+    """For requests: those that are part of a trace, by the verdict that all spans of it get.
+
+    Others would each begin a trace of their own; and of what its sender does not record, nothing is recorded here.
+    """
+
+    def __init__(self, sampler: Sampler) -> None:
+        self._sampler = sampler
+
+    def should_sample(
+        self,
+        parent_context: OtelContext | None,
+        trace_id: int,
+        name: str,
+        kind: SpanKind | None = None,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = None,
+        trace_state: TraceState | None = None,
+    ) -> SamplingResult:
+        sent = trace.get_current_span(parent_context).get_span_context()
+        if not sent.is_valid or not sent.trace_flags.sampled:
+            return SamplingResult(Decision.DROP)
+        return self._sampler.should_sample(_NOWHERE, trace_id, name, kind, attributes, links, trace_state)
+
+    def get_description(self) -> str:
+        return f"OfATrace({self._sampler.get_description()})"

@@ -28,7 +28,7 @@ _FINE = Status(StatusCode.UNSET)
 
 
 @cache
-def _resource(service: str) -> Resource:
+def resource_of(service: str) -> Resource:
     """Who a service is: what OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say, or else its own name."""
     given = Resource.create()
     if not str(given.attributes.get(SERVICE_NAME, "unknown_service")).startswith("unknown_service"):
@@ -58,7 +58,7 @@ def _span(
         name=_text(name),
         context=context,
         parent=None if parent is None else SpanContext(context.trace_id, int(parent, 16), False, _SAMPLED),
-        resource=_resource(service),
+        resource=resource_of(service),
         attributes=dict(_kept(attributes)),
         links=[Link(_context(link.trace, link.span)) for link in links],
         kind=SpanKind[kind],

@@ -109,6 +109,13 @@ class Tracer:
     def touched(self, repo: str, sha: str) -> None:
         """There is news in a journal about that commit."""
 
+    def instrument(self, app: Any) -> None:
+        """Have a Flask app make a span of each request that is part of a trace."""
+
+    def below(self, traceparent: str | None) -> str | None:
+        """What the spans of a request hang below: the span that its app made, if there is one, else what it brought."""
+        return traceparent
+
     def start(self, waterfall: Waterfall | None) -> None:
         """Begin to export; with `waterfall`, also what ends in the journals of commits that are touched."""
 

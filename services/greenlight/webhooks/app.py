@@ -24,7 +24,7 @@ from greenlight.model.policy import Pipeline
 from greenlight.model.rows import PATIENCE, Due, Fact
 from greenlight.policy.lineage import shipped
 from greenlight.service.deps import Deps as BaseDeps
-from greenlight.service.edge import sending
+from greenlight.service.handling import sending
 from greenlight.service.health import HEALTHZ, Answer, alive
 from greenlight.service.secrets import Secret, Secrets
 from greenlight.telemetry import metrics
