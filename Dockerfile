@@ -23,7 +23,7 @@ RUN version=$(go list -m -f '{{.Version}}' helm.sh/helm/v4) \
 ARG SOURCE_DATE_EPOCH
 RUN find /image -exec touch --no-dereference --date=@$SOURCE_DATE_EPOCH {} +
 
-# What the services import. Of botocore's descriptions of AWS (27 MB) only those of the two services that are called by them; of
+# What the services import. Of botocore's descriptions of AWS (27 MB) only those of the four services that are called; of
 # kubernetes (118 MB) neither its models and their methods nor its asynchronous half, and no aiohttp, which only that needs.
 # Bytecode, because a container that may not write would compile at every start; never checked against its source, so that no
 # time is in it.
@@ -32,7 +32,7 @@ COPY requirements/image.txt /requirements/
 RUN python -m venv --without-pip /opt/greenlight \
  && pip --python /opt/greenlight/bin/python install --no-cache-dir --no-compile --require-hashes -r /requirements/image.txt \
  && find /opt/greenlight/lib/python3*/site-packages/botocore/data -mindepth 1 -maxdepth 1 -type d \
-      ! -name eks ! -name sts -exec rm -r {} + \
+      ! -name dynamodb ! -name eks ! -name s3 ! -name sts -exec rm -r {} + \
  && cd /opt/greenlight/lib/python3*/site-packages/kubernetes && rm -r aio client/api client/apis \
  && find client/models -type f ! -name __init__.py -delete \
  && pip --python /opt/greenlight/bin/python uninstall --yes --quiet aiohttp aiohttp-retry aiosignal aiohappyeyeballs attrs \

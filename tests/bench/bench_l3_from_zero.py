@@ -95,7 +95,7 @@ def table() -> Iterator[None]:
     from greenlight.ledger.dynamodb.client import Dynamo
     from greenlight.ledger.dynamodb.table import settings
 
-    dynamo = Dynamo(aws.service("dynamodb", aws.account()), "greenlight-bench")
+    dynamo = Dynamo(aws.Service("dynamodb", aws.account()), "greenlight-bench")
     dynamo.call(
         "CreateTable", {key: value for key, value in settings()["CreateTable"].items() if "Protection" not in key}
     )

@@ -53,7 +53,7 @@ def name() -> Iterator[str]:
     """Of a table that is not there yet, and is not there afterwards."""
     name = f"greenlight-test-{uuid.uuid4()}"
     yield name
-    dynamo = Dynamo(aws.service("dynamodb", aws.account()), name)
+    dynamo = Dynamo(aws.Service("dynamodb", aws.account()), name)
     dynamo.call("UpdateTable", {"DeletionProtectionEnabled": False})
     dynamo.call("DeleteTable", {})
 
@@ -77,7 +77,7 @@ def test_create_makes_a_table_that_check_finds_right(name: str) -> None:
 @needs_dynamodb
 def test_check_says_what_differs_and_what_to_do(name: str) -> None:
     """Whatever is not as in the file."""
-    dynamo = Dynamo(aws.service("dynamodb", aws.account()), name)
+    dynamo = Dynamo(aws.Service("dynamodb", aws.account()), name)
     dynamo.call(
         "CreateTable",
         {

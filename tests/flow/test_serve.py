@@ -407,7 +407,7 @@ ADAPTERS = {
 """What only some services need, and which do; nobody needs what none of them names."""
 
 SCARCE = re.compile(
-    r"(flask|boto3|botocore|opentelemetry|gunicorn|waitress|rich|cloudevents|kubernetes|jsonschema"
+    r"(flask|opentelemetry|gunicorn|waitress|rich|cloudevents|kubernetes|jsonschema"
     r"|greenlight\.(webhooks|board|recorder|promoter|deployer|reconciler|broker|entrypoints\.compose|service\.(secrets|people)))"
     r"(?:\.|$)"
 )
@@ -415,7 +415,7 @@ SCARCE = re.compile(
 
 LEDGERS = {
     "sqlite": {"greenlight.ledger.sqlite.ledger", "greenlight.store.store", "sqlite3"},
-    "dynamodb:greenlight": {"greenlight.ledger.dynamodb.ledger", "greenlight.ledger.dynamodb.aws"},
+    "dynamodb:greenlight": {"greenlight.ledger.dynamodb.ledger", "boto3", "botocore"},
 }
 """What each ledger needs, and the other one does not."""
 

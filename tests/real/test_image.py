@@ -27,7 +27,7 @@ from greenlight.cli.commands.run import SERVICES
 for service in SERVICES:
     importlib.import_module(f"greenlight.{service}.app")
 session = botocore.session.get_session()
-for name in ("eks", "sts"):
+for name in ("dynamodb", "eks", "s3", "sts"):
     session.create_client(name, region_name="eu-west-1", aws_access_key_id="a", aws_secret_access_key="b")
 from greenlight.deployer.clusters.endpoint import ApiEndpoint, client_of
 import kubernetes.config.incluster_config, kubernetes.config.kube_config

@@ -55,7 +55,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
         finally:
             kubectl("delete", "namespace", SHOP, "--wait=false")
             skaffold("delete", "--profile=node")
-            dynamo = Dynamo(aws.service("dynamodb", aws.account()), TABLE)
+            dynamo = Dynamo(aws.Service("dynamodb", aws.account()), TABLE)
             dynamo.call("UpdateTable", {"DeletionProtectionEnabled": False})
             dynamo.call("DeleteTable", {})
 

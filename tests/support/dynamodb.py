@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,13 +36,17 @@ def no_pause(attempt: int) -> None:
     """For tests in which nothing is in the way for long."""
 
 
+_account = cache(aws.account)
+"""One for the process: its session reads the descriptions of AWS's services once."""
+
+
 class Table:
     """A table of its own, with the ledger's settings but for what protects it."""
 
     def __init__(self) -> None:
         self.name = f"greenlight-test-{uuid.uuid4()}"
-        self.account = aws.account()
-        self.service = aws.service("dynamodb", self.account)
+        self.account = _account()
+        self.service = aws.Service("dynamodb", self.account)
         self.dynamo = Dynamo(self.service, self.name)
         make = {key: value for key, value in settings()["CreateTable"].items() if key != "DeletionProtectionEnabled"}
         self.dynamo.call("CreateTable", make)
@@ -56,7 +61,7 @@ class Table:
         pause: Callable[[int], None] = full_jitter,
     ) -> DynamoLedger:
         """The ledger in it, reached `through` an address; bodies are in the table, too, unless they have a place."""
-        service = aws.Service("dynamodb", through, self.account, pause=pause)
+        service = aws.Service("dynamodb", self.account, url=through, pause=pause)
         dynamo = Dynamo(service, self.name, meter=meter, pause=pause)
         return DynamoLedger(dynamo, bodies or InTable(dynamo), clock=clock, pause=pause)
 

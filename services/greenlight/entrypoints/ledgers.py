@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from greenlight.entrypoints.settings import Settings
@@ -15,10 +14,10 @@ DATABASE = "greenlight.db"
 """The file in the data folder of one machine."""
 
 
-def ledger_of(settings: Settings, env: Mapping[str, str], clock: Clock) -> Ledger:
+def ledger_of(settings: Settings, clock: Clock) -> Ledger:
     """Open it. Raises ConfigurationError where a person has to mend something, Unavailable where it cannot be had now."""
     if settings.table is not None:
-        return _dynamodb(settings.table, settings.bodies, env, clock)
+        return _dynamodb(settings.table, settings.bodies, clock)
     return _sqlite(settings, clock)
 
 
@@ -37,21 +36,21 @@ def _sqlite(settings: Settings, clock: Clock) -> Ledger:
     return SqliteLedger(store, bodies, clock=clock.now)
 
 
-def _dynamodb(table: str, bodies: str | None, env: Mapping[str, str], clock: Clock) -> Ledger:
-    from greenlight.ledger.bodies_s3 import Bucket
+def _dynamodb(table: str, bodies: str | None, clock: Clock) -> Ledger:
     from greenlight.ledger.dynamodb import aws
     from greenlight.ledger.dynamodb.bodies import InTable
+    from greenlight.ledger.dynamodb.bodies_s3 import Bucket
     from greenlight.ledger.dynamodb.client import Dynamo
     from greenlight.ledger.dynamodb.ledger import DynamoLedger
 
-    account = aws.account(env, clock)
-    dynamo = Dynamo(aws.service("dynamodb", account, env, clock=clock), table)
+    account = aws.account()
+    dynamo = Dynamo(aws.Service("dynamodb", account, clock=clock), table)
     kept: Bodies
     if bodies is None:
         kept = InTable(dynamo)
     elif bodies.startswith("s3://"):
         bucket, _, prefix = bodies.removeprefix("s3://").partition("/")
-        kept = Bucket(aws.service("s3", account, env, clock=clock), bucket, prefix)
+        kept = Bucket(aws.Service("s3", account, clock=clock), bucket, prefix)
     else:
         kept = Folder(Path(bodies))
     return DynamoLedger(dynamo, kept, clock=clock.now)

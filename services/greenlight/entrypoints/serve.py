@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -173,7 +172,7 @@ def app(service: str, settings: Settings) -> WSGIApplication:
     handler.setFormatter(OneRecord())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     log, clock = logging.getLogger("greenlight"), SystemClock()
-    ledger = ledger_of(settings, os.environ, clock)
+    ledger = ledger_of(settings, clock)
     pipeline = PipelineFiles(settings.config, clock, log)
     tracer = tracer_of(service, log)
     base: dict[str, Any] = {"clock": clock, "pipeline": pipeline, "log": log, "tracer": tracer}

@@ -1,4 +1,4 @@
-"""Providers' bodies that are too large for a table: a folder, or a bucket of S3 (bodies_s3)."""
+"""Providers' bodies that are too large for a table: a folder, or a bucket of S3 (dynamodb/bodies_s3.py)."""
 
 from __future__ import annotations
 

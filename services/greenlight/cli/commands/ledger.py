@@ -129,9 +129,11 @@ def _named(table: str | None) -> str:
 def _dynamo(table: str | None) -> Dynamo:
     name = _named(table)
     try:
-        return Dynamo(aws.service("dynamodb", aws.account()), name)
+        return Dynamo(aws.Service("dynamodb", aws.account()), name)
     except ConfigurationError as problem:
         raise Failure(str(problem).split("\n"), USAGE) from None
+    except Unavailable as problem:
+        raise Failure(str(problem), UNKNOWN) from None
 
 
 def _findings(dynamo: Dynamo) -> list[dynamodb_table.Finding]:

@@ -24,7 +24,7 @@ from greenlight.lib.clock import Clock
 from greenlight.lib.errors import ConfigurationError, Unavailable
 
 if TYPE_CHECKING:
-    from botocore.session import Session
+    from boto3.session import Session
 
 T = TypeVar("T")
 
@@ -130,7 +130,7 @@ class Eks:
                 "sts",
                 "v4",
                 self._signer(),
-                _session().get_component("event_emitter"),
+                _session().events,
             )
             request = {
                 "method": "GET",
@@ -203,9 +203,9 @@ _LOCK = threading.Lock()
 @cache
 def _session() -> Session:
     """One for the process: it reads AWS's files and variables once, and loads each service's description once."""
-    import botocore.session
+    import boto3.session
 
-    return botocore.session.Session()
+    return boto3.session.Session()
 
 
 def _assumed(role: str, region: str, own: Any) -> Any:
@@ -232,4 +232,4 @@ def _client(service: str, region: str, options: Mapping[str, Any] | None = None,
     retries = {"mode": "standard", "total_max_attempts": 3}
     config = Config(connect_timeout=3, read_timeout=10, retries=retries, **(options or {}))
     with _LOCK:
-        return _session().create_client(service, region_name=region, config=config, **key)
+        return _session().client(service, region_name=region, config=config, **key)

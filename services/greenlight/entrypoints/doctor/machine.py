@@ -78,7 +78,7 @@ def table(env: Mapping[str, str]) -> Iterator[Finding]:
     """The settings of the ledger's table, where it is on DynamoDB."""
     kind, _, name = env.get("GREENLIGHT_LEDGER", "").partition(":")
     if kind == "dynamodb":
-        yield from looked("table", lambda: _table(name, env))
+        yield from looked("table", lambda: _table(name))
 
 
 def _pipeline(config: Path, found: list[Pipeline]) -> Iterator[Finding]:
@@ -199,7 +199,7 @@ def _senders(told: Mapping[str, Any]) -> Iterator[Finding]:
         )
 
 
-def _table(name: str, env: Mapping[str, str]) -> Iterator[Finding]:
+def _table(name: str) -> Iterator[Finding]:
     from greenlight.ledger.dynamodb import aws
     from greenlight.ledger.dynamodb import table as dynamodb_table
     from greenlight.ledger.dynamodb.client import Dynamo
@@ -207,7 +207,7 @@ def _table(name: str, env: Mapping[str, str]) -> Iterator[Finding]:
 
     states = {dynamodb_table.HOLDS: OK, dynamodb_table.DIFFERS: WRONG}
     try:
-        for it in dynamodb_table.check(Dynamo(aws.service("dynamodb", aws.account(env), env), name)):
+        for it in dynamodb_table.check(Dynamo(aws.Service("dynamodb", aws.account()), name)):
             said = f"{name}: {it.setting}: {it.found}" + ("" if it.found == it.wanted else f", should be {it.wanted}")
             yield Finding("table", states.get(it.verdict, UNKNOWN), said, it.to_do)
     except Misconfigured as problem:

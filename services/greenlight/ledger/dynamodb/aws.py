@@ -1,112 +1,90 @@
-"""AWS over plain HTTP: signed with Signature Version 4, sent over a pool of connections, tried again with jitter.
+"""AWS by boto3: who we are, and clients whose requests are bounded in time and sent again where that helps.
 
-An SDK's client costs more than the work that it does (docs/decisions/0008-dynamodb-by-hand.md).
+Whoever imports this imports boto3, a tenth of a second of a start: so only what uses DynamoDB does
+(docs/decisions/0019-aws-by-boto3.md).
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import os
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http.client import HTTPException
-from typing import TypeVar
-from urllib.parse import urlsplit
+from typing import Any
 
-from greenlight.ledger.dynamodb.aws_connections import Answer, Connections
-from greenlight.ledger.dynamodb.aws_credentials import Credentials, Kept, credentials, region
+import boto3.session
+import botocore.session
+from botocore.config import Config
+from botocore.credentials import Credentials
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,
+    CredentialRetrievalError,
+    FlexibleChecksumError,
+    HTTPClientError,
+    IncompleteReadError,
+)
+from botocore.parsers import ResponseParserError
+
 from greenlight.lib.clock import Clock, SystemClock
-from greenlight.lib.errors import Unavailable
+from greenlight.lib.errors import ConfigurationError, Misconfigured, Unavailable
 from greenlight.lib.jitter import full_jitter
-
-T = TypeVar("T")
 
 TRIES = 8
 PATIENCE = 6.0
 """Seconds after which no further try begins, so that who waits for us (GitHub: 10 s) gets an answer."""
 
+CONNECT, READ = 1.0, 3.0
+"""Seconds that a connection, and each piece of an answer, may take."""
+
 POOL = 40
 """Connections that are kept open: more than any service has threads."""
+
+_CREDENTIALS = (
+    "give the ServiceAccount a role (IRSA or Pod Identity), or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+)
+
+_NO_ANSWER = (HTTPClientError, ConnectionError, IncompleteReadError, ResponseParserError, FlexibleChecksumError)
+"""Nothing came back, or not all of it, or something else: the same request may succeed."""
 
 
 @dataclass(frozen=True)
 class Account:
-    """Who we are, and where. `credentials()` is asked for each request, so that refreshed ones are used.
-
-    `renew()` forgets those that AWS has refused, if others can be had.
-    """
+    """Who we are, and where. botocore renews the credentials before they end."""
 
     region: str
-    credentials: Callable[[], Credentials]
-    renew: Callable[[], None] = lambda: None
+    session: boto3.session.Session
+    credentials: Credentials
 
 
-def account(env: Mapping[str, str] | None = None, clock: Clock | None = None) -> Account:
-    """The account of the environment. Raises ConfigurationError where it names no region or no credentials."""
-    env = os.environ if env is None else env
-    where = region(env)
-    found = credentials(env, endpoint("sts", where, env), clock or SystemClock())
-    return Account(where, found, found.forget) if isinstance(found, Kept) else Account(where, found)
+def account() -> Account:
+    """Find region and credentials as every AWS SDK does: environment, pod, profile, instance.
 
-
-def endpoint(service: str, region: str, env: Mapping[str, str] | None = None) -> str:
-    """Where a service is reached: as AWS_ENDPOINT_URL_SERVICE or AWS_ENDPOINT_URL say, else the region's own endpoint."""
-    env = os.environ if env is None else env
-    named = env.get(f"AWS_ENDPOINT_URL_{service.upper()}") or env.get("AWS_ENDPOINT_URL")
-    suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
-    return named or f"https://{service}.{region}.{suffix}"
-
-
-class Signer:
-    """Signature Version 4 for one service in one region. The key that it derives from a secret is good for a day, and kept."""
-
-    def __init__(self, service: str, region: str) -> None:
-        self._service, self._region = service, region
-        self._derived: tuple[tuple[str, str], bytes] | None = None
-
-    def sign(
-        self, method: str, path: str, headers: dict[str, str], payload: str, stamp: str, credentials: Credentials
-    ) -> None:
-        """Add to `headers` (lower-case, with host) what says who sends them; `payload` is the body's SHA-256 in hex.
-
-        `stamp` is the time as YYYYMMDDTHHMMSSZ; `path` is encoded, without a query.
-        """
-        headers["x-amz-date"] = stamp
-        if credentials.token:
-            headers["x-amz-security-token"] = credentials.token
-        names = sorted(headers)
-        lines = "".join([f"{name}:{headers[name]}\n" for name in names])
-        signed = ";".join(names)
-        request = f"{method}\n{path}\n\n{lines}\n{signed}\n{payload}"
-        scope = f"{stamp[:8]}/{self._region}/{self._service}/aws4_request"
-        text = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
-        signature = hmac.digest(self._key(credentials.secret_key, stamp[:8]), text.encode(), "sha256").hex()
-        headers["authorization"] = (
-            f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, SignedHeaders={signed}, Signature={signature}"
-        )
-
-    def _key(self, secret: str, day: str) -> bytes:
-        kept = self._derived
-        if kept is not None and kept[0] == (secret, day):
-            return kept[1]
-        key = f"AWS4{secret}".encode()
-        for part in (day, self._region, self._service, "aws4_request"):
-            key = hmac.digest(key, part.encode(), "sha256")
-        self._derived = ((secret, day), key)
-        return key
+    Raises ConfigurationError where there are none, Unavailable where they cannot be fetched now.
+    """
+    core = botocore.session.Session()
+    # For the client of STS that fetches the credentials of a ServiceAccount; by itself it waits for a minute.
+    core.set_default_client_config(
+        Config(connect_timeout=CONNECT, read_timeout=READ, retries={"mode": "standard", "total_max_attempts": 3})
+    )
+    try:
+        region = os.environ.get("AWS_REGION") or core.get_config_variable("region")
+        if not region:
+            raise ConfigurationError("no AWS region: set AWS_REGION")
+        session = boto3.session.Session(botocore_session=core, region_name=region)
+        credentials = session.get_credentials()
+    except CredentialRetrievalError as problem:
+        raise Unavailable(f"no AWS credentials now: {problem}") from problem
+    except (BotoCoreError, OSError, ValueError) as problem:  # a profile, a token's file, an agent's address
+        raise ConfigurationError(f"no AWS credentials: {problem}") from problem
+    if credentials is None:
+        raise ConfigurationError(f"no AWS credentials: {_CREDENTIALS}")
+    return Account(region, session, credentials)
 
 
 class Again(Exception):
     """This answer asks for another try: `str` says why, for people."""
-
-
-class Expired(Exception):
-    """The credentials are refused: `refusal` says so, if others are as well."""
-
-    def __init__(self, refusal: Unavailable) -> None:
-        super().__init__(str(refusal))
-        self.refusal = refusal
 
 
 class Service:
@@ -115,63 +93,85 @@ class Service:
     def __init__(
         self,
         name: str,
-        url: str,
         account: Account,
         *,
+        url: str | None = None,
         clock: Clock | None = None,
         pause: Callable[[int], None] = full_jitter,
-        ca_certs: str | None = None,
     ) -> None:
-        parts = urlsplit(url)
-        self.url = url
-        self._name = name
-        self._root = parts.path.rstrip("/")
-        self._host = parts.netloc
-        self._account = account
-        self._signer = Signer(name, account.region)
-        self._clock = clock or SystemClock()
-        self._pause = pause
-        self._connections = Connections(url, most=POOL, ca_certs=ca_certs)
+        """Ask nothing yet. Without `url` it is where AWS_ENDPOINT_URL_SERVICE, AWS_ENDPOINT_URL or the region say."""
+        config = Config(
+            connect_timeout=CONNECT,
+            read_timeout=READ,
+            max_pool_connections=POOL,
+            parameter_validation=False,  # DynamoDB checks the same; of a large transaction it is a quarter of the CPU
+            retries={"mode": "standard", "total_max_attempts": 1},  # `call` tries again
+            s3={"addressing_style": "path", "payload_signing_enabled": True},
+        )
+        client = account.session.client(name, endpoint_url=url, config=config)
+        client.meta.events.register("before-parse.dynamodb", _check_crc32)
+        self.url: str = client.meta.endpoint_url
+        self._methods = {of: getattr(client, method) for method, of in client.meta.method_to_api_mapping.items()}
+        self._name, self._credentials = name, account.credentials
+        self._clock, self._pause = clock or SystemClock(), pause
 
-    def call(self, method: str, path: str, headers: Mapping[str, str], body: bytes, judge: Callable[[Answer], T]) -> T:
-        """What `judge` makes of the answer. Where it raises Again, or no answer comes, the same is sent again.
+    def call(
+        self,
+        operation: str,
+        request: Mapping[str, Any],
+        judge: Callable[[ClientError], Exception],
+        read: Callable[[dict[str, Any]], Any] = lambda answer: answer,
+    ) -> Any:
+        """Give what `read` makes of the answer. Where `judge` makes Again of an error, or no answer comes, send it again.
 
-        So whatever is sent must mean the same twice. Credentials that are refused are renewed once. Raises Unavailable
-        when no try succeeded.
+        So whatever is sent must mean the same twice. Raises what `judge` made of an error; Unavailable when no try
+        succeeded, Misconfigured where none could.
         """
         began = self._clock.monotonic()
-        payload = hashlib.sha256(body).hexdigest()
-        renewed = False
+        do = self._methods[operation]
         for attempt in range(TRIES):
+            _renew(self._credentials)
             try:
-                return judge(self._send(method, path, headers, body, payload))
-            except (OSError, HTTPException, Again) as problem:
-                reason = str(problem) or type(problem).__name__
-            except Expired as problem:
-                if renewed:
-                    raise problem.refusal from None
-                self._account.renew()
-                reason, renewed = str(problem), True
+                return read(do(**request))
+            except ClientError as problem:
+                found = judge(problem)
+                if not isinstance(found, Again):
+                    raise found from None
+                reason = str(found)
+            except (*_NO_ANSWER, Again) as problem:
+                reason = str(problem)
+            except BotoCoreError as problem:
+                raise Misconfigured(f"{self._name}: {problem}") from problem
             if self._clock.monotonic() - began > PATIENCE:
                 break
             if attempt < TRIES - 1:
                 self._pause(attempt)
         raise Unavailable(f"{self._name} at {self.url} did not do it in {attempt + 1} tries; the last: {reason}")
 
-    def _send(self, method: str, path: str, headers: Mapping[str, str], body: bytes, payload: str) -> Answer:
-        path = self._root + path
-        stamp = self._clock.now().strftime("%Y%m%dT%H%M%SZ")
-        signed = {"host": self._host, **headers}
-        if self._name == "s3":
-            signed["x-amz-content-sha256"] = payload
-        self._signer.sign(method, path, signed, payload, stamp, self._account.credentials())
-        return self._connections.send(method, path, signed, body)
+
+def _renew(credentials: Credentials) -> None:
+    """Have credentials that are about to end renewed now, apart from the request that needs them.
+
+    Raises Misconfigured for what only a person can mend, else Unavailable: botocore has tried again already.
+    """
+    try:
+        credentials.get_frozen_credentials()
+    except ClientError as problem:
+        error, status = problem.response["Error"], problem.response["ResponseMetadata"]["HTTPStatusCode"]
+        said = f"STS gives no credentials: {error['Code']}: {error.get('Message', '')}"
+        if status >= 500 or status == 429 or error["Code"] in ("IDPCommunicationError", "Throttling"):
+            raise Unavailable(said) from problem
+        raise Misconfigured(f"{said}; look at the role's trust and at the ServiceAccount's annotation") from problem
+    except (CredentialRetrievalError, *_NO_ANSWER) as problem:
+        raise Unavailable(f"no AWS credentials now: {problem}") from problem
+    except OSError as problem:
+        raise Misconfigured(f"no AWS credentials: the ServiceAccount's token cannot be read: {problem}") from problem
+    except (BotoCoreError, ValueError, RuntimeError) as problem:  # the last: they have ended by this machine's clock
+        raise Misconfigured(f"no AWS credentials: {problem}") from problem
 
 
-def service(
-    name: str, account: Account, env: Mapping[str, str] | None = None, *, clock: Clock | None = None
-) -> Service:
-    """The service `name` where the environment says that it is."""
-    env = os.environ if env is None else env
-    url = endpoint(name, account.region, env)
-    return Service(name, url, account, clock=clock, ca_certs=env.get("AWS_CA_BUNDLE"))
+def _check_crc32(response_dict: Mapping[str, Any], **_: Any) -> None:
+    """Raise Again for an answer that is not what DynamoDB sent. botocore looks only while it may try again by itself."""
+    checksum = response_dict["headers"].get("x-amz-crc32")
+    if checksum is not None and int(checksum) != zlib.crc32(response_dict["body"]):
+        raise Again("the answer was damaged on its way")

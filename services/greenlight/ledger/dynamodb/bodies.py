@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 from greenlight.ledger.dynamodb import items as items
 from greenlight.ledger.dynamodb.client import Dynamo, Key
@@ -25,7 +25,7 @@ class InTable:
         pieces = [body[start : start + PIECE] for start in range(0, len(body), PIECE)] or [b""]
         when = datetime.fromtimestamp(at / 1_000_000, UTC)
         for number in reversed(range(len(pieces))):
-            attributes = {"b": {"B": b64encode(pieces[number]).decode()}}
+            attributes: dict[str, Any] = {"b": {"B": pieces[number]}}
             if number == 0:
                 attributes |= {
                     "n": {"N": str(len(pieces))},
@@ -39,7 +39,7 @@ class InTable:
         found = list(self._dynamo.query("pk = :p", {"p": _piece(name, 0)[0]}))
         if not found or "n" not in found[0] or len(found) != int(found[0]["n"]["N"]):
             return None
-        return b"".join(b64decode(one["b"]["B"]) for one in found)
+        return b"".join(one["b"]["B"] for one in found)
 
     def sweep(self, wanted: Callable[[str], bool], before: int) -> None:
         """Drop those put before `before` that are not `wanted`, unless they were put again."""

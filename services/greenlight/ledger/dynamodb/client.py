@@ -7,20 +7,18 @@ DynamoDB remembers for ten minutes, and conditional writes of one item, whose AL
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
 
-import orjson
+from botocore.exceptions import ClientError
 
-from greenlight.ledger.dynamodb.aws import Again, Expired, Service
-from greenlight.ledger.dynamodb.aws_connections import Answer
+from greenlight.ledger.dynamodb.aws import Again, Service
 from greenlight.lib.errors import Misconfigured, Unavailable
 from greenlight.lib.jitter import full_jitter
 
 Item = Mapping[str, Any]
-"""Attributes as DynamoDB writes them: {"pk": {"S": …}, …}."""
+"""Attributes as boto3's client has them: {"pk": {"S": …}, …}; of binary ones, bytes."""
 
 Key = tuple[str, str]
 """(pk, sk)."""
@@ -62,10 +60,6 @@ _TO_DO = {
     "UnknownOperationException": "this DynamoDB does not offer it (DynamoDB Local does not)",
     "ResourceInUseException": "it is there already, or is being changed",
 }
-
-
-_EXPIRED = frozenset({"ExpiredTokenException", "UnrecognizedClientException"})
-"""Errors that new credentials may mend."""
 
 
 class Refused(Misconfigured):
@@ -242,13 +236,7 @@ class Dynamo:
         whole = {"TableName": self.table, **request} if named else request
         if self._meter is not None:
             whole = {**whole, "ReturnConsumedCapacity": "INDEXES"}
-        answer = self._service.call(
-            "POST",
-            "/",
-            {"content-type": "application/x-amz-json-1.0", "x-amz-target": f"DynamoDB_20120810.{operation}"},
-            orjson.dumps(whole),
-            _judged,
-        )
+        answer: dict[str, Any] = self._service.call(operation, whole, _judged)
         if self._meter is not None:
             _tell(self._meter, operation, answer.get("ConsumedCapacity", ()))
         return answer
@@ -258,32 +246,22 @@ def _key(key: Key) -> dict[str, Any]:
     return {"pk": {"S": key[0]}, "sk": {"S": key[1]}}
 
 
-def _judged(answer: Answer) -> dict[str, Any]:
-    """The document of a good answer; else what is wrong, as an exception."""
-    checksum = answer.headers.get("x-amz-crc32")
-    if checksum is not None and checksum.isdecimal() and int(checksum) != zlib.crc32(answer.body):
-        raise Again("the answer was damaged on its way")
-    if answer.status >= 500:
-        raise Again(f"it answered {answer.status}")
-    try:
-        document: dict[str, Any] = orjson.loads(answer.body)
-    except orjson.JSONDecodeError:
-        raise Again(f"it answered {answer.status} with something that is no JSON") from None
-    if answer.status == 200:
-        return document
-    code = str(document.get("__type", "")).rpartition("#")[2]
-    message = document.get("message") or document.get("Message") or code
+def _judged(problem: ClientError) -> Exception:
+    """Tell what an error of DynamoDB means here."""
+    answer, error = problem.response, problem.response["Error"]
+    code, status = error.get("Code", ""), answer["ResponseMetadata"]["HTTPStatusCode"]
+    message = error.get("Message") or code
     if code == "ConditionalCheckFailedException":
-        raise ConditionFailed(document.get("Item", {}))
+        return ConditionFailed(answer.get("Item", {}))
     if code == "TransactionCanceledException":
-        raise _cancelled(document.get("CancellationReasons", ()), message)
+        return _cancelled(answer.get("CancellationReasons", ()), message)
     if code in _BUSY:
-        raise Again(f"{code}: {message}")
-    if code in _EXPIRED:
-        raise Expired(Refused(code, message))
+        return Again(f"{code}: {message}")
+    if status >= 500 or not code or code.isdecimal():  # without a code of DynamoDB's own it is somebody on the way
+        return Again(f"it answered {status} {message}".rstrip())
     if code in _TO_DO:
-        raise Refused(code, message)
-    raise RuntimeError(f"DynamoDB answered {answer.status} {code}: {message}")
+        return Refused(code, message)
+    return RuntimeError(f"DynamoDB answered {status} {code}: {message}")
 
 
 def _cancelled(reasons: Sequence[Mapping[str, Any]], message: str) -> Exception:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 import zlib
-from base64 import b64decode, b64encode
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, TypeVar
@@ -212,7 +211,7 @@ class Rows:
             return {"j": {"S": words}}
         deflated = zlib.compress(words.encode(), 1)
         if len(deflated) <= IN_ITEM:
-            return {"z": {"B": b64encode(deflated).decode()}}
+            return {"z": {"B": deflated}}
         name = f"row-{sha256(deflated).hexdigest()}"
         try:
             self._bodies.put(name, deflated, int(now.timestamp() * 1_000_000))
@@ -226,7 +225,7 @@ class Rows:
             words: str = found["j"]["S"]
             return words
         if "z" in found:
-            return zlib.decompress(b64decode(found["z"]["B"])).decode()
+            return zlib.decompress(found["z"]["B"]).decode()
         name = found["f"]["S"]
         try:
             deflated = self._bodies.get(name)

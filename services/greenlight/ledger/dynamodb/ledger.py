@@ -9,14 +9,13 @@ from __future__ import annotations
 import heapq
 import re
 import zlib
-from base64 import b64decode, b64encode
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cache
 from hashlib import sha256
 from itertools import count, islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from greenlight.events import Event
 from greenlight.events.ids import derive
@@ -131,9 +130,9 @@ class DynamoLedger:
     def _kept(self, body: bytes, now: datetime) -> Item:
         """The item that says that a body is there, and holds it if it is small. A large one is a file when this returns."""
         digest, deflated = sha256(body).hexdigest(), zlib.compress(body, 1)
-        attributes = {"q": {"S": items.shard("bodies", digest)}, "o": {"S": joined(stamp(now), digest)}}
+        attributes: dict[str, Any] = {"q": {"S": items.shard("bodies", digest)}, "o": {"S": joined(stamp(now), digest)}}
         if len(deflated) <= BODY_IN_ITEM:
-            attributes["b"] = {"B": b64encode(deflated).decode()}
+            attributes["b"] = {"B": deflated}
         else:
             try:
                 self._bodies.put(_body_name(digest), body, int(now.timestamp() * 1_000_000))
@@ -398,7 +397,7 @@ class DynamoLedger:
         if name is None or found is None:
             return None
         if "b" in found:
-            return self._read("bodies", found, lambda: zlib.decompress(b64decode(found["b"]["B"])))
+            return self._read("bodies", found, lambda: zlib.decompress(found["b"]["B"]))
         try:
             return self._bodies.get(_body_name(name[1]))
         except OSError as error:

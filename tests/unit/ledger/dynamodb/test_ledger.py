@@ -9,9 +9,6 @@ from dataclasses import replace
 
 import pytest
 
-from greenlight.ledger.dynamodb import aws
-from greenlight.ledger.dynamodb.bodies import InTable
-from greenlight.ledger.dynamodb.client import Dynamo
 from greenlight.ledger.dynamodb.ledger import DynamoLedger
 from greenlight.ledger.journal import verify
 from greenlight.ledger.port import Conflict, Transaction
@@ -31,6 +28,13 @@ FINE = {"Code": "None"}
 def cancelled(*reasons: dict[str, str]) -> Says:
     """A transaction is not written, for these reasons."""
     return Says(400, "TransactionCanceledException", CancellationReasons=list(reasons))
+
+
+def page(status: int) -> Says:
+    """It is answered, and not by DynamoDB."""
+    found = Says(status, "")
+    found.body = b"<html><title>Forbidden</title></html>"
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +71,7 @@ HARMLESS: dict[str, Fault] = {
     "somebody else's transaction is in the way": cancelled(IN_THE_WAY, FINE, FINE),
     "no capacity for one of its items": cancelled(FINE, THROTTLED, FINE),
     "the same transaction is still at work": Says(400, "TransactionInProgressException"),
+    "a proxy on the way answers": page(403),
 }
 
 
@@ -126,6 +131,8 @@ def test_trying_again_ends(table: Table, road: Way) -> None:
         ("AccessDeniedException", "greenlight ledger policy"),
         ("ResourceNotFoundException", "greenlight ledger create"),
         ("InvalidSignatureException", "clock"),
+        ("UnrecognizedClientException", "the credentials are not valid"),
+        ("ExpiredTokenException", "the credentials have expired"),
     ],
 )
 def test_what_only_an_operator_can_mend_is_said_at_once_with_what_to_do(
@@ -134,24 +141,9 @@ def test_what_only_an_operator_can_mend_is_said_at_once_with_what_to_do(
     """For readiness as for a write."""
     ledger = table.ledger(clock=HandClock().now, through=road.address, pause=no_pause)
     road.fail("PutItem", Says(400, code))
-    with pytest.raises(Unavailable, match=to_do):
+    with pytest.raises(Misconfigured, match=to_do):
         ledger.ready()
     assert road.count("PutItem") == 1
-
-
-def test_credentials_that_are_refused_are_renewed_once(table: Table, road: Way) -> None:
-    """By the account; others that are refused as well are the operator's to mend."""
-    renewed: list[int] = []
-    who = replace(table.account, renew=lambda: renewed.append(road.count("PutItem")))
-    dynamo = Dynamo(aws.Service("dynamodb", road.address, who, pause=no_pause), table.name, pause=no_pause)
-    ledger = DynamoLedger(dynamo, InTable(dynamo), clock=HandClock().now, pause=no_pause)
-    road.fail("PutItem", Says(400, "ExpiredTokenException"))
-    ledger.ready()
-    assert renewed == [1]
-    road.fail("PutItem", Says(400, "UnrecognizedClientException"), Says(400, "ExpiredTokenException"))
-    with pytest.raises(Misconfigured, match="expired"):
-        ledger.ready()
-    assert renewed == [1, 3]
 
 
 def test_what_has_no_capacity_in_a_batch_is_asked_for_again(table: Table, road: Way) -> None:

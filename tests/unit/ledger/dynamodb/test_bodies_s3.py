@@ -10,14 +10,14 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
+import boto3.session
 import pytest
 
 from greenlight.entrypoints.ledgers import ledger_of
 from greenlight.entrypoints.settings import Settings
-from greenlight.ledger.bodies_s3 import Bucket
 from greenlight.ledger.dynamodb import aws
+from greenlight.ledger.dynamodb.bodies_s3 import Bucket
 from greenlight.lib.clock import SystemClock
 from greenlight.lib.errors import Unavailable
 from support.dynamodb import ENDPOINT, MISSING, Table, no_pause
@@ -53,10 +53,13 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pat
         process.terminate()
 
 
-def bucket(url: str, name: str = "bodies", *, prefix: str = "shop/x", secret: str = SECRET) -> Bucket:
+def bucket(
+    url: str, name: str = "bodies", *, prefix: str = "shop/x", secret: str = SECRET, region: str = "eu-west-1"
+) -> Bucket:
     """As the settings would make it."""
-    who = SimpleNamespace(access_key="AKID", secret_key=secret, token=None)
-    return Bucket(aws.Service("s3", url, aws.Account("eu-west-1", lambda: who), pause=no_pause), name, prefix)
+    session = boto3.session.Session("AKID", secret, region_name=region)
+    account = aws.Account(region, session, session.get_credentials())
+    return Bucket(aws.Service("s3", account, url=url, pause=no_pause), name, prefix)
 
 
 @pytest.mark.parametrize("size", [0, 1, 5_000_000])
@@ -74,7 +77,7 @@ def test_what_was_put_is_got(gateway: tuple[str, Path], size: int) -> None:
 
 
 def test_what_s3_refuses_is_said_with_what_to_do(gateway: tuple[str, Path]) -> None:
-    """A wrong secret, a bucket that is not there: not tried again; a gateway that is not there: tried and given up."""
+    """A wrong secret, no such bucket: not tried again; a gateway that is not there: tried and given up."""
     url, _ = gateway
     with pytest.raises(Unavailable, match="the secret is wrong"):
         bucket(url, secret="another").put("body-1", b"x", 0)
@@ -84,8 +87,17 @@ def test_what_s3_refuses_is_said_with_what_to_do(gateway: tuple[str, Path]) -> N
         bucket("http://127.0.0.1:9").get("body-1")
 
 
+def test_a_bucket_in_another_region_is_found_there(gateway: tuple[str, Path]) -> None:
+    """boto3 asks S3 where it is: AWS_REGION is that of the table."""
+    url, _ = gateway
+    bucket(url, region="us-east-1").put("body-2", b"x", 0)
+    assert bucket(url).get("body-2") == b"x"
+
+
 @pytest.mark.skipif(bool(MISSING), reason=MISSING)
-def test_a_ledger_keeps_large_bodies_and_rows_there_and_small_ones_in_its_table(gateway: tuple[str, Path]) -> None:
+def test_a_ledger_keeps_large_bodies_and_rows_there_and_small_ones_in_its_table(
+    gateway: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A forgotten body is the bucket's rule's to drop; what the table needs is told apart by its name."""
     url, folder = gateway
     table = Table()
@@ -98,7 +110,9 @@ def test_a_ledger_keeps_large_bodies_and_rows_there_and_small_ones_in_its_table(
         "AWS_ACCESS_KEY_ID": "AKID",
         "AWS_SECRET_ACCESS_KEY": SECRET,
     }
-    ledger = ledger_of(Settings.from_env(env), env, SystemClock())
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    ledger = ledger_of(Settings.from_env(env), SystemClock())
     large, small = os.urandom(300_000), b"small"
     digests = ["sha256:" + hashlib.sha256(body).hexdigest() for body in (large, small)]
     fact = a_fact("f1", body=digests[0], evidence=os.urandom(100_000).hex())

@@ -1,0 +1,70 @@
+"""Providers' bodies in a bucket of S3: an object for each, below a prefix.
+
+Nothing is deleted from here. The bucket's lifecycle rule drops `PREFIX/body-*` some days after the table has forgotten them,
+and leaves `PREFIX/row-*`, which the table needs for ever (docs/ledger-dynamodb.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from greenlight.ledger.dynamodb.aws import Again, Service
+from greenlight.lib.errors import Misconfigured, Unavailable
+
+_TO_DO = {
+    "AccessDenied": "the role may not do this: greenlight ledger policy prints what it needs",
+    "ExpiredToken": "the credentials have expired and were not refreshed",
+    "InvalidAccessKeyId": "the credentials are not valid",
+    "NoSuchBucket": "there is no such bucket: make it, in the region of AWS_REGION",
+    "SignatureDoesNotMatch": "the secret is wrong, or AWS_REGION is not the bucket's",
+    "RequestTimeTooSkewed": "this machine's clock is wrong",
+    "PermanentRedirect": "the bucket is in another region than AWS_REGION",
+    "AuthorizationHeaderMalformed": "the bucket is in another region than AWS_REGION",
+}
+
+
+class Bucket:
+    """Bodies in a bucket. Addressed by path, so that any name of a bucket has a valid certificate."""
+
+    def __init__(self, service: Service, bucket: str, prefix: str = "") -> None:
+        self._service, self._bucket = service, bucket
+        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+
+    def put(self, name: str, body: bytes, at: int) -> None:
+        """Write the object; S3 keeps it only if it is what was signed. Raises Unavailable."""
+        self._service.call("PutObject", {**self._object(name), "Body": body}, _judged)
+
+    def get(self, name: str) -> bytes | None:
+        """Give what the object holds, or None. Raises Unavailable."""
+        try:
+            found: bytes = self._service.call(
+                "GetObject", self._object(name), _judged, lambda answer: answer["Body"].read()
+            )
+        except _NotThere:
+            return None
+        return found
+
+    def sweep(self, wanted: Callable[[str], bool], before: int) -> None:
+        """Nothing: the bucket's lifecycle rule does it, and needs no list of the whole bucket for it."""
+
+    def _object(self, name: str) -> dict[str, Any]:
+        return {"Bucket": self._bucket, "Key": self._prefix + name}
+
+
+class _NotThere(Exception):
+    """There is no such object."""
+
+
+def _judged(problem: ClientError) -> Exception:
+    """Tell what an error of S3 means here."""
+    code, status = problem.response["Error"].get("Code", ""), problem.response["ResponseMetadata"]["HTTPStatusCode"]
+    if code == "NoSuchKey":
+        return _NotThere()
+    if status >= 500 or status == 429 or code in ("SlowDown", "RequestTimeout", "OperationAborted"):
+        return Again(f"it answered {status} {code}")
+    if code in _TO_DO:
+        return Misconfigured(f"S3 refuses: {code}; {_TO_DO[code]}")
+    return Unavailable(f"S3 refuses: {status} {code}")
