@@ -9,7 +9,8 @@ from textwrap import indent
 import pytest
 
 from greenlight.broker.cesql.functions import FUNCTIONS, MAX_TEXT
-from greenlight.broker.cesql.syntax import MAX_DEPTH, MAX_LENGTH
+from greenlight.broker.cesql.syntax import MAX_DEPTH
+from greenlight.broker.cesql.tokens import MAX_LENGTH
 from greenlight.broker.filters import _DIALECTS, FilterError, compile_filters
 from greenlight.broker.manifests import load_texts
 from greenlight.events import Event

@@ -23,7 +23,8 @@ from greenlight.broker.cesql import (
 )
 from greenlight.broker.cesql.functions import MAX_TEXT
 from greenlight.broker.cesql.like import compile_pattern
-from greenlight.broker.cesql.syntax import MAX_DEPTH, MAX_LENGTH
+from greenlight.broker.cesql.syntax import MAX_DEPTH
+from greenlight.broker.cesql.tokens import MAX_LENGTH
 from support.timing import cpu_seconds
 
 Attributes = Mapping[str, Value]

@@ -8,8 +8,10 @@ Bounded in every direction: the text's length, the depth of the tree, the length
 which is linear in the expression times the attributes that it looks at.
 """
 
-from greenlight.broker.cesql.evaluation import Expression, compile_expression, only_values, unknown_functions
-from greenlight.broker.cesql.syntax import Node, ParseError, parse, place
+from greenlight.broker.cesql.analysis import only_values, unknown_functions
+from greenlight.broker.cesql.evaluation import Expression, compile_expression
+from greenlight.broker.cesql.syntax import Node, parse
+from greenlight.broker.cesql.tokens import ParseError, place
 from greenlight.broker.cesql.values import EvaluationError, Value, type_name
 
 __all__ = [

@@ -5,14 +5,15 @@ An error ends the evaluation (section 4.1, fail fast), because whoever filters n
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from greenlight.broker.cesql import functions, like
-from greenlight.broker.cesql.syntax import COMPARISONS, LOGIC, Node, parse
-from greenlight.broker.cesql.values import CASTS, EvaluationError, Kind, Value, cast, in_range
+from greenlight.broker.cesql.arithmetic import ARITHMETIC, ORDER, checked
+from greenlight.broker.cesql.syntax import COMPARISONS, Node, parse
+from greenlight.broker.cesql.tokens import LOGIC
+from greenlight.broker.cesql.values import CASTS, EvaluationError, Kind, Value, cast
 
 E = TypeVar("E")
 
@@ -62,40 +63,6 @@ def compile_expression(text: str, attribute: Lookup[E]) -> Expression[E]:
     return Expression(text, tree, typed.kind, typed.run, advice)
 
 
-def unknown_functions(tree: Node) -> list[tuple[int, str]]:
-    """The calls that can only be errors, as (offset, why): no such function, or not with so many arguments."""
-    name, count = str(tree.value), len(tree.children)
-    own = tree.kind == "call" and functions.find(name, count) is None
-    found = [(tree.at, functions.why_none(name, count))] if own else []
-    return found + [each for child in tree.children for each in unknown_functions(child)]
-
-
-def only_values(tree: Node, name: str) -> frozenset[str] | None:
-    """The only values of an attribute with which the expression can be true; None if it is not limited to some."""
-    if tree.kind == "=" and _texts([tree.children[1]]) is not None and _is(tree.children[0], name):
-        return _texts([tree.children[1]])
-    if tree.kind == "=" and _is(tree.children[1], name):
-        return _texts([tree.children[0]])
-    if tree.kind == "IN" and _is(tree.children[0], name):
-        return _texts(tree.children[1:])
-    if tree.kind not in ("AND", "OR"):
-        return None
-    limits = [only_values(child, name) for child in tree.children]
-    known = [limit for limit in limits if limit is not None]
-    if tree.kind == "AND":
-        return frozenset.intersection(*known) if known else None
-    return frozenset.union(*known) if len(known) == len(limits) else None
-
-
-def _is(node: Node, name: str) -> bool:
-    return node.kind == "attribute" and node.value == name
-
-
-def _texts(nodes: Sequence[Node]) -> frozenset[str] | None:
-    found = frozenset(node.value for node in nodes if node.kind == "literal" and isinstance(node.value, str))
-    return found if all(node.kind == "literal" and isinstance(node.value, str) for node in nodes) else None
-
-
 class _Compiler(Generic[E]):
     def __init__(self, attribute: Lookup[E]) -> None:
         self._attribute = attribute
@@ -107,7 +74,7 @@ class _Compiler(Generic[E]):
             return Typed(bool, self._equality(node))
         if node.kind in COMPARISONS:
             return Typed(bool, self._comparison(node))
-        if node.kind in _ARITHMETIC:
+        if node.kind in ARITHMETIC:
             return Typed(int, self._arithmetic(node))
         return _OTHERS[node.kind](self, node)
 
@@ -168,7 +135,7 @@ class _Compiler(Generic[E]):
 
     def _negate(self, node: Node) -> Typed[E]:
         run, at = self.cast(node.children[0], int), node.at
-        return Typed(int, lambda event: _checked(-run(event), at))
+        return Typed(int, lambda event: checked(-run(event), at))
 
     def _logic(self, node: Node) -> Run[E]:
         runs = [self.cast(child, bool) for child in node.children]
@@ -212,13 +179,13 @@ class _Compiler(Generic[E]):
 
     def _comparison(self, node: Node) -> Run[E]:
         left, right = (self.cast(child, int) for child in node.children)
-        compare: Callable[[Any, Any], bool] = _ORDER[node.kind]
+        compare: Callable[[Any, Any], bool] = ORDER[node.kind]
         return lambda event: compare(left(event), right(event))
 
     def _arithmetic(self, node: Node) -> Run[E]:
         left, right = (self.cast(child, int) for child in node.children)
-        compute, at = _ARITHMETIC[node.kind], node.at
-        return lambda event: _checked(compute(left(event), right(event), at), at)
+        compute, at = ARITHMETIC[node.kind], node.at
+        return lambda event: checked(compute(left(event), right(event), at), at)
 
     def _like(self, node: Node) -> Typed[E]:
         run, match = self.cast(node.children[0], str), like.compile_pattern(str(node.value))
@@ -294,35 +261,3 @@ def _constants(elements: Sequence[Node], kind: Kind) -> tuple[frozenset[Value], 
 
 def _missing(node: Node) -> str:
     return f"the event has no attribute {node.value}"
-
-
-def _checked(number: int, at: int) -> int:
-    if in_range(number):
-        return number
-    raise EvaluationError("math", at, f"{number} does not fit into an Integer, which has 32 bits")
-
-
-def _divide(left: int, right: int, at: int) -> int:
-    """Rounded towards 0."""
-    if right == 0:
-        raise EvaluationError("math", at, "division by 0")
-    quotient = abs(left) // abs(right)
-    return quotient if (left < 0) == (right < 0) else -quotient
-
-
-def _remainder(left: int, right: int, at: int) -> int:
-    """With the sign of the left operand."""
-    return left - right * _divide(left, right, at)
-
-
-_ORDER: Mapping[str, Callable[[Any, Any], bool]] = {
-    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
-}  # fmt: skip
-
-_ARITHMETIC: Mapping[str, Callable[[int, int, int], int]] = {
-    "+": lambda left, right, at: left + right,
-    "-": lambda left, right, at: left - right,
-    "*": lambda left, right, at: left * right,
-    "/": _divide,
-    "%": _remainder,
-}

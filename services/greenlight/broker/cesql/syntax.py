@@ -11,40 +11,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from greenlight.broker.cesql.tokens import LOGIC, MAX_LENGTH, ParseError, Token, content, tokens
 from greenlight.broker.cesql.values import Value, in_range
-
-MAX_LENGTH = 16_384
-"""Characters of an expression."""
 
 MAX_DEPTH = 64
 """Levels of the tree, and of brackets."""
 
 COMPARISONS = ("=", "!=", "<>", ">=", "<=", "<", ">")
-LOGIC = ("AND", "OR", "XOR")
 _LEVELS = (COMPARISONS, ("+", "-"), ("*", "/", "%"))
-_KEYWORDS = (*LOGIC, "NOT", "LIKE", "IN", "EXISTS", "TRUE", "FALSE")
 _VALUE = "a value (an attribute, a text in quotes, a number, TRUE, FALSE, a function, a bracket)"
 _MORE = "an operator or the end"
 
-_TOKEN = re.compile(
-    r"""(?P<space>[ \t\r\n]+)
-      | (?P<text>'[^'\\]*(?:\\.[^'\\]*)*'|"[^"\\]*(?:\\.[^"\\]*)*")
-      | (?P<number>[+-][0-9]+|[0-9]+(?![A-Za-z0-9_]))
-      | (?P<word>[A-Za-z0-9_]+)
-      | (?P<symbol>!=|<>|>=|<=|[=<>()+,*/%-])""",
-    re.DOTALL | re.VERBOSE,
-)
 _ATTRIBUTE = re.compile(r"[A-Za-z0-9]+")
 _FUNCTION = re.compile(r"[A-Za-z][A-Za-z_]*")
-_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
-
-
-class ParseError(Exception):
-    """A text that is no expression; `at` is the offset, from 0, of what should not be there."""
-
-    def __init__(self, at: int, message: str) -> None:
-        super().__init__(message)
-        self.at = at
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,58 +54,15 @@ class Parsed(NamedTuple):
     advice: Sequence[tuple[int, str]]
 
 
-class _Token(NamedTuple):
-    kind: str  # text, number, word, symbol, keyword; end
-    text: str
-    at: int
-
-
 def parse(text: str) -> Parsed:
-    """The tree of an expression. Raises ParseError."""
+    """Return the tree of an expression. Raises ParseError."""
     if len(text) > MAX_LENGTH:
         raise ParseError(MAX_LENGTH, f"the expression is longer than {MAX_LENGTH} characters")
-    return _Parser(_tokens(text)).all()
-
-
-def place(text: str, at: int) -> str:
-    """Where an offset is, for people: the column, from 1, and the line if there are several."""
-    line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
-    return f"line {line}, column {column}" if "\n" in text.strip() else f"column {column}"
-
-
-def _tokens(text: str) -> list[_Token]:
-    found: list[_Token] = []
-    at = 0
-    while at < len(text):
-        match = _TOKEN.match(text, at)
-        if match is None:
-            raise ParseError(at, _stray(text[at]))
-        kind = str(match.lastgroup)
-        token = _Token(kind, match[0], at)
-        if kind == "word" and match[0].upper() in _KEYWORDS:
-            token = _Token("keyword", match[0].upper(), at)
-        if kind == "text" and text[match.end() : match.end() + 1] == match[0][0]:
-            raise ParseError(match.end(), rf"a quote inside a text is written \{match[0][0]}, not twice")
-        if kind != "space":
-            found.append(token)
-        at = match.end()
-    return [*found, _Token("end", "", len(text))]
-
-
-def _stray(character: str) -> str:
-    if character in "'\"":
-        return "the text that begins here has no closing quote"
-    return f"{character!r} means nothing here; a text stands in quotes"
-
-
-def _content(text: str) -> str:
-    """What a text in quotes says: only its own quote is escaped, other backslashes stand for themselves."""
-    quote = text[0]
-    return _ESCAPE.sub(lambda match: match[1] if match[1] == quote else match[0], text[1:-1])
+    return _Parser(tokens(text)).all()
 
 
 class _Parser:
-    def __init__(self, tokens: list[_Token]) -> None:
+    def __init__(self, tokens: list[Token]) -> None:
         self._tokens = tokens
         self._next = 0
         self._level = 0
@@ -141,10 +77,10 @@ class _Parser:
     # Tokens.
 
     @property
-    def _peek(self) -> _Token:
+    def _peek(self) -> Token:
         return self._tokens[self._next]
 
-    def _take(self) -> _Token:
+    def _take(self) -> Token:
         token = self._peek
         self._next += 1
         return token
@@ -222,7 +158,7 @@ class _Parser:
     def _like(self, at: int, node: Node) -> Node:
         if self._peek.kind != "text":
             raise self._unexpected("a pattern in quotes after LIKE")
-        return Node("LIKE", at, (node,), _content(self._take().text))
+        return Node("LIKE", at, (node,), content(self._take().text))
 
     def _in(self, at: int, node: Node) -> Node:
         self._expect("(", "an opening bracket after IN")
@@ -260,7 +196,7 @@ class _Parser:
             return Node("EXISTS", at, value=self._name("an attribute's name after EXISTS"))
         token = self._peek
         if token.kind == "text":
-            return Node("literal", self._take().at, value=_content(token.text))
+            return Node("literal", self._take().at, value=content(token.text))
         if token.kind == "number":
             return Node("literal", self._take().at, value=_number(token))
         if token.kind == "word" and self._at("(", ahead=1):
@@ -287,17 +223,17 @@ class _Parser:
             arguments = self._list(f"the arguments of {token.text}")
         return Node("call", token.at, tuple(arguments), token.text.upper())
 
-    def _advise_not(self, start: _Token, left: Node, operator: _Token) -> None:
+    def _advise_not(self, start: Token, left: Node, operator: Token) -> None:
         if start.text == "NOT" and start.kind == "keyword" and left.kind == "NOT" and left.at == start.at:
             self._advice.append(
                 (start.at, f"NOT binds tighter than {operator.text}; write NOT (…) around what is to be negated")
             )
 
 
-def _logic(operands: list[Node], operators: list[_Token]) -> Node:
+def _logic(operands: list[Node], operators: list[Token]) -> Node:
     """Put together from right to left, what is joined by the same operator in one node."""
     children: tuple[Node, ...] = (operands[-1],)
-    last: _Token | None = None
+    last: Token | None = None
     for operand, operator in zip(reversed(operands[:-1]), reversed(operators), strict=True):
         if last is not None and last.text != operator.text:
             children = (Node(last.text, last.at, children),)
@@ -309,7 +245,7 @@ def _too_deep(at: int) -> ParseError:
     return ParseError(at, f"the expression is nested deeper than {MAX_DEPTH} levels")
 
 
-def _number(token: _Token) -> int:
+def _number(token: Token) -> int:
     digits = token.text.lstrip("+-").lstrip("0") or "0"
     number = int(digits) if len(digits) <= 10 else 1 << 40
     number = -number if token.text[0] == "-" else number
