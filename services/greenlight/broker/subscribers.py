@@ -12,8 +12,8 @@ from typing import Any, Protocol
 from urllib.parse import unquote, urljoin, urlsplit
 from wsgiref.types import WSGIApplication
 
-from greenlight.broker.connections import Broken, Connections, Late
 from greenlight.broker.delivery_options import Destination
+from greenlight.broker.http_client import HttpClient, NoResponse, TimedOut
 from greenlight.broker.outcomes import SubscriberResponse
 from greenlight.events import Event
 from greenlight.events.http import from_http, to_binary, to_structured, travels_whole
@@ -170,19 +170,19 @@ class HttpSubscriber:
 
     def __init__(self, url: str, connections: int = 8) -> None:
         self.url = url
-        self._connections = Connections(url, connections, MAX_RESPONSE)
+        self._client = HttpClient(url, connections, MAX_RESPONSE)
 
     def deliver(self, message: Message, timeout: float | None) -> SubscriberResponse:
         limit = min(timeout or MAX_TIMEOUT, MAX_TIMEOUT)
         try:
-            return SubscriberResponse(*self._connections.post(*message.as_http(), limit))
-        except Late as problem:
+            return SubscriberResponse(*self._client.post(*message.as_http(), limit))
+        except TimedOut as problem:
             raise Undelivered(f"no answer within {limit:g} s") from problem
-        except Broken as problem:
+        except NoResponse as problem:
             raise Undelivered(f"cannot reach {self.url}: {problem}") from problem
 
     def close(self) -> None:
-        self._connections.close()
+        self._client.close()
 
 
 Services = Mapping[str, LocalService | WSGIApplication | str]

@@ -22,7 +22,11 @@ _log = logging.getLogger("greenlight.broker")
 
 
 class ThreadPool:
-    """Runs each task at once, in an idle thread or in a new one. The callers bound their number. Threads are daemons.
+    """Runs each task at once, in an idle thread or in a new one. The callers bound their number.
+
+    Why not ThreadPoolExecutor: the interpreter waits for its threads at exit, so one delivery that hangs, with a timeout of
+    60 s, made `greenlight broker` end 59 s after SIGTERM; these threads are daemons, and it ends after 10 s, the time that
+    deliveries get. And a task cost 16 to 18 µs of CPU instead of 10 to 12, and its threads never end.
 
     `_lock` guards `_idle` and `_stopped`; while it is held no task runs and no thread is started.
     """

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from greenlight.broker.connections import Broken, Connections, Late, Reply
+from greenlight.broker.http_client import HttpClient, HttpResponse, NoResponse, TimedOut
 from support.timing import PATIENCE
 
 LIMIT = 1000
@@ -49,9 +49,9 @@ class Host:
 
 
 @contextlib.contextmanager
-def talking(*connections: Sequence[bytes | None]) -> Iterator[tuple[Host, Connections]]:
+def talking(*connections: Sequence[bytes | None]) -> Iterator[tuple[Host, HttpClient]]:
     host = Host(*connections)
-    client = Connections(host.url, 4, LIMIT)
+    client = HttpClient(host.url, 4, LIMIT)
     try:
         yield host, client
     finally:
@@ -62,16 +62,16 @@ def talking(*connections: Sequence[bytes | None]) -> Iterator[tuple[Host, Connec
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 ANSWERS = {
-    "a length": (OK, Reply(200, {"content-length": "2"}, b"ok")),
+    "a length": (OK, HttpResponse(200, {"content-length": "2"}, b"ok")),
     "chunks, with an extension and trailers": (
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;x=y\r\nab\r\n1\r\nc\r\n0\r\nT: 1\r\n\r\n",
-        Reply(200, {"transfer-encoding": "chunked"}, b"abc"),
+        HttpResponse(200, {"transfer-encoding": "chunked"}, b"abc"),
     ),
-    "no body by its status": (b"HTTP/1.1 204 No Content\r\nX: 1\r\n\r\n", Reply(204, {"x": "1"}, b"")),
-    "something before it": (b"HTTP/1.1 100 Continue\r\n\r\n" + OK, Reply(200, {"content-length": "2"}, b"ok")),
+    "no body by its status": (b"HTTP/1.1 204 No Content\r\nX: 1\r\n\r\n", HttpResponse(204, {"x": "1"}, b"")),
+    "something before it": (b"HTTP/1.1 100 Continue\r\n\r\n" + OK, HttpResponse(200, {"content-length": "2"}, b"ok")),
     "a header twice, no reason": (
         b"HTTP/1.1 202 \r\nX: a\r\nx:b \r\nContent-Length: 0\r\n\r\n",
-        Reply(202, {"x": "a, b", "content-length": "0"}, b""),
+        HttpResponse(202, {"x": "a, b", "content-length": "0"}, b""),
     ),
 }
 
@@ -79,10 +79,10 @@ ANSWERS = {
 @pytest.mark.parametrize("name", ANSWERS)
 def test_an_answer_is_read_whole_and_its_connection_is_used_again(name: str) -> None:
     """Both of the exchanges are on one connection."""
-    answer, reply = ANSWERS[name]
+    answer, response = ANSWERS[name]
     with talking([answer, answer]) as (host, client):
-        assert client.post({"ce-id": "1"}, b"body", 10) == reply
-        assert client.post({}, b"", 10) == reply
+        assert client.post({"ce-id": "1"}, b"body", 10) == response
+        assert client.post({}, b"", 10) == response
     head = host.requests[0].decode()
     assert head.startswith("POST /path?query HTTP/1.1\r\nHost: 127.0.0.1:")
     assert head.endswith("ce-id: 1\r\nContent-Length: 4\r\n\r\nbody")
@@ -136,7 +136,7 @@ def test_a_long_body_is_cut_off_and_its_connection_is_not_used_again(answer: byt
     ],
 )
 def test_what_is_no_answer_or_can_be_read_in_two_ways_is_refused(answer: bytes | None) -> None:
-    with talking([answer]) as (_, client), pytest.raises(Broken):
+    with talking([answer]) as (_, client), pytest.raises(NoResponse):
         client.post({}, b"", 10)
 
 
@@ -162,14 +162,14 @@ def test_the_limit_is_for_the_whole_answer_however_it_trickles() -> None:
                     time.sleep(0.05)
 
         threading.Thread(target=trickle, daemon=True).start()
-        client = Connections(f"http://127.0.0.1:{listener.getsockname()[1]}", 4, LIMIT)
-        with pytest.raises(Late):
+        client = HttpClient(f"http://127.0.0.1:{listener.getsockname()[1]}", 4, LIMIT)
+        with pytest.raises(TimedOut):
             client.post({}, b"", 0.5)
         client.close()
 
 
 @pytest.mark.parametrize("value", ["a\r\nX-Smuggled: 1", "a\nb", "a\0b", "ŝ"])
 def test_a_header_that_no_request_may_carry_is_not_sent(value: str) -> None:
-    with talking() as (host, client), pytest.raises(Broken, match="no request may carry"):
+    with talking() as (host, client), pytest.raises(NoResponse, match="no request may carry"):
         client.post({"x": value}, b"", 10)
     assert host.requests == []

@@ -1,7 +1,6 @@
-"""HTTP/1.1 as far as a delivery needs it: one POST and its answer, over connections that stay open.
+"""HTTP/1.1 as far as a delivery needs it: one POST and its response, over connections that stay open.
 
-A general client costs more than all the rest of a broker: with urllib3's pool an event that comes and goes over HTTP takes
-1.7 ms of CPU, with this 1.1 ms. Rules: RFC 9112; what it forbids is refused, never guessed.
+Why no library: docs/decisions/0007. Rules: RFC 9112; what it forbids is refused, never guessed.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 MAX_HEAD = 64 << 10
-"""Bytes of an answer's status line and headers."""
+"""Bytes of a response's status line and headers."""
 
 CONNECT_TIMEOUT = 10.0
 _READ = 64 << 10
@@ -28,35 +27,38 @@ _LINE = b"\r\n"
 _NO_BODY = (204, 304)
 
 
-class Broken(Exception):
-    """No answer came, or something that is not one. The message says which."""
+class NoResponse(Exception):
+    """There was no response, or what came is none. The message says which."""
 
 
-class Late(Broken):
-    """The time was over."""
+class TimedOut(NoResponse):
+    """The time limit was reached."""
 
 
-class Ended(Broken):
-    """The other side closed the connection."""
+class ClosedEarly(NoResponse):
+    """The server closed the connection before the response was over."""
 
 
-class _Unused(Broken):
-    """A connection that was open from before gave nothing at all: the other side had closed it."""
+class _StaleConnection(NoResponse):
+    """An idle connection gave nothing at all: the server had closed it, and did not take the request."""
 
 
-class Reply(NamedTuple):
-    """An answer; names of headers in lower case, the values of one that came twice joined."""
+class HttpResponse(NamedTuple):
+    """A response; names of headers in lower case, the values of one that came twice joined."""
 
     status: int
     headers: dict[str, str]
     body: bytes
 
 
-class Connections:
-    """Connections to the host of an http or https address. Every method may be called from any thread."""
+class HttpClient:
+    """Posts to one http or https address. Every method may be called from any thread.
+
+    `_lock` guards `_idle` and `_closed`; while it is held no connection is opened, closed or used.
+    """
 
     def __init__(self, url: str, keep: int, max_body: int) -> None:
-        """`keep`: idle connections at most; `max_body`: bytes of an answer's body that are read, the rest is cut off."""
+        """`keep`: idle connections at most; `max_body`: bytes of a response's body that are read, the rest is cut off."""
         parts = urlsplit(url)
         assert parts.hostname is not None
         secure = parts.scheme == "https"
@@ -70,20 +72,20 @@ class Connections:
         host = parts.netloc.rpartition("@")[2]
         self._start = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nAccept-Encoding: identity\r\nUser-Agent: greenlight\r\n"
 
-    def post(self, headers: Mapping[str, str], body: bytes, limit: float) -> Reply:
-        """Send a body and return the answer, all within `limit` seconds. Raises Broken."""
+    def post(self, headers: Mapping[str, str], body: bytes, limit: float) -> HttpResponse:
+        """Send a body and return the response, all within `limit` seconds. Raises NoResponse."""
         end = time.monotonic() + limit
         request = self._request(headers, body)
         connection = self._take()
         if connection is not None:
             try:
                 return self._exchange(connection, request, end)
-            except _Unused:
+            except _StaleConnection:
                 pass
         return self._exchange(self._open(end), request, end)
 
     def close(self) -> None:
-        """Close what is idle; what is in use closes when it is given back."""
+        """Close idle connections; those in use are closed afterwards."""
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
@@ -94,29 +96,29 @@ class Connections:
         lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
         head = "".join(lines)
         if len(_BREAK.findall(head)) != 2 * len(lines):
-            raise Broken("a header holds a line break, which no request may carry")
+            raise NoResponse("a header holds a line break, which no request may carry")
         try:
             return f"{self._start}{head}Content-Length: {len(body)}\r\n\r\n".encode("latin-1") + body
         except UnicodeEncodeError:
-            raise Broken("a header holds characters that no request may carry") from None
+            raise NoResponse("a header holds characters that no request may carry") from None
 
-    def _exchange(self, connection: _Connection, request: bytes, end: float) -> Reply:
+    def _exchange(self, connection: _Connection, request: bytes, end: float) -> HttpResponse:
         try:
-            reply, stays = connection.exchange(request, end, self._max_body)
+            response, stays = connection.exchange(request, end, self._max_body)
         except TimeoutError:
             connection.close()
-            raise Late("the time was over") from None
-        except (OSError, Broken) as problem:
+            raise TimedOut("the time was over") from None
+        except (OSError, NoResponse) as problem:
             connection.close()
-            if connection.used and not connection.heard:
-                raise _Unused from None
-            raise problem if isinstance(problem, Broken) else Broken(str(problem)) from None
+            if connection.used and not connection.received:
+                raise _StaleConnection from None
+            raise problem if isinstance(problem, NoResponse) else NoResponse(str(problem)) from None
         except BaseException:
             connection.close()
             raise
         if not stays or not self._put(connection):
             connection.close()
-        return reply
+        return response
 
     def _take(self) -> _Connection | None:
         while True:
@@ -124,7 +126,7 @@ class Connections:
                 if not self._idle:
                     return None
                 connection = self._idle.pop()
-            if connection.quiet():
+            if connection.usable():
                 return connection
             connection.close()
 
@@ -143,9 +145,9 @@ class Connections:
                 return _Connection(plain)
             return _Connection(self._tls.wrap_socket(plain, server_hostname=self._address[0]))
         except TimeoutError:
-            raise Late("the connection was not made in time") from None
+            raise TimedOut("the connection was not made in time") from None
         except OSError as problem:
-            raise Broken(str(problem)) from None
+            raise NoResponse(str(problem)) from None
 
 
 class _Connection:
@@ -153,16 +155,16 @@ class _Connection:
 
     def __init__(self, open: socket.socket) -> None:
         self._socket = open
-        self._got, self._at = b"", 0  # received, and up to where it was read
+        self._got, self._at = b"", 0  # bytes that were received, and how many of them were read
         self.used = False  # an exchange on it was finished
-        self.heard = False  # something came in this exchange
+        self.received = False  # something came in this exchange
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""
         self._socket.close()
 
-    def quiet(self) -> bool:
-        """Whether it is still open as far as one can see: what was closed, or speaks unasked, cannot be used."""
+    def usable(self) -> bool:
+        """Whether an idle connection can be used: it was not closed, and nothing came without a request."""
         self._socket.setblocking(False)
         try:
             self._socket.recv(1)
@@ -172,9 +174,9 @@ class _Connection:
             return False
         return False
 
-    def exchange(self, request: bytes, end: float, max_body: int) -> tuple[Reply, bool]:
-        """Send, and receive an answer; whether the connection can be used again. Raises OSError, Broken, TimeoutError."""
-        self.heard = False
+    def exchange(self, request: bytes, end: float, max_body: int) -> tuple[HttpResponse, bool]:
+        """Send; return the response, and whether the connection can be used again. Raises OSError or NoResponse."""
+        self.received = False
         self._socket.settimeout(_left(end))
         self._socket.sendall(request)
         status, headers, version = self._head(end)
@@ -183,37 +185,37 @@ class _Connection:
         body, whole = self._body(status, headers, end, max_body)
         options = headers.get("connection", "").lower()
         self.used = True
-        return Reply(status, headers, body), whole and version == b"HTTP/1.1" and "close" not in options
+        return HttpResponse(status, headers, body), whole and version == b"HTTP/1.1" and "close" not in options
 
     def _head(self, end: float) -> tuple[int, dict[str, str], bytes]:
         head = self._until(b"\r\n\r\n", end)
         first, *lines = head.split(b"\r\n")
         status = _STATUS.fullmatch(first)
         if status is None:
-            raise Broken("the answer is not HTTP")
+            raise NoResponse("the answer is not HTTP")
         headers: dict[str, str] = {}
         for line in lines:
             name, colon, value = line.decode("latin-1").partition(":")
             if not colon or not name or name[0].isspace() or name[-1].isspace():
-                raise Broken("the answer has a header that is none")
+                raise NoResponse("the answer has a header that is none")
             name, value = name.lower(), value.strip(" \t")
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
         return int(status[1]), headers, first[:8]
 
     def _body(self, status: int, headers: Mapping[str, str], end: float, limit: int) -> tuple[bytes, bool]:
-        """The body, and whether nothing but the next answer can follow it."""
+        """Read the body; return it and whether nothing but the next response can follow it."""
         coding = headers.get("transfer-encoding")
         length = headers.get("content-length")
         if status in _NO_BODY:
             return b"", True
         if coding is not None:
             if coding.lower() != "chunked" or length is not None:
-                raise Broken("the answer's length can be read in two ways")
+                raise NoResponse("the answer's length can be read in two ways")
             return self._chunks(end, limit)
         if length is None:
             return self._until_closed(end, limit), False
         if not _LENGTH.fullmatch(length):
-            raise Broken("the answer's Content-Length is not a number")
+            raise NoResponse("the answer's Content-Length is not a number")
         wanted = min(int(length), limit)
         return self._exactly(wanted, end), wanted == int(length)
 
@@ -222,7 +224,7 @@ class _Connection:
         while True:
             size = _CHUNK.fullmatch(self._until(_LINE, end))
             if size is None:
-                raise Broken("the answer's chunks cannot be told apart")
+                raise NoResponse("the answer's chunks cannot be told apart")
             count = int(size[1], 16)
             if count == 0:
                 break
@@ -230,7 +232,7 @@ class _Connection:
             if len(found) >= limit:
                 return bytes(found), False
             if self._exactly(2, end) != _LINE:
-                raise Broken("the answer's chunks cannot be told apart")
+                raise NoResponse("the answer's chunks cannot be told apart")
         while self._until(_LINE, end):  # trailers
             pass
         return bytes(found), True
@@ -239,19 +241,19 @@ class _Connection:
         try:
             while self._rest() < limit:
                 self._more(end)
-        except Ended:
+        except ClosedEarly:
             pass
         return self._exactly(min(self._rest(), limit), end)
 
     def _rest(self) -> int:
-        """Bytes that were received and not read."""
+        """Return the number of bytes that were received and not read."""
         return len(self._got) - self._at
 
     def _until(self, mark: bytes, end: float) -> bytes:
-        """What comes before `mark`, which is read too."""
+        """Read up to `mark`; return what comes before it."""
         while (stop := self._got.find(mark, self._at)) < 0:
             if self._rest() > MAX_HEAD:
-                raise Broken(f"the answer's headers, or a line of it, have more than {MAX_HEAD} bytes")
+                raise NoResponse(f"the answer's headers, or a line of it, have more than {MAX_HEAD} bytes")
             self._more(end)
         found, self._at = self._got[self._at : stop], stop + len(mark)
         return found
@@ -264,13 +266,13 @@ class _Connection:
         return found
 
     def _more(self, end: float) -> None:
-        """Receive something. Raises Ended where there is nothing more."""
-        if self.heard:  # the first wait has its timeout already
+        """Receive something. Raises ClosedEarly at the end."""
+        if self.received:  # the first wait has its timeout already
             self._socket.settimeout(_left(end))
         data = self._socket.recv(_READ)
         if not data:
-            raise Ended("the connection was closed before the answer was over")
-        self.heard = True
+            raise ClosedEarly("the connection was closed before the answer was over")
+        self.received = True
         self._got, self._at = self._got[self._at :] + data, 0
 
 
