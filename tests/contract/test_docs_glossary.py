@@ -21,7 +21,7 @@ PAGE = (DOCS / "glossary.md").read_text()
 SECTIONS = ("Words", "Commands", "Event types", "Fields", "States")
 ANSWERS = [
     *(f"board/{name}.py" for name in ("api", "preview", "reading", "view", "waterfall")),
-    *(f"broker/{name}.py" for name in ("history", "operations")),
+    *(f"broker/{name}.py" for name in ("documents", "event_story", "log/history", "operations")),
 ]
 """The modules that make what the API answers."""
 
