@@ -51,6 +51,30 @@ def test_links_to_a_section_name_one_of_its_headings(page: Path) -> None:
             assert anchor in _anchors(target), f"{path}#{anchor}"
 
 
+def _prose(page: Path) -> list[str]:
+    """The lines of a page that are neither code, nor a table, nor the address of a link."""
+    text = re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    return [line for line in text.splitlines() if not re.match(r"\||    |\[\w+\]: ", line)]
+
+
+READ = [page for page in PAGES if page.parent.name != "decisions"]
+"""Pages for users."""
+
+
+@pytest.mark.parametrize("page", READ, ids=lambda page: page.name)
+def test_lines_of_prose_end_at_120_columns(page: Path) -> None:
+    """So that a page reads in a terminal, too."""
+    assert [line for line in _prose(page) if len(line) > 120] == []
+
+
+@pytest.mark.parametrize("page", [page for page in READ if page.name != "CHANGELOG.md"], ids=lambda page: page.name)
+def test_pages_use_the_terms_of_the_field(page: Path) -> None:
+    """Words of a private dialect say to no reader what is meant."""
+    private = r"\b(told|strangers?|of ours|nobody|somebody|whoever|crew|lanes?|courier)\b"
+    text = re.sub(r"^```.*?^```|`[^`]*`", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    assert re.findall(private, text, re.IGNORECASE) == []
+
+
 def test_every_service_of_the_flow_has_the_same_file_names() -> None:
     """Whoever has opened one service has opened all."""
     for service in {edge.service for edge in FLOW} | {"webhooks", "board"}:
