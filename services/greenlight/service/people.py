@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
 import logging
-import os
 import re
-import secrets
-import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,26 +97,6 @@ def read(path: Path) -> Mapping[str, Person]:
         raise UnreadableFile(f"{path.parent}: is not there") from None
 
 
-def new_token(path: Path, id: str) -> str:
-    """Give a person a new token: its digest goes into the file, the token is returned this once.
-
-    ConfigurationError if there is no such person. The file's comments, order and permissions stay.
-    """
-    if id not in read(path):
-        raise ConfigurationError(f"{path}: nobody is called {id!r} there. {ADD}")
-    token = f"gl_{secrets.token_urlsafe(32)}"
-    digest = "sha256:" + hashlib.sha256(token.encode()).hexdigest()
-    text = _with_token(_text(path), id, digest)
-    try:
-        written = digest in _parse(text, path)[id].tokens
-    except ConfigurationError:
-        written = False
-    if not written:
-        raise ConfigurationError(f"{path}: write `tokens: []` below {id!r}, on a line of its own, and try again")
-    _replace(path.resolve(), text)
-    return token
-
-
 def _text(path: Path) -> str:
     """What the file says. Raises FileNotFoundError, UnreadableFile, ConfigurationError."""
     try:
@@ -167,61 +143,6 @@ def _twice(document: Document, path: Path, people: Mapping[str, Person]) -> Iter
             if other != id:
                 line = document.line(["people", id])
                 yield f"{path}:{line}: {id}: has {what}, which {other} has too: one person is one entry, and one vote"
-
-
-def _with_token(text: str, id: str, digest: str) -> str:
-    """The file with one more digest, changed nowhere else; unchanged where a person is written as nobody expected."""
-    text = text if text.endswith("\n") else text + "\n"
-    name = rf"['\"]?{re.escape(id)}['\"]?[ ]*:"
-    inline = re.search(rf"(?m)^[^#\n]*?(?<![\w-]){name}[ ]*\{{(?P<fields>[^}}]*)", text)
-    if inline is not None:
-        return _inserted(text, *_in_line(inline["fields"], inline.start("fields"), digest))
-    below = re.search(rf"(?m)^(?P<indent>[ ]+){name}[ ]*(#.*)?\n(?P<fields>(?:[ ]*\n|(?P=indent)[ ]+.*\n)*)", text)
-    if below is not None:
-        return _inserted(text, *_in_lines(below["fields"], below.start("fields"), below["indent"], digest))
-    return text
-
-
-def _in_line(fields: str, start: int, digest: str) -> tuple[int, str]:
-    """Where to insert what, for fields between braces."""
-    there = re.search(r"\btokens[ ]*:[ ]*\[\s*", fields)
-    if there is not None:
-        return start + there.end(), _item(digest, fields[there.end() :])
-    return start, f"tokens: ['{digest}']" + (", " if fields.strip() else "")
-
-
-def _in_lines(fields: str, start: int, indent: str, digest: str) -> tuple[int, str]:
-    """The same for fields that have lines of their own."""
-    brackets = re.search(r"(?m)^[ ]*tokens[ ]*:[ ]*\[\s*", fields)
-    if brackets is not None:
-        return start + brackets.end(), _item(digest, fields[brackets.end() :])
-    dashes = re.search(r"(?m)^[ ]*tokens[ ]*:[ ]*(#.*)?\n(?=(?P<dash>[ ]*)-)", fields)
-    if dashes is not None:
-        return start + dashes.end(), f"{dashes['dash']}- {digest}\n"
-    first = re.search(r"(?m)^([ ]*)[^ #\n]", fields)
-    return start, f"{first[1] if first else indent + '  '}tokens: ['{digest}']\n"
-
-
-def _item(digest: str, rest: str) -> str:
-    return f"'{digest}'" if rest.startswith("]") else f"'{digest}', "
-
-
-def _inserted(text: str, at: int, added: str) -> str:
-    return text[:at] + added + text[at:]
-
-
-def _replace(path: Path, text: str) -> None:
-    """Put `text` into the place of a file at once, for the same readers."""
-    was, fresh = path.stat(), path.with_name(path.name + ".new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.chmod(stat.S_IMODE(was.st_mode))
-    with contextlib.suppress(PermissionError):  # only root may, and only root has to
-        os.chown(fresh, was.st_uid, was.st_gid)
-    os.replace(fresh, path)
 
 
 def _person(document: Document, path: Path, id: Any, row: Any, problems: list[str]) -> Person | None:

@@ -12,67 +12,10 @@ import pytest
 
 from greenlight.lib.clock import SystemClock
 from greenlight.lib.errors import ConfigurationError
-from greenlight.service.people import People, new_token, read
+from greenlight.service.people import People, read
 from support.process import no_files_left
 
 OLD = "sha256:" + "0" * 64
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "people:\n  lena:\n",
-        "people:\n  lena: {}\n",
-        "people:\n  lena: {groups: [legal]}  # of the legal department",
-        f"people:\n  lena: {{tokens: ['{OLD}'], groups: [legal]}}\n",
-        "people:\n  lena: {tokens: [],\n    groups: [legal]}\n",
-        "people: {omar: {groups: [ops]}, lena: {groups: [legal]}}\n",
-        "people:\n  # lena: {groups: [ops]}\n  lena-x: {}\n  'lena':\n\n    # a lawyer\n    groups: [legal]\n  omar:\n",
-        f"people:\n  lena:\n    tokens:  # hers\n      - {OLD}\n    groups: [legal]\n",
-        f"people:\n  lena:\n    tokens:\n    - {OLD}\n    groups:\n    - legal\n",
-        f"people:\n    lena:\n        groups: [legal]\n        tokens: [\n          {OLD},\n        ]\n",
-    ],
-)
-def test_a_token_is_added_however_the_person_is_written(tmp_path: Path, text: str) -> None:
-    """Everything else stays as it was: lines, comments, the other people, earlier tokens, permissions."""
-    path = tmp_path / "people.yaml"
-    path.write_text(text)
-    path.chmod(0o644)
-    before = read(path)
-    token = new_token(path, "lena")
-    assert token.startswith("gl_")
-    after = read(path)
-    assert len(after["lena"].tokens) == len(before["lena"].tokens) + 1
-    assert set(before["lena"].tokens) < set(after["lena"].tokens)
-    assert after["lena"].groups == before["lena"].groups
-    assert {id: each for id, each in after.items() if id != "lena"} == {
-        id: each for id, each in before.items() if id != "lena"
-    }
-    assert [line for line in text.splitlines() if "#" in line and "tokens" not in line and "legal" not in line] == [
-        line for line in path.read_text().splitlines() if line.lstrip().startswith("#") and "hers" not in line
-    ]
-    assert path.stat().st_mode & 0o777 == 0o644
-    assert [each.name for each in tmp_path.iterdir()] == ["people.yaml"]
-
-
-def test_a_link_to_the_file_stays_one(tmp_path: Path) -> None:
-    """What is mounted or shared is written where it is."""
-    real, link = tmp_path / "real.yaml", tmp_path / "people.yaml"
-    real.write_text("people:\n  lena: {groups: [legal]}\n")
-    link.symlink_to(real)
-    new_token(link, "lena")
-    assert link.is_symlink()
-    assert len(read(real)["lena"].tokens) == 1
-
-
-@pytest.mark.parametrize("text", [None, "people:\n  omar: {}\n"])
-def test_who_is_not_there_gets_no_token(tmp_path: Path, text: str | None) -> None:
-    """And the message says what to write."""
-    path = tmp_path / "people.yaml"
-    if text is not None:
-        path.write_text(text)
-    with pytest.raises(ConfigurationError, match=r"nobody is called 'lena'.*people: \{lena"):
-        new_token(path, "lena")
 
 
 def test_every_mistake_is_named_with_its_line_and_what_is_right(tmp_path: Path) -> None:

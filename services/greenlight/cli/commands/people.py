@@ -10,7 +10,8 @@ from greenlight.cli import arguments as args
 from greenlight.cli import render
 from greenlight.cli.client import USAGE, Client, Failure
 from greenlight.lib.errors import ConfigurationError
-from greenlight.service.people import ADD, NAME_THEM, nameless, new_token, read
+from greenlight.service.people import ADD, NAME_THEM, nameless, read
+from greenlight.service.people_tokens import new_token
 
 config = args.config("people.yaml")
 
