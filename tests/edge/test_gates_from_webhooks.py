@@ -14,7 +14,6 @@ import pytest
 from greenlight.events import rfc3339
 from greenlight.model.policy import GateState
 from greenlight.model.rows import Fact, Record
-from greenlight.policy.decide import gate_state
 from greenlight.policy.load import parse
 from greenlight.recorder.domain import fold
 from support.flow import build_payload, push_payload, sha_of
@@ -71,7 +70,7 @@ def state(gate: str, facts: Sequence[Fact]) -> GateState:
         record = Record("acme/shop", SHA)
         for fact in order:
             record = fold(record, fact)
-        found.append(gate_state(SHOP.gates[gate], situation(SHOP, record, now=datetime.now(UTC), environment="live")))
+        found.append(SHOP.gates[gate].state(situation(SHOP, record, now=datetime.now(UTC), environment="live")))
     assert all(one == found[0] for one in found), found
     return found[0]
 

@@ -14,7 +14,6 @@ from greenlight.events.ids import identity
 from greenlight.model.policy import GateState, Pipeline
 from greenlight.model.rows import Target
 from greenlight.policy.authors import authors
-from greenlight.policy.decide import gate_state
 from greenlight.policy.load import parse
 from greenlight.recorder import app as recorder
 from greenlight.service.deps import Deps
@@ -105,7 +104,7 @@ def state(rig: Rig, pipeline: Pipeline, commit: str = MERGE, gate: str = "review
     shop = pipeline.applications["shop"]
     record = rig.ledger.record("acme/shop", sha_of(commit))
     assert record is not None
-    return gate_state(shop.gates[gate], situation(shop, record, now=datetime.now(UTC), environment="live"))
+    return shop.gates[gate].state(situation(shop, record, now=datetime.now(UTC), environment="live"))
 
 
 STORY = [review("ann", "approved", HEAD, id=1), merged(), push(MERGE)]

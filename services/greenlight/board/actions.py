@@ -19,7 +19,8 @@ from greenlight.model.own_facts import expiry, no_expiry, own_fact, request_entr
 from greenlight.model.policy import Gate, Policy, Situation
 from greenlight.model.rows import PATIENCE, Cancellation, Due, Fact, NewEntry, Record, Request, Target
 from greenlight.policy.decide import OVER, gate_here
-from greenlight.policy.gates import newest_revocation, newest_words
+from greenlight.policy.gates.approval import newest_words
+from greenlight.policy.gates.kind import newest_revocation
 from greenlight.policy.requests import MOST, SERVED_WITHIN, asked, newest_request, resumed, without
 from greenlight.policy.requests import paused as paused_by
 from greenlight.service.adoption import carried_on
@@ -63,10 +64,9 @@ def approve(record: Record, application: str, gate: str, comment: str | None, pe
         raise Forbidden("; ".join(dict.fromkeys(str(refusal) for refusal in refusals)))
     open_to = [case for case, refusal in zip(cases, refusals, strict=True) if refusal is None]
     last, revoked = newest_words(policy, record, gate).get(person.id), newest_revocation(policy, record, gate)
-    if last is not None and last.granted and (revoked is None or revoked.at < last.at):
-        expired = found.expires is not None and last.at + found.expires <= deps.clock.now()
-        if not expired and all(domain.counts(last, found, case) for case in open_to):
-            return last.fact
+    granted = last is not None and last.granted and (revoked is None or revoked.at < last.at)
+    if last is not None and granted and all(domain.stands(last, found, case) for case in open_to):
+        return last.fact
     prior = max((fact for fact in (last, revoked) if fact is not None), key=lambda fact: fact.at, default=None)
     return _say(types.APPROVAL_GRANTED, record, application, gate, comment, person, prior.fact if prior else "", deps)
 

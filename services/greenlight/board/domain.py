@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from greenlight.model.policy import Gate, Policy, Situation
-from greenlight.model.rows import Approval
+from greenlight.model.rows import Approval as Word
 from greenlight.policy.authors import authors
 from greenlight.policy.decide import GREEN, required_gates
-from greenlight.policy.gates import left_out
+from greenlight.policy.gates.approval import Approval
 from greenlight.service.people import NAME_THEM, Person
 
 
 def may_approve(person: Person, gate: Gate, case: Situation) -> str | None:
     """Why this person's approval of this commit at this gate could not count in this target; None: it could."""
-    if gate.kind != "approval":
+    if not isinstance(gate, Approval):
         return f"{gate.name} is not an approval: it opens when {gate.kind} says so"
     refusal = _in_groups(person, gate)
     if refusal is not None:
         return refusal
-    if not gate.wants.get("not_author"):
+    if not gate.not_author:
         return None
     why = authors(case.record, case.target, case.pushes).left_out(person.id, person.identities)
     if why is None:
@@ -27,17 +27,18 @@ def may_approve(person: Person, gate: Gate, case: Situation) -> str | None:
     return f"{why}; {gate.name} wants somebody else" if person.identities else f"{why}; {NAME_THEM}"
 
 
-def counts(word: Approval, gate: Gate, case: Situation) -> bool:
-    """Whether an approval that was given can count in this target."""
-    makers = authors(case.record, case.target, case.pushes) if gate.wants.get("not_author") else None
-    return left_out(gate, word, makers) is None
+def stands(word: Word, gate: Gate, case: Situation) -> bool:
+    """Whether an approval that was given can count in this target, and has not expired."""
+    if not isinstance(gate, Approval) or (gate.expires is not None and word.at + gate.expires <= case.now):
+        return False
+    return gate.left_out(word, gate.makers(case)) is None
 
 
 def may_revoke(person: Person, policy: Policy, gate: Gate) -> str | None:
     """Why not: whoever may approve a gate may revoke it; a gate that nobody approves, whoever may approve any of them."""
-    if gate.kind == "approval":
+    if isinstance(gate, Approval):
         return _in_groups(person, gate)
-    approvals = [each for each in policy.gates.values() if each.kind == "approval"]
+    approvals = [each for each in policy.gates.values() if isinstance(each, Approval)]
     if any(_in_groups(person, each) is None for each in approvals) or (policy.operators and _operates(person, policy)):
         return None
     return f"{person.id} may approve no gate of {policy.name}, so may revoke none"
@@ -84,7 +85,7 @@ def may_override(person: Person, case: Situation) -> str | None:
     if refusal is not None:
         return refusal
     required = [case.policy.gates[name] for name in case.environment.require]
-    if not any(gate.wants.get("not_author") for gate in required):
+    if not any(gate.not_author for gate in required):
         return None
     return authors(case.record, case.target, case.pushes).left_out(person.id, person.identities)
 
@@ -98,11 +99,10 @@ def closed_to_rollback(case: Situation) -> tuple[str, str] | None:
     return next(((name, gate.reason) for name, gate in states.items() if gate.state not in GREEN), None)
 
 
-def _in_groups(person: Person, gate: Gate) -> str | None:
-    groups = gate.wants.get("groups") or ()
-    if set(groups) & set(person.groups):
+def _in_groups(person: Person, gate: Approval) -> str | None:
+    if set(gate.groups) & set(person.groups):
         return None
-    return f"{person.id} is not in {' or '.join(groups)}, who decide on {gate.name}"
+    return f"{person.id} is not in {' or '.join(gate.groups)}, who decide on {gate.name}"
 
 
 def _operates(person: Person, policy: Policy) -> bool:

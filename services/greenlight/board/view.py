@@ -9,7 +9,7 @@ from typing import Any
 from greenlight.events import ids, rfc3339
 from greenlight.model.policy import Decision, GateState, Policy, Situation
 from greenlight.model.rows import Attempt, Deployment, Record, Request, Target
-from greenlight.policy.decide import decide, gate_state
+from greenlight.policy.decide import decide
 from greenlight.policy.requests import newest_request, waiting_requests
 from greenlight.policy.signals import age
 from greenlight.policy.situation import served
@@ -50,7 +50,7 @@ def gates(policy: Policy, cases: Mapping[str, Situation], decisions: Mapping[str
     found = {}
     for name, gate in policy.gates.items():
         states = [decision.gates[name] for decision in decisions.values() if name in decision.gates]
-        states = states or [gate_state(gate, next(iter(cases.values())))]
+        states = states or [gate.state(next(iter(cases.values())))]
         found[name] = min(states, key=lambda state: WORST.index(state.state))
     return found
 

@@ -20,6 +20,8 @@ from greenlight.lib.foreground import is_loopback, log_to_stderr, stop_on_signal
 from greenlight.lib.origins import OnlyPrograms
 from greenlight.lib.printable import printable
 from greenlight.model.policy import Pipeline
+from greenlight.policy.gates.event import Event
+from greenlight.policy.gates.webhook import Webhook
 from greenlight.service.configuration import read_pipeline
 from greenlight.service.secrets import Secrets, create
 from greenlight.service.server import Limits, Server, serve, serve_until
@@ -186,13 +188,13 @@ def _add_secrets(folders: Folders, secrets: Secrets, pipeline: Pipeline, log: lo
 def _scanners(pipeline: Pipeline) -> list[str]:
     """Who reports to /webhooks/gates/NAME."""
     gates = (gate for policy in pipeline.applications.values() for gate in policy.gates.values())
-    return sorted({gate.wants["name"] for gate in gates if gate.kind == "webhook"})
+    return sorted({gate.scanner for gate in gates if isinstance(gate, Webhook)})
 
 
 def _event_senders(pipeline: Pipeline) -> list[str]:
     """Who posts CloudEvents to /webhooks/events/SENDER, as far as gates name them."""
     gates = (gate for policy in pipeline.applications.values() for gate in policy.gates.values())
-    return sorted({gate.wants["sender"] for gate in gates if gate.kind == "event" and gate.wants.get("sender")})
+    return sorted({gate.by for gate in gates if isinstance(gate, Event) and gate.by})
 
 
 def _url(host: str, port: int) -> str:

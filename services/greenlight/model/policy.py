@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from greenlight.model import keys
 from greenlight.model.rows import Attempt, Push, Record, Request, Target
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """A named requirement over signals."""
+@dataclass(frozen=True, kw_only=True)
+class Gate(ABC):
+    """A named requirement over what is known of a commit. Each kind is a class of its own in greenlight.policy.gates."""
 
+    kind: ClassVar[str]  # as the pipeline file calls it
     name: str
-    kind: str  # circleci, github-check, github-status, github-workflow, github-review, webhook, event, approval
-    # what of that kind: {"workflow"} or {"job"}, "project"; {"name", "app"}; {"context"}; {"name"} or {"path"}, "event";
-    # {"count", "not_author"}; {"name"}; {"type", "sender", "where"}; {"groups", "count", "not_author"}.
-    # What is not given is not there.
-    wants: Mapping[str, Any]
-    max_age: timedelta | None = None  # of a signal
-    expires: timedelta | None = None  # of an approval
-    any_branch: bool = False
+    max_age: timedelta | None = None  # how old a fact may be
+    any_branch: bool = False  # whether a run for a ref that is not shipped counts
+    not_author: bool = False  # whether the words of the commit's authors do not count
+
+    @property
+    @abstractmethod
+    def subject(self) -> str:
+        """What it waits for, as a noun: "webhook scan"."""
+
+    @property
+    def sender(self) -> str | None:
+        """The secret that its facts are signed with, by the name of its file; None: GitHub's, or no webhook brings them."""
+        return None
+
+    @abstractmethod
+    def state(self, case: Situation) -> GateState:
+        """What the record says of it in a situation. Whether an operator overrode it is left aside."""
+
+    @abstractmethod
+    def explained(self) -> str:
+        """What opens it and how long it stays open, for `greenlight policy explain`."""
+
+    def has_votes(self, case: Situation) -> bool:
+        """Whether the record may have votes that do not count now, and count once the target runs something else."""
+        return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,9 @@ from typing import Any
 from greenlight.model.policy import Decision, Deploy, Gate, GateState, Situation, Standing
 from greenlight.model.rows import Push, Record
 from greenlight.policy.conditions import SUPERSEDED, WAITING, not_paused
-from greenlight.policy.gates import gate_state
 from greenlight.policy.lineage import Lineage, newer
 from greenlight.policy.paths import candidate
 from greenlight.policy.situation import served
-
-__all__ = ["decide", "gate_here", "gate_state", "required_gates"]
 
 OVER = ("failed", "error", "canceled")
 """Ends of a deployment after which the commit is not deployed again by itself."""
@@ -86,7 +83,7 @@ def gate_here(case: Situation, gate: Gate) -> GateState:
 
     An override ends with a revocation, or a failure, that is newer than it.
     """
-    state = gate_state(gate, case)
+    state = gate.state(case)
     keys = case.policy.keys(case.environment.name, gate.name)
     given = [case.record.overrides[key] for key in keys if key in case.record.overrides]
     override = max(given, key=lambda each: each.at, default=None)
@@ -100,9 +97,7 @@ def gate_here(case: Situation, gate: Gate) -> GateState:
 
 def _may_change_by_range(case: Situation, gate: Gate, state: GateState) -> bool:
     """Whether votes were given that may count once the target runs something else: `not: author` asks what lies between."""
-    if not gate.wants.get("not_author") or state.state in GREEN:
-        return False
-    return gate.kind != "approval" or any(case.record.approvals.get(key) for key in case.policy.keys(gate.name))
+    return gate.not_author and state.state not in GREEN and gate.has_votes(case)
 
 
 def _untouched(case: Situation) -> Standing:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from greenlight.lib.durations import span
-from greenlight.model.policy import Environment, Gate, Policy
-from greenlight.policy.gates import CI, subject
+from greenlight.model.policy import Environment, Policy
 
 
 def explain(policy: Policy) -> str:
@@ -21,7 +19,7 @@ def _lines(policy: Policy) -> Iterator[str]:
     yield f"  operators   {', '.join(policy.operators) or 'nobody: name groups as `operators:`'}"
     yield "gates"
     width = max((len(name) for name in policy.gates), default=0)
-    yield from (f"  {name:{width}}  {_takes(gate)}" for name, gate in policy.gates.items())
+    yield from (f"  {name:{width}}  {gate.explained()}" for name, gate in policy.gates.items())
     for environment in policy.environments.values():
         yield from _environment(environment)
 
@@ -35,20 +33,6 @@ def _refs(policy: Policy) -> Iterator[str]:
 
 def _only(policy: Policy) -> str:
     return f", if the push changed {', '.join(policy.paths)}" if policy.paths else ""
-
-
-def _takes(gate: Gate) -> str:
-    """What opens the gate, and how long it stays open."""
-    if gate.kind in ("approval", "github-review"):
-        words = f"{gate.wants['count']} × {subject(gate)}"
-    elif "where" in gate.wants:
-        words = f"{subject(gate)} where {', '.join(f'{name} is {it!r}' for name, it in gate.wants['where'].items())}"
-    else:
-        words = f"{subject(gate)} passed"
-    if gate.kind in CI:
-        words += " on any branch" if gate.any_branch else " on a shipped branch or tag, or in its merge queue"
-    lasts = gate.max_age or gate.expires
-    return f"{words}, for {span(lasts)}" if lasts else words
 
 
 def _environment(environment: Environment) -> Iterator[str]:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import rfc8785
 
 from greenlight.lib.documents import Document, DocumentError, load
-from greenlight.lib.durations import duration
 from greenlight.lib.errors import ConfigurationError
-from greenlight.model.policy import Deploy, Environment, Gate, Pipeline, Policy
+from greenlight.model.policy import Deploy, Environment, Pipeline, Policy
 from greenlight.policy import checks, values
+from greenlight.policy.gates import registry as gates
+from greenlight.policy.schema import schema
 from greenlight.policy.shape import Fault, Step, faults, filled
 
 
@@ -39,19 +37,6 @@ class PolicyError(ConfigurationError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = list(problems)
-
-
-@cache
-def schema_text() -> str:
-    """The JSON Schema of the pipeline file."""
-    return resources.files("greenlight.policy").joinpath("schema.json").read_text(encoding="utf-8")
-
-
-@cache
-def schema() -> Mapping[str, Any]:
-    """The JSON Schema of the pipeline file, as a value."""
-    found: Mapping[str, Any] = json.loads(schema_text())
-    return found
 
 
 def parse(files: Mapping[str, str], directory: Path) -> Pipeline:
@@ -178,7 +163,7 @@ def _policy(app: dict[str, Any], clusters: Mapping[str, Any], directory: Path) -
         paths=tuple(app["paths"]),
         circleci_project=project,
         operators=tuple(app["operators"]),
-        gates={name: _gate(name, gate) for name, gate in app["gates"].items()},
+        gates={name: gates.read(name, gate) for name, gate in app["gates"].items()},
         environments={env["name"]: _environment(env) for env in app["environments"]},
         digest=f"sha256:{hashlib.sha256(text).hexdigest()}",
         text=text.decode(),
@@ -203,31 +188,6 @@ def _canonical(app: Mapping[str, Any], clusters: Mapping[str, Any]) -> bytes:
 def _used(app: Mapping[str, Any]) -> list[str]:
     """The clusters that an application is deployed to."""
     return sorted({env["deploy"]["helm"]["cluster"] for env in app["environments"] if "helm" in env["deploy"]})
-
-
-def _gate(name: str, gate: Mapping[str, Any]) -> Gate:
-    kind = next(kind for kind in gate if kind not in ("max-age", "any-branch", "where", "sender"))
-    wants = gate[kind]
-    if kind == "webhook":
-        wants = {"name": wants}
-    elif kind == "circleci" and "project" in wants:
-        wants = {**wants, "project": wants["project"].lower()}
-    elif kind == "event":
-        wants = {"type": wants, **{field: gate[field] for field in ("sender", "where") if field in gate}}
-    elif kind in ("approval", "github-review"):
-        wants = {
-            **{field: wants[field] for field in ("groups", "count") if field in wants},
-            "not_author": "not" in wants,
-        }
-    expires = gate[kind].get("expires") if kind == "approval" else None
-    return Gate(
-        name=name,
-        kind=kind,
-        wants=wants,
-        max_age=duration(gate["max-age"]) if "max-age" in gate else None,
-        expires=duration(expires) if expires else None,
-        any_branch=gate.get("any-branch", False),
-    )
 
 
 def _environment(env: Mapping[str, Any]) -> Environment:

@@ -1,4 +1,4 @@
-"""The part of JSON Schema 2020-12 that schema.json uses, with faults that say what would be right.
+"""The part of JSON Schema 2020-12 that the pipeline file's schema uses, with faults that say what would be right.
 
 A general validator tells that an instance "is not valid under any of the given schemas", and takes a sixth of the start
 to import. The tests hold this one to the verdicts of a general one. Two keywords are ours, and annotations to others:

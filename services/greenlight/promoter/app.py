@@ -206,7 +206,7 @@ def _newest_first(policy: Policy, environment: str, target: Target, deps: Deps) 
     tried = newest_tried(policy, target, pushes)
     rows = list(_ready_since(policy, environment, tried, deps))
     required = [policy.gates[name] for name in policy.environments[environment].require]
-    if policy.paths or any(gate.wants.get("not_author") for gate in required):
+    if policy.paths or any(gate.not_author for gate in required):
         waiting = deps.ledger.decisions(policy.name, environment, ("waiting",), limit=ALL)
         rows += [row for row in waiting if row.recount]
     known = pushes.knowing(*(row.push for row in rows if row.push is not None), *([tried] if tried else []))

@@ -14,6 +14,7 @@ from greenlight.ledger.port import Ledger, Transaction
 from greenlight.model import keys
 from greenlight.model.policy import Policy
 from greenlight.model.rows import Entry, Fact, NewEntry, Record
+from greenlight.policy.gates.github_review import GithubReview
 from greenlight.policy.signals import OUTDATED, is_review
 from greenlight.recorder.domain import with_review
 
@@ -69,7 +70,7 @@ def _pull_stream(fact: Fact) -> str | None:
 
 def _tree_stream(fact: Fact, record: Record, policies: Sequence[Policy]) -> str | None:
     """Only where some gate counts reviews, so that nobody else pays for it."""
-    wanted = any(gate.kind == "github-review" for policy in policies for gate in policy.gates.values())
+    wanted = any(isinstance(gate, GithubReview) for policy in policies for gate in policy.gates.values())
     told = _pushed(fact) or fact.details.get("pull") is not None
     return keys.tree_stream(record.repo, record.tree) if wanted and told and record.tree is not None else None
 

@@ -87,11 +87,16 @@ DEFECTS = [
     # Gates.
     Defect("revocation ignored", "_revocations", "if approval is None or approval.granted:", "if True:"),
     Defect("author may approve", "Authors.among", "return not self.people.isdisjoint(identities)", "return False"),
-    Defect("an approval lasts for ever", "_tally", "if lasts is None or vote[0] + lasts > now", "if True"),
-    Defect("a scan lasts for ever", "_word", "and until <= now", "and False"),
-    Defect("a build of any branch counts", "_newest", "return counts(policy, ref)", "return True"),
+    Defect("an approval lasts for ever", "VotesGate.tally", "if lasts is None or vote[0] + lasts > now", "if True"),
+    Defect("a scan lasts for ever", "SignalGate._word", "and until <= now", "and False"),
+    Defect("a build of any branch counts", "Reader.counts", "return lineage.counts(case.policy, ref)", "return True"),
     Defect("the first verdict stands", "age", "_sortable(signal.order)", "0"),
-    Defect("a cancelled build passes", "_verdict", 'if outcome == "passed":', 'if outcome in ("passed", "canceled"):'),
+    Defect(
+        "a cancelled build passes",
+        "SignalGate.verdict",
+        'if outcome == "passed":',
+        'if outcome in ("passed", "canceled"):',
+    ),
     Defect(
         "an author may override",
         "may_override",

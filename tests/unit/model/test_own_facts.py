@@ -8,7 +8,6 @@ from greenlight.events import types
 from greenlight.events.ids import identity
 from greenlight.model.own_facts import own_fact
 from greenlight.model.rows import Fact, Record
-from greenlight.policy.decide import gate_state
 from greenlight.recorder.domain import fold
 from support.policy import SCAN, attempt, heard, minute, policy, recorded, situation, word
 
@@ -24,7 +23,7 @@ def _say(type: str, gate: str, record: Record, at: float, person: str = "lena") 
 
 
 def _state(gate: str, record: Record) -> str:
-    return gate_state(SHOP.gates[gate], situation(SHOP, record, now=minute(30))).state
+    return SHOP.gates[gate].state(situation(SHOP, record, now=minute(30))).state
 
 
 def test_a_word_comes_right_after_the_last_one_where_the_clock_was_set_back() -> None:

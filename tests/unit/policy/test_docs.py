@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from greenlight.policy.load import parse, schema
+from greenlight.policy.load import parse
+from greenlight.policy.schema import schema
 
 ROOT = Path(__file__).parents[3]
 DOCS = (ROOT / "docs/policy.md").read_text(encoding="utf-8")

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from greenlight.ledger.rows_json import loads
-from greenlight.model.policy import Gate, GateState
+from greenlight.model.policy import GateState
 from greenlight.model.rows import Fact, Push, Record, Target
 from greenlight.policy import signals
-from greenlight.policy.decide import gate_state
+from greenlight.policy.gates.registry import read
+from greenlight.policy.gates.signal import Reader
 from greenlight.recorder.domain import fold
 from support.policy import (
     BUILD,
@@ -45,36 +46,37 @@ def state(
     lineage: tuple[Push, ...] = (),
     at: Target | None = None,
 ) -> GateState:
-    return gate_state(SHOP.gates[gate], situation(SHOP, recorded(*facts), at, lineage, now))
+    return SHOP.gates[gate].state(situation(SHOP, recorded(*facts), at, lineage, now))
 
 
 @pytest.mark.parametrize(
     ("gate", "key", "yes"),
     [
-        (Gate("g", "circleci", {"workflow": "a"}), signals.circleci_workflow("a"), True),
-        (Gate("g", "circleci", {"workflow": "a"}), signals.circleci_job("a"), False),
-        (Gate("g", "circleci", {"job": "a"}), signals.circleci_job("a"), True),
-        (Gate("g", "github-check", {"name": "a/b", "app": "x"}), signals.github_check("a/b", "x"), True),
-        (Gate("g", "github-check", {"name": "b", "app": "x"}), signals.github_check("b", "y"), False),
-        (Gate("g", "github-check", {"name": "a/b"}), signals.github_check("a/b", "x"), True),
-        (Gate("g", "github-check", {"name": "b"}), signals.github_check("a/b", "x"), False),
-        (Gate("g", "github-status", {"context": "ci/x"}), signals.github_status("ci/x"), True),
-        (Gate("g", "github-status", {"context": "x"}), signals.github_status("ci/x"), False),
-        (Gate("g", "github-workflow", {"name": "ci"}), signals.github_workflow("ci"), True),
-        (Gate("g", "github-workflow", {"name": "ci"}), signals.github_status("ci"), False),
-        (Gate("g", "github-review", {}), signals.github_review("Ann"), True),
-        (Gate("g", "webhook", {"name": "scan"}), signals.webhook("scan"), True),
-        (Gate("g", "webhook", {"name": "scan"}), signals.webhook("scan2"), False),
-        (Gate("g", "event", {"type": "com.x"}), signals.event("com.x", "lab"), True),
-        (Gate("g", "event", {"type": "com.x", "sender": "lab"}), signals.event("com.x", "lab"), True),
-        (Gate("g", "event", {"type": "com.x", "sender": "lab"}), signals.event("com.x", "other"), False),
-        (Gate("g", "event", {"type": "x"}), signals.event("com/x", "lab"), False),
-        (Gate("g", "approval", {"groups": ["a"]}), "approval:g", False),
+        ({"circleci": {"workflow": "a"}}, signals.circleci_workflow("a"), True),
+        ({"circleci": {"workflow": "a"}}, signals.circleci_job("a"), False),
+        ({"circleci": {"job": "a"}}, signals.circleci_job("a"), True),
+        ({"github-check": {"name": "a/b", "app": "x"}}, signals.github_check("a/b", "x"), True),
+        ({"github-check": {"name": "b", "app": "x"}}, signals.github_check("b", "y"), False),
+        ({"github-check": {"name": "a/b"}}, signals.github_check("a/b", "x"), True),
+        ({"github-check": {"name": "b"}}, signals.github_check("a/b", "x"), False),
+        ({"github-status": {"context": "ci/x"}}, signals.github_status("ci/x"), True),
+        ({"github-status": {"context": "x"}}, signals.github_status("ci/x"), False),
+        ({"github-workflow": {"name": "ci"}}, signals.github_workflow("ci"), True),
+        ({"github-workflow": {"name": "ci"}}, signals.github_status("ci"), False),
+        ({"github-review": {}}, signals.github_review("Ann"), True),
+        ({"webhook": "scan"}, signals.webhook("scan"), True),
+        ({"webhook": "scan"}, signals.webhook("scan2"), False),
+        ({"event": "com.x"}, signals.event("com.x", "lab"), True),
+        ({"event": "com.x", "sender": "lab"}, signals.event("com.x", "lab"), True),
+        ({"event": "com.x", "sender": "lab"}, signals.event("com.x", "other"), False),
+        ({"event": "x"}, signals.event("com/x", "lab"), False),
     ],
 )
-def test_which_signals_speak_to_a_gate(gate: Gate, key: str, yes: bool) -> None:
+def test_which_signals_speak_to_a_gate(gate: dict[str, Any], key: str, yes: bool) -> None:
     """By the whole name; without an app or sender, anybody's."""
-    assert signals.matches(gate, key) is yes
+    found = read("g", gate)
+    assert isinstance(found, Reader)
+    assert found.reads(key) is yes
 
 
 @pytest.mark.parametrize(
@@ -144,7 +146,7 @@ def test_what_an_older_ledger_kept_counts_until_a_newer_word_of_that_name_comes(
         found = record
         for one in facts:
             found = fold(found, one)
-        return gate_state(SHOP.gates[gate], situation(SHOP, found, None, (), NOW)).state
+        return SHOP.gates[gate].state(situation(SHOP, found, None, (), NOW)).state
 
     assert then() == "failed"
     assert then(heard(new, "passed", at=6)) == "passed"
@@ -155,9 +157,9 @@ def test_what_an_older_ledger_kept_counts_until_a_newer_word_of_that_name_comes(
 def test_a_scanner_of_an_older_ledger_is_replaced_by_its_next_report() -> None:
     """It was ordered by its run alone; a failure that comes later closes the gate, whatever its run."""
     record = recorded(heard(SCAN, "passed", at=5, order=(1 << 53, 0)))
-    assert gate_state(SHOP.gates["scan"], situation(SHOP, record, None, (), NOW)).state == "passed"
+    assert SHOP.gates["scan"].state(situation(SHOP, record, None, (), NOW)).state == "passed"
     later = heard(SCAN, "failed", at=6, order=(5, 6), details={"run": 5})
-    assert gate_state(SHOP.gates["scan"], situation(SHOP, fold(record, later), None, (), NOW)).state == "failed"
+    assert SHOP.gates["scan"].state(situation(SHOP, fold(record, later), None, (), NOW)).state == "failed"
 
 
 def test_a_revocation_holds_until_every_source_has_run_again() -> None:
@@ -171,12 +173,12 @@ def test_a_revocation_holds_until_every_source_has_run_again() -> None:
 
 def test_the_age_of_a_gate_is_that_of_its_oldest_source() -> None:
     """Each has to be young enough; the reason names those that are not."""
-    gate = Gate("g", "circleci", {"workflow": "build-test"}, max_age=minute(10) - minute(0))
+    gate = read("g", {"circleci": {"workflow": "build-test"}, "max-age": "10m"})
     one, two = (signals.circleci_workflow("build-test", project) for project in ("one", "two"))
     record = recorded(heard(one, "passed", at=1), heard(two, "passed", at=5))
-    fresh = gate_state(gate, situation(SHOP, record, None, (), minute(10)))
+    fresh = gate.state(situation(SHOP, record, None, (), minute(10)))
     assert (fresh.state, fresh.until, fresh.at) == ("passed", minute(11), minute(5))
-    old = gate_state(gate, situation(SHOP, record, None, (), minute(12)))
+    old = gate.state(situation(SHOP, record, None, (), minute(12)))
     assert (old.state, old.at) == ("expired", minute(1))
 
 
@@ -229,9 +231,9 @@ def test_where_compares_fields_of_the_newest_event(details: dict[str, Any], expe
 )
 def test_where_compares_as_json_does(value: object, wanted: object, expected: str) -> None:
     """True is not 1, and 1.0 is."""
-    gate = Gate("g", "event", {"type": "t", "where": {"x": wanted}})
+    gate = read("g", {"event": "t", "where": {"x": wanted}})
     record = recorded(fact(signal=signals.event("t", "lab"), details={"data": {"x": value}}))
-    assert gate_state(gate, situation(SHOP, record, None, (), minute(0))).state == expected
+    assert gate.state(situation(SHOP, record, None, (), minute(0))).state == expected
 
 
 def test_an_event_gate_without_where_is_passed_by_the_event_unless_it_tells_a_failure() -> None:
@@ -262,7 +264,7 @@ def test_row_50_an_approval_opens_its_gate_for_its_commit() -> None:
     assert (found.state, found.by, found.at) == ("passed", ("lena",), minute(3))
     assert (found.reason, found.until) == ("given by lena", minute(3 + 14 * DAY))
     assert state("legal").reason == "needs 1 more approval from legal (not the author)"
-    other = gate_state(SHOP.gates["legal"], situation(SHOP, recorded(commit=sha(2)), None, (), minute(4)))
+    other = SHOP.gates["legal"].state(situation(SHOP, recorded(commit=sha(2)), None, (), minute(4)))
     assert other.state == "pending"
 
 
@@ -282,7 +284,7 @@ def test_row_50_an_author_cannot_approve() -> None:
     def says(person: str, at: Target | None) -> str:
         record = recorded(pushed(mine), word(person, at=20), commit=mine.sha)
         record = replace(record, people=("p-of-a-pull-request",))
-        return gate_state(SHOP.gates["legal"], situation(SHOP, record, at, history, minute(30))).state
+        return SHOP.gates["legal"].state(situation(SHOP, record, at, history, minute(30))).state
 
     there = target(runs)
     assert [says(who, there) for who in ("eve", "bob", "ann", "kim", "fay")] == [
@@ -334,7 +336,7 @@ def test_row_50_one_person_is_one_approval_however_often_they_say_so() -> None:
     assert (both.state, both.by, both.at) == ("passed", ("lena", "omar"), minute(9))
     gate = replace(SHOP.gates["board"], expires=minute(100) - minute(0))
     three = recorded(*twice, word("omar", "board", at=9), word("kim", "board", at=20))
-    found = gate_state(gate, situation(SHOP, three, None, (), minute(50)))
+    found = gate.state(situation(SHOP, three, None, (), minute(50)))
     assert (found.at, found.until) == (minute(9), minute(109))
 
 

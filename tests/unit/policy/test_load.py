@@ -14,7 +14,11 @@ from hypothesis import strategies as st
 from greenlight.lib.durations import duration, span
 from greenlight.model.policy import Policy
 from greenlight.policy.explain import explain
-from greenlight.policy.load import PolicyError, parse, schema_text, warnings
+from greenlight.policy.gates.approval import Approval
+from greenlight.policy.gates.event import Event
+from greenlight.policy.gates.webhook import Webhook
+from greenlight.policy.load import PolicyError, parse, warnings
+from greenlight.policy.schema import schema_text
 from greenlight.policy.signals import repo_of_circleci_project
 from support.policy import GOOD
 
@@ -36,11 +40,10 @@ def test_a_pipeline_file_becomes_policies() -> None:
     """Names in lower case, durations as time, defaults filled, gates by kind."""
     policy = shop()
     assert (policy.repo, policy.branches, policy.tags, policy.operators) == ("acme/shop", ("main",), (), ())
-    assert policy.gates["scan"].max_age == timedelta(hours=36)
-    assert policy.gates["scan"].wants == {"name": "scan"}
-    assert policy.gates["custom"].wants == {"type": "com.example.scan", "sender": "lab", "where": {"severity": "none"}}
-    assert policy.gates["legal"].wants == {"groups": ["legal"], "count": 2, "not_author": True}
-    assert policy.gates["legal"].expires == timedelta(days=14)
+    assert policy.gates["scan"] == Webhook(name="scan", scanner="scan", max_age=timedelta(hours=36))
+    assert policy.gates["custom"] == Event(name="custom", type="com.example.scan", by="lab", where={"severity": "none"})
+    legal = Approval(name="legal", groups=("legal",), count=2, not_author=True, expires=timedelta(days=14))
+    assert policy.gates["legal"] == legal
     production = policy.environments["production"]
     assert (production.after, production.tries, production.deploy.driver) == (("staging",), 5, "command")
     assert production.deploy.config == {"run": ["./deploy.sh", "--wait"], "env": {}, "cwd": ".", "timeout": "1h"}
@@ -90,8 +93,8 @@ BAD = [
         11,
         "gates.tests: unknown gate kind 'github_check'; did you mean 'github-check'?",
     ),
-    ("{webhook: scan, max-age: 1d12h}", "{max-age: 1d}", 12, "gates.scan: names no gate kind; give one of circleci, "),
-    ("{webhook: scan,", "{webhook: scan, event: x,", 12, "gates.scan: names 2 of circleci, "),
+    ("{webhook: scan, max-age: 1d12h}", "{max-age: 1d}", 12, "gates.scan: names no gate kind; give one of approval, "),
+    ("{webhook: scan,", "{webhook: scan, event: x,", 12, "gates.scan: names 2 of approval, "),
     (
         "max-age: 1d12h",
         "max-age: 1 day",
@@ -395,7 +398,7 @@ def test_what_is_no_pipeline_at_all_is_a_problem_and_not_a_crash(text: str) -> N
 
 
 def test_the_schema_beside_the_configuration_is_the_one_that_is_checked() -> None:
-    """Editors read the copy."""
+    """Editors read the copy; `greenlight policy schema > config/pipeline.schema.json` writes it."""
     assert (ROOT / "config/pipeline.schema.json").read_text(encoding="utf-8") == schema_text()
 
 

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greenlight.policy.load import schema
+from greenlight.policy.schema import schema
 from greenlight.policy.shape import faults, filled
 from support.policy import GOOD
 

@@ -13,7 +13,7 @@ from greenlight.cli.client import NO, USAGE, Client, Failure
 from greenlight.lib.errors import ConfigurationError
 from greenlight.model.policy import Pipeline
 from greenlight.policy.explain import explain as explained
-from greenlight.policy.load import schema_text
+from greenlight.policy.schema import schema_text
 from greenlight.service.configuration import missing_files, pipeline_files, pipeline_warnings, read_pipeline
 
 config = args.config("pipeline.yaml")

@@ -15,8 +15,9 @@ from greenlight.entrypoints.doctor.findings import OK, SKEW, UNKNOWN, WRONG, Fin
 from greenlight.entrypoints.doctor.targets import targets
 from greenlight.lib.clock import Clock
 from greenlight.lib.errors import ConfigurationError, Unavailable
-from greenlight.model.policy import Gate, Pipeline
+from greenlight.model.policy import Pipeline
 from greenlight.policy.checks import NOBODY
+from greenlight.policy.gates.approval import Approval
 from greenlight.service.configuration import read_pipeline
 from greenlight.service.health import DOWN
 
@@ -57,9 +58,8 @@ def senders(pipeline: Pipeline) -> Mapping[str, str]:
     found = {"github": "pushes come from GitHub"}
     for policy in pipeline.applications.values():
         for gate in policy.gates.values():
-            sender = _sender(gate)
-            if sender is not None:
-                found.setdefault(sender, f"the gate {gate.name} of {policy.name} waits for it")
+            if gate.sender is not None:
+                found.setdefault(gate.sender, f"the gate {gate.name} of {policy.name} waits for it")
     return found
 
 
@@ -102,7 +102,7 @@ def _people(config: Path, pipeline: Sequence[Pipeline]) -> Iterator[Finding]:
 
     people = read(config / "people.yaml")
     gates = [gate for each in pipeline for policy in each.applications.values() for gate in policy.gates.values()]
-    asked = {group for gate in gates if gate.wants.get("not_author") for group in gate.wants.get("groups", ())}
+    asked = {group for gate in gates if isinstance(gate, Approval) and gate.not_author for group in gate.groups}
     lacking = nameless(people.values())
     for id in lacking:
         state = WRONG if asked & set(people[id].groups) else OK
@@ -214,13 +214,3 @@ def _table(name: str) -> Iterator[Finding]:
         raise ConfigurationError(f"{name}: {problem}") from problem
     except Unavailable as problem:
         raise Unavailable(f"{name}: {problem}") from problem
-
-
-def _sender(gate: Gate) -> str | None:
-    if gate.kind == "circleci":
-        return "circleci"
-    if gate.kind == "webhook":
-        return f"gate-{gate.wants['name']}"
-    if gate.kind == "event" and gate.wants.get("sender"):
-        return f"events-{gate.wants['sender']}"
-    return None

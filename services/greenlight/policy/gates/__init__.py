@@ -1,0 +1,1 @@
+"""The kinds of gates, one file each; registry.py finds them."""

@@ -1,0 +1,108 @@
+"""`approval: {groups: [GROUP]}`: people of a group have approved the commit, on the board or by `greenlight approve`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from greenlight.lib.durations import duration
+from greenlight.model.policy import GateState, Policy, Situation
+from greenlight.model.rows import Approval as Word
+from greenlight.model.rows import Record
+from greenlight.policy.authors import Authors
+from greenlight.policy.gates.kind import Schema, newest_revocation, revoked
+from greenlight.policy.gates.votes import COUNT, NOT, VotesGate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Approval(VotesGate):
+    """Enough people of these groups have approved."""
+
+    kind = "approval"
+    schema: ClassVar[Schema] = {
+        "type": "object",
+        "required": ["groups"],
+        "additionalProperties": False,
+        "properties": {
+            "groups": {
+                "description": "Groups of config/people.yaml whose people may approve.",
+                "type": "array",
+                "minItems": 1,
+                "items": {"$ref": "#/$defs/name"},
+            },
+            "count": COUNT,
+            "not": NOT,
+            "expires": {"$ref": "#/$defs/duration", "description": "How long an approval holds."},
+        },
+    }
+    refused: ClassVar[Mapping[str, str]] = {
+        "max-age": "is for signals; write expires inside the approval",
+        "any-branch": "is for what runs on a branch; an approval is for the commit",
+    }
+
+    groups: tuple[str, ...]
+    expires: timedelta | None = None
+
+    @classmethod
+    def fields(cls, written: Mapping[str, Any]) -> Mapping[str, Any]:
+        wants = written["approval"]
+        expires = duration(wants["expires"]) if "expires" in wants else None
+        return {
+            "groups": tuple(wants["groups"]),
+            "count": wants.get("count", 1),
+            "not_author": "not" in wants,
+            "expires": expires,
+        }
+
+    @property
+    def subject(self) -> str:
+        return f"approval from {' or '.join(self.groups)}" + self._not_author()
+
+    @property
+    def lasts(self) -> timedelta | None:
+        return self.expires
+
+    def has_votes(self, case: Situation) -> bool:
+        return any(case.record.approvals.get(key) for key in case.policy.keys(self.name))
+
+    def state(self, case: Situation) -> GateState:
+        """What the newest word of each person says; whether a person revoked it since."""
+        taken_back = newest_revocation(case.policy, case.record, self.name)
+        words = newest_words(case.policy, case.record, self.name).values()
+        given = [word for word in words if word.granted and (taken_back is None or word.at > taken_back.at)]
+        makers = self.makers(case) if given else None
+        refusals = {word.person: self.left_out(word, makers) or _unsure(word, makers) for word in given}
+        votes = [(word.at, word.person, word.fact) for word in given if refusals[word.person] is None]
+        if taken_back is not None and not votes:
+            return revoked(taken_back, "a new approval")
+        notes = [f"{person}'s approval does not count: {why}" for person, why in sorted(refusals.items()) if why]
+        return self.tally(votes, notes, case.now)
+
+    def left_out(self, word: Word, makers: Authors | None) -> str | None:
+        """Why an approval counts for nothing, or None. Who they were when they gave it is what counts.
+
+        `makers` are the authors of the commit where the gate leaves them out, else None.
+        """
+        if not set(word.groups) & set(self.groups):
+            return f"{word.person} was not in {' or '.join(self.groups)}"
+        if makers is None:
+            return None
+        if not word.identities:
+            return (
+                f"people.yaml had no github login or e-mail of {word.person}, so nobody can tell whether they are an author; "
+                "once it has one, approve again"
+            )
+        return makers.left_out(word.person, word.identities)
+
+
+def newest_words(policy: Policy, record: Record, gate: str) -> Mapping[str, Word]:
+    """The newest word of each person on a gate, under the application's name or its former one."""
+    words = [word for key in policy.keys(gate) for word in record.approvals.get(key, {}).values()]
+    return {word.person: word for word in sorted(words, key=lambda word: (word.at, word.fact))}
+
+
+def _unsure(word: Word, makers: Authors | None) -> str | None:
+    """Why an approval does not count as long as nobody knows every author."""
+    return None if makers is None else makers.refusal(word.person, word.identities)

@@ -1,0 +1,64 @@
+"""`github-review: {}`: people have approved the commit, or the pull request that it merged, on GitHub."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from greenlight.events.ids import identity
+from greenlight.model.policy import GateState, Situation
+from greenlight.policy.gates.kind import Schema, newest_revocation, revoked
+from greenlight.policy.gates.signal import Reader
+from greenlight.policy.gates.votes import COUNT, NOT, VotesGate
+from greenlight.policy.signals import OUTDATED, is_review, reviewer
+
+
+@dataclass(frozen=True, kw_only=True)
+class GithubReview(VotesGate, Reader):
+    """Enough reviewers have approved, and none requests changes."""
+
+    kind = "github-review"
+    schema: ClassVar[Schema] = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {"count": COUNT, "not": NOT},
+    }
+    signal = "github.review"
+
+    @classmethod
+    def fields(cls, written: Mapping[str, Any]) -> Mapping[str, Any]:
+        wants = written["github-review"]
+        return {"count": wants.get("count", 1), "not_author": "not" in wants}
+
+    @property
+    def subject(self) -> str:
+        return "GitHub review" + self._not_author()
+
+    @property
+    def lasts(self) -> timedelta | None:
+        return self.max_age
+
+    def reads(self, key: str) -> bool:
+        return is_review(key)
+
+    def state(self, case: Situation) -> GateState:
+        """What the newest review of each reviewer says; whether a person revoked it since."""
+        taken_back = newest_revocation(case.policy, case.record, self.name)
+        said = {reviewer(key): self.newest(refs, case) for key, refs in self.heard(case).items()}
+        words = {login: word for login, word in said.items() if word and (not taken_back or word.at > taken_back.at)}
+        refusing = sorted(login for login, word in words.items() if word.outcome == "failed")
+        if refusing:
+            facts = tuple(words[login].fact for login in refusing)
+            return GateState("failed", f"changes requested by {', '.join(refusing)}", None, (), None, None, facts)
+        given = {login: word for login, word in words.items() if word.outcome == "passed"}
+        makers = self.makers(case) if given else None
+        whys = {login: makers.refusal(login, [identity("github", login)]) if makers else None for login in given}
+        notes = [f"{login}'s review does not count: {why}" for login, why in sorted(whys.items()) if why]
+        old = sorted(login for login, word in words.items() if word.outcome == OUTDATED)
+        notes += [f"{login}'s review does not count: it was of an earlier commit of the pull request" for login in old]
+        votes = [(word.at, login, word.fact) for login, word in given.items() if whys[login] is None]
+        if taken_back is not None and not votes:
+            return revoked(taken_back, "a new review")
+        return self.tally(votes, notes, case.now)

@@ -1,0 +1,74 @@
+"""`github-workflow: {name: NAME}` or `{path: FILE}`: a workflow of GitHub Actions has passed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+from urllib.parse import unquote
+
+from greenlight.model.rows import Run
+from greenlight.policy.gates.kind import Schema
+from greenlight.policy.gates.signal import SignalGate
+from greenlight.policy.signals import parts
+
+
+@dataclass(frozen=True, kw_only=True)
+class GithubWorkflow(SignalGate):
+    """A workflow of that name or file has passed, for the runs of every event that starts it, or of one."""
+
+    kind = "github-workflow"
+    schema: ClassVar[Schema] = {
+        "type": "object",
+        "kindOf": "name or path",
+        "additionalProperties": False,
+        "properties": {
+            "name": {"$ref": "#/$defs/text"},
+            "path": {
+                "description": "The workflow's file, which stays the same where its name changes, such as "
+                ".github/workflows/ci.yml.",
+                "$ref": "#/$defs/text",
+            },
+            "event": {
+                "description": "What starts the runs that count. Without it, every event's runs have to pass.",
+                "type": "string",
+                "pattern": "^[a-z_]{1,64}$",
+                "errorMessage": "must be an event that starts workflows, such as push",
+            },
+        },
+        "oneOf": [{"required": ["name"]}, {"required": ["path"]}],
+    }
+    signal = "github.workflow"
+    of_a_ref = True
+
+    called: str | None = None
+    path: str | None = None  # of its file
+    event: str | None = None
+
+    @classmethod
+    def fields(cls, written: Mapping[str, Any]) -> Mapping[str, Any]:
+        wants = written["github-workflow"]
+        return {"called": wants.get("name"), "path": wants.get("path"), "event": wants.get("event")}
+
+    @property
+    def subject(self) -> str:
+        return f"GitHub workflow {self.called or self.path}" + (f" started by {self.event}" if self.event else "")
+
+    def reads(self, key: str) -> bool:
+        kind, source, name = parts(key)
+        _, event, path = _source(source)
+        named = name == self.called if self.called is not None else path == self.path
+        return kind == "github.workflow" and named and self.event in (None, event)
+
+    def origin(self, key: str, runs: Mapping[str, Run]) -> str:
+        _, source, _ = parts(key)
+        workflow, event, path = _source(source)
+        started = f" (started by {event})" if event else ""
+        return f"{path or 'workflow ' + workflow}{started}" if source else ""
+
+
+def _source(source: str) -> tuple[str, str, str]:
+    """The workflow's id, the event that started the run, and the workflow's file."""
+    workflow, _, rest = source.partition("/")
+    event, _, path = rest.partition("/")
+    return workflow, event, unquote(path)

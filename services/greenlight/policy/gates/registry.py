@@ -1,0 +1,59 @@
+"""Every kind of gate, by the name that the pipeline file gives it: each module of this package that defines one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from inspect import isabstract
+from pkgutil import iter_modules
+from types import ModuleType
+from typing import Any
+
+import greenlight.policy.gates as package
+from greenlight.policy.gates.kind import COMMON, Kind, Schema
+
+
+def _kinds() -> Iterator[type[Kind]]:
+    for found in sorted(iter_modules(package.__path__), key=lambda module: module.name):
+        if f"{package.__name__}.{found.name}" != __name__:
+            yield from _defined(import_module(f"{package.__name__}.{found.name}"))
+
+
+def _defined(module: ModuleType) -> Iterator[type[Kind]]:
+    for value in vars(module).values():
+        own = isinstance(value, type) and value.__module__ == module.__name__
+        if own and issubclass(value, Kind) and not isabstract(value):
+            yield value
+
+
+KINDS: Mapping[str, type[Kind]] = {kind.kind: kind for kind in _kinds()}
+"""By name, in the order of their modules."""
+
+
+def read(name: str, written: Mapping[str, Any]) -> Kind:
+    """The gate of that name, from how it is written: a mapping that the schema has found right."""
+    (kind,) = (kind for field, kind in KINDS.items() if field in written)
+    return kind.read(name, written)
+
+
+def schema() -> Schema:
+    """The JSON Schema of a gate."""
+    beside = {field: (kind, it) for kind, of in KINDS.items() for field, it in of.beside.items()}
+    refused = {
+        kind: {"properties": {field: {"not": {}, "errorMessage": why} for field, why in of.refused.items()}}
+        for kind, of in KINDS.items()
+        if of.refused
+    }
+    return {
+        "type": "object",
+        "kindOf": "gate kind",
+        "additionalProperties": False,
+        "properties": {
+            **{kind: of.schema for kind, of in KINDS.items()},
+            **{field: it for field, (_, it) in beside.items()},
+            **COMMON,
+        },
+        "oneOf": [{"required": [kind]} for kind in KINDS],
+        "dependentRequired": {field: [kind] for field, (kind, _) in beside.items()},
+        "dependentSchemas": refused,
+    }

@@ -1,0 +1,156 @@
+"""Gates that are opened by signals: the newest fact of every source has to pass. Only success passes, only failure fails."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import ClassVar
+
+from greenlight.lib.durations import span
+from greenlight.model.policy import GateState, Situation
+from greenlight.model.rows import Run, Signal
+from greenlight.policy import lineage
+from greenlight.policy.gates.kind import Kind, day, lasting, newest_revocation, revoked
+from greenlight.policy.signals import age, parts
+
+_WORSE = ("passed", "expired", "pending", "failed")
+"""What each source says, from good to bad."""
+
+_NAMED = 3
+"""Sources that a reason names."""
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader(Kind):
+    """A gate that reads signals."""
+
+    signal: ClassVar[str]  # what the keys of its signals begin with (greenlight.policy.signals)
+    of_a_ref: ClassVar[bool] = False  # whether it runs for a ref: a fact that does not tell its ref never counts then
+
+    @abstractmethod
+    def reads(self, key: str) -> bool:
+        """Whether the signal of that key speaks to this gate."""
+
+    def heard(self, case: Situation) -> Mapping[str, Mapping[str, Signal]]:
+        """The signals that speak to this gate, by key and ref. Others are told apart by their first letters, as there may be
+        thousands."""
+        signals = case.record.signals
+        return {key: signals[key] for key in signals if key.startswith(self.signal) and self.reads(key)}
+
+    def counts(self, ref: str, case: Situation) -> bool:
+        """Whether a fact that was made for that ref counts; an empty one is a ref that nobody told."""
+        if self.any_branch or not ref:
+            return bool(ref) or not self.of_a_ref
+        return lineage.counts(case.policy, ref)
+
+    def newest(self, refs: Mapping[str, Signal], case: Situation) -> Signal | None:
+        """The newest fact of a signal that was made for a ref that counts."""
+        return max((signal for ref, signal in refs.items() if self.counts(ref, case)), key=age, default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignalGate(Reader):
+    """A gate that passes if the newest fact of every source of its signal passes."""
+
+    def explained(self) -> str:
+        """What opens it, in words."""
+        words = self._passes()
+        if self.of_a_ref:
+            words += " on any branch" if self.any_branch else " on a shipped branch or tag, or in its merge queue"
+        return lasting(words, self.max_age)
+
+    def state(self, case: Situation) -> GateState:
+        """What its signals say, and whether a person revoked it since."""
+        by_key = self.heard(case)
+        newest = {key: word for key, refs in by_key.items() if (word := self.newest(refs, case)) is not None}
+        words = self.standing(newest, case.record.runs)
+        several = len(words) > 1
+        taken_back = newest_revocation(case.policy, case.record, self.name)
+        if taken_back is not None and (not words or any(word.at <= taken_back.at for word in words.values())):
+            lifted_by = f"a later run in each of its {len(words)} sources" if several else "a later run"
+            return revoked(taken_back, lifted_by)
+        if not words:
+            return GateState("pending", self._nothing_heard(case, by_key))
+        states = [self._word(word, self._of(key, case, several), case.now) for key, word in sorted(words.items())]
+        return _worst([*states, *self._failed_last(words.values(), case.now)])
+
+    def standing(self, words: Mapping[str, Signal], runs: Mapping[str, Run]) -> Mapping[str, Signal]:
+        """Leave out of the newest words (by key) those that another one replaces; `runs` are GitHub's, by check suite.
+
+        What an older ledger filed without a source is replaced by any newer word of that name.
+        """
+        return {key: word for key, word in words.items() if not _is_replaced(key, word, words)}
+
+    def origin(self, key: str, runs: Mapping[str, Run]) -> str:
+        """Which source a signal is from, in words; empty where the kind and the name say all."""
+        return ""
+
+    def verdict(self, signal: Signal, source: str, again: str) -> tuple[str, str]:
+        """The state and its reason that a fact gives, time left aside.
+
+        `source` names where it is from, and `again` what to do about a failure there; both may be empty.
+        """
+        outcome = signal.outcome or "no outcome"
+        if outcome == "passed":
+            return outcome, f"{self.subject} passed"
+        if outcome == "failed":
+            return outcome, f"{self.subject} failed{source}{again}"
+        return "pending", f"{self.subject}{source}: {outcome}, and only a success passes"
+
+    def _passes(self) -> str:
+        return f"{self.subject} passed"
+
+    def _failed_last(self, words: Iterable[Signal], now: datetime) -> Iterator[GateState]:
+        """The failures that arrived after a word whose time was ahead of our clock: nobody knows which of the two is newer."""
+        for word in words:
+            if word.ahead and word.last is not None:
+                last = word.last
+                late = Signal(last.outcome, (), last.at, last.fact, last.evidence, last.data)
+                state = self._word(late, (", after one whose time was ahead of our clock", ""), now)
+                if state.state == "failed":
+                    yield state
+
+    def _nothing_heard(self, case: Situation, by_key: Mapping[str, Mapping[str, Signal]]) -> str:
+        refs = sorted({ref for by_ref in by_key.values() for ref in by_ref})
+        if not refs:
+            return f"nothing heard from {self.subject} yet"
+        told = ", ".join(ref or "an unknown ref" for ref in refs[:3])
+        reason = f"{self.subject} was heard for {told} only, which {case.policy.name} does not ship"
+        return f"{reason}; `any-branch: true` on the gate would take it" if self.of_a_ref and any(refs) else reason
+
+    def _of(self, key: str, case: Situation, several: bool) -> tuple[str, str]:
+        """Which of the sources of that name it is, in words, and what to do about a failure there."""
+        source, known = self.origin(key, case.record.runs), "#" in key and self.of_a_ref
+        said = f" in {source}" if source and (several or known) else ""
+        return said, "; run that again" if known else ""
+
+    def _word(self, word: Signal, of: tuple[str, str], now: datetime) -> GateState:
+        """What the newest fact of one source says, time included."""
+        state, reason = self.verdict(word, *of)
+        until = word.at + self.max_age if self.max_age is not None and state == "passed" else None
+        if self.max_age is not None and until is not None and until <= now:
+            state, reason = "expired", f"{reason} more than {span(self.max_age)} ago, on {day(word.at)}; run it again"
+        return GateState(state, reason, word.at, (), word.evidence, until, (word.fact,))
+
+
+def _worst(states: Sequence[GateState]) -> GateState:
+    """The state of a gate that several sources speak to: passed only if each of them passes."""
+    worst = max((state.state for state in states), key=_WORSE.index)
+    alike = [state for state in states if state.state == worst]
+    last = max(alike, key=lambda state: state.at or _NEVER)
+    reason = "; ".join(state.reason for state in alike[:_NAMED])
+    more = f"; and {len(alike) - _NAMED} more" if len(alike) > _NAMED else ""
+    until = min((state.until for state in states if state.until is not None), default=None)
+    facts = tuple(fact for state in states for fact in state.facts)
+    return replace(last, reason=reason + more, until=until if worst == "passed" else None, facts=facts)
+
+
+def _is_replaced(key: str, word: Signal, words: Mapping[str, Signal]) -> bool:
+    kind, source, name = parts(key)
+    if source:
+        return False
+    return any(parts(other)[::2] == (kind, name) and it.at > word.at for other, it in words.items() if other != key)

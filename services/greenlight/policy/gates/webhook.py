@@ -1,0 +1,51 @@
+"""`webhook: NAME`: a scanner that posts to /webhooks/gates/NAME says passed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from greenlight.model.rows import Run, Signal
+from greenlight.policy.gates.kind import Schema
+from greenlight.policy.gates.signal import SignalGate
+from greenlight.policy.signals import by_time, parts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Webhook(SignalGate):
+    """A scanner's latest report says passed, and its highest run says nothing else."""
+
+    kind = "webhook"
+    schema: ClassVar[Schema] = {"$ref": "#/$defs/name", "description": "The NAME of POST /webhooks/gates/NAME."}
+    signal = "webhook"
+
+    scanner: str
+
+    @classmethod
+    def fields(cls, written: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"scanner": written["webhook"]}
+
+    @property
+    def subject(self) -> str:
+        return f"webhook {self.scanner}"
+
+    @property
+    def sender(self) -> str:
+        return f"gate-{self.scanner}"
+
+    def reads(self, key: str) -> bool:
+        kind, _, name = parts(key)
+        return (kind, name) == ("webhook", self.scanner)
+
+    def standing(self, words: Mapping[str, Signal], runs: Mapping[str, Run]) -> Mapping[str, Signal]:
+        """Leave out the scanner's highest run, unless it forbids: its words count by their time."""
+        return {key: word for key, word in words.items() if not _adds_nothing(key, word, words)}
+
+    def origin(self, key: str, runs: Mapping[str, Run]) -> str:
+        return "its latest report" if parts(key)[1] else "its highest run"
+
+
+def _adds_nothing(key: str, word: Signal, words: Mapping[str, Signal]) -> bool:
+    latest = None if parts(key)[1] else words.get(by_time(key) or "")
+    return latest is not None and (word.outcome != "failed" or latest.fact == word.fact)
