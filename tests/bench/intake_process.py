@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from greenlight.deployer.drivers.registry import DRIVERS
 from greenlight.lib.clock import SystemClock
 from greenlight.policy.load import parse
 from greenlight.service.publisher import InLog
@@ -38,7 +39,7 @@ class Forgetful:
 
 def edge(folder: Path) -> Any:
     """The webhooks' app, which logs warnings only: the baseline writes no lines either."""
-    pipeline = parse({"pipeline.yaml": (folder / "pipeline.yaml").read_text()}, folder)
+    pipeline = parse({"pipeline.yaml": (folder / "pipeline.yaml").read_text()}, folder, DRIVERS)
     log = logging.getLogger("greenlight")
     log.setLevel(logging.WARNING)
     ledger: Any = Forgetful()

@@ -22,11 +22,11 @@ import yaml
 from greenlight.cli.main import main
 from greenlight.entrypoints.doctor.findings import OK
 from greenlight.entrypoints.doctor.machine import present
-from greenlight.policy.load import parse
 from greenlight.service.health import DOWN
 from greenlight.telemetry import metrics
 from support.cluster import kubectl
 from support.flow import Shop, sha_of
+from support.policy import parse
 from support.process import Up, signed
 from support.timing import PATIENCE
 

@@ -18,18 +18,19 @@ from greenlight.cli.main import main
 from greenlight.deployer.clusters.api import Api
 from greenlight.deployer.clusters.in_cluster import InCluster
 from greenlight.deployer.clusters.kubeconfig import Kubeconfig
+from greenlight.deployer.drivers.helm.declaration import Helm
 from greenlight.entrypoints.doctor.cluster import _letters
 from greenlight.entrypoints.doctor.cluster import cluster as examined
 from greenlight.entrypoints.doctor.findings import OK, UNKNOWN, WRONG, Finding, verdict
 from greenlight.entrypoints.doctor.targets import skew, targets
 from greenlight.flow import FLOW
 from greenlight.lib.clock import SystemClock
-from greenlight.policy.load import parse
 from greenlight.policy.rbac import roles
 from support.aws import aws
 from support.cluster import PATIENCE, Cluster, Object, kubectl
 from support.dynamodb import MISSING, Table
 from support.overlays import applied, services_there
+from support.policy import parse
 
 pytestmark = pytest.mark.cluster
 
@@ -67,7 +68,7 @@ class Installation:
     def grant(self) -> None:
         """As `greenlight policy rbac | kubectl apply -f -` does."""
         subject = {"kind": "ServiceAccount", "name": "deployer", "namespace": self.namespace}
-        self.cluster.apply(*roles([self.namespace], subject))
+        self.cluster.apply(*roles({self.namespace: Helm.rules}, subject))
 
     def doctor(self, *words: str) -> Result:
         """The command, told where by a kubeconfig's context."""
@@ -265,14 +266,14 @@ def test_the_rights_of_whoever_deploys_from_outside_are_asked_for_as_himself(clu
 
         assert here().state == WRONG
         assert "get, list, watch, create, update, patch, delete secrets" in here().said
-        (role, binding) = roles([namespace], subject)
+        (role, binding) = roles({namespace: Helm.rules}, subject)
         role["rules"] = role["rules"][1:]
         cluster.apply(role, binding)
         _until(lambda: "deployments.apps" not in here().said)
         assert here().said == (
             f"who asks here may not, in the namespace {namespace}: get, list, watch, create, update, patch, delete secrets"
         )
-        cluster.apply(*roles([namespace], subject))
+        cluster.apply(*roles({namespace: Helm.rules}, subject))
         _until(lambda: here().state == OK)
 
 

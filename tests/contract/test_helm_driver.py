@@ -24,6 +24,7 @@ import yaml
 
 from greenlight.deployer.driver import Busy
 from greenlight.deployer.drivers.helm import release
+from greenlight.deployer.drivers.helm.declaration import Helm as Declared
 from greenlight.lib.clock import SystemClock
 from greenlight.policy import rbac
 from support.cluster import Object, kubectl
@@ -545,7 +546,7 @@ def test_the_rights_that_policy_rbac_gives_are_enough(helm: Helm, tmp_path: Path
     account = {"kind": "ServiceAccount", "name": "deployer", "namespace": helm.namespace}
     helm.cluster.apply(
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "deployer", "namespace": helm.namespace}},
-        *rbac.roles([helm.namespace], account),
+        *rbac.roles({helm.namespace: Declared.rules}, account),
     )
     token = kubectl("create", "token", "deployer", "-n", helm.namespace).strip()
     config = yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text())

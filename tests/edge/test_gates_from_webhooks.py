@@ -14,10 +14,9 @@ import pytest
 from greenlight.events import rfc3339
 from greenlight.model.policy import GateState
 from greenlight.model.rows import Fact, Record
-from greenlight.policy.load import parse
 from greenlight.recorder.domain import fold
 from support.flow import build_payload, push_payload, sha_of
-from support.policy import situation
+from support.policy import parse, situation
 from support.webhooks import Rig, gate_body, repository
 
 POLICY = """

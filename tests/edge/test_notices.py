@@ -17,12 +17,12 @@ from greenlight.ledger import names
 from greenlight.ledger.port import Transaction
 from greenlight.lib.errors import Unavailable
 from greenlight.model.rows import Push
-from greenlight.policy.load import parse
 from greenlight.reconciler import app as reconciler
 from greenlight.service.deps import Deps
 from greenlight.service.publisher import InLog
 from greenlight.telemetry import metrics
 from support.flow import push_payload
+from support.policy import parse
 from support.webhooks import GITHUB, PIPELINE, Rig, gate_body, ignored, repository
 
 

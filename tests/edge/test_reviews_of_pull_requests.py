@@ -14,13 +14,12 @@ from greenlight.events.ids import identity
 from greenlight.model.policy import GateState, Pipeline
 from greenlight.model.rows import Target
 from greenlight.policy.authors import authors
-from greenlight.policy.load import parse
 from greenlight.recorder import app as recorder
 from greenlight.service.deps import Deps
 from greenlight.service.publisher import InLog
 from greenlight.service.pushes import pushes_since
 from support.flow import push_payload, sha_of
-from support.policy import situation
+from support.policy import parse, situation
 from support.webhooks import Rig, repository
 
 POLICY = """

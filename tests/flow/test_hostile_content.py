@@ -13,9 +13,9 @@ from werkzeug.test import Client
 
 from greenlight.lib import signing
 from greenlight.lib.errors import ConfigurationError
-from greenlight.policy.load import parse
 from support import flow
 from support.flow import REPO, Shop, build_payload, push_payload, sha_of
+from support.policy import parse
 
 NASTY = "x{{7*7}}${GREENLIGHT_SHA}$(touch owned)`id`;--upload-pack=evil,../../etc<script>alert(1)</script>"
 ARGUMENTS = ["a,b={x}", "{}", "[999999999]", "a.b\\c", "--set-file=x,y", "https://x,y/", "é {{ .Values }}"]

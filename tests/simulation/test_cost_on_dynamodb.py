@@ -21,6 +21,7 @@ import pytest
 from werkzeug.test import Client
 
 from greenlight.board import actions
+from greenlight.deployer.drivers.registry import DRIVERS
 from greenlight.ledger.port import Transaction
 from greenlight.service.configuration import read_pipeline
 from greenlight.service.secrets import Secrets
@@ -115,7 +116,7 @@ class Ship(World):
     def __init__(self, folder: Path, *args: Any) -> None:
         super().__init__(1, folder, *args)
         self.calm, self.folder, self.clock.time = True, folder, datetime.now(UTC)
-        self.pipeline = read_pipeline(folder / "config")
+        self.pipeline = read_pipeline(folder / "config", DRIVERS)
         self.app = webhooks.create_app(
             webhooks.Deps(
                 self.clock,

@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from greenlight.deployer.drivers.registry import DRIVERS
 from greenlight.events import Event
 from greenlight.events.ids import identity
-from greenlight.model.policy import Policy, Situation
+from greenlight.model.policy import Pipeline, Policy, Situation
 from greenlight.model.rows import Approval, Attempt, Fact, Order, Push, Record, Request, Running, Target
-from greenlight.policy import signals
+from greenlight.policy import load, signals
 from greenlight.policy.history import History
-from greenlight.policy.load import parse
 from greenlight.recorder.domain import fold
 
 REPO = "acme/shop"
@@ -59,6 +59,11 @@ GATES = """
       board: {approval: {groups: [legal, board], count: 2}}
       review: {github-review: {count: 1, not: author}}
 """
+
+
+def parse(files: Mapping[str, str], directory: Path) -> Pipeline:
+    """The pipeline that texts of files describe, which may deploy by any driver."""
+    return load.parse(files, directory, DRIVERS)
 
 
 def minute(after: float) -> datetime:

@@ -29,7 +29,6 @@ from greenlight.lib.errors import Unavailable
 from greenlight.model.rows import PATIENCE, Deployment, Due, Fact, Push, Record, Target
 from greenlight.policy import signals
 from greenlight.policy.lineage import Lineage, moving, newer
-from greenlight.policy.load import parse
 from greenlight.promoter import app as promoter
 from greenlight.promoter import domain as promoter_domain
 from greenlight.reconciler import app as reconciler
@@ -37,6 +36,7 @@ from greenlight.recorder import app as recorder
 from greenlight.service.people import Person
 from greenlight.service.situations import situation
 from greenlight.store import Store
+from support.policy import parse
 
 REPO, MAIN = "acme/shop", "refs/heads/main"
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -16,11 +16,11 @@ from greenlight.ledger.sqlite import ledger as sqlite
 from greenlight.lib import signing
 from greenlight.lib.clock import SystemClock
 from greenlight.model.rows import Fact
-from greenlight.policy.load import parse
 from greenlight.service.publisher import InLog
 from greenlight.service.secrets import Secrets
 from greenlight.store import Store
 from greenlight.webhooks import app as webhooks
+from support.policy import parse
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 GITHUB, CIRCLECI = b"github secret", b"circleci secret"

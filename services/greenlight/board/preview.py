@@ -12,7 +12,7 @@ from greenlight.model.policy import Policy
 from greenlight.model.rows import Target
 from greenlight.policy.conditions import may_begin
 from greenlight.policy.decide import decide
-from greenlight.policy.load import PolicyError, parse
+from greenlight.policy.load import PolicyError
 from greenlight.service.candidates import candidates
 from greenlight.service.deps import Deps
 from greenlight.service.pushes import pushes_since
@@ -24,10 +24,11 @@ def of_edit(files: Mapping[str, str], deps: Deps) -> list[dict[str, Any]]:
 
     Raises Rejected with every problem of the files.
     """
-    now = deps.pipeline().applications
+    pipeline = deps.pipeline()
+    now = pipeline.applications
     directory = next((policy.directory for policy in now.values()), ".")
     try:
-        edited = parse(files, Path(directory)).applications
+        edited = pipeline.reread(files, Path(directory)).applications
     except PolicyError as problem:
         raise Rejected(str(problem)) from None
     changed = [policy for name, policy in edited.items() if name not in now or now[name].digest != policy.digest]

@@ -17,7 +17,7 @@ from greenlight.model.rows import PATIENCE, Deployment, Due, Promotion, Record, 
 from greenlight.policy.conditions import called, may_begin
 from greenlight.policy.decide import decide
 from greenlight.policy.lineage import newer
-from greenlight.policy.load import PolicyError, parse
+from greenlight.policy.load import PolicyError
 from greenlight.policy.requests import newest_request
 from greenlight.service.deps import Deps as BaseDeps
 from greenlight.service.handling import EventService, Handler
@@ -347,7 +347,7 @@ def _job(deployment: Deployment, deps: Deps) -> _Job | None:
         artifacts=deployment.artifacts,
         deadline=deployment.deadline,
         cause=deployment.cause,
-        cluster=policy.clusters.get(environment.deploy.config.get("cluster", ""), {}),
+        cluster=policy.clusters.get(environment.deploy.cluster or "", {}),
     )
     return _Job(deployment, environment, deps.drivers[environment.deploy.driver], order)
 
@@ -361,7 +361,7 @@ def _policy(deployment: Deployment, deps: Deps) -> Policy | None:
         return current
     directory = next(iter(pipeline.applications.values())).directory
     try:
-        return parse({deployment.policy: text}, Path(directory)).applications[deployment.application]
+        return pipeline.reread({deployment.policy: text}, Path(directory)).applications[deployment.application]
     except PolicyError:  # written for another version of Greenlight
         return current
 

@@ -21,6 +21,7 @@ from greenlight.broker.outcomes import SubscriberResponse
 from greenlight.broker.subscribers import LocalService, Services
 from greenlight.broker.trigger_spec import TriggerSpec
 from greenlight.deployer import app as deployer
+from greenlight.deployer.drivers.registry import DRIVERS
 from greenlight.entrypoints.drivers import Drivers
 from greenlight.entrypoints.ledgers import DATABASE
 from greenlight.events import Event, ids, rfc3339, types
@@ -80,7 +81,7 @@ class Greenlight:
         strangers = strangers or Strangers()
         self.log, self.clock, self.tracer = log, clock, tracer
         self._config = folders.config
-        self.pipeline = PipelineFiles(folders.config, clock, log)
+        self.pipeline = PipelineFiles(folders.config, DRIVERS, clock, log)
         self.secrets = Secrets(folders.secrets)
         self.people = People(folders.config / "people.yaml", clock=clock, log=log)
         self.store = Store(folders.data / DATABASE, [sqlite.SCHEMA, broker_log.SCHEMA])
@@ -113,7 +114,7 @@ class Greenlight:
         self.tracer.start(lambda repo, sha: waterfall.spans(repo, sha, self.ledger.entries(repo, sha)))
         for problem in self.drivers.problems(self.pipeline()):
             self.log.warning("cannot deploy yet: %s", problem)
-        for warning in pipeline_warnings(self._config):
+        for warning in pipeline_warnings(self._config, DRIVERS):
             self.log.warning("%s", warning)
         self.pipeline.on_change(lambda pipeline: adopt(pipeline, self.ledger, self.clock))
         self.broker.start()

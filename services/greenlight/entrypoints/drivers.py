@@ -7,18 +7,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from greenlight.deployer.driver import Driver
+from greenlight.deployer.drivers.registry import DRIVERS
 from greenlight.lib.clock import Clock
-from greenlight.lib.programs import missing
-from greenlight.lib.references import unresolved
 from greenlight.lib.scrub import Scrubber
 from greenlight.model.policy import Deploy, Pipeline
+
+__all__ = ["DRIVERS", "Drivers"]
 
 
 class Drivers(Mapping[str, Driver]):
     """Every driver that is installed; what they keep lies below `state`."""
 
     def __init__(self, state: Path, scrub: Scrubber, clock: Clock) -> None:
-        self._makers = {"command": self._command, "helm": self._helm}
         self._state, self._scrub, self._clock = state, scrub, clock
         self._mutex = threading.Lock()
         self._made: dict[str, Driver] = {}
@@ -26,17 +26,17 @@ class Drivers(Mapping[str, Driver]):
     def __getitem__(self, name: str) -> Driver:
         with self._mutex:
             if name not in self._made:
-                self._made[name] = self._makers[name]()
+                self._made[name] = DRIVERS[name].make(self._state, self._scrub, self._clock)
             return self._made[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._makers
+        return name in DRIVERS
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._makers)
+        return iter(DRIVERS)
 
     def __len__(self) -> int:
-        return len(self._makers)
+        return len(DRIVERS)
 
     def problems(self, pipeline: Pipeline) -> Sequence[str]:
         """What this machine lacks for what the pipeline deploys, a sentence each. It also makes the drivers that are used."""
@@ -55,19 +55,9 @@ class Drivers(Mapping[str, Driver]):
         for driver in self._made.values():
             driver.close()
 
-    def _command(self) -> Driver:
-        from greenlight.deployer.drivers.command.driver import CommandDriver
-
-        return CommandDriver(self._state, scrub=self._scrub, clock=self._clock)
-
-    def _helm(self) -> Driver:
-        from greenlight.deployer.drivers.helm.driver import HelmDriver
-
-        return HelmDriver(self._state / "helm", scrub=self._scrub, clock=self._clock)
-
 
 def _missing(deploy: Deploy, directory: Path) -> Iterator[str]:
-    """What of the files that a command names is not there."""
-    if deploy.driver == "command":
-        yield from missing(deploy.config, directory)
-        yield from unresolved(deploy.config, directory)
+    """What a section of the pipeline file names and is not on this machine."""
+    declared = DRIVERS[deploy.driver](deploy.config)
+    yield from (fault.message for fault in declared.missing(directory))
+    yield from declared.unresolved(directory)

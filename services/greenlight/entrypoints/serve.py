@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from wsgiref.types import WSGIApplication
 
+from greenlight.deployer.drivers.registry import DRIVERS
 from greenlight.entrypoints.ledgers import ledger_of
 from greenlight.entrypoints.settings import Settings
 from greenlight.ledger.port import Ledger
@@ -141,7 +142,7 @@ def _tell_metrics(port: int) -> None:
 def _check(service: str, settings: Settings) -> None:
     """Read every file that the service is going to read, so that what is wrong is said before anything is forked."""
     problems = []
-    reads: list[Callable[[], object]] = [lambda: read_pipeline(settings.config)]
+    reads: list[Callable[[], object]] = [lambda: read_pipeline(settings.config, DRIVERS)]
     if service == "webhooks":
         from greenlight.service.secrets import Secrets
 
@@ -173,7 +174,7 @@ def app(service: str, settings: Settings) -> WSGIApplication:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     log, clock = logging.getLogger("greenlight"), SystemClock()
     ledger = ledger_of(settings, clock)
-    pipeline = PipelineFiles(settings.config, clock, log)
+    pipeline = PipelineFiles(settings.config, DRIVERS, clock, log)
     tracer = tracer_of(service, log)
     base: dict[str, Any] = {"clock": clock, "pipeline": pipeline, "log": log, "tracer": tracer}
     base["ledger"] = traced(ledger, tracer)

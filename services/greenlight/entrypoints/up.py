@@ -12,6 +12,7 @@ from typing import Any
 
 from prometheus_client import REGISTRY
 
+from greenlight.deployer.drivers.registry import DRIVERS
 from greenlight.entrypoints import demo
 from greenlight.entrypoints.compose import Folders, Greenlight, Strangers
 from greenlight.lib.errors import ConfigurationError, Unavailable
@@ -68,7 +69,7 @@ def run(options: UpOptions, show_trace: Callable[[dict[str, Any]], None]) -> int
         folders = _folders(options)
         for path in keep_private(folders.data):
             log.warning("others may read %s: take that away from them, or give the file to Greenlight's own user", path)
-        _create_secrets(folders, read_pipeline(folders.config), log)
+        _create_secrets(folders, read_pipeline(folders.config, DRIVERS), log)
         watcher = demo.Watcher()
         greenlight = Greenlight(
             folders,

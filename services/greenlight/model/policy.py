@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, ClassVar
 
 from greenlight.model import keys
@@ -45,12 +46,36 @@ class Gate(ABC):
         return True
 
 
-@dataclass(frozen=True, slots=True)
-class Deploy:
-    """How an environment is deployed to: the driver's name and its configuration as written."""
+Rule = tuple[str, tuple[str, ...], tuple[str, ...]]
+"""What a driver may do in a namespace of a cluster: (API group, resources, verbs)."""
 
-    driver: str  # command, helm
-    config: Mapping[str, Any]
+
+@dataclass(frozen=True)
+class Deploy(ABC):
+    """How an environment is deployed to. Each driver has a class of its own (greenlight.deployer.drivers)."""
+
+    driver: ClassVar[str]  # as the pipeline file calls it
+    rules: ClassVar[Sequence[Rule]] = ()  # what it has to be allowed in its namespace
+    config: Mapping[str, Any]  # its section in the pipeline file, with defaults filled in
+
+    @property
+    def cluster(self) -> str | None:
+        """The name of the cluster that it deploys to, if it is one of the pipeline file's."""
+        return None
+
+    @property
+    def namespace(self) -> str | None:
+        """The namespace of that cluster in which it deploys."""
+        return None
+
+    @property
+    def artifacts(self) -> Sequence[str]:
+        """The artifacts whose digests it puts in: a commit waits until facts have named them."""
+        return ()
+
+    @abstractmethod
+    def explained(self) -> str:
+        """What it does, for `greenlight policy explain`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +130,21 @@ class Policy:
         return max(found, key=lambda attempt: attempt.started, default=None)
 
 
+def _not_read(files: Mapping[str, str], directory: Path) -> Pipeline:
+    raise NotImplementedError("this pipeline was not read from files")
+
+
 @dataclass(frozen=True, slots=True)
 class Pipeline:
     """Every application of the pipeline files."""
 
     applications: Mapping[str, Policy]
     clusters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    reread: Callable[[Mapping[str, str], Path], Pipeline] = field(default=_not_read, compare=False)
+    """Reads other texts of the files, by name, with the same drivers; charts and commands are below the folder.
+
+    Raises greenlight.policy.load.PolicyError.
+    """
 
     def of(self, repo: str) -> Sequence[Policy]:
         """The applications of a repository (lower case)."""

@@ -7,11 +7,9 @@ greenlight.policy.conditions) stands once in the target's row, and is computed f
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from greenlight.model.policy import Decision, Deploy, Gate, GateState, Situation, Standing
 from greenlight.model.rows import Push, Record
@@ -25,8 +23,6 @@ OVER = ("failed", "error", "canceled")
 
 GREEN = ("passed", "overridden")
 """States of a gate that let a commit through."""
-
-_ARTIFACT = re.compile(r"\$\{artifacts\.([a-z0-9_-]+)\}")
 
 
 def decide(case: Situation) -> Decision:
@@ -206,20 +202,6 @@ def _ambiguous(record: Record) -> list[str]:
 
 
 def _lacking(deploy: Deploy, record: Record) -> list[str]:
-    """Which digests the Helm values name that no fact has told yet."""
-    if deploy.driver != "helm":
-        return []
-    texts = _texts(deploy.config.get("values", {}))
-    names = sorted({name for text in texts for name in _ARTIFACT.findall(text)})
-    return [f"no fact has told the digest of artifact {name} yet" for name in names if not record.artifacts.get(name)]
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _texts(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _texts(item)
+    """Which digests the deployment puts in that no fact has told yet."""
+    lacking = (name for name in deploy.artifacts if not record.artifacts.get(name))
+    return [f"no fact has told the digest of artifact {name} yet" for name in lacking]

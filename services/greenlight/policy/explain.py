@@ -40,12 +40,7 @@ def _environment(environment: Environment) -> Iterator[str]:
     if environment.after:
         yield f"  after       {', '.join(environment.after)}"
     yield f"  requires    {', '.join(environment.require) or 'nothing: every candidate is deployed'}"
-    config = environment.deploy.config
-    if environment.deploy.driver == "command":
-        yield f"  deploys     by command: {' '.join(config['run'])} (in {config['cwd']}, at most {config['timeout']})"
-    else:
-        where = f"{config['release']} in {config['namespace']} of cluster {config['cluster']}"
-        yield f"  deploys     by {environment.deploy.driver}: {where}"
+    yield f"  deploys     by {environment.deploy.driver}: {environment.deploy.explained()}"
     yield f"  an error    is tried {environment.tries} times"
     if environment.rollback == "automatic":
         yield "  a failure   goes back to the commit that ran, unless a newer one is ready"

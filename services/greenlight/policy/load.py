@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import rfc8785
 
 from greenlight.lib.documents import Document, DocumentError, load
 from greenlight.lib.errors import ConfigurationError
-from greenlight.model.policy import Deploy, Environment, Pipeline, Policy
-from greenlight.policy import checks, values
+from greenlight.model.policy import Environment, Pipeline, Policy
+from greenlight.policy import checks
+from greenlight.policy.driver import Drivers, DriverSection
 from greenlight.policy.gates import registry as gates
 from greenlight.policy.schema import schema
 from greenlight.policy.shape import Fault, Step, faults, filled
@@ -39,23 +41,24 @@ class PolicyError(ConfigurationError):
         self.problems = list(problems)
 
 
-def parse(files: Mapping[str, str], directory: Path) -> Pipeline:
+def parse(files: Mapping[str, str], directory: Path, drivers: Drivers) -> Pipeline:
     """The pipeline that the texts of some files (by name) describe; charts and commands are below `directory`.
 
-    Raises PolicyError with every problem of every file.
+    `drivers` are those that it may deploy by. Raises PolicyError with every problem of every file.
     """
+    whole = schema(drivers)
     documents, problems = _documents(files)
     for document in documents:
-        problems += [_problem(document, fault) for fault in faults(document.value, schema(), schema())]
-    problems += [_problem(document, fault) for document, fault in _across(documents)]
+        problems += [_problem(document, fault) for fault in faults(document.value, whole, whole)]
+    problems += [_problem(document, fault) for document, fault in _across(documents, drivers)]
     if not problems and not any(document.value.get("applications") for document in documents):
         problems.append(Problem(next(iter(files), "pipeline.yaml"), 1, "applications: there is none; describe one"))
     if problems:
         raise PolicyError(sorted(set(problems)))
-    return _pipeline(documents, directory)
+    return _pipeline(documents, directory, drivers)
 
 
-def warnings(files: Mapping[str, str]) -> list[Problem]:
+def warnings(files: Mapping[str, str], drivers: Drivers) -> list[Problem]:
     """What of right pipeline files, texts by name, works and is not wise."""
     documents, _ = _documents(files)
     found = [
@@ -64,8 +67,44 @@ def warnings(files: Mapping[str, str]) -> list[Problem]:
         for index, app in enumerate(document.value.get("applications", ()))
         for fault in checks.warnings(app, ("applications", index))
     ]
-    found += [_problem(document, fault) for document in documents for fault in values.warnings(document)]
+    for document in documents:
+        for path, driver, written in checks.sections(document, drivers):
+            inner = driver.warnings(written, _below(document.plain, path))
+            found += [_problem(document, Fault((*path, *fault.path), fault.message)) for fault in inner]
     return sorted(found)
+
+
+def missing(files: Mapping[str, str], directory: Path, drivers: Drivers) -> list[Problem]:
+    """What right pipeline files, texts by name, name beside them and that is not there: a deployment would be an error."""
+    return [
+        _located(document, (*path, *fault.path), fault.message)
+        for document, path, deploy in _deploys(files, drivers)
+        for fault in deploy.missing(directory)
+    ]
+
+
+def unresolved(files: Mapping[str, str], directory: Path, drivers: Drivers) -> list[Problem]:
+    """What right pipeline files, texts by name, name that this machine has not, and a deployer has to have."""
+    return [
+        _located(document, path, f"{problem}; where it is not there, nothing can be deployed")
+        for document, path, deploy in _deploys(files, drivers)
+        for problem in deploy.unresolved(directory)
+    ]
+
+
+def _deploys(files: Mapping[str, str], drivers: Drivers) -> Iterator[tuple[Document, tuple[Step, ...], DriverSection]]:
+    for document in _documents(files)[0]:
+        for path, driver, written in checks.sections(document, drivers):
+            yield document, path, driver(written)
+
+
+def _located(document: Document, path: tuple[Step, ...], message: str) -> Problem:
+    return Problem(document.name, document.line(path), message)
+
+
+def _below(plain: Mapping[tuple[Step, ...], str], path: tuple[Step, ...]) -> Mapping[tuple[Step, ...], str]:
+    """What is known by its path, by its path below another one."""
+    return {at[len(path) :]: text for at, text in plain.items() if at[: len(path)] == path}
 
 
 def _documents(files: Mapping[str, str]) -> tuple[list[Document], list[Problem]]:
@@ -79,7 +118,7 @@ def _documents(files: Mapping[str, str]) -> tuple[list[Document], list[Problem]]
     return documents, problems
 
 
-def _across(documents: Sequence[Document]) -> Iterator[tuple[Document, Fault]]:
+def _across(documents: Sequence[Document], drivers: Drivers) -> Iterator[tuple[Document, Fault]]:
     """What is wrong between the parts, wherever they stand."""
     sections = [(document, _mapping(document.value)) for document in documents]
     clusters: dict[str, str] = {}
@@ -90,26 +129,31 @@ def _across(documents: Sequence[Document]) -> Iterator[tuple[Document, Fault]]:
             clusters.setdefault(name, f"{document.name}:{document.line(('clusters', name))}")
     names: dict[Any, str] = {}
     repos: dict[Any, Any] = {}
-    yield from _shared_releases(sections)
+    yield from _shared_places(sections, drivers)
     for document, section in sections:
         apps = section.get("applications")
         for index, app in enumerate(apps if isinstance(apps, list) else ()):
             if isinstance(app, dict):
                 path: tuple[Step, ...] = ("applications", index)
-                own = [*_known_already(app, path, names, repos), *checks.application(app, path, list(clusters))]
+                own = [
+                    *_known_already(app, path, names, repos),
+                    *checks.application(app, path, list(clusters), drivers),
+                ]
                 yield from ((document, fault) for fault in own)
                 names.setdefault(str(app.get("name")), f"{document.name}:{document.line(path)}")
 
 
-def _shared_releases(sections: Sequence[tuple[Document, Mapping[str, Any]]]) -> Iterator[tuple[Document, Fault]]:
-    """Environments, of whatever application and file, that would overwrite each other's release of Helm."""
+def _shared_places(
+    sections: Sequence[tuple[Document, Mapping[str, Any]]], drivers: Drivers
+) -> Iterator[tuple[Document, Fault]]:
+    """Environments, of whatever application and file, that would overwrite what the other deploys."""
     clusters = {name: it for _, section in sections for name, it in _mapping(section.get("clusters")).items()}
-    owners: dict[checks.Place, tuple[str, str]] = {}
+    owners: dict[tuple[str, ...], tuple[str, str]] = {}
     for document, section in sections:
-        for path, name, place in checks.releases(section, clusters):
-            owner, where = owners.setdefault(place, (name, f"{name} ({document.name}:{document.line(path)})"))
+        for path, name, place in checks.places(section, clusters, drivers):
+            owner, where = owners.setdefault(place.key, (name, f"{name} ({document.name}:{document.line(path)})"))
             if owner != name:  # a name that is there twice is a problem of its own
-                yield document, Fault((*path, "release"), checks.shared(place, where))
+                yield document, Fault((*path, place.field), place.message.format(other=where))
 
 
 def _known_already(
@@ -144,15 +188,19 @@ def _where(value: Any, path: Sequence[Step]) -> str:
     return ".".join(words).replace(".[", "[")
 
 
-def _pipeline(documents: Sequence[Document], directory: Path) -> Pipeline:
-    wholes = [filled(document.value, schema(), schema()) for document in documents]
+def _pipeline(documents: Sequence[Document], directory: Path, drivers: Drivers) -> Pipeline:
+    whole_schema = schema(drivers)
+    wholes = [filled(document.value, whole_schema, whole_schema) for document in documents]
     clusters = {name: it for whole in wholes for name, it in whole.get("clusters", {}).items()}
     apps = [app for whole in wholes for app in whole.get("applications", ())]
-    return Pipeline({app["name"]: _policy(app, clusters, directory) for app in apps}, clusters)
+    applications = {app["name"]: _policy(app, clusters, directory, drivers) for app in apps}
+    return Pipeline(applications, clusters, partial(parse, drivers=drivers))
 
 
-def _policy(app: dict[str, Any], clusters: Mapping[str, Any], directory: Path) -> Policy:
+def _policy(app: dict[str, Any], clusters: Mapping[str, Any], directory: Path, drivers: Drivers) -> Policy:
     app = {**app, "repo": app["repo"].lower()}
+    environments = {env["name"]: _environment(env, drivers) for env in app["environments"]}
+    clusters = _used(environments, clusters)
     project = app["circleci"]["project"].lower() if "circleci" in app else None
     text = _canonical(app, clusters)
     return Policy(
@@ -164,38 +212,39 @@ def _policy(app: dict[str, Any], clusters: Mapping[str, Any], directory: Path) -
         circleci_project=project,
         operators=tuple(app["operators"]),
         gates={name: gates.read(name, gate) for name, gate in app["gates"].items()},
-        environments={env["name"]: _environment(env) for env in app["environments"]},
+        environments=environments,
         digest=f"sha256:{hashlib.sha256(text).hexdigest()}",
         text=text.decode(),
         directory=str(directory),
-        clusters={name: clusters[name] for name in _used(app)},
+        clusters=clusters,
         formerly=app.get("formerly"),
     )
 
 
 def _canonical(app: Mapping[str, Any], clusters: Mapping[str, Any]) -> bytes:
-    """A pipeline file of that application alone, with the clusters it uses, as canonical JSON (RFC 8785)."""
+    """A pipeline file of that application alone, with the clusters that it uses, as canonical JSON (RFC 8785)."""
     whole: dict[str, Any] = {
         "apiVersion": "greenlight/v1",
         "kind": "Pipeline",
-        "clusters": {name: clusters[name] for name in _used(app)},
+        "clusters": clusters,
         "applications": [app],
     }
     text: bytes = rfc8785.dumps(whole)
     return text
 
 
-def _used(app: Mapping[str, Any]) -> list[str]:
+def _used(environments: Mapping[str, Environment], clusters: Mapping[str, Any]) -> Mapping[str, Any]:
     """The clusters that an application is deployed to."""
-    return sorted({env["deploy"]["helm"]["cluster"] for env in app["environments"] if "helm" in env["deploy"]})
+    used = {env.deploy.cluster for env in environments.values()}
+    return {name: clusters[name] for name in sorted(clusters) if name in used}
 
 
-def _environment(env: Mapping[str, Any]) -> Environment:
+def _environment(env: Mapping[str, Any], drivers: Drivers) -> Environment:
     ((driver, config),) = env["deploy"].items()
     return Environment(
         env["name"],
         tuple(env["require"]),
-        Deploy(driver, config),
+        drivers[driver](config),
         tuple(env["after"]),
         env["tries"],
         env.get("rollback", "manual"),

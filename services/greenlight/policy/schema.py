@@ -1,4 +1,4 @@
-"""The JSON Schema of the pipeline file: the frame in schema.json, with what each kind of gate says of itself."""
+"""The JSON Schema of the pipeline file: the frame in schema.json, with what each kind of gate and each driver declares."""
 
 from __future__ import annotations
 
@@ -8,17 +8,36 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from greenlight.policy.driver import Drivers, DriverSection
 from greenlight.policy.gates import registry
 
 
+def schema(drivers: Drivers) -> Mapping[str, Any]:
+    """The JSON Schema of a pipeline file that deploys by these drivers, as a value."""
+    return _schema(*drivers.values())
+
+
+def schema_text(drivers: Drivers) -> str:
+    """The JSON Schema of a pipeline file that deploys by these drivers, for editors."""
+    return json.dumps(schema(drivers), indent=2, ensure_ascii=False) + "\n"
+
+
 @cache
-def schema() -> Mapping[str, Any]:
-    """The JSON Schema of the pipeline file, as a value."""
+def _schema(*drivers: type[DriverSection]) -> Mapping[str, Any]:
     text = resources.files("greenlight.policy").joinpath("schema.json").read_text(encoding="utf-8")
     frame: dict[str, Any] = json.loads(text)
-    return {**frame, "$defs": {**frame["$defs"], "gate": registry.schema()}}
+    definitions = {**frame["$defs"], "gate": registry.schema(), "deploy": _deploy(drivers)}
+    for driver in drivers:
+        definitions |= {driver.driver: driver.schema, **driver.definitions}
+    return {**frame, "$defs": definitions}
 
 
-def schema_text() -> str:
-    """The JSON Schema of the pipeline file, for editors."""
-    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+def _deploy(drivers: tuple[type[DriverSection], ...]) -> Mapping[str, Any]:
+    names = [driver.driver for driver in drivers]
+    return {
+        "type": "object",
+        "kindOf": "driver",
+        "additionalProperties": False,
+        "properties": {name: {"$ref": f"#/$defs/{name}"} for name in names},
+        "oneOf": [{"required": [name]} for name in names],
+    }

@@ -9,11 +9,11 @@ from pathlib import Path
 from greenlight.events.recorded import commit_recorded
 from greenlight.ledger.port import Ledger, Transaction
 from greenlight.model.rows import PATIENCE, Due
-from greenlight.policy.load import parse
 from greenlight.promoter import app as promoter
 from greenlight.service.deps import Deps
 from greenlight.service.publisher import InLog
 from support.ledger import REPO, HandClock, a_push, a_record, at, sha
+from support.policy import parse
 
 APPLICATIONS, ENVIRONMENTS = 10, 3
 

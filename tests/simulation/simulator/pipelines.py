@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from greenlight.model.policy import Pipeline
-from greenlight.policy.load import parse
+from support.policy import parse
 
 EXPIRES, MAX_AGE = timedelta(hours=2), timedelta(hours=6)
 """How long an approval at the gate `legal` counts, and a verdict of the scanner."""

@@ -11,16 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from greenlight.deployer.drivers.registry import DRIVERS
 from greenlight.lib.durations import duration, span
 from greenlight.model.policy import Policy
 from greenlight.policy.explain import explain
 from greenlight.policy.gates.approval import Approval
 from greenlight.policy.gates.event import Event
 from greenlight.policy.gates.webhook import Webhook
-from greenlight.policy.load import PolicyError, parse, warnings
+from greenlight.policy.load import PolicyError, warnings
 from greenlight.policy.schema import schema_text
 from greenlight.policy.signals import repo_of_circleci_project
-from support.policy import GOOD
+from support.policy import GOOD, parse
 
 ROOT = Path(__file__).parents[3]
 
@@ -275,7 +276,7 @@ OPERATED = GOOD.replace("gates:", "operators: [ops]\n    gates:", 1)
 def test_who_nobody_operates_and_what_several_refs_feed_is_warned_of(more: str, warned: str | None) -> None:
     """Both work, and are rarely meant."""
     text = GOOD.replace("    gates:", f"    {more}\n    gates:", 1) if more else GOOD
-    assert [one.message for one in warnings({"p.yaml": text})] == ([f"shop: {warned}"] if warned else [])
+    assert [one.message for one in warnings({"p.yaml": text}, DRIVERS)] == ([f"shop: {warned}"] if warned else [])
 
 
 @pytest.mark.parametrize(
@@ -291,7 +292,7 @@ def test_who_nobody_operates_and_what_several_refs_feed_is_warned_of(more: str, 
 )
 def test_a_secret_in_the_file_is_warned_of(command: str, warned: str | None) -> None:
     """It works, and everybody who reads the file or the ledger has it."""
-    found = warnings({"p.yaml": OPERATED.replace("timeout: 1h", command)})
+    found = warnings({"p.yaml": OPERATED.replace("timeout: 1h", command)}, DRIVERS)
     assert [str(one).split(", which")[0] for one in found] == (
         [f"p.yaml:23: environments.production.deploy.command.{warned}"] if warned else []
     )
@@ -299,7 +300,7 @@ def test_a_secret_in_the_file_is_warned_of(command: str, warned: str | None) -> 
 
 def test_a_secret_in_an_argument_is_warned_of() -> None:
     """Every program on the machine sees it."""
-    (found,) = warnings({"p.yaml": OPERATED.replace('"--wait"', '"--token=abc"')})
+    (found,) = warnings({"p.yaml": OPERATED.replace('"--wait"', '"--token=abc"')}, DRIVERS)
     assert "deploy.command.run: seems to hold a secret" in str(found)
     assert "arguments" in str(found)
 
@@ -399,7 +400,7 @@ def test_what_is_no_pipeline_at_all_is_a_problem_and_not_a_crash(text: str) -> N
 
 def test_the_schema_beside_the_configuration_is_the_one_that_is_checked() -> None:
     """Editors read the copy; `greenlight policy schema > config/pipeline.schema.json` writes it."""
-    assert (ROOT / "config/pipeline.schema.json").read_text(encoding="utf-8") == schema_text()
+    assert (ROOT / "config/pipeline.schema.json").read_text(encoding="utf-8") == schema_text(DRIVERS)
 
 
 @given(st.integers(1, 99999 * 86400))

@@ -9,10 +9,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from greenlight.deployer.drivers.registry import DRIVERS
 from greenlight.policy.schema import schema
 from greenlight.policy.shape import faults, filled
 from support.policy import GOOD
 
+SCHEMA = schema(DRIVERS)
 VALUE = yaml.safe_load(GOOD)
 
 MUTATIONS = st.one_of(
@@ -41,12 +43,12 @@ def test_our_reading_of_the_schema_is_that_of_a_general_validator(data: st.DataO
     path = data.draw(st.sampled_from(_paths(VALUE)))
     new = data.draw(MUTATIONS)
     value = _changed(VALUE, path, new)
-    found = list(faults(value, schema(), schema()))
-    assert (not found) == jsonschema.Draft202012Validator(schema()).is_valid(value), found
+    found = list(faults(value, SCHEMA, SCHEMA))
+    assert (not found) == jsonschema.Draft202012Validator(SCHEMA).is_valid(value), found
     if not found:
-        whole = filled(value, schema(), schema())
-        assert not list(faults(whole, schema(), schema()))
-        assert filled(whole, schema(), schema()) == whole
+        whole = filled(value, SCHEMA, SCHEMA)
+        assert not list(faults(whole, SCHEMA, SCHEMA))
+        assert filled(whole, SCHEMA, SCHEMA) == whole
 
 
 def test_the_schema_uses_no_keyword_that_our_reader_does_not_know() -> None:
@@ -66,9 +68,9 @@ def test_the_schema_uses_no_keyword_that_our_reader_does_not_know() -> None:
         ]
         return set(at) | {word for item in inner for word in keywords(item)}
 
-    assert keywords(schema()) <= known
+    assert keywords(SCHEMA) <= known
 
 
 def test_the_schema_is_a_schema() -> None:
     """Of the draft that it names."""
-    jsonschema.Draft202012Validator.check_schema(dict(schema()))
+    jsonschema.Draft202012Validator.check_schema(dict(SCHEMA))

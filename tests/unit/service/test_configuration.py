@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from greenlight.entrypoints.drivers import Drivers
+from greenlight.entrypoints.drivers import DRIVERS, Drivers
 from greenlight.lib.clock import SystemClock
 from greenlight.lib.scrub import Scrubber
 from greenlight.model.policy import Pipeline
@@ -34,7 +34,7 @@ def test_what_follows_from_an_edit_is_done_at_last(tmp_path: Path, caplog: pytes
     """Whoever is told and fails is told again; nobody who only reads the pipeline notices."""
     file = tmp_path / "pipeline.yaml"
     file.write_text(PIPELINE)
-    files = PipelineFiles(tmp_path, _Clock(), logging.getLogger("test"))
+    files = PipelineFiles(tmp_path, DRIVERS, _Clock(), logging.getLogger("test"))
     told: list[list[str]] = []
 
     def tell(pipeline: Pipeline) -> None:
@@ -60,7 +60,7 @@ def test_an_edit_that_could_not_be_read_is_in_force_once_it_can(
     file = tmp_path / place
     file.parent.mkdir(exist_ok=True)
     file.write_text(PIPELINE)
-    files = PipelineFiles(tmp_path, _Clock(), logging.getLogger("test"))
+    files = PipelineFiles(tmp_path, DRIVERS, _Clock(), logging.getLogger("test"))
     file.write_text(PIPELINE.replace("name: shop", "name: store"))
     with no_files_left():
         assert [list(files().applications) for _ in range(3)] == [["shop"]] * 3
@@ -77,11 +77,11 @@ def test_a_chart_that_is_not_beside_the_pipeline_file_is_named_with_its_line(tmp
     file = tmp_path / "pipeline.yaml"
     file.write_text(text)
     line = next(number for number, it in enumerate(text.splitlines(), 1) if "charts/shop" in it)
-    (problem,) = missing_files(tmp_path)
+    (problem,) = missing_files(tmp_path, DRIVERS)
     assert str(problem).startswith(f"{file}:{line}: chart 'charts/shop' is not a folder with a Chart.yaml")
     (tmp_path / "charts/shop").mkdir(parents=True)
     (tmp_path / "charts/shop/Chart.yaml").touch()
-    assert missing_files(tmp_path) == []
+    assert missing_files(tmp_path, DRIVERS) == []
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_command_that_is_not_beside_the_pipeline_file_is_named_with_its_line(
     file = tmp_path / "pipeline.yaml"
     file.write_text(text)
     line = next(number for number, it in enumerate(text.splitlines(), 1) if command in it)
-    found = [str(problem) for problem in missing_files(tmp_path)]
+    found = [str(problem) for problem in missing_files(tmp_path, DRIVERS)]
     assert [problem.startswith(f"{file}:{line}: {lacks}") for problem in found] == ([True] if lacks else [])
 
 
@@ -130,6 +130,6 @@ def test_what_a_machine_lacks_for_a_command_is_said_before_it_is_needed(tmp_path
     for command, lacks in commands.items():
         file.write_text(PIPELINE.replace("{run: [sh, deploy.sh], timeout: 30s}", command, 1))
         drivers = Drivers(tmp_path / "state", Scrubber(), SystemClock())
-        found = drivers.problems(read_pipeline(tmp_path))
+        found = drivers.problems(read_pipeline(tmp_path, DRIVERS))
         drivers.close()
         assert [problem.startswith(f"shop/staging: {lacks}") for problem in found] == ([True] if lacks else [])

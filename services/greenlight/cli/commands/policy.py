@@ -10,6 +10,7 @@ import click
 from greenlight.cli import arguments as args
 from greenlight.cli import render
 from greenlight.cli.client import NO, USAGE, Client, Failure
+from greenlight.entrypoints.drivers import DRIVERS
 from greenlight.lib.errors import ConfigurationError
 from greenlight.model.policy import Pipeline
 from greenlight.policy.explain import explain as explained
@@ -26,7 +27,7 @@ def policy() -> None:
 
 def _read(folder: Path, code: int) -> Pipeline:
     try:
-        return read_pipeline(folder)
+        return read_pipeline(folder, DRIVERS)
     except ConfigurationError as problem:
         raise Failure(str(problem).split("\n"), code) from None
 
@@ -45,10 +46,10 @@ def check(config: Path, running: bool, as_json: bool) -> None:
     Example: greenlight policy check --config config --running
     """
     found = _read(config, NO if pipeline_files(config) else USAGE)
-    missing = missing_files(config)
+    missing = missing_files(config, DRIVERS)
     if missing:
         raise Failure([str(it) for it in missing], NO)
-    warnings = [str(warning) for warning in pipeline_warnings(config)]
+    warnings = [str(warning) for warning in pipeline_warnings(config, DRIVERS)]
     for warning in warnings:
         render.line(f"warning: {warning}", err=True)
     digests = {name: policy.digest for name, policy in found.applications.items()}
@@ -98,7 +99,7 @@ def rbac(config: Path, cluster: str | None, group: str | None, kinds: tuple[str,
     """
     import yaml
 
-    from greenlight.policy.rbac import namespaces, roles
+    from greenlight.policy.rbac import needed, roles
 
     found = _read(config, USAGE)
     if cluster is None and len(found.clusters) == 1:
@@ -116,9 +117,9 @@ def rbac(config: Path, cluster: str | None, group: str | None, kinds: tuple[str,
     subject: dict[str, str] = {"kind": "ServiceAccount", "name": "deployer", "namespace": "greenlight"}
     if group is not None:
         subject = {"kind": "Group", "name": group, "apiGroup": "rbac.authorization.k8s.io"}
-    there = namespaces(found, cluster)
+    there = needed(found, cluster)
     if not there:
-        raise Failure(f"no environment is deployed to {cluster} by helm", NO)
+        raise Failure(f"no environment is deployed to a namespace of {cluster}", NO)
     render.lines(yaml.safe_dump_all(roles(there, subject, also), sort_keys=False))
 
 
@@ -128,4 +129,4 @@ def schema() -> None:
 
     Example: greenlight policy schema > pipeline.schema.json
     """
-    render.lines(schema_text())
+    render.lines(schema_text(DRIVERS))

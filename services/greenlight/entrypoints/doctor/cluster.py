@@ -14,6 +14,7 @@ from greenlight.broker.manifests import default_folder, manifest_files
 from greenlight.deployer.clusters.api import Api, Object
 from greenlight.deployer.clusters.named import access_of
 from greenlight.deployer.clusters.refusals import NotFound
+from greenlight.deployer.drivers.registry import DRIVERS
 from greenlight.entrypoints.doctor.findings import OK, UNKNOWN, WRONG, Finding, looked
 from greenlight.entrypoints.doctor.machine import present, table
 from greenlight.entrypoints.doctor.targets import Inside, skew, targets
@@ -179,7 +180,7 @@ def _pipeline(api: Api, namespace: str, folder: Path, found: list[Pipeline]) -> 
     data = _held(api, namespace, "configmaps", "greenlight-config")
     for name, text in data.items():
         (folder / name).write_text(text, encoding="utf-8")
-    found.append(read_pipeline(folder))
+    found.append(read_pipeline(folder, DRIVERS))
     yield Finding("pipeline", OK, f"greenlight-config describes {', '.join(found[0].applications)}")
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from greenlight.deployer.drivers.registry import DRIVERS
 from greenlight.entrypoints.doctor.findings import OK, SKEW, UNKNOWN, WRONG, Finding, looked
 from greenlight.entrypoints.doctor.targets import targets
 from greenlight.lib.clock import Clock
@@ -82,7 +83,7 @@ def table(env: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _pipeline(config: Path, found: list[Pipeline]) -> Iterator[Finding]:
-    found.append(read_pipeline(config))
+    found.append(read_pipeline(config, DRIVERS))
     yield Finding("pipeline", OK, f"{config} describes {', '.join(found[0].applications)}")
 
 

@@ -1,8 +1,8 @@
-"""The clusters that Helm deploys to, as `greenlight doctor` looks at them: reached, their clocks, and the deployer's rights."""
+"""The clusters that are deployed to, as `greenlight doctor` looks at them: reached, their clocks, and the deployer's rights."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,8 +12,8 @@ from greenlight.deployer.clusters.named import access_of
 from greenlight.entrypoints.doctor.findings import OK, SKEW, UNKNOWN, WRONG, Finding, looked
 from greenlight.lib.clock import Clock
 from greenlight.lib.errors import ConfigurationError
-from greenlight.model.policy import Pipeline
-from greenlight.policy.rbac import RULES, namespaces
+from greenlight.model.policy import Pipeline, Rule
+from greenlight.policy.rbac import needed
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,9 @@ class Inside:
 
 
 def targets(pipeline: Pipeline, directory: Path, clock: Clock, inside: Inside | None = None) -> Iterator[Finding]:
-    """Every cluster that some environment deploys to by Helm."""
+    """Every cluster that some environment deploys to."""
     for name in pipeline.clusters:
-        if namespaces(pipeline, name):
+        if needed(pipeline, name):
             yield from looked(f"cluster {name}", partial(_target, name, pipeline, directory, clock, inside))
 
 
@@ -61,8 +61,8 @@ def _target(name: str, pipeline: Pipeline, directory: Path, clock: Clock, inside
                 what, UNKNOWN, f"from here: {problem}", "look from a pod like the deployer's, with --in-cluster"
             )
             return
-    for namespace in namespaces(pipeline, name):
-        missing = _missing(api, namespace, account)
+    for namespace, rules in needed(pipeline, name).items():
+        missing = _missing(api, namespace, rules, account)
         who = account or "who asks here"
         if missing:
             yield Finding(
@@ -72,13 +72,13 @@ def _target(name: str, pipeline: Pipeline, directory: Path, clock: Clock, inside
                 f"greenlight policy rbac --cluster {name} | kubectl apply -f -",
             )
         else:
-            yield Finding(what, OK, f"{who} may do in the namespace {namespace} what Helm needs")
+            yield Finding(what, OK, f"{who} may do in the namespace {namespace} what is deployed there needs")
 
 
-def _missing(api: Api, namespace: str, account: str | None) -> list[str]:
+def _missing(api: Api, namespace: str, rules: Sequence[Rule], account: str | None) -> list[str]:
     """The rights of `greenlight policy rbac` that are not granted, as `VERB, … RESOURCE.GROUP`."""
     found = []
-    for group, resources, verbs in RULES:
+    for group, resources, verbs in rules:
         for resource in resources:
             refused = [verb for verb in verbs if not _may(api, account, namespace, group, resource, verb)]
             if refused:

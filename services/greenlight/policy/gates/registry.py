@@ -13,7 +13,8 @@ import greenlight.policy.gates as package
 from greenlight.policy.gates.kind import COMMON, Kind, Schema
 
 
-def _kinds() -> Iterator[type[Kind]]:
+def find() -> Iterator[type[Kind]]:
+    """The kinds of this package, in the order of their modules."""
     for found in sorted(iter_modules(package.__path__), key=lambda module: module.name):
         if f"{package.__name__}.{found.name}" != __name__:
             yield from _defined(import_module(f"{package.__name__}.{found.name}"))
@@ -26,7 +27,7 @@ def _defined(module: ModuleType) -> Iterator[type[Kind]]:
             yield value
 
 
-KINDS: Mapping[str, type[Kind]] = {kind.kind: kind for kind in _kinds()}
+KINDS: Mapping[str, type[Kind]] = {kind.kind: kind for kind in find()}
 """By name, in the order of their modules."""
 
 

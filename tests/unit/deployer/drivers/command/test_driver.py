@@ -18,7 +18,7 @@ from greenlight.entrypoints.drivers import Drivers
 from greenlight.lib.clock import SystemClock
 from greenlight.lib.process import wait_for_exit
 from greenlight.lib.scrub import Scrubber
-from greenlight.policy.load import parse
+from support.policy import parse
 
 SHA = "f" * 40
 

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from greenlight.lib.documents import Document
-from greenlight.policy.shape import Fault, Step
+from greenlight.policy.driver import Steps
+from greenlight.policy.shape import Fault
 
 _WORDS = {"yes": True, "no": False, "on": True, "off": False, "y": True, "n": False, "true": True, "false": False}
 
@@ -26,20 +26,17 @@ _FRACTION = re.compile(r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+
 _NOT_FINITE = re.compile(r"[-+]?\.inf|\.nan", re.IGNORECASE)
 
 
-def warnings(document: Document) -> Iterator[Fault]:
-    """What in the Helm values of a faultless document is probably not meant so."""
-    for index, app in enumerate(document.value.get("applications", ())):
-        for number, env in enumerate(app["environments"]):
-            path = ("applications", index, "environments", number, "deploy", "helm", "values")
-            for at, value in _scalars(env["deploy"].get("helm", {}).get("values", {}), path):
-                written = document.plain.get(at)
-                if written is not None:
-                    message = _text(written) if isinstance(value, str) else _number(value, written)
-                    if message:
-                        yield Fault(at, message)
+def warnings(values: Any, path: Steps, plain: Mapping[Steps, str]) -> Iterator[Fault]:
+    """What of Helm values, which stand at `path`, is probably not meant so; `plain` has what stands without quotes."""
+    for at, value in _scalars(values, path):
+        written = plain.get(at)
+        if written is not None:
+            message = _text(written) if isinstance(value, str) else _number(value, written)
+            if message:
+                yield Fault(at, message)
 
 
-def _scalars(value: Any, path: tuple[Step, ...]) -> Iterator[tuple[tuple[Step, ...], Any]]:
+def _scalars(value: Any, path: Steps) -> Iterator[tuple[Steps, Any]]:
     """Every text and number of a value, with its path."""
     if isinstance(value, Mapping):
         for name, item in value.items():

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from greenlight.deployer.drivers.helm.values import _printed
+from greenlight.deployer.drivers.registry import DRIVERS
 from greenlight.policy.load import warnings
-from greenlight.policy.values import _printed
 
 PIPELINE = """apiVersion: greenlight/v1
 kind: Pipeline
@@ -29,7 +30,7 @@ applications:
 
 
 def told(value: str) -> list[str]:
-    return [str(one) for one in warnings({"pipeline.yaml": PIPELINE.replace("VALUE", value)})]
+    return [str(one) for one in warnings({"pipeline.yaml": PIPELINE.replace("VALUE", value)}, DRIVERS)]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_only_helm_values_are_looked_at() -> None:
     text = PIPELINE.replace(
         "{helm: {cluster: here, chart: c, release: r, namespace: n, values: {some: [VALUE]}}}", "COMMAND"
     )
-    assert warnings({"a": text.replace("COMMAND", "{command: {run: [echo, no]}}")}) == []
+    assert warnings({"a": text.replace("COMMAND", "{command: {run: [echo, no]}}")}, DRIVERS) == []
 
 
 def test_helm_prints_numbers_as_is_told(tmp_path: Path) -> None:

@@ -1,0 +1,89 @@
+"""What a driver says of its section in the pipeline file, `deploy: {DRIVER: …}`: how it is written, checked and explained.
+
+The pipeline's reader is given the classes of all drivers by their names; it knows none of them itself.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from greenlight.model.policy import Deploy
+from greenlight.policy.shape import Fault, Schema, Step
+
+Section = Mapping[str, Any]
+"""What stands under the driver's name, as written."""
+
+Steps = tuple[Step, ...]
+"""A path inside a document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an environment is deployed to: what no two environments may share, since one would overwrite the other."""
+
+    key: tuple[str, ...]
+    field: str  # of the section, where a second one is reported
+    message: str  # what is wrong with a second one; "{other}" is replaced by the first one's name
+
+
+@dataclass(frozen=True)
+class DriverSection(Deploy):
+    """A driver's section. Faults and warnings have paths below the section."""
+
+    schema: ClassVar[Schema]
+    definitions: ClassVar[Mapping[str, Schema]] = {}  # what else the schema names as `#/$defs/NAME`
+
+    @classmethod
+    def faults(cls, section: Section, clusters: Sequence[str]) -> Iterator[Fault]:
+        """What is wrong with a section, of any shape, that its schema cannot say; `clusters` are the names of all."""
+        yield from ()
+
+    @classmethod
+    def warnings(cls, section: Section, plain: Mapping[Steps, str]) -> Iterator[Fault]:
+        """What of a faultless section works and is not wise; `plain` are the texts of what stands without quotes, by path."""
+        yield from ()
+
+    @classmethod
+    def place(cls, section: Section, clusters: Mapping[str, Any]) -> Place | None:
+        """What no other environment may be deployed to, whatever the shape of the section; None: anything may."""
+        return None
+
+    @abstractmethod
+    def missing(self, directory: Path) -> Iterator[Fault]:
+        """What it names below the pipeline file's folder and that is not there: a deployment would be an error."""
+
+    def unresolved(self, directory: Path) -> Iterator[str]:
+        """What it names that a deployer has to have and this machine has not, such as secrets; a sentence each."""
+        yield from ()
+
+
+Drivers = Mapping[str, type[DriverSection]]
+"""The sections of all drivers, by name."""
+
+
+def texts(value: Any, path: Steps = ()) -> Iterator[tuple[Steps, str]]:
+    """Every text in a JSON value, keys aside, with its path."""
+    if isinstance(value, str):
+        yield path, value
+    for key, item in value.items() if isinstance(value, dict) else items(value):
+        yield from texts(item, (*path, key))
+
+
+def inside(folder: Any, path: Steps) -> Iterator[Fault]:
+    """The fault of a name that leads out of the pipeline file's folder; that no link does is checked where it is opened."""
+    if isinstance(folder, str) and (folder.startswith(("/", "~")) or ".." in folder.split("/") or "\\" in folder):
+        yield Fault(path, f"{folder!r} leads out of the folder of the pipeline file; name one below it")
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """The value if it is a mapping, else an empty one: what has the wrong shape is left to the schema."""
+    return value if isinstance(value, dict) else {}
+
+
+def items(value: Any) -> list[tuple[int, Any]]:
+    """The items of a list with their places; none of what is no list."""
+    return list(enumerate(value)) if isinstance(value, list) else []
