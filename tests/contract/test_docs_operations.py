@@ -31,13 +31,13 @@ from support.process import Up, signed
 from support.timing import PATIENCE
 
 ROOT = Path(__file__).parents[2]
-PAGES = {name: (ROOT / "docs" / f"{name}.md").read_text() for name in ("install", "operations")}
+PAGES = {name: (ROOT / f"{name}.md").read_text() for name in ("README", "docs/install", "docs/operations")}
 
 
 def _commands(page: str) -> Iterator[str]:
     """Every line of an indented block."""
     for line in PAGES[page].splitlines():
-        if line.startswith("    ") and not line.startswith("     "):
+        if re.match(r" {4}( {3})?\S", line):  # 7 within an item of a list
             yield line.strip()
 
 
@@ -73,14 +73,14 @@ def test_every_file_that_the_page_names_is_there(page: str) -> None:
 
 def test_every_metric_of_an_alarm_is_counted_with_these_labels() -> None:
     """A name or label that nobody sets would be an alarm that never rings."""
-    table = PAGES["operations"].partition("## Alarms")[2].partition("## Upgrades")[0]
+    table = PAGES["docs/operations"].partition("## Alarms")[2].partition("## Upgrades")[0]
     ours = {
         metric._name + ("_total" if metric._type == "counter" else ""): set(metric._labelnames)
         for metric in vars(metrics).values()
         if hasattr(metric, "_labelnames")
     }
     for name in ours:
-        assert name in PAGES["operations"].partition("## What to watch")[2], f"{name} is told nowhere"
+        assert name in PAGES["docs/operations"].partition("## What to watch")[2], f"{name} is told nowhere"
     alarms = re.findall(r"(greenlight_\w+)(?:\{(.*?)\})?", table)
     assert len(alarms) > 6
     for name, labels in alarms:
@@ -95,7 +95,7 @@ def test_every_metric_of_an_alarm_is_counted_with_these_labels() -> None:
 
 def test_prometheus_is_let_in_where_the_page_says() -> None:
     """The port of the settings, of the NetworkPolicy and of the scrape configuration are one."""
-    (scrape,) = yaml.safe_load(_blocks("operations", "yaml")[0])
+    (scrape,) = yaml.safe_load(_blocks("docs/operations", "yaml")[0])
     assert [rule["replacement"] for rule in scrape["relabel_configs"] if "replacement" in rule] == ["$1:9464"]
     for overlay in ("dev", "production"):
         text = (ROOT / "knative/overlays" / overlay / "kustomization.yaml").read_text()
@@ -112,7 +112,7 @@ def test_the_overlay_of_ones_own_renders_to_what_the_page_promises(tmp_path: Pat
     shutil.copytree(ROOT / "knative", tmp_path / "knative")
     mine = tmp_path / "mine"
     (mine / "secrets").mkdir(parents=True)
-    (mine / "kustomization.yaml").write_text(_blocks("install", "yaml")[0])
+    (mine / "kustomization.yaml").write_text(_blocks("docs/install", "yaml")[0])
     pipeline = "apiVersion: greenlight/v1\nkind: Pipeline\napplications: []\n"
     (mine / "pipeline.yaml").write_text(pipeline)
     (mine / "people.yaml").write_text("people: {}\n")
@@ -136,7 +136,7 @@ def test_the_overlay_of_ones_own_renders_to_what_the_page_promises(tmp_path: Pat
 
 def test_the_policies_of_the_page_are_json() -> None:
     """As IAM takes them: a version, statements, actions."""
-    for block in _blocks("install", "json"):
+    for block in _blocks("docs/install", "json"):
         policy = json.loads(block)
         assert policy["Version"] == "2012-10-17"
         assert all({"Effect", "Action"} <= set(it) for it in policy["Statement"])
@@ -146,7 +146,7 @@ def test_a_backup_made_while_it_runs_is_restored_as_the_page_says(tmp_path: Path
     """What was committed before is there; what came later is not; it goes on from there."""
     if shutil.which("sqlite3") is None:
         pytest.skip("no sqlite3 on the PATH")
-    lines = [line for line in _commands("operations") if "greenlight.db" in line and "ATTACH" not in line]
+    lines = [line for line in _commands("docs/operations") if "greenlight.db" in line and "ATTACH" not in line]
     assert len(lines) == 3
     backup, *restore = [line.replace("DATA/", "data/") for line in lines]
     Shop(tmp_path).stop()

@@ -44,6 +44,23 @@ def _demo(data: Path, *arguments: str, **env: str) -> Iterator[list[str]]:
         guard.cancel()
 
 
+def _excerpt() -> list[str]:
+    """The lines that the README shows of the demo."""
+    page = (Path(__file__).parents[2] / "README.md").read_text().partition("It prints, among other lines:")[2]
+    lines = page.partition("Then it prints")[0].splitlines()
+    return [line[4:] for line in lines if line.strip() not in ("", "...")]
+
+
+def _shows(excerpt: list[str], said: list[str]) -> None:
+    """In this order, whatever the commit, the deployment and the port are called."""
+    assert len(excerpt) > 3
+    rest = iter(said)
+    for line in excerpt:
+        pattern = re.sub(r"[0-9a-f]{40}|[0-9a-f]{32}|\b[0-9a-f]{7}\b|(?<=:)\d{4,5}", "\0", line)
+        pattern = re.escape(pattern).replace(re.escape("\0"), "[0-9a-f]+")
+        assert any(re.fullmatch(pattern, printed) for printed in rest), line
+
+
 def test_the_story_of_the_talk_is_told_to_its_end(tmp_path: Path) -> None:
     """The record in the talk's form, the deployment that answers, the waterfall, what to try next; then it tidies up."""
     with _demo(tmp_path, "--listen", "127.0.0.1:0") as said:
@@ -58,6 +75,7 @@ def test_the_story_of_the_talk_is_told_to_its_end(tmp_path: Path) -> None:
         assert any("wait for approval_from_legal" in line and "━" in line for line in said)
         assert any("deploy hello/production" in line for line in said)
         assert urllib3.request("GET", answers[1]).data.decode().strip().endswith(answers[2])
+        _shows(_excerpt(), said)
     try:
         urllib3.request("GET", answers[1], retries=False, timeout=2)
     except urllib3.exceptions.HTTPError:
