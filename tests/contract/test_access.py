@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from greenlight.deployer.clusters.access import Access
 from greenlight.deployer.clusters.eks import Eks
 from greenlight.deployer.clusters.in_cluster import InCluster
 from greenlight.deployer.clusters.named import access_of
@@ -113,41 +114,86 @@ def test_in_a_cluster_rights_are_the_service_accounts_and_a_renewed_token_counts
         api.get(pods)
 
 
-def test_helm_is_let_in_as_the_service_account_and_as_nobody_else(pod: Pod, tmp_path: Path) -> None:
-    """Whatever kubeconfig lies around: with the rights to a release's Secrets it installs, without them it is refused."""
+def _install(pod: Pod, folder: Path, access: Access) -> subprocess.CompletedProcess[str]:
+    """Helm installs a ConfigMap, let in by `access` alone, though the administrator's kubeconfig lies in its home."""
     helm = shutil.which("helm")
     if helm is None:
         pytest.skip("no helm on the PATH: . $(tests/cluster/cluster up) puts it there")
-    home = tmp_path / "home"
-    (home / ".kube").mkdir(parents=True)
-    shutil.copy(os.environ["KUBECONFIG"], home / ".kube" / "config")  # the administrator's
-    chart = tmp_path / "chart"
-    (chart / "templates").mkdir(parents=True)
+    home, chart = folder / "home", folder / "chart"
+    (home / ".kube").mkdir(parents=True, exist_ok=True)
+    shutil.copy(os.environ["KUBECONFIG"], home / ".kube" / "config")
+    (chart / "templates").mkdir(parents=True, exist_ok=True)
     (chart / "Chart.yaml").write_text("apiVersion: v2\nname: tiny\nversion: 1.0.0\n")
     (chart / "templates" / "it.yaml").write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: it}\n")
+    return subprocess.run(
+        [helm, "upgrade", "--install", "tiny", str(chart), "--namespace", pod.namespace],
+        env={"HOME": str(home), "PATH": os.environ["PATH"], **access.helm()},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_helm_is_let_in_as_the_service_account_and_as_nobody_else(pod: Pod, tmp_path: Path) -> None:
+    """Whatever kubeconfig lies around: with the rights to a release's Secrets it installs, without them it is refused."""
     access = InCluster(pod.folder, pod.env)
-
-    def install() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [helm, "upgrade", "--install", "tiny", str(chart), "--namespace", pod.namespace],
-            env={"HOME": str(home), "PATH": os.environ["PATH"], **access.helm()},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
     pod.may("reader", ["configmaps"])
     pod.runs_as("reader")
-    refused = install()
+    refused = _install(pod, tmp_path, access)
     assert refused.returncode != 0
     assert f":{pod.namespace}:reader" in refused.stderr
     pod.may("deployer", ["configmaps", "secrets"])
     pod.runs_as("deployer")
-    done = install()
+    done = _install(pod, tmp_path, access)
     assert done.returncode == 0, done.stderr
     it = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "it", "namespace": pod.namespace}}
     assert pod.cluster.get(it)["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "Helm"
+
+
+def _plugin(pod: Pod, folder: Path) -> Path:
+    """A kubeconfig whose program prints the token that the kubelet would have written; from the second run on `next`."""
+    server, _ = _server()
+    (folder / "login").write_text(
+        f"""#!/bin/sh
+echo run >> {folder}/runs
+printf '{{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {{"token": "%s"}}}}' \\
+  "$(cat {pod.folder}/token)"
+[ ! -e {pod.folder}/next ] || mv {pod.folder}/next {pod.folder}/token
+"""
+    )
+    (folder / "login").chmod(0o755)
+    login = {"apiVersion": "client.authentication.k8s.io/v1", "command": "./login", "interactiveMode": "Never"}
+    cluster = {"server": server, "certificate-authority": str(pod.folder / "ca.crt")}
+    whole = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "contexts": [{"name": "prod", "context": {"cluster": "prod", "user": "lena"}}],
+        "clusters": [{"name": "prod", "cluster": cluster}],
+        "users": [{"name": "lena", "user": {"exec": login}}],
+    }
+    (folder / "kubeconfig").write_text(yaml.safe_dump(whole))
+    return folder / "kubeconfig"
+
+
+def test_a_kubeconfigs_program_lets_in_greenlight_and_helm(pod: Pod, tmp_path: Path) -> None:
+    """A token that the API server refuses is replaced by another run; Helm runs the program in the same closed environment."""
+    folder = tmp_path / "login"
+    folder.mkdir()
+    access = access_of({"kubeconfig": str(_plugin(pod, folder)), "context": "prod"}, Path())
+    secrets = f"/api/v1/namespaces/{pod.namespace}/secrets"
+    pod.may("deployer", ["configmaps", "secrets"])
+    pod.runs_as("deployer")
+    (pod.folder / "token").rename(pod.folder / "next")
+    (pod.folder / "token").write_text("of nobody")
+    assert access.api().get(secrets)["items"] == []
+    assert (folder / "runs").read_text() == "run\n" * 2
+    with pytest.raises(Forbidden, match=f':{pod.namespace}:deployer" cannot list resource "pods"'):
+        access.api().get(f"/api/v1/namespaces/{pod.namespace}/pods")
+    assert (folder / "runs").read_text() == "run\n" * 2
+    done = _install(pod, tmp_path, access)
+    assert done.returncode == 0, done.stderr
+    assert access.api().get(secrets)["items"] != [], "Helm keeps its record there"
 
 
 def test_outside_a_pod_or_without_a_token_it_says_what_to_do(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from greenlight.deployer.clusters.api import Api
 
 
 class Access(Protocol):
-    """One cluster of the pipeline's `clusters:`. Safe to use from many threads."""
+    """Describe how one cluster of the pipeline's `clusters:` is reached. Safe to use from many threads."""
 
     def helm(self) -> Mapping[str, str]:
         """Return the variables that Helm needs to reach it. Secrets are in them or in files that they name, not in arguments.

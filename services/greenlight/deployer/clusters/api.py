@@ -33,14 +33,14 @@ _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=
 
 
 class Api:
-    """Reads, changes and watches objects. Safe to use from many threads.
+    """Read, change and watch objects. Safe to use from many threads.
 
     Every method raises a kind of Refused where the API server refuses, Unavailable where it cannot be reached, and
     ConfigurationError where it does not accept the credentials.
     """
 
     def __init__(self, endpoint: Callable[[], ApiEndpoint], forget: Callable[[], None] = lambda: None) -> None:
-        """`endpoint` is called before every request; `forget` when its credentials or certificates were refused."""
+        """Call `endpoint` before every request, and `forget` when its credentials or certificates were refused."""
         self._transport = Transport(endpoint, forget)
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> Object:
@@ -117,7 +117,7 @@ class Api:
 
 
 class Watch:
-    """Yields what happens in a collection: (ADDED, MODIFIED, DELETED or BOOKMARK; the object). Ends by itself or by `close`."""
+    """Yield what happens in a collection: (ADDED, MODIFIED, DELETED or BOOKMARK; the object). Ends by itself or by `close`."""
 
     def __init__(self, answer: urllib3.BaseHTTPResponse, path: str) -> None:
         self._answer, self._path = answer, path

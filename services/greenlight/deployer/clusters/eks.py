@@ -56,20 +56,20 @@ _WRONG = {
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """The address of an API server, and the certificates to trust there."""
+    """Hold the address of an API server, and the certificates to trust there."""
 
     server: str  # https://HOST
     authority: bytes  # certificates, PEM
 
 
 class Eks:
-    """Reaches `{eks: {name, region, role?}}`: one cluster of EKS, with the role to assume for it. Safe for many threads.
+    """Reach `{eks: {name, region, role?}}`: one cluster of EKS, with the role to assume for it. Safe for many threads.
 
-    Every method raises Unavailable where trying again helps, and ConfigurationError where a person has to mend something.
+    Every method raises Unavailable where trying again helps, and ConfigurationError where a person has to act.
     """
 
     def __init__(self, name: str, region: str, role: str | None, clock: Clock) -> None:
-        """Nothing is requested yet, and boto3 is not imported yet."""
+        """Request nothing yet, and do not import boto3 yet."""
         self.name, self.region, self.role = name, region, role
         self._endpoint = _Kept(self._describe, CLUSTER_AGE, clock)
         self._token = _Kept(self._sign, TOKEN_AGE, clock)
@@ -176,7 +176,7 @@ class Eks:
 
 
 class _Kept(Generic[T]):
-    """Keeps a value, and finds it anew once it is too old. One thread finds it while others wait."""
+    """Keep a value, and find it anew once it is too old. One thread finds it while others wait."""
 
     def __init__(self, find: Callable[[], T], age: timedelta, clock: Clock) -> None:
         self._find, self._age, self._clock = find, age, clock

@@ -23,12 +23,12 @@ CONNECTIONS = 16
 """How many connections to one API server are kept for reuse."""
 
 LOOPBACK = "localhost,127.0.0.0/8,::1"
-"""What is reached without a proxy whatever NO_PROXY says, as by kubectl and Helm."""
+"""What is reached without a proxy whatever NO_PROXY contains, as by kubectl and Helm."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiEndpoint:
-    """The address of an API server, the certificates to trust there, and the credentials to present."""
+    """Hold the address of an API server, the certificates to trust there, and the credentials to present."""
 
     server: str  # https://HOST[:PORT][/PREFIX]
     authority: bytes | None = None  # certificates to trust, PEM; None: this machine's

@@ -47,7 +47,7 @@ _CLUSTER = ("server", "tls-server-name", "insecure-skip-tls-verify", "certificat
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a plugin printed."""
+    """Hold what a plugin printed."""
 
     token: str | None = field(repr=False)
     certificate: tuple[bytes, bytes] | None = field(repr=False)  # with its key, PEM
@@ -55,7 +55,7 @@ class Credentials:
 
 
 class ExecPlugin:
-    """Runs the `exec` program of a kubeconfig's user, and keeps its credentials until they end. Safe for many threads."""
+    """Run the `exec` program of a kubeconfig's user, and keep its credentials until they end. Safe for many threads."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class ExecPlugin:
         env: Mapping[str, str],
         clock: Clock,
     ) -> None:
-        """`section` is the user's `exec`, `cluster` the cluster's section, `folder` the kubeconfig's. Nothing is run yet.
+        """Check the user's `exec`; run nothing yet. `cluster` is the cluster's section, `folder` the kubeconfig's.
 
         Raises ConfigurationError for what no program can be run for, KeyError and TypeError for a section that is malformed.
         """

@@ -24,7 +24,7 @@ def helm_environment(server: str, authority: str, token: str) -> Mapping[str, st
 
 
 class AuthorityFile:
-    """Keeps certificates to trust as the file that Helm wants. The file is there as long as this object is."""
+    """Keep certificates to trust as the file that Helm wants. The file is there as long as this object is."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

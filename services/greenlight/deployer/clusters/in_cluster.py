@@ -17,14 +17,14 @@ SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 class InCluster:
-    """Reaches `{in-cluster: true}`: the cluster that this process runs in, as its pod's ServiceAccount.
+    """Reach `{in-cluster: true}`: the cluster that this process runs in, as its pod's ServiceAccount.
 
     The kubelet renews the token when four fifths of its lifetime are over; the new one is used from the next request on.
     (https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/)
     """
 
     def __init__(self, folder: Path = SERVICE_ACCOUNT, env: Mapping[str, str] = os.environ) -> None:
-        """Nothing is read yet."""
+        """Name the files; read nothing yet."""
         self._token, self._authority, self._env = folder / "token", folder / "ca.crt", env
         self._endpoint = Reread(self._read, self._files())
         self._api = Api(self._endpoint.value, self._endpoint.forget)

@@ -24,14 +24,14 @@ _FILES = ("tokenFile", "client-certificate", "client-key", "certificate-authorit
 
 @dataclass(frozen=True, slots=True)
 class _Context:
-    """What the file contains about the context: where, and whether a program provides the credentials."""
+    """Hold what the file contains about the context: its endpoint, and the program that provides credentials, if one does."""
 
     endpoint: ApiEndpoint
     plugin: ExecPlugin | None
 
 
 class Kubeconfig:
-    """Reaches `{kubeconfig: FILE, context: NAME}`: one context of a kubeconfig file, never its current one.
+    """Reach `{kubeconfig: FILE, context: NAME}`: one context of a kubeconfig file, never its current one.
 
     Helm reads the file itself. Here the package `kubernetes` reads it, but for `exec`, which exec_plugin.py runs.
     """
@@ -39,7 +39,7 @@ class Kubeconfig:
     def __init__(
         self, file: Path, context: str, env: Mapping[str, str] = os.environ, clock: Clock | None = None
     ) -> None:
-        """Nothing is read yet."""
+        """Name the file and its context; read nothing yet."""
         self._file, self._name = file, context
         self._env, self._clock = env, clock or SystemClock()
         self._context = Reread(self._read, [file])
@@ -100,7 +100,7 @@ class Kubeconfig:
         return _Context(endpoint, plugin), [self._file, *(folder / sections[name] for name in named)]
 
     def _parsed(self) -> tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]]:
-        """Return the file's content for the loader, with the context's user as it can use it; its cluster; its user."""
+        """Return the file's content for the loader, with the context's user as the loader can use it; its cluster; its user."""
         from kubernetes.config.kube_config import ConfigNode
 
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

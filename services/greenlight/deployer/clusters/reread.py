@@ -14,13 +14,13 @@ Read = Callable[[], tuple[T, Sequence[Path]]]
 
 
 class Reread(Generic[T]):
-    """Keeps a value that is read from files, and reads it again once one of them has changed. Safe for many threads.
+    """Keep a value that is read from files, and read it again once one of them has changed. Safe for many threads.
 
     Credentials that cannot be read any more are not used any more, so an error is raised and no earlier value returned.
     """
 
     def __init__(self, read: Read[T], files: Sequence[Path]) -> None:
-        """Nothing is read yet. `files` are those that are known before."""
+        """Read nothing yet. `files` are those that are known before."""
         self._read, self._files = read, files
         self._lock = threading.Lock()
         self._kept: tuple[T, Sequence[object]] | None = None

@@ -25,7 +25,7 @@ MAX_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request, with the headers that depend on its kind."""
+    """Hold one request, with the headers that depend on its kind."""
 
     method: str
     path: str  # with its query
@@ -39,7 +39,7 @@ class Request:
 
 
 class Transport:
-    """Sends requests to one API server. `endpoint` is called before every request, so it has to keep what it knows.
+    """Send requests to one API server. `endpoint` is called before every request, so it has to keep what it knows.
 
     Every method raises a kind of Refused where the API server refuses, Unavailable where it cannot be reached, and
     ConfigurationError where it does not accept the credentials: those are forgotten after a 401, and the request is
