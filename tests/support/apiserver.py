@@ -69,6 +69,7 @@ class Seen:
     headers: dict[str, str]
     body: bytes
     client: str | None
+    fields: list[tuple[str, str]] = field(default_factory=list)  # the headers, repeated ones too
 
 
 @dataclass
@@ -105,7 +106,8 @@ def api_server(authority: Authority, pair: Pair) -> Iterator[ApiServer]:
         def handle_any(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             subject = dict(it[0] for it in (self.connection.getpeercert() or {}).get("subject", ()))  # type: ignore[attr-defined]
-            seen = Seen(self.command, self.path, dict(self.headers), body, subject.get("commonName"))
+            fields = self.headers.items()
+            seen = Seen(self.command, self.path, dict(fields), body, subject.get("commonName"), fields)
             status, headers, answer = found.found(seen)
             self.send_response(status)
             for name, value in {"Content-Length": str(len(answer)), **headers}.items():

@@ -37,10 +37,11 @@ class ApiEndpoint:
     server_name: str | None = None  # the name in the server's certificate, where it is not the host
     insecure: bool = False  # the server's certificate is not verified
     proxy: str | None = field(default=None, repr=False)  # URL; None: as HTTPS_PROXY and NO_PROXY say
+    impersonation: tuple[tuple[str, str], ...] = ()  # headers that name who is acted for
 
     def connection(self) -> ApiEndpoint:
-        """Return the part that a connection depends on: everything but the token, which each request carries."""
-        return replace(self, token=None)
+        """Return the part that a connection depends on: everything but what each request carries."""
+        return replace(self, token=None, impersonation=())
 
 
 def endpoint_of(configuration: Configuration) -> ApiEndpoint:

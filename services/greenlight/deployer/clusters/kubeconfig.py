@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import yaml
 
@@ -83,7 +84,9 @@ class Kubeconfig:
                 KubeConfigLoader(
                     whole, active_context=self._name, config_base_path=str(folder), temp_file_path=temporary
                 ).load_and_set(configuration)
-                endpoint = replace(endpoint_of(configuration), proxy=cluster.get("proxy-url"))
+                endpoint = replace(
+                    endpoint_of(configuration), proxy=cluster.get("proxy-url"), impersonation=_impersonation(user)
+                )
         except yaml.MarkedYAMLError as problem:  # whose text would quote the line, and the line may be a token
             line = f"line {problem.problem_mark.line + 1}: " if problem.problem_mark else ""
             raise ConfigurationError(f"{self}: is no YAML: {line}{problem.problem}") from None
@@ -124,3 +127,16 @@ class Kubeconfig:
 
     def __str__(self) -> str:
         return f"{self._file}, context {self._name!r}"
+
+
+def _impersonation(user: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return the headers for `as` and its companions, which the package leaves out and Helm sends."""
+    found = [
+        (header, user[name])
+        for name, header in (("as", "Impersonate-User"), ("as-uid", "Impersonate-Uid"))
+        if name in user
+    ]
+    found += [("Impersonate-Group", group) for group in user.get("as-groups") or ()]
+    for key, values in (user.get("as-user-extra") or {}).items():
+        found += [(f"Impersonate-Extra-{quote(key.lower(), safe='')}", value) for value in values]
+    return tuple((header, str(value)) for header, value in found)

@@ -72,11 +72,13 @@ class Transport:
         client = self._client_of(endpoint)
         from kubernetes.client.exceptions import ApiException  # imported by now
 
-        headers = {"Accept": request.accept}
+        headers = urllib3.HTTPHeaderDict({"Accept": request.accept})
         if request.body is not None:
             headers["Content-Type"] = request.content
         if endpoint.token:
             headers["Authorization"] = f"Bearer {endpoint.token}"
+        for name, value in endpoint.impersonation:
+            headers.add(name, value)
         url = client.configuration.host + request.path
         try:
             answer = client.call_api(request.method, url, headers, request.body, _request_timeout=request.timeout)

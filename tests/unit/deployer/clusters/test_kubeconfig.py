@@ -113,6 +113,21 @@ def test_a_certificate_may_be_for_another_name_or_not_be_looked_at(file: File, s
         assert file.write().api().get("/version") == {}
 
 
+def test_who_is_acted_for_is_named_in_every_request(file: File, server: ApiServer) -> None:
+    """Otherwise Greenlight had more permissions than Helm has by the same file."""
+    extra = {"Example.com/scopes": ["a", "b"]}
+    file.user = {"token": "t-1", "as": "omar", "as-uid": "5", "as-groups": ["dev", "ops"], "as-user-extra": extra}
+    file.write().api().get("/version")
+    assert [it for it in server.seen[0].fields if it[0].startswith("Impersonate")] == [
+        ("Impersonate-User", "omar"),
+        ("Impersonate-Uid", "5"),
+        ("Impersonate-Group", "dev"),
+        ("Impersonate-Group", "ops"),
+        ("Impersonate-Extra-example.com%2Fscopes", "a"),
+        ("Impersonate-Extra-example.com%2Fscopes", "b"),
+    ]
+
+
 def test_it_lies_beside_the_pipeline_file(file: File, server: ApiServer) -> None:
     file.user["token"] = "t-1"
     file.write()
