@@ -319,13 +319,17 @@ def test_dead_letters_are_counted_in_the_reconcilers_logs() -> None:
 
 
 def _server() -> tuple[str, bytes]:
-    door = _api()._door()
-    assert door.authority is not None
-    return door.server, door.authority
+    endpoint = _access()._endpoint()
+    assert endpoint.authority is not None
+    return endpoint.server, endpoint.authority
 
 
 def _api() -> Api:
-    return Kubeconfig(Path(os.environ["KUBECONFIG"]), "cluster").api()
+    return _access().api()
+
+
+def _access() -> Kubeconfig:
+    return Kubeconfig(Path(os.environ["KUBECONFIG"]), "cluster")
 
 
 def _plain(stored: Object) -> Object:
