@@ -1,4 +1,4 @@
-"""`greenlight broker` as a process of its own: what it says, what it tells of events, dead letters one can work with."""
+"""`greenlight broker` as a process of its own: its output, the story of an event, working with dead letters."""
 
 from __future__ import annotations
 
@@ -109,8 +109,8 @@ def test_it_says_one_line_and_tells_the_story_of_an_event(running: Running) -> N
     """Received, who wanted it and why not the others, attempts, replies."""
     assert running.ready.startswith("greenlight broker is ready, 2 Triggers: http://127.0.0.1:")
     assert running.post("ask-1") == 202
-    ours = running.until(("broker", "events", "show", "r-ask-1"), lambda found: found["events"])
-    assert ours["events"][0]["reply_to"]["id"] == "ask-1"
+    reply = running.until(("broker", "events", "show", "r-ask-1"), lambda found: found["events"])
+    assert reply["events"][0]["reply_to"]["id"] == "ask-1"
     (story,) = running.json("broker", "events", "show", "ask-1")["events"]
     orders, billing = (
         next(it for it in story["triggers"] if it["trigger"] == f"shop/{name}") for name in ("orders", "billing")
@@ -119,9 +119,9 @@ def test_it_says_one_line_and_tells_the_story_of_an_event(running: Running) -> N
     assert [it["id"] for it in orders["replies"]] == ["r-ask-1"]
     assert billing["state"] == "not wanted"
     assert billing["why"] == "filter type: bill does not pass it: type is 'order.placed'"
-    told = running("broker", "events", "show", "ask-1").output
-    assert "shop/orders: delivered, attempts: 1" in told
-    assert "replied answer r-ask-1" in told
+    shown = running("broker", "events", "show", "ask-1").output
+    assert "shop/orders: delivered, attempts: 1" in shown
+    assert "replied answer r-ask-1" in shown
     nothing = running("broker", "events", "show", "never")
     assert (nothing.exit_code, "the log has no event 'never'" in nothing.output) == (1, True)
 
@@ -161,7 +161,7 @@ def test_dead_letters_are_listed_shown_replayed_and_discarded(running: Running) 
 
 
 def test_edited_manifests_are_taken_up_and_wrong_ones_change_nothing(running: Running) -> None:
-    """Without a restart; what is wrong is said with its file and line."""
+    """Without a restart; what is wrong is reported with its file and line."""
     file = running.folder / "m" / "all.yaml"
     text = file.read_text()
     file.write_text(text.replace("backoffDelay: PT0.01S", "backoffDelay: soon"))
@@ -239,7 +239,7 @@ def _refused(*words: str) -> str:
     return done.stderr
 
 
-def test_what_is_in_the_way_of_a_start_is_said(running: Running, tmp_path: Path) -> None:
+def test_what_prevents_a_start_is_reported(running: Running, tmp_path: Path) -> None:
     """Exit 2, and what to do."""
     manifests, empty = str(tmp_path / "m"), tmp_path / "empty"
     empty.mkdir()

@@ -75,7 +75,7 @@ class Answer:
 class Scene:
     """`triggers`: specs by name; where none of them has a filter, they get only the events of scenes that want the same.
 
-    `answers`: by subscriber, one after the other; the last is given again and again; 202 where nothing is said. `broker`:
+    `answers`: by subscriber, one after the other; the last is given again and again; 202 where it has none. `broker`:
     its spec. Texts may hold ${case}, the scene's name, which is every event's attribute case; ${set}, an attribute too, by
     which shared Triggers know their events; ${NAME}, the address of a subscriber.
     `wait`: calls of subscribers that must have come, where a Broker answers before. `linger`: seconds to wait at the end, for
@@ -425,8 +425,10 @@ class Stage:
         self._backend, self._subscribers = backend, subscribers
         objects, self._places = cast(scenes, backend.namespace, subscribers.address)
         for scene in scenes:
-            said = {name: [self._said(answer, scene) for answer in script] for name, script in scene.answers.items()}
-            subscribers.play(scene.name, said)
+            answers = {
+                name: [self._filled_in(answer, scene) for answer in script] for name, script in scene.answers.items()
+            }
+            subscribers.play(scene.name, answers)
         backend.deploy(objects)
         self._pool = ThreadPoolExecutor(at_once)
         self._outcomes: dict[str, Future[Outcome]] = {
@@ -447,7 +449,7 @@ class Stage:
     def _fill_bytes(self, body: bytes, scene: Scene) -> bytes:
         return self._fill(body.decode("latin-1"), scene).encode("latin-1")
 
-    def _said(self, answer: Answer, scene: Scene) -> Answer:
+    def _filled_in(self, answer: Answer, scene: Scene) -> Answer:
         return replace(answer, headers=self._fill(answer.headers, scene), body=self._fill_bytes(answer.body, scene))
 
     def _play(self, scene: Scene) -> Outcome:

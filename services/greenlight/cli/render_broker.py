@@ -25,13 +25,13 @@ def story(value: dict[str, Any]) -> None:
             line(f"    replied {reply['type']} {reply['id']}")
 
 
-def _outcome(told: dict[str, Any]) -> list[str | Word]:
-    more = f" {told['dead_letter']}" if told["dead_letter"] else ""
-    if told["attempts"]:
-        more += f", attempts: {told['attempts']}"
-    if told["why"]:
-        more += f": {told['why']}"
-    return [Word(told["state"], _OUTCOMES.get(told["state"].partition(",")[0])), more]
+def _outcome(trigger: dict[str, Any]) -> list[str | Word]:
+    more = f" {trigger['dead_letter']}" if trigger["dead_letter"] else ""
+    if trigger["attempts"]:
+        more += f", attempts: {trigger['attempts']}"
+    if trigger["why"]:
+        more += f": {trigger['why']}"
+    return [Word(trigger["state"], _OUTCOMES.get(trigger["state"].partition(",")[0])), more]
 
 
 _OUTCOMES = {"delivered": "green", "dead letter": "red", "tried again": "yellow", "on its way": "blue"}

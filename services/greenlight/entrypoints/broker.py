@@ -1,4 +1,4 @@
-"""`greenlight broker`: the embedded broker alone, for whoever wants a Knative broker on one machine and nothing else."""
+"""`greenlight broker`: the embedded broker alone, a Knative broker on one machine and nothing else."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class BrokerOptions:
         backlog_events: int,
         backlog_size: int,
     ) -> BrokerOptions:
-        """From what the command line says. Ages in seconds, sizes in bytes."""
+        """Make them from the command line. Ages in seconds, sizes in bytes."""
         limits = BrokerLimits(
             workers=workers,
             backlog_events=backlog_events,
@@ -159,7 +159,7 @@ def _probe(environ: WSGIEnvironment) -> bool:
 
 
 def operators_app(broker: Broker) -> WSGIApplication:
-    """`/api/v1/*`, `/healthz`, `/readyz`, `/metrics`."""
+    """Make the app of `/api/v1/*`, `/healthz`, `/readyz`, `/metrics`."""
     from flask import Flask, Response, request
     from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
@@ -177,7 +177,7 @@ def operators_app(broker: Broker) -> WSGIApplication:
 
     @app.before_request
     def only_this_machine() -> Response | None:
-        refusal = None if request.path in _OPEN else stranger(request.environ)
+        refusal = None if request.path in _OPEN else why_not_local(request.environ)
         return None if refusal is None else problem_response(403, refusal)
 
     @app.get("/healthz")
@@ -198,10 +198,10 @@ def operators_app(broker: Broker) -> WSGIApplication:
     return app
 
 
-def stranger(environ: WSGIEnvironment) -> str | None:
-    """Why a request is not from a program of this machine's own; None if it is.
+def why_not_local(environ: WSGIEnvironment) -> str | None:
+    """Return why a request does not count as one of a program on this machine; None if it does.
 
-    A page that a browser here has open is none: it comes with an Origin, or by a name that was bound to this machine.
+    A web page in a browser on this machine does not: it has an Origin, or a Host name that was bound to this machine.
     """
     if not is_loopback(str(environ.get("REMOTE_ADDR", ""))):
         return "ask from the machine that the broker runs on"

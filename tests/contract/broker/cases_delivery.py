@@ -117,7 +117,7 @@ FAN_OUT: list[Case] = [
     ),
     case("A7-once-each", binary(), {"one": {}, "two": {}, "three": {}}, {"one": 1, "two": 1, "three": 1}),
     case(
-        "A8-a-retried-event-holds-nobody-back",
+        "A8-a-retried-event-delays-no-other",
         [Send(binary(id="${case}-slow").headers, b"{}", until="one"), binary(id="${case}-quick")],
         to("one", retry=1, backoffPolicy="exponential", backoffDelay="PT2S"),
         {"one.ids": Like("the quick one before the slow one's retry", lambda ids: ids.index(ids[0], 1) > 1)},
@@ -280,7 +280,7 @@ TO_SUBSCRIBERS: list[Case] = [
         difference="format-json",
     ),
     case(
-        "B10-a-brokers-format-is-nobodys",
+        "B10-a-brokers-format-is-not-used",
         binary(),
         {"one": {}},
         {"one.content-type": "application/json"},
@@ -400,7 +400,7 @@ ANSWERS: list[Case] = [
         answers={"one": Answer(202, before=(102, 103))},
     ),
     case(
-        "2.4-nobody-listens",
+        "2.4-no-server-listens",
         binary(),
         {"one": {"subscriber": {"uri": GONE}, "delivery": sink("dead", **FAST)}},
         {
@@ -780,7 +780,7 @@ DEAD: list[Case] = [
         answers={"one": Answer(422, body=b"y" * 768)},
     ),
     case(
-        "L5-nobody-listens",
+        "L5-no-server-listens",
         binary(),
         {"one": {"subscriber": {"uri": GONE}, "delivery": sink("dead")}},
         {"dead.ce-knativeerrordata": decoded_starting("dispatch error: "), "dead.ce-knativeerrorcode": "500"},

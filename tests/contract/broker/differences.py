@@ -16,7 +16,7 @@ class Difference:
     rows: str
     specification: str
     knative: str
-    ours: str
+    greenlight: str
     why: str
     fatal: bool = False
 
@@ -257,7 +257,7 @@ Any cluster that reaches servers on this machine will do. The tests find it by `
 def page(cases: int, manifests: int) -> str:
     """docs/broker-differences.md."""
     rows = (
-        f"| {name}{' †' if it.fatal else ''} | {it.rows} | {it.specification} | {it.knative} | {it.ours} | {it.why} |\n"
+        f"| {name}{' †' if it.fatal else ''} | {it.rows} | {it.specification} | {it.knative} | {it.greenlight} | {it.why} |\n"
         for name, it in DIFFERENCES.items()
     )
     return HEAD.format(cases=cases, manifests=manifests) + "".join(rows) + TAIL

@@ -198,7 +198,7 @@ PARAMETERS = [
 
 
 @pytest.mark.parametrize("manifest", PARAMETERS)
-def test_ours(manifest: Manifest, tmp_path: Path) -> None:
+def test_greenlight(manifest: Manifest, tmp_path: Path) -> None:
     """At load, or where names are looked up when the Broker is made."""
     with (
         contextlib.nullcontext() if manifest.admitted else pytest.raises(ConfigurationError),
@@ -245,7 +245,7 @@ def test_a_triggers_broker_cannot_be_changed_there(cluster: Cluster, namespace: 
 
 @pytest.mark.cluster
 def test_what_cannot_be_resolved_is_not_ready_there(cluster: Cluster, namespace: str) -> None:
-    """Admitted, but told in the status: the other half of the difference `unresolved`."""
+    """Admitted, but reported in the status: the other half of the difference `unresolved`."""
     made = yaml.safe_load(broker("{}"))
     made["metadata"] |= {"name": "default", "namespace": namespace}
     ref = "{apiVersion: serving.knative.dev/v1, kind: Service, name: nobody}"
@@ -265,8 +265,8 @@ def _says_no(object: dict[str, Any], condition: str) -> bool:
 
 
 @pytest.mark.cluster
-def test_what_a_broker_is_given_where_it_says_nothing_is_what_ours_does(cluster: Cluster, namespace: str) -> None:
-    """B5: the webhook writes the default into the Broker; ours has it in its code."""
+def test_the_delivery_that_a_broker_without_one_is_given_is_the_same(cluster: Cluster, namespace: str) -> None:
+    """B5: the webhook writes the default into the Broker; Greenlight has it in its code."""
     object = yaml.safe_load(broker("{}"))
     object["metadata"]["namespace"] = namespace
     (stored,) = cluster.apply(object)

@@ -25,7 +25,7 @@ def _until(condition: object) -> None:
         if condition():
             return
         waited.wait(0.01)
-    raise AssertionError("it did not come to pass")
+    raise AssertionError("the condition did not hold in time")
 
 
 def test_a_trigger_that_appears_gets_events_from_then_on(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_change_of_filter_and_subscriber_holds_from_the_next_event_on(tmp_path
     assert two.ids() == ["3"]
 
 
-def test_a_trigger_that_goes_away_leaves_what_it_is_owed_as_dead_letters(tmp_path: Path) -> None:
+def test_what_is_pending_for_a_removed_trigger_becomes_dead_letters(tmp_path: Path) -> None:
     """Tried, queued and not yet looked at; what was delivered or was on its way is not among them."""
     gate = threading.Event()
 
@@ -110,7 +110,7 @@ def test_a_trigger_that_goes_away_leaves_what_it_is_owed_as_dead_letters(tmp_pat
         assert slow.wait(4)[3].headers["ce-id"] == letter.stored.event.id
 
 
-def test_a_trigger_that_is_gone_at_the_next_start_is_seen_off_then(tmp_path: Path) -> None:
+def test_a_trigger_whose_manifest_is_gone_at_the_next_start_is_removed_then(tmp_path: Path) -> None:
     """Its spec is remembered: only what it wanted becomes dead letters."""
     spec = "filters: [{exact: {type: test.wanted}}]"
     with running(tmp_path, trigger("gone", "s", spec=spec), services={"s": Recorder()}) as broker:

@@ -116,7 +116,7 @@ class Producer(threading.Thread):
                     assert answer.status in (429, 503), (answer.status, answer.data)
             except urllib3.exceptions.HTTPError:
                 pass
-            time.sleep(0.01)  # nobody is there: the next process is being started
+            time.sleep(0.01)  # no process listens: the next one is being started
 
 
 class Child:
@@ -234,14 +234,14 @@ def test_every_acknowledged_event_reaches_every_trigger_however_often_the_broker
         missing = _wait(lambda: _missing(acknowledged, subscribers), 120)
         child.stop()
         watch.look()
-    told = (tmp_path / "stderr.log").read_text()
-    assert missing == {}, f"seed {seed}: {told[-2000:]}"
+    log = (tmp_path / "stderr.log").read_text()
+    assert missing == {}, f"seed {seed}: {log[-2000:]}"
     print(
         f"\nCRASH_SEED={seed}: {KILLS} kills in {time.monotonic() - began:.0f} s, {len(acknowledged)} events acknowledged, "
         f"{len(watch.events)} in the log; deliveries that a kill repeats, for each Trigger: "
         f"mean {sum(watch.repeated) / len(watch.repeated):.1f}, most {max(watch.repeated)}; of them not in flight but not "
         f"yet flushed: mean {sum(watch.late) / len(watch.late):.1f}, most {max(watch.late)}; "
-        f"torn logs repaired: {told.count('were not complete and were dropped')}"
+        f"torn logs repaired: {log.count('were not complete and were dropped')}"
     )
     _nothing_is_half(acknowledged, subscribers, watch)
     assert len(acknowledged) > 10 * KILLS

@@ -1,4 +1,4 @@
-"""How events reach subscribers: what is ours alone beside test_parity.py: services in this process, dead letters."""
+"""How events reach subscribers: what test_parity.py does not show: services in this process, dead letters."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_hanging_subscriber_costs_no_worker(tmp_path: Path) -> None:
         release.set()
 
 
-def test_the_letter_says_that_nobody_listens(tmp_path: Path) -> None:
+def test_a_dead_letter_names_a_server_that_does_not_listen(tmp_path: Path) -> None:
     """With the code that Knative gives it."""
     spec = "delivery: {retry: 2, backoffPolicy: exponential, backoffDelay: PT0.01S}"
     with running(tmp_path, trigger("one", "http://127.0.0.1:1/x", spec=spec)) as broker:

@@ -16,7 +16,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "broker-differences.md"
 
 
 def test_every_difference_of_the_table_is_shown_by_a_case_and_every_case_has_its_reason() -> None:
-    """A case is green only if the two brokers differ as it says; what no cluster survives is shown below, on ours alone."""
+    """A case is green only if the two brokers differ as it says; what no cluster survives is shown below."""
     shown = {case.difference for case in CASES} | {manifest.difference for manifest in MANIFESTS}
     assert shown - {None} == {name for name, it in DIFFERENCES.items() if not it.fatal}
 

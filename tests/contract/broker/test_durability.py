@@ -73,7 +73,7 @@ def test_a_new_trigger_gets_what_comes_from_then_on(tmp_path: Path) -> None:
 
 
 def test_an_event_is_on_its_way_only_if_its_transaction_is_durable(tmp_path: Path) -> None:
-    """`append` joins somebody's transaction: both happen, or neither."""
+    """`appending` joins the caller's transaction: both happen, or neither."""
     recorder = Recorder()
     with running(tmp_path, trigger("one", "s"), services={"s": recorder}) as broker:
 
@@ -174,7 +174,7 @@ def test_the_log_keeps_its_newest_bytes_and_what_is_not_settled(
 
 
 def test_a_start_does_not_read_the_log(tmp_path: Path) -> None:
-    """200 000 settled events and 50 000 that nobody took yet: ready for less than reading them once; and all are caught up."""
+    """200 000 settled events and 50 000 to deliver: ready for less than reading them once; and all are caught up."""
     with running(tmp_path, trigger("one", "s"), services={"s": Recorder()}) as broker:
         broker.publish(event())
         assert broker.idle(PATIENCE)
@@ -204,7 +204,7 @@ def test_a_start_does_not_read_the_log(tmp_path: Path) -> None:
 
 
 def test_an_idle_broker_burns_no_cpu(tmp_path: Path) -> None:
-    """Nobody polls: its threads do not wake while nothing happens."""
+    """Nothing polls: its threads do not wake while nothing happens."""
     others = {*os.listdir("/proc/self/task")}
     with running(tmp_path, trigger("one", "s"), services={"s": Recorder()}) as broker:
         for number in range(50):
@@ -215,7 +215,7 @@ def test_an_idle_broker_burns_no_cpu(tmp_path: Path) -> None:
         before = _wakes(threads)
         time.sleep(0.5)
         assert threads
-        assert _wakes(threads) - before <= 5  # a last flush that was late; whoever polls wakes at every turn
+        assert _wakes(threads) - before <= 5  # a last write of cursors that was late; polling would wake at every turn
 
 
 def _wakes(threads: Iterable[str]) -> int:

@@ -1,4 +1,4 @@
-"""Which events pass a Trigger: section 3 of the contract, what is ours alone beside test_parity.py."""
+"""Which events pass a Trigger: section 3 of the contract, what test_parity.py does not show."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_the_shortcut_by_attributes_sees_through_all_and_any() -> None:
     assert limits({"filters": [{"not": {"exact": {"type": "a"}}}]}) == {}
 
 
-def test_what_an_expression_cannot_judge_is_counted_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_an_expression_cannot_judge_is_counted_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     """Per Trigger and kind of error; that an event lacks an attribute is ordinary."""
     spec = {"filters": [{"any": [{"cesql": "flag"}, {"cesql": "stage = 5"}, {"cesql": "nothere = 'x'"}]}]}
     wants = compile_filters(spec, "test/judge")
@@ -98,7 +98,7 @@ def test_what_an_expression_cannot_judge_is_counted_and_told_once(caplog: pytest
         assert REGISTRY.get_sample_value("greenlight_broker_filter_errors_total", labels) == count
 
 
-def test_an_expression_that_reads_otherwise_than_it_looks_is_told_of_at_load(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_expression_that_reads_otherwise_than_it_looks_is_logged_at_load(caplog: pytest.LogCaptureFixture) -> None:
     """It is allowed, and judged as Knative judges it."""
     wants = compile_filters({"filters": [{"cesql": "stage = 'prod' AND count = 5 OR count = 5"}]}, "test/order")
     assert not wants(EVENT)
@@ -107,14 +107,14 @@ def test_an_expression_that_reads_otherwise_than_it_looks_is_told_of_at_load(cap
 
 
 def test_why_an_expression_does_not_pass_an_event_is_known() -> None:
-    """For whoever asks what happened to an event."""
+    """For operators who ask what happened to an event."""
     for expression, why in (
         ("nothere = 'x'", "the event has no attribute nothere"),
         ("stage = 5", "'dev' is not an Integer"),
         ("stage = 'prod'", "it is False"),
         ("flag", "it is 'true'"),
     ):
-        told = why_not({"filters": [{"cesql": expression}]}, EVENT)
-        assert told is not None
-        assert told.startswith(f'filters[0] {{"cesql": "{expression}"}} does not pass it: {why}')
+        reason = why_not({"filters": [{"cesql": expression}]}, EVENT)
+        assert reason is not None
+        assert reason.startswith(f'filters[0] {{"cesql": "{expression}"}} does not pass it: {why}')
     assert why_not({"filters": [{"cesql": "flag = TRUE"}]}, EVENT) is None

@@ -1,4 +1,4 @@
-"""How events come in over HTTP: what is ours alone beside test_parity.py."""
+"""How events come in over HTTP: what test_parity.py does not show."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_refusal_says_why(running_broker: Running) -> None:
 
 
 def test_i14_a_body_over_the_bound_is_413_and_one_at_it_passes(running_broker: Running) -> None:
-    """Knative has no bound; ours is that of Kafka's data plane."""
+    """Knative has no bound; Greenlight's is that of Kafka's data plane."""
     url = f"{running_broker.url}/test/default"
     assert post(url, GOOD, b"x" * (MAX_EVENT + 1)).status == 413
     assert post(url, GOOD, b"x" * MAX_EVENT).status == 202
@@ -85,7 +85,7 @@ def test_i14_a_body_without_a_length_is_taken_and_bounded(running_broker: Runnin
     "limits", [BrokerLimits(backlog_events=3), BrokerLimits(backlog_bytes=3500)], ids=["events", "bytes"]
 )
 def test_too_many_undelivered_events_are_429_until_there_is_room(tmp_path: Path, limits: BrokerLimits) -> None:
-    """Never silent loss: the producer is told when to come back, and what was taken is delivered."""
+    """Never silent loss: Retry-After says when to come back, and what was taken is delivered."""
     release = threading.Event()
     stuck = Recorder(lambda n, request: (release.wait(PATIENCE), (202, {}, b""))[1])
     with (

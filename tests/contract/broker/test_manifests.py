@@ -1,4 +1,4 @@
-"""What is read from Broker and Trigger YAML, and what is said about mistakes."""
+"""What is read from Broker and Trigger YAML, and how mistakes are reported."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_b5_a_broker_that_says_nothing_gets_knatives_default() -> None:
 
 
 def test_b9_b10_a_triggers_delivery_replaces_all_but_the_sink() -> None:
-    """Also an empty one; and a Broker's format counts for nobody."""
+    """Also an empty one; and a Broker's format is not used."""
     broker = (
         "spec: {delivery: {retry: 5, backoffPolicy: linear, backoffDelay: PT1S, format: json, "
         "deadLetterSink: {uri: 'http://dead/'}}}"
@@ -100,7 +100,7 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("where", "text", "message"), MISTAKES, ids=[text for _, text, _ in MISTAKES])
-def test_a_mistake_is_told_with_file_and_line(where: str, text: str, message: str) -> None:
+def test_a_mistake_is_reported_with_file_and_line(where: str, text: str, message: str) -> None:
     """What the admission webhook refuses is refused here, before anything starts; and what it should refuse."""
     with pytest.raises(ConfigurationError) as caught:
         one(**{where: text})
@@ -127,7 +127,7 @@ def test_a_subscriber_is_a_ref_or_an_absolute_address(case: str) -> None:
         load_texts({"b.yaml": BROKER, "t.yaml": text})
 
 
-def test_all_mistakes_are_told_at_once_and_doubles_and_strangers_brokers_too() -> None:
+def test_all_mistakes_are_reported_at_once_and_doubles_and_missing_brokers_too() -> None:
     """One run of the checker is enough."""
     texts = {
         "a.yaml": trigger("one", "http://x/", spec="delivery: {retry: x}"),
@@ -150,7 +150,7 @@ def test_all_mistakes_are_told_at_once_and_doubles_and_strangers_brokers_too() -
         assert part in message
 
 
-def test_a_folder_is_read_in_order_and_what_is_not_ours_is_passed_over(tmp_path: Path) -> None:
+def test_a_folder_is_read_in_order_and_other_kinds_are_passed_over(tmp_path: Path) -> None:
     """Services, other API groups, and kustomize's overlays, which hold patches."""
     (tmp_path / "triggers").mkdir()
     (tmp_path / "overlays").mkdir()
@@ -165,7 +165,7 @@ def test_a_folder_is_read_in_order_and_what_is_not_ours_is_passed_over(tmp_path:
     assert [trigger.key for trigger in triggers] == ["test/a", "test/b"]
 
 
-def test_an_unknown_service_is_told_before_anything_starts(tmp_path: Path) -> None:
+def test_an_unknown_service_is_reported_before_anything_starts(tmp_path: Path) -> None:
     """With the file, the line, and what there is."""
     sink = "delivery: {deadLetterSink: {ref: {apiVersion: v1, kind: Service, name: dead}}}"
     with (

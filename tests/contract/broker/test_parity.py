@@ -28,8 +28,8 @@ def _scenes(request: pytest.FixtureRequest, test: str) -> list[Scene]:
 
 
 @pytest.fixture(scope="session")
-def ours(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with embedded(tmp_path_factory.mktemp("parity"), _scenes(request, test_on_ours.__name__)) as stage:
+def greenlight(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with embedded(tmp_path_factory.mktemp("parity"), _scenes(request, test_on_greenlight.__name__)) as stage:
         yield stage
 
 
@@ -41,9 +41,9 @@ def theirs(request: pytest.FixtureRequest) -> Iterator[Stage]:
 
 
 @pytest.mark.parametrize("case", PARAMETERS)
-def test_on_ours(case: Case, ours: Stage) -> None:
+def test_on_greenlight(case: Case, greenlight: Stage) -> None:
     """Our broker does what the case expects, and where Knative's does something else, not that."""
-    outcome = ours.outcome(case.scene)
+    outcome = greenlight.outcome(case.scene)
     assert {key: outcome[key] for key in case.expect} == dict(case.expect)
     for key, value in case.knative.items():
         assert outcome[key] != value, f"{key} is as with Knative: no difference here"
@@ -56,7 +56,7 @@ def test_on_knatives(case: Case, theirs: Stage) -> None:
     outcome = theirs.outcome(case.scene)
     assert {key: outcome[key] for key in case.expect} == {**case.expect, **case.knative}
     for key in case.knative:
-        assert outcome[key] != case.expect[key], f"{key} is as with ours: no difference here"
+        assert outcome[key] != case.expect[key], f"{key} is as with Greenlight: no difference here"
 
 
 def test_every_case_has_a_name_of_its_own() -> None:

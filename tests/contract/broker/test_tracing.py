@@ -1,4 +1,4 @@
-"""Spans per hop, and what becomes of a stranger's traceparent: Knative's row D5, with tracing on and off."""
+"""Spans per hop, and how the traceparent of a third-party event is passed on: Knative's row D5, with tracing on and off."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def _through(
 
 
 @pytest.mark.parametrize("header", [True, False], ids=["header", "attribute"])
-def test_each_hop_is_a_span_and_the_next_one_is_told_of_it(tmp_path: Path, header: bool) -> None:
-    """broker:NAME.NS, then trigger:NAME.NS: the trace goes on, by the header or else by the attribute, which nobody touches."""
+def test_each_hop_is_a_span_and_the_next_one_is_its_child(tmp_path: Path, header: bool) -> None:
+    """broker:NAME.NS, then trigger:NAME.NS: the trace goes on, by the header or else by the attribute, which stays as it is."""
     request, spans = _through(tmp_path, {"traceparent": SENT} if header else {}, attribute=None if header else SENT)
     ingress, delivery = spans
     assert [(span.name, span.kind, span.trace) for span in spans] == [

@@ -111,7 +111,7 @@ def test_a_try_that_was_left_and_cannot_be_read_is_a_dead_letter(tmp_path: Path)
 def test_a_cursor_whose_trigger_cannot_be_read_does_not_keep_the_broker_from_starting(
     tmp_path: Path, value: str | bytes
 ) -> None:
-    """Of a Trigger that is there the manifest says what it wants; one that is gone is owed everything."""
+    """Of a Trigger that is there the manifest says what it wants; for one that was removed everything is pending."""
     triggers = [trigger("one", "s"), trigger("two", "t")]
     _left_undelivered(tmp_path, *triggers)
     _execute(tmp_path, "UPDATE broker_cursors SET spec = CAST(? AS TEXT)", value)

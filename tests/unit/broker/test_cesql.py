@@ -181,7 +181,7 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("text", "column", "words"), MISTAKES, ids=[text[:40] for text, *_ in MISTAKES])
-def test_a_mistake_is_told_with_its_column(text: str, column: int, words: str) -> None:
+def test_a_mistake_is_reported_with_its_column(text: str, column: int, words: str) -> None:
     """And with what was expected."""
     with pytest.raises(ParseError) as caught:
         parse(text)
@@ -189,7 +189,7 @@ def test_a_mistake_is_told_with_its_column(text: str, column: int, words: str) -
     assert words in str(caught.value)
 
 
-def test_a_mistake_in_several_lines_is_told_with_its_line() -> None:
+def test_a_mistake_in_several_lines_is_reported_with_its_line() -> None:
     """As a YAML block has them."""
     with pytest.raises(ParseError) as caught:
         parse("type = 'a'\n  AND id LIKE 5\n")
@@ -205,7 +205,7 @@ DEEP = [
 
 @pytest.mark.parametrize("text", DEEP, ids=[text[:12] for text in DEEP])
 def test_what_is_too_deep_or_too_long_is_refused(text: str) -> None:
-    """With an error of ours, not the interpreter's."""
+    """With a CESQL error, not the interpreter's."""
     with pytest.raises(ParseError, match=r"nested deeper than|longer than"):
         parse(text)
 
@@ -286,7 +286,7 @@ ATTRIBUTES = st.dictionaries(
 
 
 @given(st.one_of(st.text(max_size=40), st.lists(st.sampled_from(WORDS), max_size=25).map(" ".join), TEXTS), ATTRIBUTES)
-def test_no_text_raises_anything_but_an_error_of_ours(text: str, event: Attributes) -> None:
+def test_no_text_raises_anything_but_a_cesql_error(text: str, event: Attributes) -> None:
     """It is a ParseError, or an expression that gives a value of its type for any event."""
     try:
         expression = compiled(text)
@@ -367,7 +367,7 @@ def test_the_only_values_are_found() -> None:
         ("TRUE AND NOT count + 1", 10, "NOT binds tighter than +"),
     ],
 )
-def test_what_is_seldom_meant_is_told(text: str, column: int, words: str) -> None:
+def test_what_is_seldom_meant_is_reported(text: str, column: int, words: str) -> None:
     """It is allowed all the same."""
     ((at, advice),) = parse(text).advice
     assert at + 1 == column

@@ -232,7 +232,7 @@ def test_an_event_that_could_not_be_read_for_its_attempt_is_attempted_again() ->
 
 
 def test_threads_are_started_without_the_lock_and_no_more_than_there_may_be() -> None:
-    """Whoever starts one may ask the queue at once; one that could not be started is counted as ended."""
+    """Starting one may use the queue at once; one that could not be started is counted as ended."""
     end, started = LogEnd(0, 0), []
     one = WorkQueue(end, 0, (), 2, lambda: started.append(one.counts()["lag"]))
     one.resume()

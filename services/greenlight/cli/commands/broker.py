@@ -164,7 +164,7 @@ def chosen(command: Any) -> Any:
 @chosen
 @as_json
 def list_(as_json: bool, **choice: str | None) -> None:
-    """Those that nobody has dealt with, oldest first.
+    """Those that no person has closed, oldest first.
 
     Example: greenlight dead-letters list --trigger shop/orders-to-billing
     """
