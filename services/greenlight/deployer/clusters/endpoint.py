@@ -10,6 +10,7 @@ import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 import urllib3
 
@@ -63,6 +64,10 @@ def client_of(endpoint: ApiEndpoint) -> ApiClient:
     from kubernetes.client.api_client import ApiClient
     from kubernetes.client.configuration import Configuration
 
+    try:
+        context = _tls(endpoint)
+    except (ssl.SSLError, ValueError) as problem:
+        raise ConfigurationError(f"the certificates for {endpoint.server} cannot be used: {problem}") from problem
     configuration = Configuration(
         host=endpoint.server.rstrip("/"),
         verify_ssl=not endpoint.insecure,
@@ -76,12 +81,15 @@ def client_of(endpoint: ApiEndpoint) -> ApiClient:
     if endpoint.proxy is None:
         configuration.no_proxy = f"{configuration.no_proxy},{LOOPBACK}" if configuration.no_proxy else LOOPBACK
     try:
+        account = urlsplit(configuration.proxy or "").netloc.rpartition("@")[0]
+        if account:
+            configuration.proxy_headers = urllib3.make_headers(proxy_basic_auth=unquote(account))
         client = ApiClient(configuration)
-        client.rest_client.pool_manager.connection_pool_kw["ssl_context"] = _tls(endpoint)
-    except (ssl.SSLError, ValueError) as problem:
-        raise ConfigurationError(f"the certificates for {endpoint.server} cannot be used: {problem}") from problem
     except ImportError as problem:
         raise ConfigurationError(f"the proxy for {endpoint.server} cannot be used: {problem}") from problem
+    except ValueError:  # whose text may quote the URL, with its password
+        raise ConfigurationError(f"the proxy for {endpoint.server} is no URL of http, https or socks5") from None
+    client.rest_client.pool_manager.connection_pool_kw["ssl_context"] = context
     return client
 
 

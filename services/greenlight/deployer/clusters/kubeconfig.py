@@ -111,6 +111,8 @@ class Kubeconfig:
         sections = ConfigNode("kubeconfig", whole)
         context = sections["contexts"].get_with_name(self._name)["context"]
         cluster = sections["clusters"].get_with_name(context["cluster"])["cluster"].value
+        if not str(cluster.get("server")).startswith(("https://", "http://")):
+            raise ConfigurationError("the `server` of its cluster is no URL of https or http")
         name = context.safe_get("user")
         user = dict(sections["users"].get_with_name(name).value.get("user") or {}) if name else {}
         if "auth-provider" in user:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 import subprocess
@@ -97,6 +98,14 @@ def test_a_certificate_that_is_none_is_for_a_person(server: ApiServer, broken: b
     endpoint = ApiEndpoint(server.url, certificate=(broken, broken))
     with pytest.raises(ConfigurationError, match="certificates for https://127"):
         Api(lambda: endpoint).get("/version")
+
+
+@pytest.mark.parametrize("proxy", ["ftp://lena:hunter22@proxy", "http://lena:hunter22@[", "lena:hunter22@proxy:1"])
+def test_a_proxy_that_is_none_is_for_a_person(server: ApiServer, proxy: str) -> None:
+    endpoint = ApiEndpoint(server.url, proxy=proxy)
+    with pytest.raises(ConfigurationError, match="proxy for https://127") as raised:
+        Api(lambda: endpoint).get("/version")
+    assert "hunter22" not in str(raised.value)
 
 
 def test_connections_are_kept_while_tokens_change(server: ApiServer, authority: Authority) -> None:
@@ -246,6 +255,7 @@ def test_a_proxy_is_used_as_kubectl_does(
     trusted = authority.certificate.read_bytes()
     with socket.create_server(("127.0.0.1", 0)) as proxy:
         heard: list[bytes] = []
+        accounts: list[bytes] = []
 
         def refuse() -> None:
             while True:
@@ -254,17 +264,19 @@ def test_a_proxy_is_used_as_kubectl_does(
                 except OSError:
                     return  # it was closed
                 with connection:
-                    heard.append(connection.recv(4096).split()[1])
+                    lines = connection.recv(4096).splitlines()
+                    heard.append(lines[0].split()[1])
+                    accounts.extend(line for line in lines if line.lower().startswith(b"proxy-authorization"))
                     connection.sendall(b"HTTP/1.1 502 No\r\nContent-Length: 0\r\n\r\n")
 
         threading.Thread(target=refuse, daemon=True).start()
-        url = f"http://lena:hunter22@127.0.0.1:{proxy.getsockname()[1]}"
+        url = f"http://lena:hunter%2022@127.0.0.1:{proxy.getsockname()[1]}"
         named = ApiEndpoint(server.url, trusted, proxy=url)
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         with pytest.raises(Unavailable, match="Tunnel connection failed: 502") as raised:
             Api(lambda: named).get("/version")
         assert set(heard) == {server.url.removeprefix("https://").encode()}
-        assert "hunter22" not in str(raised.value) + repr(named)
+        assert "hunter" not in str(raised.value) + repr(named)
 
         heard.clear()
         monkeypatch.setenv("HTTPS_PROXY", url)
@@ -274,7 +286,8 @@ def test_a_proxy_is_used_as_kubectl_does(
         with pytest.raises(Unavailable, match="Tunnel connection failed: 502") as raised:
             Api(lambda: ApiEndpoint("https://cluster.example", trusted)).get("/version")
         assert set(heard) == {b"cluster.example:443"}
-        assert "hunter22" not in str(raised.value)
+        assert {line.split()[-1] for line in accounts} == {base64.b64encode(b"lena:hunter 22")}
+        assert "hunter" not in str(raised.value)
         proxy.shutdown(socket.SHUT_RDWR)
 
 

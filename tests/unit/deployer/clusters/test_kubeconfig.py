@@ -172,6 +172,8 @@ def test_what_is_wrong_with_a_user_is_for_a_person(file: File, user: dict[str, A
         ("contexts: [{name: prod}]", "context"),
         ("contexts: [{name: prod, context: {cluster: c}}]", "clusters"),
         ("contexts: []", "prod"),
+        ("{contexts: [{name: prod, context: {cluster: c}}], clusters: [{name: c, cluster: {a: b}}]}", "`server`"),
+        ("{contexts: [{name: prod, context: {cluster: c}}], clusters: [{name: c, cluster: {server: x}}]}", "`server`"),
         ("users: [{name: lena, user: {token: hunter22]}", "is no YAML: line 1"),
         ("users: \xff hunter22", "cannot be used"),
     ],
