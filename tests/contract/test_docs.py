@@ -51,6 +51,14 @@ def test_links_to_a_section_name_one_of_its_headings(page: Path) -> None:
             assert anchor in _anchors(target), f"{path}#{anchor}"
 
 
+def test_the_index_has_every_page() -> None:
+    """Each in the list of at least one reader."""
+    index = (ROOT / "docs" / "README.md").read_text()
+    assert {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"} <= set(
+        re.findall(r"\]\((\w[\w-]*\.md)", index)
+    )
+
+
 def _prose(page: Path) -> list[str]:
     """The lines of a page that are neither code, nor a table, nor the address of a link."""
     text = re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)

@@ -3,117 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import urllib3
 
 from greenlight.cli.main import main
 from greenlight.lib import signing
-from support.timing import PATIENCE
+from support.reader import Reader, commands, follow
 
 PAGE = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text()
 STEP = re.compile(r"(?:^`(?P<file>\S+)`:\n\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
-DEFAULT = {"board": "http://127.0.0.1:8080", "webhooks": "http://127.0.0.1:8081", "broker": "http://127.0.0.1:8082"}
-ANY_PORT = [f"--{name}=127.0.0.1:0" for name in ("listen", "webhooks-listen", "broker-listen")]
-
-
-class Reader:
-    """A reader with a terminal: a folder, exported variables, and one Greenlight in the background."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.log = folder / "stderr.log"
-        self.env = {name: value for name, value in os.environ.items() if not name.startswith("GREENLIGHT_")}
-        self.env["PATH"] = f"{Path(sys.executable).parent}:{self.env['PATH']}"
-        self.up: subprocess.Popen[str] | None = None
-
-    def write(self, file: str, text: str) -> None:
-        (self.folder / file).write_text(text)
-
-    def start(self) -> list[str]:
-        """`greenlight up` on ports that are free; its lines, with the default addresses in place of these."""
-        with self.log.open("wb") as log:
-            self.up = subprocess.Popen(
-                ["greenlight", "up", *ANY_PORT],
-                cwd=self.folder,
-                env=self.env,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
-        assert self.up.stdout is not None
-        guard = threading.Timer(PATIENCE, self.up.kill)
-        guard.start()
-        lines = [next(self.up.stdout, "").rstrip() for _ in range(5)]
-        guard.cancel()
-        self.rest = threading.Thread(target=self.up.stdout.read, daemon=True)
-        self.rest.start()
-        at = {name: url for line in lines for name, url in re.findall(r"^  (\w+) +(http://\S+)", line)}
-        assert at.keys() == DEFAULT.keys(), self.log.read_text()
-        self.env |= {"GREENLIGHT_URL": at["board"], "GREENLIGHT_WEBHOOKS_URL": at["webhooks"]}
-        for name, url in at.items():
-            lines = [line.replace(url, DEFAULT[name]) for line in lines]
-        return lines
-
-    def stop(self) -> int:
-        """SIGTERM; the exit code."""
-        assert self.up is not None
-        self.up.terminate()
-        code = self.up.wait(PATIENCE)
-        self.close()
-        return code
-
-    def close(self) -> None:
-        """Leave no process and no pipe."""
-        if self.up is not None and self.up.stdout is not None and not self.up.stdout.closed:
-            self.up.kill()
-            self.up.wait()
-            self.rest.join()
-            self.up.stdout.close()
-
-    def run(self, command: str) -> list[str]:
-        """What a shell prints for it. Its folder and its exported variables are kept for the next command."""
-        keep = "code=$?; env -0 > .env-after; pwd >> .env-after; exit $code"
-        done = subprocess.run(
-            ["bash", "-c", f"{command}\n{keep}"], cwd=self.folder, env=self.env, capture_output=True, text=True
-        )
-        wrong = 1 if command.startswith("greenlight why") else 0  # which says no as long as the commit waits
-        assert done.returncode in (0, wrong), f"{command}\n{done.stdout}{done.stderr}{self._logged()}"
-        after = next(path for path in self.folder.rglob(".env-after"))
-        *variables, folder = after.read_text().split("\0")
-        after.unlink()
-        self.env = dict(variable.split("=", 1) for variable in variables)
-        self.folder = Path(folder.strip())
-        return done.stdout.splitlines()
-
-    def _logged(self) -> str:
-        return self.log.read_text()[-3000:] if self.log.exists() else ""
-
-
-def _commands(block: str) -> Iterator[tuple[str, list[str]]]:
-    for part in block.removeprefix("$ ").split("\n$ "):
-        command, *printed = part.strip().split("\n")
-        yield command, printed
-
-
-def _same(printed: list[str], shown: list[str]) -> bool:
-    """Whether the page shows what was printed. Spaces count once; `...` at a line's end, or as the last line, is anything."""
-    rest = bool(shown) and shown[-1] == "..."
-    shown = shown[:-1] if rest else shown
-    if len(printed) < len(shown) or (len(printed) > len(shown) and not rest):
-        return False
-    for got, want in zip(printed, shown, strict=False):
-        got, want = " ".join(got.split()), " ".join(want.split())
-        if not (got.startswith(want.removesuffix("...").rstrip()) if want.endswith("...") else got == want):
-            return False
-    return True
 
 
 def test_the_tutorial_goes_as_it_says(tmp_path: Path) -> None:
@@ -125,8 +25,8 @@ def test_the_tutorial_goes_as_it_says(tmp_path: Path) -> None:
                 reader.write(step["file"], step["text"])
                 continue
             assert step["kind"] == "console", step["text"]
-            for command, shown in _commands(step["text"]):
-                _do(reader, command, shown)
+            for command, shown in commands(step["text"]):
+                follow(reader, command, shown)
                 if command.startswith("greenlight send github push"):
                     _ping(reader)
                     _refused(reader)
@@ -141,20 +41,6 @@ def test_the_tutorial_goes_as_it_says(tmp_path: Path) -> None:
             assert re.search(pattern, logged), line
     finally:
         reader.close()
-
-
-def _do(reader: Reader, command: str, shown: list[str]) -> None:
-    """Run a command of the page until it prints what the page shows, which a deployment may take a moment for."""
-    if command == "greenlight up &":
-        assert _same(reader.start(), shown)
-        return
-    if command == "kill %1":
-        assert (reader.stop(), shown) == (0, [])
-        return
-    deadline = time.monotonic() + PATIENCE
-    while not _same(printed := reader.run(command), shown):
-        assert time.monotonic() < deadline, f"{command}\n{printed}\nis not\n{shown}\n{reader._logged()}"
-        time.sleep(0.05)
 
 
 def _ping(reader: Reader) -> None:
