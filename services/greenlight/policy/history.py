@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime
 from functools import cached_property
 
 from greenlight.model.rows import Merge, Push, Record
-from greenlight.policy.lineage import TAG, Lineage
+from greenlight.policy.lineage import Lineage, last_before
+from greenlight.policy.refs import TAG
 
 
 class History(Lineage):
@@ -84,10 +84,10 @@ class History(Lineage):
         before = link(push)
         if before is None:
             return None
-        found = [other for other in self.since(before) if other.ref == push.ref and other.fact != push.fact]
-        found = found or [other for other in self._older(before) if other.ref == push.ref and other.sha == before]
-        earlier = [other for other in found if _age(other) < _age(push)]
-        return max(earlier, key=_age) if earlier else min(found, key=_age, default=None)
+        known = self.parent(push)
+        if known is not None:
+            return known
+        return last_before(push, [it for it in self._older(before) if (it.ref, it.sha) == (push.ref, before)])
 
     def holds(self, push: Push) -> bool:
         """Whether the push is one of those since what the target runs."""
@@ -127,7 +127,3 @@ def merges(record: Record) -> Collection[Merge]:
 def link(push: Push) -> str | None:
     """The commit that the push built on: every commit since then is in its list. None: a created or forced ref, a tag."""
     return None if push.forced or push.ref.startswith(TAG) else push.before
-
-
-def _age(push: Push) -> tuple[datetime, datetime, str]:
-    return (push.heard, push.arrived, push.fact)

@@ -2,57 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TypeVar
 
 from greenlight.model import rows
 from greenlight.model.policy import Policy
 from greenlight.model.rows import Push, Target
-
-MAX_NAME = 256
-"""Longer names match no pattern."""
-
-BRANCH, TAG = "refs/heads/", "refs/tags/"
-QUEUE = "gh-readonly-queue/"
+from greenlight.policy.refs import shipped
 
 K = TypeVar("K")
 
 Place = tuple[datetime, datetime, int, str]
 """(when the push was made, when it was heard of, how many links after a push of the same moments, its fact)."""
-
-
-def shipped(policy: Policy, ref: str) -> bool:
-    """Whether the application ships that ref. A bare name may be either kind; a merge queue's entry is neither."""
-    if ref.startswith(BRANCH):
-        return _branch(policy, ref.removeprefix(BRANCH))
-    if ref.startswith(TAG):
-        return _tag(policy, ref.removeprefix(TAG))
-    return bool(ref) and not ref.startswith("refs/") and (_branch(policy, ref) or _tag(policy, ref))
-
-
-def counts(policy: Policy, ref: str) -> bool:
-    """Whether a CI fact made for that ref counts: a shipped ref, or the merge queue of a shipped branch."""
-    queued = ref.removeprefix(BRANCH)
-    if queued.startswith(QUEUE):
-        branch, _, entry = queued.removeprefix(QUEUE).rpartition("/")
-        return bool(entry) and _branch(policy, branch)
-    return shipped(policy, ref)
-
-
-def like(pattern: str, name: str) -> bool:
-    """Whether a name is of a pattern: `*` and `?` stand within a folder, `**` for any number of whole folders."""
-    return len(name) <= MAX_NAME and _like(pattern, name)
-
-
-@lru_cache(maxsize=4096)
-def _like(pattern: str, name: str) -> bool:
-    parts = pattern.split("/")
-    if parts[-1] == "**":
-        parts.append("*")  # what is below the folder, not the folder
-    return _wild(parts, name.split("/"), "**", _part_like)
 
 
 class Lineage(tuple[Push, ...]):
@@ -91,7 +55,7 @@ class Lineage(tuple[Push, ...]):
         known = vars(more)
         known["_facts"] = self._facts | {push.fact}
         known["_built_on"] = self._built_on | {push.before}
-        known["_places"], known["_parents"] = {**self._places}, {**self._parents}
+        known["_places"], known["_parents"], known["_cut"] = {**self._places}, {**self._parents}, {*self._cut}
         known["_at"] = _with(self._at, (push.ref, push.sha), push)
         known["_heads"] = _with(self._heads, push.sha, push)
         known["_resets"] = _with(self._resets, push.ref, push) if _is_reset(push) else self._resets
@@ -104,7 +68,7 @@ class Lineage(tuple[Push, ...]):
         if push.fact in self._places:
             return self._places[push.fact]
         path = self._unplaced(push)
-        parent = self._parent(path[-1])
+        parent = self._below(path[-1])
         below = None if parent is None else self._places[parent.fact]
         for each in reversed(path):
             own = (*each.placed, each.depth)
@@ -121,10 +85,10 @@ class Lineage(tuple[Push, ...]):
             if here.fact in path:  # links in a circle: it is cut before its earliest push
                 facts = list(path)
                 first = min((path[fact] for fact in facts[facts.index(here.fact) :]), key=_own)
-                self._parents[first.fact] = None
+                self._cut.add(first.fact)
                 return self._unplaced(push)
             path[here.fact] = here
-            here = self._parent(here)
+            here = self._below(here)
         return list(path.values())
 
     def resets(self, ref: str) -> Sequence[Push]:
@@ -139,15 +103,15 @@ class Lineage(tuple[Push, ...]):
         """The pushes that fast-forwarded a ref from that commit: it is an ancestor of theirs."""
         return self._children.get(sha, ())
 
-    def _parent(self, push: Push) -> Push | None:
-        """The push whose commit its ref had at its head before: the last one that was heard of before it, or the first."""
-        if push.fact in self._parents:
-            return self._parents[push.fact]
-        found = [other for other in self._at.get((push.ref, push.before or ""), ()) if other.fact != push.fact]
-        earlier = [other for other in found if _own(other) < _own(push)]
-        parent = max(earlier, key=_own) if earlier else min(found, key=_own, default=None)
-        self._parents[push.fact] = parent
-        return parent
+    def parent(self, push: Push) -> Push | None:
+        """The push of these whose commit its ref had at its head before."""
+        if push.fact not in self._parents:
+            self._parents[push.fact] = last_before(push, self._at.get((push.ref, push.before or ""), ()))
+        return self._parents[push.fact]
+
+    def _below(self, push: Push) -> Push | None:
+        """The parent, but where links in a circle were cut."""
+        return None if push.fact in self._cut else self.parent(push)
 
     @cached_property
     def _facts(self) -> frozenset[str]:
@@ -169,6 +133,10 @@ class Lineage(tuple[Push, ...]):
     @cached_property
     def _parents(self) -> dict[str, Push | None]:
         return {}
+
+    @cached_property
+    def _cut(self) -> set[str]:
+        return set()
 
     @cached_property
     def _at(self) -> Mapping[tuple[str, str], Sequence[Push]]:
@@ -201,7 +169,7 @@ class Lineage(tuple[Push, ...]):
         return found
 
 
-_KNOWN = ("_facts", "_built_on", "_places", "_parents", "_at", "_heads", "_resets", "_children", "newest")
+_KNOWN = ("_facts", "_built_on", "_places", "_parents", "_cut", "_at", "_heads", "_resets", "_children", "newest")
 """What a lineage computes of its pushes."""
 
 
@@ -215,6 +183,16 @@ def _is_on_top(push: Push) -> bool:
 
 def _with(found: Mapping[K, Sequence[Push]], key: K, push: Push) -> Mapping[K, Sequence[Push]]:
     return {**found, key: [*found.get(key, ()), push]}
+
+
+def last_before(push: Push, heads: Iterable[Push]) -> Push | None:
+    """Of the pushes that put the commit at its ref's head which it was made on top of, the last that came before it.
+
+    Where all of them seem to be later, by clocks that differ, the first.
+    """
+    found = [other for other in heads if other.fact != push.fact]
+    earlier = [other for other in found if _own(other) < _own(push)]
+    return max(earlier, key=_own) if earlier else min(found, key=_own, default=None)
 
 
 def _own(push: Push) -> tuple[datetime, datetime, str]:
@@ -287,33 +265,3 @@ def newest_tried(policy: Policy, target: Target, lineage: Iterable[Push]) -> Pus
         again = moving([*again, target.running.push])
     found = [*again, *([target.newest] if target.newest else [])]
     return max(found, key=known.knowing(*found).place, default=None)
-
-
-def _branch(policy: Policy, name: str) -> bool:
-    return not name.startswith(QUEUE) and any(like(pattern, name) for pattern in policy.branches)
-
-
-def _tag(policy: Policy, name: str) -> bool:
-    return any(like(pattern, name) for pattern in policy.tags)
-
-
-def _part_like(pattern: str, part: str) -> bool:
-    return _wild(pattern, part, "*", lambda wanted, char: wanted in ("?", char))
-
-
-def _wild(pattern: Sequence[str], text: Sequence[str], star: str, one: Callable[[str, str], bool]) -> bool:
-    """Whether the items of `text` are of `pattern`, where `star` stands for any number of them.
-
-    Only the last star is ever tried again, which is enough: len(pattern) · len(text) steps at worst.
-    """
-    at, seen, retry, resume = 0, 0, -1, 0
-    while seen < len(text):
-        if at < len(pattern) and pattern[at] == star:
-            retry, resume, at = at + 1, seen, at + 1
-        elif at < len(pattern) and one(pattern[at], text[seen]):
-            at, seen = at + 1, seen + 1
-        elif retry >= 0:
-            resume, at, seen = resume + 1, retry, resume + 1
-        else:
-            return False
-    return all(item == star for item in pattern[at:])

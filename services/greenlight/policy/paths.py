@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from greenlight.model.policy import Policy
 from greenlight.model.rows import Push, Record, Running
 from greenlight.policy.history import History, link
-from greenlight.policy.lineage import MAX_NAME, like, moving, shipped, superseded_by_force
+from greenlight.policy.lineage import moving, superseded_by_force
+from greenlight.policy.refs import MAX_NAME, like, shipped
 
 
 def candidate(

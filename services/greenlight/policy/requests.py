@@ -16,7 +16,8 @@ from datetime import datetime, timedelta
 
 from greenlight.model.policy import Policy
 from greenlight.model.rows import POLICY, Push, Request, Target
-from greenlight.policy.lineage import newer, pushed_after, shipped
+from greenlight.policy.lineage import newer, pushed_after
+from greenlight.policy.refs import shipped
 
 SERVED_WITHIN = timedelta(hours=4)
 """How long a request waits, unless the person says otherwise."""

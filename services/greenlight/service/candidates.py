@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from greenlight.ledger.port import Ledger
 from greenlight.model.policy import Policy
 from greenlight.model.rows import Push, Target
-from greenlight.policy.lineage import Lineage, newer, newest_tried, shipped
+from greenlight.policy.lineage import Lineage, newer, newest_tried
+from greenlight.policy.refs import shipped
 
 OPEN = ("ready", "waiting", "blocked")
 """Decisions that may still become a deployment."""

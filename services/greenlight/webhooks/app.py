@@ -22,7 +22,7 @@ from greenlight.lib.wsgi import coding_of, headers_of, length_of, media_type_of
 from greenlight.model import keys
 from greenlight.model.policy import Pipeline
 from greenlight.model.rows import PATIENCE, Due, Fact
-from greenlight.policy.lineage import shipped
+from greenlight.policy.refs import shipped
 from greenlight.service.deps import Deps as BaseDeps
 from greenlight.service.handling import sending
 from greenlight.service.health import HEALTHZ, Answer, alive

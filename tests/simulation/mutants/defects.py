@@ -89,7 +89,7 @@ DEFECTS = [
     Defect("author may approve", "Authors.among", "return not self.people.isdisjoint(identities)", "return False"),
     Defect("an approval lasts for ever", "VotesGate.tally", "if lasts is None or vote[0] + lasts > now", "if True"),
     Defect("a scan lasts for ever", "SignalGate._word", "and until <= now", "and False"),
-    Defect("a build of any branch counts", "Reader.counts", "return lineage.counts(case.policy, ref)", "return True"),
+    Defect("a build of any branch counts", "Reader.counts", "return refs.counts(case.policy, ref)", "return True"),
     Defect("the first verdict stands", "age", "_sortable(signal.order)", "0"),
     Defect(
         "a cancelled build passes",

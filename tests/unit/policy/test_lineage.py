@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greenlight.model.rows import Push
-from greenlight.policy.lineage import Lineage, _like, counts, like, newer, order, shipped, superseded_by_force
+from greenlight.policy.lineage import Lineage, newer, order, superseded_by_force
 from greenlight.policy.paths import candidate
+from greenlight.policy.refs import _like, counts, like, shipped
 from support.policy import MAIN, minute, policy, push, pushed, recorded, sha
 from support.timing import cpu_seconds
 

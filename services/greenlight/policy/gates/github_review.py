@@ -46,7 +46,7 @@ class GithubReview(VotesGate, Reader):
     def state(self, case: Situation) -> GateState:
         """What the newest review of each reviewer says; whether a person revoked it since."""
         taken_back = newest_revocation(case.policy, case.record, self.name)
-        said = {reviewer(key): self.newest(refs, case) for key, refs in self.heard(case).items()}
+        said = {reviewer(key): self.newest(by_ref, case) for key, by_ref in self.heard(case).items()}
         words = {login: word for login, word in said.items() if word and (not taken_back or word.at > taken_back.at)}
         refusing = sorted(login for login, word in words.items() if word.outcome == "failed")
         if refusing:

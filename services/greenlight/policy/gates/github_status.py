@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from greenlight.model.policy import Situation
 from greenlight.policy.gates.kind import Schema
 from greenlight.policy.gates.signal import SignalGate
-from greenlight.policy.lineage import shipped
+from greenlight.policy.refs import shipped
 from greenlight.policy.signals import github_status
 
 

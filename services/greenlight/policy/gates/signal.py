@@ -11,7 +11,7 @@ from typing import ClassVar
 from greenlight.lib.durations import span
 from greenlight.model.policy import GateState, Situation
 from greenlight.model.rows import Run, Signal
-from greenlight.policy import lineage
+from greenlight.policy import refs
 from greenlight.policy.gates.kind import Kind, day, lasting, newest_revocation, revoked
 from greenlight.policy.signals import age, parts
 
@@ -45,11 +45,11 @@ class Reader(Kind):
         """Whether a fact that was made for that ref counts; an empty one is a ref that nobody told."""
         if self.any_branch or not ref:
             return bool(ref) or not self.of_a_ref
-        return lineage.counts(case.policy, ref)
+        return refs.counts(case.policy, ref)
 
-    def newest(self, refs: Mapping[str, Signal], case: Situation) -> Signal | None:
+    def newest(self, by_ref: Mapping[str, Signal], case: Situation) -> Signal | None:
         """The newest fact of a signal that was made for a ref that counts."""
-        return max((signal for ref, signal in refs.items() if self.counts(ref, case)), key=age, default=None)
+        return max((signal for ref, signal in by_ref.items() if self.counts(ref, case)), key=age, default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class SignalGate(Reader):
     def state(self, case: Situation) -> GateState:
         """What its signals say, and whether a person revoked it since."""
         by_key = self.heard(case)
-        newest = {key: word for key, refs in by_key.items() if (word := self.newest(refs, case)) is not None}
+        newest = {key: word for key, by_ref in by_key.items() if (word := self.newest(by_ref, case)) is not None}
         words = self.standing(newest, case.record.runs)
         several = len(words) > 1
         taken_back = newest_revocation(case.policy, case.record, self.name)
@@ -115,12 +115,12 @@ class SignalGate(Reader):
                     yield state
 
     def _nothing_heard(self, case: Situation, by_key: Mapping[str, Mapping[str, Signal]]) -> str:
-        refs = sorted({ref for by_ref in by_key.values() for ref in by_ref})
-        if not refs:
+        heard = sorted({ref for by_ref in by_key.values() for ref in by_ref})
+        if not heard:
             return f"nothing heard from {self.subject} yet"
-        told = ", ".join(ref or "an unknown ref" for ref in refs[:3])
+        told = ", ".join(ref or "an unknown ref" for ref in heard[:3])
         reason = f"{self.subject} was heard for {told} only, which {case.policy.name} does not ship"
-        return f"{reason}; `any-branch: true` on the gate would take it" if self.of_a_ref and any(refs) else reason
+        return f"{reason}; `any-branch: true` on the gate would take it" if self.of_a_ref and any(heard) else reason
 
     def _of(self, key: str, case: Situation, several: bool) -> tuple[str, str]:
         """Which of the sources of that name it is, in words, and what to do about a failure there."""

@@ -1,0 +1,75 @@
+"""Which refs an application ships, and which names are of a pattern."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+from greenlight.model.policy import Policy
+
+MAX_NAME = 256
+"""Longer names match no pattern."""
+
+BRANCH, TAG = "refs/heads/", "refs/tags/"
+QUEUE = "gh-readonly-queue/"
+
+
+def shipped(policy: Policy, ref: str) -> bool:
+    """Whether the application ships that ref. A bare name may be either kind; a merge queue's entry is neither."""
+    if ref.startswith(BRANCH):
+        return _branch(policy, ref.removeprefix(BRANCH))
+    if ref.startswith(TAG):
+        return _tag(policy, ref.removeprefix(TAG))
+    return bool(ref) and not ref.startswith("refs/") and (_branch(policy, ref) or _tag(policy, ref))
+
+
+def counts(policy: Policy, ref: str) -> bool:
+    """Whether a CI fact made for that ref counts: a shipped ref, or the merge queue of a shipped branch."""
+    queued = ref.removeprefix(BRANCH)
+    if queued.startswith(QUEUE):
+        branch, _, entry = queued.removeprefix(QUEUE).rpartition("/")
+        return bool(entry) and _branch(policy, branch)
+    return shipped(policy, ref)
+
+
+def like(pattern: str, name: str) -> bool:
+    """Whether a name is of a pattern: `*` and `?` stand within a folder, `**` for any number of whole folders."""
+    return len(name) <= MAX_NAME and _like(pattern, name)
+
+
+@lru_cache(maxsize=4096)
+def _like(pattern: str, name: str) -> bool:
+    parts = pattern.split("/")
+    if parts[-1] == "**":
+        parts.append("*")  # what is below the folder, not the folder
+    return _wild(parts, name.split("/"), "**", _part_like)
+
+
+def _branch(policy: Policy, name: str) -> bool:
+    return not name.startswith(QUEUE) and any(like(pattern, name) for pattern in policy.branches)
+
+
+def _tag(policy: Policy, name: str) -> bool:
+    return any(like(pattern, name) for pattern in policy.tags)
+
+
+def _part_like(pattern: str, part: str) -> bool:
+    return _wild(pattern, part, "*", lambda wanted, char: wanted in ("?", char))
+
+
+def _wild(pattern: Sequence[str], text: Sequence[str], star: str, one: Callable[[str, str], bool]) -> bool:
+    """Whether the items of `text` are of `pattern`, where `star` stands for any number of them.
+
+    Only the last star is ever tried again, which is enough: len(pattern) · len(text) steps at worst.
+    """
+    at, seen, retry, resume = 0, 0, -1, 0
+    while seen < len(text):
+        if at < len(pattern) and pattern[at] == star:
+            retry, resume, at = at + 1, seen, at + 1
+        elif at < len(pattern) and one(pattern[at], text[seen]):
+            at, seen = at + 1, seen + 1
+        elif retry >= 0:
+            resume, at, seen = resume + 1, retry, resume + 1
+        else:
+            return False
+    return all(item == star for item in pattern[at:])
