@@ -3,54 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 
 from greenlight.deployer import domain
-from greenlight.deployer.driver import Busy, Driver, Order, Progress
-from greenlight.events import Event, ids, types
+from greenlight.deployer.driver import Progress
+from greenlight.deployer.jobs import Deps as Deps
+from greenlight.deployer.jobs import environment_of, job_of, no_driver, start, watch
+from greenlight.deployer.messages import RUNNING, end_event
+from greenlight.events import Event, types
 from greenlight.events.recorded import look_again
 from greenlight.ledger.port import Transaction
 from greenlight.model import keys
-from greenlight.model.policy import Environment, Policy
+from greenlight.model.policy import Policy
 from greenlight.model.rows import PATIENCE, Deployment, Due, Promotion, Record, Target
 from greenlight.policy.conditions import called, may_begin
 from greenlight.policy.decide import decide
 from greenlight.policy.lineage import newer
-from greenlight.policy.load import PolicyError
 from greenlight.policy.requests import newest_request
-from greenlight.service.deps import Deps as BaseDeps
 from greenlight.service.handling import EventService, Handler
 from greenlight.service.pushes import pushes_since
 from greenlight.service.required import required_fields
 from greenlight.service.retry import until_settled
 from greenlight.service.situations import situation
 from greenlight.telemetry import metrics
-from greenlight.telemetry.tracing import Step, step
 
 FEW = 20
 """Of the newest candidates, how many are looked at for one that is to be deployed instead of trying again after an error."""
-
-WATCH = 20.0
-"""Seconds that one watch waits at most: below the delivery's timeout, and below the lease."""
-
-
-@dataclass(frozen=True)
-class Deps(BaseDeps):
-    """What the deployer needs besides: a driver by name, and who it is when it holds a target."""
-
-    drivers: Mapping[str, Driver] = field(default_factory=dict)
-    owner: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """A deployment under way, with what its driver needs."""
-
-    deployment: Deployment
-    environment: Environment
-    driver: Driver
-    order: Order
 
 
 def on_promotion_ready(event: Event, deps: Deps) -> Sequence[Event]:
@@ -68,8 +46,8 @@ def on_deployment_under_way(event: Event, deps: Deps) -> Sequence[Event]:
     deployment = deps.ledger.deployment(id)
     if deployment is None:
         return []
-    if deployment.outcome != domain.RUNNING:
-        return [_end_event(deployment)]
+    if deployment.outcome != RUNNING:
+        return [end_event(deployment)]
     target = deps.ledger.target(deployment.application, deployment.environment)
     if target is None or target.lease is None:
         return []  # an error is waiting for its next try
@@ -78,8 +56,8 @@ def on_deployment_under_way(event: Event, deps: Deps) -> Sequence[Event]:
         return [] if deployment is None else _apply(deployment, event, deps)
     if target.fence != deployment.fence:
         return []  # it was taken over between the two reads, and whoever did that goes on with it
-    held, job = deployment, _job(deployment, deps)
-    progress = _no_driver(deployment) if job is None else _watch(job)
+    held, job = deployment, job_of(deployment, deps)
+    progress = no_driver(deployment) if job is None else watch(job)
     return until_settled(lambda: _conclude(held, progress, event, deps))
 
 
@@ -94,15 +72,15 @@ def on_cancel_requested(event: Event, deps: Deps) -> Sequence[Event]:
         deployment = deps.ledger.deployment(id)
         if deployment is None:
             return []
-        if deployment.outcome != domain.RUNNING:
-            return [_end_event(deployment)]
+        if deployment.outcome != RUNNING:
+            return [end_event(deployment)]
         deployment, target = _rows(id, deps)
         if target.cancel is None or target.cancel.deployment != id:
             return []
         now = deps.clock.now()
         if target.lease is not None and target.lease.owner != deps.owner and target.lease.until > now:
             return []
-        progress = domain.canceled(deployment, target, Progress(domain.RUNNING))
+        progress = domain.canceled(deployment, target, Progress(RUNNING))
         _stop(deployment, progress.reason or "canceled", deps)
         return _end(deployment, target, progress, deps)
 
@@ -113,7 +91,7 @@ def on_cancel_requested(event: Event, deps: Deps) -> Sequence[Event]:
 
 def _stop(deployment: Deployment, reason: str, deps: Deps) -> None:
     """End what the driver has started. What it leaves behind for a moment holds the target's lock, not the target's row."""
-    job = _job(deployment, deps)
+    job = job_of(deployment, deps)
     if job is not None:
         job.driver.cancel(job.order, reason)
 
@@ -174,8 +152,8 @@ def _go_on(id: str, deps: Deps) -> tuple[Deployment | None, Sequence[Event]]:
     """Hold the target again for a deployment that has begun: after a crash, or for the next try after an error."""
     deployment, target = _rows(id, deps)
     now = deps.clock.now()
-    if deployment.outcome != domain.RUNNING:
-        return None, [_end_event(deployment)]
+    if deployment.outcome != RUNNING:
+        return None, [end_event(deployment)]
     if target.lease is None:
         if deployment.again is not None and now < deployment.again:
             return None, []  # an event that came twice shortens no pause
@@ -191,7 +169,7 @@ def _go_on(id: str, deps: Deps) -> tuple[Deployment | None, Sequence[Event]]:
 def _take(id: str, deps: Deps) -> Deployment | None:
     """Hold the target for a deployment that is under way; None while another holder's lease runs, or it has ended."""
     deployment = deps.ledger.deployment(id)
-    if deployment is None or deployment.outcome != domain.RUNNING:
+    if deployment is None or deployment.outcome != RUNNING:
         return None
     target = deps.ledger.target(deployment.application, deployment.environment)
     if target is None or target.deployment != id:
@@ -205,59 +183,17 @@ def _take(id: str, deps: Deps) -> Deployment | None:
 
 def _apply(deployment: Deployment, event: Event, deps: Deps) -> Sequence[Event]:
     """Let the driver start, and write down that it did; the driver is not asked twice when only the writing conflicts."""
-    job = _job(deployment, deps)
-    progress = _no_driver(deployment) if job is None else _start(job, deps)
-    if progress.outcome == domain.RUNNING:
+    job = job_of(deployment, deps)
+    progress = no_driver(deployment) if job is None else start(job, deps)
+    if progress.outcome == RUNNING:
         return until_settled(lambda: _applied(deployment, deps))
     return until_settled(lambda: _conclude(deployment, progress, event, deps))
 
 
-def _start(job: _Job, deps: Deps) -> Progress:
-    try:
-        return _apply_order(job)
-    except Busy as busy:
-        deps.log.info("%s/%s waits: %s", job.order.application, job.order.environment, busy)
-        return Progress(domain.RUNNING)
-
-
-def _watch(job: _Job) -> Progress:
-    """Wait for news. Where something else held the target when the deployment began, start it as soon as that has ended."""
-    try:
-        progress = _apply_order(job)
-    except Busy:
-        return _watch_order(job)
-    return _watch_order(job) if progress.outcome == domain.RUNNING else progress
-
-
-def _apply_order(job: _Job) -> Progress:
-    with _part_of_deploy("apply", job) as part:
-        try:
-            progress = job.driver.apply(job.order)
-        except Busy:
-            part.expected()
-            raise
-        part.note(outcome=progress.outcome)
-    return progress
-
-
-def _watch_order(job: _Job) -> Progress:
-    with _part_of_deploy("watch", job) as part:
-        progress = job.driver.watch(job.order, WATCH)
-        part.note(outcome=progress.outcome)
-    return progress
-
-
-def _part_of_deploy(name: str, job: _Job) -> Step:
-    """A step below the deployment's own span in the waterfall, which lasts over many events."""
-    order = job.order
-    parent = ids.span_id(order.deployment, "deploy")
-    return step(name, parent=parent, application=order.application, environment=order.environment)
-
-
 def _applied(held: Deployment, deps: Deps) -> Sequence[Event]:
     deployment, target = _rows(held.id, deps)
-    if deployment.outcome != domain.RUNNING:
-        return [_end_event(deployment)]
+    if deployment.outcome != RUNNING:
+        return [end_event(deployment)]
     if not domain.holds(held, deployment, target, deps.owner):
         return []
     event, transaction = domain.applied(deployment, target, deps.owner, deps.clock.now())
@@ -272,19 +208,19 @@ def _conclude(held: Deployment, progress: Progress, cause: Event, deps: Deps) ->
     """
     deployment, target = _rows(held.id, deps)
     now = deps.clock.now()
-    if deployment.outcome != domain.RUNNING:
-        return [_end_event(deployment)]
+    if deployment.outcome != RUNNING:
+        return [end_event(deployment)]
     if not domain.holds(held, deployment, target, deps.owner):
         return []
     progress = domain.canceled(deployment, target, progress)
     if progress.outcome == "canceled":
         _stop(deployment, progress.reason or "canceled", deps)
         return _end(deployment, target, progress, deps)
-    if progress.outcome == domain.RUNNING:
+    if progress.outcome == RUNNING:
         event, transaction = domain.progressing(deployment, target, deps.owner, cause, now)
         deps.ledger.transact(transaction)
         return [event]
-    environment = _environment(deployment, deps)
+    environment = environment_of(deployment, deps)
     if progress.outcome == "error" and environment is not None and deployment.tries < environment.tries:
         deps.ledger.transact(domain.later(deployment, target, progress.reason or "no reason given", cause, now))
         return []
@@ -325,70 +261,12 @@ def _pointless(deployment: Deployment, target: Target, deps: Deps) -> str | None
     return None
 
 
-def _job(deployment: Deployment, deps: Deps) -> _Job | None:
-    """The deployment with its driver; None where nothing tells how it is done, or its driver is not installed."""
-    policy = _policy(deployment, deps)
-    environment = policy.environments.get(deployment.environment) if policy else None
-    if policy is None or environment is None or environment.deploy.driver not in deps.drivers:
-        return None
-    order = Order(
-        deployment=deployment.id,
-        application=deployment.application,
-        environment=deployment.environment,
-        repo=deployment.repo,
-        sha=deployment.sha,
-        fence=deployment.fence,
-        n=deployment.n,
-        traceparent=ids.deployment_traceparent(
-            deployment.repo, deployment.sha, deployment.id, deployment.cause, "deploy"
-        ),
-        config=environment.deploy.config,
-        directory=Path(policy.directory),
-        artifacts=deployment.artifacts,
-        deadline=deployment.deadline,
-        cause=deployment.cause,
-        cluster=policy.clusters.get(environment.deploy.cluster or "", {}),
-    )
-    return _Job(deployment, environment, deps.drivers[environment.deploy.driver], order)
-
-
-def _policy(deployment: Deployment, deps: Deps) -> Policy | None:
-    """The policy that the deployment was begun under: what is under way ends as it began, whatever is edited meanwhile."""
-    pipeline = deps.pipeline()
-    current = pipeline.applications.get(deployment.application)
-    text = None if current and current.digest == deployment.policy else deps.ledger.policy(deployment.policy)
-    if text is None:
-        return current
-    directory = next(iter(pipeline.applications.values())).directory
-    try:
-        return pipeline.reread({deployment.policy: text}, Path(directory)).applications[deployment.application]
-    except PolicyError:  # written for another version of Greenlight
-        return current
-
-
-def _environment(deployment: Deployment, deps: Deps) -> Environment | None:
-    policy = _policy(deployment, deps)
-    return policy.environments.get(deployment.environment) if policy else None
-
-
-def _no_driver(deployment: Deployment) -> Progress:
-    where = f"{deployment.application}/{deployment.environment}"
-    return Progress("error", f"{where} is deployed by a driver that is not installed here")
-
-
 def _rows(id: str, deps: Deps) -> tuple[Deployment, Target]:
     deployment = deps.ledger.deployment(id)
     assert deployment is not None, "the caller has read this deployment before, and none is ever removed"
     target = deps.ledger.target(deployment.application, deployment.environment)
     assert target is not None, "a deployment begins by writing its target"
     return deployment, target
-
-
-def _end_event(deployment: Deployment) -> Event:
-    """The event of an end that was written before: the same id again."""
-    type = f"deployment.{deployment.outcome}"
-    ended = deployment.ended or deployment.started
-    return domain.event_of(type, deployment, ended, id=ids.derive(type, deployment.id))
 
 
 HANDLERS: Mapping[str, Handler[Deps]] = {

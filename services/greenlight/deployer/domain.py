@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from greenlight.deployer.driver import Progress
-from greenlight.events import Event, ids, rfc3339, types
-from greenlight.events.schemas import dataschema
+from greenlight.deployer.messages import RUNNING, entry, event_of
+from greenlight.events import Event, ids, types
 from greenlight.ledger.port import Transaction
 from greenlight.model import keys
 from greenlight.model.own_facts import no_expiry
@@ -20,7 +19,6 @@ from greenlight.model.rows import (
     Deployment,
     Due,
     Lease,
-    NewEntry,
     Promotion,
     Push,
     Record,
@@ -35,8 +33,6 @@ LEASE = timedelta(seconds=30)
 
 KEPT = 20
 """How many shas a target remembers to roll back to."""
-
-RUNNING = "running"
 
 
 def begin(case: Situation, promotion: Promotion, decision: Decision, owner: str) -> tuple[Deployment, Transaction]:
@@ -237,72 +233,4 @@ def _after(target: Target, ended: Deployment, now: datetime) -> Target:
         free,
         running=Running(ended.sha, ended.id, now, ended.push),
         history=(ended.sha, *(sha for sha in target.history if sha != ended.sha))[:KEPT],
-    )
-
-
-def event_of(type: str, deployment: Deployment, now: datetime, *, id: str) -> Event:
-    """An event about a deployment."""
-    data: dict[str, Any] = {
-        "repo": deployment.repo,
-        "sha": deployment.sha,
-        "deployment": deployment.id,
-        "promotion": deployment.id,
-        "application": deployment.application,
-        "environment": deployment.environment,
-        "n": deployment.n,
-        "cause": deployment.cause,
-        "policy": deployment.policy,
-    }
-    if deployment.outcome != RUNNING:
-        data["outcome"] = deployment.outcome
-        data["reason"] = deployment.reason
-    return Event.of(
-        type,
-        id=id,
-        source="greenlight/deployer",
-        time=now,
-        subject=deployment.sha,
-        dataschema=dataschema(type),
-        data=data,
-        extensions={
-            "repo": deployment.repo,
-            "commit": deployment.sha,
-            "application": deployment.application,
-            "environment": deployment.environment,
-            "outcome": deployment.outcome,
-            "partitionkey": keys.of(deployment.application, deployment.environment),
-            "traceparent": ids.deployment_traceparent(
-                deployment.repo, deployment.sha, deployment.id, deployment.cause, "deploy"
-            ),
-        },
-    )
-
-
-def entry(type: str, deployment: Deployment, now: datetime, *, step: int = 0) -> NewEntry:
-    """What the target's journal says of a deployment; a step that may recur is told apart by its number."""
-    payload: dict[str, Any] = {
-        "deployment": deployment.id,
-        "application": deployment.application,
-        "environment": deployment.environment,
-        "repo": deployment.repo,
-        "sha": deployment.sha,
-        "n": deployment.n,
-        "cause": deployment.cause,
-        "outcome": deployment.outcome,
-        "fence": deployment.fence,
-        "policy": deployment.policy,
-        "started": rfc3339(deployment.started),
-        "ended": rfc3339(deployment.ended) if deployment.ended else None,
-        "reason": deployment.reason,
-        "previous": deployment.previous,
-    }
-    stream = keys.target_stream(deployment.application, deployment.environment)
-    return NewEntry(
-        stream,
-        type,
-        now,
-        ids.derive("entry", type, deployment.id, step),
-        {key: value for key, value in payload.items() if value is not None},
-        deployment.repo,
-        deployment.sha,
     )

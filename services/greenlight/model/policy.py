@@ -150,6 +150,11 @@ class Pipeline:
         """The applications of a repository (lower case)."""
         return [policy for policy in self.applications.values() if policy.repo == repo]
 
+    def now_called(self, application: str) -> Policy | None:
+        """The application of that name, or the one that had it formerly and goes on with its targets; None: neither."""
+        renamed = (policy for policy in self.applications.values() if policy.formerly == application)
+        return self.applications.get(application) or next(renamed, None)
+
     def knows(self, repo: str) -> bool:
         """Whether any application is made from that repository."""
         return any(policy.repo == repo for policy in self.applications.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -10,15 +10,13 @@ from datetime import datetime
 from greenlight.events import Event, types
 from greenlight.ledger.port import Transaction, Unreadable
 from greenlight.model import keys
-from greenlight.model.policy import Policy, Situation
-from greenlight.model.rows import DecisionRow, Deployment, Push, Record, Target
-from greenlight.policy.conditions import may_begin
-from greenlight.policy.decide import decide
-from greenlight.policy.lineage import newer, newest_tried
+from greenlight.model.policy import Policy
+from greenlight.model.rows import Deployment, Push, Record
 from greenlight.policy.requests import newest_request
 from greenlight.promoter import domain
+from greenlight.promoter.candidates import decided_since, newer_is_ready, newest_first
 from greenlight.service.adoption import carried_on
-from greenlight.service.candidates import ALL, OPEN, candidates
+from greenlight.service.candidates import candidates
 from greenlight.service.deps import Deps
 from greenlight.service.handling import EventService, Handler
 from greenlight.service.pushes import pushes_since
@@ -29,9 +27,6 @@ from greenlight.telemetry.tracing import step
 
 AT_ONCE = 6
 """Targets that one transaction decides. Each is at most 13 items of the 100 that DynamoDB's transactions hold."""
-
-PAGE = 5
-"""Candidates that are read at once, and four times as many where that is not enough."""
 
 
 def on_commit_recorded(event: Event, deps: Deps) -> Sequence[Event]:
@@ -70,7 +65,7 @@ def on_deployment_ended(event: Event, deps: Deps) -> Sequence[Event]:
     if deployment is None or deployment.outcome == "running":
         deps.ledger.transact(Transaction(done=done))
         return []
-    policy = _now_called(data["application"], deps)
+    policy = deps.pipeline().now_called(data["application"])
     if policy is None:
         deps.ledger.transact(Transaction(done=done))
         return []
@@ -100,13 +95,6 @@ def on_target_resumed(event: Event, deps: Deps) -> Sequence[Event]:
     return events
 
 
-def _now_called(application: str, deps: Deps) -> Policy | None:
-    """The application of that name, or the one that had it formerly and goes on with its targets; None: neither is there."""
-    policies = deps.pipeline().applications
-    renamed = (policy for policy in policies.values() if policy.formerly == application)
-    return policies.get(application) or next(renamed, None)
-
-
 def _go_back(policy: Policy, deployment: Deployment, deps: Deps) -> list[Event]:
     """Ask for a rollback, as a person would: from here on it is a deployment like any other."""
 
@@ -130,7 +118,7 @@ def _decide_following(push: Push, policy: Policy, environment: str, deps: Deps) 
 
     Where pushes are decided in their order there are none, however many are on their way.
     """
-    newer_ones = list(_decided_since(push, policy, environment, deps))
+    newer_ones = list(decided_since(push, policy, environment, deps))
     if not newer_ones:
         return []
     with step("check for promotion", application=policy.name, environment=environment, candidates="newer"):
@@ -138,23 +126,6 @@ def _decide_following(push: Push, policy: Policy, environment: str, deps: Deps) 
             with suppress(Unreadable):
                 _consider(row.repo, row.sha, [(policy, environment)], [], deps, promote=False)
     return _next(policy, environment, deps)
-
-
-def _decided_since(push: Push, policy: Policy, environment: str, deps: Deps) -> Iterator[DecisionRow]:
-    """The decisions of a target about candidates that are newer than a push."""
-    known = pushes_since(deps.ledger, target_of(policy, environment, deps.ledger)).knowing(push)
-    if known.newest is not None and known.newest.fact == push.fact:
-        return iter(())
-    limit = 1
-    while True:
-        rows = deps.ledger.decisions(policy.name, environment, OPEN, limit=limit)
-        last = rows[-1].push if rows else None
-        if len(rows) < limit or last is None or last.placed < push.placed:
-            break
-        limit *= PAGE
-    placed = [(row, row.push) for row in rows if row.push is not None and row.sha != push.sha]
-    known = known.knowing(*(other for _, other in placed))
-    return (row for row, other in placed if known.place(other) > known.place(push))
 
 
 def _decided_under(policy: Policy, environment: str, deps: Deps) -> list[Event]:
@@ -192,49 +163,12 @@ def _next(policy: Policy, environment: str, deps: Deps) -> list[Event]:
     with step("check for promotion", application=policy.name, environment=environment, candidates="next"):
         if request is not None:
             events += _consider(policy.repo, request.sha, [(policy, environment)], [], deps)
-        for row in () if events else _newest_first(policy, environment, target, deps):
+        for row in () if events else newest_first(policy, environment, target, deps):
             with suppress(Unreadable):  # an older candidate goes out instead of one that cannot be read
                 events += _consider(row.repo, row.sha, [(policy, environment)], [], deps)
             if events:
                 break
     return events
-
-
-def _newest_first(policy: Policy, environment: str, target: Target, deps: Deps) -> Iterator[DecisionRow]:
-    """The candidates that may be ready and are newer than what was tried, newest first."""
-    pushes = pushes_since(deps.ledger, target)
-    tried = newest_tried(policy, target, pushes)
-    rows = list(_ready_since(policy, environment, tried, deps))
-    required = [policy.gates[name] for name in policy.environments[environment].require]
-    if policy.paths or any(gate.not_author for gate in required):
-        waiting = deps.ledger.decisions(policy.name, environment, ("waiting",), limit=ALL)
-        rows += [row for row in waiting if row.recount]
-    known = pushes.knowing(*(row.push for row in rows if row.push is not None), *([tried] if tried else []))
-    placed = [(known.place(row.push), row) for row in rows if row.push is not None]
-    newest = sorted(placed, key=lambda pair: pair[0], reverse=True)
-    return (row for place, row in newest if tried is None or place > known.place(tried))
-
-
-def _ready_since(policy: Policy, environment: str, push: Push | None, deps: Deps) -> Iterator[DecisionRow]:
-    """The decisions `ready` of a target, newest push first, down to one that is older than the push."""
-    limit = PAGE
-    while True:
-        rows = deps.ledger.decisions(policy.name, environment, ("ready",), limit=limit)
-        last = rows[-1].push if rows else None
-        if len(rows) < limit or last is None or (push is not None and last.placed < push.placed):
-            return iter(rows)
-        limit *= 4
-
-
-def _newer_is_ready(case: Situation, push: Push | None, deps: Deps) -> bool:
-    """Whether a candidate newer than the push is ready, too, and not promoted yet: what makes it so is being dealt with."""
-    for row in _ready_since(case.policy, case.environment.name, push, deps):
-        if push is None or row.push is None or row.push.sha == push.sha or not newer(row.push, push, case.pushes):
-            continue
-        record = deps.ledger.record(row.repo, row.sha)
-        if record is not None and may_begin(case.of(record), decide(case.of(record))):
-            return True
-    return False
 
 
 def _expire(policy: Policy, environment: str, deps: Deps) -> None:
@@ -323,7 +257,7 @@ def _outcome(
     last = deps.ledger.decision(policy.name, environment, record.repo, record.sha)
     outcome = domain.consider(case, last, promote=promote)
     automatic = outcome.target is not None and outcome.decision.request is None
-    if automatic and target.wanted is None and _newer_is_ready(case, outcome.decision.push, deps):
+    if automatic and target.wanted is None and newer_is_ready(case, outcome.decision.push, deps):
         return replace(domain.consider(case, last, promote=False), behind=True)
     return outcome
 

@@ -31,7 +31,7 @@ DEFECTS = [
     # Which commit goes out.
     Defect(
         "the commit at hand before newer ones",
-        "_newer_is_ready",
+        "newer_is_ready",
         "in _ready_since(case.policy, case.environment.name, push, deps):",
         "in ():",
     ),

@@ -1,0 +1,133 @@
+"""A deployment with its driver: started, and watched for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from greenlight.deployer.driver import Busy, Driver, Order, Progress
+from greenlight.deployer.messages import RUNNING
+from greenlight.events import ids
+from greenlight.model.policy import Environment, Policy
+from greenlight.model.rows import Deployment
+from greenlight.policy.load import PolicyError
+from greenlight.service.deps import Deps as BaseDeps
+from greenlight.telemetry.tracing import Step, step
+
+WATCH = 20.0
+"""Seconds that one watch waits at most: below the delivery's timeout, and below the lease."""
+
+
+@dataclass(frozen=True)
+class Deps(BaseDeps):
+    """What the deployer needs besides: a driver by name, and who it is when it holds a target."""
+
+    drivers: Mapping[str, Driver] = field(default_factory=dict)
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A deployment under way, with what its driver needs."""
+
+    deployment: Deployment
+    environment: Environment
+    driver: Driver
+    order: Order
+
+
+def start(job: Job, deps: Deps) -> Progress:
+    """Have the driver begin. While something else holds the target, a watch tries it again."""
+    try:
+        return _apply_order(job)
+    except Busy as busy:
+        deps.log.info("%s/%s waits: %s", job.order.application, job.order.environment, busy)
+        return Progress(RUNNING)
+
+
+def watch(job: Job) -> Progress:
+    """Wait for news. Where something else held the target when the deployment began, start it as soon as that has ended."""
+    try:
+        progress = _apply_order(job)
+    except Busy:
+        return _watch_order(job)
+    return _watch_order(job) if progress.outcome == RUNNING else progress
+
+
+def _apply_order(job: Job) -> Progress:
+    with _part_of_deploy("apply", job) as part:
+        try:
+            progress = job.driver.apply(job.order)
+        except Busy:
+            part.expected()
+            raise
+        part.note(outcome=progress.outcome)
+    return progress
+
+
+def _watch_order(job: Job) -> Progress:
+    with _part_of_deploy("watch", job) as part:
+        progress = job.driver.watch(job.order, WATCH)
+        part.note(outcome=progress.outcome)
+    return progress
+
+
+def _part_of_deploy(name: str, job: Job) -> Step:
+    """A step below the deployment's own span in the waterfall, which lasts over many events."""
+    order = job.order
+    parent = ids.span_id(order.deployment, "deploy")
+    return step(name, parent=parent, application=order.application, environment=order.environment)
+
+
+def job_of(deployment: Deployment, deps: Deps) -> Job | None:
+    """The deployment with its driver; None where nothing tells how it is done, or its driver is not installed."""
+    policy = _policy(deployment, deps)
+    environment = policy.environments.get(deployment.environment) if policy else None
+    if policy is None or environment is None or environment.deploy.driver not in deps.drivers:
+        return None
+    order = Order(
+        deployment=deployment.id,
+        application=deployment.application,
+        environment=deployment.environment,
+        repo=deployment.repo,
+        sha=deployment.sha,
+        fence=deployment.fence,
+        n=deployment.n,
+        traceparent=ids.deployment_traceparent(
+            deployment.repo, deployment.sha, deployment.id, deployment.cause, "deploy"
+        ),
+        config=environment.deploy.config,
+        directory=Path(policy.directory),
+        artifacts=deployment.artifacts,
+        deadline=deployment.deadline,
+        cause=deployment.cause,
+        cluster=policy.clusters.get(environment.deploy.cluster or "", {}),
+    )
+    return Job(deployment, environment, deps.drivers[environment.deploy.driver], order)
+
+
+def _policy(deployment: Deployment, deps: Deps) -> Policy | None:
+    """The policy that the deployment was begun under: what is under way ends as it began, whatever is edited meanwhile."""
+    pipeline = deps.pipeline()
+    current = pipeline.applications.get(deployment.application)
+    text = None if current and current.digest == deployment.policy else deps.ledger.policy(deployment.policy)
+    if text is None:
+        return current
+    directory = next(iter(pipeline.applications.values())).directory
+    try:
+        return pipeline.reread({deployment.policy: text}, Path(directory)).applications[deployment.application]
+    except PolicyError:  # written for another version of Greenlight
+        return current
+
+
+def environment_of(deployment: Deployment, deps: Deps) -> Environment | None:
+    """The environment under the policy that the deployment was begun under; None: it is in no pipeline file any more."""
+    policy = _policy(deployment, deps)
+    return policy.environments.get(deployment.environment) if policy else None
+
+
+def no_driver(deployment: Deployment) -> Progress:
+    """The error of a deployment whose driver is not known."""
+    where = f"{deployment.application}/{deployment.environment}"
+    return Progress("error", f"{where} is deployed by a driver that is not installed here")

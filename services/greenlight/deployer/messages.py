@@ -1,0 +1,88 @@
+"""What is said of a deployment: its events, and the entries in its target's journal. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from greenlight.events import Event, ids, rfc3339
+from greenlight.events.schemas import dataschema
+from greenlight.model import keys
+from greenlight.model.rows import Deployment, NewEntry
+
+RUNNING = "running"
+
+
+def event_of(type: str, deployment: Deployment, now: datetime, *, id: str) -> Event:
+    """An event about a deployment."""
+    data: dict[str, Any] = {
+        "repo": deployment.repo,
+        "sha": deployment.sha,
+        "deployment": deployment.id,
+        "promotion": deployment.id,
+        "application": deployment.application,
+        "environment": deployment.environment,
+        "n": deployment.n,
+        "cause": deployment.cause,
+        "policy": deployment.policy,
+    }
+    if deployment.outcome != RUNNING:
+        data["outcome"] = deployment.outcome
+        data["reason"] = deployment.reason
+    return Event.of(
+        type,
+        id=id,
+        source="greenlight/deployer",
+        time=now,
+        subject=deployment.sha,
+        dataschema=dataschema(type),
+        data=data,
+        extensions={
+            "repo": deployment.repo,
+            "commit": deployment.sha,
+            "application": deployment.application,
+            "environment": deployment.environment,
+            "outcome": deployment.outcome,
+            "partitionkey": keys.of(deployment.application, deployment.environment),
+            "traceparent": ids.deployment_traceparent(
+                deployment.repo, deployment.sha, deployment.id, deployment.cause, "deploy"
+            ),
+        },
+    )
+
+
+def entry(type: str, deployment: Deployment, now: datetime, *, step: int = 0) -> NewEntry:
+    """What the target's journal says of a deployment; a step that may recur is told apart by its number."""
+    payload: dict[str, Any] = {
+        "deployment": deployment.id,
+        "application": deployment.application,
+        "environment": deployment.environment,
+        "repo": deployment.repo,
+        "sha": deployment.sha,
+        "n": deployment.n,
+        "cause": deployment.cause,
+        "outcome": deployment.outcome,
+        "fence": deployment.fence,
+        "policy": deployment.policy,
+        "started": rfc3339(deployment.started),
+        "ended": rfc3339(deployment.ended) if deployment.ended else None,
+        "reason": deployment.reason,
+        "previous": deployment.previous,
+    }
+    stream = keys.target_stream(deployment.application, deployment.environment)
+    return NewEntry(
+        stream,
+        type,
+        now,
+        ids.derive("entry", type, deployment.id, step),
+        {key: value for key, value in payload.items() if value is not None},
+        deployment.repo,
+        deployment.sha,
+    )
+
+
+def end_event(deployment: Deployment) -> Event:
+    """The event of an end that was written before: the same id again."""
+    type = f"deployment.{deployment.outcome}"
+    ended = deployment.ended or deployment.started
+    return event_of(type, deployment, ended, id=ids.derive(type, deployment.id))

@@ -1,0 +1,72 @@
+"""The candidates of a target, as their stored decisions list them: which is next, and which a push or a newer one concerns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from greenlight.model.policy import Policy, Situation
+from greenlight.model.rows import DecisionRow, Push, Target
+from greenlight.policy.conditions import may_begin
+from greenlight.policy.decide import decide
+from greenlight.policy.lineage import newer, newest_tried
+from greenlight.service.candidates import ALL, OPEN
+from greenlight.service.deps import Deps
+from greenlight.service.pushes import pushes_since
+from greenlight.service.situations import target_of
+
+PAGE = 5
+"""Candidates that are read at once, and four times as many where that is not enough."""
+
+
+def decided_since(push: Push, policy: Policy, environment: str, deps: Deps) -> Iterator[DecisionRow]:
+    """The decisions of a target about candidates that are newer than a push."""
+    known = pushes_since(deps.ledger, target_of(policy, environment, deps.ledger)).knowing(push)
+    if known.newest is not None and known.newest.fact == push.fact:
+        return iter(())
+    limit = 1
+    while True:
+        rows = deps.ledger.decisions(policy.name, environment, OPEN, limit=limit)
+        last = rows[-1].push if rows else None
+        if len(rows) < limit or last is None or last.placed < push.placed:
+            break
+        limit *= PAGE
+    placed = [(row, row.push) for row in rows if row.push is not None and row.sha != push.sha]
+    known = known.knowing(*(other for _, other in placed))
+    return (row for row, other in placed if known.place(other) > known.place(push))
+
+
+def newest_first(policy: Policy, environment: str, target: Target, deps: Deps) -> Iterator[DecisionRow]:
+    """The candidates that may be ready and are newer than what was tried, newest first."""
+    pushes = pushes_since(deps.ledger, target)
+    tried = newest_tried(policy, target, pushes)
+    rows = list(_ready_since(policy, environment, tried, deps))
+    required = [policy.gates[name] for name in policy.environments[environment].require]
+    if policy.paths or any(gate.not_author for gate in required):
+        waiting = deps.ledger.decisions(policy.name, environment, ("waiting",), limit=ALL)
+        rows += [row for row in waiting if row.recount]
+    known = pushes.knowing(*(row.push for row in rows if row.push is not None), *([tried] if tried else []))
+    placed = [(known.place(row.push), row) for row in rows if row.push is not None]
+    newest = sorted(placed, key=lambda pair: pair[0], reverse=True)
+    return (row for place, row in newest if tried is None or place > known.place(tried))
+
+
+def _ready_since(policy: Policy, environment: str, push: Push | None, deps: Deps) -> Iterator[DecisionRow]:
+    """The decisions `ready` of a target, newest push first, down to one that is older than the push."""
+    limit = PAGE
+    while True:
+        rows = deps.ledger.decisions(policy.name, environment, ("ready",), limit=limit)
+        last = rows[-1].push if rows else None
+        if len(rows) < limit or last is None or (push is not None and last.placed < push.placed):
+            return iter(rows)
+        limit *= 4
+
+
+def newer_is_ready(case: Situation, push: Push | None, deps: Deps) -> bool:
+    """Whether a candidate newer than the push is ready, too, and not promoted yet: what makes it so is being dealt with."""
+    for row in _ready_since(case.policy, case.environment.name, push, deps):
+        if push is None or row.push is None or row.push.sha == push.sha or not newer(row.push, push, case.pushes):
+            continue
+        record = deps.ledger.record(row.repo, row.sha)
+        if record is not None and may_begin(case.of(record), decide(case.of(record))):
+            return True
+    return False
