@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from greenlight.deployer.drivers.command.ends import read_end
-from greenlight.deployer.drivers.lock import TargetLock
+from greenlight.deployer.lock import TargetLock
 from greenlight.lib.process import wait_for_exit
 from support.flow import REPO, Shop, sha_of
 from support.process import Up, signed

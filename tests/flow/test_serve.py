@@ -401,14 +401,15 @@ ADAPTERS = {
     "board": {"flask", "greenlight.board", "greenlight.service.people"},
     "recorder": {"flask", "greenlight.recorder"},
     "promoter": {"flask", "greenlight.promoter"},
-    "deployer": {"flask", "greenlight.deployer"},
+    "deployer": {"flask", "greenlight.deployer.app", "greenlight.deployer.drivers.command.driver"},
     "reconciler": {"flask", "greenlight.reconciler"},
 }
 """What only some services need, and which do; nobody needs what none of them names."""
 
 SCARCE = re.compile(
     r"(flask|opentelemetry|gunicorn|waitress|rich|cloudevents|kubernetes|jsonschema"
-    r"|greenlight\.(webhooks|board|recorder|promoter|deployer|reconciler|broker|entrypoints\.compose|service\.(secrets|people)))"
+    r"|greenlight\.(webhooks|board|recorder|promoter|reconciler|broker|entrypoints\.compose|service\.(secrets|people))"
+    r"|greenlight\.deployer\.(app|clusters|rollout|drivers\.\w+\.driver))"  # what drivers declare is everybody's
     r"(?:\.|$)"
 )
 

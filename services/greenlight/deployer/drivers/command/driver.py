@@ -14,7 +14,7 @@ from greenlight.deployer.driver import Busy, Order, Progress
 from greenlight.deployer.drivers.command.ends import End, read_end
 from greenlight.deployer.drivers.command.parent import CANCEL
 from greenlight.deployer.drivers.command.spawner import Spawner
-from greenlight.deployer.drivers.lock import TargetLock
+from greenlight.deployer.lock import TargetLock
 from greenlight.lib.clock import Clock
 from greenlight.lib.durations import duration
 from greenlight.lib.files import make_folder

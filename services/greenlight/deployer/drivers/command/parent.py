@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from greenlight.deployer.drivers.command.ends import End, write_end
-from greenlight.deployer.drivers.lock import unlock, write_holder
+from greenlight.deployer.lock import unlock, write_holder
 from greenlight.lib.clock import Clock, SystemClock
 from greenlight.lib.files import private
 from greenlight.lib.process import FILE_LIMIT, LONGEST, TAIL, signal_group

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 from greenlight.deployer.driver import Driver
 from greenlight.deployer.drivers.declaration import Declaration
-from greenlight.deployer.drivers.helm import values
 from greenlight.lib.clock import Clock
 from greenlight.lib.scrub import Scrubber
 from greenlight.model.policy import Rule
@@ -206,6 +205,8 @@ class Helm(Declaration):
     @classmethod
     def warnings(cls, section: Section, plain: Mapping[Steps, str]) -> Iterator[Fault]:
         """Find values that mean something else than they seem to."""
+        from greenlight.deployer.drivers.helm import values
+
         yield from values.warnings(section.get("values", {}), ("values",), plain)
 
     @classmethod

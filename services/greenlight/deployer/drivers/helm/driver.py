@@ -33,7 +33,7 @@ from greenlight.deployer.drivers.helm.charts import Chart
 from greenlight.deployer.drivers.helm.hooks import Hooks
 from greenlight.deployer.drivers.helm.release import PENDING, Revision
 from greenlight.deployer.drivers.helm.verification import Verification, command_start
-from greenlight.deployer.drivers.lock import TargetLock
+from greenlight.deployer.lock import TargetLock
 from greenlight.deployer.rollout.proof import Rollout
 from greenlight.lib.clock import Clock
 from greenlight.lib.durations import duration

@@ -19,7 +19,7 @@ import pytest
 from greenlight.deployer.driver import Busy, Order, Progress
 from greenlight.deployer.drivers.command.driver import CommandDriver
 from greenlight.deployer.drivers.command.ends import End, write_end
-from greenlight.deployer.drivers.lock import TargetLock
+from greenlight.deployer.lock import TargetLock
 from greenlight.lib.clock import SystemClock
 from greenlight.lib.process import all_ended, started_at, wait_for_exit
 from greenlight.lib.scrub import Scrubber
