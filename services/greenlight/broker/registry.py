@@ -118,7 +118,12 @@ class Registry:
             worker.remove(tx)
             tx.on_commit(removed)
 
-        self._runtime.store.write(change)
+        try:
+            self._runtime.store.write(change)
+        except BaseException:
+            if self._started:
+                worker.start()  # it is still there, and its manifest may come back
+            raise
 
 
 def _mark_removed(triggers: Sequence[str], tx: Tx) -> None:

@@ -13,7 +13,7 @@ _Index = tuple[Callable[[Event], str | None], dict[str, list[TriggerWorker]]]
 
 
 class RoutingTable:
-    """The workers of all Triggers. Replaced as a whole by the thread that commits, and read by all, without a lock."""
+    """The workers of all Triggers. The Registry replaces them as a whole; all others read them, without a lock."""
 
     def __init__(self) -> None:
         self.workers: Sequence[TriggerWorker] = ()

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from greenlight.broker.broker import Broker
+from greenlight.broker.log import cursor_table
 from greenlight.broker.manifests import load_texts
-from greenlight.lib.errors import ConfigurationError
+from greenlight.lib.errors import ConfigurationError, Unavailable
 from support.broker import BROKER, PATIENCE, Recorder, event, running, trigger
 
 
@@ -136,3 +137,22 @@ def test_what_cannot_be_changed_is_refused_and_changes_nothing(tmp_path: Path) -
             _change(broker, trigger("t", "nobody"))
         broker.publish(event("1"))
         assert recorder.wait(1)
+
+
+def test_a_trigger_whose_removal_cannot_be_written_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its manifest may be back before the store is."""
+    recorder = Recorder()
+    one, two = trigger("one", "s"), trigger("two", "s")
+    with running(tmp_path, one, two, services={"s": recorder}) as broker:
+
+        def full(tx: object, trigger: str) -> None:
+            raise Unavailable("no space is left")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(cursor_table, "mark_removed", full)
+            with pytest.raises(Unavailable):
+                _change(broker, one)
+        assert _change(broker, one, two) == set()
+        broker.publish(event("1"))
+        assert broker.idle(PATIENCE)
+    assert recorder.ids() == ["1", "1"]
