@@ -1,4 +1,4 @@
-"""The ports that events leave by: an app in this process, or an address over HTTP."""
+"""Where events are delivered to: a function or an app in this process, or an address over HTTP."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from greenlight.events import Event
 from greenlight.events.http import from_http, to_binary, to_structured, travels_whole
 
 MAX_RESPONSE = 1 << 20
-"""Bytes of an answer that are read."""
+"""Bytes of a response that are read."""
 
 MAX_TIMEOUT = 900.0
 """Seconds that any attempt may last (Knative's in-memory channel has the same limit)."""
@@ -29,39 +29,39 @@ _log = logging.getLogger("greenlight.broker")
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """An event on its way to somebody, with the HTTP headers that go along."""
+    """An event to deliver, with the HTTP headers that are passed on."""
 
     event: Event
     headers: Mapping[str, str] = field(default_factory=dict)
     structured: bool = False
 
     def as_http(self) -> tuple[dict[str, str], bytes]:
-        """Headers and body. Raises NotAnEvent for what no header can carry."""
+        """Return headers and body. Raises NotAnEvent for what no header can carry."""
         headers, body = to_structured(self.event) if self.structured else to_binary(self.event)
         return {**self.headers, **headers}, body
 
 
 class Undelivered(Exception):
-    """No answer came: cannot connect, connection lost, or too late. The message says which, to an operator."""
+    """There was no response: cannot connect, connection lost, or too late. The message says which, to an operator."""
 
 
 class Subscriber(Protocol):
-    """Somewhere to deliver to."""
+    """One destination of events."""
 
     url: str  # names it in dead letters and messages
 
     def deliver(self, message: Message, timeout: float | None) -> SubscriberResponse:
-        """POST the event and return the answer. `timeout` in seconds. Raises Undelivered."""
+        """POST the event and return the response. `timeout` in seconds. Raises Undelivered."""
         ...
 
     def close(self) -> None:
-        """Let go of idle connections."""
+        """Close idle connections."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class LocalService:
-    """A service in this process: what to call with an event, the path of its address, and the headers that go along."""
+    """A service in this process: called with an event, the path of its address, and the headers that are passed on."""
 
     handle: Callable[[Event, str, Mapping[str, str]], SubscriberResponse]
 
@@ -69,7 +69,7 @@ class LocalService:
 class LocalSubscriber:
     """A function in this process, called in the delivering thread with the event itself.
 
-    A thread cannot be stopped from outside, so `timeout` is not enforced here: the functions are ours.
+    A thread cannot be stopped from outside, so `timeout` is not enforced here: only Greenlight's own functions are called.
     """
 
     def __init__(self, service: LocalService, url: str) -> None:
@@ -88,13 +88,13 @@ class LocalSubscriber:
             return SubscriberResponse(500, {}, b"the service raised an exception")
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there are no connections."""
 
 
 class WsgiSubscriber:
     """A WSGI app in this process, called in the delivering thread.
 
-    A thread cannot be stopped from outside, so `timeout` is not enforced here: the apps are ours.
+    A thread cannot be stopped from outside, so `timeout` is not enforced here: only Greenlight's own apps are called.
     """
 
     def __init__(self, app: WSGIApplication, url: str = "http://localhost/") -> None:
@@ -124,7 +124,7 @@ class WsgiSubscriber:
         return self.post(*message.as_http())
 
     def post(self, headers: Mapping[str, str], body: bytes) -> SubscriberResponse:
-        """POST anything."""
+        """POST any headers and body."""
         environ = {**self._base, "wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
         for name, value in headers.items():
             environ[_cgi_name(name)] = value
@@ -135,7 +135,7 @@ class WsgiSubscriber:
             return SubscriberResponse(500, {}, b"the service raised an exception")
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there are no connections."""
 
     def _call(self, environ: dict[str, Any]) -> SubscriberResponse:
         began: list[tuple[int, dict[str, str]]] = []
@@ -160,7 +160,7 @@ class WsgiSubscriber:
 
 @functools.lru_cache(maxsize=1024)
 def _cgi_name(header: str) -> str:
-    """The environ's key for a header (PEP 3333)."""
+    """Return the key of a header in the environ (PEP 3333)."""
     key = header.upper().replace("-", "_")
     return key if key == "CONTENT_TYPE" else f"HTTP_{key}"
 
@@ -190,7 +190,7 @@ Services = Mapping[str, LocalService | WSGIApplication | str]
 
 
 def resolve(destination: Destination, services: Services, connections: int) -> Subscriber:
-    """The port of `destination`. Raises LookupError, with what to do, for a ref that `services` does not have."""
+    """Return the subscriber of `destination`. Raises LookupError, with what to do, for a ref that `services` does not have."""
     ref = destination.ref
     if ref is None:
         assert destination.uri is not None
