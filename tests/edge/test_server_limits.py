@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 
 from greenlight.lib.descriptors import connections_left
-from greenlight.service.server import Limits, Server, serve
+from greenlight.service.connections import Limits
+from greenlight.service.server import Server, serve
 from greenlight.webhooks.turns import repository_of
 from support.process import no_files_left
 from support.timing import PATIENCE

@@ -290,12 +290,12 @@ def test_readyz_is_200_only_once_every_port_listens(tmp_path: Path) -> None:
 BROKEN = """
 import pathlib, sys
 from greenlight.service import server
-readable = server._Waitress.readable
+readable = server.Waitress.readable
 def broken(self):
     if self.adj.limits.body > 1 << 20 and pathlib.Path(sys.argv[-1], "break").exists():
         raise RuntimeError("a defect")
     return readable(self)
-server._Waitress.readable = broken
+server.Waitress.readable = broken
 from greenlight.cli.main import main
 sys.exit(main())
 """

@@ -1,7 +1,8 @@
 """One SQLite file with one writer and group commit: what ledger and broker stand on."""
 
+from greenlight.store.changes import Tx
 from greenlight.store.errors import Damaged, Locked, Newer
 from greenlight.store.schema import Schema
-from greenlight.store.store import Store, Tx
+from greenlight.store.store import Store
 
 __all__ = ["Damaged", "Locked", "Newer", "Schema", "Store", "Tx"]

@@ -12,17 +12,18 @@ import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from greenlight.lib.errors import Unavailable
 from greenlight.lib.files import fsync_directory, make_folder, private
+from greenlight.store.changes import Change, Submitted, Tx, acknowledge
 from greenlight.store.errors import unavailable
 from greenlight.store.lock import own
+from greenlight.store.readers import STATEMENTS, Readers, text_of
 from greenlight.store.recovery import copy_again, recover, write_again
 from greenlight.store.schema import Schema, migrate
 
@@ -31,11 +32,6 @@ T = TypeVar("T")
 BATCH = 256
 """Changes in one commit, at most."""
 
-READERS = 16
-"""Idle read connections that are kept. More are opened when more threads read at once, and closed afterwards."""
-
-STATEMENTS = 256
-"""Prepared statements that each connection keeps."""
 
 CHECKPOINT_COMMITS = 100
 """Commits after which the writer thread copies the write-ahead log into the file, beside whoever commits."""
@@ -49,110 +45,6 @@ BUSY_TIMEOUT = 5000
 _PROBE = "INSERT INTO store_probe VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET count = count + 1"
 
 _log = logging.getLogger("greenlight.store")
-
-Parameters = Sequence[Any] | Mapping[str, Any]
-
-
-class Tx:
-    """What a change writes with; it and its cursors are valid only while the change runs."""
-
-    __slots__ = ("_connection", "_cursors", "calls")
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection: sqlite3.Connection | None = connection
-        self._cursors: list[sqlite3.Cursor] = []
-        self.calls: list[Callable[[], None]] = []
-
-    def execute(self, sql: str, parameters: Parameters = ()) -> sqlite3.Cursor:
-        """Run one statement."""
-        cursor = self._open().execute(sql, parameters)
-        self._cursors.append(cursor)
-        return cursor
-
-    def executemany(self, sql: str, parameters: Iterable[Parameters]) -> sqlite3.Cursor:
-        """Run one statement for each of the parameters."""
-        return self._open().executemany(sql, parameters)
-
-    def on_commit(self, call: Callable[[], None]) -> None:
-        """Have `call` called once the change is durable, before its caller is woken; never if the change fails.
-
-        It runs in the writer thread, so it must be quick. What it raises is logged.
-        """
-        self._open()
-        self.calls.append(call)
-
-    def end(self) -> None:
-        """Nothing more can be done with it. Its cursors close: an unfinished one blocks the commit."""
-        for cursor in self._cursors:
-            cursor.close()
-        self._connection = None
-
-    def _open(self) -> sqlite3.Connection:
-        if self._connection is None:
-            raise RuntimeError("a Tx is valid only inside its change")
-        return self._connection
-
-
-class _Change(Generic[T]):
-    """A change in the queue, and later what came of it. Its caller waits at a lock, which costs a tenth of a future."""
-
-    __slots__ = ("_over", "calls", "error", "result", "run")
-
-    def __init__(self, run: Callable[[Tx], T]) -> None:
-        self.run = run
-        self.result: T
-        self.error: BaseException | None = None
-        self.calls: list[Callable[[], None]] = []
-        self._over = threading.Lock()
-        self._over.acquire()
-
-    def wait(self) -> T:
-        """The result once it is durable. Raises what went wrong."""
-        self._over.acquire()
-        if self.error is not None:
-            raise self.error
-        return self.result
-
-    def wanted(self) -> bool:
-        """Whether it is still to be made."""
-        return True
-
-    def end(self) -> None:
-        """Tell who waits: it is durable, or there is an `error`."""
-        self._over.release()
-
-    def fail(self, error: BaseException) -> None:
-        """It was not made."""
-        self.error = error
-        self.end()
-
-    def apply(self, connection: sqlite3.Connection) -> None:
-        """Run it. Raises what it raises."""
-        tx = Tx(connection)
-        try:
-            self.result = self.run(tx)
-        finally:
-            tx.end()
-        self.calls = tx.calls
-
-
-class _Submitted(_Change[T]):
-    """A change for which nobody waits here."""
-
-    __slots__ = ("future",)
-
-    def __init__(self, run: Callable[[Tx], T]) -> None:
-        super().__init__(run)
-        self.future: Future[T] = Future()
-
-    def wanted(self) -> bool:
-        return self.future.set_running_or_notify_cancel()
-
-    def end(self) -> None:
-        if self.error is not None:
-            self.future.set_exception(self.error)
-        else:
-            self.future.set_result(self.result)
 
 
 class Store:
@@ -169,8 +61,8 @@ class Store:
             raise ValueError(f"synchronous is FULL or NORMAL, not {synchronous!r}")
         self._path = path.absolute()
         self._synchronous = synchronous
-        self._waiting: deque[_Change[Any]] = deque()
-        self._readers: SimpleQueue[sqlite3.Connection] = SimpleQueue()
+        self._waiting: deque[Change[Any]] = deque()
+        self._readers = Readers(path)
         self._gate = threading.Condition(threading.Lock())  # guards what follows
         self._busy = False  # somebody commits, or the writer thread has been told to
         self._handed = False  # it has been told to
@@ -210,14 +102,14 @@ class Store:
         """
         if self._committing == threading.get_ident():
             raise RuntimeError("a change cannot wait for another one: use its own Tx, or submit")
-        queued = _Change(change)
+        queued = Change(change)
         if self._enqueue(queued):
             self._commit_now()
         return queued.wait()
 
     def submit(self, change: Callable[[Tx], T]) -> Future[T]:
         """As `write`, without waiting. Changes are made in the order in which they were submitted."""
-        queued = _Submitted(change)
+        queued = Submitted(change)
         if self._enqueue(queued):
             self._hand_over()
         return queued.future
@@ -225,13 +117,18 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """A read-only connection. Each SELECT sees the newest commit; BEGIN holds one state until the block ends."""
-        connection = self._reader()
+        if self._closed:
+            raise Unavailable(f"{self._path} is closed")
+        try:
+            connection = self._readers.take()
+        except sqlite3.Error as error:
+            self._raise(error)
         try:
             yield connection
         except sqlite3.Error as error:
             self._raise(error)
         finally:
-            self._give_back(connection)
+            self._readers.give_back(connection)
 
     @property
     def closed(self) -> bool:
@@ -250,14 +147,14 @@ class Store:
             self._closed = True
             self._gate.notify_all()
         self._thread.join()
-        self._close_readers()
+        self._readers.close()
         if self._connection is not None:
             self._connection.close()  # the last one to close: it copies the log into the file
         os.close(self._lock)
 
     # Whose turn it is to commit.
 
-    def _enqueue(self, change: _Change[Any]) -> bool:
+    def _enqueue(self, change: Change[Any]) -> bool:
         """Whether nobody else is seeing to the queue: then the caller must."""
         with self._gate:
             if self._closed:
@@ -325,13 +222,13 @@ class Store:
                 copy_again(self._path)
                 _log.warning("the write-ahead log of %s cannot be copied into it now: %s", self._path, problem)
 
-    def _take(self) -> list[_Change[Any]]:
+    def _take(self) -> list[Change[Any]]:
         """What waits, at most BATCH, without what was cancelled."""
         with self._gate:
             batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH))]
         return [change for change in batch if change.wanted()]
 
-    def _commit(self, batch: Sequence[_Change[Any]]) -> None:
+    def _commit(self, batch: Sequence[Change[Any]]) -> None:
         """One transaction for all. Those that fail by themselves are left out; if it fails as a whole, all fail."""
         self._committing = threading.get_ident()
         try:
@@ -343,9 +240,9 @@ class Store:
                 with self._gate:
                     self._gate.notify_all()
 
-    def _write(self, batch: Sequence[_Change[Any]]) -> None:
+    def _write(self, batch: Sequence[Change[Any]]) -> None:
         """A commit that fails leaves no trace: what it wrote to the log, the next one writes over, and syncs."""
-        refused: dict[_Change[Any], BaseException] = {}
+        refused: dict[Change[Any], BaseException] = {}
         try:
             if self._connection is None:
                 self._connection = self._writer()
@@ -369,12 +266,12 @@ class Store:
         if self._refusing:
             self._refusing = False
             _log.warning("%s can be written again", self._path)
-        _acknowledge([change for change in batch if change not in refused])
+        acknowledge([change for change in batch if change not in refused])
         for change, problem in refused.items():  # now, when what they failed on can be read
             change.fail(problem)
 
     def _all_applied(
-        self, connection: sqlite3.Connection, batch: Sequence[_Change[Any]], refused: dict[_Change[Any], BaseException]
+        self, connection: sqlite3.Connection, batch: Sequence[Change[Any]], refused: dict[Change[Any], BaseException]
     ) -> bool:
         """Whether all went well together, but for those that failed before they wrote anything, which are `refused`.
 
@@ -398,7 +295,7 @@ class Store:
         return True
 
     def _apply_alone(
-        self, connection: sqlite3.Connection, change: _Change[Any], refused: dict[_Change[Any], BaseException]
+        self, connection: sqlite3.Connection, change: Change[Any], refused: dict[Change[Any], BaseException]
     ) -> None:
         """Apply one change, or undo it and nothing else. Raises if the whole batch is lost with it.
 
@@ -471,36 +368,8 @@ class Store:
         except (sqlite3.Error, Unavailable) as error:
             connection.close()
             self._raise(error)
-        connection.text_factory = _text
+        connection.text_factory = text_of
         return connection
-
-    def _reader(self) -> sqlite3.Connection:
-        if self._closed:
-            raise Unavailable(f"{self._path} is closed")
-        try:
-            return self._readers.get_nowait()
-        except Empty:
-            pass
-        try:
-            connection = sqlite3.connect(
-                f"{self._path.as_uri()}?mode=ro",
-                uri=True,
-                isolation_level=None,
-                check_same_thread=False,
-                cached_statements=STATEMENTS,
-            )
-        except sqlite3.Error as error:
-            self._raise(error)
-        connection.text_factory = _text
-        return connection
-
-    def _give_back(self, connection: sqlite3.Connection) -> None:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        if self._closed or self._readers.qsize() >= READERS:
-            connection.close()
-        else:
-            self._readers.put(connection)
 
     def _raise(self, error: BaseException) -> NoReturn:
         """Raise `error` in the caller's words."""
@@ -508,26 +377,3 @@ class Store:
         if problem is None:
             raise error
         raise problem from error
-
-    def _close_readers(self) -> None:
-        while True:
-            try:
-                self._readers.get_nowait().close()
-            except Empty:
-                return
-
-
-def _text(raw: bytes) -> str:
-    """A text of the file. Bytes that are no UTF-8 spoil their own row for its reader, and not the query that meets it."""
-    return raw.decode("utf-8", "surrogateescape")
-
-
-def _acknowledge(batch: Sequence[_Change[Any]]) -> None:
-    for change in batch:
-        for call in change.calls:
-            try:
-                call()
-            except Exception:
-                _log.exception("a call after a commit failed")
-    for change in batch:
-        change.end()

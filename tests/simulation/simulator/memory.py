@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TypeVar
 
+from greenlight.store.changes import Tx
+from greenlight.store.readers import STATEMENTS
 from greenlight.store.schema import Schema, migrate
-from greenlight.store.store import STATEMENTS, Tx
 
 T = TypeVar("T")
 
