@@ -10,17 +10,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from greenlight.deployer.clusters.api import Api, Object, Watch
-from greenlight.deployer.clusters.refusals import Forbidden, Gone, NotFound, Refused
+from greenlight.deployer.clusters.api import Api, Object
+from greenlight.deployer.clusters.refusals import Refused
 from greenlight.deployer.rollout import pods as podsof
 from greenlight.deployer.rollout import states, workloads
-from greenlight.deployer.rollout.kinds import Kinds
+from greenlight.deployer.rollout.followed import COMPLETED, Followed
 from greenlight.deployer.rollout.pods import Sign
 from greenlight.deployer.rollout.states import State
 from greenlight.deployer.rollout.workloads import Workload
 from greenlight.lib.clock import Clock
 from greenlight.lib.errors import ConfigurationError, Unavailable
-from greenlight.lib.feeds import Feeds
 
 LASTS: Mapping[str, float] = {
     "crash-loop": 0.0,  # the kubelet says it after the second crash
@@ -49,15 +48,6 @@ LONG_AGO = 60.0
 LOG_LINES = 20
 
 MISSING = "is not there: it was deleted after it was applied; a retry applies it again"
-NO_KIND = (
-    "the cluster has no kind {kind} of {version} (any more): install its CustomResourceDefinition, or take the object out "
-    "of the chart"
-)
-
-COMPLETED = "Completed"
-"""The reason of the event that the Job controller writes (pkg/controller/job of Kubernetes)."""
-
-_COMPLETIONS = (("fieldSelector", f"involvedObject.kind=Job,reason={COMPLETED}"),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,24 +57,6 @@ class Verdict:
     proven: bool
     reason: str
     details: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Collection:
-    """Objects that are followed together."""
-
-    path: str
-    query: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _News:
-    """What a collection's follower found: its objects anew (`type` is None), one change, or why it cannot go on."""
-
-    collection: _Collection
-    type: str | None
-    items: Sequence[Object] = ()
-    problem: Exception | None = None
 
 
 class Rollout:
@@ -110,18 +82,11 @@ class Rollout:
         self._settle = SETTLE if settle is None else settle
         self._applied = since
         self._all = workloads.workloads(manifest, namespace)
-        self._feeds: Feeds[_News] = Feeds()
-        self._objects: dict[_Collection, dict[tuple[str, str], Object]] = {}
-        self._listed: set[_Collection] = set()
+        self._followed = Followed(api, self._all)
         self._since: dict[tuple[str, str], float] = {}
         self._begun = clock.monotonic()
-        self._of: dict[Workload, _Collection] = {}
-        self._unknown: dict[Workload, str] = {}  # what the cluster has no kind for, and why
-        self._ended: dict[Workload, Object] = {}  # a Job that was seen to end is removed by its ttlSecondsAfterFinished
-        self._watches: dict[_Collection, Watch] = {}
         self._closed = threading.Event()
         self._following = False
-        self._lost: dict[_Collection, Unavailable] = {}
         self._running: dict[str, float] = {}  # a container's life -> since when we have seen it run
         self._look_at = math.inf
 
@@ -139,7 +104,8 @@ class Rollout:
 
     def _wait(self, seconds: float, judge: Callable[[], Verdict | None]) -> Verdict | None:
         if not self._following:
-            self._follow_all()
+            self._following = True
+            self._followed.begin()
         end = self._clock.monotonic() + seconds
         while True:
             verdict = judge()
@@ -148,12 +114,15 @@ class Rollout:
             left = min(end - self._clock.monotonic(), self._until_a_sign_fails())
             if end <= self._clock.monotonic() or self._closed.is_set():
                 return None
-            for news in self._feeds.next(max(left, 0.0)):
-                self._take(news)
+            self._followed.wait(max(left, 0.0))
 
     def unfinished(self) -> str:
         """Where the first object stands that was made since the release was applied and is not done; empty if all are."""
-        pods, sets, events = self._kind("Pod"), self._kind("ReplicaSet"), self._warnings_known()
+        pods, sets, events = (
+            self._followed.of_kind("Pod"),
+            self._followed.of_kind("ReplicaSet"),
+            self._followed.warnings(),
+        )
         for each, item in self._made_since():
             state = states.state(item)
             if not state.done and not state.failed:
@@ -165,18 +134,20 @@ class Rollout:
     def close(self) -> None:
         """Stop following."""
         self._closed.set()
-        self._feeds.close()
-        for watch in list(self._watches.values()):
-            watch.close()
+        self._followed.close()
 
     def _judge(self) -> Verdict | None:
         """The end, if what is known says one."""
-        if self._unknown:
-            return self._failed(*next(iter(self._unknown.items())), ())
-        if not set(self._of.values()) <= self._listed:
+        if self._followed.unknown:
+            return self._failed(*next(iter(self._followed.unknown.items())), ())
+        if not self._followed.complete:
             return self._late("its objects could not be read yet")
         found = {each: self._state(each) for each in self._all}
-        pods, sets, events = self._kind("Pod"), self._kind("ReplicaSet"), self._warnings_known()
+        pods, sets, events = (
+            self._followed.of_kind("Pod"),
+            self._followed.of_kind("ReplicaSet"),
+            self._followed.warnings(),
+        )
         for each, state in found.items():
             if state.failed:
                 return self._failed(each, state.message, self._signs(each, pods, sets, events))
@@ -193,12 +164,16 @@ class Rollout:
         if lasted is not None:
             return lasted
         each, state = next((each, state) for each, state in found.items() if not state.done)
-        item = self._item(each)
+        item = self._followed.item(each)
         idle = podsof.not_ready(item, pods, sets, self._clock.now()) if item is not None else ""
         return self._late(f"{each}: {idle or state.message}", self._signs(each, pods, sets, events))
 
     def _judge_beginnings(self) -> Verdict | None:
-        pods, sets, events = self._kind("Pod"), self._kind("ReplicaSet"), self._warnings_known()
+        pods, sets, events = (
+            self._followed.of_kind("Pod"),
+            self._followed.of_kind("ReplicaSet"),
+            self._followed.warnings(),
+        )
         bad = [
             (each, sign)
             for each, item in self._made_since()
@@ -209,8 +184,8 @@ class Rollout:
 
     def _made_since(self) -> Iterator[tuple[Workload, Object]]:
         """The objects that are there, without those of an earlier release that have the same names."""
-        for each in self._of:
-            item = self._item(each)
+        for each in self._followed.known:
+            item = self._followed.item(each)
             if item is not None and (self._applied is None or _made(item) >= self._applied):
                 yield each, item
 
@@ -227,7 +202,7 @@ class Rollout:
         """Whether some container that nobody asks if it is ready has run too short a time; it sets when to look again."""
         now, waits = self._clock.monotonic(), []
         for each in self._all:
-            item = self._item(each)
+            item = self._followed.item(each)
             if item is None:
                 continue
             if podsof.incomplete(item, pods, sets):
@@ -245,7 +220,7 @@ class Rollout:
         return bool(waits)
 
     def _state(self, each: Workload) -> State:
-        item = self._item(each)
+        item = self._followed.item(each)
         if item is None and each.expires and self._completed(each):
             return State(True, "has completed, and its ttlSecondsAfterFinished removed it")
         if item is None:
@@ -257,7 +232,7 @@ class Rollout:
     def _signs(
         self, each: Workload, pods: Sequence[Object], sets: Sequence[Object], events: Sequence[Object]
     ) -> list[Sign]:
-        item = self._item(each)
+        item = self._followed.item(each)
         if item is None:
             return [Sign("missing", MISSING, uid=f"{each.api_version}/{each}")]
         return podsof.signs(item, pods, sets, events)
@@ -270,7 +245,7 @@ class Rollout:
             and event["involvedObject"].get("namespace", each.namespace) == each.namespace
             and event["involvedObject"].get("name") == each.name
             and (self._applied is None or _time(event) >= self._applied)
-            for event in self._kind("Event")
+            for event in self._followed.of_kind("Event")
         )
 
     def _lasts(self, sign: Sign) -> float:
@@ -290,8 +265,8 @@ class Rollout:
     def _late(self, message: str, signs: Sequence[Sign] = ()) -> Verdict | None:
         if self._clock.now() < self._deadline:
             return None
-        if self._lost:
-            raise next(iter(self._lost.values()))
+        if self._followed.lost:
+            raise next(iter(self._followed.lost.values()))
         why = signs[0].message if signs else message
         return self._explained(f"was not up in time: {message}" + (f"; {why}" if why != message else ""), signs)
 
@@ -314,7 +289,7 @@ class Rollout:
         """The end of the container's log, of its life before this one where it crashed. What cannot be read is left out."""
         if sign.kind not in ("crash-loop", "probe") or sign.container is None:
             return ""
-        pod = next((pod for pod in self._kind("Pod") if pod["metadata"]["uid"] == sign.uid), None)
+        pod = next((pod for pod in self._followed.of_kind("Pod") if pod["metadata"]["uid"] == sign.uid), None)
         if pod is None:
             return ""
         meta = pod["metadata"]
@@ -327,120 +302,13 @@ class Rollout:
         return ""
 
     def _warnings(self, uid: str | None) -> str:
-        events = [one for one in self._warnings_known() if uid is None or one["involvedObject"].get("uid") == uid]
+        events = [one for one in self._followed.warnings() if uid is None or one["involvedObject"].get("uid") == uid]
         events.sort(key=lambda one: str(one.get("lastTimestamp") or one.get("eventTime") or ""))
         return "\n".join(
             f"{one['involvedObject'].get('kind')} {one['involvedObject'].get('name')}: {one.get('reason')}: "
             f"{one.get('message', '')}"
             for one in events[-10:]
         )
-
-    def _item(self, each: Workload) -> Object | None:
-        known = self._objects.get(self._of[each], {})
-        item = known.get((each.namespace, each.name)) or known.get(("", each.name)) or self._ended.get(each)
-        # A list's items do not say what they are.
-        return None if item is None else {**item, "apiVersion": each.api_version, "kind": each.kind}
-
-    def _warnings_known(self) -> list[Object]:
-        return [event for event in self._kind("Event") if event.get("reason") != COMPLETED]
-
-    def _kind(self, kind: str) -> list[Object]:
-        plural = {"Pod": "/pods", "ReplicaSet": "/replicasets", "Event": "/events"}[kind]
-        return [
-            item for found, items in self._objects.items() if found.path.endswith(plural) for item in items.values()
-        ]
-
-    def _follow_all(self) -> None:
-        """Begin to follow: each workload, and the pods, ReplicaSets and warnings of their namespaces."""
-        self._following = True
-        kinds = Kinds(self._api)
-        names: dict[str, list[Workload]] = {}
-        for each in self._all:
-            path = kinds.collection(each.api_version, each.kind, each.namespace)
-            if path is None:
-                self._unknown[each] = NO_KIND.format(kind=each.kind, version=each.api_version)
-            else:
-                names.setdefault(path, []).append(each)
-        for path, group in names.items():
-            one = (("fieldSelector", f"metadata.name={group[0].name}"),) if len(group) == 1 else ()
-            collection = _Collection(path, one)
-            self._of |= dict.fromkeys(group, collection)
-        followed = set(self._of.values())
-        for namespace in {each.namespace for each in self._all}:
-            theirs = {each.kind for each in self._all if each.namespace == namespace}
-            followed.add(_Collection(f"/api/v1/namespaces/{namespace}/pods"))
-            followed.add(_Collection(f"/api/v1/namespaces/{namespace}/events", (("fieldSelector", "type=Warning"),)))
-            if any(each.expires and each.namespace == namespace for each in self._all):
-                followed.add(_Collection(f"/api/v1/namespaces/{namespace}/events", _COMPLETIONS))
-            if theirs & {"Deployment", "Rollout"}:
-                followed.add(_Collection(f"/apis/apps/v1/namespaces/{namespace}/replicasets"))
-        for collection in followed:
-            self._feeds.add(f"watch {collection.path}", self._follower(collection))
-
-    def _follower(self, collection: _Collection) -> Callable[[Callable[[_News], None], threading.Event], None]:
-        query = dict(collection.query)
-
-        def follow(put: Callable[[_News], None], stopped: threading.Event) -> None:
-            while not stopped.is_set():
-                try:
-                    listed = self._api.list(collection.path, query)
-                    put(_News(collection, None, listed.get("items") or ()))
-                    watch = self._api.watch(collection.path, query, listed["metadata"]["resourceVersion"])
-                    self._watches[collection] = watch
-                    if stopped.is_set():
-                        watch.close()
-                    for type, item in watch:
-                        if type != "BOOKMARK":
-                            put(_News(collection, type, [item]))
-                except Gone:
-                    continue
-                except Unavailable as problem:
-                    put(_News(collection, None, (), problem))
-                    stopped.wait(1.0)
-                except (Refused, ConfigurationError) as problem:
-                    put(_News(collection, None, (), problem))
-                    return
-
-        return follow
-
-    def _take(self, news: _News) -> None:
-        known = self._objects.setdefault(news.collection, {})
-        if isinstance(news.problem, Unavailable):
-            self._lost[news.collection] = news.problem  # what was known may be so no longer
-            return
-        if news.problem is not None:
-            self._cannot(news.collection, news.problem)
-            return
-        if news.type is None:
-            self._lost.pop(news.collection, None)
-            known.clear()
-            self._listed.add(news.collection)
-        for item in news.items:
-            key = (item["metadata"].get("namespace", ""), item["metadata"]["name"])
-            self._remember(news.collection, key, item)
-            if news.type == "DELETED":
-                known.pop(key, None)
-            else:
-                known[key] = item
-
-    def _remember(self, collection: _Collection, key: tuple[str, str], item: Object) -> None:
-        """Keep a Job's end, which holds though the Job is removed; one that was made anew has not ended."""
-        for each in self._all:
-            if each.kind == "Job" and self._of.get(each) == collection and key == (each.namespace, each.name):
-                if states.ended(item):
-                    self._ended[each] = item
-                else:
-                    self._ended.pop(each, None)
-
-    def _cannot(self, collection: _Collection, problem: Exception) -> None:
-        """What must be read is an error of ours; without events and logs there is only less to tell."""
-        if collection.path.endswith("/events") and isinstance(problem, Forbidden | NotFound):
-            return
-        gone = [each for each, of in self._of.items() if of == collection]
-        if gone and isinstance(problem, NotFound):  # its CustomResourceDefinition was removed
-            self._unknown |= {each: NO_KIND.format(kind=each.kind, version=each.api_version) for each in gone}
-            return
-        raise ConfigurationError(f"the rollout cannot be watched: {problem}; docs/deployer-helm.md lists the rights")
 
 
 def _made(item: Object) -> datetime:
