@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from werkzeug.test import Client
 
-from greenlight.board import actions
+from greenlight.board import votes
 from greenlight.deployer.drivers.registry import DRIVERS
 from greenlight.ledger.port import Transaction
 from greenlight.service.configuration import read_pipeline
@@ -151,7 +151,7 @@ def test_a_shipped_commit_costs_what_the_page_says(tmp_path: Path) -> None:
         world = Ship(tmp_path, lambda clock: table.ledger(clock=clock.now, through=road.address, meter=meter))
         for what in ("push", "build", "scan"):
             world.post(what, "one")
-        actions.approve(world.inner.record(REPO, sha_of("one")), "shop", "legal", None, PEOPLE[1], world.deps())
+        votes.approve(world.inner.record(REPO, sha_of("one")), "shop", "legal", None, PEOPLE[1], world.deps())
         world.run()
         bill = Bill(road)
         ends = [world.inner.deployments("shop", environment)[0].outcome for environment in ("staging", "production")]

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from greenlight.board import domain, reading
+from greenlight.board.notes import about_target, allowed, logged, noted, pausing, publish
 from greenlight.board.waterfall import BOARD as SOURCE
-from greenlight.events import Event, ids, rfc3339, types
+from greenlight.events import Event, ids, types
 from greenlight.events.recorded import look_again
-from greenlight.events.schemas import dataschema
 from greenlight.ledger.port import Transaction
-from greenlight.lib.errors import Forbidden, NotFound, Rejected
+from greenlight.lib.errors import Rejected
 from greenlight.model import keys
-from greenlight.model.own_facts import expiry, no_expiry, own_fact, request_entry, requested
-from greenlight.model.policy import Gate, Policy, Situation
-from greenlight.model.rows import PATIENCE, Cancellation, Due, Fact, NewEntry, Record, Request, Target
-from greenlight.policy.decide import OVER, gate_here
-from greenlight.policy.gates.approval import newest_words
-from greenlight.policy.gates.kind import newest_revocation
+from greenlight.model.own_facts import expiry, no_expiry, request_entry, requested
+from greenlight.model.policy import Policy
+from greenlight.model.rows import PATIENCE, Cancellation, Due, Fact, Record, Request, Target
+from greenlight.policy.decide import OVER
 from greenlight.policy.requests import MOST, SERVED_WITHIN, asked, newest_request, resumed, without
-from greenlight.policy.requests import paused as paused_by
 from greenlight.service.adoption import carried_on
 from greenlight.service.deps import Deps
-from greenlight.service.handling import sending
 from greenlight.service.people import Person
 from greenlight.service.pushes import pushes_since
 from greenlight.service.retry import until_settled
-from greenlight.service.situations import situation, target_of
+from greenlight.service.situations import situation
 from greenlight.telemetry.tracing import current
 
 KINDS = ("deploy", "retry", "rollback")
@@ -47,41 +42,6 @@ class Asked:
     reason: str
     lasts: timedelta = SERVED_WITHIN
     pause: bool = False  # and pause the target
-
-
-def approve(record: Record, application: str, gate: str, comment: str | None, person: Person, deps: Deps) -> str:
-    """Approve a commit at a gate; the fact's id. Raises Forbidden where it could count in no environment.
-
-    Approving again while one's approval stands is the same fact, if that one counts wherever a new one would.
-    """
-    policy, found = _gate(record, application, gate, deps)
-    requiring = [name for name, env in policy.environments.items() if gate in env.require]
-    cases = [
-        _situation(record, policy, environment, deps) for environment in requiring or [next(iter(policy.environments))]
-    ]
-    refusals = [domain.may_approve(person, found, case) for case in cases]
-    if None not in refusals:
-        raise Forbidden("; ".join(dict.fromkeys(str(refusal) for refusal in refusals)))
-    open_to = [case for case, refusal in zip(cases, refusals, strict=True) if refusal is None]
-    last, revoked = newest_words(policy, record, gate).get(person.id), newest_revocation(policy, record, gate)
-    granted = last is not None and last.granted and (revoked is None or revoked.at < last.at)
-    if last is not None and granted and all(domain.stands(last, found, case) for case in open_to):
-        return last.fact
-    prior = max((fact for fact in (last, revoked) if fact is not None), key=lambda fact: fact.at, default=None)
-    return _say(types.APPROVAL_GRANTED, record, application, gate, comment, person, prior.fact if prior else "", deps)
-
-
-def revoke(record: Record, application: str, gate: str, reason: str | None, person: Person, deps: Deps) -> str:
-    """Say that a gate does not hold for a commit; the fact's id."""
-    policy, found = _gate(record, application, gate, deps)
-    _allowed(domain.may_revoke(person, policy, found))
-    if not reason:
-        raise Rejected("a revocation needs a reason, as `comment`")
-    words = newest_words(policy, record, gate).values()
-    newest = max((word.at.timestamp() for word in words), default=0.0)
-    last = newest_revocation(policy, record, gate)
-    prior = f"{last.fact if last else ''}/{newest}"
-    return _say(types.APPROVAL_REVOKED, record, application, gate, reason, person, prior, deps)
 
 
 def request(asks: Asked, person: Person, deps: Deps) -> Request:
@@ -108,16 +68,16 @@ def request(asks: Asked, person: Person, deps: Deps) -> Request:
         fact, due = requested(made, target, record, SOURCE)
         row, entries, events, dues = asked(target, made), [], [fact.event], [due, expiry(target, made)]
         if asks.pause and target.paused is None:
-            row, more = _paused(row, asks.reason, person, now)
+            row, more = pausing(row, asks.reason, person, now)
             entries, events = [more.entry], [*events, more.event]
         deps.ledger.transact(Transaction(facts=[fact], targets=[row], entries=entries, emit=events, due=dues))
-        _publish(events, deps)
+        publish(events, deps)
         return made, fact
 
     made, fact = until_settled(attempt)
     if fact is not None:
         current().arrival(fact.event, fact.repo, fact.sha, None, None)
-        _log(person, f"{types.DEPLOYMENT_REQUESTED} ({made.kind})", fact.repo, fact.sha, made.at, deps)
+        logged(person, f"{types.DEPLOYMENT_REQUESTED} ({made.kind})", fact.repo, fact.sha, made.at, deps)
     return made
 
 
@@ -127,7 +87,7 @@ def _operated(application: str, environment: str, person: Person, deps: Deps) ->
     Raises Forbidden; NotFound; Rejected while a deployment under the former name is under way.
     """
     policy = reading.policy_of(application, deps)
-    _allowed(domain.may_operate(person, policy))
+    allowed(domain.may_operate(person, policy))
     reading.target_of(application, environment, deps)
     if not carried_on(policy, environment, deps.ledger, deps.clock.now()):
         raise Rejected(
@@ -217,8 +177,8 @@ def cancel_request(application: str, environment: str, reason: str | None, perso
                 done=[no_expiry(target, request)],
             )
         )
-        _publish([again], deps)
-        _log(person, "request.canceled", target.repo, request.sha, now, deps)
+        publish([again], deps)
+        logged(person, "request.canceled", target.repo, request.sha, now, deps)
         return request
 
     return until_settled(attempt)
@@ -238,8 +198,8 @@ def cancel_deployment(application: str, environment: str, reason: str | None, pe
             return target.deployment
         deployment = deps.ledger.deployment(target.deployment)
         sha = deployment.sha if deployment is not None else ""
-        data = {**_about(target, person, reason), "deployment": target.deployment, "sha": sha}
-        note = _noted(types.CANCEL_REQUESTED, ids.derive(types.CANCEL_REQUESTED, target.deployment), target, data, now)
+        data = {**about_target(target, person, reason), "deployment": target.deployment, "sha": sha}
+        note = noted(types.CANCEL_REQUESTED, ids.derive(types.CANCEL_REQUESTED, target.deployment), target, data, now)
         deps.ledger.transact(
             Transaction(
                 targets=[replace(target, cancel=Cancellation(target.deployment, person.id, now, reason))],
@@ -248,39 +208,11 @@ def cancel_deployment(application: str, environment: str, reason: str | None, pe
                 due=[Due(keys.cancellation_due(target.deployment), now + PATIENCE, note.event)],
             )
         )
-        _publish([note.event], deps)
-        _log(person, types.CANCEL_REQUESTED, target.repo, sha, now, deps)
+        publish([note.event], deps)
+        logged(person, types.CANCEL_REQUESTED, target.repo, sha, now, deps)
         return target.deployment
 
     return until_settled(attempt)
-
-
-def override(
-    record: Record, application: str, environment: str, gate: str, reason: str | None, person: Person, deps: Deps
-) -> str:
-    """Pass a gate for one commit in one environment; the fact's id. Raises Forbidden, Rejected."""
-    policy, found = _gate(record, application, gate, deps)
-    reading.target_of(application, environment, deps)
-    if gate not in policy.environments[environment].require:
-        raise Rejected(f"{application}/{environment} does not require {gate}: there is nothing to override")
-    case = _situation(record, policy, environment, deps)
-    _allowed(domain.may_override(person, case))
-    if not reason:
-        raise Rejected("an override needs a reason")
-    last = record.overrides.get(keys.of(application, environment, gate))
-    state = gate_here(case, found)
-    if state.state == "overridden" and last is not None and last.person == person.id:
-        return last.fact
-    type, key = types.GATE_OVERRIDDEN, keys.of(application, environment)
-    id = ids.derive(type, record.repo, record.sha, key, gate, person.id, last.fact if last else "", *state.facts)
-    about = {
-        "application": application,
-        "environment": environment,
-        "gate": gate,
-        "person": person.id,
-        "reason": reason,
-    }
-    return _accept(type, id, record, about, about, deps)
 
 
 def set_paused(application: str, environment: str, paused: bool, reason: str | None, person: Person, deps: Deps) -> str:
@@ -296,15 +228,15 @@ def set_paused(application: str, environment: str, paused: bool, reason: str | N
             return ids.derive(type, application, environment, target.version)
         due: list[Due] = []
         if paused:
-            row, note = _paused(target, reason or "", person, now)
+            row, note = pausing(target, reason or "", person, now)
         else:
             row = resumed(target, now)
             id = ids.derive(types.TARGET_RESUMED, application, environment, target.version)
-            note = _noted(types.TARGET_RESUMED, id, target, _about(target, person, reason), now)
+            note = noted(types.TARGET_RESUMED, id, target, about_target(target, person, reason), now)
             due = [Due(keys.resumption_due(application, environment), now + PATIENCE, note.event)]
             due += [expiry(row, request) for request in row.requests]
         deps.ledger.transact(Transaction(targets=[row], entries=[note.entry], emit=[note.event], due=due))
-        _publish([note.event], deps)
+        publish([note.event], deps)
         return note.event.id
 
     return until_settled(attempt)
@@ -314,7 +246,7 @@ def discards(person: Person, policies: Sequence[Policy]) -> Callable[[Event], st
     """Who discards a dead letter with some event: the person's id. What is returned raises Forbidden."""
 
     def judge(event: Event) -> str:
-        _allowed(domain.may_discard(person, policies, event.extensions))
+        allowed(domain.may_discard(person, policies, event.extensions))
         return person.id
 
     return judge
@@ -325,109 +257,10 @@ def erase_author(logins: Sequence[str], emails: Sequence[str], person: Person, d
 
     Raises Forbidden, Rejected. Journals stay as they are: they name nobody.
     """
-    _allowed(domain.may_erase(person, list(deps.pipeline().applications.values())))
+    allowed(domain.may_erase(person, list(deps.pipeline().applications.values())))
     named = [*(("github", login) for login in logins), *(("email", email) for email in emails)]
     if not any(value.strip() for _, value in named):
         raise Rejected("name whom to erase: `github` and `emails` are lists of logins and addresses")
     erased = deps.ledger.erase_titles({ids.identity(kind, value) for kind, value in named if value.strip()})
     deps.log.getChild("board").info("%s erased the titles and the author of %d commits", person.id, erased)
     return erased
-
-
-@dataclass(frozen=True, slots=True)
-class _Note:
-    """What is said of a target: the event, and the entry in its journal."""
-
-    event: Event
-    entry: NewEntry
-
-
-def _paused(target: Target, reason: str, person: Person, now: datetime) -> tuple[Target, _Note]:
-    id = ids.derive(types.TARGET_PAUSED, target.application, target.environment, target.version)
-    note = _noted(types.TARGET_PAUSED, id, target, _about(target, person, reason), now)
-    return paused_by(target, f"{person.id}: {reason}", now), note
-
-
-def _about(target: Target, person: Person, reason: str | None) -> dict[str, Any]:
-    return {
-        "application": target.application,
-        "environment": target.environment,
-        "repo": target.repo,
-        "person": person.id,
-        "reason": reason,
-    }
-
-
-def _noted(type: str, id: str, target: Target, data: dict[str, Any], now: datetime) -> _Note:
-    application, environment = target.application, target.environment
-    event = Event.of(
-        type,
-        id=id,
-        source=SOURCE,
-        time=now,
-        dataschema=dataschema(type),
-        data=data,
-        extensions={
-            "repo": target.repo,
-            "application": application,
-            "environment": environment,
-            "partitionkey": keys.of(application, environment),
-        },
-    )
-    stream = keys.target_stream(application, environment)
-    return _Note(event, NewEntry(stream, type, now, id, data, target.repo, data.get("sha", "")))
-
-
-def _publish(events: Sequence[Event], deps: Deps) -> None:
-    for event in events:
-        with sending(event):
-            deps.publisher.publish([event])
-
-
-def _log(person: Person, what: str, repo: str, sha: str, at: datetime, deps: Deps) -> None:
-    deps.log.getChild("board").info("%s %s of %s@%s at %s", person.id, what, repo, sha[:7], rfc3339(at))
-
-
-def _situation(record: Record, policy: Policy, environment: str, deps: Deps) -> Situation:
-    target = target_of(policy, environment, deps.ledger)
-    return situation(policy, record, target, deps.ledger, deps.clock.now())
-
-
-def _gate(record: Record, application: str, gate: str, deps: Deps) -> tuple[Policy, Gate]:
-    policy = reading.policy_of(application, deps)
-    if policy.repo != record.repo:
-        raise NotFound(f"{application} is made from {policy.repo}, not from {record.repo}")
-    if gate not in policy.gates:
-        raise NotFound(f"{application} has no gate {gate!r}; it has {', '.join(policy.gates)}")
-    return policy, policy.gates[gate]
-
-
-def _allowed(refusal: str | None) -> None:
-    if refusal is not None:
-        raise Forbidden(refusal)
-
-
-def _say(
-    type: str, record: Record, application: str, gate: str, comment: str | None, person: Person, prior: str, deps: Deps
-) -> str:
-    """An approval or revocation: its id is a function of the word that it follows, so that a repetition is the same."""
-    id = ids.derive(type, record.repo, record.sha, application, gate, person.id, prior)
-    about = {"application": application, "gate": gate, "person": person.id, "comment": comment}
-    details = {**about, "groups": list(person.groups), "identities": list(person.identities)}
-    return _accept(type, id, record, about, details, deps)
-
-
-def _accept(
-    type: str, id: str, record: Record, about: Mapping[str, Any], details: Mapping[str, Any], deps: Deps
-) -> str:
-    now = deps.clock.now()
-    fact, due = own_fact(type, id, SOURCE, record, about, now, details=details)
-    event = fact.event
-    current().arrival(event, record.repo, record.sha, None, None)
-    if deps.ledger.accept(fact, None, due):
-        with sending(event):
-            deps.publisher.publish([event])
-        deps.log.getChild("board").info(
-            "%s %s of %s@%s at %s", about["person"], type, record.repo, record.sha[:7], rfc3339(now)
-        )
-    return id

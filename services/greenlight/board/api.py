@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Blueprint, Response, g, request
 
-from greenlight.board import actions, preview, reading, view, waterfall
+from greenlight.board import actions, preview, reading, view, votes, waterfall
 from greenlight.events import ids, rfc3339
 from greenlight.ledger.names import clocks_ahead
 from greenlight.lib.durations import duration
@@ -134,14 +134,14 @@ def _writes(api: Blueprint, deps: Deps) -> None:
     def approvals(owner: str, name: str, sha: str) -> Response:
         body, record = _body(), reading.record_of(f"{owner}/{name}", sha, deps)
         comment = _text(body, "comment", needed=False)
-        id = actions.approve(record, _need(body, "application"), _need(body, "gate"), comment, g.person, deps)
+        id = votes.approve(record, _need(body, "application"), _need(body, "gate"), comment, g.person, deps)
         return _json({"id": id}, 202)
 
     @api.post("/commits/<owner>/<name>/<sha>/revocations")
     def revocations(owner: str, name: str, sha: str) -> Response:
         body, record = _body(), reading.record_of(f"{owner}/{name}", sha, deps)
         comment = _text(body, "comment", needed=False)
-        id = actions.revoke(record, _need(body, "application"), _need(body, "gate"), comment, g.person, deps)
+        id = votes.revoke(record, _need(body, "application"), _need(body, "gate"), comment, g.person, deps)
         return _json({"id": id}, 202)
 
     @api.post("/people/erasures")
@@ -162,7 +162,7 @@ def _writes(api: Blueprint, deps: Deps) -> None:
         body, record = _body(), reading.record_of(f"{owner}/{name}", sha, deps)
         application, environment, gate = (_need(body, name) for name in ("application", "environment", "gate"))
         reason = _text(body, "reason", needed=False)
-        id = actions.override(record, application, environment, gate, reason, g.person, deps)
+        id = votes.override(record, application, environment, gate, reason, g.person, deps)
         return _json({"id": id}, 202)
 
     @api.post("/targets/<application>/<environment>/deployments")

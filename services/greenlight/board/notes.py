@@ -1,0 +1,84 @@
+"""What is noted of a target when a person acts on it: an event, and an entry in the target's journal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from greenlight.board.waterfall import BOARD as SOURCE
+from greenlight.events import Event, ids, rfc3339, types
+from greenlight.events.schemas import dataschema
+from greenlight.lib.errors import Forbidden
+from greenlight.model import keys
+from greenlight.model.rows import NewEntry, Target
+from greenlight.policy.requests import paused as paused_by
+from greenlight.service.deps import Deps
+from greenlight.service.handling import sending
+from greenlight.service.people import Person
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What is said of a target: the event, and the entry in its journal."""
+
+    event: Event
+    entry: NewEntry
+
+
+def pausing(target: Target, reason: str, person: Person, now: datetime) -> tuple[Target, Note]:
+    """Return the target as it is once it is paused, with the note of it."""
+    id = ids.derive(types.TARGET_PAUSED, target.application, target.environment, target.version)
+    note = noted(types.TARGET_PAUSED, id, target, about_target(target, person, reason), now)
+    return paused_by(target, f"{person.id}: {reason}", now), note
+
+
+def about_target(target: Target, person: Person, reason: str | None) -> dict[str, Any]:
+    """Return what an event about a target has of the person who acted."""
+    return {
+        "application": target.application,
+        "environment": target.environment,
+        "repo": target.repo,
+        "person": person.id,
+        "reason": reason,
+    }
+
+
+def noted(type: str, id: str, target: Target, data: dict[str, Any], now: datetime) -> Note:
+    """Build the event of that type about a target, and the entry in its journal."""
+    application, environment = target.application, target.environment
+    event = Event.of(
+        type,
+        id=id,
+        source=SOURCE,
+        time=now,
+        dataschema=dataschema(type),
+        data=data,
+        extensions={
+            "repo": target.repo,
+            "application": application,
+            "environment": environment,
+            "partitionkey": keys.of(application, environment),
+        },
+    )
+    stream = keys.target_stream(application, environment)
+    return Note(event, NewEntry(stream, type, now, id, data, target.repo, data.get("sha", "")))
+
+
+def publish(events: Sequence[Event], deps: Deps) -> None:
+    """Send events that are in the outbox, each as a step of the trace."""
+    for event in events:
+        with sending(event):
+            deps.publisher.publish([event])
+
+
+def logged(person: Person, what: str, repo: str, sha: str, at: datetime, deps: Deps) -> None:
+    """Write into the log what a person did, to which commit."""
+    deps.log.getChild("board").info("%s %s of %s@%s at %s", person.id, what, repo, sha[:7], rfc3339(at))
+
+
+def allowed(refusal: str | None) -> None:
+    """Raise Forbidden with the refusal, if there is one."""
+    if refusal is not None:
+        raise Forbidden(refusal)
