@@ -15,7 +15,7 @@ from pathlib import Path
 
 from measure import Missing, Row, ms
 
-from greenlight.deployer.drivers.helm import driver as helm
+from greenlight.deployer.drivers.helm.program import Helm as Program
 from greenlight.deployer.rollout import states
 from greenlight.events import types
 from support.cluster import MISSING, Cluster
@@ -113,19 +113,18 @@ def _bare(seen: _Seen, chart: Path, namespace: str, n: int) -> float:
 def _spawned() -> Iterator[list[float]]:
     """When Helm was started for an upgrade."""
     stamps: list[float] = []
-    original = helm.HelmDriver._run
+    original = Program.upgrade
 
-    def run(self, run, arguments, **how):  # type: ignore[no-untyped-def]
-        process = original(self, run, arguments, **how)
-        if arguments[0] == "upgrade":
-            stamps.append(time.perf_counter())
+    def upgrade(self, *arguments):  # type: ignore[no-untyped-def]
+        process = original(self, *arguments)
+        stamps.append(time.perf_counter())
         return process
 
-    helm.HelmDriver._run = run  # type: ignore[method-assign]
+    Program.upgrade = upgrade  # type: ignore[method-assign]
     try:
         yield stamps
     finally:
-        helm.HelmDriver._run = original  # type: ignore[method-assign]
+        Program.upgrade = original  # type: ignore[method-assign]
 
 
 def _watched(look: Helm) -> _Seen:

@@ -350,7 +350,7 @@ def test_a_release_that_somebody_elses_helm_locked_is_never_stolen(helm: Helm, m
     _pending(helm, "pending-rollback", revision="0")
     with pytest.raises(Busy, match="not ours"):
         helm.driver.apply(helm.order("two", fence=2))
-    monkeypatch.setattr("greenlight.deployer.drivers.helm.driver.FOREIGN", 0.0)
+    monkeypatch.setattr("greenlight.deployer.drivers.helm.beginning.FOREIGN", 0.0)
     end = helm.driver.apply(helm.order("two", fence=2))
     assert (end.outcome, "helm rollback shop" in (end.reason or "")) == ("failed", True)
     assert helm.revisions() == [(1, "pending-rollback")]

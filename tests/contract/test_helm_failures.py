@@ -313,7 +313,7 @@ def test_a_first_install_that_somebody_elses_dead_helm_left_is_ended_by_what_is_
     helm.api.replace(path, {**secret, "data": {"release": release.encoded(whole)}})
     with pytest.raises(Busy, match="not ours"):
         helm.driver.apply(helm.order("one"))
-    monkeypatch.setattr("greenlight.deployer.drivers.helm.driver.FOREIGN", 0.0)
+    monkeypatch.setattr("greenlight.deployer.drivers.helm.beginning.FOREIGN", 0.0)
     reason = failed(helm.driver.apply(helm.order("one")), f"`helm uninstall shop -n {helm.namespace}`, then retry")
     subprocess.run(reason.partition("`")[2].partition("`")[0].split(), check=True, capture_output=True)
     assert helm.end(helm.order("one", id="b" * 32, fence=2)).outcome == "succeeded"

@@ -14,6 +14,7 @@ from greenlight.deployer.driver import Busy, Order, Progress
 from greenlight.deployer.drivers.command.ends import End, read_end
 from greenlight.deployer.drivers.command.parent import CANCEL
 from greenlight.deployer.drivers.command.spawner import Spawner
+from greenlight.deployer.environment import inherited, variables
 from greenlight.deployer.lock import TargetLock
 from greenlight.lib.clock import Clock
 from greenlight.lib.durations import duration
@@ -29,8 +30,6 @@ GRACE = 15.0
 
 OUTPUT = 16 * 1024
 """Characters of the output's end that a deployment keeps."""
-
-_INHERITED = ("PATH", "HOME")
 
 
 class CommandDriver:
@@ -49,7 +48,7 @@ class CommandDriver:
         self._mutex = threading.Lock()
         self._begun: dict[str, Order] = {}  # the last that was started here, by target
         self._canceled: dict[str, tuple[str, str]] = {}  # by target: the last deployment that was canceled, and why
-        self._path = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        self._path = inherited(os.environ)
         self._spawner = Spawner()
         self._closed, self._closing = os.pipe()
 
@@ -129,7 +128,7 @@ class CommandDriver:
         config, target = order.config, _target(order)
         cwd = working_folder(config, order.directory)
         configured = config.get("env", {})
-        env = {**self._path, **_own(order), **_values(configured, order.directory)}
+        env = {**self._path, **variables(order), **_values(configured, order.directory)}
         hidden = [part for name in configured for part in secrets_in(env[name], name)]
         hidden += [env[name] for name, value in configured.items() if is_reference(value)]
         hidden += secrets_of_arguments(config["run"])
@@ -188,19 +187,6 @@ class CommandDriver:
 
 def _target(order: Order) -> str:
     return f"{order.application}--{order.environment}"
-
-
-def _own(order: Order) -> dict[str, str]:
-    """The variables that every command gets, and nothing else of ours."""
-    return {
-        "GREENLIGHT_REPO": order.repo,
-        "GREENLIGHT_SHA": order.sha,
-        "GREENLIGHT_APPLICATION": order.application,
-        "GREENLIGHT_ENVIRONMENT": order.environment,
-        "GREENLIGHT_DEPLOYMENT_ID": order.deployment,
-        "GREENLIGHT_FENCE": str(order.fence),
-        "TRACEPARENT": order.traceparent,
-    }
 
 
 def _values(configured: Mapping[str, Any], directory: Path) -> dict[str, str]:

@@ -11,6 +11,7 @@ import urllib3
 
 from greenlight.deployer.driver import Order, Progress
 from greenlight.deployer.drivers.helm.causes import error_line
+from greenlight.deployer.environment import inherited, variables
 from greenlight.lib.clock import Clock
 from greenlight.lib.durations import duration
 from greenlight.lib.errors import ConfigurationError
@@ -87,16 +88,8 @@ class Verification:
 
 
 def command_start(order: Order, env: Mapping[str, str], log: Path, left: float, grace: float) -> Start:
-    """How the command of `verify` is started, in the command driver's environment."""
-    own = {
-        "GREENLIGHT_REPO": order.repo,
-        "GREENLIGHT_SHA": order.sha,
-        "GREENLIGHT_APPLICATION": order.application,
-        "GREENLIGHT_ENVIRONMENT": order.environment,
-        "GREENLIGHT_DEPLOYMENT_ID": order.deployment,
-        "TRACEPARENT": order.traceparent,
-    }
-    whole = {name: env[name] for name in ("PATH", "HOME") if name in env} | own
+    """Return how the command of `verify` is started, in the command driver's environment."""
+    whole = inherited(env) | variables(order)
     argv = list(order.config["verify"]["command"])
     found = str(order.directory / argv[0]) if os.sep in argv[0] else shutil.which(argv[0], path=whole.get("PATH"))
     if found is None:

@@ -1,0 +1,196 @@
+"""The first phase: the release's own record, and the cluster, say whether Helm has anything to do."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from datetime import datetime, timedelta
+
+from greenlight.deployer.clusters.api import Api
+from greenlight.deployer.clusters.refusals import Conflict
+from greenlight.deployer.driver import Busy, Order, Progress
+from greenlight.deployer.drivers.helm import charts, keeping, live, release
+from greenlight.deployer.drivers.helm.markers import filled, identity
+from greenlight.deployer.drivers.helm.program import upgrade_arguments
+from greenlight.deployer.drivers.helm.release import PENDING, Revision
+from greenlight.deployer.drivers.helm.run import Phase, Plan, Run
+from greenlight.deployer.drivers.helm.tools import Tools, conflicts_of, seconds_of
+from greenlight.deployer.rollout.proof import Rollout
+
+FOREIGN = 60.0
+"""Seconds that a release may stay locked by a Helm that is not Greenlight's, before the deployment fails."""
+
+PULL = 60.0
+"""Seconds in which a chart has to be there."""
+
+
+def begin(run: Run, tools: Tools) -> Progress | None:
+    """Set the next phase, or return the end. Raises Busy while the release is locked by what may be alive."""
+    order = run.order
+    missing = tools.helm.missing()
+    if missing is not None:
+        return Progress("error", missing)
+    api, namespace = tools.clusters.api(order), order.config["namespace"]
+    revision = release.newest(api, namespace, order.config["release"])
+    plan = run.plan = _plan(run, revision, tools)
+    if revision is None:
+        _apply(run, tools)
+        return None
+    stale = _stale(revision, order)
+    if stale is not None:
+        return Progress("error", stale)
+    if revision.status.startswith(PENDING):
+        locked = _unlock(api, revision, order, tools)
+        if locked is not None:
+            return locked
+    tools.waits.pop(order.deployment, None)
+    runs = revision.status == "deployed" and revision.marks.get("identity") == plan.marks["identity"]
+    if not runs or revision.marks.get("deployment") != order.deployment:
+        run.before = _live(api, revision, order)
+        runs = runs and _as_applied(run, run.before, api)
+    if runs:
+        _follow_what_runs(run, api, revision, tools)
+    else:
+        _apply(run, tools)
+    return None
+
+
+def start_upgrade(run: Run, tools: Tools) -> None:
+    """Start `helm upgrade`: the chart is there."""
+    order, plan = run.order, run.planned()
+    keep = []
+    if run.before is not None:
+        run.notes += run.before.notes()
+        keep = list(keeping.arguments(run.before.keeps(), run.folder / "kept.json"))
+    force = conflicts_of(order) == "ours"
+    arguments = upgrade_arguments(order, plan.chart.path, plan.marks, run.timeout, force=force, keep=keep)
+    cluster = tools.clusters.access(order).helm()
+    run.process = tools.helm.upgrade(arguments, cluster, run.folder, run.timeout + 5, run.lock, order.deployment)
+    run.process_began = tools.clock.monotonic()
+    run.phase = Phase.UPGRADE
+
+
+def follow(run: Run, revision: Revision, deadline: datetime, tools: Tools) -> None:
+    """Follow everything that the revision's manifest contains, until `deadline`."""
+    order = run.order
+    api, namespace = tools.clusters.api(order), order.config["namespace"]
+    manifest = release.documents(release.record(api, namespace, revision).get("manifest") or "")
+    patience, settle = seconds_of(order, "patience"), seconds_of(order, "settle")
+    run.rollout = Rollout(
+        api, manifest, namespace, deadline, tools.clock, patience=patience, settle=settle, since=revision.made
+    )
+    run.phase = Phase.ROLLOUT
+
+
+def mine(revision: Revision, order: Order) -> bool:
+    """Tell whether this try made the revision."""
+    return revision.marks.get("deployment") == order.deployment and revision.fence == order.fence
+
+
+def _plan(run: Run, revision: Revision | None, tools: Tools) -> Plan:
+    order = run.order
+    chart = charts.chart_of(order.config["chart"], order.directory, tools.charts)
+    values = filled(order.config.get("values", {}), order)
+    marks = {
+        "deployment": order.deployment,
+        "fence": str(order.fence),
+        "commit": order.sha[:40],
+        "identity": identity(chart, values),
+        "target": _target(order),
+        "host": tools.host,
+        "until": str(int(tools.clock.now().timestamp() + run.timeout + tools.helm.grace) + 5),
+        "revision": str(revision.number + 1 if revision else 1),
+    }
+    return Plan(chart, values, marks)
+
+
+def _live(api: Api, revision: Revision, order: Order) -> live.Release:
+    """Return what of the release is in the cluster, and what becomes of the fields that others have set."""
+    name, namespace, conflicts = order.config["release"], order.config["namespace"], conflicts_of(order)
+    manifest = release.documents(release.record(api, namespace, revision).get("manifest") or "")
+    how = {"everything_kept": conflicts == "theirs", "taken": conflicts == "ours"}
+    return live.release(api, name, manifest, namespace, **how)
+
+
+def _as_applied(run: Run, before: live.Release, api: Api) -> bool:
+    """Tell whether Helm has nothing to do. What a person asked for is always done; else the cluster is looked at."""
+    if run.order.cause != "automatic":
+        return False
+    drift = live.drift(api, before, force=conflicts_of(run.order) == "ours")
+    if drift is not None:
+        run.notes.append(f"The release ran this already, but {drift}, so it was applied again")
+    return drift is None
+
+
+def _follow_what_runs(run: Run, api: Api, revision: Revision, tools: Tools) -> None:
+    """Mark the record as this deployment's, and prove the rollout as ever: Helm has nothing to do."""
+    order, timeout = run.order, timedelta(seconds=run.timeout)
+    if not mine(revision, order):
+        marks = {**run.planned().marks, "revision": str(revision.number)}
+        release.mark(api, order.config["namespace"], revision, marks)
+    run.lock.release()
+    taken_over = revision.marks.get("deployment") == order.deployment  # its time has been running since
+    follow(run, revision, (revision.created if taken_over else tools.clock.now()) + timeout, tools)
+
+
+def _unlock(api: Api, revision: Revision, order: Order, tools: Tools) -> Progress | None:
+    """Mend the record of a Helm that is provably dead. Raises Busy while it may be alive; fails if it is not Greenlight's."""
+    name, namespace = order.config["release"], order.config["namespace"]
+    since = f"revision {revision.number} of {name} is {revision.status} since {revision.created:%H:%M:%S}Z"
+    if revision.marks.get("target") != _target(order):
+        now = tools.clock.monotonic()
+        if now - tools.waits.setdefault(order.deployment, now) < FOREIGN:
+            raise Busy(f"{since}, by a Helm that is not ours ({revision.manager}); it is waited for")
+        return Progress(
+            "failed",
+            f"{since}, by a Helm that is not ours ({revision.manager}), and nobody may know whether it still runs: "
+            f"if it does not, `helm {_way_out(revision)} {name} -n {namespace}`, then retry",
+        )
+    dead = revision.marks.get("host") == tools.host  # for it would hold the lock that we hold now
+    if not dead and tools.clock.now().timestamp() < int(revision.marks.get("until", "0")):
+        raise Busy(f"{since}, by another Greenlight that may be alive; it is waited for")
+    why = f"unlocked: {revision.status} by a Helm of deployment {revision.marks.get('deployment')} that has died"
+    try:
+        release.unlock(api, namespace, revision, why)
+    except Conflict as problem:
+        raise Busy(f"{since}, and somebody works at it") from problem
+    return None
+
+
+def _apply(run: Run, tools: Tools) -> None:
+    """Write the values; pull the chart if it is not here, else start the upgrade."""
+    plan = run.planned()
+    run.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file = os.open(run.folder / "values.json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(file, "wb") as out:
+        out.write(json.dumps(plan.values).encode())
+    if not plan.chart.pull:
+        start_upgrade(run, tools)
+        return
+    into = run.folder / "pull"
+    shutil.rmtree(into, ignore_errors=True)
+    into.mkdir(mode=0o700)
+    run.process = tools.helm.run(plan.chart.pull, tools.clusters.access(run.order).helm(), into, PULL)
+    run.phase = Phase.PULL
+
+
+def _target(order: Order) -> str:
+    return hashlib.sha256(f"{order.application}/{order.environment}".encode()).hexdigest()[:16]
+
+
+def _way_out(revision: Revision) -> str:
+    """Return what ends the lock of a Helm that died: before a first install's end there is nothing to roll back to."""
+    return "uninstall" if revision.status == "pending-install" else "rollback"
+
+
+def _stale(revision: Revision, order: Order) -> str | None:
+    """Return why this try must not act: a later one has acted. None if it may."""
+    if revision.marks.get("target") != _target(order) or revision.fence <= order.fence:
+        return None
+    return (
+        f"revision {revision.number} of {order.config['release']} carries fence {revision.fence} of this target, and this "
+        f"try has {order.fence}: a later one has acted, or another Greenlight deploys here, or this one's ledger was begun "
+        f"anew; in that case take the label {release.OURS}fence off Secret {revision.secret} in {order.config['namespace']}"
+    )

@@ -1,0 +1,32 @@
+"""The values of a release: what the pipeline file says, with its markers filled in."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import rfc8785
+
+from greenlight.deployer.driver import Order
+from greenlight.deployer.drivers.helm.charts import Chart
+
+_MARKUP = re.compile(r"\$\{(sha|repo|artifacts\.([a-z0-9_-]+))\}")
+
+
+def filled(value: Any, order: Order) -> Any:
+    """Return values with what their markers stand for; an artifact that nobody named was waited for before."""
+    if isinstance(value, str):
+        known = {"sha": order.sha, "repo": order.repo}
+        return _MARKUP.sub(lambda found: known[found[1]] if found[1] in known else order.artifacts[found[2]], value)
+    if isinstance(value, Mapping):
+        return {name: filled(item, order) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [filled(item, order) for item in value]
+    return value
+
+
+def identity(chart: Chart, values: Any) -> str:
+    """Return what would be applied, the chart and the values, as a label's value."""
+    return hashlib.sha256(rfc8785.dumps({"chart": chart.digest, "values": values})).hexdigest()[:32]

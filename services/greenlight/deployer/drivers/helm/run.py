@@ -1,0 +1,96 @@
+"""One deployment by Helm: what is known of it, and what is done next."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from pathlib import Path
+from typing import Any
+
+from greenlight.deployer.driver import Order, Progress
+from greenlight.deployer.drivers.helm import live
+from greenlight.deployer.drivers.helm.charts import Chart
+from greenlight.deployer.drivers.helm.hooks import Hooks
+from greenlight.deployer.drivers.helm.verification import Verification
+from greenlight.deployer.lock import TargetLock
+from greenlight.deployer.rollout.proof import Rollout
+from greenlight.lib.process import Process
+
+
+class Phase(Enum):
+    """What is done next for a deployment.
+
+    ::
+
+        BEGIN ──▶ PULL ──▶ UPGRADE ──▶ ROLLOUT ──▶ VERIFY ──▶ the end
+          ├─ the chart is here ─▲         ▲
+          └─ the release runs this ───────┘
+
+    Any phase may end the deployment; then `Run.end` is set, and no phase follows.
+    """
+
+    BEGIN = auto()  # look at the release's record, and decide whether Helm has anything to do
+    PULL = auto()  # wait for the chart
+    UPGRADE = auto()  # wait for `helm upgrade`, and for its hooks
+    ROLLOUT = auto()  # wait until everything in the manifest is up
+    VERIFY = auto()  # the steps of `verify`
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is applied, fixed at the beginning."""
+
+    chart: Chart
+    values: Mapping[str, Any]
+    marks: Mapping[str, str]  # labels that Helm puts on the revision, without their prefix
+
+
+@dataclass
+class Run:
+    """One deployment, from the first look at its release to its end. Only who holds `turn` changes its phase."""
+
+    order: Order
+    lock: TargetLock
+    folder: Path
+    timeout: float  # seconds
+    phase: Phase = Phase.BEGIN
+    plan: Plan | None = None
+    process: Process | None = None  # of this phase
+    process_began: float = 0.0  # monotonic
+    hooks: Hooks | None = None  # of the upgrade
+    rollout: Rollout | None = None
+    verification: Verification | None = None
+    before: live.Release | None = None  # the release as it is in the cluster before the upgrade
+    notes: list[str] = field(default_factory=list)  # what the deployment's output has besides, whatever its end
+    unreachable: float | None = None  # monotonic, since when the cluster does not answer
+    canceled: str | None = None  # the reason
+    end: Progress | None = None
+    turn: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def target(self) -> str:
+        """The target's name in the names of files."""
+        return target_name(self.order)
+
+    def planned(self) -> Plan:
+        """Return the plan, which the first phase has made."""
+        assert self.plan is not None, "made in the phase BEGIN"
+        return self.plan
+
+    def started(self) -> Process:
+        """Return the process of this phase."""
+        assert self.process is not None, "started before the phase that waits for it"
+        return self.process
+
+    def close(self) -> None:
+        """Stop following the cluster."""
+        for followed in (self.rollout, self.hooks):
+            if followed is not None:
+                followed.close()
+
+
+def target_name(order: Order) -> str:
+    """Return the target's name in the names of files."""
+    return f"{order.application}--{order.environment}"

@@ -1,0 +1,90 @@
+"""What every phase of a deployment by Helm works with: clusters, the program, the clock, and what is kept from the output."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from greenlight.deployer.clusters.access import Access
+from greenlight.deployer.clusters.api import Api
+from greenlight.deployer.driver import Order, Progress
+from greenlight.deployer.drivers.helm.program import Helm
+from greenlight.deployer.drivers.helm.run import Run
+from greenlight.lib.clock import Clock
+from greenlight.lib.durations import duration
+from greenlight.lib.scrub import Scrubber
+
+OUTPUT = 16 * 1024
+"""Characters of a deployment's output that are kept: its end."""
+
+REASON = 600
+"""Characters of its reason."""
+
+
+class Clusters:
+    """The access to each cluster that orders name, made once. Safe for threads."""
+
+    def __init__(self, access: Callable[[Mapping[str, Any], Path], Access]) -> None:
+        self._access = access
+        self._made: dict[str, Access] = {}
+        self._mutex = threading.Lock()  # guards _made
+
+    def access(self, order: Order) -> Access:
+        """Return the access to the order's cluster."""
+        key = json.dumps([order.cluster, str(order.directory)], sort_keys=True)
+        with self._mutex:
+            if key not in self._made:
+                self._made[key] = self._access(order.cluster, order.directory)
+            return self._made[key]
+
+    def api(self, order: Order) -> Api:
+        """Return the API server of the order's cluster."""
+        return self.access(order).api()
+
+
+@dataclass(frozen=True)
+class Tools:
+    """One object for the process."""
+
+    clusters: Clusters
+    helm: Helm
+    clock: Clock
+    scrub: Scrubber
+    charts: Path  # the folder of charts that were pulled
+    host: str  # this machine since it started: within it, a Helm that holds no lock is dead
+    closed: threading.Event  # Greenlight ends
+    waits: dict[str, float] = field(
+        default_factory=dict
+    )  # deployment -> monotonic, since when it waits for a foreign lock
+
+    def output(self, run: Run) -> str:
+        """Return what the run's process has printed, without what its environment keeps secret."""
+        environment = self.clusters.access(run.order).helm()
+        hidden = [value for name, value in environment.items() if "TOKEN" in name]
+        return (self.scrub.also(hidden) if hidden else self.scrub)(run.started().output())
+
+    def reason(self, text: str) -> str:
+        """Return a reason on one line, scrubbed and cut."""
+        return self.scrub(" ".join(text.split()))[:REASON]
+
+    def cleaned(self, end: Progress, notes: list[str]) -> Progress:
+        """Return an end as it may be shown, with the notes below its output."""
+        output = "\n".join(filter(None, (end.output, *notes)))
+        reason = None if end.reason is None else self.reason(end.reason)
+        return Progress(end.outcome, reason, self.scrub(output)[-OUTPUT:] if output else None)
+
+
+def seconds_of(order: Order, name: str) -> float | None:
+    """Return a setting of the pipeline file in seconds; None where it is left out."""
+    given = order.config.get(name)
+    return None if given is None else duration(given).total_seconds()
+
+
+def conflicts_of(order: Order) -> str:
+    """Return what becomes of fields that others have set: `ours`, `theirs` or `fail`. A rollback puts everything back."""
+    found: str = "ours" if order.cause == "rollback" else order.config.get("conflicts", "ours")
+    return found

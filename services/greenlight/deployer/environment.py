@@ -1,0 +1,28 @@
+"""The closed environment of a command that a driver starts: what it needs of Greenlight's own, and what it may know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from greenlight.deployer.driver import Order
+
+INHERITED = ("PATH", "HOME")
+"""Variables of Greenlight's own environment that every command gets; it gets no others."""
+
+
+def inherited(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of `env` that a command inherits."""
+    return {name: env[name] for name in INHERITED if name in env}
+
+
+def variables(order: Order) -> dict[str, str]:
+    """Return what a command may know of the deployment that it is a part of."""
+    return {
+        "GREENLIGHT_REPO": order.repo,
+        "GREENLIGHT_SHA": order.sha,
+        "GREENLIGHT_APPLICATION": order.application,
+        "GREENLIGHT_ENVIRONMENT": order.environment,
+        "GREENLIGHT_DEPLOYMENT_ID": order.deployment,
+        "GREENLIGHT_FENCE": str(order.fence),
+        "TRACEPARENT": order.traceparent,
+    }
