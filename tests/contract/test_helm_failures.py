@@ -12,7 +12,7 @@ import pytest
 
 from greenlight.deployer.driver import Busy, Progress
 from greenlight.deployer.drivers.helm import release
-from support.cluster import Object, kubeconfig_of, kubectl
+from support.cluster import Object, Refused, kubeconfig_of, kubectl
 from support.helm import Helm, eventually, sha_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.helm]
@@ -115,6 +115,14 @@ def test_a_namespace_that_is_missing_or_ends_is_named_with_how_to_have_it_made(h
         )
 
 
+def _says_yes(*words: str) -> bool:
+    """Tell whether kubectl answers yes; it fails where the answer is no."""
+    try:
+        return kubectl(*words).strip() == "yes"
+    except Refused:
+        return False
+
+
 def test_rights_that_are_missing_are_an_error_and_never_the_commits_failure(helm: Helm, tmp_path: Path) -> None:
     """Whether Greenlight's own look or Helm is refused."""
     reader = {
@@ -140,6 +148,9 @@ def test_rights_that_are_missing_are_an_error_and_never_the_commits_failure(helm
         True,
     ), end
     helm.cluster.apply(reader, binding)
+    whom = f"system:serviceaccount:{helm.namespace}:default"
+    ask = ["auth", "can-i", "list", "secrets", "-n", helm.namespace, "--as", whom]
+    eventually(lambda: _says_yes(*ask))  # the API server has heard of the binding
     end = helm.end(helm.order("two", fence=2, cluster_file=str(file)))
     assert (end.outcome, "lists the rights that the deployer needs" in (end.reason or "")) == ("error", True), end
 
