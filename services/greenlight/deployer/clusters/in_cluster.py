@@ -32,7 +32,7 @@ class InCluster:
     def helm(self) -> Mapping[str, str]:
         """Return variables for one run of Helm that begins now: its token is not renewed while it runs."""
         endpoint = self._endpoint.value()
-        assert endpoint.token is not None, "the loader refuses a ServiceAccount without one"
+        assert endpoint.token is not None, "a ServiceAccount without one is refused"
         return helm_environment(endpoint.server, str(self._authority), endpoint.token)
 
     def api(self) -> Api:
@@ -62,6 +62,8 @@ class InCluster:
         try:
             loader.load_and_set(configuration)
             endpoint = endpoint_of(configuration)
+            if endpoint.token is None:
+                raise ConfigException("Token file exists but blank.")
         except (ConfigException, OSError, ValueError) as problem:
             raise ConfigurationError(
                 f"in-cluster: {self._token.parent} holds no ServiceAccount token: {problem} The pod needs a "
