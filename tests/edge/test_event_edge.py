@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +20,7 @@ from greenlight.broker.subscribers import LocalSubscriber, Message, WsgiSubscrib
 from greenlight.entrypoints.compose import as_function
 from greenlight.events import Event, ids
 from greenlight.events.http import from_http, to_binary, to_structured
+from greenlight.ledger.port import Reading
 from greenlight.lib.clock import SystemClock
 from greenlight.lib.errors import ConfigurationError, Malformed, Misconfigured, Rejected, Unavailable
 from greenlight.model.policy import Pipeline
@@ -53,6 +55,9 @@ class NoLedger:
 
     def __init__(self, problem: Exception | None = None) -> None:
         self._problem = problem
+
+    def session(self, reading: Reading) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def ready(self) -> None:
         if self._problem is not None:

@@ -7,6 +7,7 @@ that was read; otherwise nothing of the transaction happens and Conflict is rais
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -65,11 +66,32 @@ class Page:
     next: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Rows that a handler is going to ask for: read in one request, where each would be one. A hint: any may be missing."""
+
+    facts: Sequence[str] = ()  # ids
+    records: Sequence[tuple[str, str]] = ()  # repo, sha
+    targets: Sequence[tuple[str, str]] = ()  # application, environment
+    decisions: Sequence[tuple[str, str, str, str]] = ()  # application, environment, repo, sha
+    deployments: Sequence[str] = ()  # ids
+    streams: Sequence[str] = ()  # whose ends it will add to
+    due: Sequence[str] = ()  # keys that it will be done with
+
+
 class Ledger(Protocol):
     """Facts, records, targets, decisions, deployments, journals, outbox, what is due, policies and bodies.
 
     Every method may raise Unavailable; those that give one row, or pushes, Unreadable.
     """
+
+    def session(self, reading: Reading) -> AbstractContextManager[None]:
+        """In this thread until it ends, what was read need not be read again, but after a Conflict.
+
+        For one handler of one event: it reads as if it had come a moment earlier, and whatever it writes is conditional.
+        Which rows a list has is always read.
+        """
+        ...
 
     def accept(self, fact: Fact, body: bytes | None, due: Due) -> bool:
         """Store a fact with its titles, its outbox row, its provider's body and when it is due again, in one transaction.

@@ -19,7 +19,7 @@ from greenlight.service.adoption import carried_on
 from greenlight.service.candidates import candidates
 from greenlight.service.deps import Deps
 from greenlight.service.handling import EventService, Handler
-from greenlight.service.pushes import pushes_since
+from greenlight.service.pushes import pushes_since, read_for_all
 from greenlight.service.required import required_fields
 from greenlight.service.retry import until_settled
 from greenlight.service.situations import situation, target_of
@@ -74,6 +74,7 @@ def on_deployment_ended(event: Event, deps: Deps) -> Sequence[Event]:
     events = []
     if here:
         events += _decided_under(policy, deployment.environment, deps)
+        read_for_all(deps.ledger, [target_of(*target, deps.ledger) for target in (*here, *following)])
         events += _check(deployment.repo, deployment.sha, here, [], deps)
         if deployment.cause == "rollback" and deployment.previous not in (None, deployment.sha):
             events += _check(deployment.repo, deployment.previous or "", [*here, *following], [], deps)
@@ -233,6 +234,8 @@ def _consider(
             if done:
                 deps.ledger.transact(Transaction(done=done))
             return []
+        if len(targets) > 1:
+            read_for_all(deps.ledger, [target_of(policy, environment, deps.ledger) for policy, environment in targets])
         outcomes = [_outcome(policy, environment, record, now, deps, promote) for policy, environment in targets]
         transaction = _transaction(record, outcomes, [] if any(outcome.behind for outcome in outcomes) else done)
         if transaction is not None:

@@ -14,6 +14,7 @@ from greenlight.ledger.port import Unreadable
 from greenlight.lib.errors import Problem, phrase, problem_json
 from greenlight.service.deps import Deps
 from greenlight.service.health import DOWN
+from greenlight.service.reading import reading_of
 from greenlight.telemetry import metrics
 from greenlight.telemetry.tracing import CONSUMER, PRODUCER, Scope, Step, step
 
@@ -98,7 +99,7 @@ class EventService(Generic[D]):
         if handler is None:
             return self._done("not for us")
         scope.event(event, traceparent)
-        reply = self._send(handler(event, self.deps))
+        reply = self._send(handled(handler, event, self.deps))
         return self._done("done") if reply is None else self._replied(reply)
 
     def _send(self, events: Sequence[Event]) -> Event | None:
@@ -115,6 +116,14 @@ class EventService(Generic[D]):
     def _replied(self, event: Event) -> Outcome:
         metrics.handled(self.name, "replied")
         return Outcome(200, event)
+
+
+def handled(handler: Handler[D], event: Event, deps: D) -> Sequence[Event]:
+    """Hand an event to its handler, which reads what it needs of the ledger once. Give the events that follow."""
+    if event.type == types.PING:  # about no commit
+        return handler(event, deps)
+    with deps.ledger.session(reading_of(event, deps.pipeline())):
+        return handler(event, deps)
 
 
 def sending(event: Event) -> Step:

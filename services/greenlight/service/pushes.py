@@ -48,6 +48,13 @@ def pushes_since(ledger: Ledger, target: Target) -> History:
     return found
 
 
+def read_for_all(ledger: Ledger, targets: Sequence[Target]) -> None:
+    """Have the pushes read since what runs longest in any of these targets: the others' are among them."""
+    since = [_heard(target) for target in targets]
+    earliest = None if None in since else min(filter(None, since))
+    ledger.pushes(targets[0].repo, since=earliest, limit=None)
+
+
 @dataclass(frozen=True, slots=True)
 class _Known:
     """What was made of the pushes that were read: it is made once, and what is pushed then is added to it."""
@@ -60,8 +67,7 @@ class _Known:
 
 def _lineage_since(ledger: Ledger, target: Target) -> Lineage:
     runs, placed = target.running.push if target.running else None, _placed(target)
-    since = None if runs is None else runs.heard - CLOCKS_DIFFER
-    pushes = ledger.pushes(target.repo, since=since, limit=None)
+    pushes = ledger.pushes(target.repo, since=_heard(target), limit=None)
     kept = _KNOWN.setdefault(ledger, Kept(LINEAGES))
     key = (target.repo, runs is None, *(push.fact for push in placed), *(push.placed for push in placed))
     last = kept.get(key)
@@ -69,6 +75,12 @@ def _lineage_since(ledger: Ledger, target: Target) -> Lineage:
     if known is not last:
         kept.put(key, known)
     return known.since
+
+
+def _heard(target: Target) -> datetime | None:
+    """From when on the pushes of a target are looked at; None: from the first one."""
+    runs = target.running.push if target.running else None
+    return None if runs is None else runs.heard - CLOCKS_DIFFER
 
 
 def _begun(pushes: Sequence[Push], runs: Push | None, placed: Sequence[Push]) -> _Known:

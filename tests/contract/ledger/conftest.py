@@ -26,6 +26,10 @@ class Adapter(Protocol):
         """The ledger, after letting go of what was open: as a process that starts again finds it."""
         ...
 
+    def another(self) -> Ledger:
+        """The same ledger as others have it at the same time: another process, if this adapter serves several."""
+        ...
+
     def close(self) -> None:
         """Let go of everything."""
         ...
@@ -46,7 +50,11 @@ class Sqlite:
     def open(self) -> Ledger:
         self.close()
         self._store = Store(self._folder / "ledger.db", [SCHEMA])
-        return SqliteLedger(self._store, self._folder / "bodies", clock=self._clock.now)
+        self._ledger = SqliteLedger(self._store, self._folder / "bodies", clock=self._clock.now)
+        return self._ledger
+
+    def another(self) -> Ledger:
+        return self._ledger
 
     def close(self) -> None:
         if self._store is not None:
@@ -71,6 +79,8 @@ class DynamoDB:
 
     def open(self) -> Ledger:
         return self._table.ledger(clock=self._clock.now)
+
+    another = open
 
     def close(self) -> None:
         self._table.delete()

@@ -13,6 +13,7 @@ import logging
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -23,12 +24,13 @@ from greenlight.board import app as board
 from greenlight.deployer import app as deployer
 from greenlight.entrypoints.compose import adopt, expire_leases
 from greenlight.events import Event, types
-from greenlight.ledger.port import Conflict, Transaction
+from greenlight.ledger.port import Conflict, Reading, Transaction
 from greenlight.ledger.sqlite.ledger import SCHEMA, SqliteLedger
 from greenlight.lib.errors import Rejected, Unavailable
 from greenlight.promoter import app as promoter
 from greenlight.reconciler import app as reconciler
 from greenlight.recorder import app as recorder
+from greenlight.service.handling import handled
 from greenlight.service.people import Person, read
 from greenlight.service.publisher import InLog
 from greenlight.service.secrets import Secrets
@@ -135,6 +137,10 @@ class Points:
 
         setattr(self, name, call)
         return call
+
+    def session(self, reading: Reading) -> AbstractContextManager[None]:
+        session: AbstractContextManager[None] = self._world.inner.session(reading)
+        return session  # no point: it asks for nothing yet
 
     def transact(self, transaction: Transaction) -> None:
         self._world.tasks.point(write=True)
@@ -309,7 +315,7 @@ class World:
 
         def work() -> Event | None:
             assert handler is not None
-            events = handler(delivery.event, deps)
+            events = handled(handler, delivery.event, deps)
             reply = deps.publisher.settle(events)
             self.tasks.point()
             return reply

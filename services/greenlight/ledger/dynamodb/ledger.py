@@ -10,7 +10,8 @@ import heapq
 import re
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from datetime import datetime, timedelta
 from functools import cache
 from hashlib import sha256
@@ -25,9 +26,10 @@ from greenlight.ledger.dynamodb.client import MOST_ITEMS, Cancelled, Dynamo, Ite
 from greenlight.ledger.dynamodb.items import GROUPED, ORDERED, Rows, item, joined, stamp
 from greenlight.ledger.dynamodb.listing import Decided, listing
 from greenlight.ledger.dynamodb.records import Records
+from greenlight.ledger.dynamodb.session import Session
 from greenlight.ledger.dynamodb.writes import ABSENT, SUPERSEDED, Write, emitted, needed, set_due, slices, writes
 from greenlight.ledger.kept import Kept
-from greenlight.ledger.port import Conflict, Page, SetAside, Transaction, Unreadable
+from greenlight.ledger.port import Conflict, Page, Reading, SetAside, Transaction, Unreadable
 from greenlight.ledger.unreadable import LATER, NO_TIME, Aside, Keys, payload_of, policy_of, whole_entry
 from greenlight.lib.errors import Unavailable
 from greenlight.lib.jitter import full_jitter
@@ -93,6 +95,15 @@ class DynamoLedger:
         self._clock = clock
         self._pause = pause
         self._emitted = count()
+        self._session: ContextVar[Session | None] = ContextVar("session", default=None)
+
+    @contextmanager
+    def session(self, reading: Reading) -> Iterator[None]:
+        token = self._session.set(Session(self._dynamo, reading))
+        try:
+            yield
+        finally:
+            self._session.reset(token)
 
     # Facts.
 
@@ -106,10 +117,13 @@ class DynamoLedger:
         titles = [items.title(fact.repo, it, self._rows, now) for it in {it.sha: it for it in fact.titles}.values()]
         room = MOST_ITEMS - len(planned)
         planned += [Write("Put", {"Item": title}) for title in titles[:room]]
+        operations = [(write.kind, write.operation) for write in planned]
         try:
-            self._dynamo.transact([(write.kind, write.operation) for write in planned])
+            self._dynamo.transact(operations)
         except Cancelled:
+            self._forget()
             return False
+        self._written(operations)
         for title in titles[room:]:  # of a push of so many commits
             self._dynamo.put(title)
         return True
@@ -141,7 +155,7 @@ class DynamoLedger:
         return item(items.body_key(f"sha256:{digest}"), **attributes)
 
     def fact(self, id: str) -> Fact | None:
-        found = self._dynamo.get(items.fact_key(id))
+        found = self._get(items.fact_key(id))
         if found is None:
             return None
         return self._read("facts", found, lambda: self._rows.unpack(Fact, found, recorded=found["r"]["BOOL"]))
@@ -156,7 +170,7 @@ class DynamoLedger:
     # Records and pushes.
 
     def record(self, repo: str, sha: str) -> Record | None:
-        found = self._dynamo.get(items.record_key(repo, sha))
+        found = self._get(items.record_key(repo, sha))
         return None if found is None else self._read("records", found, lambda: self._records.read(found))
 
     def find(self, repo: str, prefix: str) -> Sequence[str]:
@@ -198,6 +212,18 @@ class DynamoLedger:
         since: datetime | None = None,
         of: Callable[[str], bool] | None = None,
         limit: int | None = 1000,
+    ) -> Sequence[Push]:
+        session = self._session.get()
+        if session is None or of is not None or limit is not None:
+            return self._pushes_of(repo, since, of, limit)
+        found = session.pushes(repo, since)
+        if found is None:
+            found = self._pushes_of(repo, since, of, limit)
+            session.keep_pushes(repo, since, found)
+        return found
+
+    def _pushes_of(
+        self, repo: str, since: datetime | None, of: Callable[[str], bool] | None, limit: int | None
     ) -> Sequence[Push]:
         partition, wanted = items.pushes_pk(repo), None if of is None else cache(of)
         if since is None:
@@ -241,7 +267,7 @@ class DynamoLedger:
             keys = [(pointer["d"]["S"], pointer["k"]["S"]) for pointer in islice(pointers, page)]
             if not keys:
                 break
-            there = self._dynamo.get_all(keys)
+            there = self._get_all(keys)
             rows = {key: there[key] for key in keys if key in there and there[key]["s"]["S"] in wanted}
             found |= {(row.repo, row.sha): row for row in self._those(DecisionRow, rows.values())}
         return list(found.values())[:limit]
@@ -267,18 +293,27 @@ class DynamoLedger:
     # Writing.
 
     def transact(self, transaction: Transaction) -> None:
-        wanted = needed(transaction)
+        try:
+            self._transact(transaction)
+        except BaseException:
+            self._forget()
+            raise
+
+    def _transact(self, transaction: Transaction) -> None:
         for attempt in range(MOVED):
-            seen = self._dynamo.get_all(wanted) if wanted else {}
+            wanted = needed(transaction, markers=attempt > 0)
+            seen = self._get_all(wanted) if wanted else {}
             planned, large = writes(transaction, seen, self._rows, self._records, self._clock(), self._emitted)
             try:
                 for together in slices(planned):
                     self._commit(together)
             except _Moved:
+                self._forget()
                 self._pause(attempt)
             else:
                 for record in large:
                     self._records.keep(record)
+                self._forget(pushes_of=[push.repo for push in transaction.pushes])
                 return
         raise Conflict(f"others wrote to the same journals or due keys {MOVED} times in between: read again")
 
@@ -286,13 +321,15 @@ class DynamoLedger:
         """Write it. Raises Conflict where a row of the caller's has changed, _Moved where only ours have."""
         if not planned:
             return
+        operations = [(write.kind, write.operation) for write in planned]
         try:
-            self._dynamo.transact([(write.kind, write.operation) for write in planned])
+            self._dynamo.transact(operations)
         except Cancelled as cancelled:
             conflicts = [text for place in cancelled.failed if (text := planned[place].conflict) is not None]
             if conflicts:
                 raise Conflict("; ".join(conflicts)) from None
             raise _Moved from None
+        self._written(operations)
 
     # The journal.
 
@@ -428,8 +465,26 @@ class DynamoLedger:
 
     # Reading.
 
+    def _get(self, key: Key) -> Item | None:
+        session = self._session.get()
+        return self._dynamo.get(key) if session is None else session.get_all([key]).get(key)
+
+    def _get_all(self, keys: Sequence[Key]) -> dict[Key, Item]:
+        session = self._session.get()
+        return self._dynamo.get_all(keys) if session is None else session.get_all(keys)
+
+    def _written(self, operations: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+        session = self._session.get()
+        if session is not None:
+            session.written(operations)
+
+    def _forget(self, *, pushes_of: Sequence[str] | None = None) -> None:
+        session = self._session.get()
+        if session is not None:
+            session.forget(pushes_of=pushes_of)
+
     def _row(self, kind: type[E], key: Key) -> E | None:
-        found = self._dynamo.get(key)
+        found = self._get(key)
         return None if found is None else self._read(TABLES[kind], found, lambda: self._rows.unpack(kind, found))
 
     def _read(self, table: str, found: Item, decode: Callable[[], E]) -> E:

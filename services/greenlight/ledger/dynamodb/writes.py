@@ -42,11 +42,15 @@ class Write:
     event: str | None = None
 
 
-def needed(transaction: Transaction) -> list[Key]:
-    """What must be read, consistently, before `writes` can say what to write."""
+def needed(transaction: Transaction, *, markers: bool) -> list[Key]:
+    """Name what must be read, consistently, before `writes` can say what to write.
+
+    `markers` say that an entry or a push is there already. They rarely are, and a condition finds it: then they are read.
+    """
     keys = [(items.journal_pk(entry.stream), items.HEAD) for entry in transaction.entries]
-    keys += [items.entry_marker(entry.stream, entry.id) for entry in transaction.entries]
-    keys += [items.push_marker(push.fact) for push in transaction.pushes]
+    if markers:
+        keys += [items.entry_marker(entry.stream, entry.id) for entry in transaction.entries]
+        keys += [items.push_marker(push.fact) for push in transaction.pushes]
     keys += [_decision_key(row) for row in transaction.decisions if row.version]
     keys += [items.due_key(key) for key, _ in transaction.done]
     keys += [items.due_key(due.key) for due in transaction.postponed]

@@ -6,6 +6,7 @@ import re
 import threading
 import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 from greenlight.events import Event
 from greenlight.ledger.bodies import Folder, named
 from greenlight.ledger.parts import whole
-from greenlight.ledger.port import Page, SetAside, Transaction, Unreadable
+from greenlight.ledger.port import Page, Reading, SetAside, Transaction, Unreadable
 from greenlight.ledger.rows_json import dumps, loads
 from greenlight.ledger.sqlite import pushes as sqlite_pushes
 from greenlight.ledger.sqlite.cache import Cache, Key
@@ -71,6 +72,9 @@ class SqliteLedger:
         self._cache = Cache()
         self._pushes = Pushes()
         self._aside = Aside(clock, NAMES)
+
+    def session(self, reading: Reading) -> AbstractContextManager[None]:
+        return nullcontext()  # the cache has what was read, and hears of every write
 
     # Facts.
 
