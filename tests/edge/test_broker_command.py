@@ -134,9 +134,9 @@ def test_dead_letters_are_listed_shown_replayed_and_discarded(running: Running) 
     assert {(it["event"]["id"], it["attempts"], it["code"], it["trigger"]) for it in found} == {
         (f"bad-{n}", 2, 503, "shop/orders") for n in (1, 2, 3)
     }
-    letter = running.json("dead-letters", "show", str(found[0]["id"]))
-    assert (letter["answer"], letter["event"]["data"]) == ("broken today", {"n": 1})
-    assert [it["number"] for it in letter["failures"]] == [1]
+    dead_letter = running.json("dead-letters", "show", str(found[0]["id"]))
+    assert (dead_letter["answer"], dead_letter["event"]["data"]) == ("broken today", {"n": 1})
+    assert [it["number"] for it in dead_letter["failures"]] == [1]
     shown = running("dead-letters", "show", str(found[0]["id"])).output
     assert "attempt 1 at" in shown
     assert "answer: broken today" in shown

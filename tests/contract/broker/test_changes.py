@@ -99,16 +99,16 @@ def test_what_is_pending_for_a_removed_trigger_becomes_dead_letters(tmp_path: Pa
         assert _change(broker, kept, gone) == {"test/gone"}, "it waits while a delivery is on its way"
         gate.set()
         _until(lambda: len(broker.dead_letters(limit=1000)) == 599)
-        dead = [letter.stored.event.id for letter in broker.dead_letters(limit=1000)]
+        dead = [dead_letter.stored.event.id for dead_letter in broker.dead_letters(limit=1000)]
         assert sorted(dead, key=int) == [str(n) for n in range(1, 600)]
-        assert all("taken away" in letter.why for letter in broker.dead_letters())
+        assert all("taken away" in dead_letter.why for dead_letter in broker.dead_letters())
         _until(lambda: _change(broker, kept, gone) == set())
         broker.publish(event("again"))
         slow.wait(3)
         assert slow.ids() == ["delivered", "0", "again"]
-        letter = broker.dead_letters()[0]
-        broker.operations.replay(letter.id)
-        assert slow.wait(4)[3].headers["ce-id"] == letter.stored.event.id
+        dead_letter = broker.dead_letters()[0]
+        broker.operations.replay(dead_letter.id)
+        assert slow.wait(4)[3].headers["ce-id"] == dead_letter.stored.event.id
 
 
 def test_a_trigger_whose_manifest_is_gone_at_the_next_start_is_removed_then(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_trigger_whose_manifest_is_gone_at_the_next_start_is_removed_then(tmp_
         broker.publish(event("1", type="test.wanted"))
         broker.publish(event("2", type="test.other"))
     with running(tmp_path, trigger("kept", "s"), services={"s": Recorder()}) as broker:
-        _until(lambda: [letter.stored.event.id for letter in broker.dead_letters()] == ["1"])
+        _until(lambda: [dead_letter.stored.event.id for dead_letter in broker.dead_letters()] == ["1"])
         _until(lambda: [it["trigger"] for it in broker.operations.triggers()] == ["test/kept"])
 
 

@@ -54,9 +54,9 @@ def test_the_letter_says_what_was_answered(tmp_path: Path, status: int) -> None:
     with running(tmp_path, trigger("one", "s", spec=FAST), services={"s": recorder}) as broker:
         broker.publish(event())
         assert broker.idle(PATIENCE)
-        (letter,) = broker.dead_letters()
-    assert (letter.code, letter.attempts, letter.answer, len(recorder.requests)) == (status, 1, b"no", 1)
-    assert str(status) in letter.why
+        (dead_letter,) = broker.dead_letters()
+    assert (dead_letter.code, dead_letter.attempts, dead_letter.answer, len(recorder.requests)) == (status, 1, b"no", 1)
+    assert str(status) in dead_letter.why
 
 
 def test_a_2xx_with_a_body_that_is_no_event_tells_its_author_what_to_do(tmp_path: Path) -> None:
@@ -65,9 +65,9 @@ def test_a_2xx_with_a_body_that_is_no_event_tells_its_author_what_to_do(tmp_path
     with running(tmp_path, trigger("one", "s", spec=FAST), services={"s": recorder}) as broker:
         broker.publish(event())
         assert broker.idle(PATIENCE)
-        (letter,) = broker.dead_letters()
-    assert (letter.code, letter.attempts) == (502, 4)
-    assert "answer with an empty body" in letter.why
+        (dead_letter,) = broker.dead_letters()
+    assert (dead_letter.code, dead_letter.attempts) == (502, 4)
+    assert "answer with an empty body" in dead_letter.why
 
 
 def test_a_hanging_subscriber_costs_no_worker(tmp_path: Path) -> None:
@@ -90,13 +90,13 @@ def test_a_dead_letter_names_a_server_that_does_not_listen(tmp_path: Path) -> No
     with running(tmp_path, trigger("one", "http://127.0.0.1:1/x", spec=spec)) as broker:
         broker.publish(event())
         assert broker.idle(PATIENCE)
-        (letter,) = broker.dead_letters()
-    assert (letter.code, letter.attempts, letter.destination) == (500, 3, "http://127.0.0.1:1/x")
-    assert letter.answer.startswith(b"dispatch error: ")
+        (dead_letter,) = broker.dead_letters()
+    assert (dead_letter.code, dead_letter.attempts, dead_letter.destination) == (500, 3, "http://127.0.0.1:1/x")
+    assert dead_letter.answer.startswith(b"dispatch error: ")
 
 
 def test_a_sink_in_this_process_gets_what_one_behind_http_does(tmp_path: Path) -> None:
-    """The sink is retried too, its reply is thrown away, and stale reasons are replaced; the letter tells what became of it."""
+    """The sink is retried too, its reply is thrown away, and stale reasons are replaced; the dead letter has the outcome."""
     sink = Recorder(lambda n, request: (503, {}, b"") if n == 0 else reply("r", "never.routed"))
     spec = f"{FAST[:-1]}, deadLetterSink: {{ref: {{apiVersion: serving.knative.dev/v1, kind: Service, name: sink}}}}}}"
     everything = Recorder()
@@ -105,8 +105,8 @@ def test_a_sink_in_this_process_gets_what_one_behind_http_does(tmp_path: Path) -
     with running(tmp_path, *triggers, services=services) as broker:
         broker.publish(event(knativeerrordest="stale", knativebrokerttl=7))
         assert broker.idle(PATIENCE)
-        (letter,) = broker.dead_letters()
-    assert letter.sink == "delivered"
+        (dead_letter,) = broker.dead_letters()
+    assert dead_letter.sink == "delivered"
     assert len(sink.requests) == 2
     extensions = sink.requests[1].event.extensions
     assert extensions["knativeerrordest"] == "http://s.test.svc.cluster.local/"
@@ -123,9 +123,9 @@ def test_a_sink_that_fails_leaves_the_letter_with_the_reason(tmp_path: Path) -> 
     with running(tmp_path, trigger("one", "s", spec=spec), services={"s": always(400)}) as broker:
         broker.publish(event())
         assert broker.idle(PATIENCE)
-        (letter,) = broker.dead_letters()
-    assert letter.sink is not None
-    assert letter.sink.startswith("failed: ")
+        (dead_letter,) = broker.dead_letters()
+    assert dead_letter.sink is not None
+    assert dead_letter.sink.startswith("failed: ")
 
 
 def test_a_loop_of_replies_ends_in_a_letter_that_says_so(tmp_path: Path) -> None:
@@ -136,11 +136,11 @@ def test_a_loop_of_replies_ends_in_a_letter_that_says_so(tmp_path: Path) -> None
     with running(tmp_path, *triggers, services={"loop": loop, "other": other}) as broker:
         broker.publish(event("0", knativebrokerttl=6))
         assert broker.idle(PATIENCE)
-        (letter,) = broker.dead_letters()
+        (dead_letter,) = broker.dead_letters()
     assert loop.ids() == ["0", "r0", "r1", "r2", "r3"]
     assert sorted(other.ids()) == sorted(loop.ids())
-    assert (letter.code, letter.stored.event.id) == (400, "r3")
-    assert "loop" in letter.why
+    assert (dead_letter.code, dead_letter.stored.event.id) == (400, "r3")
+    assert "loop" in dead_letter.why
 
 
 def test_an_app_that_raises_counts_as_500_and_its_iterable_is_closed(tmp_path: Path) -> None:
@@ -161,8 +161,8 @@ def test_an_app_that_raises_counts_as_500_and_its_iterable_is_closed(tmp_path: P
         broker.publish(event("bad"))
         broker.publish(event("good"))
         assert broker.idle(PATIENCE)
-        (letter,) = broker.dead_letters()
-    assert (letter.stored.event.id, letter.code, letter.attempts) == ("bad", 500, 2)
+        (dead_letter,) = broker.dead_letters()
+    assert (dead_letter.stored.event.id, dead_letter.code, dead_letter.attempts) == ("bad", 500, 2)
     assert closed.is_set()
 
 
@@ -177,14 +177,14 @@ def test_a_replay_reaches_its_trigger_alone_and_a_discarded_letter_is_gone(tmp_p
         broker.publish(event("a", knativeerrorcode=1))
         broker.publish(event("b"))
         assert broker.idle(PATIENCE)
-        letters = {letter.stored.event.id: letter.id for letter in broker.dead_letters()}
+        dead_letters = {dead_letter.stored.event.id: dead_letter.id for dead_letter in broker.dead_letters()}
         broken.clear()
-        broker.operations.replay(letters["a"])
-        broker.operations.discard(letters["b"], "not needed")
+        broker.operations.replay(dead_letters["a"])
+        broker.operations.discard(dead_letters["b"], "not needed")
         assert broker.idle(PATIENCE)
         assert broker.dead_letters() == []
         with pytest.raises(LookupError):
-            broker.operations.replay(letters["a"])
+            broker.operations.replay(dead_letters["a"])
         with pytest.raises(LookupError):
             broker.operations.discard(99, "never was")
     assert one.ids().count("a") == 2

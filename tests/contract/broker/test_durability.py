@@ -55,8 +55,8 @@ def test_tries_are_counted_across_restarts(tmp_path: Path) -> None:
             recorder.wait(life + 1)
     with running(tmp_path, *triggers, services={"s": recorder}) as broker:
         assert broker.idle(PATIENCE)
-        (letter,) = broker.dead_letters()
-    assert (letter.attempts, len(recorder.requests)) == (3, 3)
+        (dead_letter,) = broker.dead_letters()
+    assert (dead_letter.attempts, len(recorder.requests)) == (3, 3)
 
 
 def test_a_new_trigger_gets_what_comes_from_then_on(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_store_that_fails_for_a_while_loses_no_verdict(tmp_path: Path, monkeyp
             assert refused.acquire(timeout=PATIENCE)
         monkeypatch.setattr(broker._store, "submit", submit)
         assert broker.idle(PATIENCE)
-        assert [letter.stored.event.id for letter in broker.dead_letters()] == ["dead"]
+        assert [dead_letter.stored.event.id for dead_letter in broker.dead_letters()] == ["dead"]
     assert sorted(recorder.ids()) == ["again", "again", "dead", "r", "reply"]
 
 

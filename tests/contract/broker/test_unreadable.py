@@ -84,7 +84,7 @@ def test_an_event_that_cannot_be_read_is_a_dead_letter_and_the_others_are_delive
 
 
 def test_what_cannot_be_read_can_be_discarded(tmp_path: Path) -> None:
-    """Its letter goes like any other."""
+    """Its dead letter is closed like any other."""
     _left_undelivered(tmp_path, trigger("one", "s"))
     _execute(tmp_path, "UPDATE broker_events SET attributes = '{'")
     with running(tmp_path, trigger("one", "s"), services={"s": Recorder()}) as broker:
@@ -103,8 +103,8 @@ def test_a_try_that_was_left_and_cannot_be_read_is_a_dead_letter(tmp_path: Path)
     _execute(tmp_path, "UPDATE broker_events SET attributes = '{'")
     with running(tmp_path, trigger("one", "s", spec=spec), services={"s": Recorder()}) as broker:
         assert broker.idle(PATIENCE)
-        (letter,) = broker.operations.dead_letters()
-        assert letter["event"]["type"] == "unreadable"
+        (dead_letter,) = broker.operations.dead_letters()
+        assert dead_letter["event"]["type"] == "unreadable"
 
 
 @pytest.mark.parametrize("value", ['{"garbage', "[]", "null", b"\xff"])

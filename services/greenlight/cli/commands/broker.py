@@ -1,4 +1,4 @@
-"""broker: the embedded broker alone, and what it can tell; dead-letters: what could not be delivered."""
+"""broker: the embedded broker alone, and what it reports; dead-letters: what could not be delivered."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def list_(as_json: bool, **choice: str | None) -> None:
 @dead_letters.command("show")
 @click.argument("id", type=int)
 @as_json
-def show_letter(id: int, as_json: bool) -> None:
+def show_dead_letter(id: int, as_json: bool) -> None:
     """One of them whole: the event, every attempt, the last answer.
 
     Example: greenlight dead-letters show 17
