@@ -399,10 +399,10 @@ def test_prometheus_has_a_port_of_its_own(folder: Path) -> None:
 ADAPTERS = {
     "webhooks": {"flask", "greenlight.webhooks", "greenlight.service.secrets"},
     "board": {"flask", "greenlight.board", "greenlight.service.people"},
-    "recorder": {"flask", "greenlight.recorder"},
-    "promoter": {"flask", "greenlight.promoter"},
-    "deployer": {"flask", "greenlight.deployer.app", "greenlight.deployer.drivers.command.driver"},
-    "reconciler": {"flask", "greenlight.reconciler"},
+    "recorder": {"cloudevents", "flask", "greenlight.recorder"},
+    "promoter": {"cloudevents", "flask", "greenlight.promoter"},
+    "deployer": {"cloudevents", "flask", "greenlight.deployer.app", "greenlight.deployer.drivers.command.driver"},
+    "reconciler": {"cloudevents", "flask", "greenlight.reconciler"},
 }
 """What only some services need, and which do; nobody needs what none of them names."""
 

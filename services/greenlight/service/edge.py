@@ -8,11 +8,12 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from greenlight.events import Event
-from greenlight.events.http import from_http, to_binary, trace_header
+from greenlight.events.http import trace_header
 from greenlight.lib.errors import PROBLEM
 from greenlight.lib.problems import allowed, problem_response
 from greenlight.service.handling import MAX_EVENT, EventService, Outcome, TooLarge
 from greenlight.service.health import mount_health
+from greenlight.service.wire import read, write
 
 RETRY_AFTER = 1
 """Seconds after which an event may be sent again that a dependency which is down did not let through."""
@@ -53,12 +54,12 @@ def _read() -> Event:
     length = request.content_length
     if length is None or length > MAX_EVENT:
         raise TooLarge(f"an event has a Content-Length of at most {MAX_EVENT} bytes")
-    return from_http(request.headers.items(), request.get_data(cache=False))
+    return read(request.headers.items(), request.get_data(cache=False))
 
 
 def _answer(outcome: Outcome) -> Response:
     if outcome.reply is not None:
-        headers, body = to_binary(outcome.reply)
+        headers, body = write(outcome.reply)
         return _response(outcome.status, body, headers | trace_header(outcome.reply))
     if not outcome.problem:
         return _response(outcome.status, b"", {})  # empty: a body that is no event counts as a failed delivery
