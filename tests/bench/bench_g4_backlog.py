@@ -13,7 +13,9 @@ from pathlib import Path
 from measure import Row, RunningBroker, broker, free, interleaved, load, ms, resident
 
 from greenlight.broker import log
-from greenlight.events import Event, rfc3339
+from greenlight.broker.log import cursor_table, event_table
+from greenlight.broker.log.stored_event import StoredEvent, prepare
+from greenlight.events import Event
 from greenlight.lib.clock import SystemClock
 from greenlight.store import Store, Tx
 
@@ -115,16 +117,12 @@ spec:
 def _fill(data: Path) -> None:
     """The log as a broker leaves it whose subscriber has been dead for a million events; straight into its tables."""
     store = Store(data / "broker.db", [log.SCHEMA], synchronous="NORMAL")
-    now = SystemClock().now()
-    entry = log.Entry(
-        Event(
-            "old", "/bench", "bench.old", extensions={log.ARRIVAL: rfc3339(now)}, data=b'{"text":"' + b"x" * 89 + b'"}'
-        )
-    )
+    event = Event("old", "/bench", "bench.old", data=b'{"text":"' + b"x" * 89 + b'"}')
+    prepared = prepare(StoredEvent(event), SystemClock())
 
     def first(tx: Tx) -> int:
-        log.register(tx, "bench/dead", "bench/default", {})
-        return log.insert(tx, "bench/default", log.columns(entry), now.timestamp())
+        cursor_table.register(tx, "bench/dead", "bench/default", {})
+        return event_table.insert(tx, "bench/default", prepared.row, prepared.at)
 
     store.write(first)
     with store.read() as connection:
