@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from greenlight.broker.delivery_options import DEFAULT, DeliveryOptions, Destination, Ref, effective, seconds
-from greenlight.broker.filter_limits import limits
 from greenlight.broker.filters import FilterError, Path, Predicate, compile_filters
+from greenlight.broker.required_values import required_values
 from greenlight.broker.trigger_spec import BrokerSpec, TriggerSpec
 from greenlight.lib.documents import Document
 
@@ -81,7 +81,7 @@ class ManifestReader:
             spec=dict(spec),
             concurrency=concurrency,
             per_key=per_key,
-            limits=limits(spec),
+            required_values=required_values(spec),
             where=self._where(("spec",)),
         )
 

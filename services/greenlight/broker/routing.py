@@ -42,19 +42,19 @@ class _Routes:
         sharing = Counter(
             (worker.spec.broker_key, name, value)
             for worker in workers
-            for name, values in worker.spec.limits.items()
+            for name, values in worker.spec.required_values.items()
             for value in values
         )
         self._always: dict[str, list[TriggerWorker]] = {}
         self._indexes: dict[str, dict[str, _Index]] = {}
         for worker in workers:
-            broker, limits = worker.spec.broker_key, worker.spec.limits
-            if not limits:
+            broker, required = worker.spec.broker_key, worker.spec.required_values
+            if not required:
                 self._always.setdefault(broker, []).append(worker)
                 continue
-            name = min(limits, key=lambda name: sum(sharing[broker, name, value] for value in limits[name]))
+            name = min(required, key=lambda name: sum(sharing[broker, name, value] for value in required[name]))
             _, found = self._indexes.setdefault(broker, {}).setdefault(name, (attribute(name), {}))
-            for value in limits[name]:
+            for value in required[name]:
                 found.setdefault(value, []).append(worker)
 
     def of(self, broker: str, event: Event) -> Iterable[TriggerWorker]:

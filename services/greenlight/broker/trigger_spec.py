@@ -37,7 +37,9 @@ class TriggerSpec:
     spec: Mapping[str, Any] = field(default_factory=dict)  # as it was read
     concurrency: int | None = None  # deliveries in flight at once
     per_key: int | None = None  # the same for one partition key
-    limits: Mapping[str, frozenset[str]] = field(default_factory=dict)  # attributes, and the only values that can pass
+    required_values: Mapping[str, frozenset[str]] = field(
+        default_factory=dict
+    )  # attributes, and the only values that can pass
     where: str = field(default="", compare=False)
 
     @classmethod

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from greenlight.broker.event_attributes import attribute
-from greenlight.broker.filter_limits import limits
 from greenlight.broker.filter_reasons import why_not
 from greenlight.broker.filters import compile_filters
+from greenlight.broker.required_values import required_values
 from greenlight.events import Event
 from support.broker import event
 
@@ -68,18 +68,18 @@ def test_a_trigger_is_asked_about_every_event_that_it_can_pass(spec: dict[str, o
     """The shortcut by attributes never hides an event that the filter would have passed."""
     found = event(type=type, stage=stage)
     if compile_filters(spec)(found):
-        assert all(attribute(name)(found) in values for name, values in limits(spec).items())
+        assert all(attribute(name)(found) in values for name, values in required_values(spec).items())
 
 
 def test_the_shortcut_by_attributes_sees_through_all_and_any() -> None:
     """Otherwise it would be of no use for the Triggers that people write."""
     either = {"any": [{"exact": {"type": "a"}}, {"exact": {"type": "b", "stage": "x"}}]}
-    assert limits({"filters": [either, {"prefix": {"source": "/"}}]}) == {"type": {"a", "b"}}
-    assert limits({"filters": [{"all": [either, {"exact": {"type": "b"}}]}]}) == {"type": {"b"}}
+    assert required_values({"filters": [either, {"prefix": {"source": "/"}}]}) == {"type": {"a", "b"}}
+    assert required_values({"filters": [{"all": [either, {"exact": {"type": "b"}}]}]}) == {"type": {"b"}}
     with_cesql = [either, {"cesql": "stage = 'x' AND type IN ('b', 'c')"}]
-    assert limits({"filters": with_cesql}) == {"type": {"b"}, "stage": {"x"}}
-    assert limits({"filter": {"attributes": {"type": "a", "stage": ""}}}) == {"type": {"a"}}
-    assert limits({"filters": [{"not": {"exact": {"type": "a"}}}]}) == {}
+    assert required_values({"filters": with_cesql}) == {"type": {"b"}, "stage": {"x"}}
+    assert required_values({"filter": {"attributes": {"type": "a", "stage": ""}}}) == {"type": {"a"}}
+    assert required_values({"filters": [{"not": {"exact": {"type": "a"}}}]}) == {}
 
 
 def test_what_an_expression_cannot_judge_is_counted_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -31,18 +31,21 @@ class ParseError(Exception):
 
 
 class Token(NamedTuple):
+    """A token; `at` is its offset, from 0."""
+
     kind: str  # text, number, word, symbol, keyword; end
     text: str
     at: int
 
 
 def place(text: str, at: int) -> str:
-    """Where an offset is, for people: the column, from 1, and the line if there are several."""
+    """Return where an offset is, for people: the column, from 1, and the line if there are several."""
     line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
     return f"line {line}, column {column}" if "\n" in text.strip() else f"column {column}"
 
 
 def tokens(text: str) -> list[Token]:
+    """Return the tokens of a text, with one of kind `end` at the end. Raises ParseError."""
     found: list[Token] = []
     at = 0
     while at < len(text):
@@ -68,6 +71,6 @@ def _stray(character: str) -> str:
 
 
 def content(text: str) -> str:
-    """What a text in quotes says: only its own quote is escaped, other backslashes stand for themselves."""
+    """Return the content of a text in quotes: only its own quote is escaped, other backslashes stand for themselves."""
     quote = text[0]
     return _ESCAPE.sub(lambda match: match[1] if match[1] == quote else match[0], text[1:-1])

@@ -1,4 +1,4 @@
-"""To which values of an attribute a filter is limited: with it a broker need not ask a thousand Triggers about each event."""
+"""Which values an attribute must have to pass a filter: so a broker need not ask a thousand Triggers about each event."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from greenlight.broker import cesql
 from greenlight.broker.event_attributes import NOT_IN_CESQL
 
 
-def limits(spec: Mapping[str, Any]) -> dict[str, frozenset[str]]:
+def required_values(spec: Mapping[str, Any]) -> dict[str, frozenset[str]]:
     """Return the attributes of which a Trigger's valid `spec` passes only some values, and these; see `attribute`."""
     filters = spec.get("filters")
     if not filters:
@@ -47,8 +47,8 @@ def _only(name: str, dialect: str, inner: Any) -> frozenset[str] | None:
         return cesql.only_values(cesql.parse(inner).tree, name)
     if dialect not in ("all", "any"):
         return None
-    limits = [_only(name, *next(iter(item.items()))) if item else None for item in inner]
-    known = [limit for limit in limits if limit is not None]
+    found = [_only(name, *next(iter(item.items()))) if item else None for item in inner]
+    known = [values for values in found if values is not None]
     if dialect == "all":
         return frozenset.intersection(*known) if known else None
-    return frozenset.union(*known) if known and len(known) == len(limits) else None
+    return frozenset.union(*known) if known and len(known) == len(found) else None
