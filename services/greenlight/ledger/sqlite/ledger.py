@@ -24,14 +24,16 @@ from greenlight.ledger.sqlite.listing import from_cursor, query, to_cursor
 from greenlight.ledger.sqlite.pushes import Pushes, after
 from greenlight.ledger.sqlite.schema import SCHEMA, from_micros, micros
 from greenlight.ledger.sqlite.writes import Emit, send, set_due, steps
-from greenlight.ledger.unreadable import LATER, NAMES, NO_TIME, Aside, payload_of, policy_of, whole_entry
+from greenlight.ledger.unreadable import LATER, NAMES, Aside, policy_of
 from greenlight.lib.errors import Unavailable
 from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target, Title
 from greenlight.store import Store, Tx
 
 __all__ = ["SCHEMA", "SqliteLedger"]
 
-R = TypeVar("R")
+from greenlight.ledger.sqlite.cache import rows_after
+from greenlight.ledger.sqlite.reading import Reading
+
 T = TypeVar("T")
 
 IN_TABLE = 256 * 1024
@@ -47,11 +49,6 @@ RECORD = (
 )
 """A record with its parts, as one commit left them."""
 
-TABLES = {
-    Fact: "facts", Target: "targets", DecisionRow: "decisions", Deployment: "deployments", Due: "due", Event: "outbox",
-}  # fmt: skip
-KEYS = {Target: 2, DecisionRow: 4, Deployment: 1, Due: 1, Event: 1}
-"""Columns of a key, by kind of row."""
 
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
@@ -72,6 +69,7 @@ class SqliteLedger:
         self._cache = Cache()
         self._pushes = Pushes()
         self._aside = Aside(clock, NAMES)
+        self._read = Reading(store, self._cache, self._aside)
 
     def session(self, reading: Reading) -> AbstractContextManager[None]:
         return nullcontext()  # the cache has what was read, and hears of every write
@@ -114,18 +112,18 @@ class SqliteLedger:
                 step(tx)
             return True
 
-        return self._write(change)
+        return self._store.write(change)
 
     def fact(self, id: str) -> Fact | None:
-        return self._row(Fact, "SELECT json, recorded FROM facts WHERE id = ?", (id,), "recorded")
+        return self._read.row(Fact, "SELECT json, recorded FROM facts WHERE id = ?", (id,), "recorded")
 
     def title(self, repo: str, sha: str) -> Title | None:
-        row = self._one("SELECT json FROM titles WHERE repo = ? AND sha = ?", repo, sha)
+        row = self._read.one("SELECT json FROM titles WHERE repo = ? AND sha = ?", repo, sha)
         return None if row is None else self._aside.read("titles", (repo, sha), lambda: loads(Title, row[0]))
 
     def erase_titles(self, identities: Collection[str]) -> int:
         sql = "DELETE FROM titles WHERE ? IN (login, email)"
-        return self._write(lambda tx: sum(tx.execute(sql, (who,)).rowcount for who in identities))
+        return self._store.write(lambda tx: sum(tx.execute(sql, (who,)).rowcount for who in identities))
 
     def claim(self, sender: str, message: str, digest: str) -> str:
         def change(tx: Tx) -> str:
@@ -134,16 +132,16 @@ class SqliteLedger:
             first: str = found.fetchone()[0]
             return first
 
-        return self._write(change)
+        return self._store.write(change)
 
     # Records and pushes.
 
     def record(self, repo: str, sha: str) -> Record | None:
-        found: Record | None = self._at_hand((Record, repo, sha))
+        found: Record | None = self._read.at_hand((Record, repo, sha))
         if found is not None:
             return found
         moment = self._cache.moment()
-        row = self._one(RECORD, repo, sha)
+        row = self._read.one(RECORD, repo, sha)
         if row is None:
             return None
         text, version, pieces = row
@@ -156,7 +154,7 @@ class SqliteLedger:
         return found
 
     def find(self, repo: str, prefix: str) -> Sequence[str]:
-        rows = self._all(
+        rows = self._read.all(
             "SELECT sha FROM records WHERE repo = ? AND sha >= ? AND sha < ? ORDER BY sha LIMIT 2",
             *(repo, prefix, prefix + "\U0010ffff"),
         )
@@ -176,7 +174,7 @@ class SqliteLedger:
         decided = {"application": application, "environment": environment, "decision": decision}
         after = None if cursor is None else from_cursor(cursor)
         sql, parameters = query(repo, ref, decided, after, limit + 1)
-        rows = self._all(sql, *parameters)
+        rows = self._read.all(sql, *parameters)
         more = len(rows) > limit
         del rows[limit:]
         return Page(
@@ -226,17 +224,17 @@ class SqliteLedger:
 
     def target(self, application: str, environment: str) -> Target | None:
         sql = "SELECT json, version FROM targets WHERE application = ? AND environment = ?"
-        return self._row(Target, sql, (application, environment))
+        return self._read.row(Target, sql, (application, environment))
 
     def targets(self) -> Sequence[Target]:
-        rows = self._all(
+        rows = self._read.all(
             "SELECT application, environment, json, version FROM targets ORDER BY application, environment"
         )
-        return self._those(Target, rows)
+        return self._read.those(Target, rows)
 
     def decision(self, application: str, environment: str, repo: str, sha: str) -> DecisionRow | None:
         sql = "SELECT json, version FROM decisions WHERE application = ? AND environment = ? AND repo = ? AND sha = ?"
-        return self._row(DecisionRow, sql, (application, environment, repo, sha))
+        return self._read.row(DecisionRow, sql, (application, environment, repo, sha))
 
     def decisions(
         self, application: str, environment: str, states: Sequence[str], *, limit: int = 200
@@ -251,7 +249,7 @@ class SqliteLedger:
             " ORDER BY pushed_at DESC, arrived DESC, repo DESC, sha DESC LIMIT ?)"
         )
         order = "pushed_at DESC, arrived DESC, repo DESC, sha DESC"
-        rows = self._all(
+        rows = self._read.all(
             "SELECT application, environment, decisions.repo, decisions.sha, json, version"  # noqa: S608
             f" FROM (SELECT row FROM ({' UNION ALL '.join([newest] * len(states))}) ORDER BY {order} LIMIT ?)"
             " JOIN decisions ON decisions.rowid = row"
@@ -259,24 +257,24 @@ class SqliteLedger:
             *(value for state in states for value in (application, environment, state, limit)),
             limit,
         )
-        return self._those(DecisionRow, rows)
+        return self._read.those(DecisionRow, rows)
 
     def deployment(self, id: str) -> Deployment | None:
-        return self._row(Deployment, "SELECT json, version FROM deployments WHERE id = ?", (id,))
+        return self._read.row(Deployment, "SELECT json, version FROM deployments WHERE id = ?", (id,))
 
     def deployments(self, application: str, environment: str, *, limit: int = 20) -> Sequence[Deployment]:
-        rows = self._all(
+        rows = self._read.all(
             "SELECT id, json, version FROM deployments WHERE application = ? AND environment = ?"
             " ORDER BY started DESC, id DESC LIMIT ?",
             *(application, environment, limit),
         )
-        return self._those(Deployment, rows)
+        return self._read.those(Deployment, rows)
 
     # Writing.
 
     def transact(self, transaction: Transaction) -> None:
         parts = steps(transaction, self._emit, self._clock(), lambda *key: self._cache.get((Record, *key)))
-        stored = _stored(transaction)
+        stored = rows_after(transaction)
         for fact in transaction.recorded:
             known = self._cache.get((Fact, fact))
             stored[Fact, fact] = None if known is None else replace(known, recorded=True)
@@ -286,7 +284,7 @@ class SqliteLedger:
             for step in parts:
                 step(tx)
 
-        self._write(change)
+        self._store.write(change)
 
     def _committed(self, rows: Mapping[Key, Any], pushes: Sequence[Push]) -> None:
         self._cache.committed(rows)
@@ -302,31 +300,17 @@ class SqliteLedger:
         return self._entries(newest, repo, sha, -1 if limit is None else limit)[::-1]
 
     def _entries(self, which: str, *parameters: object) -> Sequence[Entry]:
-        rows = self._all(f"SELECT stream, seq, type, at, id, payload, prev, hash FROM entries {which}", *parameters)  # noqa: S608
-        return [self._entry(row) for row in rows]
-
-    def _entry(self, row: Sequence[Any]) -> Entry:
-        """An entry; where it cannot be read, one that says so. The chain, which is of what was written, breaks there."""
-        stream, seq, type, at, id, payload, prev, hash = row
-
-        def decode() -> Entry:
-            return whole_entry(Entry(stream, seq, type, at, id, payload_of(payload), prev.hex(), hash.hex()))
-
-        try:
-            return self._aside.read("entries", (stream, str(seq)), decode)
-        except Unreadable as problem:
-            number = seq if isinstance(seq, int) else 0
-            return Entry(
-                str(stream), number, str(type), NO_TIME, str(id), {"unreadable": str(problem)}, _hex(prev), _hex(hash)
-            )
+        sql = f"SELECT stream, seq, type, at, id, payload, prev, hash FROM entries {which}"  # noqa: S608 - our own
+        rows = self._read.all(sql, *parameters)
+        return [self._read.entry(row) for row in rows]
 
     # The outbox, and what is due.
 
     def outbox(self, *, older_than: datetime, limit: int = 100) -> Sequence[Event]:
-        rows = self._all(
+        rows = self._read.all(
             "SELECT id, json FROM outbox WHERE at < ? ORDER BY at, rowid LIMIT ?", micros(older_than), limit
         )
-        found = self._those(Event, rows)
+        found = self._read.those(Event, rows)
         self._look_later(
             "UPDATE outbox SET at = ? WHERE id = ?", {id for id, _ in rows} - {it.id for it in found}, older_than
         )
@@ -334,11 +318,11 @@ class SqliteLedger:
 
     def published(self, ids: Sequence[str]) -> None:
         if ids:
-            self._write(lambda tx: tx.executemany("DELETE FROM outbox WHERE id = ?", [(id,) for id in ids]))
+            self._store.write(lambda tx: tx.executemany("DELETE FROM outbox WHERE id = ?", [(id,) for id in ids]))
 
     def due(self, before: datetime, *, limit: int = 100) -> Sequence[Due]:
-        rows = self._all("SELECT key, json FROM due WHERE at <= ? ORDER BY at, key LIMIT ?", micros(before), limit)
-        found = self._those(Due, rows)
+        rows = self._read.all("SELECT key, json FROM due WHERE at <= ? ORDER BY at, key LIMIT ?", micros(before), limit)
+        found = self._read.those(Due, rows)
         self._look_later(
             "UPDATE due SET at = ? WHERE key = ?", {key for key, _ in rows} - {it.key for it in found}, before
         )
@@ -348,10 +332,10 @@ class SqliteLedger:
         """Have rows that cannot be read stand in the way of no others that are due: they are looked at again LATER."""
         if keys:
             at = micros(now + LATER)
-            self._write(lambda tx: tx.executemany(sql, [(at, key) for key in sorted(keys)]))
+            self._store.write(lambda tx: tx.executemany(sql, [(at, key) for key in sorted(keys)]))
 
     def next_due(self) -> datetime | None:
-        row = self._one("SELECT min(at) FROM due")
+        row = self._read.one("SELECT min(at) FROM due")
         return None if row is None or row[0] is None else from_micros(row[0])
 
     # Policies and bodies.
@@ -359,10 +343,10 @@ class SqliteLedger:
     def keep_policy(self, digest: str, text: str) -> None:
         if self.policy(digest) is None:
             sql = "INSERT INTO policies VALUES (?, ?) ON CONFLICT DO UPDATE SET text = excluded.text"
-            self._write(lambda tx: tx.execute(sql, (digest, text)))
+            self._store.write(lambda tx: tx.execute(sql, (digest, text)))
 
     def policy(self, digest: str) -> str | None:
-        row = self._one("SELECT text FROM policies WHERE digest = ?", digest)
+        row = self._read.one("SELECT text FROM policies WHERE digest = ?", digest)
         try:
             return None if row is None else self._aside.read("policies", (digest,), lambda: policy_of(digest, row[0]))
         except Unreadable:
@@ -370,7 +354,7 @@ class SqliteLedger:
 
     def body(self, digest: str) -> bytes | None:
         name = _DIGEST.fullmatch(digest)
-        row = None if name is None else self._one("SELECT deflated FROM bodies WHERE digest = ?", digest)
+        row = None if name is None else self._read.one("SELECT deflated FROM bodies WHERE digest = ?", digest)
         if name is None or row is None:
             return None
         if row[0] is not None:
@@ -387,7 +371,7 @@ class SqliteLedger:
             while count == FORGET_AT_ONCE:
                 count = self._forget_some(limit)
                 total += count
-            kept = {digest for (digest,) in self._all("SELECT digest FROM bodies WHERE deflated IS NULL")}
+            kept = {digest for (digest,) in self._read.all("SELECT digest FROM bodies WHERE deflated IS NULL")}
             try:
                 self._folder.sweep(lambda name: f"sha256:{name}" in kept, limit)
             except OSError as error:
@@ -396,67 +380,10 @@ class SqliteLedger:
 
     def _forget_some(self, before: int) -> int:
         sql = "DELETE FROM bodies WHERE rowid IN (SELECT rowid FROM bodies WHERE stored < ? LIMIT ?)"
-        return self._write(lambda tx: tx.execute(sql, (before, FORGET_AT_ONCE)).rowcount)
+        return self._store.write(lambda tx: tx.execute(sql, (before, FORGET_AT_ONCE)).rowcount)
 
     def unreadable(self) -> Sequence[SetAside]:
         return self._aside.listed()
 
     def ready(self) -> None:
         self._store.probe()
-
-    def _write(self, change: Callable[[Tx], T]) -> T:
-        return self._store.write(change)
-
-    def _row(self, kind: type[R], sql: str, key: tuple[str, ...], column: str = "version") -> R | None:
-        """The row of `kind` that `sql` finds by `key`, as its text and the one column that changes without it."""
-        found: R | None = self._at_hand((kind, *key))
-        if found is not None:
-            return found
-        moment = self._cache.moment()
-        row = self._one(sql, *key)
-        if row is None:
-            return None
-        text, value = row
-        found = self._aside.read(TABLES[kind], key, lambda: loads(kind, text, **{column: value}))
-        self._cache.keep((kind, *key), found, moment)
-        return found
-
-    def _those(self, kind: type[R], rows: Sequence[Sequence[Any]]) -> list[R]:
-        """Those of the rows of `kind`, (key…, json, version) or (key…, json), that can be read."""
-        keys = KEYS[kind]
-
-        def decoding(row: Sequence[Any]) -> Callable[[], R]:
-            return lambda: loads(kind, row[keys], **({"version": row[keys + 1]} if len(row) > keys + 1 else {}))
-
-        return self._aside.those(TABLES[kind], [(row[:keys], decoding(row)) for row in rows])
-
-    def _at_hand(self, key: Key) -> Any:
-        """What the cache has; nothing once the store is closed, which then says so to whoever reads it."""
-        return None if self._store.closed else self._cache.get(key)
-
-    def _one(self, sql: str, *parameters: object) -> tuple[Any, ...] | None:
-        with self._store.read() as connection:
-            row: tuple[Any, ...] | None = connection.execute(sql, parameters).fetchone()
-            return row
-
-    def _all(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
-        with self._store.read() as connection:
-            return connection.execute(sql, parameters).fetchall()
-
-
-def _hex(value: Any) -> str:
-    return value.hex() if isinstance(value, bytes) else ""
-
-
-def _stored(transaction: Transaction) -> dict[Key, Any]:
-    """The rows as they are once it is committed, by what they are found by."""
-    rows: dict[Key, Any] = {(Fact, fact.id): fact for fact in transaction.facts}
-    for record in transaction.records:
-        rows[Record, record.repo, record.sha] = replace(record, version=record.version + 1)
-    for target in transaction.targets:
-        rows[Target, target.application, target.environment] = replace(target, version=target.version + 1)
-    for it in transaction.decisions:
-        rows[DecisionRow, it.application, it.environment, it.repo, it.sha] = replace(it, version=it.version + 1)
-    for deployment in transaction.deployments:
-        rows[Deployment, deployment.id] = replace(deployment, version=deployment.version + 1)
-    return rows
