@@ -32,7 +32,7 @@ from greenlight.store import Store, Tx
 __all__ = ["SCHEMA", "SqliteLedger"]
 
 from greenlight.ledger.sqlite.cache import rows_after
-from greenlight.ledger.sqlite.reading import Reading
+from greenlight.ledger.sqlite.rows import Rows
 
 T = TypeVar("T")
 
@@ -69,7 +69,7 @@ class SqliteLedger:
         self._cache = Cache()
         self._pushes = Pushes()
         self._aside = Aside(clock, NAMES)
-        self._read = Reading(store, self._cache, self._aside)
+        self._rows = Rows(store, self._cache, self._aside)
 
     def session(self, reading: Reading) -> AbstractContextManager[None]:
         return nullcontext()  # the cache has what was read, and hears of every write
@@ -115,10 +115,10 @@ class SqliteLedger:
         return self._store.write(change)
 
     def fact(self, id: str) -> Fact | None:
-        return self._read.row(Fact, "SELECT json, recorded FROM facts WHERE id = ?", (id,), "recorded")
+        return self._rows.row(Fact, "SELECT json, recorded FROM facts WHERE id = ?", (id,), "recorded")
 
     def title(self, repo: str, sha: str) -> Title | None:
-        row = self._read.one("SELECT json FROM titles WHERE repo = ? AND sha = ?", repo, sha)
+        row = self._rows.one("SELECT json FROM titles WHERE repo = ? AND sha = ?", repo, sha)
         return None if row is None else self._aside.read("titles", (repo, sha), lambda: loads(Title, row[0]))
 
     def erase_titles(self, identities: Collection[str]) -> int:
@@ -137,11 +137,11 @@ class SqliteLedger:
     # Records and pushes.
 
     def record(self, repo: str, sha: str) -> Record | None:
-        found: Record | None = self._read.at_hand((Record, repo, sha))
+        found: Record | None = self._rows.at_hand((Record, repo, sha))
         if found is not None:
             return found
         moment = self._cache.moment()
-        row = self._read.one(RECORD, repo, sha)
+        row = self._rows.one(RECORD, repo, sha)
         if row is None:
             return None
         text, version, pieces = row
@@ -154,7 +154,7 @@ class SqliteLedger:
         return found
 
     def find(self, repo: str, prefix: str) -> Sequence[str]:
-        rows = self._read.all(
+        rows = self._rows.all(
             "SELECT sha FROM records WHERE repo = ? AND sha >= ? AND sha < ? ORDER BY sha LIMIT 2",
             *(repo, prefix, prefix + "\U0010ffff"),
         )
@@ -174,7 +174,7 @@ class SqliteLedger:
         decided = {"application": application, "environment": environment, "decision": decision}
         after = None if cursor is None else from_cursor(cursor)
         sql, parameters = query(repo, ref, decided, after, limit + 1)
-        rows = self._read.all(sql, *parameters)
+        rows = self._rows.all(sql, *parameters)
         more = len(rows) > limit
         del rows[limit:]
         return Page(
@@ -224,17 +224,17 @@ class SqliteLedger:
 
     def target(self, application: str, environment: str) -> Target | None:
         sql = "SELECT json, version FROM targets WHERE application = ? AND environment = ?"
-        return self._read.row(Target, sql, (application, environment))
+        return self._rows.row(Target, sql, (application, environment))
 
     def targets(self) -> Sequence[Target]:
-        rows = self._read.all(
+        rows = self._rows.all(
             "SELECT application, environment, json, version FROM targets ORDER BY application, environment"
         )
-        return self._read.those(Target, rows)
+        return self._rows.those(Target, rows)
 
     def decision(self, application: str, environment: str, repo: str, sha: str) -> DecisionRow | None:
         sql = "SELECT json, version FROM decisions WHERE application = ? AND environment = ? AND repo = ? AND sha = ?"
-        return self._read.row(DecisionRow, sql, (application, environment, repo, sha))
+        return self._rows.row(DecisionRow, sql, (application, environment, repo, sha))
 
     def decisions(
         self, application: str, environment: str, states: Sequence[str], *, limit: int = 200
@@ -249,7 +249,7 @@ class SqliteLedger:
             " ORDER BY pushed_at DESC, arrived DESC, repo DESC, sha DESC LIMIT ?)"
         )
         order = "pushed_at DESC, arrived DESC, repo DESC, sha DESC"
-        rows = self._read.all(
+        rows = self._rows.all(
             "SELECT application, environment, decisions.repo, decisions.sha, json, version"  # noqa: S608
             f" FROM (SELECT row FROM ({' UNION ALL '.join([newest] * len(states))}) ORDER BY {order} LIMIT ?)"
             " JOIN decisions ON decisions.rowid = row"
@@ -257,18 +257,18 @@ class SqliteLedger:
             *(value for state in states for value in (application, environment, state, limit)),
             limit,
         )
-        return self._read.those(DecisionRow, rows)
+        return self._rows.those(DecisionRow, rows)
 
     def deployment(self, id: str) -> Deployment | None:
-        return self._read.row(Deployment, "SELECT json, version FROM deployments WHERE id = ?", (id,))
+        return self._rows.row(Deployment, "SELECT json, version FROM deployments WHERE id = ?", (id,))
 
     def deployments(self, application: str, environment: str, *, limit: int = 20) -> Sequence[Deployment]:
-        rows = self._read.all(
+        rows = self._rows.all(
             "SELECT id, json, version FROM deployments WHERE application = ? AND environment = ?"
             " ORDER BY started DESC, id DESC LIMIT ?",
             *(application, environment, limit),
         )
-        return self._read.those(Deployment, rows)
+        return self._rows.those(Deployment, rows)
 
     # Writing.
 
@@ -301,16 +301,16 @@ class SqliteLedger:
 
     def _entries(self, which: str, *parameters: object) -> Sequence[Entry]:
         sql = f"SELECT stream, seq, type, at, id, payload, prev, hash FROM entries {which}"  # noqa: S608 - our own
-        rows = self._read.all(sql, *parameters)
-        return [self._read.entry(row) for row in rows]
+        rows = self._rows.all(sql, *parameters)
+        return [self._rows.entry(row) for row in rows]
 
     # The outbox, and what is due.
 
     def outbox(self, *, older_than: datetime, limit: int = 100) -> Sequence[Event]:
-        rows = self._read.all(
+        rows = self._rows.all(
             "SELECT id, json FROM outbox WHERE at < ? ORDER BY at, rowid LIMIT ?", micros(older_than), limit
         )
-        found = self._read.those(Event, rows)
+        found = self._rows.those(Event, rows)
         self._look_later(
             "UPDATE outbox SET at = ? WHERE id = ?", {id for id, _ in rows} - {it.id for it in found}, older_than
         )
@@ -321,8 +321,8 @@ class SqliteLedger:
             self._store.write(lambda tx: tx.executemany("DELETE FROM outbox WHERE id = ?", [(id,) for id in ids]))
 
     def due(self, before: datetime, *, limit: int = 100) -> Sequence[Due]:
-        rows = self._read.all("SELECT key, json FROM due WHERE at <= ? ORDER BY at, key LIMIT ?", micros(before), limit)
-        found = self._read.those(Due, rows)
+        rows = self._rows.all("SELECT key, json FROM due WHERE at <= ? ORDER BY at, key LIMIT ?", micros(before), limit)
+        found = self._rows.those(Due, rows)
         self._look_later(
             "UPDATE due SET at = ? WHERE key = ?", {key for key, _ in rows} - {it.key for it in found}, before
         )
@@ -335,7 +335,7 @@ class SqliteLedger:
             self._store.write(lambda tx: tx.executemany(sql, [(at, key) for key in sorted(keys)]))
 
     def next_due(self) -> datetime | None:
-        row = self._read.one("SELECT min(at) FROM due")
+        row = self._rows.one("SELECT min(at) FROM due")
         return None if row is None or row[0] is None else from_micros(row[0])
 
     # Policies and bodies.
@@ -346,7 +346,7 @@ class SqliteLedger:
             self._store.write(lambda tx: tx.execute(sql, (digest, text)))
 
     def policy(self, digest: str) -> str | None:
-        row = self._read.one("SELECT text FROM policies WHERE digest = ?", digest)
+        row = self._rows.one("SELECT text FROM policies WHERE digest = ?", digest)
         try:
             return None if row is None else self._aside.read("policies", (digest,), lambda: policy_of(digest, row[0]))
         except Unreadable:
@@ -354,7 +354,7 @@ class SqliteLedger:
 
     def body(self, digest: str) -> bytes | None:
         name = _DIGEST.fullmatch(digest)
-        row = None if name is None else self._read.one("SELECT deflated FROM bodies WHERE digest = ?", digest)
+        row = None if name is None else self._rows.one("SELECT deflated FROM bodies WHERE digest = ?", digest)
         if name is None or row is None:
             return None
         if row[0] is not None:
@@ -371,7 +371,7 @@ class SqliteLedger:
             while count == FORGET_AT_ONCE:
                 count = self._forget_some(limit)
                 total += count
-            kept = {digest for (digest,) in self._read.all("SELECT digest FROM bodies WHERE deflated IS NULL")}
+            kept = {digest for (digest,) in self._rows.all("SELECT digest FROM bodies WHERE deflated IS NULL")}
             try:
                 self._folder.sweep(lambda name: f"sha256:{name}" in kept, limit)
             except OSError as error:

@@ -24,7 +24,7 @@ KEYS = {Target: 2, DecisionRow: 4, Deployment: 1, Due: 1, Event: 1}
 """Columns of a key, by kind of row."""
 
 
-class Reading:
+class Rows:
     """Reads rows for one ledger. Safe for threads."""
 
     def __init__(self, store: Store, cache: Cache, aside: Aside) -> None:
