@@ -168,10 +168,10 @@ def _folders(options: UpOptions) -> Folders:
 
 def _create_secrets(folders: Folders, pipeline: Pipeline, log: logging.Logger) -> None:
     """Make a secret for every sender that the pipeline listens to and that has none yet."""
-    senders = ["github", "circleci", *(f"gate-{name}" for name in _scanners(pipeline))]
-    senders += [f"events-{name}" for name in _event_senders(pipeline)]
+    gates = (gate for policy in pipeline.applications.values() for gate in policy.gates.values())
+    senders = {"github", "circleci", *(gate.sender for gate in gates if gate.sender is not None)}
     try:
-        made = create(folders.secrets, senders)
+        made = create(folders.secrets, sorted(senders))
     except OSError as problem:
         raise ConfigurationError(
             f"{folders.secrets}: cannot keep secrets: {problem.strerror}. Name another folder with GREENLIGHT_SECRETS"

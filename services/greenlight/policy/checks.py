@@ -1,6 +1,6 @@
 """What a schema cannot say of pipeline files: that names name something, that paths stay inside, that order has an end.
 
-Each check leaves what has the wrong shape to the schema and goes on, so that all problems are told together.
+Each check leaves what has the wrong shape to the schema and goes on, so that all problems are reported together.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _afters(env: Mapping[str, Any], names: Sequence[str], path: Path) -> Iterato
 
 
 def _circles(environments: Sequence[tuple[int, Mapping[str, Any]]], path: Path) -> Iterator[Fault]:
-    """Environments that would wait for themselves; each circle is told once, at its first member."""
+    """Environments that would wait for themselves; each circle is reported once, at its first member."""
     after = {env.get("name"): [name for _, name in items(env.get("after"))] for _, env in environments}
     told: set[Any] = set()
     for index, env in environments:

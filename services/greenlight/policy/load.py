@@ -15,7 +15,7 @@ from greenlight.lib.documents import Document, DocumentError, load
 from greenlight.lib.errors import ConfigurationError
 from greenlight.model.policy import Environment, Pipeline, Policy
 from greenlight.policy import checks
-from greenlight.policy.driver import Drivers, DriverSection
+from greenlight.policy.driver import Drivers, DriverSection, mapping
 from greenlight.policy.gates import registry as gates
 from greenlight.policy.schema import schema
 from greenlight.policy.shape import Fault, Step, faults, filled
@@ -120,10 +120,10 @@ def _documents(files: Mapping[str, str]) -> tuple[list[Document], list[Problem]]
 
 def _across(documents: Sequence[Document], drivers: Drivers) -> Iterator[tuple[Document, Fault]]:
     """What is wrong between the parts, wherever they stand."""
-    sections = [(document, _mapping(document.value)) for document in documents]
+    sections = [(document, mapping(document.value)) for document in documents]
     clusters: dict[str, str] = {}
     for document, section in sections:
-        for name in _mapping(section.get("clusters")):
+        for name in mapping(section.get("clusters")):
             if name in clusters:
                 yield document, Fault(("clusters", name), f"there is a cluster of that name in {clusters[name]}")
             clusters.setdefault(name, f"{document.name}:{document.line(('clusters', name))}")
@@ -147,13 +147,13 @@ def _shared_places(
     sections: Sequence[tuple[Document, Mapping[str, Any]]], drivers: Drivers
 ) -> Iterator[tuple[Document, Fault]]:
     """Environments, of whatever application and file, that would overwrite what the other deploys."""
-    clusters = {name: it for _, section in sections for name, it in _mapping(section.get("clusters")).items()}
+    clusters = {name: it for _, section in sections for name, it in mapping(section.get("clusters")).items()}
     owners: dict[tuple[str, ...], tuple[str, str]] = {}
     for document, section in sections:
         for path, name, place in checks.places(section, clusters, drivers):
             owner, where = owners.setdefault(place.key, (name, f"{name} ({document.name}:{document.line(path)})"))
             if owner != name:  # a name that is there twice is a problem of its own
-                yield document, Fault((*path, place.field), place.message.format(other=where))
+                yield document, Fault((*path, place.field), place.message.replace("{other}", where))
 
 
 def _known_already(
@@ -162,7 +162,7 @@ def _known_already(
     """An application's name, and the repository of a CircleCI project, are known once."""
     if str(app.get("name")) in names:
         yield Fault((*path, "name"), f"there is an application {app['name']!r} in {names[str(app['name'])]}")
-    project, repo = _mapping(app.get("circleci")).get("project"), str(app.get("repo")).lower()
+    project, repo = mapping(app.get("circleci")).get("project"), str(app.get("repo")).lower()
     if isinstance(project, str) and repos.setdefault(project.lower(), repo) != repo:
         other = repos[project.lower()]
         yield Fault(
@@ -249,7 +249,3 @@ def _environment(env: Mapping[str, Any], drivers: Drivers) -> Environment:
         env["tries"],
         env.get("rollback", "manual"),
     )
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}

@@ -392,6 +392,14 @@ def test_one_name_in_two_places_is_two_releases(cluster: str, space: str) -> Non
     assert list(shop(text).environments) == ["test", "live"]
 
 
+def test_a_release_that_looks_like_a_template_is_a_problem_and_not_a_crash() -> None:
+    """What is wrong with its name, and that it is there twice."""
+    twice = HELM + LIVE.replace("CLUSTER", "east").replace("SPACE", "shop")
+    found = problems(pipeline=twice.replace("release: shop", "release: '{x}{0}'"))
+    assert any("is the release of shop/test" in problem for problem in found), found
+    assert any("must be lower-case letters" in problem for problem in found), found
+
+
 @pytest.mark.parametrize("text", ["", "[]", "5", "a", "applications: 5", "applications: [5, null]", "clusters: [a]"])
 def test_what_is_no_pipeline_at_all_is_a_problem_and_not_a_crash(text: str) -> None:
     """Whatever its shape."""
