@@ -33,7 +33,7 @@ from greenlight.promoter import app as promoter
 from greenlight.promoter import domain as promoter_domain
 from greenlight.reconciler import app as reconciler
 from greenlight.recorder import app as recorder
-from greenlight.service.handling import handled
+from greenlight.service.handling import session
 from greenlight.service.people import Person
 from greenlight.service.situations import situation
 from greenlight.store import Store
@@ -279,7 +279,9 @@ class World:
                 handlers: Any = module.HANDLERS
                 handler = handlers.get(event.type) or (handlers.get("*") if event.type not in types.NOT_FACTS else None)
                 if handler is not None:
-                    handled(handler, event, self.deps())
+                    deps = self.deps()
+                    with session(event, deps):
+                        handler(event, deps)
         except (Died, Unavailable) as fault:
             self.note(f"  {fault!r} in {event.type}")
             if self.dice.random() < 0.7 or self.calm:

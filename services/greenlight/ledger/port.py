@@ -89,7 +89,8 @@ class Ledger(Protocol):
         """In this thread until it ends, what was read need not be read again, but after a Conflict.
 
         For one handler of one event: it reads as if it had come a moment earlier, and whatever it writes is conditional.
-        Which rows a list has is always read.
+        Which rows a list has is always read. What it emits and has due need not be in the outbox: the delivery that it
+        answers is repeated if the answer is lost, and else it is due.
         """
         ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
@@ -99,7 +99,8 @@ class EventService(Generic[D]):
         if handler is None:
             return self._done("not for us")
         scope.event(event, traceparent)
-        reply = self._send(handled(handler, event, self.deps))
+        with session(event, self.deps):
+            reply = self._send(handler(event, self.deps))
         return self._done("done") if reply is None else self._replied(reply)
 
     def _send(self, events: Sequence[Event]) -> Event | None:
@@ -118,12 +119,11 @@ class EventService(Generic[D]):
         return Outcome(200, event)
 
 
-def handled(handler: Handler[D], event: Event, deps: D) -> Sequence[Event]:
-    """Hand an event to its handler, which reads what it needs of the ledger once. Give the events that follow."""
-    if event.type == types.PING:  # about no commit
-        return handler(event, deps)
-    with deps.ledger.session(reading_of(event, deps.pipeline())):
-        return handler(event, deps)
+def session(event: Event, deps: Deps) -> AbstractContextManager[None]:
+    """Begin the ledger's session in which an event is handled, and answered with what follows."""
+    if event.type == types.PING:  # about no commit; and what it emits is not the answer
+        return nullcontext()
+    return deps.ledger.session(reading_of(event, deps.pipeline()))
 
 
 def sending(event: Event) -> Step:

@@ -30,7 +30,7 @@ from greenlight.lib.errors import Rejected, Unavailable
 from greenlight.promoter import app as promoter
 from greenlight.reconciler import app as reconciler
 from greenlight.recorder import app as recorder
-from greenlight.service.handling import handled
+from greenlight.service.handling import session
 from greenlight.service.people import Person, read
 from greenlight.service.publisher import InLog
 from greenlight.service.secrets import Secrets
@@ -315,8 +315,9 @@ class World:
 
         def work() -> Event | None:
             assert handler is not None
-            events = handled(handler, delivery.event, deps)
-            reply = deps.publisher.settle(events)
+            with session(delivery.event, deps):
+                events = handler(delivery.event, deps)
+                reply = deps.publisher.settle(events)
             self.tasks.point()
             return reply
 

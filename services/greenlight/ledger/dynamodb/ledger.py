@@ -300,10 +300,13 @@ class DynamoLedger:
             raise
 
     def _transact(self, transaction: Transaction) -> None:
+        session = self._session.get()
+        answers = {due.event.id for due in transaction.due} if session is not None else set()
+        answers &= {event.id for event in transaction.emit}
         for attempt in range(MOVED):
             wanted = needed(transaction, markers=attempt > 0)
             seen = self._get_all(wanted) if wanted else {}
-            planned, large = writes(transaction, seen, self._rows, self._records, self._clock(), self._emitted)
+            planned, large = writes(transaction, seen, self._rows, self._records, self._clock(), self._emitted, answers)
             try:
                 for together in slices(planned):
                     self._commit(together)
@@ -313,7 +316,9 @@ class DynamoLedger:
             else:
                 for record in large:
                     self._records.keep(record)
-                self._forget(pushes_of=[push.repo for push in transaction.pushes])
+                if session is not None:
+                    session.forget(pushes_of=[push.repo for push in transaction.pushes])
+                    session.answers |= answers
                 return
         raise Conflict(f"others wrote to the same journals or due keys {MOVED} times in between: read again")
 
@@ -367,8 +372,10 @@ class DynamoLedger:
         return self._due_of(Event, self._before("outbox", stamp(older_than), limit), older_than)
 
     def published(self, ids: Sequence[str]) -> None:
-        if ids:
-            self._dynamo.delete([items.outbox_key(id) for id in ids])
+        session = self._session.get()
+        there = [id for id in ids if session is None or id not in session.answers]
+        if there:
+            self._dynamo.delete([items.outbox_key(id) for id in there])
 
     def due(self, before: datetime, *, limit: int = 100) -> Sequence[Due]:
         until = stamp(before + timedelta(microseconds=1))
@@ -478,10 +485,10 @@ class DynamoLedger:
         if session is not None:
             session.written(operations)
 
-    def _forget(self, *, pushes_of: Sequence[str] | None = None) -> None:
+    def _forget(self) -> None:
         session = self._session.get()
         if session is not None:
-            session.forget(pushes_of=pushes_of)
+            session.forget()
 
     def _row(self, kind: type[E], key: Key) -> E | None:
         found = self._get(key)

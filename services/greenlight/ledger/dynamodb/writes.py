@@ -6,7 +6,7 @@ that only we had read, a journal's head, what is due under a key: then all is re
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -64,10 +64,12 @@ def writes(
     records: Records,
     now: datetime,
     numbers: Iterator[int],
+    answers: Collection[str] = (),
 ) -> tuple[list[Write], Sequence[Large]]:
     """Everything that `transaction` writes, and its large records, given what `needed` found.
 
     Raises Conflict at once if it can see one. `now` is when it emits; `numbers` order what one process emits at one moment.
+    Events whose ids are among `answers` get no row in the outbox.
     """
     plan = _Plan(seen, rows, records, now)
     for accepted in transaction.facts:
@@ -89,7 +91,8 @@ def writes(
     plan.entries(transaction.entries)
     plan.due(transaction)
     for event in transaction.emit:
-        plan.emit(event, next(numbers))
+        if event.id not in answers:
+            plan.emit(event, next(numbers))
     return list(plan.planned.values()), plan.large
 
 
