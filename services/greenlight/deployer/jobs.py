@@ -74,14 +74,14 @@ def _watch_order(job: Job) -> Progress:
 
 
 def _part_of_deploy(name: str, job: Job) -> Step:
-    """A step below the deployment's own span in the waterfall, which lasts over many events."""
+    """Begin a step below the deployment's own span in the waterfall, which lasts over many events."""
     order = job.order
     parent = ids.span_id(order.deployment, "deploy")
     return step(name, parent=parent, application=order.application, environment=order.environment)
 
 
 def job_of(deployment: Deployment, deps: Deps) -> Job | None:
-    """The deployment with its driver; None where nothing tells how it is done, or its driver is not installed."""
+    """Return the deployment with its driver; None where nothing tells how it is done, or its driver is not installed."""
     policy = _policy(deployment, deps)
     environment = policy.environments.get(deployment.environment) if policy else None
     if policy is None or environment is None or environment.deploy.driver not in deps.drivers:
@@ -108,7 +108,7 @@ def job_of(deployment: Deployment, deps: Deps) -> Job | None:
 
 
 def _policy(deployment: Deployment, deps: Deps) -> Policy | None:
-    """The policy that the deployment was begun under: what is under way ends as it began, whatever is edited meanwhile."""
+    """Return the policy that the deployment was begun under: an edit does not change what is under way."""
     pipeline = deps.pipeline()
     current = pipeline.applications.get(deployment.application)
     text = None if current and current.digest == deployment.policy else deps.ledger.policy(deployment.policy)
@@ -122,12 +122,12 @@ def _policy(deployment: Deployment, deps: Deps) -> Policy | None:
 
 
 def environment_of(deployment: Deployment, deps: Deps) -> Environment | None:
-    """The environment under the policy that the deployment was begun under; None: it is in no pipeline file any more."""
+    """Return the environment, as the policy describes it that the deployment was begun under; None: it is gone."""
     policy = _policy(deployment, deps)
     return policy.environments.get(deployment.environment) if policy else None
 
 
 def no_driver(deployment: Deployment) -> Progress:
-    """The error of a deployment whose driver is not known."""
+    """Return the error of a deployment whose driver is not known."""
     where = f"{deployment.application}/{deployment.environment}"
     return Progress("error", f"{where} is deployed by a driver that is not installed here")

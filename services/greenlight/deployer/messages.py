@@ -14,7 +14,7 @@ RUNNING = "running"
 
 
 def event_of(type: str, deployment: Deployment, now: datetime, *, id: str) -> Event:
-    """An event about a deployment."""
+    """Make an event about a deployment."""
     data: dict[str, Any] = {
         "repo": deployment.repo,
         "sha": deployment.sha,
@@ -52,7 +52,7 @@ def event_of(type: str, deployment: Deployment, now: datetime, *, id: str) -> Ev
 
 
 def entry(type: str, deployment: Deployment, now: datetime, *, step: int = 0) -> NewEntry:
-    """What the target's journal says of a deployment; a step that may recur is told apart by its number."""
+    """Make the entry about a deployment in its target's journal; a step that may recur has a number."""
     payload: dict[str, Any] = {
         "deployment": deployment.id,
         "application": deployment.application,
@@ -82,7 +82,7 @@ def entry(type: str, deployment: Deployment, now: datetime, *, step: int = 0) ->
 
 
 def end_event(deployment: Deployment) -> Event:
-    """The event of an end that was written before: the same id again."""
+    """Make the event of an end that was written before, with the same id again."""
     type = f"deployment.{deployment.outcome}"
     ended = deployment.ended or deployment.started
     return event_of(type, deployment, ended, id=ids.derive(type, deployment.id))

@@ -24,7 +24,7 @@ _COMMIT, _TARGET = "commit", "target"
 
 
 def of(*names: str) -> str:
-    """A key inside a record, and the partition key of a target's events.
+    """Join names to a key inside a record, or the partition key of a target's events.
 
     APPLICATION/ENVIRONMENT, APPLICATION/GATE or APPLICATION/ENVIRONMENT/GATE.
     """
@@ -32,85 +32,85 @@ def of(*names: str) -> str:
 
 
 def commit_stream(repo: str, sha: str) -> str:
-    """The journal of a commit: its facts and the decisions on it."""
+    """Name the journal of a commit: its facts and the decisions on it."""
     return of(_COMMIT, repo, sha)
 
 
 def is_commit_stream(stream: str) -> bool:
-    """Whether a stream is the journal of a commit."""
+    """Return whether a stream is the journal of a commit."""
     return stream.startswith(f"{_COMMIT}/")
 
 
 def target_stream(application: str, environment: str) -> str:
-    """The journal of a target: its promotions, deployments and requests."""
+    """Name the journal of a target: its promotions, deployments and requests."""
     return of(_TARGET, application, environment)
 
 
 def repository_stream(repo: str) -> str:
-    """The journal of what a repository is called, and when nothing was heard of it."""
+    """Name the journal of what a repository is called, and when nothing was heard of it."""
     return of("repository", repo)
 
 
 def clocks_stream(day: date) -> str:
-    """The journal of the senders whose clocks were ahead on a day."""
+    """Name the journal of the senders whose clocks were ahead on a day."""
     return of("clocks", day.isoformat())
 
 
 def pull_stream(repo: str, number: object) -> str:
-    """The journal of a pull request: its reviews, and the commit that merged it."""
+    """Name the journal of a pull request: its reviews, and the commit that merged it."""
     return of("pull", repo, str(number))
 
 
 def tree_stream(repo: str, tree: str) -> str:
-    """The journal of a tree: the commits that were pushed with it, and the reviews of any of them."""
+    """Name the journal of a tree: the commits that were pushed with it, and the reviews of any of them."""
     return of("tree", repo, tree)
 
 
 def fact_due(fact: str) -> str:
-    """A fact is due to be recorded."""
+    """Name that a fact is due to be recorded."""
     return of("fact", fact)
 
 
 def record_due(repo: str, sha: str) -> str:
-    """A record that has changed is due to be decided."""
+    """Name that a record that has changed is due to be decided."""
     return of("record", repo, sha)
 
 
 def decision_due(application: str, environment: str, repo: str, sha: str) -> str:
-    """A commit is due to be decided again when time alone may change its decision."""
+    """Name that a commit is due to be decided again when time alone may change its decision."""
     return of("decision", application, environment, repo, sha)
 
 
 def deployment_due(deployment: str) -> str:
-    """A promotion and its deployment are due, from promotion.ready to what follows from the end."""
+    """Name that a promotion and its deployment are due, from promotion.ready to what follows from the end."""
     return of("deployment", deployment)
 
 
 def withdrawal_due(promotion: str) -> str:
-    """The candidates of a target are due to be decided after a promotion was withdrawn."""
+    """Name that the candidates of a target are due to be decided after a promotion was withdrawn."""
     return of("withdrawn", promotion)
 
 
 def request_due(application: str, environment: str, fact: str) -> str:
-    """A target is due to be looked at when a request has waited too long."""
+    """Name that a target is due to be looked at when a request has waited too long."""
     return of("request", application, environment, fact)
 
 
 def canceled_request_due(fact: str) -> str:
-    """The candidates of a target are due to be decided after a person canceled a request."""
+    """Name that the candidates of a target are due to be decided after a person canceled a request."""
     return of("canceled", fact)
 
 
 def cancellation_due(deployment: str) -> str:
-    """The end of a deployment that a person canceled is due."""
+    """Name that the end of a deployment that a person canceled is due."""
     return of("cancel", deployment)
 
 
 def resumption_due(application: str, environment: str) -> str:
-    """The candidates of a target that goes on again are due to be decided."""
+    """Name that the candidates of a target that goes on again are due to be decided."""
     return of("resumed", application, environment)
 
 
 def policy_due(digest: str, application: str, environment: str) -> str:
-    """The candidates of a target are due to be decided under an edited policy."""
+    """Name that the candidates of a target are due to be decided under an edited policy."""
     return of("policy", digest, application, environment)

@@ -35,14 +35,14 @@ class Gate(ABC):
 
     @abstractmethod
     def state(self, case: Situation) -> GateState:
-        """What the record says of it in a situation. Whether an operator overrode it is left aside."""
+        """Judge the gate by the record, in a situation. Overrides are left aside."""
 
     @abstractmethod
     def explained(self) -> str:
-        """What opens it and how long it stays open, for `greenlight policy explain`."""
+        """Say what opens the gate and for how long, for `greenlight policy explain`."""
 
     def has_votes(self, case: Situation) -> bool:
-        """Whether the record may have votes that do not count now, and count once the target runs something else."""
+        """Return whether the record may have votes that count only once the target runs something else."""
         return True
 
 
@@ -75,7 +75,7 @@ class Deploy(ABC):
 
     @abstractmethod
     def explained(self) -> str:
-        """What it does, for `greenlight policy explain`."""
+        """Say what a deployment does, for `greenlight policy explain`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +117,15 @@ class Policy:
         return (self.name,) if self.formerly is None else (self.name, self.formerly)
 
     def keys(self, *rest: str) -> tuple[str, ...]:
-        """The keys under which a record has something of this application: "APP/REST", and that of its former name."""
+        """Return the keys of a record that belong to this application: "APP/REST", and that of its former name."""
         return tuple(keys.of(name, *rest) for name in self.names)
 
     def target(self, environment: str, stored: Target | None) -> Target:
-        """The target of an environment as it is stored, or as it begins."""
+        """Return the target of an environment as it is stored, or as it begins."""
         return stored or Target(self.name, environment, self.repo)
 
     def attempt(self, record: Record, environment: str) -> Attempt | None:
-        """The newest deployment of a commit to an environment, under the application's name or its former one."""
+        """Return the newest deployment of a commit to an environment, under the application's name or its former one."""
         found = [record.attempts[key] for key in self.keys(environment) if key in record.attempts]
         return max(found, key=lambda attempt: attempt.started, default=None)
 
@@ -147,16 +147,16 @@ class Pipeline:
     """
 
     def of(self, repo: str) -> Sequence[Policy]:
-        """The applications of a repository (lower case)."""
+        """Return the applications of a repository (lower case)."""
         return [policy for policy in self.applications.values() if policy.repo == repo]
 
     def now_called(self, application: str) -> Policy | None:
-        """The application of that name, or the one that had it formerly and goes on with its targets; None: neither."""
+        """Return the application of that name, or the one that had it formerly and carries it on; None: neither."""
         renamed = (policy for policy in self.applications.values() if policy.formerly == application)
         return self.applications.get(application) or next(renamed, None)
 
     def knows(self, repo: str) -> bool:
-        """Whether any application is made from that repository."""
+        """Return whether any application is made from that repository."""
         return any(policy.repo == repo for policy in self.applications.values())
 
 
@@ -187,7 +187,7 @@ class Situation:
         return self.attempt is not None and self.target.deployment == self.attempt.id
 
     def of(self, record: Record) -> Situation:
-        """The same target at the same time, for another commit."""
+        """Return the same target at the same time, for another commit."""
         return replace(self, record=record)
 
 

@@ -15,7 +15,7 @@ from greenlight.policy.shape import Fault, closest
 
 
 def application(app: Mapping[str, Any], path: Path, clusters: Sequence[str], drivers: Drivers) -> Iterator[Fault]:
-    """What is wrong with an application, given the names of all clusters."""
+    """Find what is wrong with an application, given the names of all clusters."""
     if "branches" not in app and "tags" not in app:
         yield Fault(path, "ships nothing; give it branches or tags, such as branches: [main]")
     for field in ("branches", "tags", "paths"):
@@ -35,7 +35,7 @@ def application(app: Mapping[str, Any], path: Path, clusters: Sequence[str], dri
 def places(
     section: Mapping[str, Any], clusters: Mapping[str, Any], drivers: Drivers
 ) -> Iterator[tuple[Path, str, Place]]:
-    """(path, APPLICATION/ENVIRONMENT, place) of every environment of a pipeline file whose place it may not share."""
+    """List (path, APPLICATION/ENVIRONMENT, place) of every environment of a pipeline file whose place it may not share."""
     for index, app in items(section.get("applications")):
         for at, env in items(mapping(app).get("environments")):
             path: Path = ("applications", index, "environments", at, "deploy")
@@ -46,7 +46,7 @@ def places(
 
 
 def sections(document: Document, drivers: Drivers) -> Iterator[tuple[Path, type[DriverSection], Mapping[str, Any]]]:
-    """(path, its driver's class, the section) of every environment of a faultless document."""
+    """List (path, its driver's class, the section) of every environment of a faultless document."""
     for index, app in enumerate(document.value.get("applications", ())):
         for number, env in enumerate(app["environments"]):
             for name, written in _sections(env["deploy"], drivers):
@@ -87,7 +87,7 @@ def _afters(env: Mapping[str, Any], names: Sequence[str], path: Path) -> Iterato
 
 
 def _circles(environments: Sequence[tuple[int, Mapping[str, Any]]], path: Path) -> Iterator[Fault]:
-    """Environments that would wait for themselves; each circle is reported once, at its first member."""
+    """Return environments that would wait for themselves; each circle is reported once, at its first member."""
     after = {env.get("name"): [name for _, name in items(env.get("after"))] for _, env in environments}
     told: set[Any] = set()
     for index, env in environments:
@@ -98,7 +98,7 @@ def _circles(environments: Sequence[tuple[int, Mapping[str, Any]]], path: Path) 
 
 
 def _circle(start: Any, after: Mapping[Any, Sequence[Any]]) -> list[str]:
-    """A way from `start` back to itself; empty if there is none."""
+    """Return a way from `start` back to itself; empty if there is none."""
     ways, seen = [[start]], set()
     while ways:
         way = ways.pop()
@@ -121,7 +121,7 @@ NOBODY = "nobody may deploy, retry, roll back, pause, cancel or override: name g
 
 
 def warnings(app: Mapping[str, Any], path: Path) -> Iterator[Fault]:
-    """What of a faultless application works, and is not wise: nobody who operates it, several refs that feed its targets."""
+    """Find what of a faultless application works and is not wise: no operators, several refs that feed its targets."""
     if not app.get("operators"):
         yield Fault(path, NOBODY)
     refs = [*(f"branch {name}" for name in app.get("branches", ())), *(f"tag {name}" for name in app.get("tags", ()))]

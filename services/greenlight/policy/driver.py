@@ -39,25 +39,25 @@ class DriverSection(Deploy):
 
     @classmethod
     def faults(cls, section: Section, clusters: Sequence[str]) -> Iterator[Fault]:
-        """What is wrong with a section, of any shape, that its schema cannot say; `clusters` are the names of all."""
+        """Find what is wrong with a section, of any shape, that its schema cannot say; `clusters` are the names of all."""
         yield from ()
 
     @classmethod
     def warnings(cls, section: Section, plain: Mapping[Steps, str]) -> Iterator[Fault]:
-        """What of a faultless section works and is not wise; `plain` are the texts of what stands without quotes, by path."""
+        """Find what of a faultless section works and is not wise; `plain` has the texts without quotes, by path."""
         yield from ()
 
     @classmethod
     def place(cls, section: Section, clusters: Mapping[str, Any]) -> Place | None:
-        """What no other environment may be deployed to, whatever the shape of the section; None: anything may."""
+        """Return what no other environment may be deployed to, whatever the shape of the section; None: anything may."""
         return None
 
     @abstractmethod
     def missing(self, directory: Path) -> Iterator[Fault]:
-        """What it names below the pipeline file's folder and that is not there: a deployment would be an error."""
+        """Find what the section names below the pipeline file's folder and is not there: a deployment would be an error."""
 
     def unresolved(self, directory: Path) -> Iterator[str]:
-        """What it names that a deployer has to have and this machine has not, such as secrets; a sentence each."""
+        """Find what a deployer has to have for it and this machine lacks, such as secrets; a sentence each."""
         yield from ()
 
 
@@ -66,7 +66,7 @@ Drivers = Mapping[str, type[DriverSection]]
 
 
 def texts(value: Any, path: Steps = ()) -> Iterator[tuple[Steps, str]]:
-    """Every text in a JSON value, keys aside, with its path."""
+    """Return every text in a JSON value, keys aside, with its path."""
     if isinstance(value, str):
         yield path, value
     for key, item in value.items() if isinstance(value, dict) else items(value):
@@ -74,16 +74,16 @@ def texts(value: Any, path: Steps = ()) -> Iterator[tuple[Steps, str]]:
 
 
 def inside(folder: Any, path: Steps) -> Iterator[Fault]:
-    """The fault of a name that leads out of the pipeline file's folder; that no link does is checked where it is opened."""
+    """Find a name that leads out of the pipeline file's folder; links are checked where the file is opened."""
     if isinstance(folder, str) and (folder.startswith(("/", "~")) or ".." in folder.split("/") or "\\" in folder):
         yield Fault(path, f"{folder!r} leads out of the folder of the pipeline file; name one below it")
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
-    """The value if it is a mapping, else an empty one: what has the wrong shape is left to the schema."""
+    """Return the value if it is a mapping, else an empty one: what has the wrong shape is left to the schema."""
     return value if isinstance(value, dict) else {}
 
 
 def items(value: Any) -> list[tuple[int, Any]]:
-    """The items of a list with their places; none of what is no list."""
+    """Return the items of a list with their places; none of what is no list."""
     return list(enumerate(value)) if isinstance(value, list) else []

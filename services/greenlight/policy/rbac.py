@@ -19,7 +19,7 @@ Needed = Mapping[str, Sequence[Rule]]
 
 
 def needed(pipeline: Pipeline, cluster: str) -> Needed:
-    """What the drivers of the environments that are deployed to a cluster have to be allowed in each namespace there."""
+    """Collect what the drivers that deploy to a cluster have to be allowed in each namespace there."""
     found: dict[str, dict[Rule, None]] = {}
     for policy in pipeline.applications.values():
         for deploy in (environment.deploy for environment in policy.environments.values()):
@@ -29,7 +29,7 @@ def needed(pipeline: Pipeline, cluster: str) -> Needed:
 
 
 def roles(needed: Needed, subject: Mapping[str, Any], also: Sequence[tuple[str, str]] = ()) -> Iterator[dict[str, Any]]:
-    """A Role and its RoleBinding to `subject` for each namespace; `also`: (API group, resource) that charts have besides."""
+    """Make a Role and its RoleBinding to `subject` for each namespace; `also`: more (API group, resource) of charts."""
     more: Sequence[Rule] = [(group, (resource,), WRITE) for group, resource in also]
     for namespace, own in needed.items():
         rules = [_rule(*rule) for rule in (*own, *more)]

@@ -15,7 +15,7 @@ QUEUE = "gh-readonly-queue/"
 
 
 def shipped(policy: Policy, ref: str) -> bool:
-    """Whether the application ships that ref. A bare name may be either kind; a merge queue's entry is neither."""
+    """Return whether the application ships that ref. A bare name may be either kind; a merge queue's entry is neither."""
     if ref.startswith(BRANCH):
         return _branch(policy, ref.removeprefix(BRANCH))
     if ref.startswith(TAG):
@@ -24,7 +24,7 @@ def shipped(policy: Policy, ref: str) -> bool:
 
 
 def counts(policy: Policy, ref: str) -> bool:
-    """Whether a CI fact made for that ref counts: a shipped ref, or the merge queue of a shipped branch."""
+    """Return whether a CI fact made for that ref counts: a shipped ref, or the merge queue of a shipped branch."""
     queued = ref.removeprefix(BRANCH)
     if queued.startswith(QUEUE):
         branch, _, entry = queued.removeprefix(QUEUE).rpartition("/")
@@ -33,7 +33,7 @@ def counts(policy: Policy, ref: str) -> bool:
 
 
 def like(pattern: str, name: str) -> bool:
-    """Whether a name is of a pattern: `*` and `?` stand within a folder, `**` for any number of whole folders."""
+    """Return whether a name is of a pattern: `*` and `?` stand within a folder, `**` for any number of whole folders."""
     return len(name) <= MAX_NAME and _like(pattern, name)
 
 
@@ -58,7 +58,7 @@ def _part_like(pattern: str, part: str) -> bool:
 
 
 def _wild(pattern: Sequence[str], text: Sequence[str], star: str, one: Callable[[str, str], bool]) -> bool:
-    """Whether the items of `text` are of `pattern`, where `star` stands for any number of them.
+    """Return whether the items of `text` are of `pattern`, where `star` stands for any number of them.
 
     Only the last star is ever tried again, which is enough: len(pattern) · len(text) steps at worst.
     """

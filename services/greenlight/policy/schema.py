@@ -13,12 +13,12 @@ from greenlight.policy.gates import registry
 
 
 def schema(drivers: Drivers) -> Mapping[str, Any]:
-    """The JSON Schema of a pipeline file that deploys by these drivers, as a value."""
+    """Return the JSON Schema of a pipeline file that deploys by these drivers, as a value."""
     return _schema(*drivers.values())
 
 
 def schema_text(drivers: Drivers) -> str:
-    """The JSON Schema of a pipeline file that deploys by these drivers, for editors."""
+    """Return the JSON Schema of a pipeline file that deploys by these drivers, for editors."""
     return json.dumps(schema(drivers), indent=2, ensure_ascii=False) + "\n"
 
 

@@ -9,11 +9,11 @@ from greenlight.policy.requests import newest_request
 
 
 def served(case: Situation) -> Request | None:
-    """The request that the target serves next, if it is for this commit."""
+    """Return the request that the target serves next, if it is for this commit."""
     first = newest_request(case.target, case.now)
     return first if first is not None and first.sha == case.record.sha else None
 
 
 def tried(case: Situation) -> Push | None:
-    """The newest push that was tried in the target."""
+    """Return the newest push that was tried in the target."""
     return newest_tried(case.policy, case.target, case.pushes)

@@ -19,7 +19,7 @@ PAGE = 5
 
 
 def decided_since(push: Push, policy: Policy, environment: str, deps: Deps) -> Iterator[DecisionRow]:
-    """The decisions of a target about candidates that are newer than a push."""
+    """Return the decisions of a target about candidates that are newer than a push."""
     known = pushes_since(deps.ledger, target_of(policy, environment, deps.ledger)).knowing(push)
     if known.newest is not None and known.newest.fact == push.fact:
         return iter(())
@@ -36,7 +36,7 @@ def decided_since(push: Push, policy: Policy, environment: str, deps: Deps) -> I
 
 
 def newest_first(policy: Policy, environment: str, target: Target, deps: Deps) -> Iterator[DecisionRow]:
-    """The candidates that may be ready and are newer than what was tried, newest first."""
+    """Return the candidates that may be ready and are newer than what was tried, newest first."""
     pushes = pushes_since(deps.ledger, target)
     tried = newest_tried(policy, target, pushes)
     rows = list(_ready_since(policy, environment, tried, deps))
@@ -51,7 +51,7 @@ def newest_first(policy: Policy, environment: str, target: Target, deps: Deps) -
 
 
 def _ready_since(policy: Policy, environment: str, push: Push | None, deps: Deps) -> Iterator[DecisionRow]:
-    """The decisions `ready` of a target, newest push first, down to one that is older than the push."""
+    """Return the decisions `ready` of a target, newest push first, down to one that is older than the push."""
     limit = PAGE
     while True:
         rows = deps.ledger.decisions(policy.name, environment, ("ready",), limit=limit)
@@ -62,7 +62,7 @@ def _ready_since(policy: Policy, environment: str, push: Push | None, deps: Deps
 
 
 def newer_is_ready(case: Situation, push: Push | None, deps: Deps) -> bool:
-    """Whether a candidate newer than the push is ready, too, and not promoted yet: what makes it so is being dealt with."""
+    """Return whether a candidate that is newer than the push is ready, too, and not promoted yet."""
     for row in _ready_since(case.policy, case.environment.name, push, deps):
         if push is None or row.push is None or row.push.sha == push.sha or not newer(row.push, push, case.pushes):
             continue

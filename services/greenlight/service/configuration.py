@@ -27,7 +27,7 @@ def pipeline_files(folder: Path) -> list[Path]:
 
 
 def read_pipeline(folder: Path, drivers: Drivers) -> Pipeline:
-    """The pipeline of a configuration folder, which may deploy by these drivers.
+    """Return the pipeline of a configuration folder, which may deploy by these drivers.
 
     Raises ConfigurationError with every problem, by file and line.
     """
@@ -50,12 +50,12 @@ def read_pipeline(folder: Path, drivers: Drivers) -> Pipeline:
 
 
 def missing_files(folder: Path, drivers: Drivers) -> list[Problem]:
-    """What a right pipeline names beside it and that is not there: a deployment would be an error."""
+    """Find what a right pipeline names beside it and is not there: a deployment would be an error."""
     return missing(_texts(folder), _directory(folder), drivers)
 
 
 def pipeline_warnings(folder: Path, drivers: Drivers) -> list[Problem]:
-    """What of a right pipeline works and is not wise, or is not on this machine: secrets, which only a deployer needs."""
+    """Find what of a right pipeline works and is not wise, or what this machine lacks and a deployer needs."""
     texts = _texts(folder)
     return warnings(texts, drivers) + unresolved(texts, _directory(folder), drivers)
 
@@ -65,7 +65,7 @@ def _texts(folder: Path) -> Mapping[str, str]:
 
 
 def _directory(folder: Path) -> Path:
-    """The folder of the pipeline files."""
+    """Return the folder of the pipeline files."""
     return next((file.parent for file in pipeline_files(folder)), folder)
 
 

@@ -12,14 +12,14 @@ from greenlight.service.pushes import pushes_since
 
 
 def target_of(policy: Policy, environment: str, ledger: Ledger) -> Target:
-    """The target of an environment, as it is stored or as it begins."""
+    """Return the target of an environment, as it is stored or as it begins."""
     return policy.target(environment, ledger.target(policy.name, environment))
 
 
 def situation(
     policy: Policy, record: Record, target: Target, ledger: Ledger, now: datetime, *, pushes: History | None = None
 ) -> Situation:
-    """The situation of a commit in a target of the policy, with every push since what the target runs.
+    """Return the situation of a commit in a target of the policy, with every push since what the target runs.
 
     `pushes` are those, where they were read already.
     """

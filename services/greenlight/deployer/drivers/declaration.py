@@ -19,4 +19,4 @@ class Declaration(DriverSection):
     @classmethod
     @abstractmethod
     def make(cls, state: Path, scrub: Scrubber, clock: Clock) -> Driver:
-        """The driver, which keeps what it has below `state`; what only it needs is imported here."""
+        """Make the driver, which keeps its files below `state`; what only it needs is imported here."""

@@ -68,7 +68,7 @@ class Approval(VotesGate):
         return any(case.record.approvals.get(key) for key in case.policy.keys(self.name))
 
     def state(self, case: Situation) -> GateState:
-        """What the newest word of each person says; whether a person revoked it since."""
+        """Judge by the newest word of each person, and whether a person revoked the gate since."""
         taken_back = newest_revocation(case.policy, case.record, self.name)
         words = newest_words(case.policy, case.record, self.name).values()
         given = [word for word in words if word.granted and (taken_back is None or word.at > taken_back.at)]
@@ -81,7 +81,7 @@ class Approval(VotesGate):
         return self.tally(votes, notes, case.now)
 
     def left_out(self, word: Word, makers: Authors | None) -> str | None:
-        """Why an approval counts for nothing, or None. Who they were when they gave it is what counts.
+        """Say why an approval counts for nothing, or None. The groups of the person when it was given count.
 
         `makers` are the authors of the commit where the gate leaves them out, else None.
         """
@@ -98,11 +98,11 @@ class Approval(VotesGate):
 
 
 def newest_words(policy: Policy, record: Record, gate: str) -> Mapping[str, Word]:
-    """The newest word of each person on a gate, under the application's name or its former one."""
+    """Return the newest word of each person on a gate, under the application's name or its former one."""
     words = [word for key in policy.keys(gate) for word in record.approvals.get(key, {}).values()]
     return {word.person: word for word in sorted(words, key=lambda word: (word.at, word.fact))}
 
 
 def _unsure(word: Word, makers: Authors | None) -> str | None:
-    """Why an approval does not count as long as nobody knows every author."""
+    """Say why an approval does not count as long as an author may be unknown."""
     return None if makers is None else makers.refusal(word.person, word.identities)

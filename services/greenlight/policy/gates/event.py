@@ -82,7 +82,7 @@ class Event(SignalGate):
 
 
 def _same(data: Mapping[str, Any], name: str, wanted: Any) -> bool:
-    """Whether a field is there and equal as JSON has it: true is not 1."""
+    """Return whether a field is there and equal as JSON has it: true is not 1."""
     missing = object()
     value = data.get(name, missing)
     return bool(value == wanted) and isinstance(value, bool) == isinstance(wanted, bool)

@@ -44,7 +44,7 @@ class GithubReview(VotesGate, Reader):
         return is_review(key)
 
     def state(self, case: Situation) -> GateState:
-        """What the newest review of each reviewer says; whether a person revoked it since."""
+        """Judge by the newest review of each reviewer, and whether a person revoked the gate since."""
         taken_back = newest_revocation(case.policy, case.record, self.name)
         said = {reviewer(key): self.newest(by_ref, case) for key, by_ref in self.heard(case).items()}
         words = {login: word for login, word in said.items() if word and (not taken_back or word.at > taken_back.at)}

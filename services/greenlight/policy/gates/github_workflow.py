@@ -68,7 +68,7 @@ class GithubWorkflow(SignalGate):
 
 
 def _source(source: str) -> tuple[str, str, str]:
-    """The workflow's id, the event that started the run, and the workflow's file."""
+    """Return the workflow's id, the event that started the run, and the workflow's file."""
     workflow, _, rest = source.partition("/")
     event, _, path = rest.partition("/")
     return workflow, event, unquote(path)

@@ -39,34 +39,34 @@ class Kind(Gate):
     @classmethod
     @abstractmethod
     def fields(cls, written: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The arguments of the class, besides those of every kind, from the gate as it is written."""
+        """Return the arguments of the class, besides those of every kind, from the gate as it is written."""
 
     @classmethod
     def read(cls, name: str, written: Mapping[str, Any]) -> Self:
-        """The gate of that name from how it is written."""
+        """Return the gate of that name from how it is written."""
         max_age = duration(written["max-age"]) if "max-age" in written else None
         any_branch = written.get("any-branch", False)
         return cls(name=name, max_age=max_age, any_branch=any_branch, **cls.fields(written))
 
 
 def lasting(words: str, lasts: timedelta | None) -> str:
-    """What opens a gate, in words, with how long it stays open."""
+    """Add to what opens a gate how long it stays open."""
     return f"{words}, for {span(lasts)}" if lasts else words
 
 
 def newest_revocation(policy: Policy, record: Record, gate: str) -> Revocation | None:
-    """The newest revocation of a gate, under the application's name or its former one."""
+    """Return the newest revocation of a gate, under the application's name or its former one."""
     found = [record.revocations[key] for key in policy.keys(gate) if key in record.revocations]
     return max(found, key=lambda revocation: revocation.at, default=None)
 
 
 def revoked(by: Revocation, lifted_by: str) -> GateState:
-    """The state of a gate that a person revoked; `lifted_by` names what ends that."""
+    """Return the state of a gate that a person revoked; `lifted_by` names what ends that."""
     why = f": {by.reason}" if by.reason else ""
     reason = f"revoked by {by.person} on {day(by.at)}{why}; {lifted_by} lifts it"
     return GateState("revoked", reason, by.at, (by.person,), None, None, (by.fact,))
 
 
 def day(moment: datetime) -> str:
-    """A time for people, to the minute."""
+    """Return a time for people, to the minute."""
     return moment.strftime("%Y-%m-%d %H:%M UTC")

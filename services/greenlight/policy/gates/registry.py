@@ -14,7 +14,7 @@ from greenlight.policy.gates.kind import COMMON, Kind, Schema
 
 
 def find() -> Iterator[type[Kind]]:
-    """The kinds of this package, in the order of their modules."""
+    """Return the kinds of this package, in the order of their modules."""
     for found in sorted(iter_modules(package.__path__), key=lambda module: module.name):
         if f"{package.__name__}.{found.name}" != __name__:
             yield from _defined(import_module(f"{package.__name__}.{found.name}"))
@@ -32,13 +32,13 @@ KINDS: Mapping[str, type[Kind]] = {kind.kind: kind for kind in find()}
 
 
 def read(name: str, written: Mapping[str, Any]) -> Kind:
-    """The gate of that name, from how it is written: a mapping that the schema has found right."""
+    """Return the gate of that name, from how it is written: a mapping that the schema has found right."""
     (kind,) = (kind for field, kind in KINDS.items() if field in written)
     return kind.read(name, written)
 
 
 def schema() -> Schema:
-    """The JSON Schema of a gate."""
+    """Return the JSON Schema of a gate."""
     beside = {field: (kind, it) for kind, of in KINDS.items() for field, it in of.beside.items()}
     refused = {
         kind: {"properties": {field: {"not": {}, "errorMessage": why} for field, why in of.refused.items()}}

@@ -29,26 +29,25 @@ class Reader(Kind):
     """A gate that reads signals."""
 
     signal: ClassVar[str]  # what the keys of its signals begin with (greenlight.policy.signals)
-    of_a_ref: ClassVar[bool] = False  # whether it runs for a ref: a fact that does not tell its ref never counts then
+    of_a_ref: ClassVar[bool] = False  # whether it runs for a ref: a fact without its ref never counts then
 
     @abstractmethod
     def reads(self, key: str) -> bool:
-        """Whether the signal of that key speaks to this gate."""
+        """Return whether the signal of that key speaks to this gate."""
 
     def heard(self, case: Situation) -> Mapping[str, Mapping[str, Signal]]:
-        """The signals that speak to this gate, by key and ref. Others are told apart by their first letters, as there may be
-        thousands."""
+        """Return the signals that speak to this gate, by key and ref; the prefix excludes most of what may be thousands."""
         signals = case.record.signals
         return {key: signals[key] for key in signals if key.startswith(self.signal) and self.reads(key)}
 
     def counts(self, ref: str, case: Situation) -> bool:
-        """Whether a fact that was made for that ref counts; an empty one is a ref that nobody told."""
+        """Return whether a fact that was made for a ref counts; the ref is empty where the provider did not say it."""
         if self.any_branch or not ref:
             return bool(ref) or not self.of_a_ref
         return refs.counts(case.policy, ref)
 
     def newest(self, by_ref: Mapping[str, Signal], case: Situation) -> Signal | None:
-        """The newest fact of a signal that was made for a ref that counts."""
+        """Return the newest fact of a signal that was made for a ref that counts."""
         return max((signal for ref, signal in by_ref.items() if self.counts(ref, case)), key=age, default=None)
 
 
@@ -57,14 +56,14 @@ class SignalGate(Reader):
     """A gate that passes if the newest fact of every source of its signal passes."""
 
     def explained(self) -> str:
-        """What opens it, in words."""
+        """Say what opens the gate, and for how long."""
         words = self._passes()
         if self.of_a_ref:
             words += " on any branch" if self.any_branch else " on a shipped branch or tag, or in its merge queue"
         return lasting(words, self.max_age)
 
     def state(self, case: Situation) -> GateState:
-        """What its signals say, and whether a person revoked it since."""
+        """Judge by the gate's signals, and whether a person revoked it since."""
         by_key = self.heard(case)
         newest = {key: word for key, by_ref in by_key.items() if (word := self.newest(by_ref, case)) is not None}
         words = self.standing(newest, case.record.runs)
@@ -86,11 +85,11 @@ class SignalGate(Reader):
         return {key: word for key, word in words.items() if not _is_replaced(key, word, words)}
 
     def origin(self, key: str, runs: Mapping[str, Run]) -> str:
-        """Which source a signal is from, in words; empty where the kind and the name say all."""
+        """Name the source of a signal; empty where the kind and the name say all."""
         return ""
 
     def verdict(self, signal: Signal, source: str, again: str) -> tuple[str, str]:
-        """The state and its reason that a fact gives, time left aside.
+        """Return the state and its reason that a fact gives, time left aside.
 
         `source` names where it is from, and `again` what to do about a failure there; both may be empty.
         """
@@ -105,7 +104,7 @@ class SignalGate(Reader):
         return f"{self.subject} passed"
 
     def _failed_last(self, words: Iterable[Signal], now: datetime) -> Iterator[GateState]:
-        """The failures that arrived after a word whose time was ahead of our clock: nobody knows which of the two is newer."""
+        """Find failures that arrived after a fact whose time was ahead of our clock: which of the two is newer is unknown."""
         for word in words:
             if word.ahead and word.last is not None:
                 last = word.last
@@ -123,13 +122,13 @@ class SignalGate(Reader):
         return f"{reason}; `any-branch: true` on the gate would take it" if self.of_a_ref and any(heard) else reason
 
     def _of(self, key: str, case: Situation, several: bool) -> tuple[str, str]:
-        """Which of the sources of that name it is, in words, and what to do about a failure there."""
+        """Name the source of a signal among those of its name, and what to do about a failure there."""
         source, known = self.origin(key, case.record.runs), "#" in key and self.of_a_ref
         said = f" in {source}" if source and (several or known) else ""
         return said, "; run that again" if known else ""
 
     def _word(self, word: Signal, of: tuple[str, str], now: datetime) -> GateState:
-        """What the newest fact of one source says, time included."""
+        """Judge by the newest fact of one source, time included."""
         state, reason = self.verdict(word, *of)
         until = word.at + self.max_age if self.max_age is not None and state == "passed" else None
         if self.max_age is not None and until is not None and until <= now:
@@ -138,7 +137,7 @@ class SignalGate(Reader):
 
 
 def _worst(states: Sequence[GateState]) -> GateState:
-    """The state of a gate that several sources speak to: passed only if each of them passes."""
+    """Return the state of a gate that several sources speak to: passed only if each of them passes."""
     worst = max((state.state for state in states), key=_WORSE.index)
     alike = [state for state in states if state.state == worst]
     last = max(alike, key=lambda state: state.at or _NEVER)

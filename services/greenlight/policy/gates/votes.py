@@ -30,15 +30,15 @@ class VotesGate(Kind):
         """How long a vote holds; None: for ever."""
 
     def explained(self) -> str:
-        """What opens it, in words."""
+        """Say what opens the gate, and for how long."""
         return lasting(f"{self.count} × {self.subject}", self.lasts)
 
     def makers(self, case: Situation) -> Authors | None:
-        """The authors of the commit, where this gate leaves them out."""
+        """Return the authors of the commit, where this gate leaves them out."""
         return authors(case.record, case.target, case.pushes) if self.not_author else None
 
     def tally(self, votes: Sequence[Vote], notes: Sequence[str], now: datetime) -> GateState:
-        """The state that the votes give; `notes` say which others do not count."""
+        """Return the state that the votes give; `notes` say which others do not count."""
         lasts = self.lasts
         live = sorted(vote for vote in votes if lasts is None or vote[0] + lasts > now)
         by, facts = tuple(who for _, who, _ in live), tuple(fact for _, _, fact in live)

@@ -211,7 +211,7 @@ class Helm(Declaration):
 
     @classmethod
     def place(cls, section: Section, clusters: Mapping[str, Any]) -> Place | None:
-        """The release: two charts in one release would overwrite each other."""
+        """Return the release: two charts in one release would overwrite each other."""
         cluster, namespace, release = (str(section.get(name)) for name in ("cluster", "namespace", "release"))
         if cluster not in clusters:
             return None
@@ -236,7 +236,7 @@ class Helm(Declaration):
 
 
 def _same_cluster(cluster: Mapping[str, Any]) -> str:
-    """What two names for one cluster have in common; empty where that cannot be known."""
+    """Return what two names for one cluster have in common; empty where that cannot be known."""
     eks = mapping(cluster.get("eks"))
     if eks:
         return f"eks {eks.get('region')} {eks.get('name')}"  # whatever the role that is taken there
