@@ -27,7 +27,7 @@ from greenlight.entrypoints.drivers import Drivers
 from greenlight.events import types
 from greenlight.ledger.port import Ledger, Transaction
 from greenlight.model.rows import Push, Record
-from greenlight.service.connections import Limits
+from greenlight.service.http_connections import Limits
 from greenlight.service.server import serve
 from greenlight.webhooks.turns import repository_of
 from support.flow import sha_of

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from greenlight.lib.descriptors import connections_left
-from greenlight.service.connections import Limits
+from greenlight.service.http_connections import Limits
 from greenlight.service.server import Server, serve
 from greenlight.webhooks.turns import repository_of
 from support.process import no_files_left

@@ -29,7 +29,7 @@ from greenlight.broker import log
 from greenlight.broker.broker import Broker
 from greenlight.broker.ingress import MAX_EVENT
 from greenlight.broker.manifests import load_texts
-from greenlight.service.connections import Limits
+from greenlight.service.http_connections import Limits
 from greenlight.service.server import Server
 from greenlight.store import Store
 from support.cluster import Cluster

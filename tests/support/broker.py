@@ -18,7 +18,7 @@ from greenlight.broker.limits import BrokerLimits
 from greenlight.broker.manifests import load_texts
 from greenlight.events import Event
 from greenlight.events.http import from_http
-from greenlight.service.connections import Limits as ServerLimits
+from greenlight.service.http_connections import Limits as ServerLimits
 from greenlight.service.server import Server
 from greenlight.store import Store
 from greenlight.telemetry.tracing import OFF, Tracer

@@ -21,7 +21,7 @@ from greenlight.lib.files import keep_private, make_folder
 from greenlight.lib.foreground import is_loopback, log_to_stderr, stop_on_signals
 from greenlight.lib.origins import OnlyPrograms, foreign
 from greenlight.lib.printable import printable
-from greenlight.service.connections import Limits as ServerLimits
+from greenlight.service.http_connections import Limits as ServerLimits
 from greenlight.service.server import serve, serve_until
 from greenlight.store import Locked, Newer, Store
 from greenlight.telemetry.setup import tracer_of

@@ -24,7 +24,7 @@ from greenlight.model.policy import Pipeline
 from greenlight.policy.gates.event import Event
 from greenlight.policy.gates.webhook import Webhook
 from greenlight.service.configuration import read_pipeline
-from greenlight.service.connections import Limits
+from greenlight.service.http_connections import Limits
 from greenlight.service.secrets import Secrets, create
 from greenlight.service.server import Server, serve, serve_until
 from greenlight.store.errors import Locked, Newer

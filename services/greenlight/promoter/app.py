@@ -14,7 +14,7 @@ from greenlight.model.policy import Policy
 from greenlight.model.rows import Deployment, Push, Record
 from greenlight.policy.requests import newest_request
 from greenlight.promoter import domain
-from greenlight.promoter.candidates import decided_since, newer_is_ready, newest_first
+from greenlight.promoter.selection import decided_since, newer_is_ready, newest_first
 from greenlight.service.adoption import carried_on
 from greenlight.service.candidates import candidates
 from greenlight.service.deps import Deps

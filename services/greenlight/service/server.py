@@ -17,7 +17,7 @@ from wsgiref.types import WSGIApplication
 from waitress import wasyncore
 from waitress.task import ThreadedTaskDispatcher
 
-from greenlight.service.connections import Limits, Waitress
+from greenlight.service.http_connections import Limits, Waitress
 from greenlight.service.turns import Turns
 
 LOG = logging.getLogger("greenlight.server")

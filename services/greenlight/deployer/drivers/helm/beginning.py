@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from greenlight.deployer.clusters.api import Api
 from greenlight.deployer.clusters.refusals import Conflict
 from greenlight.deployer.driver import Busy, Order, Progress
-from greenlight.deployer.drivers.helm import charts, keeping, live, release
+from greenlight.deployer.drivers.helm import charts, live_release, post_renderer, release
 from greenlight.deployer.drivers.helm.markers import filled, identity
 from greenlight.deployer.drivers.helm.program import upgrade_arguments
 from greenlight.deployer.drivers.helm.release import PENDING, Revision
@@ -63,7 +63,7 @@ def start_upgrade(run: Run, tools: Tools) -> None:
     keep = []
     if run.before is not None:
         run.notes += run.before.notes()
-        keep = list(keeping.arguments(run.before.keeps(), run.folder / "kept.json"))
+        keep = list(post_renderer.arguments(run.before.keeps(), run.folder / "kept.json"))
     force = conflicts_of(order) == "ours"
     arguments = upgrade_arguments(order, plan.chart.path, plan.marks, run.timeout, force=force, keep=keep)
     cluster = tools.clusters.access(order).helm()
@@ -106,19 +106,19 @@ def _plan(run: Run, revision: Revision | None, tools: Tools) -> Plan:
     return Plan(chart, values, marks)
 
 
-def _live(api: Api, revision: Revision, order: Order) -> live.Release:
+def _live(api: Api, revision: Revision, order: Order) -> live_release.Release:
     """Return what of the release is in the cluster, and what becomes of the fields that others have set."""
     name, namespace, conflicts = order.config["release"], order.config["namespace"], conflicts_of(order)
     manifest = release.documents(release.record(api, namespace, revision).get("manifest") or "")
     how = {"everything_kept": conflicts == "theirs", "taken": conflicts == "ours"}
-    return live.release(api, name, manifest, namespace, **how)
+    return live_release.release(api, name, manifest, namespace, **how)
 
 
-def _as_applied(run: Run, before: live.Release, api: Api) -> bool:
+def _as_applied(run: Run, before: live_release.Release, api: Api) -> bool:
     """Tell whether Helm has nothing to do. What a person asked for is always done; else the cluster is looked at."""
     if run.order.cause != "automatic":
         return False
-    drift = live.drift(api, before, force=conflicts_of(run.order) == "ours")
+    drift = live_release.drift(api, before, force=conflicts_of(run.order) == "ours")
     if drift is not None:
         run.notes.append(f"The release ran this already, but {drift}, so it was applied again")
     return drift is None

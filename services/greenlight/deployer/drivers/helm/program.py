@@ -9,7 +9,7 @@ from pathlib import Path
 
 from greenlight.deployer.clusters.exec_plugin import INHERITED
 from greenlight.deployer.driver import Order
-from greenlight.deployer.drivers.helm import keeping, release
+from greenlight.deployer.drivers.helm import post_renderer, release
 from greenlight.deployer.lock import TargetLock
 from greenlight.lib.clock import Clock
 from greenlight.lib.files import make_folder
@@ -35,7 +35,7 @@ class Helm:
             "HELM_CONFIG_HOME": str(homes[1]),
             "HELM_DATA_HOME": str(homes[2]),
             "HELM_NO_PLUGINS": "1",
-            **keeping.install(homes[2], env),
+            **post_renderer.install(homes[2], env),
         }
 
     def missing(self) -> str | None:

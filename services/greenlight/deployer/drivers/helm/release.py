@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from greenlight.deployer.clusters.api import Api, Object
-from greenlight.deployer.drivers.helm.kept import AsJson
+from greenlight.deployer.drivers.helm.kept_fields import AsJson
 
 OURS = "greenlight/"
 """Prefix of the labels that we have Helm put on a revision's Secret: deployment, fence, commit, identity, target, host,

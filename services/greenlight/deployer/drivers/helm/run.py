@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from greenlight.deployer.driver import Order, Progress
-from greenlight.deployer.drivers.helm import live
+from greenlight.deployer.drivers.helm import live_release
 from greenlight.deployer.drivers.helm.charts import Chart
 from greenlight.deployer.drivers.helm.hooks import Hooks
 from greenlight.deployer.drivers.helm.verification import Verification
@@ -62,7 +62,7 @@ class Run:
     hooks: Hooks | None = None  # of the upgrade
     rollout: Rollout | None = None
     verification: Verification | None = None
-    before: live.Release | None = None  # the release as it is in the cluster before the upgrade
+    before: live_release.Release | None = None  # the release as it is in the cluster before the upgrade
     notes: list[str] = field(default_factory=list)  # what the deployment's output has besides, whatever its end
     unreachable: float | None = None  # monotonic, since when the cluster does not answer
     canceled: str | None = None  # the reason

@@ -10,8 +10,8 @@ from typing import Any
 
 from greenlight.deployer.clusters.api import Api, Object
 from greenlight.deployer.clusters.refusals import Forbidden, NotFound, Refused
-from greenlight.deployer.drivers.helm import managed
-from greenlight.deployer.drivers.helm.managed import Field
+from greenlight.deployer.drivers.helm import field_managers
+from greenlight.deployer.drivers.helm.field_managers import Field
 from greenlight.deployer.rollout.kinds import Kinds
 from greenlight.deployer.rollout.states import group
 from greenlight.deployer.rollout.workloads import objects
@@ -59,7 +59,9 @@ class Release:
                 "name": part.manifest["metadata"]["name"],
                 "path": list(one.path),
                 "value": one.value,
-                "add": part.found is not None and one.path == REPLICAS and managed.helm_set(part.found, REPLICAS),
+                "add": part.found is not None
+                and one.path == REPLICAS
+                and field_managers.helm_set(part.found, REPLICAS),
             }
             for part in self.parts
             for one in part.kept
@@ -69,7 +71,7 @@ class Release:
     def notes(self) -> Iterator[str]:
         """A sentence for every field that somebody else has set: what becomes of it."""
         for part in self.parts:
-            kept = [one for one in part.kept if managed.at(part.manifest, one.path)[0]]
+            kept = [one for one in part.kept if field_managers.at(part.manifest, one.path)[0]]
             for fields, what in ((kept, "stays as it is"), (part.taken, "is put back to the chart's value")):
                 for one in fields:
                     number = f" to {one.value}" if isinstance(one.value, int) else ""
@@ -100,7 +102,7 @@ def drift(api: Api, release: Release, *, force: bool) -> str | None:
             return f"{part} was deleted"
         try:
             path = f"{part.collection}/{part.manifest['metadata']['name']}"
-            applied = api.would_apply(path, _applied(release, part), managed.HELM, force=force)
+            applied = api.would_apply(path, _applied(release, part), field_managers.HELM, force=force)
         except Refused as problem:
             return f"{part} cannot be compared: {problem.message}"
         if _plain(applied) != _plain(part.found):
@@ -137,13 +139,13 @@ def _decided(part: Part, scaled: set[_Target], everything_kept: bool, taken: boo
     """The part with what is kept of it."""
     if part.found is None:
         return part
-    others = managed.foreign(part.found)
+    others = field_managers.foreign(part.found)
     key = (group(part.manifest["apiVersion"]), part.manifest["kind"], part.namespace, part.manifest["metadata"]["name"])
-    there, replicas = managed.at(part.found, REPLICAS)
+    there, replicas = field_managers.at(part.found, REPLICAS)
     autoscaled = [Field("its autoscaler", REPLICAS, replicas)] if there and key in scaled else []
     rest = [one for one in others if not autoscaled or one.path != REPLICAS]
     kept = [*autoscaled, *(rest if everything_kept else ())]
-    back = managed.also_in(rest, part.manifest) if taken and not everything_kept else ()
+    back = field_managers.also_in(rest, part.manifest) if taken and not everything_kept else ()
     return Part(part.manifest, part.namespace, part.collection, part.found, kept, back)
 
 
@@ -152,7 +154,7 @@ def _applied(release: Release, part: Part) -> Object:
     item = copy.deepcopy(part.manifest)
     for one in part.kept:
         *way, last = one.path
-        there, holder = managed.at(item, way)
+        there, holder = field_managers.at(item, way)
         if there and isinstance(holder, dict) and last in holder:
             holder[last] = one.value
     meta = item["metadata"]

@@ -1,6 +1,6 @@
 """Fields of a release that stay as the cluster has them. Pure, and the program that Helm passes its manifests through.
 
-    python kept.py FILE < manifests > manifests
+    python kept_fields.py FILE < manifests > manifests
 
 FILE holds JSON: `namespace`, where objects are that name none, and `fields`, each with the `group`, `kind`, `namespace` and
 `name` of its object, its `path` and its `value`, and whether to `add` it to an object that lacks it. A step of a path is a

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from greenlight.deployer.drivers.helm import kept
+from greenlight.deployer.drivers.helm import kept_fields
 
 PLUGIN = "greenlight-kept"
 
@@ -42,7 +42,7 @@ def install(data: Path, env: Mapping[str, str]) -> Mapping[str, str]:
     python = (
         {"PYTHONPATH": env["PYTHONPATH"]} if env.get("PYTHONPATH") else {}
     )  # as it is found here, it is found there
-    return {**python, "GREENLIGHT_PYTHON": sys.executable, "GREENLIGHT_KEPT": str(Path(kept.__file__).resolve())}
+    return {**python, "GREENLIGHT_PYTHON": sys.executable, "GREENLIGHT_KEPT": str(Path(kept_fields.__file__).resolve())}
 
 
 def arguments(fields: Mapping[str, Any] | None, file: Path) -> Sequence[str]:

@@ -18,7 +18,7 @@ from waitress.task import ThreadedTaskDispatcher
 
 from greenlight.lib.descriptors import connections_left
 from greenlight.lib.errors import PROBLEM, problem_json
-from greenlight.service.requests import Refusal, Room, StrictParser
+from greenlight.service.http_parser import Refusal, Room, StrictParser
 
 LOG = logging.getLogger("greenlight.server")
 

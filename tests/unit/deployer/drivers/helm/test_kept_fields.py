@@ -13,8 +13,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greenlight.deployer.drivers.helm import kept, managed
-from greenlight.deployer.drivers.helm.kept import replaced
+from greenlight.deployer.drivers.helm import field_managers, kept_fields
+from greenlight.deployer.drivers.helm.kept_fields import replaced
 
 WEB = """\
 # Source: shop/templates/web.yaml
@@ -71,7 +71,7 @@ def test_a_value_is_replaced_and_nothing_else(path: list[Any], value: Any) -> No
     got = replaced(text, {"namespace": "here", "fields": [field(path, value)]})
     web, api = yaml.safe_load_all(got)
     want = yaml.safe_load(WEB)
-    there, holder = managed.at(want, path[:-1])
+    there, holder = field_managers.at(want, path[:-1])
     assert there
     if isinstance(holder, list):
         holder[1] = value
@@ -120,7 +120,9 @@ def test_what_is_in_a_list_is_found_and_several_fields_at_once() -> None:
 def test_an_anchor_and_its_aliases_are_two_values() -> None:
     text = WEB.replace("image: side", "image: &image side").replace('image: "app:1"', "image: *image")
     text += "  date: 2026-01-01\n"
-    got = yaml.load(replaced(text, {"namespace": "here", "fields": [field([*APP, "image"], "x")]}), Loader=kept.AsJson)
+    got = yaml.load(
+        replaced(text, {"namespace": "here", "fields": [field([*APP, "image"], "x")]}), Loader=kept_fields.AsJson
+    )
     assert [one["image"] for one in got["spec"]["template"]["spec"]["containers"]] == ["side", "x"]
     assert got["spec"]["date"] == "2026-01-01"
 
@@ -147,10 +149,10 @@ def test_any_value_in_any_style_may_take_the_place_of_any_other(value: Any, othe
 
 
 def test_helm_runs_it_as_a_program(tmp_path: Path) -> None:
-    file = tmp_path / "kept.json"
+    file = tmp_path / "kept_fields.json"
     file.write_text(json.dumps({"namespace": "here", "fields": [field(["spec", "replicas"], 5)]}))
     done = subprocess.run(
-        [sys.executable, "-P", kept.__file__, str(file)], input=WEB, capture_output=True, text=True, check=True
+        [sys.executable, "-P", kept_fields.__file__, str(file)], input=WEB, capture_output=True, text=True, check=True
     )
     assert done.stdout == WEB.replace("replicas: 1", "replicas: 5")
 
@@ -177,8 +179,8 @@ IMAGE = {
 
 def test_what_helm_has_set_is_known() -> None:
     replicas = {"f:spec": {"f:replicas": {}}}
-    assert managed.helm_set(live(entry("helm", replicas), entry("kubectl", replicas)), ("spec", "replicas"))
-    assert not managed.helm_set(live(entry("helm", IMAGE), entry("kubectl", replicas)), ("spec", "replicas"))
+    assert field_managers.helm_set(live(entry("helm", replicas), entry("kubectl", replicas)), ("spec", "replicas"))
+    assert not field_managers.helm_set(live(entry("helm", IMAGE), entry("kubectl", replicas)), ("spec", "replicas"))
 
 
 def test_who_else_has_set_a_field_is_what_the_api_server_noted() -> None:
@@ -191,12 +193,12 @@ def test_who_else_has_set_a_field_is_what_the_api_server_noted() -> None:
         entry("controller", {"f:spec": {"f:gone": {}}, "f:metadata": {"f:finalizers": {'v:"x"': {}}}}),
         entry("controller", {"f:status": {"f:replicas": {}}}, subresource="status"),
     )
-    assert [(str(one), one.manager, one.value) for one in managed.foreign(item)] == [
+    assert [(str(one), one.manager, one.value) for one in field_managers.foreign(item)] == [
         (".spec.replicas", "kubectl", 5),
         ('.spec.template.spec.containers[name="app"].image', "kubectl-set", "hand"),
         ('.spec.template.spec.containers[name="app"].args', "kubectl-set", ["a"]),
     ]
     chart = {"spec": {"replicas": 5, "template": {"spec": {"containers": [{"name": "app", "image": "chart"}]}}}}
-    assert [str(one) for one in managed.also_in(managed.foreign(item), chart)] == [
+    assert [str(one) for one in field_managers.also_in(field_managers.foreign(item), chart)] == [
         '.spec.template.spec.containers[name="app"].image'
     ]
