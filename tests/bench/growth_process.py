@@ -27,9 +27,7 @@ from greenlight.entrypoints.drivers import Drivers
 from greenlight.events import types
 from greenlight.ledger.port import Ledger, Transaction
 from greenlight.model.rows import Push, Record
-from greenlight.service.http_connections import Limits
 from greenlight.service.server import serve
-from greenlight.webhooks.turns import repository_of
 from support.flow import sha_of
 
 
@@ -62,7 +60,7 @@ def main(folder: Path, repo: str, count: int) -> None:
     trigger = replace(
         TriggerSpec.to_service("ended", "ended"),
         filter=lambda event: event.type == types.DEPLOYMENT_SUCCEEDED,
-        limits=only,
+        required_values=only,
     )
     Drivers._command = lambda self: InProcess()  # type: ignore[method-assign]
     logging.getLogger("greenlight").addHandler(logging.NullHandler())
@@ -72,10 +70,10 @@ def main(folder: Path, repo: str, count: int) -> None:
         log=logging.getLogger("greenlight"),
         strangers=Strangers([trigger], {"ended": ended}),
     )
-    webhooks = serve(
-        greenlight.apps["webhooks"], "127.0.0.1:0", name="webhooks", limits=Limits(of_one=1), turn=repository_of
-    )
-    servers = [webhooks, serve(greenlight.apps["board"], "127.0.0.1:0", name="board")]
+    servers = [
+        greenlight.serve_webhooks("127.0.0.1:0"),
+        serve(greenlight.apps["board"], "127.0.0.1:0", name="board"),
+    ]
     pushed(greenlight.ledger, repo, count)
     gc.collect()
     gc.freeze()

@@ -18,7 +18,6 @@ from greenlight.broker.trigger_spec import TriggerSpec
 from greenlight.deployer.driver import Order, Progress
 from greenlight.entrypoints.compose import Folders, Greenlight, Strangers
 from greenlight.entrypoints.drivers import Drivers
-from greenlight.service.server import serve
 
 
 class InProcess:
@@ -59,7 +58,7 @@ def main(folder: Path, driver: str) -> None:
         log=logging.getLogger("greenlight"),
         strangers=Strangers([TriggerSpec.to_service("tell", "tell")], {"tell": tell}),
     )
-    server = serve(greenlight.apps["webhooks"], "127.0.0.1:0", name="webhooks")
+    server = greenlight.serve_webhooks("127.0.0.1:0")
     gc.collect()
     gc.freeze()
     greenlight.start()

@@ -30,6 +30,7 @@ from greenlight.ledger.port import Transaction
 from greenlight.ledger.sqlite import ledger as sqlite
 from greenlight.ledger.traced import traced
 from greenlight.lib.clock import Clock, SystemClock
+from greenlight.lib.keyedlock import KeyedLock
 from greenlight.lib.scrub import Scrubber
 from greenlight.lib.ticker import Ticker
 from greenlight.promoter import app as promoter
@@ -37,14 +38,17 @@ from greenlight.reconciler import app as reconciler
 from greenlight.recorder import app as recorder
 from greenlight.service.adoption import adopt
 from greenlight.service.configuration import PipelineFiles, pipeline_warnings
+from greenlight.service.http_connections import Limits
 from greenlight.service.deps import Deps
 from greenlight.service.handling import EventService
 from greenlight.service.people import People
 from greenlight.service.publisher import InLog
 from greenlight.service.secrets import Secrets
+from greenlight.service.server import Server, serve
 from greenlight.store.store import Store
 from greenlight.telemetry.tracing import OFF, Tracer
 from greenlight.webhooks import app as webhooks
+from greenlight.webhooks.turns import repository_of
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,10 @@ class Greenlight:
             "deployer": deployer.create_service(deployer.Deps(*common, drivers=self.drivers, owner=owner)),
             "reconciler": reconciler.create_service(Deps(*common)),
         }  # what events are delivered to, by the name of its Knative Service
+        self._at_work = KeyedLock()
         called = {name: as_function(service) for name, service in self.services.items()}
+        for name in ("recorder", "promoter"):
+            called[name] = _in_turn(called[name], self._at_work)
         self.broker, self.watch = _broker(self.store, called, strangers, folders.config / "triggers", tracer)
         operators = broker_api(self.broker.operations, lambda: board.discards(self.pipeline()))
         board_deps = board.Deps(*common, people=self.people, open_reads=open_reads, guests=[operators])
@@ -107,6 +114,17 @@ class Greenlight:
             "board": board.create_app(board_deps),
         }
         self.ticker = Ticker(_pinger(self.services["reconciler"], clock), self.ledger.next_due, clock, log)
+
+    def serve_webhooks(self, listen: str, servers: int = 1) -> Server:
+        """A server for the webhooks on `listen`, bound; `servers` of this process share its descriptors.
+
+        Of one repository it answers one request at a time, which takes turns with the events of that repository that are
+        recorded and decided: all of Greenlight shares one interpreter. Raises OSError if the address is taken or not ours.
+        """
+        limits = Limits(servers=servers, of_one=1)
+        return serve(
+            self.apps["webhooks"], listen, name="webhooks", limits=limits, turn=repository_of, lock=self._at_work
+        )
 
     def start(self) -> None:
         """Take over what an earlier life left, then go on: unfinished work first."""
@@ -153,6 +171,22 @@ def as_function(service: EventService[Any]) -> LocalService:
         if outcome.reply is None:
             return SubscriberResponse(outcome.status, {}, outcome.problem.encode())
         return SubscriberResponse(outcome.status, *to_binary(outcome.reply))
+
+    return LocalService(handle)
+
+
+def _in_turn(service: LocalService, lock: KeyedLock) -> LocalService:
+    """The service, which handles an event that is ordered by its repository while it holds the lock of that repository.
+
+    An event that is ordered by its target waits for nothing: a Trigger may hand over many of one repository at once, and
+    other repositories would wait for their threads.
+    """
+
+    def handle(event: Event, path: str, headers: Mapping[str, str]) -> SubscriberResponse:
+        repository = str(event.extensions.get("repo") or "")
+        ordered = event.extensions.get("partitionkey") == repository
+        with lock.holding(repository if ordered else ""):
+            return service.handle(event, path, headers)
 
     return LocalService(handle)
 

@@ -29,7 +29,6 @@ from greenlight.service.secrets import Secrets, create
 from greenlight.service.server import Server, serve, serve_until
 from greenlight.store.errors import Locked, Newer
 from greenlight.telemetry.setup import tracer_of
-from greenlight.webhooks.turns import repository_of
 
 DRAIN = 10.0
 """Seconds that deliveries in flight get to finish after SIGTERM."""
@@ -137,13 +136,7 @@ def _serve(options: UpOptions, greenlight: Greenlight) -> list[Server]:
     broker = OnlyPrograms(greenlight.broker.ingress, loopback=is_loopback(_host(options.broker_listen)))
     return [
         serve(greenlight.apps["board"], options.listen, name="board", limits=small),
-        serve(
-            greenlight.apps["webhooks"],
-            options.webhooks_listen,
-            name="webhooks",
-            limits=Limits(servers=3, of_one=1),  # all of Greenlight shares one interpreter with them
-            turn=repository_of,
-        ),
+        greenlight.serve_webhooks(options.webhooks_listen, servers=3),
         serve(broker, options.broker_listen, name="broker", limits=small),
     ]
 

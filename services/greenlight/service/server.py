@@ -17,6 +17,7 @@ from wsgiref.types import WSGIApplication
 from waitress import wasyncore
 from waitress.task import ThreadedTaskDispatcher
 
+from greenlight.lib.keyedlock import KeyedLock
 from greenlight.service.http_connections import Limits, Waitress
 from greenlight.service.turns import Turns
 
@@ -34,11 +35,18 @@ class Server:
     """One listening address. Bound when it is made, at work from start() to stop()."""
 
     def __init__(
-        self, app: WSGIApplication, listen: str, *, name: str, limits: Limits, turn: Turn | None = None
+        self,
+        app: WSGIApplication,
+        listen: str,
+        *,
+        name: str,
+        limits: Limits,
+        turn: Turn | None = None,
+        lock: KeyedLock | None = None,
     ) -> None:
         """Bind. Raises OSError if the address is taken or not ours."""
         self._map: dict[int, Any] = {}
-        self._dispatcher = ThreadedTaskDispatcher() if turn is None else Turns(_by_body(turn), limits.of_one)
+        self._dispatcher = ThreadedTaskDispatcher() if turn is None else Turns(_by_body(turn), limits.of_one, lock)
         self._limits = limits
         bound = _bound(listen)
         self._server = Waitress(app, self._map, bound, self._dispatcher, limits)
@@ -88,13 +96,14 @@ def serve(
     name: str,
     limits: Limits | None = None,
     turn: Turn | None = None,
+    lock: KeyedLock | None = None,
 ) -> Server:
     """A server for `app` on `listen` (`HOST:PORT`, port 0 for any free one), bound and not started.
 
     With `turn`, which is given a request's body before anybody has looked at it, the requests for which it says the same
-    wait for each other, and take turns with the others.
+    wait for each other, and take turns with the others. With `lock`, each is answered while the lock of its turn is held.
     """
-    return Server(app, listen, name=name, limits=limits or Limits(), turn=turn)
+    return Server(app, listen, name=name, limits=limits or Limits(), turn=turn, lock=lock)
 
 
 def serve_until(
