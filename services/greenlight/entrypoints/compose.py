@@ -38,9 +38,9 @@ from greenlight.reconciler import app as reconciler
 from greenlight.recorder import app as recorder
 from greenlight.service.adoption import adopt
 from greenlight.service.configuration import PipelineFiles, pipeline_warnings
-from greenlight.service.http_connections import Limits
 from greenlight.service.deps import Deps
 from greenlight.service.handling import EventService
+from greenlight.service.http_connections import Limits
 from greenlight.service.people import People
 from greenlight.service.publisher import InLog
 from greenlight.service.secrets import Secrets
