@@ -157,9 +157,15 @@ class Ledger(Protocol):
     def decision(self, application: str, environment: str, repo: str, sha: str) -> DecisionRow | None: ...
 
     def decisions(
-        self, application: str, environment: str, states: Sequence[str], *, limit: int = 200
+        self,
+        application: str,
+        environment: str,
+        states: Sequence[str],
+        *,
+        since: tuple[datetime, datetime] | None = None,
+        limit: int = 200,
     ) -> Sequence[DecisionRow]:
-        """The decisions of a target in one of `states`, newest push first."""
+        """The decisions of a target in one of `states`, newest push first; those whose push is `placed` then or later."""
         ...
 
     def deployment(self, id: str) -> Deployment | None: ...

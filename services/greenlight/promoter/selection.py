@@ -51,12 +51,11 @@ def newest_first(policy: Policy, environment: str, target: Target, deps: Deps) -
 
 
 def _ready_since(policy: Policy, environment: str, push: Push | None, deps: Deps) -> Iterator[DecisionRow]:
-    """Return the decisions `ready` of a target, newest push first, down to one that is older than the push."""
-    limit = PAGE
+    """Return the decisions `ready` of a target, newest push first, that are not older than the push."""
+    limit, since = PAGE, None if push is None else push.placed
     while True:
-        rows = deps.ledger.decisions(policy.name, environment, ("ready",), limit=limit)
-        last = rows[-1].push if rows else None
-        if len(rows) < limit or last is None or (push is not None and last.placed < push.placed):
+        rows = deps.ledger.decisions(policy.name, environment, ("ready",), since=since, limit=limit)
+        if len(rows) < limit or rows[-1].push is None:
             return iter(rows)
         limit *= 4
 

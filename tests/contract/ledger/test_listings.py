@@ -138,6 +138,12 @@ def test_decisions_of_a_target_come_by_the_newest_push(ledger: Ledger) -> None:
     assert found("ready", "waiting", limit=2) == [3, 2]
     assert found("superseded") == [5]
     assert found() == []
+    placed = {row.sha: row.push.placed for row in rows if row.push is not None}
+    for since, wanted in {1: [3, 2, 1], 2: [3, 2], 3: [3]}.items():
+        later = ledger.decisions("shop", "staging", ("ready", "waiting"), since=placed[sha(since)])
+        assert [int(row.sha, 16) for row in later] == wanted
+    assert len(ledger.decisions("shop", "staging", ("ready", "waiting"), since=placed[sha(1)], limit=2)) == 2
+    assert ledger.decisions("shop", "staging", ("ready", "waiting"), since=(at(99), at(0))) == []
 
 
 def test_deployments_of_a_target_come_newest_first(ledger: Ledger) -> None:

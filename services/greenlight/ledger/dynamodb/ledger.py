@@ -255,12 +255,21 @@ class DynamoLedger:
         return self._row(DecisionRow, items.decision_key(application, environment, repo, sha))
 
     def decisions(
-        self, application: str, environment: str, states: Sequence[str], *, limit: int = 200
+        self,
+        application: str,
+        environment: str,
+        states: Sequence[str],
+        *,
+        since: tuple[datetime, datetime] | None = None,
+        limit: int = 200,
     ) -> Sequence[DecisionRow]:
         wanted, page = set(states), min(limit, 100)
         places = [items.candidates_pk(application, environment, state) for state in wanted]
         places += [place for place in _old_places(application, environment, wanted) if not self._is_empty(place)]
-        named = [self._dynamo.query("pk = :p", {"p": place}, newest=True, page=page) for place in places]
+        later, then = ("", {}) if since is None else (" AND sk >= :s", {"s": joined(*map(stamp, since))})
+        named = [
+            self._dynamo.query(f"pk = :p{later}", {"p": place, **then}, newest=True, page=page) for place in places
+        ]
         pointers = heapq.merge(*named, key=lambda pointer: pointer["sk"]["S"], reverse=True)
         found: dict[tuple[str, str], DecisionRow] = {}
         while len(found) < limit:

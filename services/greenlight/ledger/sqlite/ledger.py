@@ -237,15 +237,22 @@ class SqliteLedger:
         return self._rows.row(DecisionRow, sql, (application, environment, repo, sha))
 
     def decisions(
-        self, application: str, environment: str, states: Sequence[str], *, limit: int = 200
+        self,
+        application: str,
+        environment: str,
+        states: Sequence[str],
+        *,
+        since: tuple[datetime, datetime] | None = None,
+        limit: int = 200,
     ) -> Sequence[DecisionRow]:
         states = list(dict.fromkeys(states))
         if not states:
             return []
+        later, then = ("", ()) if since is None else (" AND (pushed_at, arrived) >= (?, ?)", tuple(map(micros, since)))
         # Each state's newest are the first of the index; what is read does not grow with how many there are.
         newest = (
-            "SELECT * FROM (SELECT pushed_at, arrived, repo, sha, rowid AS row FROM decisions"
-            " WHERE application = ? AND environment = ? AND decision = ?"
+            "SELECT * FROM (SELECT pushed_at, arrived, repo, sha, rowid AS row FROM decisions"  # noqa: S608
+            f" WHERE application = ? AND environment = ? AND decision = ?{later}"
             " ORDER BY pushed_at DESC, arrived DESC, repo DESC, sha DESC LIMIT ?)"
         )
         order = "pushed_at DESC, arrived DESC, repo DESC, sha DESC"
@@ -254,7 +261,7 @@ class SqliteLedger:
             f" FROM (SELECT row FROM ({' UNION ALL '.join([newest] * len(states))}) ORDER BY {order} LIMIT ?)"
             " JOIN decisions ON decisions.rowid = row"
             " ORDER BY decisions.pushed_at DESC, decisions.arrived DESC, decisions.repo DESC, decisions.sha DESC",
-            *(value for state in states for value in (application, environment, state, limit)),
+            *(value for state in states for value in (application, environment, state, *then, limit)),
             limit,
         )
         return self._rows.those(DecisionRow, rows)
