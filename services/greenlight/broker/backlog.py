@@ -43,7 +43,7 @@ class Backlog:
         self._bytes += size
 
     def full(self) -> bool:
-        """Whether producers have to wait. Raises Unavailable."""
+        """Return whether producers have to wait. Raises Unavailable."""
         if self._within_limits():
             return False
         self.measure()

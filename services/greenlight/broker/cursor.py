@@ -87,7 +87,7 @@ class Cursor:
     # Where events come from.
 
     def expects(self, seq: int) -> bool:
-        """Whether an event that is offered is to be queued; otherwise reading the log finds it, or has found it."""
+        """Return whether an event that is offered is to be queued; otherwise reading the log finds it, or has found it."""
         return self.log_state is LogState.TAILING and seq > self._position
 
     def fall_behind(self, seq: int) -> None:
@@ -101,7 +101,7 @@ class Cursor:
         return LogRange(self._position, self._end.announced)
 
     def end_reading(self, until: int) -> None:
-        """The log was read up to `until`.
+        """Note that the log was read up to `until`.
 
         An event that is being offered right now may have passed by; then the Trigger stays behind, and reads it too.
         """
@@ -109,30 +109,30 @@ class Cursor:
         self.log_state = LogState.TAILING if until >= self._end.announced else LogState.BEHIND
 
     def cancel_reading(self) -> None:
-        """The log could not be read."""
+        """Note that the log could not be read."""
         self.log_state = LogState.BEHIND
 
     def is_retry_of_earlier_run(self, seq: int) -> bool:
-        """Whether an event that was found in the log was retried by an earlier run: it is known, or settled since."""
+        """Return whether an event that was found in the log was retried by an earlier run: it is known, or settled since."""
         return seq in self._earlier
 
     # Steps of a delivery.
 
     def queued(self, seq: int) -> None:
-        """A new delivery."""
+        """Add a delivery."""
         self._states[seq] = DeliveryState.QUEUED
         self._order.append(seq)
 
     def taken(self, seq: int) -> None:
-        """A thread begins an attempt."""
+        """Note that a thread begins an attempt."""
         self._states[seq] = DeliveryState.IN_FLIGHT
 
     def attempted(self, seq: int) -> None:
-        """The attempt has an outcome."""
+        """Note that the attempt has an outcome."""
         self._states[seq] = DeliveryState.RECORDING
 
     def has_row(self, retry: Retry) -> None:
-        """The row of a delivery was written. It may have been settled meanwhile, or be farther than the row."""
+        """Note that the row of a delivery was written. It may be settled meanwhile, or farther than the row."""
         state = self._states.get(retry.seq)
         if state is None:
             self._obsolete.append(retry.seq)
@@ -144,14 +144,14 @@ class Cursor:
             self._states[retry.seq] = DeliveryState.RETRYING
 
     def due(self, seq: int) -> bool:
-        """The time of a further attempt has come; whether there is one to make."""
+        """Note that the time of a further attempt has come. Returns whether there is one to make."""
         if self._states.get(seq) not in (DeliveryState.RETRYING, DeliveryState.RECORDING):
             return False
         self._states[seq] = DeliveryState.DUE
         return True
 
     def settle(self, seq: int, *, row_deleted: bool) -> None:
-        """The delivery is over. `row_deleted`: so is its row, if it had one."""
+        """End a delivery. `row_deleted`: its row is deleted, if it had one."""
         if self._rows.pop(seq, None) is not None and not row_deleted:
             self._obsolete.append(seq)
         self._states.pop(seq, None)
@@ -187,22 +187,22 @@ class Cursor:
         return self._states.get(seq)
 
     def unread(self, seq: int) -> bool:
-        """Whether the Trigger has not come to this event yet."""
+        """Return whether the Trigger has not come to this event yet."""
         return self.log_state is not LogState.TAILING and seq > self._position
 
     @property
     def rows(self) -> int:
-        """How many deliveries have a row."""
+        """Return how many deliveries have a row."""
         return len(self._rows)
 
     @property
     def unsettled(self) -> int:
-        """How many deliveries are not settled."""
+        """Return how many deliveries are not settled."""
         return len(self._states)
 
     @property
     def lag(self) -> int:
-        """How many events are not settled; those that the Trigger has not come to yet count in full."""
+        """Return how many events are not settled; those that the Trigger has not come to yet count in full."""
         unread = 0 if self.log_state is LogState.TAILING else self._end.announced - self._position
         return unread + len(self._states)
 
@@ -218,10 +218,10 @@ class Cursor:
         return value, obsolete
 
     def not_saved(self, obsolete: Sequence[int]) -> None:
-        """What `take_unsaved` returned could not be written."""
+        """Note that what `take_unsaved` returned could not be written."""
         self._obsolete += obsolete
         self._saved = -1
 
     def _holds(self, seq: int) -> bool:
-        """Whether this event holds the cursor back."""
+        """Return whether this event holds the cursor back."""
         return seq in self._states and seq not in self._rows

@@ -46,7 +46,7 @@ class CursorWriter:
             self._runtime.timer.after(DELAY, self._write_soon)
 
     def appended(self, seq: int) -> None:
-        """An event came in. Those without work for it move too."""
+        """Note that an event came in: the cursors of Triggers that do not want it move too."""
         if seq - self._all_at >= ALL_AFTER:
             self.schedule()
 

@@ -57,7 +57,7 @@ class FairQueue:
 
     @property
     def ready(self) -> bool:
-        """Whether an event may be taken."""
+        """Return whether an event may be taken."""
         return self._next_key() is not None
 
     def take(self) -> Job | None:

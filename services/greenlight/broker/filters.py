@@ -38,7 +38,7 @@ class FilterError(Exception):
 
 
 def everything(event: Event) -> bool:
-    """The filter of a Trigger that has none."""
+    """Pass every event: the filter of a Trigger that has none."""
     return True
 
 
@@ -146,7 +146,7 @@ def _cesql(value: Any, path: Path, trigger: str) -> Predicate:
 
 
 def _judge(expression: cesql.Expression[Event], errors: _ErrorCount) -> Predicate:
-    """What is not true does not pass, errors included, as Knative has it; `not` around it turns that round, there too."""
+    """Return a test: all but true fails, errors too, as Knative has it; `not` around it turns that round, there too."""
     run = expression.run
 
     def test(event: Event) -> bool:
@@ -227,7 +227,7 @@ def _every(tests: Sequence[Predicate]) -> Predicate:
 
 
 def _test(name: str, matches: Callable[[str], bool]) -> Predicate:
-    """Whether the attribute is there and its text matches."""
+    """Return what tests whether the attribute is there and its text matches."""
     get = attribute(name)
 
     def test(event: Event) -> bool:

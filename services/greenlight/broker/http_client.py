@@ -164,7 +164,7 @@ class _Connection:
         self._socket.close()
 
     def usable(self) -> bool:
-        """Whether an idle connection can be used: it was not closed, and nothing came without a request."""
+        """Return whether an idle connection can be used: it was not closed, and nothing came without a request."""
         self._socket.setblocking(False)
         try:
             self._socket.recv(1)

@@ -50,7 +50,7 @@ class Ingress:
         self._max_event = max_event
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """The WSGI app."""
+        """Answer a request, as a WSGI app."""
         try:
             status, headers = self._answer(environ)
             body = b""

@@ -30,7 +30,7 @@ _REF = ("apiVersion", "kind", "name", "namespace")
 
 
 def is_for_broker(value: Any) -> bool:
-    """Whether a document is a Broker or a Trigger of Knative's."""
+    """Return whether a document is a Broker or a Trigger of Knative's."""
     if not isinstance(value, Mapping) or value.get("kind") not in ("Broker", "Trigger"):
         return False
     return str(value.get("apiVersion", "")).partition("/")[0] == GROUP

@@ -46,7 +46,7 @@ class ManifestWatcher:
             self._thread.join()
 
     def look(self) -> None:
-        """One look."""
+        """Look once."""
         try:
             now = stamp(self._folders)
         except OSError as problem:

@@ -14,7 +14,7 @@ from greenlight.lib.files import files_below
 
 
 def default_folder(package: Path = Path(greenlight.__file__).parent) -> Path:
-    """The `knative/` that belongs to this Greenlight: inside the package as installed, or beside it in a checkout."""
+    """Return the `knative/` that belongs to this Greenlight: inside the package as installed, or beside it in a checkout."""
     for folder in (package / "knative", package.parents[1] / "knative"):
         if (folder / "triggers").is_dir():
             return folder

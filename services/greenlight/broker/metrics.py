@@ -105,7 +105,7 @@ class _Collector(Collector):
         self._counters, self._status = counters, status
 
     def collect(self) -> Iterable[Metric]:
-        """One round of a scrape."""
+        """Collect the metrics of one scrape."""
         for counter in self._counters:
             yield from counter.collect()
         triggers = self._status.triggers()
@@ -118,5 +118,5 @@ class _Collector(Collector):
             yield GaugeMetricFamily(f"greenlight_broker_{name}_bytes", f"Bytes of the {name}.", value=size)
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing before the first scrape: a registry would ask the store."""
+        """Return nothing: a registry calls this before the first scrape, and it would read the store."""
         return []

@@ -66,7 +66,7 @@ def outcome_of(response: SubscriberResponse) -> Delivered | Failed:
 
 
 def _accepted(response: SubscriberResponse) -> Delivered | Failed:
-    """2xx: an empty body is done; an event is a reply; anything else is an error of the subscriber, and retried."""
+    """Read a 2xx response: empty is done, an event is a reply, anything else is the subscriber's error, and retried."""
     try:
         event = reply_of(response)
     except (NotAnEvent, UnsupportedMedia) as problem:

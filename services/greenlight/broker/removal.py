@@ -69,7 +69,7 @@ class Removals:
             self._running.discard(key)
 
     def _finish(self, key: str, worker: TriggerWorker | None) -> None:
-        """In a thread of the pool."""
+        """Do the removal, in a thread of the pool."""
         try:
             if worker is not None:
                 self._write_cursor(worker)

@@ -40,7 +40,7 @@ def _mentioned(tree: cesql.Node) -> Iterable[str]:
 
 
 def _only(name: str, dialect: str, inner: Any) -> frozenset[str] | None:
-    """The only values of an attribute with which a filter can pass an event; None if it is not limited to some."""
+    """Return the only values of an attribute with which a filter can pass; None if it is not limited to some."""
     if dialect == "exact":
         return frozenset([inner[name]]) if name in inner else None
     if dialect == "cesql":

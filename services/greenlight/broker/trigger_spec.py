@@ -57,7 +57,7 @@ class TriggerSpec:
 
     @property
     def broker_key(self) -> str:
-        """The key of its Broker, which is in the same namespace."""
+        """Return the key of its Broker, which is in the same namespace."""
         return f"{self.namespace}/{self.broker}"
 
 

@@ -75,7 +75,7 @@ class WorkQueue:
         self._start(more)
 
     def thread_ended(self) -> None:
-        """A thread ended, or was not started, without `take` returning None."""
+        """Note that a thread ended, or was not started, without `take` returning None."""
         with self._lock:
             self._threads -= 1
 
@@ -102,19 +102,19 @@ class WorkQueue:
             return self._launch(job)
 
     def attempted(self, job: Job) -> None:
-        """The attempt has an outcome; what it means is noted between this and `end_busy`."""
+        """Note that the attempt has an outcome. What it means is noted before `end_busy`."""
         with self._lock:
             del self._in_flight[job.seq]
             self._fresh.done(job)
             self._cursor.attempted(job.seq)
 
     def begin_busy(self) -> None:
-        """A write more that is to be waited for."""
+        """Count one more write to wait for."""
         with self._lock:
             self._busy += 1
 
     def end_busy(self) -> None:
-        """An attempt or write less that is to be waited for."""
+        """Count one attempt or write less to wait for."""
         with self._lock:
             self._busy -= 1
             more = self._claim_threads()
@@ -145,7 +145,7 @@ class WorkQueue:
         self._start(more)
 
     def read_later(self) -> None:
-        """The log could not be read; a thread tries again."""
+        """Note that the log could not be read: a thread tries again."""
         with self._lock:
             self._cursor.cancel_reading()
             more = self._claim_threads()
@@ -154,13 +154,13 @@ class WorkQueue:
     # What comes of a delivery.
 
     def has_row(self, retries: Sequence[Retry]) -> None:
-        """The rows of these deliveries were written, so the cursor can pass them."""
+        """Note that the rows of these deliveries were written, so the cursor can pass them."""
         with self._lock:
             for retry in retries:
                 self._cursor.has_row(retry)
 
     def due(self, seq: int) -> None:
-        """The time of a further attempt has come."""
+        """Note that the time of a further attempt has come."""
         with self._lock:
             if not self._cursor.due(seq):
                 return
@@ -169,7 +169,7 @@ class WorkQueue:
         self._start(more)
 
     def settle(self, seq: int, *, row_deleted: bool = False) -> None:
-        """The delivery is over. `row_deleted`: so is its row, if it had one."""
+        """End a delivery. `row_deleted`: its row is deleted, if it had one."""
         with self._lock:
             self._cursor.settle(seq, row_deleted=row_deleted)
             more = self._claim_threads()
@@ -194,7 +194,7 @@ class WorkQueue:
             return self._cursor.take_unsaved()
 
     def not_saved(self, obsolete: Sequence[int]) -> None:
-        """What `take_unsaved` returned could not be written."""
+        """Note that what `take_unsaved` returned could not be written."""
         with self._lock:
             self._cursor.not_saved(obsolete)
 
@@ -217,12 +217,12 @@ class WorkQueue:
             return {"lag": self._cursor.lag, "in_flight": len(self._in_flight), "retrying": self._cursor.rows}
 
     def settled(self) -> bool:
-        """Whether nothing is left to do."""
+        """Return whether nothing is left to do."""
         with self._lock:
             return self._cursor.log_state is LogState.TAILING and not (self._cursor.unsettled or self._busy)
 
     def at_rest(self) -> bool:
-        """Whether nothing is in flight or being written."""
+        """Return whether nothing is in flight or being written."""
         with self._lock:
             return not self._busy
 
@@ -236,7 +236,7 @@ class WorkQueue:
         return bool(self._due or (fresh and self._cursor.rows + self._busy < MAX_RETRIES))
 
     def _should_read(self) -> bool:
-        """Whether the log is to be read on: it may hold another key's turn."""
+        """Return whether the log is to be read on: it may hold another key's turn."""
         return self._cursor.log_state is LogState.BEHIND and len(self._fresh) < AHEAD
 
     def _claim_threads(self, most: int = 1) -> int:

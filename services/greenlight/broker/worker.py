@@ -53,12 +53,12 @@ class TriggerWorker:
 
     @property
     def spec(self) -> TriggerSpec:
-        """The Trigger's spec."""
+        """Return the Trigger's spec."""
         return self.delivery.spec
 
     @property
     def key(self) -> str:
-        """The Trigger's NAMESPACE/NAME."""
+        """Return the Trigger's NAMESPACE/NAME."""
         return self.delivery.spec.key
 
     def start(self) -> None:
@@ -87,7 +87,7 @@ class TriggerWorker:
         tx.on_commit(lambda: self.queue.has_row(retries))
 
     def wants(self, event: Event) -> bool:
-        """Whether the Trigger's filter passes the event. An error in a filter is a no, as with Knative."""
+        """Return whether the Trigger's filter passes the event. An error in a filter is a no, as with Knative."""
         try:
             return self.spec.filter(event)
         except Exception:

@@ -9,7 +9,7 @@ from greenlight.cli.render import Word, document, line
 
 
 def story(value: dict[str, Any]) -> None:
-    """What happened to one event."""
+    """Print what happened to one event."""
     event = value["event"]
     line(f"{event['type']} {event['id']} from {event['source']}")
     line(f"  received {value['received']} by Broker {value['broker']}, number {value['seq']}")
@@ -38,14 +38,14 @@ _OUTCOMES = {"delivered": "green", "dead letter": "red", "tried again": "yellow"
 
 
 def failures(found: Sequence[dict[str, Any]], margin: str) -> None:
-    """Attempts that failed, a line each."""
+    """Print the failed attempts, a line each."""
     for it in found:
         place = " at the dead-letter sink" if it["sink"] else ""
         line(f"{margin}attempt {it['number']}{place} at {it['at']}: {it['why']}")
 
 
 def dead_letter(value: dict[str, Any]) -> None:
-    """One dead letter, with its event."""
+    """Print one dead letter, with its event."""
     line(f"dead letter {value['id']} of {value['trigger']} since {value['at']}")
     line(
         f"  {value['why']} (code {value['code']}, after {value['attempts']} attempts at {value['destination'] or 'nobody'})"

@@ -137,7 +137,7 @@ class Front:
         self._operators: WSGIApplication | None = None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """The WSGI app."""
+        """Answer a request, as a WSGI app."""
         path = environ.get("PATH_INFO") or "/"
         if path.startswith("/api/v1/") or (path in _OPEN and not _probe(environ)):
             return self._for_operators()(environ, start_response)

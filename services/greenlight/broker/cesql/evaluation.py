@@ -48,7 +48,7 @@ class Expression(Generic[E]):
     advice: Sequence[tuple[int, str]]
 
     def evaluate(self, event: E) -> tuple[Value, EvaluationError | None]:
-        """The value, and the error there was; with an error, the function's own value or the zero value of the type."""
+        """Return the value, and the error there was; with an error, the function's own value or the zero value of the type."""
         try:
             return self.run(event), None
         except EvaluationError as error:
@@ -79,7 +79,7 @@ class _Compiler(Generic[E]):
         return _OTHERS[node.kind](self, node)
 
     def cast(self, node: Node, kind: Kind | None) -> Run[E]:
-        """The node's closure, with a cast if one is needed; None: any type will do."""
+        """Compile a node, with a cast if one is needed; None: any type will do."""
         typed = self.compile(node)
         if kind is None or typed.kind is kind:
             return typed.run
@@ -157,7 +157,7 @@ class _Compiler(Generic[E]):
         return chain
 
     def _equality(self, node: Node) -> Run[E]:
-        """The right operand's type is what both become."""
+        """Compile `=` and its opposite: both operands get the right one's type."""
         right_node, equal = node.children[1], node.kind == "="
         kind, right = self.compile(right_node)
         if kind is not None:
@@ -192,7 +192,7 @@ class _Compiler(Generic[E]):
         return Typed(bool, lambda event: match(run(event)))
 
     def _in(self, node: Node) -> Typed[E]:
-        """The left operand's type is what the elements become, one after the other until one is equal."""
+        """Compile `IN`: the elements get the left operand's type, one after the other until one is equal."""
         left = self.compile(node.children[0]).run
         elements = node.children[1:]
         if all(element.kind == "literal" for element in elements):
@@ -248,7 +248,7 @@ _OTHERS: Mapping[str, Callable[[_Compiler[Any], Node], Typed[Any]]] = {
 
 
 def _constants(elements: Sequence[Node], kind: Kind) -> tuple[frozenset[Value], EvaluationError | None]:
-    """The elements as values of `kind`, up to the first that cannot be one, and what is wrong with that."""
+    """Return the elements as values of `kind`, up to the first that cannot be one, and what is wrong with that."""
     found: list[Value] = []
     for element in elements:
         assert element.value is not None

@@ -28,7 +28,7 @@ class Function:
 
 
 def find(name: str, count: int) -> Function | None:
-    """The function of that name, in upper case, that takes `count` arguments."""
+    """Return the function of that name, in upper case, that takes `count` arguments."""
     for function in FUNCTIONS.get(name, ()):
         fixed = len(function.takes)
         if fixed == count or (function.more is not None and fixed < count):
@@ -37,7 +37,7 @@ def find(name: str, count: int) -> Function | None:
 
 
 def why_none(name: str, count: int) -> str:
-    """Why `find` finds nothing."""
+    """Return why `find` finds nothing."""
     if name not in FUNCTIONS:
         return f"there is no function {name}; there are {', '.join(FUNCTIONS)}"
     takes = " or ".join(f"{'at least ' if it.more else ''}{len(it.takes)}" for it in FUNCTIONS[name])

@@ -19,7 +19,7 @@ _TOKEN = re.compile(r"\\([%_])|(.)", re.DOTALL)
 
 
 def compile_pattern(pattern: str) -> Matcher:
-    """Whether a whole text matches: `%` is any number of characters, `_` is one; a backslash makes them ordinary."""
+    """Return a test of a whole text: `%` is any number of characters, `_` is one; a backslash makes them ordinary."""
     pieces: list[list[str | None]] = [[]]
     for escaped, character in _TOKEN.findall(pattern):
         if character == "%":
@@ -66,7 +66,7 @@ def _literal(piece: _Piece) -> str | None:
 
 
 def _here(piece: _Piece) -> Callable[[str, int], bool]:
-    """Whether the piece matches at a place."""
+    """Return whether the piece matches at a place."""
     literal = _literal(piece)
     if literal is not None:
         return lambda text, at: text.startswith(literal, at)

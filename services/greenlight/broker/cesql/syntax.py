@@ -105,7 +105,7 @@ class _Parser:
         return ParseError(token.at, message)
 
     def _enter(self) -> None:
-        """One level deeper, so that no text exhausts the interpreter's stack."""
+        """Go one level deeper; bounded, so that no text exhausts the interpreter's stack."""
         self._level += 1
         if self._level > MAX_DEPTH:
             raise _too_deep(self._peek.at)

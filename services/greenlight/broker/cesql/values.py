@@ -43,17 +43,17 @@ class EvaluationError(Exception):
 
 
 def type_name(kind: Kind) -> str:
-    """The type's name in the specification."""
+    """Return the type's name in the specification."""
     return _NAMES[kind]
 
 
 def in_range(number: int) -> bool:
-    """Whether an Integer can be that."""
+    """Return whether an Integer can be that."""
     return MIN <= number <= MAX
 
 
 def cast(value: Value, kind: Kind, at: int) -> Value:
-    """`value` as a value of `kind`. Raises EvaluationError for a String that cannot be that."""
+    """Return `value` as a value of `kind`. Raises EvaluationError for a String that cannot be that."""
     return value if type(value) is kind else CASTS[kind](value, at)
 
 
@@ -65,7 +65,7 @@ def to_string(value: Value, at: int) -> str:
 
 
 def to_integer(value: Value, at: int) -> int:
-    """A Boolean is 1 or 0; a String is decimal digits, perhaps with a sign, and nothing else. Or EvaluationError."""
+    """Cast to an Integer: a Boolean is 1 or 0, a String decimal digits, perhaps with a sign. Raises EvaluationError."""
     if type(value) is not str:
         return int(value)
     if len(value) < 10 and value.isascii() and value.isdigit():  # the usual case, at a third of the cost
@@ -78,7 +78,7 @@ def to_integer(value: Value, at: int) -> int:
 
 
 def to_boolean(value: Value, at: int) -> bool:
-    """An Integer is whether it is not 0; a String is true or false in any case. Or EvaluationError."""
+    """Cast to a Boolean: an Integer is true but for 0, a String true or false in any case. Raises EvaluationError."""
     if type(value) is not str:
         return bool(value)
     word = value.lower()

@@ -22,7 +22,7 @@ class Retry:
     next_at: float
 
     def supersedes(self, other: Retry) -> bool:
-        """Whether this is as far as `other`, or farther."""
+        """Return whether this is as far as `other`, or farther."""
         return (self.dead_letter is not None, self.tries) >= (other.dead_letter is not None, other.tries)
 
 

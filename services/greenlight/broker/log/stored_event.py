@@ -118,7 +118,7 @@ def from_row(row: Sequence[Any]) -> StoredEvent:
 
 
 def _is_event(event: Event) -> bool:
-    """Whether the values of an event from the log are of the types that they had."""
+    """Return whether the values of an event from the log are of the types that they had."""
     needed = (event.id, event.source, event.type)
     others = (event.subject, event.time, event.datacontenttype, event.dataschema)
     return (
