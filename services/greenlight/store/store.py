@@ -62,7 +62,7 @@ class Store:
         self._path = path.absolute()
         self._synchronous = synchronous
         self._waiting: deque[Change[Any]] = deque()
-        self._readers = Readers(path)
+        self._readers = Readers(self._path)
         self._gate = threading.Condition(threading.Lock())  # guards what follows
         self._busy = False  # somebody commits, or the writer thread has been told to
         self._handed = False  # it has been told to
