@@ -431,3 +431,16 @@ def test_a_foreign_reader_keeps_nobody_from_starting(path: Path, caplog: pytest.
 def environment() -> dict[str, str]:
     """For a Python that finds the package under test."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+def test_a_relative_path_is_where_the_process_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading and writing find the same file, also once the working folder is another one."""
+    monkeypatch.chdir(tmp_path)
+    store = Store(Path("store.db"), [NUMBERS])
+    monkeypatch.chdir("/")
+    try:
+        store.write(insert(1))
+        assert numbers(store) == [1]
+    finally:
+        store.close()
+    assert (tmp_path / "store.db").exists()
