@@ -62,11 +62,8 @@ def on_deployment_ended(event: Event, deps: Deps) -> Sequence[Event]:
     data = required_fields(event, "deployment", "application")
     deployment = deps.ledger.deployment(data["deployment"])
     done = [(keys.deployment_due(data["deployment"]), event.id)]
-    if deployment is None or deployment.outcome == "running":
-        deps.ledger.transact(Transaction(done=done))
-        return []
     policy = deps.pipeline().now_called(data["application"])
-    if policy is None:
+    if deployment is None or deployment.outcome == "running" or policy is None:
         deps.ledger.transact(Transaction(done=done))
         return []
     following = [(policy, name) for name, it in policy.environments.items() if deployment.environment in it.after]
