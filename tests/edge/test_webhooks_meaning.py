@@ -18,7 +18,7 @@ from greenlight.events.http import from_http, to_binary
 from greenlight.ledger.bodies import named
 from greenlight.model.rows import Fact
 from greenlight.policy import signals
-from greenlight.webhooks.github import EVENTS
+from greenlight.webhooks.providers.github import EVENTS
 from greenlight.webhooks.provider import MAX_EVIDENCE
 from support.flow import build_payload, push_payload, sha_of
 from support.timing import cpu_seconds

@@ -20,7 +20,7 @@ from greenlight.model.rows import Fact
 from greenlight.policy import signals
 from greenlight.service.secrets import Secret
 from greenlight.webhooks.facts import MAX_DATA, fact
-from greenlight.webhooks.gates import sent_at, standard
+from greenlight.webhooks.providers.gates import sent_at, standard
 from greenlight.webhooks.provider import (
     Delivery,
     Ignored,

@@ -15,7 +15,7 @@ from greenlight.model.policy import Pipeline
 from greenlight.model.rows import Fact, Push
 from greenlight.policy import signals
 from greenlight.service.secrets import Secret
-from greenlight.webhooks import commits
+from greenlight.webhooks.providers import commits
 from greenlight.webhooks.facts import fact, json_object
 from greenlight.webhooks.provider import (
     WORD,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from greenlight.events.ids import identity
-from greenlight.webhooks import commits
+from greenlight.webhooks.providers import commits
 from support.flow import push_payload, sha_of
 
 LOGIN, ADDRESS = identity("github", "max-gh"), identity("email", "max@acme.example")
