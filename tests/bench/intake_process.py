@@ -22,6 +22,7 @@ from greenlight.service.publisher import InLog
 from greenlight.service.secrets import Secrets
 from greenlight.service.server import serve
 from greenlight.webhooks.app import Deps, create_app
+from greenlight.webhooks.providers.registry import FILES
 
 
 class Forgetful:
@@ -43,7 +44,9 @@ def edge(folder: Path) -> Any:
     log = logging.getLogger("greenlight")
     log.setLevel(logging.WARNING)
     ledger: Any = Forgetful()
-    return create_app(Deps(SystemClock(), ledger, lambda: pipeline, InLog(), log, secrets=Secrets(folder / "secrets")))
+    return create_app(
+        Deps(SystemClock(), ledger, lambda: pipeline, InLog(), log, secrets=Secrets(folder / "secrets", FILES))
+    )
 
 
 def nothing(environ: Mapping[str, Any], start_response: Any) -> Iterable[bytes]:

@@ -13,8 +13,8 @@ SOURCE = ROOT / "services" / "greenlight"
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 
 TASKS = {
-    "a scanner's report without an outcome is refused": ("webhooks/gates.py", "outcome must be"),
-    "a push of GitHub becomes a fact": ("webhooks/github.py", "def _push("),
+    "a scanner's report without an outcome is refused": ("webhooks/providers/gates.py", "outcome must be"),
+    "a push of GitHub becomes a fact": ("webhooks/providers/github.py", "def _push("),
     "a webhook's signature is checked": ("lib/signing.py", "def check_github("),
     "a secret is rotated by adding a line to its file": ("service/secrets.py", "class Secrets"),
     "of two facts of one signal, the newer one counts": ("recorder/domain.py", "def fold("),

@@ -14,6 +14,7 @@ from prometheus_client import REGISTRY
 from greenlight.lib.errors import ConfigurationError
 from greenlight.service.secrets import FOLDER, Secrets, create
 from greenlight.telemetry import metrics
+from greenlight.webhooks.providers.registry import FILES
 from support.flow import push_payload
 from support.process import no_files_left
 from support.webhooks import Rig
@@ -59,7 +60,7 @@ def values(secrets: Secrets, sender: str = "github") -> list[bytes]:
 def test_a_secret_is_a_line(tmp_path: Path, text: bytes, expected: list[bytes]) -> None:
     """It ends in LF or CRLF; one of white space is blank; nothing else is taken away."""
     (tmp_path / "github").write_bytes(text)
-    assert values(Secrets(tmp_path)) == expected
+    assert values(Secrets(tmp_path, FILES)) == expected
 
 
 @pytest.mark.parametrize(
@@ -70,9 +71,9 @@ def test_a_secret_is_a_line(tmp_path: Path, text: bytes, expected: list[bytes]) 
         ("gate-scan", b"plain\n", "secret 1: a Standard Webhooks secret"),
         ("events-scanner", WHSEC + b"\nwhsec_\n", "secret 2: a Standard Webhooks secret"),
         ("gate-scan", "whsec_\u00e9\n".encode(), "secret 1: a Standard Webhooks secret"),
-        ("gitlab", b"one\n", "the name is not github, circleci"),
-        ("github@acme+shop+x", b"one\n", "the name is not github, circleci"),
-        ("gate-", b"one\n", "the name is not github, circleci"),
+        ("gitlab", b"one\n", "the name is none of circleci, events-SENDER, gate-NAME, github"),
+        ("github@acme+shop+x", b"one\n", "the name is none of circleci, events-SENDER, gate-NAME, github"),
+        ("gate-", b"one\n", "the name is none of circleci, events-SENDER, gate-NAME, github"),
         ("github", "one\n".encode("utf-16"), "a byte order mark, NUL bytes or"),
         ("circleci", "one\n".encode("utf-8-sig"), "a byte order mark, NUL bytes or"),
     ],
@@ -81,7 +82,7 @@ def test_a_file_that_gives_no_secret_stops_the_start(tmp_path: Path, name: str, 
     """With its path, what is wrong, and nothing of its content."""
     (tmp_path / name).write_bytes(text)
     with pytest.raises(ConfigurationError, match=told) as problem:
-        Secrets(tmp_path)
+        Secrets(tmp_path, FILES)
     assert str(tmp_path / name) in str(problem.value)
     assert "plain" not in str(problem.value)
 
@@ -89,14 +90,14 @@ def test_a_file_that_gives_no_secret_stops_the_start(tmp_path: Path, name: str, 
 def test_without_its_folder_nothing_starts(tmp_path: Path) -> None:
     """It says what belongs there."""
     with pytest.raises(ConfigurationError, match="a file per sender"):
-        Secrets(tmp_path / "missing")
+        Secrets(tmp_path / "missing", FILES)
 
 
 def test_a_secret_is_rotated_without_a_restart(tmp_path: Path) -> None:
     """The new line counts within 10 s, beside the old one; the old one is gone as soon as its line is."""
     clock, file = Clock(), tmp_path / "github"
     file.write_bytes(b"old\n")
-    secrets = Secrets(tmp_path, clock)
+    secrets = Secrets(tmp_path, FILES, clock)
     for text, expected in ((b"old\nnew\n", [b"old", b"new"]), (b"new\n", [b"new"]), (b"", []), (b"mew\n", [b"mew"])):
         file.write_bytes(text)
         clock.seconds += 9.9
@@ -115,7 +116,7 @@ def test_a_change_is_seen_whatever_the_file_looks_like(tmp_path: Path) -> None:
     clock, file = Clock(), tmp_path / "github"
     file.write_bytes(b"one\n")
     times = (file.stat().st_atime_ns, file.stat().st_mtime_ns)
-    secrets = Secrets(tmp_path, clock)
+    secrets = Secrets(tmp_path, FILES, clock)
     deadline = datetime.now(UTC).timestamp() + 5
     while file.stat().st_ctime_ns == times[1] and datetime.now(UTC).timestamp() < deadline:
         file.write_bytes(b"two\n")  # until the kernel's clock has ticked
@@ -132,7 +133,7 @@ def test_the_secrets_of_a_cluster_change_behind_a_link(tmp_path: Path) -> None:
         (tmp_path / version / "github").write_text(f"{version[2:]}\n")
     (tmp_path / "..data").symlink_to("..one")
     (tmp_path / "github").symlink_to("..data/github")
-    secrets = Secrets(tmp_path, clock)
+    secrets = Secrets(tmp_path, FILES, clock)
     assert values(secrets) == [b"one"]
     (tmp_path / "circleci").symlink_to("..data/circleci")
     clock.seconds += 9.9
@@ -193,7 +194,7 @@ def test_while_the_folder_cannot_be_read_the_last_good_secrets_stay(
     clock, folder = Clock(), tmp_path / "secrets"
     folder.mkdir()
     (folder / "github").write_bytes(b"one\n")
-    secrets = Secrets(folder, clock)
+    secrets = Secrets(folder, FILES, clock)
     with break_(folder):
         for _ in range(3):
             clock.seconds += 9.9
@@ -255,7 +256,7 @@ def test_a_file_that_cannot_be_read_or_is_spoiled_keeps_its_last_good_secrets(
     clock = Clock()
     for name in ("github", "circleci"):
         (tmp_path / name).write_bytes(b"one\n")
-    secrets = Secrets(tmp_path, clock)
+    secrets = Secrets(tmp_path, FILES, clock)
     spoil(tmp_path / "github")
     (tmp_path / "circleci").write_bytes(b"changed\n")
     clock.seconds += 9.9
@@ -276,7 +277,7 @@ def test_what_is_right_in_a_spoiled_file_counts_beside_what_was_right_before(tmp
     """One line with a mistake: neither the sender with the new secret nor the one with the old is shut out."""
     clock, other = Clock(), b"whsec_YW5vdGhlciBzZWNyZXQ="
     (tmp_path / "gate-scan").write_bytes(WHSEC + b"\n")
-    secrets = Secrets(tmp_path, clock)
+    secrets = Secrets(tmp_path, FILES, clock)
     (tmp_path / "gate-scan").write_bytes(other + b"\nno secret of this kind\n")
     clock.seconds += 9.9
     assert values(secrets, "gate-scan") == [other, WHSEC]
@@ -342,7 +343,7 @@ def test_no_verdict_is_a_wrong_signature_because_no_file_can_be_opened(
 def test_a_file_may_speak_for_an_owner_or_one_repository(tmp_path: Path, name: str, repo: str, speaks: bool) -> None:
     """In any case of letters, and never for a name that only begins like it."""
     (tmp_path / name).write_bytes(b"one\n")
-    (secret,) = Secrets(tmp_path).of("github")
+    (secret,) = Secrets(tmp_path, FILES).of("github")
     assert secret.speaks_for(repo) is speaks
 
 
@@ -373,17 +374,17 @@ def test_a_metric_per_line_shows_which_one_is_silent(tmp_path: Path) -> None:
 def test_secrets_made_on_first_use_are_of_the_form_that_their_sender_needs(tmp_path: Path) -> None:
     """Once, readable by the owner alone; a file for some repositories is a file."""
     folder = tmp_path / "secrets"
-    made = create(folder, ["github", "circleci", "gate-scan"])
+    made = create(folder, ["github", "circleci", "gate-scan"], FILES)
     assert [path.name for path in made] == ["github", "circleci", "gate-scan"]
     assert {oct(path.stat().st_mode & 0o777) for path in made} == {"0o600"}
     assert oct(folder.stat().st_mode & 0o777) == "0o700"
     assert len({path.read_text() for path in made}) == 3
-    secrets = Secrets(folder)
+    secrets = Secrets(folder, FILES)
     assert len(secrets.all()) == 3
-    assert create(folder, ["github", "circleci", "gate-scan"]) == []
+    assert create(folder, ["github", "circleci", "gate-scan"], FILES) == []
     (folder / "github").rename(folder / "github@acme")
-    assert create(folder, ["github"]) == []
+    assert create(folder, ["github"], FILES) == []
     (folder / "github@acme").rename(tmp_path / "kept")
     (folder / "github").symlink_to("nowhere")
-    assert create(folder, ["github"]) == [], "what it leads to is away, and nothing takes its place"
+    assert create(folder, ["github"], FILES) == [], "what it leads to is away, and nothing takes its place"
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []

@@ -18,8 +18,8 @@ from greenlight.events.http import from_http, to_binary
 from greenlight.ledger.bodies import named
 from greenlight.model.rows import Fact
 from greenlight.policy import signals
-from greenlight.webhooks.providers.github import EVENTS
 from greenlight.webhooks.provider import MAX_EVIDENCE
+from greenlight.webhooks.providers.github import EVENTS
 from support.flow import build_payload, push_payload, sha_of
 from support.timing import cpu_seconds
 from support.webhooks import SHA, Rig, gate_body, ignored, repository

@@ -26,6 +26,7 @@ from greenlight.ledger.port import Transaction
 from greenlight.service.configuration import read_pipeline
 from greenlight.service.secrets import Secrets
 from greenlight.webhooks import app as webhooks
+from greenlight.webhooks.providers.registry import FILES
 from support.dynamodb import MISSING, Table, Way, way
 from support.flow import REPO, Shop, sha_of
 from support.process import signed
@@ -126,7 +127,7 @@ class Ship(World):
                 lambda: self.pipeline,
                 NoPublisher(),
                 logging.getLogger("simulation"),
-                secrets=Secrets(folder / "secrets"),
+                secrets=Secrets(folder / "secrets", FILES),
             )
         )
 

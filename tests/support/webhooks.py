@@ -20,6 +20,7 @@ from greenlight.service.publisher import InLog
 from greenlight.service.secrets import Secrets
 from greenlight.store import Store
 from greenlight.webhooks import app as webhooks
+from greenlight.webhooks.providers.registry import FILES
 from support.policy import parse
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
@@ -66,7 +67,7 @@ class Rig:
         self.ledger = sqlite.SqliteLedger(self.store, self.folder / "bodies", clock=clock.now)
         pipeline = parse({"pipeline.yaml": PIPELINE.format(repo=self.repo)}, self.folder)
         self.log = logging.getLogger("greenlight.rig")
-        self.secrets_in_force = Secrets(folder)
+        self.secrets_in_force = Secrets(folder, FILES)
         deps = webhooks.Deps(clock, self.ledger, lambda: pipeline, InLog(), self.log, secrets=self.secrets_in_force)
         self.client = Client(webhooks.create_app(deps))
 

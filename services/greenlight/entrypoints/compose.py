@@ -48,6 +48,7 @@ from greenlight.service.server import Server, serve
 from greenlight.store.store import Store
 from greenlight.telemetry.tracing import OFF, Tracer
 from greenlight.webhooks import app as webhooks
+from greenlight.webhooks.providers.registry import FILES
 from greenlight.webhooks.turns import repository_of
 
 
@@ -86,7 +87,7 @@ class Greenlight:
         self.log, self.clock, self.tracer = log, clock, tracer
         self._config = folders.config
         self.pipeline = PipelineFiles(folders.config, DRIVERS, clock, log)
-        self.secrets = Secrets(folders.secrets)
+        self.secrets = Secrets(folders.secrets, FILES)
         self.people = People(folders.config / "people.yaml", clock=clock, log=log)
         self.store = Store(folders.data / DATABASE, [sqlite.SCHEMA, broker_log.SCHEMA])
         self.ledger = sqlite.SqliteLedger(

@@ -145,8 +145,9 @@ def _check(service: str, settings: Settings) -> None:
     reads: list[Callable[[], object]] = [lambda: read_pipeline(settings.config, DRIVERS)]
     if service == "webhooks":
         from greenlight.service.secrets import Secrets
+        from greenlight.webhooks.providers.registry import FILES
 
-        reads.append(lambda: Secrets(settings.secrets))
+        reads.append(lambda: Secrets(settings.secrets, FILES))
     if service == "board":
         from greenlight.service.people import read as read_people
 
@@ -204,8 +205,9 @@ def _follow(tracer: Tracer, ledger: Ledger) -> None:
 def _webhooks(base: dict[str, Any], settings: Settings) -> WSGIApplication:
     from greenlight.service.secrets import Secrets
     from greenlight.webhooks import app as webhooks
+    from greenlight.webhooks.providers.registry import FILES
 
-    return webhooks.create_app(webhooks.Deps(**base, secrets=Secrets(settings.secrets, base["clock"])))
+    return webhooks.create_app(webhooks.Deps(**base, secrets=Secrets(settings.secrets, FILES, base["clock"])))
 
 
 def _board(base: dict[str, Any], settings: Settings) -> WSGIApplication:

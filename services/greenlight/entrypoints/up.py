@@ -29,6 +29,7 @@ from greenlight.service.secrets import Secrets, create
 from greenlight.service.server import Server, serve, serve_until
 from greenlight.store.errors import Locked, Newer
 from greenlight.telemetry.setup import tracer_of
+from greenlight.webhooks.providers.registry import FILES
 
 DRAIN = 10.0
 """Seconds that deliveries in flight get to finish after SIGTERM."""
@@ -164,7 +165,7 @@ def _create_secrets(folders: Folders, pipeline: Pipeline, log: logging.Logger) -
     gates = (gate for policy in pipeline.applications.values() for gate in policy.gates.values())
     senders = {"github", "circleci", *(gate.sender for gate in gates if gate.sender is not None)}
     try:
-        made = create(folders.secrets, sorted(senders))
+        made = create(folders.secrets, sorted(senders), FILES)
     except OSError as problem:
         raise ConfigurationError(
             f"{folders.secrets}: cannot keep secrets: {problem.strerror}. Name another folder with GREENLIGHT_SECRETS"

@@ -54,8 +54,6 @@ ENDS = (
 )
 
 RESERVED_PREFIXES = (
-    "com.github.",
-    "com.circleci.",
     "gate.",
     "approval.",
     "commit.",
@@ -64,4 +62,4 @@ RESERVED_PREFIXES = (
     "target.",
     "dev.knative.",
 )
-"""Types that only their own route can say; a sender of `POST /webhooks/events/SENDER` may not."""
+"""How our own types begin. A sender of `POST /webhooks/events/SENDER` may not send them, nor those of a provider."""

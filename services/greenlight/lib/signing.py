@@ -59,7 +59,7 @@ def check_github(header: str | None, body: bytes, secrets: Sequence[tuple[bytes,
     scheme, _, given = (header or "").partition("=")
     if scheme != "sha256" or not _HEX.fullmatch(given):
         raise BadSignature("X-Hub-Signature-256 is missing or not `sha256=` and 64 lower-case hex digits")
-    return _right(bytes.fromhex(given), [(hmac.digest(secret, body, "sha256"), what) for secret, what in secrets])
+    return signed_by(given, body, secrets)
 
 
 def check_circleci(header: str | None, body: bytes, secrets: Sequence[tuple[bytes, S]]) -> list[S]:
@@ -68,7 +68,7 @@ def check_circleci(header: str | None, body: bytes, secrets: Sequence[tuple[byte
     given = [value for version, _, value in parts if version == "v1"]
     if len(given) != 1 or not _HEX.fullmatch(given[0]):
         raise BadSignature("circleci-signature is missing, or has not one `v1=` with 64 lower-case hex digits")
-    return _right(bytes.fromhex(given[0]), [(hmac.digest(secret, body, "sha256"), what) for secret, what in secrets])
+    return signed_by(given[0], body, secrets)
 
 
 def check_standard_webhooks(
@@ -101,8 +101,10 @@ def _decoded(part: str) -> bytes:
         return b""
 
 
-def _right(given: bytes, expected: Sequence[tuple[bytes, S]]) -> list[S]:
-    return _right_any([given], expected)
+def signed_by(given: str, signed: bytes, secrets: Sequence[tuple[bytes, S]]) -> list[S]:
+    """Which of the secrets signed the bytes `signed`: `given` is their HMAC-SHA-256 in hex. BadSignature if none."""
+    expected = [(hmac.digest(secret, signed, "sha256"), what) for secret, what in secrets]
+    return _right_any([bytes.fromhex(given)], expected)
 
 
 def _right_any(given: Sequence[bytes], expected: Sequence[tuple[bytes, S]]) -> list[S]:

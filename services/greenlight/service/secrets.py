@@ -33,10 +33,28 @@ MAX_BYTES = 64 << 10
 
 LOG = logging.getLogger("greenlight.secrets")
 
-_FILE = re.compile(
-    r"(?P<sender>github|circleci|gate-[A-Za-z0-9][A-Za-z0-9_.-]*|events-[A-Za-z0-9][A-Za-z0-9_.-]*)"
-    r"(?:@(?P<owner>[A-Za-z0-9_.-]+)(?:\+(?P<name>[A-Za-z0-9_.-]+))?)?"
-)
+_NAME = "[A-Za-z0-9][A-Za-z0-9_.-]*"
+_SCOPE = r"(?:@[A-Za-z0-9_.-]+(?:\+[A-Za-z0-9_.-]+)?)?"
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """How a provider's files of secrets are called, and what they hold: `github`, or `gate-NAME` for each of many senders."""
+
+    name: str
+    word: str = ""  # what stands for the sender's name in messages, NAME; empty: there is one file
+    standard: bool = False  # whether its secrets have the form of Standard Webhooks, whsec_…
+
+    def __str__(self) -> str:
+        return self.of(self.word)
+
+    def of(self, sender: str) -> str:
+        """The file of one sender."""
+        return f"{self.name}-{sender}" if self.word else self.name
+
+    def has(self, file: str) -> bool:
+        """Whether the file of that name, without its scope, is one of these."""
+        return re.fullmatch(f"{re.escape(self.name)}-{_NAME}" if self.word else re.escape(self.name), file) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +98,9 @@ class Secrets:
     long as it lasts.
     """
 
-    def __init__(self, folder: Path, clock: Clock | None = None) -> None:
-        """Read the folder. ConfigurationError names every file that is wrong."""
-        self._folder, self._clock = folder, clock or SystemClock()
+    def __init__(self, folder: Path, kinds: Sequence[Files], clock: Clock | None = None) -> None:
+        """Read the folder, whose files are of those kinds. ConfigurationError names every file that is wrong."""
+        self._folder, self._kinds, self._clock = folder, kinds, clock or SystemClock()
         self._lock = threading.Lock()
         self._place: tuple[int, int] | None = None
         self._files: Mapping[str, _File] = {}
@@ -91,7 +109,7 @@ class Secrets:
             self._take(*self._read())
         except OSError as error:
             raise ConfigurationError(
-                f"{folder}: {error.strerror}. Make it with a file per sender: github, circleci, gate-NAME, events-SENDER"
+                f"{folder}: {error.strerror}. Make it with a file per sender: {', '.join(map(str, kinds))}"
             ) from error
         problems = [*self._problems.values(), *(_empty(folder / name) for name in self._emptied())]
         if problems:
@@ -99,7 +117,7 @@ class Secrets:
         self._looked = self._clock.monotonic()
 
     def of(self, sender: str) -> Sequence[Secret]:
-        """The live secrets of `github`, `circleci`, `gate-NAME` or `events-SENDER`; empty for a sender without any."""
+        """The live secrets of a sender, such as `github` or `gate-NAME`; empty for one without any."""
         self.refresh()
         return [secret for file in self._files.values() if file.sender == sender for secret in file.secrets]
 
@@ -152,15 +170,14 @@ class Secrets:
         place = (found.st_dev, found.st_ino)
         files, problems = {}, {}
         for path in paths:
-            match = _FILE.fullmatch(path.name)
-            if path.name.startswith(".") or (match is None and path.is_dir()):
+            kind = _kind(path.name, self._kinds)
+            if path.name.startswith(".") or (kind is None and path.is_dir()):
                 continue  # a mounted Kubernetes Secret keeps its versions in hidden folders
-            if match is None:
-                problems[path.name] = (
-                    f"{path}: the name is not github, circleci, gate-NAME or events-SENDER, with @OWNER or @OWNER+NAME"
-                )
+            if kind is None:
+                known = ", ".join(map(str, self._kinds))
+                problems[path.name] = f"{path}: the name is none of {known}, with @OWNER or @OWNER+NAME"
                 continue
-            files[path.name], problem = _looked_at(path, match, self._files.get(path.name))
+            files[path.name], problem = _looked_at(path, kind, self._files.get(path.name))
             if problem is not None:
                 problems[path.name] = problem
         if not files and self._files and self._place not in (None, place):
@@ -186,8 +203,8 @@ class Secrets:
                 LOG.error("secrets: %s. The last good ones stay in force until it is mended", now[name])
 
 
-def create(folder: Path, senders: Sequence[str]) -> list[Path]:
-    """Make the folder, and a secret for each sender that has no file; the files that are new.
+def create(folder: Path, senders: Sequence[str], kinds: Sequence[Files]) -> list[Path]:
+    """Make the folder, and a secret for each sender that has no file; the files that are new, which are of those kinds.
 
     A file has its name once it is whole, and on the disk: an empty one would speak for nobody, and stop the next start.
     """
@@ -198,7 +215,8 @@ def create(folder: Path, senders: Sequence[str]) -> list[Path]:
         if any(file == path or file.name.startswith(f"{sender}@") for file in files_of(folder)):
             continue
         raw = randomness.token_bytes(32)
-        text = raw.hex() if sender in ("github", "circleci") else "whsec_" + base64.b64encode(raw).decode("ascii")
+        kind = _kind(sender, kinds)
+        text = "whsec_" + base64.b64encode(raw).decode("ascii") if kind is not None and kind.standard else raw.hex()
         partial = folder / f".{sender}.new"
         with open(partial, "w", encoding="ascii", opener=private) as file:
             file.write(text + "\n")
@@ -211,23 +229,30 @@ def create(folder: Path, senders: Sequence[str]) -> list[Path]:
     return made
 
 
-def _looked_at(path: Path, named: re.Match[str], before: _File | None) -> tuple[_File, str | None]:
+def _kind(file: str, kinds: Sequence[Files]) -> Files | None:
+    """Find the kind that a file is of, by its name; None: of none."""
+    named = re.fullmatch(f"(?P<sender>[^@]+){_SCOPE}", file)
+    return None if named is None else next((kind for kind in kinds if kind.has(named["sender"])), None)
+
+
+def _looked_at(path: Path, kind: Files, before: _File | None) -> tuple[_File, str | None]:
     """Look at a file, and say what is wrong with it. `before` is what was last known of it, and stays where it is wrong."""
     kept = () if before is None else before.secrets
+    sender, _, limits = path.name.partition("@")
     try:
         mark = _mark(path)
         if before is not None and before.mark == mark:
             return before, before.spoiled
-        lines, wrong = _lines(_content(path), named["sender"])
+        lines, wrong = _lines(_content(path), kind)
     except OSError as error:
-        return _File(path.name, named["sender"], kept), _unreadable(path, error)
-    scope = "/".join(part for part in (named["owner"], named["name"]) if part).lower() or None
+        return _File(path.name, sender, kept), _unreadable(path, error)
+    scope = limits.replace("+", "/").lower() or None
     secrets = tuple(Secret(line, path.name, scope) for line in lines)
     if not wrong:
-        return _File(path.name, named["sender"], secrets, mark), None
+        return _File(path.name, sender, secrets, mark), None
     spoiled = f"{path}: {'; '.join(wrong)}"
     right = (*secrets, *(secret for secret in kept if secret not in secrets))
-    return _File(path.name, named["sender"], right, mark, spoiled), spoiled
+    return _File(path.name, sender, right, mark, spoiled), spoiled
 
 
 def _mark(path: Path) -> tuple[int, int, int]:
@@ -245,7 +270,7 @@ def _content(path: Path) -> bytes:
         return file.read(MAX_BYTES + 1)
 
 
-def _lines(raw: bytes, sender: str) -> tuple[list[bytes], list[str]]:
+def _lines(raw: bytes, kind: Files) -> tuple[list[bytes], list[str]]:
     """Find the secrets of a file, and what is wrong in it. A line ends in LF or CRLF; one of white space is blank."""
     if len(raw) > MAX_BYTES:
         return [], [f"is larger than {MAX_BYTES >> 10} KiB, so it is no file of secrets"]
@@ -253,7 +278,7 @@ def _lines(raw: bytes, sender: str) -> tuple[list[bytes], list[str]]:
         return [], ["has a byte order mark, NUL bytes or what is no UTF-8: save it as text in UTF-8"]
     lines = [line.removesuffix(b"\r") for line in raw.split(b"\n")]
     lines = [line for line in lines if line.strip()]
-    if not sender.startswith(("gate-", "events-")):
+    if not kind.standard:
         return lines, []
     good, wrong = [], []
     for number, line in enumerate(lines, 1):

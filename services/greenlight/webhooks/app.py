@@ -29,12 +29,9 @@ from greenlight.service.health import HEALTHZ, Answer, alive
 from greenlight.service.secrets import Secret, Secrets
 from greenlight.telemetry import metrics
 from greenlight.telemetry.tracing import SERVER, Scope, step
-from greenlight.webhooks.circleci import CircleCI
-from greenlight.webhooks.events import Events
-from greenlight.webhooks.gates import Gates
-from greenlight.webhooks.github import GitHub
 from greenlight.webhooks.notices import Notices
 from greenlight.webhooks.provider import AHEAD, Delivery, Ignored, Provider
+from greenlight.webhooks.providers.registry import ROUTES, may_send
 from greenlight.webhooks.senders import contexts
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
@@ -55,17 +52,8 @@ class _Refused(Exception):
         self.status, self.headers = status, headers or {}
 
 
-ROUTES: Mapping[str, Provider] = {
-    "/webhooks/github": GitHub(),
-    "/webhooks/circleci": CircleCI(),
-    "/webhooks/gates/": Gates(),
-    "/webhooks/events/": Events(),
-}
-"""By path; one that ends in a slash is followed by the name of a gate or a sender."""
-
-
 def create_app(deps: Deps) -> Flask:
-    """`POST /webhooks/github`, `/webhooks/circleci`, `/webhooks/gates/NAME`, `/webhooks/events/SENDER`."""
+    """A route for each provider: `POST /webhooks/github`, `/webhooks/gates/NAME` and so on."""
     app = Flask(__name__, static_folder=None)
 
     @app.get(HEALTHZ)
@@ -79,7 +67,7 @@ def create_app(deps: Deps) -> Flask:
     @app.errorhandler(404)
     @app.errorhandler(405)
     def unknown(error: HTTPException) -> Response:
-        where = "POST to /webhooks/github, circleci, gates/NAME or events/SENDER"
+        where = f"POST to {', '.join(route + provider.files.word for route, provider in ROUTES.items())}"
         if _provider(request.path):
             return problem_response(405, where, {"Allow": "POST"})
         return problem_response(error.code or 404, where, allowed(error))
@@ -170,6 +158,8 @@ def _take(
         with step("create event"):
             pipeline = deps.pipeline()
             fact = provider.fact(delivery, pipeline)
+            if isinstance(fact, Fact) and not may_send(provider, fact.type):
+                raise Rejected(f"the type {fact.type[:64]!r} is said by its own route only")
         renamed = _renamed(fact, used, pipeline, notices)
         if fact.repo is not None and not _speaks(used, fact.repo):
             raise BadSignature("this secret does not speak for that repository")
@@ -218,7 +208,7 @@ def _read(environ: WSGIEnvironment, provider: Provider, name: str, deps: Deps) -
         raise _Refused(411, "send a Content-Length")
     if length is not None and length > provider.limit:
         raise _too_large(provider)
-    if provider.label != "events" and media_type_of(environ) != "application/json":
+    if provider.only_json and media_type_of(environ) != "application/json":
         raise _Refused(415, "send application/json")
     body = environ["wsgi.input"].read(provider.limit + 1 if length is None else length)
     if len(body) > provider.limit:
@@ -262,7 +252,7 @@ def _unclaimed(provider: Provider, delivery: Delivery, fact: Fact, deps: Deps) -
     In binary mode an event's type and id are headers, which are not signed: who replays a message cannot make another
     fact of it.
     """
-    if "webhook-id" not in delivery.headers or provider.label not in ("gates", "events"):
+    if "webhook-id" not in delivery.headers or not provider.files.standard:
         return
     digest = hashlib.sha256(fact.id.encode() + delivery.body).hexdigest()
     if deps.ledger.claim(provider.sender(delivery.name), delivery.headers["webhook-id"], digest) != digest:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from greenlight.events import moment, rfc3339
 from greenlight.events.attributes import is_time
@@ -15,7 +16,7 @@ from greenlight.ledger.bodies import named
 from greenlight.lib.errors import Rejected
 from greenlight.model.policy import Pipeline
 from greenlight.model.rows import Fact
-from greenlight.service.secrets import Secret
+from greenlight.service.secrets import Files, Secret
 
 SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 REPO = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,99})/[a-z0-9._-]{1,100}")
@@ -58,23 +59,31 @@ class Delivery:
         return named(self.body)
 
 
-class Provider(Protocol):
-    """A sender of webhooks."""
+class Provider(ABC):
+    """A sender of webhooks. Its route is /webhooks/LABEL, followed by a name where there are many files of secrets."""
 
-    label: str
-    limit: int  # bytes of a body
+    label: ClassVar[str]
+    files: ClassVar[Files]  # of its secrets
+    limit: ClassVar[int] = 1 << 20  # bytes of a body
+    only_json: ClassVar[bool] = True  # whether a body of another content type is refused
+    types: ClassVar[tuple[str, ...]] = ()  # how the event types begin that no other provider may send
+
+    @property
+    def route(self) -> str:
+        """The path of its webhooks; one that ends in a slash is followed by a name."""
+        return f"/webhooks/{self.label}/" if self.files.word else f"/webhooks/{self.label}"
 
     def sender(self, name: str) -> str:
         """The file in the secrets' folder."""
-        ...
+        return self.files.of(name)
 
+    @abstractmethod
     def verify(self, delivery: Delivery, secrets: Sequence[Secret]) -> Sequence[Secret]:
         """The secrets that signed it. Raises BadSignature (401)."""
-        ...
 
+    @abstractmethod
     def fact(self, delivery: Delivery, pipeline: Pipeline) -> Fact | Ignored:
         """What it says. Raises Malformed (400), UnsupportedMedia (415), Rejected (422)."""
-        ...
 
 
 def keyed(secrets: Sequence[Secret]) -> list[tuple[bytes, Secret]]:

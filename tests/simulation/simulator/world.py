@@ -36,6 +36,7 @@ from greenlight.service.publisher import InLog
 from greenlight.service.secrets import Secrets
 from greenlight.service.sink import Sink
 from greenlight.webhooks import app as webhooks
+from greenlight.webhooks.providers.registry import FILES
 
 from .broker import Broker, Delivery
 from .driver import Driver, Site
@@ -92,7 +93,7 @@ def secrets() -> Secrets:
     _KEPT.append(folder)
     for name, secret in SECRETS.items():
         (Path(folder.name) / name).write_bytes(secret + b"\n")
-    return Secrets(Path(folder.name))
+    return Secrets(Path(folder.name), FILES)
 
 
 _KEPT: list[Any] = []

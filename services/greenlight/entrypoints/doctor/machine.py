@@ -119,8 +119,9 @@ def _people(config: Path, pipeline: Sequence[Pipeline]) -> Iterator[Finding]:
 
 def _secrets(pipeline: Pipeline, folder: Path) -> Iterator[Finding]:
     from greenlight.service.secrets import Secrets
+    from greenlight.webhooks.providers.registry import FILES
 
-    files = {secret.file for secret in Secrets(folder).all()}
+    files = {secret.file for secret in Secrets(folder, FILES).all()}
     yield from present(pipeline, files, str(folder), "greenlight up makes it when it starts, or write one into {}")
 
 

@@ -12,13 +12,14 @@ from greenlight.lib.errors import Rejected
 from greenlight.model.policy import Pipeline
 from greenlight.model.rows import Fact
 from greenlight.policy import signals
-from greenlight.service.secrets import Secret
+from greenlight.service.secrets import Files, Secret
 from greenlight.webhooks.facts import fact, json_object
 from greenlight.webhooks.provider import (
     REPO,
     SHA,
     Delivery,
     Ignored,
+    Provider,
     counted,
     get,
     keyed,
@@ -37,14 +38,12 @@ _WORDS = {
 """CircleCI's status: the end of the event's type, and what it says to a gate."""
 
 
-class CircleCI:
+class CircleCI(Provider):
     """`POST /webhooks/circleci`. The body's `type` counts: the header is not signed."""
 
     label = "circleci"
-    limit = 1 << 20
-
-    def sender(self, name: str) -> str:
-        return "circleci"
+    files = Files("circleci")
+    types = ("com.circleci.",)
 
     def verify(self, delivery: Delivery, secrets: Sequence[Secret]) -> Sequence[Secret]:
         return signing.check_circleci(delivery.headers.get("circleci-signature"), delivery.body, keyed(secrets))

@@ -18,12 +18,12 @@ from greenlight.lib.strictjson import BadJson, loads
 from greenlight.model.policy import Pipeline
 from greenlight.model.rows import Fact
 from greenlight.policy import signals
-from greenlight.service.secrets import Secret
+from greenlight.service.secrets import Files, Secret
 from greenlight.webhooks.facts import MAX_DATA, fact
-from greenlight.webhooks.providers.gates import sent_at, standard
 from greenlight.webhooks.provider import (
     Delivery,
     Ignored,
+    Provider,
     artifacts_at,
     counted,
     evidence_of,
@@ -35,19 +35,18 @@ from greenlight.webhooks.provider import (
     sha_at,
     time_at,
 )
+from greenlight.webhooks.providers.gates import sent_at, standard
 
 _OURS = re.compile(r"repo|commit|branch|gate|outcome|application|environment|partitionkey|traceparent|knative.*")
 """Attributes that Triggers match and the Broker counts by: a sender does not speak in them."""
 
 
-class Events:
+class Events(Provider):
     """A secret `events-SENDER` speaks for the events of that sender."""
 
     label = "events"
-    limit = 1 << 20
-
-    def sender(self, name: str) -> str:
-        return f"events-{name}"
+    files = Files("events", "SENDER", standard=True)
+    only_json = False
 
     def verify(self, delivery: Delivery, secrets: Sequence[Secret]) -> Sequence[Secret]:
         return standard(delivery, secrets)

@@ -13,11 +13,12 @@ from greenlight.lib.errors import Rejected
 from greenlight.model.policy import Pipeline
 from greenlight.model.rows import Fact
 from greenlight.policy import signals
-from greenlight.service.secrets import Secret
+from greenlight.service.secrets import Files, Secret
 from greenlight.webhooks.facts import fact, json_object
 from greenlight.webhooks.provider import (
     Delivery,
     Ignored,
+    Provider,
     artifacts_at,
     counted,
     evidence_of,
@@ -32,14 +33,11 @@ from greenlight.webhooks.provider import (
 )
 
 
-class Gates:
+class Gates(Provider):
     """A secret `gate-NAME` speaks for the gate NAME, and for no other."""
 
     label = "gates"
-    limit = 1 << 20
-
-    def sender(self, name: str) -> str:
-        return f"gate-{name}"
+    files = Files("gate", "NAME", standard=True)
 
     def verify(self, delivery: Delivery, secrets: Sequence[Secret]) -> Sequence[Secret]:
         return standard(delivery, secrets)

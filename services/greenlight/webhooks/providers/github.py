@@ -14,13 +14,13 @@ from greenlight.lib.errors import Malformed, Rejected
 from greenlight.model.policy import Pipeline
 from greenlight.model.rows import Fact, Push
 from greenlight.policy import signals
-from greenlight.service.secrets import Secret
-from greenlight.webhooks.providers import commits
+from greenlight.service.secrets import Files, Secret
 from greenlight.webhooks.facts import fact, json_object
 from greenlight.webhooks.provider import (
     WORD,
     Delivery,
     Ignored,
+    Provider,
     counted,
     get,
     keyed,
@@ -31,6 +31,7 @@ from greenlight.webhooks.provider import (
     time_at,
     word_at,
 )
+from greenlight.webhooks.providers import commits
 
 OWN = "greenlight/"
 """Names of statuses and checks that Greenlight itself writes: its own voice must not move it."""
@@ -45,14 +46,13 @@ _REVIEWS = {"approved": "passed", "changes_requested": "failed", "dismissed": "d
 """The verdicts of reviews. Anything else, such as a comment, replaces none of them."""
 
 
-class GitHub:
+class GitHub(Provider):
     """`POST /webhooks/github`."""
 
     label = "github"
+    files = Files("github")
     limit = 25 << 20  # GitHub sends no more
-
-    def sender(self, name: str) -> str:
-        return "github"
+    types = ("com.github.",)
 
     def verify(self, delivery: Delivery, secrets: Sequence[Secret]) -> Sequence[Secret]:
         return signing.check_github(delivery.headers.get("x-hub-signature-256"), delivery.body, keyed(secrets))

@@ -1,0 +1,1 @@
+"""The providers of webhooks, one file each; registry.py finds them."""
