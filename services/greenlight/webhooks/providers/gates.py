@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,6 +31,12 @@ from greenlight.webhooks.provider import (
     shown,
     time_at,
 )
+
+TYPES: Mapping[str, str] = {
+    "passed": types.GATE_PASSED,
+    "failed": types.GATE_FAILED,
+}
+"""The outcomes that a scanner may report, and the event types that they become."""
 
 
 class Gates(Provider):
@@ -67,13 +73,13 @@ def sent_at(delivery: Delivery) -> datetime:
 def _fact(payload: dict[str, Any], delivery: Delivery) -> Fact:
     gate, now = delivery.name, delivery.now
     repo, sha, outcome = repo_of(need(payload, "repo", str)), sha_at(payload, "sha"), need(payload, "outcome", str)
-    if outcome not in ("passed", "failed"):
-        raise Rejected('outcome must be "passed" or "failed"; a scan that crashed has none')
+    if outcome not in TYPES:
+        raise Rejected(f"outcome must be {' or '.join(map(repr, TYPES))}; a scan that crashed has none")
     given = time_at(payload, "at")
     signed = given or sent_at(delivery)
     run = None if get(payload, "run") is None else need(payload, "run", int)
     whole, artifacts = _evidence(payload), artifacts_at(payload, "artifacts")
-    type = types.GATE_PASSED if outcome == "passed" else types.GATE_FAILED
+    type = TYPES[outcome]
     content, evidence = json.dumps([whole, artifacts], sort_keys=True), evidence_of(whole, delivery)
     # What says neither when nor in which run is told apart by its message.
     message = delivery.headers.get("webhook-id", "") if given is None and run is None else ""
