@@ -82,7 +82,7 @@ def request(asks: Asked, person: Person, deps: Deps) -> Request:
 
 
 def _operated(application: str, environment: str, person: Person, deps: Deps) -> Policy:
-    """The application, which this person may operate. Its target goes on from where it was under a former name.
+    """Return the application, which this person may operate. Its target goes on from where it was under a former name.
 
     Raises Forbidden; NotFound; Rejected while a deployment under the former name is under way.
     """
@@ -98,7 +98,7 @@ def _operated(application: str, environment: str, person: Person, deps: Deps) ->
 
 
 def _known_times(target: Target, deps: Deps) -> Iterator[datetime]:
-    """When what the ledger knows was asked for or pushed: a request comes after that, whosever clock is wrong."""
+    """Yield when what the ledger knows was asked for or pushed: a request comes after that, whosever clock is wrong."""
     yield from (request.at for request in (*target.requests, target.held) if request is not None)
     yield from (push.arrived for push in pushes_since(deps.ledger, target))
 
@@ -117,7 +117,7 @@ def _wanted(asks: Asked, policy: Policy, target: Target, now: datetime, deps: De
 
 
 def _way_back(asks: Asked, policy: Policy, target: Target, now: datetime, deps: Deps) -> Record:
-    """The commit that a rollback leads to: the one that is named, else the newest other that succeeded there.
+    """Return the commit that a rollback leads to: the one that is named, else the newest other that succeeded there.
 
     What was rolled back from is left out, until it succeeds there again; so is what was deployed last. Gates count as they
     are now, ages as they were at the last success.
@@ -243,7 +243,7 @@ def set_paused(application: str, environment: str, paused: bool, reason: str | N
 
 
 def discards(person: Person, policies: Sequence[Policy]) -> Callable[[Event], str]:
-    """Who discards a dead letter with some event: the person's id. What is returned raises Forbidden."""
+    """Return who discards a dead letter with some event: the person's id. What is returned raises Forbidden."""
 
     def judge(event: Event) -> str:
         allowed(domain.may_discard(person, policies, event.extensions))

@@ -26,7 +26,7 @@ LONGEST = timedelta(days=30)
 
 
 def blueprint(deps: Deps) -> Blueprint:
-    """Everything below /api/v1."""
+    """Return everything below /api/v1."""
     api = Blueprint("api", __name__, url_prefix="/api/v1")
     _reads(api, deps)
     _senders(api, deps)
@@ -84,7 +84,7 @@ def _senders(api: Blueprint, deps: Deps) -> None:
 
 
 def _is_decided(commit: dict[str, Any], decision: str, application: str | None, environment: str | None) -> bool:
-    """Whether one of the commit's environments, or the one that is named, has that decision."""
+    """Tell whether one of the commit's environments, or the one that is named, has that decision."""
     return any(
         it["decision"] == decision
         for name, found in commit["applications"].items()
@@ -204,7 +204,7 @@ def _writes(api: Blueprint, deps: Deps) -> None:
 
 
 def _lasts(text: str | None) -> timedelta:
-    """How long a request waits. Raises Rejected."""
+    """Return how long a request waits. Raises Rejected."""
     if text is None:
         return SERVED_WITHIN
     try:

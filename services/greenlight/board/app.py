@@ -35,7 +35,7 @@ class Deps(BaseDeps):
 
 
 def create_app(deps: Deps) -> Flask:
-    """The board as a service."""
+    """Return the board as a service."""
     app = Flask("greenlight.board")
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     mount_health(app, deps)
@@ -78,7 +78,7 @@ def create_app(deps: Deps) -> Flask:
 
 
 def discards(pipeline: Pipeline) -> Callable[[Event], str]:
-    """Who discards a dead letter in this request, for the broker's routes below this app (actions.discards)."""
+    """Return who discards a dead letter in this request, for the broker's routes below this app (actions.discards)."""
     return actions.discards(g.person, list(pipeline.applications.values()))
 
 

@@ -13,7 +13,7 @@ from greenlight.service.people import NAME_THEM, Person
 
 
 def may_approve(person: Person, gate: Gate, case: Situation) -> str | None:
-    """Why this person's approval of this commit at this gate could not count in this target; None: it could."""
+    """Return why this person's approval of this commit at this gate could not count in this target; None: it could."""
     if not isinstance(gate, Approval):
         return f"{gate.name} is not an approval: it opens when {gate.kind} says so"
     refusal = _in_groups(person, gate)
@@ -28,7 +28,7 @@ def may_approve(person: Person, gate: Gate, case: Situation) -> str | None:
 
 
 def stands(word: Word, gate: Gate, case: Situation) -> bool:
-    """Whether an approval that was given can count in this target, and has not expired."""
+    """Tell whether an approval that was given can count in this target, and has not expired."""
     if not isinstance(gate, Approval) or (gate.expires is not None and word.at + gate.expires <= case.now):
         return False
     return gate.left_out(word, gate.makers(case)) is None
@@ -45,7 +45,7 @@ def may_revoke(person: Person, policy: Policy, gate: Gate) -> str | None:
 
 
 def may_operate(person: Person, policy: Policy) -> str | None:
-    """Why this person may not deploy, retry, roll back, pause, resume, cancel or override; None: go ahead."""
+    """Return why this person may not deploy, retry, roll back, pause, resume, cancel or override; None: go ahead."""
     if not policy.operators:
         return f"nobody operates {policy.name}: name groups as its `operators:` in the pipeline file"
     if _operates(person, policy):
@@ -77,7 +77,7 @@ def may_erase(person: Person, policies: Sequence[Policy]) -> str | None:
 
 
 def may_override(person: Person, case: Situation) -> str | None:
-    """Why this person may not pass a gate of this commit in this environment; None: go ahead.
+    """Return why this person may not pass a gate of this commit in this environment; None: go ahead.
 
     An operator may, but nobody whom `not: author` leaves out of a gate that the environment requires.
     """
@@ -91,7 +91,7 @@ def may_override(person: Person, case: Situation) -> str | None:
 
 
 def closed_to_rollback(case: Situation) -> tuple[str, str] | None:
-    """The first gate that does not let a rollback to that commit through, with its reason; None: all do.
+    """Return the first gate that does not let a rollback to that commit through, with its reason; None: all do.
 
     Ages count as they were when it last succeeded there.
     """

@@ -67,7 +67,7 @@ def blueprint(deps: Deps) -> Blueprint:
 
 
 def ago(then: datetime, now: datetime) -> str:
-    """How long ago, in the largest unit that says it: `12 s`, `5 min`, `3 h`, `9 d`."""
+    """Return how long ago, in the largest unit that says it: `12 s`, `5 min`, `3 h`, `9 d`."""
     seconds = max((now - then).total_seconds(), 0)
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:

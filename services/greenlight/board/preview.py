@@ -51,7 +51,7 @@ def _environment(policy: Policy, environment: str, deps: Deps) -> dict[str, Any]
 
 
 def _target(policy: Policy, environment: str, deps: Deps) -> Target:
-    """The target as it would be once the edit is in force and what is under way there has ended."""
+    """Return the target as it would be once the edit is in force and what is under way there has ended."""
     rows = (deps.ledger.target(name, environment) for name in policy.names)
     row = policy.target(environment, next((row for row in rows if row is not None), None))
     return replace(row, application=policy.name, policy=policy.digest, deployment=None, wanted=None)

@@ -25,7 +25,7 @@ class Ambiguous(Rejected):
 
 
 def record_of(repo: str, prefix: str, deps: Deps) -> Record:
-    """The record of a commit, by its sha or any unambiguous prefix of at least 7. Raises NotFound, Ambiguous."""
+    """Return the record of a commit, by its sha or any unambiguous prefix of at least 7. Raises NotFound, Ambiguous."""
     repo, prefix = repo.lower(), prefix.lower()
     if len(prefix) < 7:
         raise NotFound(f"{prefix!r} is too short: give at least 7 digits of the sha")
@@ -47,7 +47,7 @@ def policy_of(application: str, deps: Deps) -> Policy:
 
 
 def target_of(application: str, environment: str, deps: Deps) -> Target:
-    """The target, as it is stored or as it begins. Raises NotFound."""
+    """Return the target, as it is stored or as it begins. Raises NotFound."""
     policy = policy_of(application, deps)
     if environment not in policy.environments:
         raise NotFound(f"{application} has no environment {environment!r}; it has {', '.join(policy.environments)}")
@@ -55,13 +55,13 @@ def target_of(application: str, environment: str, deps: Deps) -> Target:
 
 
 def deployments_of(target: Target, deps: Deps) -> Sequence[Deployment]:
-    """The deployments of a target, newest first, those under the application's former name behind its own."""
+    """Return the deployments of a target, newest first, those under the application's former name behind its own."""
     names = policy_of(target.application, deps).names
     return [each for name in names for each in deps.ledger.deployments(name, target.environment)]
 
 
 def every_target(deps: Deps) -> Sequence[tuple[Target, str | None]]:
-    """Every target of the pipeline file, read at once. Where one cannot be read it is as it begins, with why."""
+    """Return every target of the pipeline file, read at once. Where one cannot be read it is as it begins, with why."""
     stored = {(row.application, row.environment): row for row in deps.ledger.targets()}
     doubtful = any(row.table == "targets" for row in deps.ledger.unreadable())  # a list leaves out what it cannot read
     found: list[tuple[Target, str | None]] = []
@@ -83,7 +83,7 @@ def _why_unreadable(target: Target, deps: Deps) -> str | None:
 def situations_of(
     record: Record, policies: Sequence[Policy], now: datetime, deps: Deps
 ) -> tuple[view.Situations, Mapping[tuple[str, str], str]]:
-    """The situation of a commit in every target of these applications; and why for those that cannot be read."""
+    """Return the situation of a commit in every target of these applications; and why for those that cannot be read."""
     found, unreadable = {}, {}
     for policy in policies:
         for environment in policy.environments:
@@ -96,7 +96,7 @@ def situations_of(
 
 
 def commit_of(record: Record, deps: Deps) -> dict[str, Any]:
-    """A commit as the API shows it."""
+    """Return a commit as the API shows it."""
     (commit,) = commits_of([record], deps)
     return commit
 
@@ -133,7 +133,7 @@ def _commit(
 
 
 def _without(policies: Sequence[Policy], environments: Collection[tuple[str, str]]) -> Sequence[Policy]:
-    """The policies without some (application, environment)."""
+    """Return the policies without some (application, environment)."""
     if not environments:
         return policies
     rest = []

@@ -19,7 +19,7 @@ Situations = Mapping[tuple[str, str], Situation]
 
 
 def commit(record: Record, policies: Sequence[Policy], situations: Situations) -> dict[str, Any]:
-    """A commit as the API shows it. Public contract."""
+    """Return a commit as the API shows it. Public contract."""
     return {
         "repo": record.repo,
         "sha": record.sha,
@@ -56,7 +56,7 @@ def gates(policy: Policy, cases: Mapping[str, Situation], decisions: Mapping[str
 
 
 def environment(case: Situation, decision: Decision) -> dict[str, Any]:
-    """The decision for one environment, why, what a person asked for, and the newest deployment there."""
+    """Return the decision for one environment, why, what a person asked for, and the newest deployment there."""
     requested = served(case)
     return {
         "decision": decision.state,
@@ -69,7 +69,7 @@ def environment(case: Situation, decision: Decision) -> dict[str, Any]:
 
 
 def request(row: Request) -> dict[str, Any]:
-    """A request as the API shows it."""
+    """Return a request as the API shows it."""
     return {
         "id": row.fact,
         "kind": row.kind,
@@ -95,7 +95,7 @@ def _too_late(decision: Decision) -> list[str]:
 
 
 def target(row: Target, deployments: Sequence[Deployment], now: datetime) -> dict[str, Any]:
-    """A target as the API shows it."""
+    """Return a target as the API shows it."""
     first = newest_request(row, now)
     waiting = [*reversed(waiting_requests(row, now))]
     return {
@@ -118,7 +118,7 @@ def target(row: Target, deployments: Sequence[Deployment], now: datetime) -> dic
 
 
 def deployment(row: Deployment) -> dict[str, Any]:
-    """A deployment as the API shows it."""
+    """Return a deployment as the API shows it."""
     return {
         "id": row.id,
         "sha": row.sha,

@@ -63,7 +63,7 @@ def document(value: Any) -> None:
 
 
 def state(word: str) -> Word:
-    """A state's word in its colour."""
+    """Return a state's word in its colour."""
     return Word(word, _COLOURS.get(word))
 
 
@@ -113,7 +113,7 @@ def commit(value: dict[str, Any]) -> None:
 
 
 def standings(value: dict[str, Any]) -> list[tuple[Cell, ...]]:
-    """A commit's rows in a table: one for each target."""
+    """Return a commit's rows in a table: one for each target."""
     begin = (value["sha"][:7], value["repo"])
     rows: list[tuple[Cell, ...]] = [
         (*begin, f"{name}/{environment}", standing(it))

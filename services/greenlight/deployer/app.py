@@ -121,7 +121,7 @@ def _begin(data: Mapping[str, str], event: Event, deps: Deps) -> tuple[Deploymen
 
 
 def _rolled_back(policy: Policy, deployment: Deployment, target: Target, deps: Deps) -> Sequence[Record]:
-    """The records of the commits that a rollback leaves: what runs, and what was tried last."""
+    """Return the records of the commits that a rollback leaves: what runs, and what was tried last."""
     if deployment.cause != "rollback":
         return []
     shas = {deployment.previous, target.last} - {None, deployment.sha}
@@ -202,7 +202,7 @@ def _applied(held: Deployment, deps: Deps) -> Sequence[Event]:
 
 
 def _conclude(held: Deployment, progress: Progress, cause: Event, deps: Deps) -> Sequence[Event]:
-    """What the driver said, as rows and one event: still running, an error to be tried again, or the end.
+    """Return what the driver said, as rows and one event: still running, an error to be tried again, or the end.
 
     Nothing, where somebody else holds the target by now or a later try is under way: what the driver said is of `held`.
     """
@@ -278,5 +278,5 @@ HANDLERS: Mapping[str, Handler[Deps]] = {
 
 
 def create_service(deps: Deps) -> EventService[Deps]:
-    """The deployer as a service."""
+    """Return the deployer as a service."""
     return EventService("deployer", HANDLERS, deps)

@@ -36,7 +36,7 @@ KEPT = 20
 
 
 def begin(case: Situation, promotion: Promotion, decision: Decision, owner: str) -> tuple[Deployment, Transaction]:
-    """The intent: from here on the promotion is this deployment, or nothing of it happened.
+    """Return the intent: from here on the promotion is this deployment, or nothing of it happened.
 
     Conditional on the versions of record and target that the decision was made from. A request that is younger than the
     promotion is served by it all the same.
@@ -97,7 +97,7 @@ def begin(case: Situation, promotion: Promotion, decision: Decision, owner: str)
 
 
 def _newest(known: Push | None, push: Push | None, pushes: Sequence[Push]) -> Push | None:
-    """The newer of two pushes: what the target has tried, and what it tries now."""
+    """Return the newer of two pushes: what the target has tried, and what it tries now."""
     if known is None or push is None:
         return known or push
     return push if newer(push, known, pushes) else known
@@ -118,7 +118,7 @@ def rolled_back(policy: Policy, record: Record, deployment: Deployment, target: 
 
 
 def canceled(deployment: Deployment, target: Target, progress: Progress) -> Progress:
-    """What became of a deployment, where a person has canceled it: that, unless it has succeeded by then."""
+    """Return what became of a deployment, where a person has canceled it: that, unless it has succeeded by then."""
     cancel = target.cancel
     if cancel is None or cancel.deployment != deployment.id or progress.outcome in ("succeeded", "superseded"):
         return progress
@@ -139,7 +139,7 @@ def hold(deployment: Deployment, target: Target, owner: str, now: datetime) -> T
 
 
 def holds(held: Deployment, deployment: Deployment, target: Target, owner: str) -> bool:
-    """Whether `owner` still holds the target for the try in which it read `held`."""
+    """Tell whether `owner` still holds the target for the try in which it read `held`."""
     return target.lease is not None and target.lease.owner == owner and deployment.fence == held.fence
 
 
@@ -202,7 +202,7 @@ def end(
     output: str | None,
     now: datetime,
 ) -> tuple[Event, Transaction]:
-    """The one end that every deployment reaches: succeeded, failed, error, superseded or canceled."""
+    """Return the one end that every deployment reaches: succeeded, failed, error, superseded or canceled."""
     key = keys.of(target.application, target.environment)
     ended = replace(deployment, outcome=outcome, ended=now, reason=reason, output=output)
     attempt = replace(

@@ -61,7 +61,7 @@ class Driver(Protocol):
         ...
 
     def check(self, config: Mapping[str, Any]) -> Sequence[str]:
-        """What is wrong with a configuration on this machine, a sentence each; empty if nothing."""
+        """Return what is wrong with a configuration on this machine, a sentence each; empty if nothing."""
         ...
 
     def close(self) -> None:

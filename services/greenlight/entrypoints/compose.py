@@ -117,7 +117,7 @@ class Greenlight:
         self.ticker = Ticker(_pinger(self.services["reconciler"], clock), self.ledger.next_due, clock, log)
 
     def serve_webhooks(self, listen: str, servers: int = 1) -> Server:
-        """A server for the webhooks on `listen`, bound; `servers` of this process share its descriptors.
+        """Return a server for the webhooks on `listen`, bound; `servers` of this process share its descriptors.
 
         Of one repository it answers one request at a time, which takes turns with the events of that repository that are
         recorded and decided: all of Greenlight shares one interpreter. Raises OSError if the address is taken or not ours.
@@ -165,7 +165,7 @@ def expire_leases(ledger: sqlite.SqliteLedger, clock: Clock) -> None:
 
 
 def as_function(service: EventService[Any]) -> LocalService:
-    """The service as the Broker calls it. What it answers with goes back as it would over HTTP."""
+    """Return the service as the Broker calls it. What it answers with goes back as it would over HTTP."""
 
     def handle(event: Event, path: str, headers: Mapping[str, str]) -> SubscriberResponse:
         outcome = service.handle(event, path, headers.get("traceparent"))
@@ -206,7 +206,7 @@ def _broker(
 
 
 def _pinger(service: EventService[Any], clock: Clock) -> Callable[[], None]:
-    """What PingSource is in a cluster: hands a ping to the reconciler."""
+    """Return what PingSource is in a cluster: hands a ping to the reconciler."""
 
     def ping() -> None:
         now = clock.now()

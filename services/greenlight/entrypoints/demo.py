@@ -53,7 +53,7 @@ class Watcher:
         self._news = threading.Condition()
 
     def strangers(self) -> Strangers:
-        """The Trigger and the app that it calls."""
+        """Return the Trigger and the app that it calls."""
         from greenlight.entrypoints.compose import Strangers
 
         return Strangers([TriggerSpec.to_service("demo-watcher", "demo-watcher")], {"demo-watcher": self})
@@ -73,7 +73,7 @@ class Watcher:
         return []
 
     def end_of(self, sha: str, timeout: float) -> tuple[str, str | None] | None:
-        """How the deployment of a commit ended, and why; None if it did not within `timeout` seconds."""
+        """Return how the deployment of a commit ended, and why; None if it did not within `timeout` seconds."""
         with self._news:
             self._news.wait_for(lambda: sha in self._ended, timeout)
             return self._ended.get(sha)
@@ -141,7 +141,7 @@ class _Story:
 
 
 def prepare(data: Path) -> Path:
-    """The demo's configuration folder, made on first use; the reader may edit it afterwards."""
+    """Return the demo's configuration folder, made on first use; the reader may edit it afterwards."""
     config = data / "config"
     if not (config / "pipeline.yaml").exists():
         make_folder(config)
@@ -216,7 +216,7 @@ def _steps(story: _Story, now: datetime) -> list[tuple[str, Callable[[], None]]]
 
 
 def push(story: _Story, now: datetime) -> dict[str, Any]:
-    """What GitHub sends for a push, as far as anybody reads it."""
+    """Return what GitHub sends for a push, as far as anybody reads it."""
     person = {"name": "A Developer", "email": "developer@acme.example", "username": "acme-developer"}
     commit = {
         "id": story.sha,
@@ -257,7 +257,7 @@ def push(story: _Story, now: datetime) -> dict[str, Any]:
 
 
 def build(story: _Story) -> dict[str, Any]:
-    """What CircleCI sends when a workflow is done, for a project of the GitHub OAuth kind."""
+    """Return what CircleCI sends when a workflow is done, for a project of the GitHub OAuth kind."""
     now = story.clock.now()
     url = f"https://github.com/{REPO}"
     return {
@@ -292,7 +292,7 @@ def build(story: _Story) -> dict[str, Any]:
 
 
 def talks_row(commit: Mapping[str, Any]) -> dict[str, str]:
-    """The record as the slides show it: repo, branch, commit, and "TRUE" for every gate that is green."""
+    """Return the record as the slides show it: repo, branch, commit, and "TRUE" for every gate that is green."""
     gates = commit["applications"]["hello"]["gates"]
     branch = next((ref.removeprefix("refs/heads/") for ref in commit["refs"] if ref.startswith("refs/heads/")), "")
     row = {"repo": commit["repo"], "branch": branch, "commit": commit["sha"]}

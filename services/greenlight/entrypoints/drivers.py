@@ -57,7 +57,7 @@ class Drivers(Mapping[str, Driver]):
 
 
 def _missing(deploy: Deploy, directory: Path) -> Iterator[str]:
-    """What a section of the pipeline file names and is not on this machine."""
+    """Yield what a section of the pipeline file names and is not on this machine."""
     declared = DRIVERS[deploy.driver](deploy.config)
     yield from (fault.message for fault in declared.missing(directory))
     yield from declared.unresolved(directory)

@@ -108,7 +108,7 @@ def _let_end() -> None:
 
 
 def _started(service: str, settings: Settings) -> WSGIApplication | int:
-    """The service, and its metrics; or the exit code, once it is told why there is none."""
+    """Return the service, and its metrics; or the exit code, once it is told why there is none."""
     try:
         started = app(service, settings)
         if settings.metrics is not None:
@@ -169,7 +169,7 @@ def _check(service: str, settings: Settings) -> None:
 
 
 def app(service: str, settings: Settings) -> WSGIApplication:
-    """The service's app with the adapters that the settings name; it imports only its own."""
+    """Return the service's app with the adapters that the settings name; it imports only its own."""
     handler = logging.StreamHandler()
     handler.setFormatter(OneRecord())
     logging.basicConfig(level=logging.INFO, handlers=[handler])

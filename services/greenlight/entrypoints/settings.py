@@ -85,7 +85,7 @@ def _authorities(text: str | None, problems: list[str]) -> str | None:
 
 
 def _table(text: str, problems: list[str]) -> str | None:
-    """The table that a setting names; None for SQLite."""
+    """Return the table that a setting names; None for SQLite."""
     if text == "sqlite":
         return None
     found = re.fullmatch(r"dynamodb:([a-zA-Z0-9_.-]{3,255})", text)

@@ -182,13 +182,13 @@ def _add_secrets(folders: Folders, secrets: Secrets, pipeline: Pipeline, log: lo
 
 
 def _scanners(pipeline: Pipeline) -> list[str]:
-    """Who reports to /webhooks/gates/NAME."""
+    """Return who reports to /webhooks/gates/NAME."""
     gates = (gate for policy in pipeline.applications.values() for gate in policy.gates.values())
     return sorted({gate.scanner for gate in gates if isinstance(gate, Webhook)})
 
 
 def _event_senders(pipeline: Pipeline) -> list[str]:
-    """Who posts CloudEvents to /webhooks/events/SENDER, as far as gates name them."""
+    """Return who posts CloudEvents to /webhooks/events/SENDER, as far as gates name them."""
     gates = (gate for policy in pipeline.applications.values() for gate in policy.gates.values())
     return sorted({gate.by for gate in gates if isinstance(gate, Event) and gate.by})
 

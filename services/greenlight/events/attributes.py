@@ -44,27 +44,27 @@ def _is_name(name: str) -> bool:
 
 
 def has_control(text: str) -> bool:
-    """Whether `text` holds what the type system forbids in a String: control characters, lone surrogates."""
+    """Tell whether `text` holds what the type system forbids in a String: control characters, lone surrogates."""
     return _CONTROL.search(text) is not None
 
 
 def is_uri_reference(text: str) -> bool:
-    """Whether `text` is shaped like a URI-reference: no white space, quotes or brackets that a URI cannot have."""
+    """Tell whether `text` is shaped like a URI-reference: no white space, quotes or brackets that a URI cannot have."""
     return _URI_REFERENCE.fullmatch(text) is not None
 
 
 def is_absolute_uri(text: str) -> bool:
-    """Whether `text` is shaped like a URI with a scheme."""
+    """Tell whether `text` is shaped like a URI with a scheme."""
     return is_uri_reference(text) and _ABSOLUTE_URI.fullmatch(text) is not None
 
 
 def is_media_type(text: str) -> bool:
-    """Whether `text` is a media type (RFC 2046) with parameters."""
+    """Tell whether `text` is a media type (RFC 2046) with parameters."""
     return len(text) <= 256 and _MEDIA_TYPE.fullmatch(text) is not None
 
 
 def is_json(datacontenttype: str | None) -> bool:
-    """Whether data of that type is JSON; absent means JSON (CloudEvents 1.0, JSON event format 3.1)."""
+    """Tell whether data of that type is JSON; absent means JSON (CloudEvents 1.0, JSON event format 3.1)."""
     if datacontenttype is None:
         return True
     media = datacontenttype.partition(";")[0].strip().lower()
@@ -72,7 +72,7 @@ def is_json(datacontenttype: str | None) -> bool:
 
 
 def is_time(text: str) -> bool:
-    """Whether `text` is an RFC 3339 timestamp; 60 seconds are a leap second, and right."""
+    """Tell whether `text` is an RFC 3339 timestamp; 60 seconds are a leap second, and right."""
     match = _TIME.fullmatch(text)
     if match is None:
         return False

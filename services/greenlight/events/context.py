@@ -23,7 +23,7 @@ class Context(NamedTuple):
 
 
 def parse(text: Any) -> Context | None:
-    """The place that a traceparent names; None for anything else (Trace Context, sections 3.2.2 and 4.3).
+    """Return the place that a traceparent names; None for anything else (Trace Context, sections 3.2.2 and 4.3).
 
     A later version than 00 may say more behind its flags, which is not read.
     """

@@ -32,7 +32,7 @@ class Event:
     data: bytes | None = None
 
     def json(self) -> Any:
-        """The data as a JSON value; None where there is none. Raises ValueError for what is not JSON."""
+        """Return the data as a JSON value; None where there is none. Raises ValueError for what is not JSON."""
         return None if self.data is None else json.loads(self.data)
 
     @classmethod
@@ -76,5 +76,5 @@ def rfc3339(moment: datetime) -> str:
 
 
 def moment(text: str) -> datetime:
-    """The datetime (UTC) that an RFC 3339 text of ours names."""
+    """Return the datetime (UTC) that an RFC 3339 text of ours names."""
     return datetime.fromisoformat(text).astimezone(UTC)

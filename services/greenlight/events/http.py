@@ -57,7 +57,7 @@ def lowered(headers: Headers) -> dict[str, str]:
 
 
 def document(body: bytes) -> dict[str, Any]:
-    """The JSON object that a structured event is."""
+    """Return the JSON object that a structured event is."""
     try:
         value = strictjson.loads(body)
     except strictjson.BadJson as error:
@@ -68,7 +68,7 @@ def document(body: bytes) -> dict[str, Any]:
 
 
 def from_document(fields: Mapping[str, Any]) -> Event:
-    """The event that a structured JSON object is; null means absent (JSON event format, section 2.2)."""
+    """Return the event that a structured JSON object is; null means absent (JSON event format, section 2.2)."""
     found = {name: value for name, value in fields.items() if value is not None and name not in ("data", "data_base64")}
     return from_attributes(found, _document_data(fields))
 

@@ -24,24 +24,24 @@ def trace_id(repo: str, sha: str) -> str:
 
 
 def deployment_trace_id(repo: str, sha: str, deployment: str, cause: str) -> str:
-    """The trace that a deployment is in: its commit's, except that a retry or rollback has one of its own."""
+    """Return the trace that a deployment is in: its commit's, except that a retry or rollback has one of its own."""
     if cause not in _OWN_TRACE:
         return trace_id(repo, sha)
     return hashlib.sha256(f"greenlight/v1\n{repo.lower()}\n{sha}\n{deployment}".encode()).hexdigest()[:32]
 
 
 def span_id(event_id: str, step: str) -> str:
-    """The span of one step caused by one event, as 16 hex digits, so that a redelivery adds none."""
+    """Return the span of one step caused by one event, as 16 hex digits, so that a redelivery adds none."""
     return hashlib.sha256(f"{event_id}\n{step}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def root_span_id(repo: str, sha: str) -> str:
-    """The span that everything about a commit hangs below."""
+    """Return the span that everything about a commit hangs below."""
     return span_id(f"{repo}/{sha}", "commit")
 
 
 def traceparent(repo: str, sha: str, event_id: str, step: str) -> str:
-    """The W3C traceparent that an event of this commit carries: the span of the step that sent it.
+    """Return the W3C traceparent that an event of this commit carries: the span of the step that sent it.
 
     Always marked as sampled: what happened to the commit is in the journal, whatever a process exports.
     """
@@ -49,7 +49,7 @@ def traceparent(repo: str, sha: str, event_id: str, step: str) -> str:
 
 
 def deployment_traceparent(repo: str, sha: str, deployment: str, cause: str, step: str) -> str:
-    """The traceparent of what belongs to a deployment; `step` is `promotion` or `deploy`."""
+    """Return the traceparent of what belongs to a deployment; `step` is `promotion` or `deploy`."""
     return f"00-{deployment_trace_id(repo, sha, deployment, cause)}-{span_id(deployment, step)}-01"
 
 
@@ -57,7 +57,7 @@ _NOREPLY = re.compile(r"(?:[0-9]+\+)?([^@\s]+)@users\.noreply\.[a-z0-9.-]+")
 
 
 def identity(kind: str, value: str) -> str:
-    """A person as the ledger names one: a digest of a login or e-mail, so that the chain holds no address.
+    """Return a person as the ledger names one: a digest of a login or e-mail, so that the chain holds no address.
 
     `kind` is `github` or `email`. Both sides of a comparison go through here: case and a leading @ make no difference,
     and an address that GitHub gives people to hide theirs (`ID+LOGIN@users.noreply.github.com`) is the login in it.

@@ -27,7 +27,7 @@ _RENAMED = {"contenttype": "datacontenttype", "schemaurl": "dataschema"}
 
 
 def from_http_any(headers: Headers, body: bytes) -> Event:
-    """The event in an HTTP message of CloudEvents 1.0, 0.3 or 0.2, as 1.0. Raises as from_http does."""
+    """Return the event in an HTTP message of CloudEvents 1.0, 0.3 or 0.2, as 1.0. Raises as from_http does."""
     fields = lowered(headers)
     media = fields.get("content-type", "").partition(";")[0].strip().lower()
     if media == STRUCTURED:
@@ -55,7 +55,7 @@ def _binary(fields: Mapping[str, str], version: str, body: bytes) -> Event:
 
 
 def _modern(found: dict[str, Any]) -> dict[str, Any]:
-    """A structured document of 0.2 or 0.3 as one of 1.0: only then are data that were text taken for base64."""
+    """Return a structured document of 0.2 or 0.3 as one of 1.0: only then are data that were text taken for base64."""
     fields = _renamed(_flat(found))
     fields["specversion"] = "1.0"
     if fields.pop("datacontentencoding", None) == "base64":

@@ -11,7 +11,7 @@ from greenlight.events.event import Event, rfc3339
 
 
 def commit_recorded(repo: str, sha: str, fact: str, accepted: datetime) -> Event:
-    """The event that follows from a fact: the same one however often it is asked for."""
+    """Return the event that follows from a fact: the same one however often it is asked for."""
     return _event(repo, sha, accepted, ids.derive(types.COMMIT_RECORDED, fact), "greenlight/recorder", {"fact": fact})
 
 

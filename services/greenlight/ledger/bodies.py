@@ -14,7 +14,7 @@ from greenlight.lib.files import fsync_directory, make_folder
 
 
 def named(body: bytes) -> str:
-    """What a fact and a ledger name a body by: `sha256:` and 64 hex digits."""
+    """Return what a fact and a ledger name a body by: `sha256:` and 64 hex digits."""
     return f"sha256:{sha256(body).hexdigest()}"
 
 
@@ -26,7 +26,7 @@ class Bodies(Protocol):
         ...
 
     def get(self, name: str) -> bytes | None:
-        """What was kept, or None. Raises OSError, or the port's Unavailable."""
+        """Return what was kept, or None. Raises OSError, or the port's Unavailable."""
         ...
 
     def sweep(self, wanted: Callable[[str], bool], before: int) -> None:
@@ -61,7 +61,7 @@ class Folder:
         fsync_directory(self._path)
 
     def get(self, name: str) -> bytes | None:
-        """What the file holds, or None. Raises OSError."""
+        """Return what the file holds, or None. Raises OSError."""
         try:
             return (self._path / name).read_bytes()
         except FileNotFoundError:

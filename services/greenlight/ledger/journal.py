@@ -45,7 +45,7 @@ def portable(value: Any) -> Any:
 
 
 def portable_form(value: Mapping[str, Any]) -> bytes:
-    """The canonical form of what is portable of `value`."""
+    """Return the canonical form of what is portable of `value`."""
     if _plain(value):
         try:
             return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
@@ -60,7 +60,7 @@ def canonical(value: Any) -> bytes:
 
 
 def _plain(value: Any) -> bool:
-    """Whether JCS asks for no more than sorted names and plain integers: no floats, names in ASCII."""
+    """Tell whether JCS asks for no more than sorted names and plain integers: no floats, names in ASCII."""
     kind = type(value)
     if kind is str or value is None or kind is bool:
         return True
@@ -99,7 +99,7 @@ class Verdict:
 
     @property
     def holds(self) -> bool:
-        """Whether every entry was as it was written."""
+        """Tell whether every entry was as it was written."""
         return self.bad is None
 
 
@@ -119,7 +119,7 @@ def verify(entries: Iterable[Entry], *, prev: str = ZEROS) -> Verdict:
 
 
 def _fault(entry: Entry, prev: str, expected: int | None) -> str | None:
-    """What is wrong with an entry that should follow `prev`; None if nothing is."""
+    """Return what is wrong with an entry that should follow `prev`; None if nothing is."""
     if expected is not None and entry.seq != expected:
         return f"entry {expected} should come here, and this is {entry.seq}: something was removed, inserted or moved"
     if entry.prev != prev:
@@ -134,7 +134,7 @@ def _fault(entry: Entry, prev: str, expected: int | None) -> str | None:
 
 
 def said(payload: Mapping[str, Any]) -> str:
-    """What an entry says, in a few words for people: about what, by whom, and why."""
+    """Return what an entry says, in a few words for people: about what, by whom, and why."""
     if "unreadable" in payload:
         return str(payload["unreadable"])
     details = payload.get("details")

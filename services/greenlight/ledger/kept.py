@@ -19,7 +19,7 @@ class Kept(Generic[K, V]):
         self._lock = threading.Lock()
 
     def get(self, key: K) -> V | None:
-        """The value, None if it is not here."""
+        """Return the value, None if it is not here."""
         return self._values.get(key)
 
     def put(self, key: K, value: V) -> None:

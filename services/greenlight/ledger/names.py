@@ -28,7 +28,7 @@ class Name:
 
 
 def name_of(ledger: Ledger, repo: str) -> Name:
-    """What the ledger knows of a repository's name."""
+    """Return what the ledger knows of a repository's name."""
     found = Name(repo)
     for entry in ledger.journal(keys.repository_stream(repo)):
         if entry.type == BOUND and "id" in entry.payload:
@@ -69,7 +69,7 @@ def clock_ahead(ledger: Ledger, sender: str, by: timedelta, now: datetime) -> No
 
 
 def clocks_ahead(ledger: Ledger, now: datetime) -> list[dict[str, Any]]:
-    """The senders whose clocks were ahead of ours today or yesterday, as `{"sender", "seconds"}`."""
+    """Return the senders whose clocks were ahead of ours today or yesterday, as `{"sender", "seconds"}`."""
     days = (now.date() - timedelta(days=1), now.date())
     entries: list[Entry] = [entry for day in days for entry in ledger.journal(keys.clocks_stream(day))]
     newest = {

@@ -24,7 +24,7 @@ Parts = Mapping[Path, Any]
 
 
 def _depth(hint: Any) -> int:
-    """How many keys lead to a value: 1 for a mapping, 2 for a mapping of mappings, 0 for what is no mapping."""
+    """Return how many keys lead to a value: 1 for a mapping, 2 for a mapping of mappings, 0 for what is no mapping."""
     origin = get_origin(hint)
     if not (isinstance(origin, type) and issubclass(origin, Mapping)):
         return 0
@@ -37,17 +37,17 @@ _NO_PARTS = cast(Any, dict.fromkeys(_DEPTHS, _EMPTY))
 
 
 def large(record: Record) -> bool:
-    """Whether the record has more than WHOLE parts, and is stored in several pieces."""
+    """Tell whether the record has more than WHOLE parts, and is stored in several pieces."""
     return next(islice(_parts(record), WHOLE, None), None) is not None
 
 
 def parts(record: Record) -> Parts:
-    """Every part of the record, by its path."""
+    """Return every part of the record, by its path."""
     return dict(_parts(record))
 
 
 def changed(before: Record, after: Record) -> tuple[Parts, frozenset[Path]]:
-    """The parts of `after` that `before` lacks or has otherwise, and the paths of those that are gone.
+    """Return the parts of `after` that `before` lacks or has otherwise, and the paths of those that are gone.
 
     What both share is not looked into: a fact costs what it changes, and a pass over the keys beside it.
     """
@@ -59,7 +59,7 @@ def changed(before: Record, after: Record) -> tuple[Parts, frozenset[Path]]:
 
 
 def rest(record: Record) -> str:
-    """What is not in parts, as JSON."""
+    """Return what is not in parts, as JSON."""
     return dumps(replace(record, **_NO_PARTS))
 
 
@@ -75,12 +75,12 @@ def piece(some: Parts) -> str:
 
 
 def path_text(path: Path) -> str:
-    """The path as one text, different for different paths."""
+    """Return the path as one text, different for different paths."""
     return dumps(list(path))
 
 
 def whole(rest: str, pieces: str, **columns: Any) -> Record:
-    """The record that `rest` and `pieces`, a JSON array, are: a later piece is laid over an earlier one."""
+    """Return the record that `rest` and `pieces`, a JSON array, are: a later piece is laid over an earlier one."""
     found = plain(rest)
     for each in plain(pieces):
         for name, mapping in each.items():
@@ -89,7 +89,7 @@ def whole(rest: str, pieces: str, **columns: Any) -> Record:
 
 
 def over(record: Record, rest: Record, pieces: Sequence[str]) -> Record:
-    """The parts of `record` with later pieces laid over them, in turn, and another rest."""
+    """Return the parts of `record` with later pieces laid over them, in turn, and another rest."""
     found: dict[str, Any] = {name: getattr(record, name) for name in _DEPTHS}
     for each in pieces:
         some = from_plain(Record, {"repo": record.repo, "sha": record.sha, **plain(each)})

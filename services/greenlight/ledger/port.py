@@ -104,7 +104,7 @@ class Ledger(Protocol):
     def fact(self, id: str) -> Fact | None: ...
 
     def title(self, repo: str, sha: str) -> Title | None:
-        """What a commit is called, and who its author is; None where no fact said it, or it was erased."""
+        """Return what a commit is called, and who its author is; None where no fact said it, or it was erased."""
         ...
 
     def erase_titles(self, identities: Collection[str]) -> int:
@@ -171,7 +171,7 @@ class Ledger(Protocol):
     def deployment(self, id: str) -> Deployment | None: ...
 
     def deployments(self, application: str, environment: str, *, limit: int = 20) -> Sequence[Deployment]:
-        """The deployments of a target, newest first."""
+        """Return the deployments of a target, newest first."""
         ...
 
     def transact(self, transaction: Transaction) -> None:
@@ -179,7 +179,7 @@ class Ledger(Protocol):
         ...
 
     def journal(self, stream: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
-        """The entries of a stream with seq > after, in order."""
+        """Return the entries of a stream with seq > after, in order."""
         ...
 
     def entries(self, repo: str, sha: str, *, limit: int | None = None) -> Sequence[Entry]:
@@ -193,7 +193,7 @@ class Ledger(Protocol):
     def published(self, ids: Sequence[str]) -> None: ...
 
     def due(self, before: datetime, *, limit: int = 100) -> Sequence[Due]:
-        """What is due at or before `before`, earliest first."""
+        """Return what is due at or before `before`, earliest first."""
         ...
 
     def next_due(self) -> datetime | None: ...

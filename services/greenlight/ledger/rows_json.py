@@ -28,7 +28,7 @@ _COLUMNS = ("version", "recorded", "titles")
 
 
 def dumps(row: Any) -> str:
-    """A row as compact JSON. Raises TypeError or ValueError for what no row may hold (a naive time, a set)."""
+    """Return a row as compact JSON. Raises TypeError or ValueError for what no row may hold (a naive time, a set)."""
     try:
         return orjson.dumps(row, default=_plain, option=_OPTIONS).decode()
     except orjson.JSONEncodeError:
@@ -36,7 +36,7 @@ def dumps(row: Any) -> str:
 
 
 def loads(kind: type[R], text: str, **columns: Any) -> R:
-    """The row of type `kind` that `text` is, with `columns` (its version, say) put in.
+    """Return the row of type `kind` that `text` is, with `columns` (its version, say) put in.
 
     Raises one of NO_ROW where it is none: no JSON, a field missing, or a value of another type than the field's.
     """
@@ -62,7 +62,7 @@ def plain(text: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """What the JSON encoder does not know, in words that it knows."""
+    """Return what the JSON encoder does not know, in words that it knows."""
     if type(value) is datetime:
         if value.tzinfo is None:
             raise ValueError("a time without a zone means nothing")

@@ -10,7 +10,7 @@ from greenlight.telemetry.tracing import OFF, Tracer, step
 
 
 def traced(ledger: Ledger, tracer: Tracer) -> Ledger:
-    """The same ledger; where tracing is off, itself."""
+    """Return the same ledger; where tracing is off, itself."""
     return ledger if tracer is OFF else cast(Ledger, _Traced(ledger, tracer))
 
 

@@ -60,7 +60,7 @@ class Aside:
         self._known: dict[tuple[str, str], SetAside] = {}
 
     def read(self, table: str, key: Sequence[str], decode: Callable[[], R]) -> R:
-        """The row that `decode` makes. Raises Unreadable if it makes none, or one that says it is another's."""
+        """Return the row that `decode` makes. Raises Unreadable if it makes none, or one that says it is another's."""
         try:
             row = decode()
             named = self._keys.get(type(row))
@@ -78,7 +78,7 @@ class Aside:
         return row
 
     def those(self, table: str, rows: Iterable[tuple[Sequence[str], Callable[[], R]]]) -> list[R]:
-        """The rows that can be read, of (key, decode)."""
+        """Return the rows that can be read, of (key, decode)."""
         found = []
         for key, decode in rows:
             try:
@@ -88,7 +88,7 @@ class Aside:
         return found
 
     def listed(self) -> Sequence[SetAside]:
-        """Those that this process has met and that were not read since, the first one first."""
+        """Return those that this process has met and that were not read since, the first one first."""
         with self._lock:
             return list(self._known.values())
 
@@ -115,7 +115,7 @@ class Aside:
 
 
 def payload_of(text: str) -> dict[str, Any]:
-    """What an entry of a journal says. Raises one of NO_ROW."""
+    """Return what an entry of a journal says. Raises one of NO_ROW."""
     found = plain(text)
     if type(found) is not dict:
         raise TypeError(f"{found!r:.40} is no object")
@@ -123,7 +123,7 @@ def payload_of(text: str) -> dict[str, Any]:
 
 
 def whole_entry(entry: Entry) -> Entry:
-    """The entry, if its values are of the types that they were written with. Raises one of NO_ROW."""
+    """Return the entry, if its values are of the types that they were written with. Raises one of NO_ROW."""
     texts = (entry.stream, entry.type, entry.at, entry.id)
     if type(entry.seq) is not int or type(entry.payload) is not dict or not all(type(text) is str for text in texts):
         raise TypeError("a value has another type than it should")
@@ -132,7 +132,7 @@ def whole_entry(entry: Entry) -> Entry:
 
 
 def policy_of(digest: str, text: Any) -> str:
-    """A policy's text, if it is the one that `digest` names. Raises ValueError."""
+    """Return a policy's text, if it is the one that `digest` names. Raises ValueError."""
     wanted = digest.removeprefix("sha256:")
     if not isinstance(text, str) or (len(wanted) == 64 and sha256(text.encode()).hexdigest() != wanted):
         raise ValueError("its text is not the one that this digest names")

@@ -11,7 +11,7 @@ class Clock(Protocol):
     """Tells the time. Tests have one that they move."""
 
     def now(self) -> datetime:
-        """The wall clock, aware, in UTC."""
+        """Return the wall clock, aware, in UTC."""
         ...
 
     def monotonic(self) -> float:

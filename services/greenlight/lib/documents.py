@@ -59,7 +59,7 @@ class Document:
 
 
 def load(text: str, name: str) -> list[Document]:
-    """The documents of a YAML text, empty ones left out. DocumentError if it is not what this module reads."""
+    """Return the documents of a YAML text, empty ones left out. DocumentError if it is not what this module reads."""
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         raise DocumentError(name, 1, f"is larger than {MAX_BYTES // 1024} KiB")
     try:

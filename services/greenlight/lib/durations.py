@@ -9,7 +9,7 @@ _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
 def duration(text: str) -> timedelta:
-    """The span that a text of the schema's `duration` names. ValueError for any other text."""
+    """Return the span that a text of the schema's `duration` names. ValueError for any other text."""
     parts = re.findall(r"([0-9]+)([dhms])", text)
     if not parts or "".join(amount + unit for amount, unit in parts) != text:
         raise ValueError(f"{text!r} is not a duration such as 10m, 7d or 1h30m")
@@ -17,7 +17,7 @@ def duration(text: str) -> timedelta:
 
 
 def span(length: timedelta) -> str:
-    """The text that names a span of whole seconds."""
+    """Return the text that names a span of whole seconds."""
     rest, text = int(length.total_seconds()), ""
     for unit, seconds in _UNITS.items():
         amount, rest = divmod(rest, seconds)

@@ -25,7 +25,7 @@ class Feeds(Generic[T]):
         threading.Thread(target=source, args=(self._queue.put, self._stopped), name=name, daemon=True).start()
 
     def next(self, seconds: float) -> list[T]:
-        """All that is there, after waiting at most `seconds` for the first; empty if nothing came."""
+        """Return all that is there, after waiting at most `seconds` for the first; empty if nothing came."""
         found: list[T] = []
         try:
             found.append(self._queue.get(timeout=max(seconds, 0.0)))

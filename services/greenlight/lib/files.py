@@ -69,7 +69,7 @@ def keep_private(folder: Path) -> list[Path]:
 
 
 def _below(folder: Path) -> Iterator[tuple[Path, int]]:
-    """The folder and everything in it, links aside, each with its mode."""
+    """Yield the folder and everything in it, links aside, each with its mode."""
     yield folder, folder.stat().st_mode
     for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):
@@ -83,7 +83,7 @@ def _below(folder: Path) -> Iterator[tuple[Path, int]]:
 
 
 def _closed(path: Path, mode: int) -> bool:
-    """Whether it could be closed to others."""
+    """Tell whether it could be closed to others."""
     try:
         path.chmod(stat.S_IMODE(mode) & ~_OTHERS)
     except FileNotFoundError:

@@ -25,7 +25,7 @@ def stop_on_signals() -> threading.Event:
 
 
 def log_to_stderr(level: int = logging.INFO) -> logging.Logger:
-    """The log of this process, with everything of Greenlight's from `level` on."""
+    """Return the log of this process, with everything of Greenlight's from `level` on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneRecord())
     log = logging.getLogger("greenlight")
@@ -37,7 +37,7 @@ def log_to_stderr(level: int = logging.INFO) -> logging.Logger:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host's name or address, without port and brackets, is this machine's loopback."""
+    """Tell whether a host's name or address, without port and brackets, is this machine's loopback."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

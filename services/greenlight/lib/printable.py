@@ -41,5 +41,5 @@ class OneRecord(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record, a traceback included, as it may be shown."""
+        """Return the record, a traceback included, as it may be shown."""
         return printable(super().format(record), keep="\n\t").replace("\n", "\n    ")

@@ -98,15 +98,15 @@ class Process:
 
     @property
     def code(self) -> int | None:
-        """The exit status; negative for the signal that ended it; None while it runs."""
+        """Return the exit status; negative for the signal that ended it; None while it runs."""
         return self._popen.returncode if self._done.is_set() else None
 
     def wait(self, seconds: float) -> bool:
-        """Whether it has ended, after waiting at most `seconds` for it."""
+        """Tell whether it has ended, after waiting at most `seconds` for it."""
         return self._done.wait(seconds)
 
     def output(self) -> str:
-        """The end of what it has printed."""
+        """Return the end of what it has printed."""
         return b"".join(list(self._tail))[-TAIL:].decode("utf-8", "replace")
 
     def cancel(self, reason: str) -> None:
@@ -183,7 +183,7 @@ def signal_group(pid: int, number: int) -> None:
 
 
 def wait_for_exit(pid: int, seconds: float, wake: int = -1) -> bool:
-    """Whether a process, our child or not, has ended, after waiting at most `seconds` for it.
+    """Tell whether a process, our child or not, has ended, after waiting at most `seconds` for it.
 
     Its end is heard at once. Once the descriptor `wake` can be read, it is waited for no longer.
     """
@@ -210,7 +210,7 @@ def wait_until_readable(descriptor: int, seconds: float) -> None:
 
 
 def _look_for_exit(pid: int, end: float, wake: int) -> bool:
-    """The same where the kernel does not tell: look again and again."""
+    """Return the same where the kernel does not tell: look again and again."""
     first = started_at(pid)
     while first is not None and started_at(pid) == first:
         left = end - time.monotonic()

@@ -48,7 +48,7 @@ def missing(config: Mapping[str, Any], directory: Path) -> Iterator[str]:
 
 
 def not_installed(config: Mapping[str, Any], path: str | None) -> Iterator[str]:
-    """What a command names that this machine has to have, on its PATH or anywhere else, and that is not there."""
+    """Yield what a command names that this machine has to have, on its PATH or anywhere else, and that is not there."""
     if not _is_below(config["run"][0]):
         try:
             program(config, Path(os.sep), path)

@@ -12,12 +12,12 @@ LONGEST = 64 << 10
 
 
 def is_reference(value: object) -> bool:
-    """Whether a value of `env` names where the value is, `{file: PATH}` or `{from: VARIABLE}`."""
+    """Tell whether a value of `env` names where the value is, `{file: PATH}` or `{from: VARIABLE}`."""
     return isinstance(value, Mapping)
 
 
 def resolve(reference: Mapping[str, str], directory: Path, environment: Mapping[str, str] = os.environ) -> str:
-    """The value, read now; a file's without its last line end. Raises OSError, with what is missing and where.
+    """Return the value, read now; a file's without its last line end. Raises OSError, with what is missing and where.
 
     A path that is not absolute is below `directory`, the folder of the pipeline file.
     """
@@ -37,7 +37,7 @@ def resolve(reference: Mapping[str, str], directory: Path, environment: Mapping[
 
 
 def unresolved(config: Mapping[str, Any], directory: Path) -> Iterator[str]:
-    """What of the secrets that a command's `env` names cannot be read now, a sentence each."""
+    """Yield what of the secrets that a command's `env` names cannot be read now, a sentence each."""
     for name, value in config.get("env", {}).items():
         if is_reference(value):
             try:

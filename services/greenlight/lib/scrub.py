@@ -44,7 +44,7 @@ _PEM = re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[^-]*(?:-----END [A-Z
 
 
 def names_secret(name: str) -> bool:
-    """Whether a variable or an option of this name holds a secret."""
+    """Tell whether a variable or an option of this name holds a secret."""
     return _SECRET_NAME.search(name) is not None
 
 
@@ -58,7 +58,7 @@ def secrets_in(value: str, name: str = "") -> list[str]:
 
 
 def secrets_of_arguments(arguments: Sequence[str]) -> list[str]:
-    """What of an argument list must not be shown: `--token=VALUE`, `--token VALUE`, and passwords in URLs."""
+    """Return what of an argument list must not be shown: `--token=VALUE`, `--token VALUE`, and passwords in URLs."""
     found = [part for argument in arguments for part in secrets_in(argument)]
     options = [argument.partition("=") for argument in arguments]
     found += [value for option, _, value in options if value and names_secret(option)]
@@ -76,7 +76,7 @@ class Scrubber:
         self._known = _known(self._secrets)
 
     def also(self, secrets: Iterable[str]) -> Scrubber:
-        """A scrubber that knows these secrets too."""
+        """Return a scrubber that knows these secrets too."""
         return Scrubber([*self._secrets, *secrets], self._live)
 
     def __call__(self, text: str) -> str:
@@ -96,7 +96,7 @@ class Scrubber:
 
 
 def _known(secrets: Iterable[str]) -> list[str]:
-    """Every form of every secret, the longest first, so that no form hides only a part of another one."""
+    """Return every form of every secret, the longest first, so that no form hides only a part of another one."""
     forms = {form for secret in secrets for form in (*_texts(secret), *_base64(secret))}
     return sorted((form for form in forms if len(form) >= SHORTEST), key=len, reverse=True)
 
@@ -131,7 +131,7 @@ def _base64(secret: str) -> Iterator[str]:
 
 
 def _unescaped(part: str) -> str:
-    """The text that a JSON string has between its quotes."""
+    """Return the text that a JSON string has between its quotes."""
     try:
         return str(json.loads(f'"{part}"', strict=False))
     except ValueError:

@@ -27,23 +27,23 @@ class BadSignature(Unauthenticated):
 
 
 def github(secret: bytes, body: bytes) -> str:
-    """The value of X-Hub-Signature-256."""
+    """Return the value of X-Hub-Signature-256."""
     return "sha256=" + hmac.digest(secret, body, "sha256").hex()
 
 
 def circleci(secret: bytes, body: bytes) -> str:
-    """The value of circleci-signature."""
+    """Return the value of circleci-signature."""
     return "v1=" + hmac.digest(secret, body, "sha256").hex()
 
 
 def standard_webhooks(secret: bytes, id: str, timestamp: int, body: bytes) -> str:
-    """The value of webhook-signature, for a secret in its `whsec_` form."""
+    """Return the value of webhook-signature, for a secret in its `whsec_` form."""
     digest = hmac.digest(key_of(secret), f"{id}.{timestamp}.".encode() + body, "sha256")
     return "v1," + base64.b64encode(digest).decode("ascii")
 
 
 def key_of(secret: bytes) -> bytes:
-    """The key that a Standard Webhooks secret is: `whsec_` and base64. ValueError for anything else."""
+    """Return the key that a Standard Webhooks secret is: `whsec_` and base64. ValueError for anything else."""
     text = secret.decode("ascii", "replace")
     try:
         key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
@@ -55,7 +55,7 @@ def key_of(secret: bytes) -> bytes:
 
 
 def check_github(header: str | None, body: bytes, secrets: Sequence[tuple[bytes, S]]) -> list[S]:
-    """Which of the secrets, given with what they stand for, signed `body`. BadSignature if none."""
+    """Return which of the secrets, given with what they stand for, signed `body`. BadSignature if none."""
     scheme, _, given = (header or "").partition("=")
     if scheme != "sha256" or not _HEX.fullmatch(given):
         raise BadSignature("X-Hub-Signature-256 is missing or not `sha256=` and 64 lower-case hex digits")
@@ -63,7 +63,7 @@ def check_github(header: str | None, body: bytes, secrets: Sequence[tuple[bytes,
 
 
 def check_circleci(header: str | None, body: bytes, secrets: Sequence[tuple[bytes, S]]) -> list[S]:
-    """The same for circleci-signature: a list of `vN=HEX`, of which v1 alone is known and must be there once."""
+    """Return the same for circleci-signature: a list of `vN=HEX`, of which v1 alone is known and must be there once."""
     parts = [part.strip().partition("=") for part in (header or "").split(",")]
     given = [value for version, _, value in parts if version == "v1"]
     if len(given) != 1 or not _HEX.fullmatch(given[0]):
@@ -79,7 +79,7 @@ def check_standard_webhooks(
     now: float,
     secrets: Sequence[tuple[bytes, S]],
 ) -> list[S]:
-    """The same for the three webhook- headers; several signatures may be given, one must be right."""
+    """Return the same for the three webhook- headers; several signatures may be given, one must be right."""
     if id is None or not _ID.fullmatch(id) or "," in id:
         raise BadSignature("webhook-id is missing or malformed")
     if timestamp is None or not timestamp.isascii() or not timestamp.isdecimal() or len(timestamp) > 12:

@@ -35,7 +35,7 @@ class BadJson(ValueError):
 
 
 def loads(raw: bytes, *, max_depth: int = MAX_DEPTH, max_members: int = MAX_MEMBERS) -> Any:
-    """The value that `raw` (UTF-8, no BOM) says.
+    """Return the value that `raw` (UTF-8, no BOM) says.
 
     Refused with BadJson: duplicate member names, NaN and infinities, nesting deeper than `max_depth`, more than `max_members`
     members, numbers that are absurdly long, lone surrogates, a byte order mark.
@@ -62,7 +62,7 @@ def loads(raw: bytes, *, max_depth: int = MAX_DEPTH, max_members: int = MAX_MEMB
 
 
 def _judged(raw: bytes, max_depth: int) -> Any:
-    """What the standard parser makes of it."""
+    """Return what the standard parser makes of it."""
     if raw.startswith(_BYTE_ORDER_MARKS):
         raise BadJson("it begins with a byte order mark: send UTF-8 without one")
     try:

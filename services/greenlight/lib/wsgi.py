@@ -7,7 +7,7 @@ from wsgiref.types import WSGIEnvironment
 
 
 def headers_of(environ: WSGIEnvironment) -> dict[str, str]:
-    """The headers by lower-case name; a Content-Type only if there is one."""
+    """Return the headers by lower-case name; a Content-Type only if there is one."""
     found = {_name(key): value for key, value in environ.items() if key.startswith("HTTP_")}
     if environ.get("CONTENT_TYPE"):
         found["content-type"] = environ["CONTENT_TYPE"]
@@ -20,13 +20,13 @@ def _name(key: str) -> str:
 
 
 def length_of(environ: WSGIEnvironment) -> int | None:
-    """The Content-Length; None if there is none, or it is not a number."""
+    """Return the Content-Length; None if there is none, or it is not a number."""
     text = environ.get("CONTENT_LENGTH") or ""
     return int(text) if text.isascii() and text.isdecimal() else None
 
 
 def media_type_of(environ: WSGIEnvironment) -> str:
-    """The media type in lower case, without its parameters; empty if there is none."""
+    """Return the media type in lower case, without its parameters; empty if there is none."""
     text: str = environ.get("CONTENT_TYPE") or ""
     return text.partition(";")[0].strip().lower()
 

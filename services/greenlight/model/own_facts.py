@@ -26,7 +26,7 @@ def own_fact(
     *,
     details: Mapping[str, Any] | None = None,
 ) -> tuple[Fact, Due]:
-    """The fact, and when its event is due again. `about` is what the event tells of it besides the commit.
+    """Return the fact, and when its event is due again. `about` is what the event tells of it besides the commit.
 
     `details`, where given, is what the ledger keeps of it instead: also what no event may carry. It happens after everything
     that the record knows, so that a clock that was set back voids nothing.
@@ -60,7 +60,7 @@ def _times(record: Record) -> Iterator[datetime]:
 
 
 def requested(request: Request, target: Target, record: Record, source: str) -> tuple[Fact, Due]:
-    """The fact that somebody asked for a deployment of the record's commit to the target."""
+    """Return the fact that somebody asked for a deployment of the record's commit to the target."""
     about = {
         "application": target.application,
         "environment": target.environment,
@@ -98,13 +98,13 @@ def request_entry(
 
 
 def expiry(target: Target, request: Request) -> Due:
-    """When the target is looked at for a request that has waited too long."""
+    """Return when the target is looked at for a request that has waited too long."""
     where = (target.application, target.environment)
     key = keys.request_due(*where, request.fact)
     return Due(key, request.until, look_again(target.repo, request.sha, key, request.until, target=where))
 
 
 def no_expiry(target: Target, request: Request) -> tuple[str, str]:
-    """What is no longer due once a request has ended."""
+    """Return what is no longer due once a request has ended."""
     due = expiry(target, request)
     return due.key, due.event.id

@@ -26,7 +26,7 @@ class Gate(ABC):
     @property
     @abstractmethod
     def subject(self) -> str:
-        """What it waits for, as a noun: "webhook scan"."""
+        """Return what it waits for, as a noun: "webhook scan"."""
 
     @property
     def sender(self) -> str | None:
@@ -60,17 +60,17 @@ class Deploy(ABC):
 
     @property
     def cluster(self) -> str | None:
-        """The name of the cluster that it deploys to, if it is one of the pipeline file's."""
+        """Return the name of the cluster that it deploys to, if it is one of the pipeline file's."""
         return None
 
     @property
     def namespace(self) -> str | None:
-        """The namespace of that cluster in which it deploys."""
+        """Return the namespace of that cluster in which it deploys."""
         return None
 
     @property
     def artifacts(self) -> Sequence[str]:
-        """The artifacts whose digests it puts in: a commit waits until facts have named them."""
+        """Return the artifacts whose digests it puts in: a commit waits until facts have named them."""
         return ()
 
     @abstractmethod
@@ -113,7 +113,7 @@ class Policy:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Its name, and its former one."""
+        """Return its name, and its former one."""
         return (self.name,) if self.formerly is None else (self.name, self.formerly)
 
     def keys(self, *rest: str) -> tuple[str, ...]:
@@ -173,17 +173,17 @@ class Situation:
 
     @property
     def attempt(self) -> Attempt | None:
-        """The newest deployment of the commit to the target."""
+        """Return the newest deployment of the commit to the target."""
         return self.policy.attempt(self.record, self.environment.name)
 
     @property
     def runs(self) -> bool:
-        """Whether the target runs the commit."""
+        """Tell whether the target runs the commit."""
         return self.target.running is not None and self.target.running.sha == self.record.sha
 
     @property
     def under_way(self) -> bool:
-        """Whether the target's deployment under way is one of the commit."""
+        """Tell whether the target's deployment under way is one of the commit."""
         return self.attempt is not None and self.target.deployment == self.attempt.id
 
     def of(self, record: Record) -> Situation:

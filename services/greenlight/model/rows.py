@@ -66,7 +66,7 @@ class Push:
 
     @property
     def depth(self) -> int:
-        """How many pushes of the same `placed` it is known to be on top of."""
+        """Return how many pushes of the same `placed` it is known to be on top of."""
         there = self.place is not None and self.placed == (self.place.made, self.place.heard)
         return self.place.depth if self.place is not None and there else 0
 
@@ -109,12 +109,12 @@ class Fact:
 
     @property
     def id(self) -> str:
-        """The event's id: H(type, repo, natural key), from signed content."""
+        """Return the event's id: H(type, repo, natural key), from signed content."""
         return self.event.id
 
     @property
     def type(self) -> str:
-        """The event's type."""
+        """Return the event's type."""
         return self.event.type
 
 

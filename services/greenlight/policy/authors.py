@@ -21,7 +21,7 @@ class Authors:
     gap: str | None = None  # why there may be more than these; None: these are all
 
     def among(self, identities: Iterable[str]) -> bool:
-        """Whether somebody with these identities is known to be an author."""
+        """Tell whether somebody with these identities is known to be an author."""
         return not self.people.isdisjoint(identities)
 
     def left_out(self, who: str, identities: Collection[str]) -> str | None:
@@ -33,13 +33,13 @@ class Authors:
         return f"{who} is among the authors" if self.among(identities) else None
 
     def refusal(self, who: str, identities: Collection[str]) -> str | None:
-        """Why the word of `who` does not count where authors are left out; None: it counts."""
+        """Return why the word of `who` does not count where authors are left out; None: it counts."""
         unsure = None if self.gap is None else f"nobody can tell whether {who} is among the authors: {self.gap}"
         return self.left_out(who, identities) or unsure
 
 
 def authors(record: Record, target: Target | None, pushes: Sequence[Push]) -> Authors:
-    """The authors of a commit, as seen from what the target runs.
+    """Return the authors of a commit, as seen from what the target runs.
 
     `pushes` are the repository's since what the target runs, of every ref. Where they do not lead from the commit back
     to what runs, everybody in any of them counts.
@@ -123,7 +123,7 @@ def _before(push: Push, runs: Running | None, history: History, walk: _Walk, *, 
 
 
 def _contains(runs: Running, sha: str, history: History) -> bool:
-    """Whether what runs was built on that older commit, as far as pushes since then tell."""
+    """Tell whether what runs was built on that older commit, as far as pushes since then tell."""
     since = min((push.heard for push in history.at(sha)), default=None)
     seen: set[str] = set()
     todo = [runs.sha]
@@ -177,7 +177,7 @@ def _pushed_last(record: Record) -> datetime | None:
 
 
 def _is_older(record: Record, runs: Running | None) -> bool:
-    """Whether the commit was last pushed before what runs, so that the pushes since then do not hold its own."""
+    """Tell whether the commit was last pushed before what runs, so that the pushes since then do not hold its own."""
     last = _pushed_last(record)
     return runs is not None and runs.push is not None and last is not None and last < runs.push.heard
 

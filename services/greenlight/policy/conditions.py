@@ -38,7 +38,7 @@ def newest_by_push(case: Situation, push: Push) -> str | None:
 
 
 def on_its_ref(case: Situation, push: Push) -> str | None:
-    """A forced push or a deletion supersedes the earlier candidates of its ref."""
+    """Return a forced push or a deletion supersedes the earlier candidates of its ref."""
     if not superseded_by_force(case.pushes, push):
         return None
     return f"{push.ref} was deleted or forced to another commit afterwards; an operator may deploy this one"
@@ -92,6 +92,6 @@ WAITING: tuple[Condition, ...] = (not_paused, no_request_first, not_held)
 
 
 def called(request: Request) -> str:
-    """A request as people say it."""
+    """Return a request as people say it."""
     to = "to" if request.kind == "rollback" else "of"
     return f"{request.person}'s {request.kind} {to} {request.sha[:7]}"

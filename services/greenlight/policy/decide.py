@@ -26,7 +26,7 @@ GREEN = ("passed", "overridden")
 
 
 def decide(case: Situation) -> Decision:
-    """Whether the commit may be deployed to the target now, and if not, why.
+    """Tell whether the commit may be deployed to the target now, and if not, why.
 
     A request that the target serves next lifts what speaks against an older, failed or rolled back commit, but never a gate.
     """
@@ -61,7 +61,7 @@ def decide(case: Situation) -> Decision:
 
 
 def required_gates(case: Situation, *, at_last_success: bool = False) -> Mapping[str, GateState]:
-    """The state of each gate that the environment requires.
+    """Return the state of each gate that the environment requires.
 
     With `at_last_success`, ages count as they were when the commit last succeeded in the target, as they do for a rollback.
     """
@@ -75,7 +75,7 @@ def _succeeded_at(case: Situation) -> datetime | None:
 
 
 def gate_here(case: Situation, gate: Gate) -> GateState:
-    """The state of a gate for one environment: what the record says of it, or that an operator passed it.
+    """Return the state of a gate for one environment: what the record says of it, or that an operator passed it.
 
     An override ends with a revocation, or a failure, that is newer than it.
     """
@@ -97,7 +97,7 @@ def _may_change_by_range(case: Situation, gate: Gate, state: GateState) -> bool:
 
 
 def _untouched(case: Situation) -> Standing:
-    """What holds of a commit that brings no change of `paths`, as long as the target runs what it runs."""
+    """Return what holds of a commit that brings no change of `paths`, as long as the target runs what it runs."""
     if case.under_way or case.runs:
         return Standing("ready")
     paths = ", ".join(case.policy.paths)
@@ -105,7 +105,7 @@ def _untouched(case: Situation) -> Standing:
 
 
 def _own(case: Situation, push: Push | None, gates: Mapping[str, GateState]) -> Standing:
-    """What holds of the commit alone."""
+    """Return what holds of the commit alone."""
     if case.under_way or (case.runs and served(case) is None):
         return Standing("ready")
     if push is None:
@@ -125,7 +125,7 @@ def _own(case: Situation, push: Push | None, gates: Mapping[str, GateState]) -> 
 
 
 def _here(case: Situation, push: Push | None, own: Standing) -> Standing:
-    """What holds of the commit in this target."""
+    """Return what holds of the commit in this target."""
     if push is None or case.under_way or (case.runs and served(case) is None):
         return own
     asked = served(case) is not None
@@ -140,7 +140,7 @@ def _here(case: Situation, push: Push | None, own: Standing) -> Standing:
 
 
 def _behind(case: Situation) -> list[str]:
-    """What a commit that is ready has to wait for: a target changes one thing at a time, the newest first."""
+    """Return what a commit that is ready has to wait for: a target changes one thing at a time, the newest first."""
     if case.target.deployment is not None:
         return [f"goes after deployment {case.target.deployment[:7]}, which is under way"]
     wanted = case.target.wanted
@@ -202,6 +202,6 @@ def _ambiguous(record: Record) -> list[str]:
 
 
 def _lacking(deploy: Deploy, record: Record) -> list[str]:
-    """Which digests the deployment puts in that no fact has told yet."""
+    """Return which digests the deployment puts in that no fact has told yet."""
     lacking = (name for name in deploy.artifacts if not record.artifacts.get(name))
     return [f"no fact has told the digest of artifact {name} yet" for name in lacking]

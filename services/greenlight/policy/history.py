@@ -39,7 +39,7 @@ class History(Lineage):
         return pushes if isinstance(pushes, History) else cls({push.fact: push for push in pushes}.values())
 
     def since(self, sha: str) -> Sequence[Push]:
-        """The pushes since what the target runs that put this commit at a head."""
+        """Return the pushes since what the target runs that put this commit at a head."""
         return self.of_commit(sha)
 
     def at(self, sha: str) -> Sequence[Push]:
@@ -57,7 +57,7 @@ class History(Lineage):
         return [one for one in push.people if one not in merged]
 
     def pushers(self, push: Push) -> Collection[str]:
-        """Who pushed it, likewise; everybody, where that is not known apart."""
+        """Return who pushed it, likewise; everybody, where that is not known apart."""
         merged = self._only_merged(push)
         return [one for one in push.pushers or push.people if one not in merged]
 
@@ -66,7 +66,7 @@ class History(Lineage):
         self._read[record.sha] = merges(record)
 
     def heads(self, sha: str) -> Collection[str]:
-        """The last commits of the pull requests that became a commit."""
+        """Return the last commits of the pull requests that became a commit."""
         return [merge.head for merge in self._merged(sha) if merge.head is not None and merge.head != sha]
 
     def _only_merged(self, push: Push) -> Collection[str]:
@@ -80,7 +80,7 @@ class History(Lineage):
         return self._read[sha]
 
     def before(self, push: Push) -> Push | None:
-        """The push of the same ref that this one was made on top of; None where none is stored."""
+        """Return the push of the same ref that this one was made on top of; None where none is stored."""
         before = link(push)
         if before is None:
             return None
@@ -90,7 +90,7 @@ class History(Lineage):
         return last_before(push, [it for it in self._older(before) if (it.ref, it.sha) == (push.ref, before)])
 
     def holds(self, push: Push) -> bool:
-        """Whether the push is one of those since what the target runs."""
+        """Tell whether the push is one of those since what the target runs."""
         return any(push.fact == other.fact for other in self.since(push.sha))
 
     def missing(self, push: Push) -> bool:
@@ -100,7 +100,7 @@ class History(Lineage):
         return self._is_later(push) or push.ref in self._known_refs
 
     def _is_later(self, push: Push) -> bool:
-        """Whether another push of its ref came before it, since what the target runs."""
+        """Tell whether another push of its ref came before it, since what the target runs."""
         if push.ref not in self._firsts:
             first = min((other for other in self if other.ref == push.ref), key=self.place, default=push)
             self._firsts[push.ref] = first.fact
@@ -120,7 +120,7 @@ class History(Lineage):
 
 
 def merges(record: Record) -> Collection[Merge]:
-    """The pull requests that became a commit; who merged one of their own is not named there."""
+    """Return the pull requests that became a commit; who merged one of their own is not named there."""
     return [replace(merge, by=None) if merge.by in record.people else merge for merge in record.merged.values()]
 
 

@@ -28,7 +28,7 @@ class Lineage(tuple[Push, ...]):
 
     @classmethod
     def of(cls, pushes: Iterable[Push]) -> Lineage:
-        """The lineage of some pushes; of what is one already, itself."""
+        """Return the lineage of some pushes; of what is one already, itself."""
         return pushes if isinstance(pushes, Lineage) else cls({push.fact: push for push in pushes}.values())
 
     def knowing(self, *pushes: Push) -> Lineage:
@@ -37,7 +37,7 @@ class Lineage(tuple[Push, ...]):
         return Lineage.of((*self, *lacking)) if lacking else self
 
     def anchored(self, push: Push) -> Push:
-        """The push with its place, so that it keeps it where the pushes before it are not looked at any more."""
+        """Return the push with its place, so that it keeps it where the pushes before it are not looked at any more."""
         place = self.place(push)[:3]
         return push if place == (*push.placed, push.depth) else replace(push, place=rows.Place(*place))
 
@@ -64,7 +64,7 @@ class Lineage(tuple[Push, ...]):
         return more
 
     def place(self, push: Push) -> Place:
-        """What orders the pushes. Never before the push that it was made on top of, whatever the clocks say."""
+        """Return what orders the pushes. Never before the push that it was made on top of, whatever the clocks say."""
         if push.fact in self._places:
             return self._places[push.fact]
         path = self._unplaced(push)
@@ -78,7 +78,7 @@ class Lineage(tuple[Push, ...]):
         return self._places[push.fact]
 
     def _unplaced(self, push: Push) -> list[Push]:
-        """The push, and what it was made on top of, as far as that has no place yet."""
+        """Return the push, and what it was made on top of, as far as that has no place yet."""
         path: dict[str, Push] = {}
         here: Push | None = push
         while here is not None and here.fact not in self._places:
@@ -92,25 +92,25 @@ class Lineage(tuple[Push, ...]):
         return list(path.values())
 
     def resets(self, ref: str) -> Sequence[Push]:
-        """The deletions and forced pushes of a ref."""
+        """Return the deletions and forced pushes of a ref."""
         return self._resets.get(ref, ())
 
     def of_commit(self, sha: str) -> Sequence[Push]:
-        """The pushes that put the commit at the head of a ref."""
+        """Return the pushes that put the commit at the head of a ref."""
         return self._heads.get(sha, ())
 
     def on_top(self, sha: str) -> Sequence[Push]:
-        """The pushes that fast-forwarded a ref from that commit: it is an ancestor of theirs."""
+        """Return the pushes that fast-forwarded a ref from that commit: it is an ancestor of theirs."""
         return self._children.get(sha, ())
 
     def parent(self, push: Push) -> Push | None:
-        """The push of these whose commit its ref had at its head before."""
+        """Return the push of these whose commit its ref had at its head before."""
         if push.fact not in self._parents:
             self._parents[push.fact] = last_before(push, self._at.get((push.ref, push.before or ""), ()))
         return self._parents[push.fact]
 
     def _below(self, push: Push) -> Push | None:
-        """The parent, but where links in a circle were cut."""
+        """Return the parent, but where links in a circle were cut."""
         return None if push.fact in self._cut else self.parent(push)
 
     @cached_property
@@ -123,7 +123,7 @@ class Lineage(tuple[Push, ...]):
 
     @cached_property
     def newest(self) -> Push | None:
-        """The newest push of all."""
+        """Return the newest push of all."""
         return max(self, key=self.place, default=None)
 
     @cached_property
@@ -200,19 +200,19 @@ def _own(push: Push) -> tuple[datetime, datetime, str]:
 
 
 def order(pushes: Iterable[Push]) -> list[Push]:
-    """The pushes, oldest first, each once. Total, of any input."""
+    """Return the pushes, oldest first, each once. Total, of any input."""
     lineage = Lineage.of(pushes)
     return sorted(lineage, key=lineage.place)
 
 
 def newer(push: Push, than: Push, lineage: Iterable[Push]) -> bool:
-    """Whether `push` comes after `than` in the order of the repository's pushes."""
+    """Tell whether `push` comes after `than` in the order of the repository's pushes."""
     known = Lineage.of(lineage).knowing(push, than)
     return known.place(push) > known.place(than)
 
 
 def moving(pushes: Iterable[Push]) -> list[Push]:
-    """Those of one commit's pushes that place it among the candidates, oldest first.
+    """Return those of one commit's pushes that place it among the candidates, oldest first.
 
     A ref that is created on a commit which is known already (a tag on what runs) does not move it.
     """
@@ -221,7 +221,7 @@ def moving(pushes: Iterable[Push]) -> list[Push]:
 
 
 def superseded_by_force(lineage: Iterable[Push], push: Push) -> bool:
-    """Whether its ref was deleted, or forced to another commit, after that push, and not set back to it since."""
+    """Tell whether its ref was deleted, or forced to another commit, after that push, and not set back to it since."""
     known = Lineage.of(lineage).knowing(push)
     resets = [reset for reset in known.resets(push.ref) if reset.sha != push.sha and newer(reset, push, known)]
     if not resets:
@@ -232,7 +232,7 @@ def superseded_by_force(lineage: Iterable[Push], push: Push) -> bool:
 
 
 def pushed_after(push: Push, moment: datetime, lineage: Iterable[Push]) -> bool:
-    """Whether the ledger accepted the push after that moment, and its commit is no part of what was pushed before.
+    """Tell whether the ledger accepted the push after that moment, and its commit is no part of what was pushed before.
 
     A commit is a part of what was pushed before if it was itself the head of a ref then, or is an ancestor, by the
     before→after links, of such a head: so a push that comes late, or again, is not after.
@@ -253,7 +253,7 @@ def pushed_after(push: Push, moment: datetime, lineage: Iterable[Push]) -> bool:
 
 
 def newest_tried(policy: Policy, target: Target, lineage: Iterable[Push]) -> Push | None:
-    """The newest push of what was tried in the target, or of what it runs if that was pushed again since.
+    """Return the newest push of what was tried in the target, or of what it runs if that was pushed again since.
 
     A deletion or forced push of its ref does not undo that: they supersede candidates that are not deployed.
     """

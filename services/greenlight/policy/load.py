@@ -42,7 +42,7 @@ class PolicyError(ConfigurationError):
 
 
 def parse(files: Mapping[str, str], directory: Path, drivers: Drivers) -> Pipeline:
-    """The pipeline that the texts of some files (by name) describe; charts and commands are below `directory`.
+    """Return the pipeline that the texts of some files (by name) describe; charts and commands are below `directory`.
 
     `drivers` are those that it may deploy by. Raises PolicyError with every problem of every file.
     """
@@ -59,7 +59,7 @@ def parse(files: Mapping[str, str], directory: Path, drivers: Drivers) -> Pipeli
 
 
 def warnings(files: Mapping[str, str], drivers: Drivers) -> list[Problem]:
-    """What of right pipeline files, texts by name, works and is not wise."""
+    """Return what of right pipeline files, texts by name, works and is not wise."""
     documents, _ = _documents(files)
     found = [
         _problem(document, fault)
@@ -84,7 +84,7 @@ def missing(files: Mapping[str, str], directory: Path, drivers: Drivers) -> list
 
 
 def unresolved(files: Mapping[str, str], directory: Path, drivers: Drivers) -> list[Problem]:
-    """What right pipeline files, texts by name, name that this machine has not, and a deployer has to have."""
+    """Return what right pipeline files, texts by name, name that this machine has not, and a deployer has to have."""
     return [
         _located(document, path, f"{problem}; where it is not there, nothing can be deployed")
         for document, path, deploy in _deploys(files, drivers)
@@ -103,7 +103,7 @@ def _located(document: Document, path: tuple[Step, ...], message: str) -> Proble
 
 
 def _below(plain: Mapping[tuple[Step, ...], str], path: tuple[Step, ...]) -> Mapping[tuple[Step, ...], str]:
-    """What is known by its path, by its path below another one."""
+    """Return what is known by its path, by its path below another one."""
     return {at[len(path) :]: text for at, text in plain.items() if at[: len(path)] == path}
 
 
@@ -119,7 +119,7 @@ def _documents(files: Mapping[str, str]) -> tuple[list[Document], list[Problem]]
 
 
 def _across(documents: Sequence[Document], drivers: Drivers) -> Iterator[tuple[Document, Fault]]:
-    """What is wrong between the parts, wherever they stand."""
+    """Yield what is wrong between the parts, wherever they stand."""
     sections = [(document, mapping(document.value)) for document in documents]
     clusters: dict[str, str] = {}
     for document, section in sections:
@@ -159,7 +159,7 @@ def _shared_places(
 def _known_already(
     app: Mapping[str, Any], path: tuple[Step, ...], names: Mapping[Any, str], repos: dict[Any, Any]
 ) -> Iterator[Fault]:
-    """An application's name, and the repository of a CircleCI project, are known once."""
+    """Yield an application's name, and the repository of a CircleCI project, are known once."""
     if str(app.get("name")) in names:
         yield Fault((*path, "name"), f"there is an application {app['name']!r} in {names[str(app['name'])]}")
     project, repo = mapping(app.get("circleci")).get("project"), str(app.get("repo")).lower()
@@ -234,7 +234,7 @@ def _canonical(app: Mapping[str, Any], clusters: Mapping[str, Any]) -> bytes:
 
 
 def _used(environments: Mapping[str, Environment], clusters: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The clusters that an application is deployed to."""
+    """Return the clusters that an application is deployed to."""
     used = {env.deploy.cluster for env in environments.values()}
     return {name: clusters[name] for name in sorted(clusters) if name in used}
 

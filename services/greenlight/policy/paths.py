@@ -26,7 +26,7 @@ def candidate(
 
 
 def touched(policy: Policy, push: Push, lineage: Sequence[Push], runs: Running | None) -> bool:
-    """Whether any push of its ref, up to this one, may have changed what the application is made from.
+    """Tell whether any push of its ref, up to this one, may have changed what the application is made from.
 
     Of the pushes since what the target runs: followed back by their links, to what runs or to what is older. Where the
     links end before that (nothing runs, the ref was created or forced, a push is missing) anything may have changed.
@@ -49,5 +49,5 @@ def touched(policy: Policy, push: Push, lineage: Sequence[Push], runs: Running |
 
 
 def _any_like(policy: Policy, paths: Sequence[str]) -> bool:
-    """Whether one of the paths is the application's; one that is too long to compare may be."""
+    """Tell whether one of the paths is the application's; one that is too long to compare may be."""
     return any(len(path) > MAX_NAME or any(like(pattern, path) for pattern in policy.paths) for path in paths)

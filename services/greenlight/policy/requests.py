@@ -27,45 +27,45 @@ MOST = 20
 
 
 def waiting_requests(target: Target, now: datetime) -> Sequence[Request]:
-    """The requests that wait, newest first."""
+    """Return the requests that wait, newest first."""
     return [request for request in reversed(target.requests) if not expired(request, target, now)]
 
 
 def newest_request(target: Target, now: datetime) -> Request | None:
-    """The request that the target serves next, or None."""
+    """Return the request that the target serves next, or None."""
     return next(iter(waiting_requests(target, now)), None)
 
 
 def expired(request: Request, target: Target, now: datetime) -> bool:
-    """Whether the request has waited too long; while the target is paused its time stands still."""
+    """Tell whether the request has waited too long; while the target is paused its time stands still."""
     return request.until <= (now if target.paused is None else target.paused_at or request.at)
 
 
 def asked(target: Target, request: Request) -> Target:
-    """The target with one more request."""
+    """Return the target with one more request."""
     return replace(target, requests=(*target.requests, request))
 
 
 def without(target: Target, ended: Iterable[Request]) -> Target:
-    """The target without requests that have ended."""
+    """Return the target without requests that have ended."""
     facts = {request.fact for request in ended}
     return replace(target, requests=tuple(request for request in target.requests if request.fact not in facts))
 
 
 def paused(target: Target, why: str, now: datetime) -> Target:
-    """The target, held by a person."""
+    """Return the target, held by a person."""
     return replace(target, paused=why, paused_at=now)
 
 
 def resumed(target: Target, now: datetime) -> Target:
-    """The target, let go on: the time in which it was paused does not count for what waits."""
+    """Return the target, let go on: the time in which it was paused does not count for what waits."""
     since = target.paused_at or now
     later = [replace(it, until=it.until + max(now - max(since, it.at), timedelta(0))) for it in target.requests]
     return replace(target, paused=None, paused_at=None, requests=tuple(later))
 
 
 def goes_through_a_pause(request: Request | None) -> bool:
-    """Whether a paused target serves the request all the same: a person's rollback."""
+    """Tell whether a paused target serves the request all the same: a person's rollback."""
     return request is not None and request.kind == "rollback" and request.person != POLICY
 
 
@@ -85,7 +85,7 @@ def begun(policy: Policy, target: Target, request: Request | None, push: Push | 
 def _held(
     policy: Policy, target: Target, request: Request | None, push: Push | None, pushes: Sequence[Push]
 ) -> Request | None:
-    """The request that holds candidates back after this deployment has begun.
+    """Return the request that holds candidates back after this deployment has begun.
 
     A person's rollback does, and a deployment of a commit that has newer candidates; a retry and the policy's rollback
     change nothing. A candidate that goes out by itself was pushed after whatever was held.

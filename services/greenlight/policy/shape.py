@@ -37,7 +37,7 @@ class Fault:
 
 
 def faults(value: Any, schema: Schema, root: Schema, path: tuple[Step, ...] = ()) -> Iterator[Fault]:
-    """Everything that is wrong with `value`."""
+    """Yield everything that is wrong with `value`."""
     schema = resolved(schema, root)
     if not _typed(value, schema) or not _holds(value, schema):
         yield Fault(path, _must(value, schema))
@@ -51,7 +51,7 @@ def faults(value: Any, schema: Schema, root: Schema, path: tuple[Step, ...] = ()
 
 
 def filled(value: Any, schema: Schema, root: Schema) -> Any:
-    """A faultless value with the schema's defaults for what it leaves out."""
+    """Return a faultless value with the schema's defaults for what it leaves out."""
     schema = resolved(schema, root)
     if isinstance(value, list):
         return [filled(item, schema.get("items", {}), root) for item in value]
@@ -68,14 +68,14 @@ def filled(value: Any, schema: Schema, root: Schema) -> Any:
 
 
 def resolved(schema: Schema, root: Schema) -> Schema:
-    """A schema with what its `$ref` names."""
+    """Return a schema with what its `$ref` names."""
     if "$ref" not in schema:
         return schema
     return {**root["$defs"][schema["$ref"].removeprefix("#/$defs/")], **schema}
 
 
 def closest(word: str, known: Sequence[str]) -> str:
-    """The end of a sentence about an unknown word: what was probably meant, or all that is known."""
+    """Return the end of a sentence about an unknown word: what was probably meant, or all that is known."""
     from difflib import get_close_matches
 
     near = get_close_matches(word.lower(), known, n=1, cutoff=0.6)
@@ -113,7 +113,7 @@ def _typed(value: Any, schema: Schema) -> bool:
 
 
 def _names(value: Any) -> tuple[str, ...]:
-    """The JSON types of a value."""
+    """Return the JSON types of a value."""
     if value is None or isinstance(value, bool):
         return ("null" if value is None else "boolean",)
     if isinstance(value, int | float):
@@ -122,7 +122,7 @@ def _names(value: Any) -> tuple[str, ...]:
 
 
 def _holds(value: Any, schema: Schema) -> bool:
-    """Whether the value is within the limits of its type."""
+    """Tell whether the value is within the limits of its type."""
     if "not" in schema or (
         "const" in schema and (value != schema["const"] or type(value) is not type(schema["const"]))
     ):

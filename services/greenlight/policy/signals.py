@@ -26,22 +26,22 @@ _TIME = "time"
 
 
 def circleci_workflow(name: str, project: str = "") -> str:
-    """The signal of a CircleCI workflow, in the project with that id."""
+    """Return the signal of a CircleCI workflow, in the project with that id."""
     return _key("circleci.workflow", project.lower(), name)
 
 
 def circleci_job(name: str, project: str = "", workflow: str = "") -> str:
-    """The signal of a CircleCI job, in that workflow of the project with that id."""
+    """Return the signal of a CircleCI job, in that workflow of the project with that id."""
     return _key("circleci.job", f"{project.lower()}/{quote(workflow, '')}" if project else "", name)
 
 
 def github_check(name: str, app: str, suite: int | None = None) -> str:
-    """The signal of a GitHub check run; `app` is the slug of the app that made it, which holds no slash."""
+    """Return the signal of a GitHub check run; `app` is the slug of the app that made it, which holds no slash."""
     return _key("github.check", "" if suite is None else str(suite), f"{app}/{name}")
 
 
 def github_status(context: str) -> str:
-    """The signal of a GitHub commit status."""
+    """Return the signal of a GitHub commit status."""
     return f"github.status:{context}"
 
 
@@ -52,17 +52,17 @@ def github_workflow(name: str, workflow: int | None = None, event: str = "", pat
 
 
 def github_review(login: str) -> str:
-    """The signal of one reviewer's word on a commit; a login is the same in any case."""
+    """Return the signal of one reviewer's word on a commit; a login is the same in any case."""
     return f"github.review:{login.lower()}"
 
 
 def is_review(key: str) -> bool:
-    """Whether a signal is a reviewer's word."""
+    """Tell whether a signal is a reviewer's word."""
     return parts(key)[0] == "github.review"
 
 
 def reviewer(key: str) -> str:
-    """The login whose review a signal is."""
+    """Return the login whose review a signal is."""
     return key.partition(":")[2]
 
 
@@ -72,13 +72,13 @@ def webhook(name: str) -> str:
 
 
 def by_time(key: str) -> str | None:
-    """The signal where the words of the same scanner are ordered by time; None: `key` is no scanner's."""
+    """Return the signal where the words of the same scanner are ordered by time; None: `key` is no scanner's."""
     kind, _, name = key.partition(":")
     return f"{kind}#{_TIME}:{name}" if kind == "webhook" else None
 
 
 def event(type: str, sender: str) -> str:
-    """The signal of a CloudEvent type from one sender, whose name holds no slash."""
+    """Return the signal of a CloudEvent type from one sender, whose name holds no slash."""
     return f"event:{sender}/{type}"
 
 
@@ -88,7 +88,7 @@ def age(signal: Signal) -> tuple[Any, ...]:
 
 
 def repo_of_circleci_project(pipeline: Pipeline, project: str) -> str | None:
-    """The repository (lower case) whose builds that CircleCI project makes; None if no application names it."""
+    """Return the repository (lower case) whose builds that CircleCI project makes; None if no application names it."""
     for policy in pipeline.applications.values():
         if policy.circleci_project is not None and policy.circleci_project == project.lower():
             return policy.repo
@@ -101,18 +101,18 @@ def _key(kind: str, source: str, name: str) -> str:
 
 @lru_cache(maxsize=4096)
 def parts(key: str) -> tuple[str, str, str]:
-    """The kind, the source and the name that a key is made of."""
+    """Return the kind, the source and the name that a key is made of."""
     head, _, name = key.partition(":")
     kind, _, source = head.partition("#")
     return kind, source, name
 
 
 def owned(name: str, owner: str | None, wanted: str) -> bool:
-    """Whether "OWNER/WANTED" is wanted; without an owner, anybody's is."""
+    """Tell whether "OWNER/WANTED" is wanted; without an owner, anybody's is."""
     by, _, what = name.partition("/")
     return what == wanted and owner in (None, by)
 
 
 def _sortable(order: Order) -> tuple[tuple[int, int, str], ...]:
-    """A provider's order as something that always compares: position by position, numbers before words."""
+    """Return a provider's order as something that always compares: position by position, numbers before words."""
     return tuple((0, part, "") if isinstance(part, int) else (1, 0, str(part)) for part in order)

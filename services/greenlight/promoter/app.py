@@ -81,7 +81,7 @@ def on_deployment_ended(event: Event, deps: Deps) -> Sequence[Event]:
 
 
 def on_target_resumed(event: Event, deps: Deps) -> Sequence[Event]:
-    """A person lets a target go on: decide what it does next."""
+    """Return a person lets a target go on: decide what it does next."""
     data = required_fields(event, "application", "environment")
     application, environment = data["application"], data["environment"]
     policy = deps.pipeline().applications.get(application)
@@ -294,5 +294,5 @@ HANDLERS: Mapping[str, Handler[Deps]] = {
 
 
 def create_service(deps: Deps) -> EventService[Deps]:
-    """The promoter as a service."""
+    """Return the promoter as a service."""
     return EventService("promoter", HANDLERS, deps)

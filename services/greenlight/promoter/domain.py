@@ -72,7 +72,7 @@ def consider(case: Situation, last: DecisionRow | None, *, promote: bool = True)
 
 
 def way_back(policy: Policy, deployment: Deployment, target: Target) -> str | None:
-    """The sha to go back to by itself after a deployment: what ran before it failed, if the policy says so.
+    """Return the sha to go back to by itself after a deployment: what ran before it failed, if the policy says so.
 
     Not where something else is wanted already, nor what a person ended, and once only: a rollback that failed is for a
     person.
@@ -97,7 +97,7 @@ def rollback_requested(
 
 
 def requests_expired(target: Target, now: datetime) -> Transaction | None:
-    """The end of the requests that have waited too long; None if there are none."""
+    """Return the end of the requests that have waited too long; None if there are none."""
     gone = [request for request in target.requests if expired(request, target, now)]
     if not gone:
         return None
@@ -109,7 +109,7 @@ def requests_expired(target: Target, now: datetime) -> Transaction | None:
 
 
 def promotion_ready(target: Target, promotion: Promotion, now: datetime) -> Event:
-    """The event that says it: the same id however often it is emitted."""
+    """Return the event that says it: the same id however often it is emitted."""
     id = ids.derive(types.PROMOTION_READY, promotion.id)
     return Event.of(
         types.PROMOTION_READY,
@@ -163,7 +163,7 @@ def _promotion(case: Situation, decision: Decision) -> Promotion | None:
 
 
 def _replaces(case: Situation, decision: Decision, wanted: Promotion) -> bool:
-    """Whether this commit takes the place of a promotion that nobody has begun to deploy.
+    """Tell whether this commit takes the place of a promotion that nobody has begun to deploy.
 
     One under another policy is wanted no more. The request that the target serves next goes before everything else.
     """
@@ -177,7 +177,7 @@ def _replaces(case: Situation, decision: Decision, wanted: Promotion) -> bool:
 
 
 def _row(case: Situation, decision: Decision, last: DecisionRow | None) -> DecisionRow | None:
-    """The decision as it is kept, if it says something else than the last one."""
+    """Return the decision as it is kept, if it says something else than the last one."""
     own, policy = decision.own, case.policy
     found = (own.state, own.reasons, policy.digest, _place(decision.push), decision.recount)
     if last is not None and (last.decision, last.reasons, last.policy, _place(last.push), last.recount) == found:
@@ -241,7 +241,7 @@ def _promotion_entry(record: Record, target: Target, promotion: Promotion) -> Ne
 
 
 def _next_look(case: Situation, decision: Decision) -> tuple[Due, ...]:
-    """When time alone may change the decision: then the commit is looked at again."""
+    """Return when time alone may change the decision: then the commit is looked at again."""
     if decision.next_at is None:
         return ()
     record = case.record

@@ -113,5 +113,5 @@ HANDLERS: Mapping[str, Handler[Deps]] = {types.PING: on_ping}
 
 
 def create_service(deps: Deps) -> EventService[Deps]:
-    """The reconciler as a service; at /dead-letters it is the dead-letter sink of every Trigger."""
+    """Return the reconciler as a service; at /dead-letters it is the dead-letter sink of every Trigger."""
     return EventService("reconciler", HANDLERS, deps, {DEAD_LETTERS: lambda type: on_dead_letter})

@@ -52,12 +52,12 @@ def _folded(fact: Fact, recorded: Event, deps: Deps) -> Transaction:
 
 
 def _key(record: Record) -> str:
-    """The key under which a record that has changed is due to be decided."""
+    """Return the key under which a record that has changed is due to be decided."""
     return keys.record_due(record.repo, record.sha)
 
 
 def _entry(fact: Fact) -> NewEntry:
-    """The fact as the journal keeps it: people by id only, the provider's body by its digest."""
+    """Return the fact as the journal keeps it: people by id only, the provider's body by its digest."""
     payload: dict[str, Any] = {
         "repo": fact.repo,
         "sha": fact.sha,
@@ -86,5 +86,5 @@ HANDLERS: Mapping[str, Handler[Deps]] = {types.FACT: on_fact}
 
 
 def create_service(deps: Deps) -> EventService[Deps]:
-    """The recorder as a service."""
+    """Return the recorder as a service."""
     return EventService("recorder", HANDLERS, deps)

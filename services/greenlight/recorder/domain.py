@@ -45,7 +45,7 @@ def fold(record: Record | None, fact: Fact) -> Record:
 
 
 def with_review(record: Record, review: Fact, *, last: bool) -> Record:
-    """The record with a review of another commit of the same pull request or tree.
+    """Return the record with a review of another commit of the same pull request or tree.
 
     Of a commit that was not the `last` one before the merge an objection stands, and an approval is no vote.
     """
@@ -58,7 +58,7 @@ def _by_time(word: Approval | Revocation | Override) -> tuple[Any, ...]:
 
 
 def _by_push(push: Push) -> tuple[Any, ...]:
-    """Which of two pushes of one commit to one ref places it among the candidates.
+    """Return which of two pushes of one commit to one ref places it among the candidates.
 
     The newest; but a ref that was created on the commit does not move it, so of those the first, and any other before them.
     """
@@ -68,14 +68,14 @@ def _by_push(push: Push) -> tuple[Any, ...]:
 
 
 def _newest(slots: Mapping[str, T], new: Mapping[str, T], order: Callable[[T], Any]) -> Mapping[str, T]:
-    """The slots with the greater of old and new in each."""
+    """Return the slots with the greater of old and new in each."""
     if not new:
         return slots
     return {**slots, **{key: max(slots.get(key, value), value, key=order) for key, value in new.items()}}
 
 
 def _pushes(fact: Fact) -> Mapping[str, Push]:
-    """A deletion puts no commit anywhere; it lives in the repository's list of pushes alone."""
+    """Return a deletion puts no commit anywhere; it lives in the repository's list of pushes alone."""
     push = fact.push
     return {} if push is None or push.sha != fact.sha else {push.ref: push}
 
@@ -93,7 +93,7 @@ def _signals(signals: Mapping[str, Mapping[str, Signal]], fact: Fact) -> Mapping
 
 
 def _orders(fact: Fact, signal: str) -> Iterator[tuple[str, Order]]:
-    """The signals that a fact is filed under, with its order there.
+    """Yield the signals that a fact is filed under, with its order there.
 
     Nobody vouches for the count of a scanner, so that its words are ordered by time as well.
     """
@@ -112,12 +112,12 @@ def _moment(fact: Fact) -> Order:
 
 
 def _heard(slots: Mapping[str, Signal], refs: Sequence[str], signal: Signal) -> Mapping[str, Signal]:
-    """The slots with the signal in that of each ref, or in that of no ref."""
+    """Return the slots with the signal in that of each ref, or in that of no ref."""
     return {**slots, **{ref: _newer(slots.get(ref, signal), signal) for ref in refs or ("",)}}
 
 
 def _newer(one: Signal, other: Signal) -> Signal:
-    """The greater of two signals, with what arrived last of both."""
+    """Return the greater of two signals, with what arrived last of both."""
     if one.fact == other.fact:
         return one
     older, newer = sorted((one, other), key=age)
@@ -137,7 +137,7 @@ def _by_arrival(last: Last) -> tuple[Any, ...]:
 
 
 def _tied(older: Signal, newer: Signal) -> tuple[Mapping[str, Any], ...]:
-    """What a gate's `where` has to judge besides `newer`, because no order tells it apart from others."""
+    """Return what a gate's `where` has to judge besides `newer`, because no order tells it apart from others."""
     if older.order != newer.order or newer.outcome not in ("", SAID):
         return newer.tied
     tied = {json.dumps(it, sort_keys=True): it for it in (*older.tied, *newer.tied, older.data) if it != newer.data}
@@ -145,7 +145,7 @@ def _tied(older: Signal, newer: Signal) -> tuple[Mapping[str, Any], ...]:
 
 
 def _runs(runs: Mapping[str, Run], fact: Fact) -> Mapping[str, Run]:
-    """Which workflow's run made a check suite; a fork says nothing of it."""
+    """Return which workflow's run made a check suite; a fork says nothing of it."""
     run = fact.details.get("suite_of")
     if fact.foreign or not isinstance(run, Mapping):
         return runs
@@ -165,7 +165,7 @@ def _gate(fact: Fact) -> str:
 
 
 def _approval(fact: Fact) -> Approval | None:
-    """What a person says on a gate, granted or taken back."""
+    """Return what a person says on a gate, granted or taken back."""
     if fact.type not in (types.APPROVAL_GRANTED, types.APPROVAL_REVOKED):
         return None
     return Approval(
@@ -202,7 +202,7 @@ def _overrides(fact: Fact) -> Mapping[str, Override]:
 
 
 def _artifacts(artifacts: Mapping[str, tuple[str, ...]], fact: Fact) -> Mapping[str, tuple[str, ...]]:
-    """Every digest that was ever named; a fork says nothing of what we would deploy."""
+    """Return every digest that was ever named; a fork says nothing of what we would deploy."""
     if fact.foreign or not fact.artifacts:
         return artifacts
     named = {name: tuple(sorted({*artifacts.get(name, ()), digest})) for name, digest in fact.artifacts.items()}

@@ -51,7 +51,7 @@ def _to_merge(stream: str | None, ledger: Ledger) -> Iterator[tuple[str, Fact, b
 
 
 def _to_alike(stream: str | None, ledger: Ledger) -> Iterator[tuple[str, Fact, bool]]:
-    """The reviews of a tree, for each commit that was pushed with it."""
+    """Yield the reviews of a tree, for each commit that was pushed with it."""
     entries = ledger.journal(stream, limit=MOST) if stream is not None else ()
     reviews = list(_reviews(entries, ledger))
     for sha in dict.fromkeys(entry.payload["sha"] for entry in entries if "review" not in entry.payload):

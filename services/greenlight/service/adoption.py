@@ -89,7 +89,7 @@ def carried_on(policy: Policy, environment: str, ledger: Ledger, now: datetime) 
 
 
 def _is_used(target: Target) -> bool:
-    """Whether something was done in a target under its own name."""
+    """Tell whether something was done in a target under its own name."""
     return target.renamed is None and bool(target.fence or target.wanted or target.requests or target.paused)
 
 

@@ -30,7 +30,7 @@ def candidates(policy: Policy, environment: str, target: Target, pushes: Lineage
 
 
 def _heads(policy: Policy, pushes: Sequence[Push]) -> list[Push]:
-    """The newest push of each ref that the application ships, where the ref was not deleted."""
+    """Return the newest push of each ref that the application ships, where the ref was not deleted."""
     newest: dict[str, Push] = {}
     known = Lineage.of(pushes)
     for push in pushes:

@@ -20,7 +20,7 @@ RETRY_AFTER = 1
 
 
 def event_app(service: EventService[Any]) -> Flask:
-    """A Flask app that hands each event posted to a path of the service to it, and answers with the outcome.
+    """Return a Flask app that hands each event posted to a path of the service to it, and answers with the outcome.
 
     Refusals are application/problem+json. `GET /healthz` and `/readyz` say what service/health.py does.
     """
@@ -68,7 +68,7 @@ def _answer(outcome: Outcome) -> Response:
 
 
 def _response(status: int, body: bytes, headers: dict[str, str]) -> Response:
-    """A response without a Content-Type that nobody asked for."""
+    """Return a response without a Content-Type that nobody asked for."""
     response = Response(body, status, headers)
     if "content-type" not in headers:
         del response.headers["Content-Type"]

@@ -83,7 +83,7 @@ class EventService(Generic[D]):
         return outcome
 
     def refused(self, problem: Exception) -> Outcome:
-        """The outcome of an event that could not be read or handled: the status of its exception."""
+        """Return the outcome of an event that could not be read or handled: the status of its exception."""
         if isinstance(problem, Problem):
             metrics.handled(self.name, DOWN if problem.status == 503 else phrase(problem.status).lower())
             self._log.warning("refused with %d: %s", problem.status, problem)
@@ -127,7 +127,7 @@ def session(event: Event, deps: Deps) -> AbstractContextManager[None]:
 
 
 def sending(event: Event) -> Step:
-    """The step of sending an event of ours."""
+    """Return the step of sending an event of ours."""
     return step("send event", kind=PRODUCER, key=event.id, **{"cloudevents.event_type": event.type})
 
 

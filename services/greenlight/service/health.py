@@ -29,7 +29,7 @@ class Answer(NamedTuple):
 
 
 def alive() -> Answer:
-    """The process answers. All that the internet needs to know."""
+    """Return the process answers. All that the internet needs to know."""
     return Answer("ok\n", 200, {"Content-Type": "text/plain; charset=utf-8"})
 
 

@@ -88,7 +88,7 @@ class People:
 
 
 def read(path: Path) -> Mapping[str, Person]:
-    """The people of a file, none if it is not there. ConfigurationError names every problem with its line."""
+    """Return the people of a file, none if it is not there. ConfigurationError names every problem with its line."""
     try:
         return _parse(_text(path), path)
     except FileNotFoundError:
@@ -98,7 +98,7 @@ def read(path: Path) -> Mapping[str, Person]:
 
 
 def _text(path: Path) -> str:
-    """What the file says. Raises FileNotFoundError, UnreadableFile, ConfigurationError."""
+    """Return what the file says. Raises FileNotFoundError, UnreadableFile, ConfigurationError."""
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -178,7 +178,7 @@ def _person(document: Document, path: Path, id: Any, row: Any, problems: list[st
 
 
 def _blank(value: Any) -> bool:
-    """Whether a text, or one of a list, is nothing but white space."""
+    """Tell whether a text, or one of a list, is nothing but white space."""
     return any(isinstance(each, str) and not each.strip() for each in (value if isinstance(value, list) else [value]))
 
 

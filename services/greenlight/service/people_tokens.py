@@ -87,7 +87,7 @@ def _with_token(text: str, id: str, digest: str) -> str:
 
 
 def _split(text: str) -> tuple[str, str]:
-    """What stands before a first `---`, which ruamel does not write again, and the rest."""
+    """Return what stands before a first `---`, which ruamel does not write again, and the rest."""
     tokens = YAML().scan(text)
     next(tokens)  # the stream's start
     first = next(tokens)
@@ -110,7 +110,7 @@ def _keep_indentation(yaml: YAML, people: CommentedMap) -> None:
 
 
 def _comments(text: str) -> Counter[str]:
-    """How often each comment is there."""
+    """Return how often each comment is there."""
     found: Counter[str] = Counter()
     for token in YAML().scan(text.replace("\r\n", "\n")):
         for comment in _flat(getattr(token, "_comment", None)):
@@ -119,7 +119,7 @@ def _comments(text: str) -> Counter[str]:
 
 
 def _flat(comments: Any) -> Iterator[Any]:
-    """The comments of a token of ruamel's, which are in lists of lists."""
+    """Yield the comments of a token of ruamel's, which are in lists of lists."""
     if isinstance(comments, Sequence):
         for each in comments:
             yield from _flat(each)
@@ -128,7 +128,7 @@ def _flat(comments: Any) -> Iterator[Any]:
 
 
 def _values(text: str, id: str | None = None, digest: str = "") -> str:
-    """What the text says to its reader, in its order; with a first digest for a person."""
+    """Return what the text says to its reader, in its order; with a first digest for a person."""
     values = [document.value for document in load(text, "")]
     if id is not None:
         people = [each["people"] for each in values if id in each["people"]][-1]

@@ -24,7 +24,7 @@ CLOCKS_DIFFER = timedelta(days=1)
 
 
 def pushes_since(ledger: Ledger, target: Target) -> History:
-    """Every push to the repository, whatever the ref, since what the target runs, that one included.
+    """Return every push to the repository, whatever the ref, since what the target runs, that one included.
 
     What `decide` compares candidates and authors by: a push that is left out could hide an author, so there is no limit.
     """

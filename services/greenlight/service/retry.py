@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def until_settled(attempt: Callable[[], T], *, tries: int = 20) -> T:
-    """The result of `attempt`, which reads, computes and transacts; run again on Conflict.
+    """Return the result of `attempt`, which reads, computes and transacts; run again on Conflict.
 
     Every Conflict means that another writer got through, so somebody always makes progress. Raises Unavailable when it was
     never us: the event is delivered again later.

@@ -49,11 +49,11 @@ class Files:
         return self.of(self.word)
 
     def of(self, sender: str) -> str:
-        """The file of one sender."""
+        """Return the file of one sender."""
         return f"{self.name}-{sender}" if self.word else self.name
 
     def has(self, file: str) -> bool:
-        """Whether the file of that name, without its scope, is one of these."""
+        """Tell whether the file of that name, without its scope, is one of these."""
         return re.fullmatch(f"{re.escape(self.name)}-{_NAME}" if self.word else re.escape(self.name), file) is not None
 
 
@@ -71,7 +71,7 @@ class Secret:
         return hashlib.sha256(self.value).hexdigest()[:8]
 
     def speaks_for(self, repo: str) -> bool:
-        """Whether a body about `repo` (lower case) may be signed with it."""
+        """Tell whether a body about `repo` (lower case) may be signed with it."""
         return self.scope is None or repo == self.scope or repo.startswith(f"{self.scope}/")
 
     def used(self, times: int = 1) -> None:
@@ -117,7 +117,7 @@ class Secrets:
         self._looked = self._clock.monotonic()
 
     def of(self, sender: str) -> Sequence[Secret]:
-        """The live secrets of a sender, such as `github` or `gate-NAME`; empty for one without any."""
+        """Return the live secrets of a sender, such as `github` or `gate-NAME`; empty for one without any."""
         self.refresh()
         return [secret for file in self._files.values() if file.sender == sender for secret in file.secrets]
 
@@ -135,7 +135,7 @@ class Secrets:
         return FOLDER in self._problems
 
     def all(self) -> Sequence[Secret]:
-        """Every live secret."""
+        """Return every live secret."""
         self.refresh()
         return [secret for file in self._files.values() for secret in file.secrets]
 

@@ -98,7 +98,7 @@ def serve(
     turn: Turn | None = None,
     lock: KeyedLock | None = None,
 ) -> Server:
-    """A server for `app` on `listen` (`HOST:PORT`, port 0 for any free one), bound and not started.
+    """Return a server for `app` on `listen` (`HOST:PORT`, port 0 for any free one), bound and not started.
 
     With `turn`, which is given a request's body before anybody has looked at it, the requests for which it says the same
     wait for each other, and take turns with the others. With `lock`, each is answered while the lock of its turn is held.

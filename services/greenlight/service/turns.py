@@ -52,7 +52,7 @@ class Turns(ThreadedTaskDispatcher):  # type: ignore[misc]
                 self.queue_cv.notify()
 
     def _take(self, thread_no: int) -> tuple[str, Any] | None:
-        """The next request; None: the thread ends."""
+        """Return the next request; None: the thread ends."""
         with self.lock:
             while self.stop_count == 0:
                 key = next((key for key in self._waiting if not key or self._at_work[key] < self._at_once), None)

@@ -42,7 +42,7 @@ _FORMAT = _Bytes()
 
 
 def read(headers: Iterable[tuple[str, str]], body: bytes) -> Event:
-    """The one event in an HTTP message. The content type alone decides between the modes.
+    """Return the one event in an HTTP message. The content type alone decides between the modes.
 
     Raises NotAnEvent (400) and UnsupportedMedia (415), nothing else.
     """
@@ -78,7 +78,7 @@ def write(event: Event) -> tuple[dict[str, str], bytes]:
 
 
 def _once(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The headers that say something of the event, by lower-case name. One that is there twice is refused."""
+    """Return the headers that say something of the event, by lower-case name. One that is there twice is refused."""
     fields: dict[str, str] = {}
     for name, value in headers:
         key = name.lower()
@@ -153,7 +153,7 @@ def _checked(event: BaseCloudEvent, time: Any) -> Event:
 
 
 def _data_of(event: BaseCloudEvent) -> bytes | None:
-    """The data's bytes; JSON that stood in a document is written again."""
+    """Return the data's bytes; JSON that stood in a document is written again."""
     data: Any = event.get_data()
     content = event.get_datacontenttype()
     if data is None or isinstance(data, bytes):
@@ -164,5 +164,5 @@ def _data_of(event: BaseCloudEvent) -> bytes | None:
 
 
 def _canonical(value: attributes.AttributeValue) -> str:
-    """An extension's value as the specification writes it; the SDK would write Python's True."""
+    """Return an extension's value as the specification writes it; the SDK would write Python's True."""
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -70,14 +70,14 @@ class Change(Generic[T]):
         self._over.acquire()
 
     def wait(self) -> T:
-        """The result once it is durable. Raises what went wrong."""
+        """Return the result once it is durable. Raises what went wrong."""
         self._over.acquire()
         if self.error is not None:
             raise self.error
         return self.result
 
     def wanted(self) -> bool:
-        """Whether it is still to be made."""
+        """Tell whether it is still to be made."""
         return True
 
     def end(self) -> None:

@@ -42,5 +42,5 @@ def unavailable(path: object, error: BaseException) -> Unavailable | None:
 
 
 def damaged(path: object, found: object) -> Damaged:
-    """A Damaged file, with what SQLite found in it."""
+    """Return a Damaged file, with what SQLite found in it."""
     return Damaged(f"{path}: {found}: it is damaged; stop, keep a copy of the folder, and restore the last backup")

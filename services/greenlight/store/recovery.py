@@ -114,7 +114,7 @@ def _mend(log: Path) -> None:
 
 
 def _recounted(header: bytes) -> bytes:
-    """The head of a log with the one count of checkpoints that its checksums leave."""
+    """Return the head of a log with the one count of checkpoints that its checksums leave."""
     words = _words(header)
     seal = int.from_bytes(header[24:28])
     (salt,) = struct.unpack_from(f"{words}I", header, 16)
@@ -124,13 +124,13 @@ def _recounted(header: bytes) -> bytes:
 
 
 def _sound(header: bytes) -> bool:
-    """Whether the head of a log is one, and is as it was written."""
+    """Tell whether the head of a log is one, and is as it was written."""
     magic, *_, one, two = _HEADER.unpack(header)
     return magic & ~1 == _MAGIC and _seal(_words(header), header[:24], (0, 0)) == (one, two)
 
 
 def _words(header: bytes) -> str:
-    """The order of bytes in the words that the checksums of a log add up, for struct."""
+    """Return the order of bytes in the words that the checksums of a log add up, for struct."""
     return ">" if header[3] & 1 else "<"
 
 
@@ -163,7 +163,7 @@ def _judge(log: Path, file: int, valid: int) -> None:
 
 
 def _frames(file: int, page: int, start: int) -> Iterator[_Frame]:
-    """The frames from `start` on, as their headers say; the last one may be cut off."""
+    """Yield the frames from `start` on, as their headers say; the last one may be cut off."""
     while len(header := os.pread(file, _FRAME.size, start)) == _FRAME.size:
         _, pages, salt, pepper, one, two = _FRAME.unpack(header)
         yield _Frame(start, pages != 0, (salt, pepper), (one, two))
@@ -187,7 +187,7 @@ def _went_on(words: str, file: int, page: int, frames: list[_Frame]) -> bool:
 
 
 def _seal(words: str, content: bytes, seal: tuple[int, int]) -> tuple[int, int]:
-    """The checksums of the log over `content`, going on from `seal`."""
+    """Return the checksums of the log over `content`, going on from `seal`."""
     one, two = seal
     for first, second in struct.iter_unpack(f"{words}2I", content):
         one = (one + first + two) & 0xFFFFFFFF

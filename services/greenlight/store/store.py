@@ -132,7 +132,7 @@ class Store:
 
     @property
     def closed(self) -> bool:
-        """Whether it has let go of the file."""
+        """Tell whether it has let go of the file."""
         return self._closed
 
     def probe(self) -> None:
@@ -155,7 +155,7 @@ class Store:
     # Whose turn it is to commit.
 
     def _enqueue(self, change: Change[Any]) -> bool:
-        """Whether nobody else is seeing to the queue: then the caller must."""
+        """Tell whether nobody else is seeing to the queue: then the caller must."""
         with self._gate:
             if self._closed:
                 raise Unavailable(f"{self._path} is closed")
@@ -177,7 +177,7 @@ class Store:
             self._gate.notify_all()
 
     def _done(self) -> bool:
-        """Whether nothing waits; then the next caller commits for itself."""
+        """Tell whether nothing waits; then the next caller commits for itself."""
         with self._gate:
             if self._waiting:
                 return False
@@ -223,7 +223,7 @@ class Store:
                 _log.warning("the write-ahead log of %s cannot be copied into it now: %s", self._path, problem)
 
     def _take(self) -> list[Change[Any]]:
-        """What waits, at most BATCH, without what was cancelled."""
+        """Return what waits, at most BATCH, without what was cancelled."""
         with self._gate:
             batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH))]
         return [change for change in batch if change.wanted()]

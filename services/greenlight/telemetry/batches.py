@@ -45,7 +45,7 @@ class _Counted(SpanExporter):
         return self._waiting > self._limit // 2
 
     def admits(self) -> bool:
-        """Whether there is room for one more, which then is on its way."""
+        """Tell whether there is room for one more, which then is on its way."""
         with self._lock:
             room = self._waiting < self._limit
             self._waiting += room

@@ -33,7 +33,7 @@ class Batching:
 
 
 def checked(env: Mapping[str, str]) -> Batching:
-    """How spans are sent together. Raises ConfigurationError with everything that is wrong, a line each."""
+    """Return how spans are sent together. Raises ConfigurationError with everything that is wrong, a line each."""
     problems = _wrong_choices(env) + _wrong_exporter(env)
     batching = _batching(env, problems)
     if problems:
@@ -42,7 +42,7 @@ def checked(env: Mapping[str, str]) -> Batching:
 
 
 def _wrong_choices(env: Mapping[str, str]) -> list[str]:
-    """What names something that there is not."""
+    """Return what names something that there is not."""
     problems = []
     exporter = env.get("OTEL_TRACES_EXPORTER", "").strip().lower()
     if exporter and exporter not in _EXPORTERS:
@@ -64,7 +64,7 @@ def _wrong_choices(env: Mapping[str, str]) -> list[str]:
 
 
 def _wrong_exporter(env: Mapping[str, str]) -> list[str]:
-    """What the exporter could not use. Values of headers are never repeated: they are secrets."""
+    """Return what the exporter could not use. Values of headers are never repeated: they are secrets."""
     problems = []
     endpoint = env.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or env.get("OTEL_EXPORTER_OTLP_ENDPOINT")
     if endpoint and not _is_address(endpoint):
@@ -102,7 +102,7 @@ def _batching(env: Mapping[str, str], problems: list[str]) -> Batching:
 
 
 def _of(env: Mapping[str, str], name: str) -> str | None:
-    """The variable for traces, or else the one for all signals."""
+    """Return the variable for traces, or else the one for all signals."""
     return env.get(f"OTEL_EXPORTER_OTLP_TRACES_{name}") or env.get(f"OTEL_EXPORTER_OTLP_{name}") or None
 
 

@@ -41,7 +41,7 @@ _LIVE = ("webhooks", "board")
 
 
 def exporting(service: str | None, log: logging.Logger) -> Exporting:
-    """A tracer as the environment says. Raises ConfigurationError with everything that is wrong, a line each."""
+    """Return a tracer as the environment says. Raises ConfigurationError with everything that is wrong, a line each."""
     batching = checked(os.environ)
     return Exporting(_exporter(), service, log, batching)
 
@@ -177,7 +177,7 @@ class Exporting(Tracer):
                 self._processor.force_flush()  # this thread can wait
 
     def _of_journal(self, repo: str, sha: str) -> Iterable[ReadableSpan]:
-        """What has ended in the commit's journals: the waterfall itself, so that the two cannot differ.
+        """Yield what has ended in the commit's journals: the waterfall itself, so that the two cannot differ.
 
         What had ended before this process began was for an earlier one to tell.
         """

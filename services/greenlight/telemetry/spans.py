@@ -29,7 +29,7 @@ _FINE = Status(StatusCode.UNSET)
 
 @cache
 def resource_of(service: str) -> Resource:
-    """Who a service is: what OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say, or else its own name."""
+    """Return who a service is: what OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say, or else its own name."""
     given = Resource.create()
     if not str(given.attributes.get(SERVICE_NAME, "unknown_service")).startswith("unknown_service"):
         return given
@@ -90,7 +90,7 @@ def _text(text: str) -> str:
 
 
 def of_scope(scope: Recording) -> Iterable[ReadableSpan]:
-    """A scope's own span, then those of its steps."""
+    """Yield a scope's own span, then those of its steps."""
     own = ids.span_id(scope.key, scope.step)
     yield _span(
         scope.service, scope.name, _context(scope.trace, own), scope.parent, scope.kind, scope.start, scope.end,

@@ -95,7 +95,7 @@ def current() -> Scope:
 
 
 def receive_name(type: str, signal: str | None) -> str:
-    """The name of a fact's arrival, here and in the waterfall."""
+    """Return the name of a fact's arrival, here and in the waterfall."""
     return f"receive {type} {(signal or '').partition(':')[2]}".rstrip()
 
 
@@ -103,7 +103,7 @@ class Tracer:
     """Where scopes go. This one is tracing that is off."""
 
     def scope(self, service: str, name: str, kind: str = INTERNAL) -> Scope:
-        """A scope to enter."""
+        """Return a scope to enter."""
         return NO_SCOPE
 
     def touched(self, repo: str, sha: str) -> None:

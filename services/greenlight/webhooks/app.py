@@ -53,7 +53,7 @@ class _Refused(Exception):
 
 
 def create_app(deps: Deps) -> Flask:
-    """A route for each provider: `POST /webhooks/github`, `/webhooks/gates/NAME` and so on."""
+    """Return a route for each provider: `POST /webhooks/github`, `/webhooks/gates/NAME` and so on."""
     app = Flask(__name__, static_folder=None)
 
     @app.get(HEALTHZ)
@@ -91,7 +91,7 @@ class _Door:
 
 
 def _provider(path: str) -> tuple[Provider, str] | None:
-    """Whose route it is, and the name at its end."""
+    """Return whose route it is, and the name at its end."""
     if path in ROUTES and not path.endswith("/"):
         return ROUTES[path], ""
     route, slash, name = path.rpartition("/")
@@ -147,7 +147,7 @@ def _take(
     notices: Notices,
     log: logging.Logger,
 ) -> tuple[str, Response | _Taken]:
-    """What is refused or ignored leaves no trace: who is not known must not fill the operators' backend."""
+    """Return what is refused or ignored leaves no trace: who is not known must not fill the operators' backend."""
     try:
         with step("receiving request"):
             delivery = _read(environ, provider, name, deps)
@@ -227,7 +227,7 @@ def _speaks(used: Sequence[Secret], repo: str) -> bool:
 
 
 def _renamed(told: Fact | Ignored, used: Sequence[Secret], pipeline: Pipeline, notices: Notices) -> str | None:
-    """What to answer where a configured repository is called what the body names."""
+    """Return what to answer where a configured repository is called what the body names."""
     if told.repo is None:
         return None
     former = told.former if isinstance(told, Ignored) else None
@@ -235,7 +235,7 @@ def _renamed(told: Fact | Ignored, used: Sequence[Secret], pipeline: Pipeline, n
 
 
 def _wanted(fact: Fact, pipeline: Pipeline) -> Fact | Ignored:
-    """Whether any application can learn something from it."""
+    """Tell whether any application can learn something from it."""
     if not pipeline.knows(fact.repo):
         return Ignored(f"no application of the pipeline file is made from {fact.repo}")
     push = fact.push

@@ -78,7 +78,7 @@ class Notices:
         self._names[repo] = names.bind(self._deps.ledger, known, id, self._deps.clock.now())
 
     def _candidates(self, pipeline: Pipeline, id: str | None, former: str | None) -> list[str]:
-        """The configured repositories that may have got another name."""
+        """Return the configured repositories that may have got another name."""
         configured = sorted({policy.repo for policy in pipeline.applications.values()})
         by_id = [repo for repo in configured if id is not None and self._known(repo).id == id]
         return [*([former] if former in configured else []), *by_id]

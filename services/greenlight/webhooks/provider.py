@@ -55,7 +55,7 @@ class Delivery:
 
     @property
     def digest(self) -> str:
-        """What a fact names the body by."""
+        """Return what a fact names the body by."""
         return named(self.body)
 
 
@@ -70,20 +70,20 @@ class Provider(ABC):
 
     @property
     def route(self) -> str:
-        """The path of its webhooks; one that ends in a slash is followed by a name."""
+        """Return the path of its webhooks; one that ends in a slash is followed by a name."""
         return f"/webhooks/{self.label}/" if self.files.word else f"/webhooks/{self.label}"
 
     def sender(self, name: str) -> str:
-        """The file in the secrets' folder."""
+        """Return the file in the secrets' folder."""
         return self.files.of(name)
 
     @abstractmethod
     def verify(self, delivery: Delivery, secrets: Sequence[Secret]) -> Sequence[Secret]:
-        """The secrets that signed it. Raises BadSignature (401)."""
+        """Return the secrets that signed it. Raises BadSignature (401)."""
 
     @abstractmethod
     def fact(self, delivery: Delivery, pipeline: Pipeline) -> Fact | Ignored:
-        """What it says. Raises Malformed (400), UnsupportedMedia (415), Rejected (422)."""
+        """Return what it says. Raises Malformed (400), UnsupportedMedia (415), Rejected (422)."""
 
 
 def keyed(secrets: Sequence[Secret]) -> list[tuple[bytes, Secret]]:
@@ -92,7 +92,7 @@ def keyed(secrets: Sequence[Secret]) -> list[tuple[bytes, Secret]]:
 
 
 def need(payload: Any, path: str, kind: type[T]) -> T:
-    """The value at `a.b.c`, which must be there and of that type. Raises Rejected, naming the path."""
+    """Return the value at `a.b.c`, which must be there and of that type. Raises Rejected, naming the path."""
     value = get(payload, path)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise Rejected(f"{path} is missing or not {kind.__name__}")
@@ -102,7 +102,7 @@ def need(payload: Any, path: str, kind: type[T]) -> T:
 
 
 def word_at(payload: Any, path: str) -> str:
-    """A word that becomes a part of an event's type. Raises Rejected."""
+    """Return a word that becomes a part of an event's type. Raises Rejected."""
     value = need(payload, path, str)
     if not WORD.fullmatch(value):
         raise Rejected(f"{path} is no word")
@@ -110,7 +110,7 @@ def word_at(payload: Any, path: str) -> str:
 
 
 def get(payload: Any, path: str) -> Any:
-    """The value at `a.b.c`, or None."""
+    """Return the value at `a.b.c`, or None."""
     for name in path.split("."):
         if not isinstance(payload, dict):
             return None
@@ -119,7 +119,7 @@ def get(payload: Any, path: str) -> Any:
 
 
 def sha_at(payload: Any, path: str, *, none: bool = False) -> str:
-    """A commit's sha; with `none` it may be all zeros, which stand for no commit. Raises Rejected."""
+    """Return a commit's sha; with `none` it may be all zeros, which stand for no commit. Raises Rejected."""
     value = need(payload, path, str)
     if not SHA.fullmatch(value) or not (none or value.strip("0")):
         raise Rejected(f"{path} is not a commit's sha: 40 or 64 lower-case hex digits")
@@ -135,7 +135,7 @@ def repo_of(full_name: str) -> str:
 
 
 def time_at(payload: Any, path: str) -> datetime | None:
-    """An RFC 3339 time, in UTC; None where there is none. Raises Rejected.
+    """Return an RFC 3339 time, in UTC; None where there is none. Raises Rejected.
 
     A leap second is right there, and unknown to datetime: the second before it is close enough to order by.
     """
@@ -151,7 +151,7 @@ def time_at(payload: Any, path: str) -> datetime | None:
 
 
 def artifacts_at(payload: Any, path: str) -> dict[str, str]:
-    """What the commit was built into: names to `sha256:` digests. Raises Rejected."""
+    """Return what the commit was built into: names to `sha256:` digests. Raises Rejected."""
     value = get(payload, path)
     if value is None:
         return {}
@@ -169,7 +169,7 @@ def counted(said: datetime | None, now: datetime) -> datetime | None:
 
 
 def ahead(said: datetime | None, now: datetime) -> dict[str, str]:
-    """What a fact keeps of a time that is ahead of our clock, among its details."""
+    """Return what a fact keeps of a time that is ahead of our clock, among its details."""
     return {AHEAD: rfc3339(said)} if said is not None and said > now else {}
 
 
@@ -185,10 +185,10 @@ def in_body(delivery: Delivery, size: int) -> dict[str, Any]:
 
 
 def micros(at: datetime | None) -> int:
-    """A time as a number that orders facts; 0 for none."""
+    """Return a time as a number that orders facts; 0 for none."""
     return 0 if at is None else (at - _EPOCH) // timedelta(microseconds=1)
 
 
 def shown(at: datetime | None) -> str | None:
-    """A time as events and journals write it."""
+    """Return a time as events and journals write it."""
     return None if at is None else rfc3339(at)

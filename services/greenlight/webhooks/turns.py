@@ -8,6 +8,6 @@ _REPOSITORY = re.compile(rb'"(?:full_name|repo|slug)"\s{0,4}:\s{0,4}"([^"\\]{1,2
 
 
 def repository_of(body: bytes) -> str:
-    """The repository that a body seems to be about: what it names first. Empty if it names none."""
+    """Return the repository that a body seems to be about: what it names first. Empty if it names none."""
     found = _REPOSITORY.search(body)
     return "" if found is None else found[1].decode("utf-8", "replace").lower()

@@ -154,7 +154,7 @@ _choice = [
 
 
 def chosen(command: Any) -> Any:
-    """The options that choose dead letters."""
+    """Return the options that choose dead letters."""
     for option in reversed(_choice):
         command = option(command)
     return command

@@ -82,7 +82,7 @@ def _tell(finding: Finding) -> None:
 def _cluster(
     kubeconfig: Path | None, context: str | None, eks: str | None, region: str | None, in_cluster: bool
 ) -> Mapping[str, Any] | None:
-    """Which cluster is meant, as a pipeline file would name it; None: none is."""
+    """Return which cluster is meant, as a pipeline file would name it; None: none is."""
     pairs = {"--kubeconfig and --context": (kubeconfig, context), "--eks and --region": (eks, region)}
     for words, (one, other) in pairs.items():
         if (one is None) != (other is None):

@@ -66,7 +66,7 @@ def check(config: Path, running: bool, as_json: bool) -> None:
 
 
 def _preview(config: Path) -> list[dict[str, Any]]:
-    """What the running Greenlight would deploy if these files were in force."""
+    """Return what the running Greenlight would deploy if these files were in force."""
     files = {file.name: file.read_text(encoding="utf-8") for file in pipeline_files(config)}
     changes: list[dict[str, Any]] = Client().post("/policy/preview", {"files": files})["targets"]
     return changes

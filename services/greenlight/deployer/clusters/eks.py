@@ -226,7 +226,7 @@ def _sts(region: str) -> str:
 
 
 def _client(service: str, region: str, options: Mapping[str, Any] | None = None, **key: str) -> Any:
-    """A client that waits for seconds, not for botocore's minute: a deployment waits for it."""
+    """Return a client that waits for seconds, not for botocore's minute: a deployment waits for it."""
     from botocore.config import Config
 
     retries = {"mode": "standard", "total_max_attempts": 3}

@@ -40,7 +40,7 @@ class Kinds:
         self._found: dict[tuple[str, str], tuple[str, bool] | None] = {key: (it, True) for key, it in _KNOWN.items()}
 
     def collection(self, api_version: str, kind: str, namespace: str) -> str | None:
-        """The path of the collection in which objects of that kind are. None: the cluster has no such kind."""
+        """Return the path of the collection in which objects of that kind are. None: the cluster has no such kind."""
         root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
         if (api_version, kind) not in self._found:
             self._found[api_version, kind] = self._asked(root, kind)

@@ -45,7 +45,7 @@ def signs(item: Object, pods: Sequence[Object], sets: Sequence[Object], events: 
 
 
 def new_pods(item: Object, pods: Sequence[Object], sets: Sequence[Object]) -> list[Object]:
-    """The pods of what the object is now, not of what it was before."""
+    """Return the pods of what the object is now, not of what it was before."""
     kind, status = item["kind"], item.get("status") or {}
     if kind == "Pod":
         return [pod for pod in pods if pod["metadata"]["uid"] == item["metadata"]["uid"]]
@@ -105,7 +105,7 @@ def not_ready(item: Object, pods: Sequence[Object], sets: Sequence[Object], now:
 
 
 def first_idle(item: Object, pods: Sequence[Object], sets: Sequence[Object], now: datetime) -> str:
-    """What the first of its pods does that has neither ended nor become ready; empty if there is none."""
+    """Return what the first of its pods does that has neither ended nor become ready; empty if there is none."""
     known = [
         pod
         for pod in new_pods(item, pods, sets)
@@ -115,7 +115,7 @@ def first_idle(item: Object, pods: Sequence[Object], sets: Sequence[Object], now
 
 
 def _idle(pod: Object, now: datetime) -> str:
-    """What a pod that is not ready does."""
+    """Return what a pod that is not ready does."""
     status: Mapping[str, Any] = pod.get("status") or {}
     statuses = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
     for one in statuses:
@@ -135,7 +135,7 @@ def _idle(pod: Object, now: datetime) -> str:
 
 
 def _counted(item: Object) -> int:
-    """How many pods of what it is now the object's controller says there are."""
+    """Return how many pods of what it is now the object's controller says there are."""
     status: Mapping[str, int] = item.get("status") or {}
     if item["kind"] == "StatefulSet" and status.get("updateRevision") == status.get("currentRevision"):
         return status.get("replicas", 0)
@@ -144,7 +144,7 @@ def _counted(item: Object) -> int:
 
 
 def _kept_running(item: Object) -> bool:
-    """Whether it keeps its pods running for ever."""
+    """Tell whether it keeps its pods running for ever."""
     return (group(item["apiVersion"]), item["kind"]) in (
         ("apps", "Deployment"),
         ("apps", "StatefulSet"),
@@ -155,7 +155,7 @@ def _kept_running(item: Object) -> bool:
 
 
 def owned(item: Object, by: Object) -> bool:
-    """Whether `by` is an owner of the object."""
+    """Tell whether `by` is an owner of the object."""
     uid = by["metadata"].get("uid")
     return any(owner.get("uid") == uid for owner in item["metadata"].get("ownerReferences") or ())
 
@@ -205,7 +205,7 @@ def _pod_signs(pod: Object, events: Sequence[Object]) -> list[Sign]:
 
 
 def _last(container: Mapping[str, Any]) -> Mapping[str, Any]:
-    """How the container's life before this one ended; empty if it has had none."""
+    """Return how the container's life before this one ended; empty if it has had none."""
     ended: Mapping[str, Any] = (container.get("lastState") or {}).get("terminated") or {}
     return ended
 

@@ -137,7 +137,7 @@ class Rollout:
         self._followed.close()
 
     def _judge(self) -> Verdict | None:
-        """The end, if what is known says one."""
+        """Return the end, if what is known says one."""
         if self._followed.unknown:
             return self._failed(*next(iter(self._followed.unknown.items())), ())
         if not self._followed.complete:
@@ -183,14 +183,14 @@ class Rollout:
         return self._lasted(bad)
 
     def _made_since(self) -> Iterator[tuple[Workload, Object]]:
-        """The objects that are there, without those of an earlier release that have the same names."""
+        """Yield the objects that are there, without those of an earlier release that have the same names."""
         for each in self._followed.known:
             item = self._followed.item(each)
             if item is not None and (self._applied is None or _made(item) >= self._applied):
                 yield each, item
 
     def _lasted(self, bad: Sequence[tuple[Workload, Sign]]) -> Verdict | None:
-        """The failure that one of the bad signs is by now; those that are gone are forgotten."""
+        """Return the failure that one of the bad signs is by now; those that are gone are forgotten."""
         now = self._clock.monotonic()
         self._since = {(sign.kind, sign.uid): self._since.get((sign.kind, sign.uid), now) for _, sign in bad}
         for each, sign in bad:
@@ -238,7 +238,7 @@ class Rollout:
         return podsof.signs(item, pods, sets, events)
 
     def _completed(self, each: Workload) -> bool:
-        """Whether the Job's controller has written that it completed since the release was applied."""
+        """Tell whether the Job's controller has written that it completed since the release was applied."""
         return any(
             event.get("reason") == COMPLETED
             and event["involvedObject"].get("kind") == each.kind
@@ -312,10 +312,10 @@ class Rollout:
 
 
 def _made(item: Object) -> datetime:
-    """When an object was made."""
+    """Return when an object was made."""
     return datetime.fromisoformat(str(item["metadata"]["creationTimestamp"]))
 
 
 def _time(event: Object) -> datetime:
-    """When an event was written last."""
+    """Return when an event was written last."""
     return datetime.fromisoformat(str(event.get("lastTimestamp") or event.get("eventTime")))

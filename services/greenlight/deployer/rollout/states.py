@@ -38,7 +38,7 @@ NOT_OBSERVED = State(False, "its controller has not seen the change yet")
 
 
 def state(item: Object) -> State:
-    """Where an object stands."""
+    """Return where an object stands."""
     if item["metadata"].get("deletionTimestamp"):
         return State(False, "is being deleted")
     status: Fields = item.get("status") or {}
@@ -49,23 +49,23 @@ def state(item: Object) -> State:
 
 
 def group(api_version: str) -> str:
-    """The API group; empty for the core group."""
+    """Return the API group; empty for the core group."""
     return api_version.rpartition("/")[0]
 
 
 def condition(item: Object, type: str) -> Fields | None:
-    """The object's condition of that type."""
+    """Return the object's condition of that type."""
     conditions: Sequence[Fields] = (item.get("status") or {}).get("conditions") or ()
     return next((one for one in conditions if one.get("type") == type), None)
 
 
 def is_true(item: Object, type: str) -> bool:
-    """Whether the object's condition of that type is True."""
+    """Tell whether the object's condition of that type is True."""
     return (condition(item, type) or {}).get("status") == "True"
 
 
 def ended(item: Object) -> bool:
-    """Whether a Job has come to its end, which no later change takes back."""
+    """Tell whether a Job has come to its end, which no later change takes back."""
     return is_true(item, "Complete") or is_true(item, "Failed")
 
 
@@ -76,7 +76,7 @@ def _observed(item: Object, status: Fields) -> bool:
 
 
 def _number(value: Any) -> int | None:
-    """A generation; Argo Rollouts writes it as text, and before its version 0.10 wrote a hash there."""
+    """Return a generation; Argo Rollouts writes it as text, and before its version 0.10 wrote a hash there."""
     if isinstance(value, str) and value.isascii() and value.isdigit():
         return int(value)
     return value if isinstance(value, int) else None
@@ -147,7 +147,7 @@ def _daemon_set(item: Object, spec: Fields, status: Fields) -> State:
 
 
 def _on_delete(updated: int, wanted: int) -> str:
-    """A strategy under which nobody replaces pods but whoever deletes them."""
+    """Return a strategy under which nobody replaces pods but whoever deletes them."""
     return f"{updated} of {wanted} pods are new; with OnDelete a pod is replaced only when somebody deletes it"
 
 
@@ -212,7 +212,7 @@ def _argo_rollout(item: Object, spec: Fields, status: Fields) -> State:
 
 
 def _workload_observed(item: Object, status: Fields) -> bool:
-    """Whether a Rollout has seen the newest template of the Deployment that its `workloadRef` names."""
+    """Tell whether a Rollout has seen the newest template of the Deployment that its `workloadRef` names."""
     newest = _number((item["metadata"].get("annotations") or {}).get("rollout.argoproj.io/workload-generation"))
     seen = _number(status.get("workloadObservedGeneration"))
     return newest is None or seen is None or seen == newest

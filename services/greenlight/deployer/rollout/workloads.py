@@ -39,7 +39,7 @@ class Workload:
 
 
 def objects(documents: Iterable[Any]) -> Iterator[Object]:
-    """The objects of a manifest; what is in a list stands for itself, as in Kubernetes' clients.
+    """Yield the objects of a manifest; what is in a list stands for itself, as in Kubernetes' clients.
 
     An item of a typed list (`kind: DeploymentList`) may leave out what it is (apimachinery, UnstructuredJSONScheme).
     """
@@ -55,7 +55,7 @@ def objects(documents: Iterable[Any]) -> Iterator[Object]:
 
 
 def workloads(documents: Iterable[Any], namespace: str) -> list[Workload]:
-    """The objects of a manifest that have to come up; `namespace` is theirs where they name none."""
+    """Return the objects of a manifest that have to come up; `namespace` is theirs where they name none."""
     found = []
     for item in objects(documents):
         version, meta = str(item.get("apiVersion", "")), item.get("metadata") or {}
@@ -67,6 +67,6 @@ def workloads(documents: Iterable[Any], namespace: str) -> list[Workload]:
 
 
 def custom(api_version: str) -> bool:
-    """Whether an object of that apiVersion is of somebody's own kind, whose conditions are looked at."""
+    """Tell whether an object of that apiVersion is of somebody's own kind, whose conditions are looked at."""
     own = group(api_version)
     return bool(own) and not any(own == name or own.endswith("." + name) for name in _OF_KUBERNETES)

@@ -41,7 +41,7 @@ _PLURALS = {
 
 
 def cluster(api: Api, namespace: str, clock: Clock) -> Iterator[Finding]:
-    """Everything of an installation in `namespace`."""
+    """Yield everything of an installation in `namespace`."""
     yield from looked("clock", lambda: skew("clock", api, clock))
     live: dict[str, Object] = {}
     for wanted in _ours():
@@ -56,12 +56,12 @@ def cluster(api: Api, namespace: str, clock: Clock) -> Iterator[Finding]:
 
 
 def installation(named: Mapping[str, Any], namespace: str, clock: Clock) -> Iterator[Finding]:
-    """The same of a cluster that is named as in a pipeline file."""
+    """Return the same of a cluster that is named as in a pipeline file."""
     return cluster(access_of(named, Path(), clock).api(), namespace, clock)
 
 
 def _ours() -> Iterator[Object]:
-    """What this Greenlight brings, as its own manifests say."""
+    """Yield what this Greenlight brings, as its own manifests say."""
     for path in manifest_files(default_folder()):
         for document in load(path.read_text(encoding="utf-8"), path.name):
             if (document.value.get("apiVersion"), document.value.get("kind")) in _PLURALS:
@@ -88,7 +88,7 @@ def _object(api: Api, namespace: str, wanted: Object, what: str, live: dict[str,
 
 
 def unready(found: Object) -> str | None:
-    """Why an object is not Ready, in its own words; None: it is."""
+    """Return why an object is not Ready, in its own words; None: it is."""
     status, generation = found.get("status") or {}, found["metadata"].get("generation")
     if status.get("observedGeneration", generation) != generation:
         return "its controller has not looked at it yet"
@@ -105,7 +105,7 @@ def unready(found: Object) -> str | None:
 
 
 def _channel(api: Api, namespace: str, broker: Object) -> Iterator[Finding]:
-    """The channel of a Broker that has one: its status names it; Kafka's has none."""
+    """Yield the channel of a Broker that has one: its status names it; Kafka's has none."""
     status = (broker.get("status") or {}).get("annotations") or {}
     kind, name = status.get("knative.dev/channelKind"), status.get("knative.dev/channelName")
     if not kind or not name:
@@ -140,7 +140,7 @@ def _sinks(broker: Object, live: Mapping[str, Object]) -> Iterator[Finding]:
 
 
 def _letters(api: Api, namespace: str) -> Iterator[Finding]:
-    """What the reconciler, their sink, has told of them within a day."""
+    """Yield what the reconciler, their sink, has told of them within a day."""
     pods = f"/api/v1/namespaces/{namespace}/pods"
     told, seen = 0, 0
     for pod in api.get(pods, {"labelSelector": "app.kubernetes.io/name=reconciler"})["items"]:
@@ -163,7 +163,7 @@ def _letters(api: Api, namespace: str) -> Iterator[Finding]:
 
 
 def _configuration(api: Api, namespace: str, clock: Clock) -> Iterator[Finding]:
-    """What operators wrote: the pipeline in force, the settings, and the secrets that go with them."""
+    """Yield what operators wrote: the pipeline in force, the settings, and the secrets that go with them."""
     pipeline: list[Pipeline] = []
     with tempfile.TemporaryDirectory(prefix="greenlight-doctor-") as name:
         folder = Path(name)

@@ -26,13 +26,13 @@ class Finding:
 
 
 def verdict(findings: Iterable[Finding]) -> int:
-    """The exit code: 0 all is well, 1 something is wrong, 3 it could not be found out."""
+    """Return the exit code: 0 all is well, 1 something is wrong, 3 it could not be found out."""
     states = {finding.state for finding in findings}
     return 1 if WRONG in states else 3 if UNKNOWN in states else 0
 
 
 def looked(what: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
-    """What `look` finds; where it cannot go on, why not."""
+    """Yield what `look` finds; where it cannot go on, why not."""
     try:
         yield from look()
     except Forbidden as problem:

@@ -34,7 +34,7 @@ class Running(Protocol):
         ...
 
     def get(self, path: str) -> Mapping[str, Any]:
-        """A document of its API."""
+        """Return a document of its API."""
         ...
 
 
@@ -55,7 +55,7 @@ def machine(config: Path, data: Path, secrets: Path, clock: Clock, running: Runn
 
 
 def senders(pipeline: Pipeline) -> Mapping[str, str]:
-    """Who has to be known by a secret, and why: by the name of the secret's file."""
+    """Return who has to be known by a secret, and why: by the name of the secret's file."""
     found = {"github": "pushes come from GitHub"}
     for policy in pipeline.applications.values():
         for gate in policy.gates.values():
@@ -65,7 +65,7 @@ def senders(pipeline: Pipeline) -> Mapping[str, str]:
 
 
 def present(pipeline: Pipeline, files: Iterable[str], where: str, todo: str) -> Iterator[Finding]:
-    """Whether there is a secret for every sender; those for one owner or repository alone count."""
+    """Tell whether there is a secret for every sender; those for one owner or repository alone count."""
     there = {name.partition("@")[0] for name in files}
     wanted = senders(pipeline)
     for sender, why in wanted.items():
@@ -76,7 +76,7 @@ def present(pipeline: Pipeline, files: Iterable[str], where: str, todo: str) -> 
 
 
 def table(env: Mapping[str, str]) -> Iterator[Finding]:
-    """The settings of the ledger's table, where it is on DynamoDB."""
+    """Yield the settings of the ledger's table, where it is on DynamoDB."""
     kind, _, name = env.get("GREENLIGHT_LEDGER", "").partition(":")
     if kind == "dynamodb":
         yield from looked("table", lambda: _table(name))
@@ -88,7 +88,7 @@ def _pipeline(config: Path, found: list[Pipeline]) -> Iterator[Finding]:
 
 
 def _operators(pipeline: Pipeline) -> Iterator[Finding]:
-    """Who may act on each application."""
+    """Yield who may act on each application."""
     for policy in pipeline.applications.values():
         if not policy.operators:
             yield Finding(

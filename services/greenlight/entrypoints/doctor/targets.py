@@ -25,14 +25,14 @@ class Inside:
 
 
 def targets(pipeline: Pipeline, directory: Path, clock: Clock, inside: Inside | None = None) -> Iterator[Finding]:
-    """Every cluster that some environment deploys to."""
+    """Yield every cluster that some environment deploys to."""
     for name in pipeline.clusters:
         if needed(pipeline, name):
             yield from looked(f"cluster {name}", partial(_target, name, pipeline, directory, clock, inside))
 
 
 def skew(what: str, api: Api, clock: Clock) -> Iterator[Finding]:
-    """How far the API server's clock is from this machine's."""
+    """Yield how far the API server's clock is from this machine's."""
     before = clock.now()
     there, after = api.time(), clock.now()
     # It is told in whole seconds, and was read at some moment in between.
@@ -76,7 +76,7 @@ def _target(name: str, pipeline: Pipeline, directory: Path, clock: Clock, inside
 
 
 def _missing(api: Api, namespace: str, rules: Sequence[Rule], account: str | None) -> list[str]:
-    """The rights of `greenlight policy rbac` that are not granted, as `VERB, … RESOURCE.GROUP`."""
+    """Return the rights of `greenlight policy rbac` that are not granted, as `VERB, … RESOURCE.GROUP`."""
     found = []
     for group, resources, verbs in rules:
         for resource in resources:
@@ -101,6 +101,6 @@ def _may(api: Api, account: str | None, namespace: str, group: str, resource: st
 
 
 def _groups(account: str) -> list[str]:
-    """What a ServiceAccount belongs to, as the API server adds it to a token's owner."""
+    """Return what a ServiceAccount belongs to, as the API server adds it to a token's owner."""
     namespace = account.split(":")[2]
     return ["system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated"]

@@ -51,7 +51,7 @@ def stop_previous() -> None:
 
 
 def runs(pid: int) -> bool:
-    """Whether that process is still the server: pids are given away again."""
+    """Tell whether that process is still the server: pids are given away again."""
     try:
         return str(SERVER) in Path(f"/proc/{pid}/cmdline").read_text()
     except (OSError, UnicodeDecodeError):

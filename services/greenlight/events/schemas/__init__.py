@@ -12,13 +12,13 @@ _TYPES = frozenset(file.name.removesuffix(".v1.json") for file in _FOLDER.glob("
 
 
 def dataschema(type: str) -> str | None:
-    """The `dataschema` that events of this type carry; None for a type that is not ours."""
+    """Return the `dataschema` that events of this type carry; None for a type that is not ours."""
     return f"urn:greenlight:schema:{type}:v1" if type in _TYPES else None
 
 
 @cache
 def schema(type: str) -> dict[str, Any]:
-    """The schema of this type's data. KeyError for a type that is not ours."""
+    """Return the schema of this type's data. KeyError for a type that is not ours."""
     if type not in _TYPES:
         raise KeyError(type)
     document: dict[str, Any] = json.loads((_FOLDER / f"{type}.v1.json").read_text(encoding="utf-8"))

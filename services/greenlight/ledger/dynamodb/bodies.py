@@ -35,7 +35,7 @@ class InTable:
             self._dynamo.put(item(_piece(name, number), **attributes))
 
     def get(self, name: str) -> bytes | None:
-        """The pieces together, or None if they are not all there. Raises Unavailable."""
+        """Return the pieces together, or None if they are not all there. Raises Unavailable."""
         found = list(self._dynamo.query("pk = :p", {"p": _piece(name, 0)[0]}))
         if not found or "n" not in found[0] or len(found) != int(found[0]["n"]["N"]):
             return None

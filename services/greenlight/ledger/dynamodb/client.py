@@ -111,12 +111,12 @@ class Dynamo:
     # Reading: strongly consistent, but for indexes, which cannot be.
 
     def get(self, key: Key) -> Item | None:
-        """The item, or None."""
+        """Return the item, or None."""
         found: Item | None = self._call("GetItem", {"Key": _key(key), "ConsistentRead": True}).get("Item")
         return found
 
     def get_all(self, keys: Sequence[Key]) -> dict[Key, Item]:
-        """Those of the items that exist."""
+        """Return those of the items that exist."""
         found: dict[Key, Item] = {}
         wanted = list(dict.fromkeys(keys))
         for start in range(0, len(wanted), MOST_ITEMS):
@@ -225,7 +225,7 @@ class Dynamo:
     # One request.
 
     def call(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Any other operation on the table: what is done with its settings. Raises Refused, Unavailable."""
+        """Return any other operation on the table: what is done with its settings. Raises Refused, Unavailable."""
         return self._call(operation, request)
 
     def _batch(self, operation: str, requests: Mapping[str, Any]) -> dict[str, Any]:

@@ -50,7 +50,7 @@ _ODD = re.compile("[%#\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def joined(*parts: str) -> str:
-    """A key of several parts; what separates them, and what is no printable text, are escaped within one.
+    """Return a key of several parts; what separates them, and what is no printable text, are escaped within one.
 
     Whatever a stranger's event names can be asked for: of a key that is too long only the first part stays, and a hash.
     """
@@ -65,22 +65,22 @@ def _escaped(part: str) -> str:
 
 
 def stamp(moment: datetime | None) -> str:
-    """A time as text of one length that sorts as time does; none at all comes before every time."""
+    """Return a time as text of one length that sorts as time does; none at all comes before every time."""
     return "-" if moment is None else moment.astimezone(UTC).isoformat(timespec="microseconds")[:26]
 
 
 def from_stamp(text: str) -> datetime:
-    """The time of a text that begins as `stamp` wrote it."""
+    """Return the time of a text that begins as `stamp` wrote it."""
     return datetime.fromisoformat(text[:26]).replace(tzinfo=UTC)
 
 
 def shard(kind: str, name: str) -> str:
-    """The partition of an index for one of a kind."""
+    """Return the partition of an index for one of a kind."""
     return f"{kind}#{zlib.crc32(name.encode('utf-8', 'surrogatepass')) % SHARDS}"
 
 
 def shards(kind: str) -> list[str]:
-    """All of them."""
+    """Return all of them."""
     return [f"{kind}#{number}" for number in range(SHARDS)]
 
 
@@ -97,12 +97,12 @@ def record_key(repo: str, sha: str) -> Key:
 
 
 def parts_pk(repo: str, sha: str) -> str:
-    """The parts of a large record, by the version that wrote them."""
+    """Return the parts of a large record, by the version that wrote them."""
     return joined("parts", repo, sha)
 
 
 def parts_sk(version: int) -> str:
-    """What a version wrote: a base, or what it changed."""
+    """Return what a version wrote: a base, or what it changed."""
     return f"p{version:010d}"
 
 
@@ -121,17 +121,17 @@ def decision_key(application: str, environment: str, repo: str, sha: str) -> Key
 
 
 def candidates_pk(application: str, environment: str, state: str) -> str:
-    """The partition that names a target's decisions of one state by push."""
+    """Return the partition that names a target's decisions of one state by push."""
     return joined("state", application, environment, state)
 
 
 def old_candidates_pk(application: str, environment: str, *, open: bool) -> str:
-    """The partition in which version 0.1 named a decision: one for every state but superseded."""
+    """Return the partition in which version 0.1 named a decision: one for every state but superseded."""
     return joined("open" if open else "past", application, environment)
 
 
 def pushes_pk(repo: str) -> str:
-    """All pushes of a repository, by time."""
+    """Return all pushes of a repository, by time."""
     return joined("pushes", repo)
 
 
@@ -153,7 +153,7 @@ def title(repo: str, row: Title, rows: Rows, now: datetime) -> dict[str, Any]:
 
 
 def journal_pk(stream: str) -> str:
-    """A stream: its entries by number, a marker for each id, and its head."""
+    """Return a stream: its entries by number, a marker for each id, and its head."""
     return joined("journal", stream)
 
 
@@ -186,12 +186,12 @@ def body_key(digest: str) -> Key:
 
 
 def text(value: str) -> dict[str, str]:
-    """A string as DynamoDB writes it."""
+    """Return a string as DynamoDB writes it."""
     return {"S": value}
 
 
 def item(key: Key, **attributes: Any) -> dict[str, Any]:
-    """An item."""
+    """Return an item."""
     return {"pk": {"S": key[0]}, "sk": {"S": key[1]}, **attributes}
 
 
@@ -202,11 +202,11 @@ class Rows:
         self._bodies = bodies
 
     def pack(self, row: Any, now: datetime) -> dict[str, Any]:
-        """The attribute that holds a row. Raises Unavailable if a large one cannot be kept now."""
+        """Return the attribute that holds a row. Raises Unavailable if a large one cannot be kept now."""
         return self.pack_text(dumps(row), now)
 
     def pack_text(self, words: str, now: datetime) -> dict[str, Any]:
-        """The attribute that holds a text."""
+        """Return the attribute that holds a text."""
         if len(words) <= PLAIN and words:
             return {"j": {"S": words}}
         deflated = zlib.compress(words.encode(), 1)
@@ -220,7 +220,7 @@ class Rows:
         return {"f": {"S": name}}
 
     def unpack_text(self, found: Item) -> str:
-        """The text that an item holds. Raises one of NO_ROW, or zlib.error, where it holds none."""
+        """Return the text that an item holds. Raises one of NO_ROW, or zlib.error, where it holds none."""
         if "j" in found:
             words: str = found["j"]["S"]
             return words

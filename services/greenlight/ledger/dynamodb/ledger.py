@@ -196,7 +196,7 @@ class DynamoLedger:
         return listing(self._dynamo, self._record_of, self._decisions_of, repo, ref, decided, cursor, limit)
 
     def _record_of(self, found: Item) -> Record | None:
-        """The record of an item; None if it cannot be read."""
+        """Return the record of an item; None if it cannot be read."""
         try:
             return self._read("records", found, lambda: self._records.read(found))
         except Unreadable:
@@ -235,7 +235,7 @@ class DynamoLedger:
         return [self._push(one) for one in reversed(newest)]
 
     def _push(self, found: Item) -> Push:
-        """A push never changes, so each is read from its item once."""
+        """Return a push never changes, so each is read from its item once."""
         key = found["pk"]["S"], found["sk"]["S"]
         push = self._pushes.get(key)
         if push is None:
@@ -391,7 +391,7 @@ class DynamoLedger:
         return self._due_of(Due, self._before("due", until, limit), before)
 
     def _due_of(self, kind: type[E], there: Sequence[Item], now: datetime) -> list[E]:
-        """Those that can be read; the others are looked at again LATER, so that they are in the way of none."""
+        """Return those that can be read; the others are looked at again LATER, so that they are in the way of none."""
         found = []
         for one in there:
             readable = self._those(kind, [one])
@@ -417,7 +417,7 @@ class DynamoLedger:
         return min((items.from_stamp(one["o"]["S"]) for one in first if one is not None), default=None)
 
     def _before(self, kind: str, until: str, limit: int) -> list[Item]:
-        """The earliest of what an index says of a kind before `until`, as the table has it now."""
+        """Return the earliest of what an index says of a kind before `until`, as the table has it now."""
         found = [self._index(shard, until, page=limit) for shard in items.shards(kind)]
         earliest = islice(heapq.merge(*found, key=lambda one: one["o"]["S"]), limit)
         there = [one for one in self._behind(earliest) if one["o"]["S"] < until]
@@ -469,7 +469,7 @@ class DynamoLedger:
         return forgotten
 
     def _wanted(self, name: str) -> bool:
-        """Whether a file of the bodies is still needed: rows for ever, bodies while the table names them."""
+        """Tell whether a file of the bodies is still needed: rows for ever, bodies while the table names them."""
         kind, _, digest = name.partition("-")
         return kind == "row" or (kind == "body" and self._dynamo.get(items.body_key(f"sha256:{digest}")) is not None)
 
@@ -504,11 +504,11 @@ class DynamoLedger:
         return None if found is None else self._read(TABLES[kind], found, lambda: self._rows.unpack(kind, found))
 
     def _read(self, table: str, found: Item, decode: Callable[[], E]) -> E:
-        """What `decode` makes of an item. Raises Unreadable."""
+        """Return what `decode` makes of an item. Raises Unreadable."""
         return self._aside.read(table, (found["pk"]["S"], found["sk"]["S"]), decode)
 
     def _those(self, kind: type[E], there: Iterable[Item]) -> list[E]:
-        """Those of the items that hold a row of `kind`."""
+        """Return those of the items that hold a row of `kind`."""
 
         def decoding(one: Item) -> Callable[[], E]:
             return lambda: self._rows.unpack(kind, one)
@@ -528,7 +528,7 @@ class _Moved(Exception):
 
 
 def _old_places(application: str, environment: str, states: Collection[str]) -> set[str]:
-    """Where version 0.1 named decisions of these states."""
+    """Return where version 0.1 named decisions of these states."""
     return {items.old_candidates_pk(application, environment, open=state != SUPERSEDED) for state in states}
 
 

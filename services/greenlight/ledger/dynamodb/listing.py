@@ -38,11 +38,11 @@ class Decided:
 
     @property
     def anything(self) -> bool:
-        """Whether nothing is asked of it."""
+        """Tell whether nothing is asked of it."""
         return self.application is None and self.environment is None and self.state is None
 
     def holds(self, row: DecisionRow) -> bool:
-        """Whether this decision has it."""
+        """Tell whether this decision has it."""
         return (
             self.application in (None, row.application)
             and self.environment in (None, row.environment)
@@ -112,7 +112,7 @@ def _passes(dynamo: Dynamo, those: Decisions, record: Record, ref: str | None, d
 
 
 def _to_cursor(position: str) -> str:
-    """An opaque text, safe in a URL, that names a position: (updated, repo, sha)."""
+    """Return an opaque text, safe in a URL, that names a position: (updated, repo, sha)."""
     return urlsafe_b64encode(position.encode()).decode()
 
 

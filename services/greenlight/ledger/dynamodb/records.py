@@ -33,7 +33,7 @@ class Large:
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """What the record's own item says of it."""
+        """Return what the record's own item says of it."""
         return {"b": {"N": str(self.base)}, "m": {"N": str(self.parts)}, "n": {"N": str(self.changes)}}
 
 
@@ -46,7 +46,7 @@ class Records:
         self._kept: Kept[Key, Large] = Kept(KEPT)
 
     def read(self, found: Item) -> Record:
-        """The record whose own item this is."""
+        """Return the record whose own item this is."""
         if "b" not in found:
             return self._rows.unpack(Record, found)
         key = found["pk"]["S"], found["sk"]["S"]
@@ -64,7 +64,7 @@ class Records:
         return record
 
     def _pieces(self, rest: Record, first: int) -> list[str]:
-        """What the versions from `first` to this one wrote, in order."""
+        """Return what the versions from `first` to this one wrote, in order."""
         partition = items.parts_pk(rest.repo, rest.sha)
         between = {"p": partition, "a": items.parts_sk(first), "z": items.parts_sk(rest.version)}
         found = self._dynamo.query("pk = :p AND sk BETWEEN :a AND :z", between)

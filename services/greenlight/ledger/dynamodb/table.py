@@ -43,7 +43,7 @@ def settings() -> dict[str, Any]:
 
 
 def policy(role: str, *, region: str, account: str, table: str, bucket: str, prefix: str) -> dict[str, Any]:
-    """What that role may do and nothing more, as an IAM policy. Without a bucket, nothing is said of S3."""
+    """Return what that role may do and nothing more, as an IAM policy. Without a bucket, nothing is said of S3."""
     words = json.dumps(_document("policy.json")[role])
     found: dict[str, Any] = json.loads(
         Template(words).substitute(region=region, account=account, table=table, objects=f"{bucket}/{prefix}")
@@ -54,7 +54,7 @@ def policy(role: str, *, region: str, account: str, table: str, bucket: str, pre
 
 
 def lifecycle(prefix: str) -> dict[str, Any]:
-    """The bucket's lifecycle rule."""
+    """Return the bucket's lifecycle rule."""
     words = json.dumps(_document("lifecycle.json"))
     found: dict[str, Any] = json.loads(Template(words).substitute(prefix=prefix))
     return found

@@ -66,7 +66,7 @@ def writes(
     numbers: Iterator[int],
     answers: Collection[str] = (),
 ) -> tuple[list[Write], Sequence[Large]]:
-    """Everything that `transaction` writes, and its large records, given what `needed` found.
+    """Return everything that `transaction` writes, and its large records, given what `needed` found.
 
     Raises Conflict at once if it can see one. `now` is when it emits; `numbers` order what one process emits at one moment.
     Events whose ids are among `answers` get no row in the outbox.
@@ -121,7 +121,7 @@ def slices(planned: Sequence[Write]) -> Iterator[Sequence[Write]]:
 
 
 def emitted(event: Event, rows: Rows, now: datetime, number: int) -> tuple[Key, Write]:
-    """An event in the outbox. One that waits there already waits on, from now."""
+    """Return an event in the outbox. One that waits there already waits on, from now."""
     key = items.outbox_key(event.id)
     order = joined(stamp(now), f"{number:012d}", event.id)
     attributes = {"q": {"S": items.shard("outbox", event.id)}, "o": {"S": order}, **rows.pack(event, now)}
@@ -327,12 +327,12 @@ class _Plan:
 
 
 def _place(row: DecisionRow, partition: str, order: str) -> Key:
-    """Where a decision is named among those of its target."""
+    """Return where a decision is named among those of its target."""
     return partition, f"{order}#{joined(row.repo, row.sha)}"
 
 
 def _was(row: DecisionRow, old: Item) -> Key:
-    """Where the stored one is named."""
+    """Return where the stored one is named."""
     if "c" in old:
         return _place(row, old["c"]["S"], old["t"]["S"])
     partition = items.old_candidates_pk(row.application, row.environment, open=old["s"]["S"] != SUPERSEDED)
@@ -340,7 +340,7 @@ def _was(row: DecisionRow, old: Item) -> Key:
 
 
 def _order(row: DecisionRow) -> str:
-    """Its place among the candidates: by push; what was never pushed comes before all."""
+    """Return its place among the candidates: by push; what was never pushed comes before all."""
     push = row.push
     return joined(*map(stamp, push.placed)) if push else joined(stamp(None), stamp(None))
 
@@ -350,7 +350,7 @@ def _head(found: Item | None) -> tuple[int, str]:
 
 
 def _still(version: int) -> dict[str, Any]:
-    """The condition that a row has the version that was read, 0 meaning that there is none."""
+    """Return the condition that a row has the version that was read, 0 meaning that there is none."""
     if version == 0:
         return {"ConditionExpression": ABSENT}
     return {"ConditionExpression": "v = :v", "ExpressionAttributeValues": {":v": {"N": str(version)}}}

@@ -31,7 +31,7 @@ class Cache:
         self._commits = 0
 
     def get(self, key: Key) -> Any:
-        """The row, None if it is not here."""
+        """Return the row, None if it is not here."""
         return self._rows.get(key)
 
     def moment(self) -> int:

@@ -183,7 +183,7 @@ class SqliteLedger:
         )
 
     def _record_or_none(self, repo: str, sha: str) -> Record | None:
-        """The record; None also if it cannot be read."""
+        """Return the record; None also if it cannot be read."""
         try:
             return self.record(repo, sha)
         except Unreadable:

@@ -48,12 +48,12 @@ def query(
 
 
 def to_cursor(position: Position) -> str:
-    """An opaque text, safe in a URL, that names a position."""
+    """Return an opaque text, safe in a URL, that names a position."""
     return urlsafe_b64encode(json.dumps(position).encode()).decode()
 
 
 def from_cursor(cursor: str) -> Position:
-    """The position that a cursor names. Raises ValueError for what is no cursor of ours."""
+    """Return the position that a cursor names. Raises ValueError for what is no cursor of ours."""
     try:
         updated, repo, sha = json.loads(urlsafe_b64decode(cursor.encode("ascii")))
     except (ValueError, TypeError, RecursionError):

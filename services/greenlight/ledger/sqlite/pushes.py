@@ -29,7 +29,7 @@ def _place(push: Push) -> tuple[datetime, datetime, str]:
 
 
 def after(push: Push) -> datetime:
-    """The first time from which on no push is older than that one, or of its moment."""
+    """Return the first time from which on no push is older than that one, or of its moment."""
     return push.pushed_at + timedelta(microseconds=1)
 
 
@@ -78,7 +78,7 @@ class _Window:
         return found if self.reaches(since) or len(found) == limit else None
 
     def reaches(self, since: datetime | None) -> bool:
-        """Whether every push from `since` on is here."""
+        """Tell whether every push from `since` on is here."""
         return self.since is None or (since is not None and since >= self.since)
 
 
@@ -91,7 +91,7 @@ class Pushes:
         self._commits: dict[str, int] = {}  # of pushes, by repository
 
     def newest(self, repo: str, since: datetime | None, of: Of | None, limit: int | None) -> Sequence[Push] | None:
-        """What `Ledger.pushes` promises; None: read them."""
+        """Return what `Ledger.pushes` promises; None: read them."""
         with self._lock:
             window = self._windows.get(repo)
             return None if window is None else window.newest(since, of, limit)

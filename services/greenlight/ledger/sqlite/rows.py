@@ -45,7 +45,7 @@ class Rows:
         return found
 
     def those(self, kind: type[R], rows: Sequence[Sequence[Any]]) -> list[R]:
-        """Those of the rows of `kind`, (key…, json, version) or (key…, json), that can be read."""
+        """Return those of the rows of `kind`, (key…, json, version) or (key…, json), that can be read."""
         keys = KEYS[kind]
 
         def decoding(row: Sequence[Any]) -> Callable[[], R]:
@@ -54,7 +54,7 @@ class Rows:
         return self._aside.those(TABLES[kind], [(row[:keys], decoding(row)) for row in rows])
 
     def at_hand(self, key: Key) -> Any:
-        """What the cache has; nothing once the store is closed, which then says so to whoever reads it."""
+        """Return what the cache has; nothing once the store is closed, which then says so to whoever reads it."""
         return None if self._store.closed else self._cache.get(key)
 
     def one(self, sql: str, *parameters: object) -> tuple[Any, ...] | None:

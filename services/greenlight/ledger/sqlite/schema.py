@@ -103,5 +103,5 @@ def micros(moment: datetime) -> int:
 
 
 def from_micros(count: int) -> datetime:
-    """The time (UTC) that is `count` microseconds after 1970."""
+    """Return the time (UTC) that is `count` microseconds after 1970."""
     return _EPOCH + count * _MICROSECOND

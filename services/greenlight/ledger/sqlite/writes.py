@@ -52,7 +52,7 @@ class Table:
         return step
 
     def check(self, key: Sequence[object], version: int) -> Step:
-        """Nothing happens if the row still has `version`."""
+        """Return nothing happens if the row still has `version`."""
 
         def step(tx: Tx) -> None:
             row = tx.execute(self._select, key).fetchone()
@@ -166,7 +166,7 @@ def _part_rows(row: Record, some: parts.Parts) -> list[tuple[str, str, str, str]
 
 
 def _put_refs(row: Record, before: Record | None) -> Iterator[Step]:
-    """The refs by which the record is listed."""
+    """Yield the refs by which the record is listed."""
     key, refs = (row.repo, row.sha), row.pushes.keys()
     had = before.pushes.keys() if before is not None else None
     if had == refs or (not refs and not row.version):
@@ -183,7 +183,7 @@ def _put_refs(row: Record, before: Record | None) -> Iterator[Step]:
 
 
 def _updated(row: Record) -> int:
-    """Where the record stands in the listing; one that no fact speaks of comes last."""
+    """Return where the record stands in the listing; one that no fact speaks of comes last."""
     return -(2**63) if row.updated is None else micros(row.updated)
 
 
@@ -216,7 +216,7 @@ def _put_push(row: Push) -> Step:
 
 
 def append(entry: NewEntry) -> Step:
-    """The next link of a stream's chain, unless the stream holds that id."""
+    """Return the next link of a stream's chain, unless the stream holds that id."""
     payload, at = portable_form(entry.payload), rfc3339(entry.at)
 
     def step(tx: Tx) -> None:

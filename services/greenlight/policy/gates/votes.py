@@ -27,7 +27,7 @@ class VotesGate(Kind):
     @property
     @abstractmethod
     def lasts(self) -> timedelta | None:
-        """How long a vote holds; None: for ever."""
+        """Return how long a vote holds; None: for ever."""
 
     def explained(self) -> str:
         """Say what opens the gate, and for how long."""

@@ -103,7 +103,7 @@ def _fact(payload: dict[str, Any], kind: str, pipeline: Pipeline, delivery: Deli
 
 
 def _commit(payload: dict[str, Any]) -> tuple[str | None, tuple[str, ...]]:
-    """The sha and the ref that were built."""
+    """Return the sha and the ref that were built."""
     vcs, git = get(payload, "pipeline.vcs"), _trigger(payload, "git")
     if isinstance(vcs, dict):
         sha, branch, tag = get(vcs, "revision"), get(vcs, "branch"), get(vcs, "tag")
@@ -123,7 +123,7 @@ def _commit(payload: dict[str, Any]) -> tuple[str | None, tuple[str, ...]]:
 
 
 def _repository(payload: dict[str, Any], pipeline: Pipeline) -> tuple[str | None, bool]:
-    """The repository that was built for, and whether the commit came from another one (a fork's pull request).
+    """Return the repository that was built for, and whether the commit came from another one (a fork's pull request).
 
     A project that the pipeline file names stands for its repository: what its addresses say beside that (a group within a
     group at GitLab) need not be OWNER/NAME.
@@ -140,7 +140,7 @@ def _repository(payload: dict[str, Any], pipeline: Pipeline) -> tuple[str | None
 
 
 def _text(payload: Any, path: str) -> str:
-    """The text at `a.b.c`; empty where there is none."""
+    """Return the text at `a.b.c`; empty where there is none."""
     value = get(payload, path)
     return value if isinstance(value, str) else ""
 

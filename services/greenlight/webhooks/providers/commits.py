@@ -31,7 +31,7 @@ _MERGER, _MERGERS_ADDRESS = "web-flow", "noreply@github.com"
 
 
 def pushers(payload: Mapping[str, Any]) -> tuple[str, ...]:
-    """Who pushed, as sorted identities."""
+    """Return who pushed, as sorted identities."""
     return _identities(_pusher(payload))
 
 
@@ -70,13 +70,13 @@ def _is_merger(committer: Any) -> bool:
 
 
 def others(payload: Mapping[str, Any], head: str) -> tuple[str, ...]:
-    """The ids of the commits that are listed besides the one at the head."""
+    """Return the ids of the commits that are listed besides the one at the head."""
     found = [commit.get("id") for commit in _commits(payload) if isinstance(commit, dict)]
     return tuple(dict.fromkeys(id for id in found if isinstance(id, str) and id != head))
 
 
 def cut(payload: Mapping[str, Any]) -> bool:
-    """Whether the push has more commits than it lists.
+    """Tell whether the push has more commits than it lists.
 
     GitHub lists at most 2048, and the one at the head is among them. A branch that went on from one commit to another has
     at least one; of one that was created, forced or deleted, and of a tag, the list may be empty.
@@ -94,7 +94,7 @@ def cut(payload: Mapping[str, Any]) -> bool:
 
 
 def paths(payload: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """The files that the listed commits touch; None where they are too many to keep, or not known."""
+    """Return the files that the listed commits touch; None where they are too many to keep, or not known."""
     commits = _commits(payload)
     if not commits or cut(payload):
         return None
@@ -110,7 +110,7 @@ def paths(payload: Mapping[str, Any]) -> tuple[str, ...] | None:
 
 
 def titles(payload: Mapping[str, Any]) -> tuple[Title, ...]:
-    """What each commit of the push is called, and who its author is."""
+    """Return what each commit of the push is called, and who its author is."""
     listed = {
         commit.get("id"): commit
         for commit in (*_commits(payload), payload.get("head_commit"))
@@ -175,7 +175,7 @@ def _identities(named: Iterable[tuple[str, Any]]) -> tuple[str, ...]:
 
 
 def _is_nobody(kind: str, value: str) -> bool:
-    """Whether it names a bot or the provider's merge account."""
+    """Tell whether it names a bot or the provider's merge account."""
     if kind == "github":
         return value.lower() == _MERGER or value.lower().endswith("[bot]")
     return value.lower() == _MERGERS_ADDRESS or _BOT.fullmatch(value) is not None

@@ -62,7 +62,7 @@ class Events(Provider):
 
 
 def _data(sent: Event, delivery: Delivery) -> dict[str, Any]:
-    """The event's data. Raises Malformed (400) if the body is that and is no JSON, Rejected (422)."""
+    """Return the event's data. Raises Malformed (400) if the body is that and is no JSON, Rejected (422)."""
     if sent.data is None:
         raise Rejected("data is missing")
     try:

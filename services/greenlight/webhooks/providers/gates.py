@@ -66,7 +66,7 @@ def standard(delivery: Delivery, secrets: Sequence[Secret]) -> Sequence[Secret]:
 
 
 def sent_at(delivery: Delivery) -> datetime:
-    """The time that the sender signed: when the message was sent, to the second."""
+    """Return the time that the sender signed: when the message was sent, to the second."""
     return datetime.fromtimestamp(int(delivery.headers["webhook-timestamp"]), UTC)
 
 

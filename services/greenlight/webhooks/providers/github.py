@@ -138,7 +138,7 @@ def _check_suite(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
 def _run(
     payload: dict[str, Any], run: dict[str, Any], kind: str, signal: str | None, branch: Any, delivery: Delivery
 ) -> Fact:
-    """A check run or suite: ordered by when it was completed, by its id, and by how far it is."""
+    """Return a check run or suite: ordered by when it was completed, by its id, and by how far it is."""
     repo, sha, number = _repo(payload), sha_at(run, "head_sha"), need(run, "id", int)
     status, conclusion = str(get(run, "status")), get(run, "conclusion")
     moment = time_at(run, "completed_at") or time_at(run, "started_at") or time_at(run, "updated_at")
@@ -276,7 +276,7 @@ def _merge_group(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
 
 
 def _repository(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
-    """A repository that was renamed or transferred says so once; every later body has its id."""
+    """Return a repository that was renamed or transferred says so once; every later body has its id."""
     repo = _repo(payload)
     owner, _, name = repo.partition("/")
     by = "changes.owner.from"
@@ -326,18 +326,18 @@ def _outcome(status: str, conclusion: Any) -> str:
 
 
 def _number(value: Any) -> int | None:
-    """An id as GitHub counts them; None for what is none."""
+    """Return an id as GitHub counts them; None for what is none."""
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _event_of(run: Any) -> str:
-    """What started a workflow's run; empty if that is not known."""
+    """Return what started a workflow's run; empty if that is not known."""
     event = get(run, "event")
     return event if isinstance(event, str) and WORD.fullmatch(event) else ""
 
 
 def _path_of(run: Any) -> str:
-    """The file of a run's workflow, without the ref that it was read from; empty if that is not known."""
+    """Return the file of a run's workflow, without the ref that it was read from; empty if that is not known."""
     path = get(run, "path")
     return path.partition("@")[0] if isinstance(path, str) else ""
 
@@ -353,7 +353,7 @@ def _source(payload: dict[str, Any], repo: str) -> str:
 
 
 def _repository_id(payload: dict[str, Any]) -> str | None:
-    """The repository's id at its host; None where the body has none."""
+    """Return the repository's id at its host; None where the body has none."""
     number, page = _number(get(payload, "repository.id")), _HOST.match(str(get(payload, "repository.html_url")))
     return None if number is None else f"{page[1].lower() if page else 'github.com'}/{number}"
 

@@ -14,7 +14,7 @@ from greenlight.webhooks.provider import Provider
 
 
 def find() -> Iterator[Provider]:
-    """The providers of this package, in the order of their modules."""
+    """Yield the providers of this package, in the order of their modules."""
     for found in sorted(iter_modules(package.__path__), key=lambda module: module.name):
         if f"{package.__name__}.{found.name}" != __name__:
             yield from _defined(import_module(f"{package.__name__}.{found.name}"))
@@ -35,5 +35,5 @@ FILES: Sequence[Files] = [provider.files for provider in ROUTES.values()]
 
 
 def may_send(provider: Provider, type: str) -> bool:
-    """Whether no other provider alone sends events of that type."""
+    """Tell whether no other provider alone sends events of that type."""
     return not any(type.startswith(other.types) for other in ROUTES.values() if other is not provider)

@@ -168,7 +168,7 @@ class CommandDriver:
         return Progress(outcome, reason, self._scrub(end.output)[-OUTPUT:])
 
     def _begun_in_vain(self, order: Order) -> Progress | None:
-        """Why this try must not start a command, though the target is free and no end is written down."""
+        """Return why this try must not start a command, though the target is free and no end is written down."""
         last = self._begun.get(_target(order))
         if last is None:
             return None
@@ -190,7 +190,7 @@ def _target(order: Order) -> str:
 
 
 def _values(configured: Mapping[str, Any], directory: Path) -> dict[str, str]:
-    """What `env` says, with the secrets that it names, as they are now. Raises OSError where one is missing."""
+    """Return what `env` says, with the secrets that it names, as they are now. Raises OSError where one is missing."""
     values = {}
     for name, value in configured.items():
         try:

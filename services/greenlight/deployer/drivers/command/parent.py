@@ -97,7 +97,7 @@ def send(control: socket.socket, message: Mapping[str, Any], descriptors: Sequen
 
 
 def receive(control: socket.socket, descriptors: int = 0) -> tuple[dict[str, Any], list[int]] | None:
-    """What `send` wrote; None if the other side is gone. Raises OSError."""
+    """Return what `send` wrote; None if the other side is gone. Raises OSError."""
     data, found, _, _ = socket.recv_fds(control, 4, descriptors)
     while len(data) < 4 or len(data) < 4 + struct.unpack("!I", data[:4])[0]:
         wanted = 4 if len(data) < 4 else 4 + struct.unpack("!I", data[:4])[0]
@@ -208,7 +208,7 @@ class _Parent:
         return ended_by
 
     def _ends_within(self, command: subprocess.Popen[bytes], seconds: float, *, heed_cancel: bool) -> bool:
-        """Whether it has ended, having waited at most so long, or until somebody cancels it."""
+        """Tell whether it has ended, having waited at most so long, or until somebody cancels it."""
         end = self._clock.monotonic() + seconds
         while command.poll() is None:
             left = end - self._clock.monotonic()

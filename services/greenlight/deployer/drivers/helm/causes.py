@@ -45,7 +45,7 @@ class _Found:
 
 
 def failure(output: str, release: str, namespace: str) -> Failure:
-    """Why Helm failed, by what it printed."""
+    """Return why Helm failed, by what it printed."""
     text = error_line(output)
     if _NO_RIGHT.search(text):
         return Failure(f"Helm: {text}; docs/deployer-helm.md lists the rights that the deployer needs", again=True)
@@ -60,7 +60,7 @@ def failure(output: str, release: str, namespace: str) -> Failure:
 
 
 def error_line(output: str) -> str:
-    """What a program printed last that begins with Error:, or printed last at all; in one line."""
+    """Return what a program printed last that begins with Error:, or printed last at all; in one line."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [index for index, line in enumerate(lines) if line.lower().startswith("error:")]
     found = " ".join(lines[errors[-1] :]) if errors else (lines[-1] if lines else "it printed nothing")
@@ -113,7 +113,7 @@ FIELDS = 5
 
 
 def _conflict(found: _Found) -> str:
-    """The fields of every object, and who set them."""
+    """Return the fields of every object, and who set them."""
     parts = []
     for one in _CONFLICT.finditer(found.text):
         by = [

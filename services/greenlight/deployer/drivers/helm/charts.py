@@ -27,7 +27,7 @@ class Chart:
 
 
 def chart_of(chart: str | Mapping[str, Any], directory: Path, kept: Path) -> Chart:
-    """The chart that a pipeline file in `directory` names. Raises ConfigurationError where it is not there."""
+    """Return the chart that a pipeline file in `directory` names. Raises ConfigurationError where it is not there."""
     if isinstance(chart, str) and "://" not in chart:
         folder = _folder(directory, chart)
         return Chart(_folder_digest(folder), folder)

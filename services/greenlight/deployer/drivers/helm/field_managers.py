@@ -56,7 +56,7 @@ def helm_set(item: Object, path: Path) -> bool:
 
 
 def at(item: Any, path: Sequence[Any]) -> tuple[bool, Any]:
-    """Whether the object has something there, and what."""
+    """Tell whether the object has something there, and what."""
     for step in path:
         if isinstance(step, str):
             if not isinstance(item, Mapping) or step not in item:
@@ -70,12 +70,12 @@ def at(item: Any, path: Sequence[Any]) -> tuple[bool, Any]:
 
 
 def also_in(fields: Iterable[Field], manifest: Object) -> list[Field]:
-    """Those that a manifest sets to another value."""
+    """Return those that a manifest sets to another value."""
     return [field for field in fields if (there := at(manifest, field.path))[0] and there[1] != field.value]
 
 
 def _leaves(fields: Mapping[str, Any], path: Path = ()) -> Iterator[Path]:
-    """The paths that a FieldsV1 ends in; values of sets are left out, as nobody takes them back."""
+    """Yield the paths that a FieldsV1 ends in; values of sets are left out, as nobody takes them back."""
     for name, below in fields.items():
         kind, _, rest = name.partition(":")
         if kind == "f":

@@ -43,7 +43,7 @@ class Hooks:
         return None
 
     def unfinished(self) -> str:
-        """What the hook does that has not ended; empty where that is not known."""
+        """Return what the hook does that has not ended; empty where that is not known."""
         return "" if self._rollout is None or self._blind else self._rollout.unfinished()
 
     def close(self) -> None:
@@ -62,13 +62,13 @@ class Hooks:
 
 
 def _objects(whole: Mapping[str, Any]) -> list[Any]:
-    """The objects of a release's hooks that Helm runs while it installs or upgrades."""
+    """Return the objects of a release's hooks that Helm runs while it installs or upgrades."""
     found = [hook for hook in whole.get("hooks") or () if _EVENTS & set(hook.get("events") or ())]
     return [item for hook in found for item in release.documents(hook.get("manifest") or "")]
 
 
 def last_lines(api: Api, namespace: str, revision: Revision) -> str:
-    """The last lines of a hook's pod that failed; empty if none did, or it left none."""
+    """Return the last lines of a hook's pod that failed; empty if none did, or it left none."""
     with contextlib.suppress(Refused, Unavailable, ConfigurationError, KeyError):
         for hook in release.record(api, namespace, revision).get("hooks") or ():
             if (hook.get("last_run") or {}).get("phase") == "Failed":

@@ -26,7 +26,7 @@ _PAIR = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})")
 
 
 def replaced(manifests: str, kept: Mapping[str, Any]) -> str:
-    """The manifests with the values that are kept."""
+    """Return the manifests with the values that are kept."""
     if any(getattr(event, "anchor", None) for event in yaml.parse(manifests, Loader=_LOADER)):
         manifests = _written_out(manifests)
     edits = sorted(_edits(manifests, kept), reverse=True)
@@ -36,7 +36,7 @@ def replaced(manifests: str, kept: Mapping[str, Any]) -> str:
 
 
 def _written_out(manifests: str) -> str:
-    """The same without anchors and aliases, for which one text is two values."""
+    """Return the same without anchors and aliases, for which one text is two values."""
     documents = yaml.load_all(manifests, Loader=AsJson)
     return "".join(f"---\n{_yaml(document)}\n" for document in documents)
 
@@ -69,7 +69,7 @@ def _edits(manifests: str, kept: Mapping[str, Any]) -> Iterator[tuple[int, int, 
 
 
 def _objects(node: yaml.Node | None) -> Iterator[yaml.MappingNode]:
-    """An object, or what is in a list of them."""
+    """Yield an object, or what is in a list of them."""
     if isinstance(node, yaml.MappingNode):
         items = _value(node, "items")
         if isinstance(items, yaml.SequenceNode):
@@ -80,7 +80,7 @@ def _objects(node: yaml.Node | None) -> Iterator[yaml.MappingNode]:
 
 
 def _is(item: yaml.MappingNode, field: Mapping[str, Any], namespace: str) -> bool:
-    """Whether it is the object that the field is of."""
+    """Tell whether it is the object that the field is of."""
     meta = _value(item, "metadata")
     found = (
         _text(item, "apiVersion").rpartition("/")[0],
@@ -94,7 +94,7 @@ def _is(item: yaml.MappingNode, field: Mapping[str, Any], namespace: str) -> boo
 def _edit(
     text: str, node: yaml.Node | None, path: Sequence[Any], value: str, add: bool
 ) -> Iterator[tuple[int, int, str]]:
-    """The place of a path's value below a node, if the node has it, or if it is to be added."""
+    """Yield the place of a path's value below a node, if the node has it, or if it is to be added."""
     step, *rest = path
     if isinstance(step, str) and isinstance(node, yaml.MappingNode):
         pairs = [(key, found) for key, found in node.value if key.value == step]
@@ -115,7 +115,7 @@ def _edit(
 
 
 def _added(node: yaml.MappingNode, pair: str) -> tuple[int, int, str]:
-    """The place for another pair, before the first: on a line of its own, or within the braces."""
+    """Return the place for another pair, before the first: on a line of its own, or within the braces."""
     start = node.start_mark
     if node.flow_style:
         return start.index + 1, start.index + 1, f"{pair}, "
@@ -136,7 +136,7 @@ def _chosen(node: yaml.SequenceNode, step: Mapping[str, Any]) -> yaml.Node | Non
 
 
 def _end(text: str, node: yaml.Node) -> int:
-    """Where a node's own text ends: that of a block runs on to the next one's beginning."""
+    """Return where a node's own text ends: that of a block runs on to the next one's beginning."""
     return len(text[: node.end_mark.index].rstrip())
 
 

@@ -50,7 +50,7 @@ class Release:
     parts: Sequence[Part] = field(default=())
 
     def keeps(self) -> Mapping[str, Any] | None:
-        """What the program `kept` is given; None if nothing is kept."""
+        """Return what the program `kept` is given; None if nothing is kept."""
         fields = [
             {
                 "group": group(part.manifest["apiVersion"]),
@@ -69,7 +69,7 @@ class Release:
         return {"namespace": self.namespace, "fields": fields} if fields else None
 
     def notes(self) -> Iterator[str]:
-        """A sentence for every field that somebody else has set: what becomes of it."""
+        """Yield a sentence for every field that somebody else has set: what becomes of it."""
         for part in self.parts:
             kept = [one for one in part.kept if field_managers.at(part.manifest, one.path)[0]]
             for fields, what in ((kept, "stays as it is"), (part.taken, "is put back to the chart's value")):
@@ -81,7 +81,7 @@ class Release:
 def release(
     api: Api, name: str, manifest: Iterable[Any], namespace: str, *, everything_kept: bool, taken: bool
 ) -> Release:
-    """The release as it is now: a question an object, several at a time, as a deployment waits for the answers.
+    """Return the release as it is now: a question an object, several at a time, as a deployment waits for the answers.
 
     `replicas` under a HorizontalPodAutoscaler is always kept; `everything_kept`: what others have set is, too. `taken`: what is
     not kept will be put back.
@@ -121,12 +121,12 @@ def _part(api: Api, kinds: Kinds, item: Object, namespace: str) -> Part:
 
 
 def _namespace(item: Object, namespace: str) -> str:
-    """The namespace of an object, or what would be it."""
+    """Return the namespace of an object, or what would be it."""
     return str(item["metadata"].get("namespace") or namespace)
 
 
 def _autoscaled(api: Api, namespace: str) -> set[_Target]:
-    """What HorizontalPodAutoscalers of a namespace scale. Without the right to see them, nothing."""
+    """Return what HorizontalPodAutoscalers of a namespace scale. Without the right to see them, nothing."""
     try:
         items = api.list(f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers").get("items") or ()
     except (Forbidden, NotFound):
@@ -136,7 +136,7 @@ def _autoscaled(api: Api, namespace: str) -> set[_Target]:
 
 
 def _decided(part: Part, scaled: set[_Target], everything_kept: bool, taken: bool) -> Part:
-    """The part with what is kept of it."""
+    """Return the part with what is kept of it."""
     if part.found is None:
         return part
     others = field_managers.foreign(part.found)
@@ -150,7 +150,7 @@ def _decided(part: Part, scaled: set[_Target], everything_kept: bool, taken: boo
 
 
 def _applied(release: Release, part: Part) -> Object:
-    """The object as Helm applies it: with its marks of ownership (pkg/action/validate.go), and what is kept."""
+    """Return the object as Helm applies it: with its marks of ownership (pkg/action/validate.go), and what is kept."""
     item = copy.deepcopy(part.manifest)
     for one in part.kept:
         *way, last = one.path

@@ -42,24 +42,24 @@ class Revision:
 
     @property
     def fence(self) -> int:
-        """The fence of the try that made it; 0 if it is not ours."""
+        """Return the fence of the try that made it; 0 if it is not ours."""
         return int(self.marks.get("fence", "0"))
 
 
 def newest(api: Api, namespace: str, release: str) -> Revision | None:
-    """The newest revision; None if nothing of that name was ever installed, or all of it is gone."""
+    """Return the newest revision; None if nothing of that name was ever installed, or all of it is gone."""
     query = {"labelSelector": f"owner=helm,name={release}"}
     found = [_revision(item) for item in api.labels(f"/api/v1/namespaces/{namespace}/secrets", query)]
     return max(found, key=lambda revision: revision.number, default=None)
 
 
 def record(api: Api, namespace: str, revision: Revision) -> dict[str, Any]:
-    """The whole release: `manifest`, `hooks`, `info`, and what may be secret, so it goes nowhere from here."""
+    """Return the whole release: `manifest`, `hooks`, `info`, and what may be secret, so it goes nowhere from here."""
     return decoded(api.get(f"/api/v1/namespaces/{namespace}/secrets/{revision.secret}"))
 
 
 def documents(manifest: str) -> list[Any]:
-    """The documents of a manifest, as JSON has them: a date is text."""
+    """Return the documents of a manifest, as JSON has them: a date is text."""
     return list(yaml.load_all(manifest, Loader=AsJson))
 
 
@@ -83,14 +83,14 @@ def unlock(api: Api, namespace: str, revision: Revision, why: str) -> None:
 
 
 def decoded(secret: Object) -> dict[str, Any]:
-    """What a release's Secret holds."""
+    """Return what a release's Secret holds."""
     raw = base64.b64decode(base64.b64decode(secret["data"]["release"]))
     whole: dict[str, Any] = json.loads(gzip.decompress(raw))
     return whole
 
 
 def encoded(whole: Mapping[str, Any]) -> str:
-    """The same, as it is kept."""
+    """Return the same, as it is kept."""
     raw = base64.b64encode(gzip.compress(json.dumps(whole).encode(), mtime=0))
     return base64.b64encode(raw).decode()
 

@@ -71,7 +71,7 @@ class Run:
 
     @property
     def target(self) -> str:
-        """The target's name in the names of files."""
+        """Return the target's name in the names of files."""
         return target_name(self.order)
 
     def planned(self) -> Plan:

@@ -37,7 +37,7 @@ def warnings(values: Any, path: Steps, plain: Mapping[Steps, str]) -> Iterator[F
 
 
 def _scalars(value: Any, path: Steps) -> Iterator[tuple[Steps, Any]]:
-    """Every text and number of a value, with its path."""
+    """Yield every text and number of a value, with its path."""
     if isinstance(value, Mapping):
         for name, item in value.items():
             yield from _scalars(item, (*path, name))
@@ -49,7 +49,7 @@ def _scalars(value: Any, path: Steps) -> Iterator[tuple[Steps, Any]]:
 
 
 def _text(text: str) -> str | None:
-    """What is wrong with a text that stands without quotes; None: nothing."""
+    """Return what is wrong with a text that stands without quotes; None: nothing."""
     word = text.lower()
     if word in _WORDS:
         meant = "true" if _WORDS[word] else "false"
@@ -66,7 +66,7 @@ def _text(text: str) -> str | None:
 
 
 def _meant(text: str) -> str | None:
-    """How the number is written that another reader takes a text for; None: it is none."""
+    """Return how the number is written that another reader takes a text for; None: it is none."""
     bare = text.replace("_", "")
     prefixed = _PREFIXED.fullmatch(text)
     if prefixed is not None:
@@ -84,7 +84,7 @@ def _meant(text: str) -> str | None:
 
 
 def _number(value: float, written: str) -> str | None:
-    """What is wrong with a number; None: a template prints it as it is written."""
+    """Return what is wrong with a number; None: a template prints it as it is written."""
     printed = _printed(float(value))
     if printed == written:
         return None
