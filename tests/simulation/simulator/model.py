@@ -724,6 +724,10 @@ class Model:
             return False
         if not self._open(target, place, commit, looked) or not self._open(target, place, commit, self.now):
             return False
+        if looked < self.since.get(target.name, 0):
+            return False  # the environment is newer than that look
+        if any(looked < it.began for name in place.after for it in self.target(name).runs if it.commit == commit):
+            return False  # it was on its way in a stage before, and no promoter has looked since that ended
         if target.hold is not None or target.doubtful_hold:
             blocking = [target.hold] if target.hold is not None else [it for it in target.requests if it.ended]
             if not all(self.surely_after(commit, it) for it in blocking if it is not None):
