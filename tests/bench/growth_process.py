@@ -22,7 +22,7 @@ from typing import Any
 from ship_process import InProcess
 
 from greenlight.broker.trigger_spec import TriggerSpec
-from greenlight.entrypoints.compose import Folders, Greenlight, Strangers
+from greenlight.entrypoints.compose import Folders, Greenlight, ThirdParties
 from greenlight.entrypoints.drivers import Drivers
 from greenlight.events import types
 from greenlight.ledger.port import Ledger, Transaction
@@ -68,7 +68,7 @@ def main(folder: Path, repo: str, count: int) -> None:
         Folders(folder / "config", folder / "data", folder / "secrets"),
         open_reads=True,
         log=logging.getLogger("greenlight"),
-        strangers=Strangers([trigger], {"ended": ended}),
+        third_parties=ThirdParties([trigger], {"ended": ended}),
     )
     servers = [
         greenlight.serve_webhooks("127.0.0.1:0"),

@@ -16,7 +16,7 @@ from typing import Any
 
 from greenlight.broker.trigger_spec import TriggerSpec
 from greenlight.deployer.driver import Order, Progress
-from greenlight.entrypoints.compose import Folders, Greenlight, Strangers
+from greenlight.entrypoints.compose import Folders, Greenlight, ThirdParties
 from greenlight.entrypoints.drivers import Drivers
 
 
@@ -56,7 +56,7 @@ def main(folder: Path, driver: str) -> None:
         Folders(folder / "config", folder / "data", folder / "secrets"),
         open_reads=True,
         log=logging.getLogger("greenlight"),
-        strangers=Strangers([TriggerSpec.to_service("tell", "tell")], {"tell": tell}),
+        third_parties=ThirdParties([TriggerSpec.to_service("tell", "tell")], {"tell": tell}),
     )
     server = greenlight.serve_webhooks("127.0.0.1:0")
     gc.collect()

@@ -15,7 +15,7 @@ from werkzeug.test import Client
 
 from greenlight.board.domain import may_discard
 from greenlight.broker.trigger_spec import TriggerSpec
-from greenlight.entrypoints.compose import Strangers
+from greenlight.entrypoints.compose import ThirdParties
 from greenlight.events import Event
 from greenlight.ledger.port import Transaction
 from greenlight.ledger.sqlite.ledger import SqliteLedger
@@ -204,12 +204,12 @@ def test_a_dead_letter_is_discarded_by_an_operator_of_its_application(
     tmp_path: Path, about: dict[str, str], who: set[str]
 ) -> None:
     """Where its event belongs to none, by one of any. Who did it, and why, is kept with it."""
-    refuse = Strangers(
+    refuse = ThirdParties(
         [TriggerSpec.to_service("refuse", "refuse")],
         {"refuse": lambda environ, start: (start("422 No", []) and []) or []},
     )
     text = PIPELINE.replace("operators: [legal, engineering]", "operators: [legal]") + OTHER
-    shop = Shop(tmp_path, strangers=refuse, pipeline=text).start()
+    shop = Shop(tmp_path, third_parties=refuse, pipeline=text).start()
     client = Client(shop.greenlight.apps["board"])
     event = Event(id="e", source="/test", type="test.happened", extensions=about)
     for person in ("lena", "dev"):

@@ -216,7 +216,7 @@ def test_people_who_cannot_be_told_from_an_author_are_listed(terminal: Terminal)
     path = terminal.shop.folder / "config" / "people.yaml"
     path.write_text(path.read_text().replace("github: omar-gh, ", ""))
     listed = terminal("people", "list", "--config", str(path.parent))
-    assert "omar cannot be told from an author" in listed.stderr
+    assert "omar cannot be distinguished from an author" in listed.stderr
     assert "lena" not in listed.stderr
     rows = terminal.json("people", "list", "--config", str(path.parent))["people"]
     assert {row["id"]: row["identified"] for row in rows} == {"lena": True, "omar": False, "dev": True}

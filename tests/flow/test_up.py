@@ -18,7 +18,7 @@ from typing import Any
 import urllib3
 
 from greenlight.broker.trigger_spec import TriggerSpec
-from greenlight.entrypoints.compose import Strangers
+from greenlight.entrypoints.compose import ThirdParties
 from greenlight.events import Event, ids, types
 from greenlight.events.http import to_binary
 from support.flow import REPO, Shop, sha_of
@@ -165,7 +165,7 @@ def test_strangers_on_the_broker_change_nothing(tmp_path: Path) -> None:
         "failing": stranger("failing", "500 Oops", b"no"),
         "babbling": stranger("babbling", "200 OK", b"not an event"),
     }
-    shop = Shop(tmp_path, Strangers([TriggerSpec.to_service(name, name) for name in services], services)).start()
+    shop = Shop(tmp_path, ThirdParties([TriggerSpec.to_service(name, name) for name in services], services)).start()
     shop.push("one")
     shop.build("one")
     assert shop.watch.end("staging", sha_of("one"))["outcome"] == "succeeded"

@@ -16,7 +16,7 @@ from typing import Any
 from werkzeug.test import Client, TestResponse
 
 from greenlight.broker.trigger_spec import TriggerSpec
-from greenlight.entrypoints.compose import Folders, Greenlight, Strangers
+from greenlight.entrypoints.compose import Folders, Greenlight, ThirdParties
 from greenlight.events import Event, rfc3339, types
 from greenlight.events.http import from_http
 from greenlight.lib import signing
@@ -126,7 +126,7 @@ class Shop:
     """One Greenlight that ships acme/shop, with the senders and people around it."""
 
     folder: Path
-    strangers: Strangers = field(default_factory=Strangers)
+    third_parties: ThirdParties = field(default_factory=ThirdParties)
     watch: Watch = field(default_factory=Watch)
     pushes: int = 0
     tracer: Tracer = OFF
@@ -147,12 +147,12 @@ class Shop:
         self.greenlight = self._compose()
 
     def _compose(self) -> Greenlight:
-        triggers = [TriggerSpec.to_service("watch", "watch"), *self.strangers.triggers]
+        triggers = [TriggerSpec.to_service("watch", "watch"), *self.third_parties.triggers]
         return Greenlight(
             Folders(self.folder / "config", self.folder / "data", self.folder / "secrets"),
             open_reads=True,
             log=logging.getLogger("greenlight.tests"),
-            strangers=Strangers(triggers, {"watch": self.watch, **self.strangers.services}),
+            third_parties=ThirdParties(triggers, {"watch": self.watch, **self.third_parties.services}),
             tracer=self.tracer,
         )
 

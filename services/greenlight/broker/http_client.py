@@ -224,7 +224,7 @@ class _Connection:
         while True:
             size = _CHUNK.fullmatch(self._until(_LINE, end))
             if size is None:
-                raise NoResponse("the answer's chunks cannot be told apart")
+                raise NoResponse("the answer's chunks cannot be distinguished")
             count = int(size[1], 16)
             if count == 0:
                 break
@@ -232,7 +232,7 @@ class _Connection:
             if len(found) >= limit:
                 return bytes(found), False
             if self._exactly(2, end) != _LINE:
-                raise NoResponse("the answer's chunks cannot be told apart")
+                raise NoResponse("the answer's chunks cannot be distinguished")
         while self._until(_LINE, end):  # trailers
             pass
         return bytes(found), True

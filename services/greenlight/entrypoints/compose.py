@@ -62,7 +62,7 @@ class Folders:
 
 
 @dataclass(frozen=True)
-class Strangers:
+class ThirdParties:
     """Triggers that are not ours, with the apps that they name: they get every event and change nothing."""
 
     triggers: Sequence[TriggerSpec] = ()
@@ -79,11 +79,11 @@ class Greenlight:
         open_reads: bool,
         log: logging.Logger,
         clock: Clock | None = None,
-        strangers: Strangers | None = None,
+        third_parties: ThirdParties | None = None,
         tracer: Tracer = OFF,
     ) -> None:
         clock = clock or SystemClock()
-        strangers = strangers or Strangers()
+        third_parties = third_parties or ThirdParties()
         self.log, self.clock, self.tracer = log, clock, tracer
         self._config = folders.config
         self.pipeline = PipelineFiles(folders.config, DRIVERS, clock, log)
@@ -107,7 +107,7 @@ class Greenlight:
         called = {name: as_function(service) for name, service in self.services.items()}
         for name in ("recorder", "promoter"):
             called[name] = _in_turn(called[name], self._at_work)
-        self.broker, self.watch = _broker(self.store, called, strangers, folders.config / "triggers", tracer)
+        self.broker, self.watch = _broker(self.store, called, third_parties, folders.config / "triggers", tracer)
         operators = broker_api(self.broker.operations, lambda: board.discards(self.pipeline()))
         board_deps = board.Deps(*common, people=self.people, open_reads=open_reads, guests=[operators])
         self.apps: Mapping[str, WSGIApplication] = {
@@ -193,15 +193,15 @@ def _in_turn(service: LocalService, lock: KeyedLock) -> LocalService:
 
 
 def _broker(
-    store: Store, services: Mapping[str, LocalService], strangers: Strangers, own: Path, tracer: Tracer
+    store: Store, services: Mapping[str, LocalService], third_parties: ThirdParties, own: Path, tracer: Tracer
 ) -> tuple[Broker, ManifestWatcher]:
-    """The Broker with our Triggers, the operator's own in the folder `own`, and strangers'; and what looks for changes."""
+    """The Broker with our Triggers, the operator's own in the folder `own`, and third_parties'; and what looks for changes."""
     folders = [default_folder(), own]
     brokers, triggers = load_folder(*folders)
-    known: Services = {**services, **strangers.services}
-    broker = Broker(store, brokers, [*triggers, *strangers.triggers], services=known, tracer=tracer)
+    known: Services = {**services, **third_parties.services}
+    broker = Broker(store, brokers, [*triggers, *third_parties.triggers], services=known, tracer=tracer)
     return broker, ManifestWatcher(
-        folders, lambda found: broker.change(found.brokers, [*found.triggers, *strangers.triggers])
+        folders, lambda found: broker.change(found.brokers, [*found.triggers, *third_parties.triggers])
     )
 
 

@@ -27,7 +27,7 @@ from greenlight.lib.files import make_folder
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
-    from greenlight.entrypoints.compose import Folders, Strangers
+    from greenlight.entrypoints.compose import Folders, ThirdParties
 
 REPO = "acme/hello"
 SAMPLE = Path(__file__).with_name("sample")
@@ -46,17 +46,17 @@ people:
 
 
 class Watcher:
-    """A stranger on the Broker: a Trigger of the demo's own that is told of every event."""
+    """A third party on the Broker: a Trigger of the demo's own that gets every event."""
 
     def __init__(self) -> None:
         self._ended: dict[str, tuple[str, str | None]] = {}
         self._news = threading.Condition()
 
-    def strangers(self) -> Strangers:
+    def third_parties(self) -> ThirdParties:
         """Return the Trigger and the app that it calls."""
-        from greenlight.entrypoints.compose import Strangers
+        from greenlight.entrypoints.compose import ThirdParties
 
-        return Strangers([TriggerSpec.to_service("demo-watcher", "demo-watcher")], {"demo-watcher": self})
+        return ThirdParties([TriggerSpec.to_service("demo-watcher", "demo-watcher")], {"demo-watcher": self})
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Remember how deployments end."""

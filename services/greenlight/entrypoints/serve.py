@@ -108,7 +108,7 @@ def _let_end() -> None:
 
 
 def _started(service: str, settings: Settings) -> WSGIApplication | int:
-    """Return the service, and its metrics; or the exit code, once it is told why there is none."""
+    """Return the service, and its metrics; or the exit code, once the reason why there is none is printed."""
     try:
         started = app(service, settings)
         if settings.metrics is not None:

@@ -1,4 +1,4 @@
-"""gunicorn, told everything here: nothing is read from the command line or from files."""
+"""gunicorn, configured here: nothing is read from the command line or from files."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
     """gunicorn's, which on SIGTERM refuses new connections at once: its own lets them wait for an answer that never comes."""
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """Called with False when the worker is full, and when it was told to stop."""
+        """Called with False when the worker is full, and when it has to stop."""
         super().set_accept_enabled(enabled)
         if not enabled and not self.alive:
             for listener in self.sockets:

@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 
 from greenlight.deployer.drivers.registry import DRIVERS
 from greenlight.entrypoints import demo
-from greenlight.entrypoints.compose import Folders, Greenlight, Strangers
+from greenlight.entrypoints.compose import Folders, Greenlight, ThirdParties
 from greenlight.lib.errors import ConfigurationError, Unavailable
 from greenlight.lib.files import keep_private, make_folder
 from greenlight.lib.foreground import is_loopback, log_to_stderr, stop_on_signals
@@ -76,7 +76,7 @@ def run(options: UpOptions, show_trace: Callable[[dict[str, Any]], None]) -> int
             folders,
             open_reads=is_loopback(_host(options.listen)),
             log=log,
-            strangers=watcher.strangers() if options.demo else Strangers(),
+            third_parties=watcher.third_parties() if options.demo else ThirdParties(),
             tracer=tracer_of(None, log),
         )
     except (ConfigurationError, Locked, Newer, Unavailable) as problem:

@@ -8,11 +8,11 @@ import re
 
 def derive(kind: str, *parts: str | int) -> str:
     """H(kind, parts): 32 hex digits of SHA-256 over the parts, each with its length, so that no two lists collide."""
-    told = kind.encode()
+    encoded = kind.encode()
     for part in parts:
         raw = str(part).encode("utf-8", "surrogatepass")
-        told += b"\n%d:%b" % (len(raw), raw)
-    return hashlib.sha256(told).hexdigest()[:32]
+        encoded += b"\n%d:%b" % (len(raw), raw)
+    return hashlib.sha256(encoded).hexdigest()[:32]
 
 
 _OWN_TRACE = ("retry", "rollback")

@@ -38,7 +38,7 @@ DERIVED = (
     TARGET_PAUSED,
     TARGET_RESUMED,
 )
-"""What our own services conclude. Everything else on the Broker is a fact, or a stranger's."""
+"""What our own services conclude. Everything else on the Broker is a fact, or a third party's."""
 
 NOT_FACTS = (*DERIVED, PING)
 

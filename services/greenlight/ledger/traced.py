@@ -1,4 +1,4 @@
-"""A ledger whose writes are steps of whatever is being traced, and whose news are told to the tracer."""
+"""A ledger whose writes are steps of whatever is being traced, and whose new entries are reported to the tracer."""
 
 from __future__ import annotations
 

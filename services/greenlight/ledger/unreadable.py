@@ -1,6 +1,6 @@
 """Rows that are there and cannot be read: named in the log, counted, and listed, while everything else goes on.
 
-A row stays where it is. Who asks for it by its key is told that it cannot be read, and does nothing that builds on it; a list
+A row stays where it is. A reader that asks for it by its key gets Unreadable, and does nothing that builds on it; a list
 leaves it out. Once it can be read again, it is taken off the list.
 """
 

@@ -67,7 +67,9 @@ def load(text: str, name: str) -> list[Document]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "cannot be read"
-        line = min(mark.line, text.count("\n")) + 1 if mark else 1  # an early end is told of the line after the last
+        line = (
+            min(mark.line, text.count("\n")) + 1 if mark else 1
+        )  # an early end is reported of the line after the last
         raise DocumentError(name, line, f"is not YAML: {problem}") from None
 
 

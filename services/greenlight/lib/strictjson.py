@@ -1,4 +1,4 @@
-"""JSON as a stranger sends it: bounded, and read in one way only.
+"""JSON as any sender may send it: bounded, and read in one way only.
 
 Two cheap scans bound what a parser can be made to do: colons bound the members, and nesting is bounded by what the parser's
 own recursion takes before it is counted. Then orjson reads, and writes what it read: if those are the very same bytes, no

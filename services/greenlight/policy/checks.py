@@ -89,11 +89,11 @@ def _afters(env: Mapping[str, Any], names: Sequence[str], path: Path) -> Iterato
 def _circles(environments: Sequence[tuple[int, Mapping[str, Any]]], path: Path) -> Iterator[Fault]:
     """Return environments that would wait for themselves; each circle is reported once, at its first member."""
     after = {env.get("name"): [name for _, name in items(env.get("after"))] for _, env in environments}
-    told: set[Any] = set()
+    reported: set[Any] = set()
     for index, env in environments:
         circle = _circle(env.get("name"), after)
-        if circle and not told & set(circle):
-            told |= set(circle)
+        if circle and not reported & set(circle):
+            reported |= set(circle)
             yield Fault((*path, index, "after"), f"goes in a circle: {' → '.join(circle)}; leave one of them out")
 
 

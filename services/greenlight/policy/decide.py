@@ -202,6 +202,6 @@ def _ambiguous(record: Record) -> list[str]:
 
 
 def _lacking(deploy: Deploy, record: Record) -> list[str]:
-    """Return which digests the deployment puts in that no fact has told yet."""
+    """Return which digests the deployment puts in that no fact has named yet."""
     lacking = (name for name in deploy.artifacts if not record.artifacts.get(name))
-    return [f"no fact has told the digest of artifact {name} yet" for name in lacking]
+    return [f"no fact has named the digest of artifact {name} yet" for name in lacking]

@@ -84,7 +84,7 @@ def _emit_again(due: Sequence[Due], deps: Deps) -> None:
 
 
 def on_dead_letter(event: Event, deps: Deps) -> Sequence[Event]:
-    """A Broker could not deliver this. It is told and counted, no more: what the ledger still waits for comes again with a
+    """A Broker could not deliver this. Log and count it, no more: what the ledger still waits for comes again with a
     ping."""
     about = event.extensions
     deps.log.getChild("reconciler").error(

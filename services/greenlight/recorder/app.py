@@ -18,7 +18,7 @@ from greenlight.telemetry.tracing import step
 
 
 def on_fact(event: Event, deps: Deps) -> Sequence[Event]:
-    """Fold the fact that the ledger holds under this event's id; an event without one is a stranger's."""
+    """Fold the fact that the ledger holds under this event's id; an event without one comes from a third party."""
 
     def attempt() -> Sequence[Event]:
         fact = deps.ledger.fact(event.id)

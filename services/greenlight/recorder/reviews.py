@@ -71,8 +71,8 @@ def _pull_stream(fact: Fact) -> str | None:
 def _tree_stream(fact: Fact, record: Record, policies: Sequence[Policy]) -> str | None:
     """Only where some gate counts reviews, so that nobody else pays for it."""
     wanted = any(isinstance(gate, GithubReview) for policy in policies for gate in policy.gates.values())
-    told = _pushed(fact) or fact.details.get("pull") is not None
-    return keys.tree_stream(record.repo, record.tree) if wanted and told and record.tree is not None else None
+    linked = _pushed(fact) or fact.details.get("pull") is not None
+    return keys.tree_stream(record.repo, record.tree) if wanted and linked and record.tree is not None else None
 
 
 def _of_pull(stream: str | None, fact: Fact) -> Iterator[NewEntry]:

@@ -168,7 +168,7 @@ class Waitress(TcpWSGIServer):  # type: ignore[misc]
         return bool(super().readable()) and not self._starved and len(self.active_channels) <= self._connections
 
     def pull_trigger(self) -> None:
-        """Wake the loop, unless it has been told since its round began."""
+        """Wake the loop, unless it was woken since its round began."""
         if not self._pulled:
             self._pulled = True
             super().pull_trigger()

@@ -67,7 +67,7 @@ class StrictParser(HTTPRequestParser):  # type: ignore[misc]
         if self.chunked and self.error is None:
             self._bound_chunks()
         if self.error is not None:
-            self.expect_continue = False  # nobody who is refused is told to go on
+            self.expect_continue = False  # a client that is refused does not go on
         return consumed
 
     def parse_header(self, header_plus: bytes) -> None:

@@ -41,7 +41,7 @@ class Person:
 
     @property
     def identities(self) -> tuple[str, ...]:
-        """As facts name the person. None: the person cannot be told from an author."""
+        """As facts name the person. None: the person cannot be distinguished from an author."""
         logins = [ids.identity("github", self.github)] if self.github else []
         return (*logins, *(ids.identity("email", email) for email in self.emails))
 

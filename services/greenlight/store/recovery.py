@@ -1,9 +1,9 @@
 """What a start finds after a crash or a power cut, before anything is written.
 
 SQLite takes its write-ahead log up to the last commit whose checksums hold and drops the rest without a word. Usually that
-is a change that was under way and that nobody was told of; then it is reported. But if the rest shows that commits went on
+is a change that was under way and that was not acknowledged; then it is reported. But if the rest shows that commits went on
 behind the place where the checksums break, the disk lost what it had confirmed; then nothing is touched and the start is
-refused. Damage in the last two changes alone cannot be told from a change that was under way.
+refused. Damage in the last two changes alone cannot be distinguished from a change that was under way.
 
 Formats: sqlite.org, `fileformat2.html` section 4 (the log, its checksums) and `walformat.html` section 2.1 (its index).
 """

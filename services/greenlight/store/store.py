@@ -64,8 +64,8 @@ class Store:
         self._waiting: deque[Change[Any]] = deque()
         self._readers = Readers(self._path)
         self._gate = threading.Condition(threading.Lock())  # guards what follows
-        self._busy = False  # somebody commits, or the writer thread has been told to
-        self._handed = False  # it has been told to
+        self._busy = False  # somebody commits, or the writer thread has been woken for it
+        self._handed = False  # it has been woken
         self._commits = 0  # since the last checkpoint
         self._closed = False
         self._committing: int | None = None  # the thread that commits

@@ -1,4 +1,4 @@
-"""What may be wrong with OpenTelemetry's standard variables, found at start and told together.
+"""What may be wrong with OpenTelemetry's standard variables, found at start and reported together.
 
 The SDK reads them itself. It would warn of most mistakes, one by one, and go on as if nothing had been set.
 """

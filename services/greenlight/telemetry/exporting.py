@@ -1,7 +1,7 @@
 """Export of what was traced, by OpenTelemetry's SDK and exporter. The only home of OpenTelemetry.
 
 Scopes and journals become spans of the SDK under ids that are functions of their cause. Whoever traces only puts them into a
-bounded queue; the SDK's thread sends them. Switched on, and told where to, by the standard environment variables.
+bounded queue; the SDK's thread sends them. Switched on, and pointed to a collector, by the standard environment variables.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _NOWHERE = OtelContext()
 """Below no span: where none is given, samplers look at the thread's current one."""
 
 _LIVE = ("webhooks", "board")
-"""Services whose spans in the waterfall are told as they happen, with what is inside them."""
+"""Services whose spans in the waterfall are reported as they happen, with what is inside them."""
 
 
 def exporting(service: str | None, log: logging.Logger) -> Exporting:
@@ -150,7 +150,7 @@ class Exporting(Tracer):
         return True
 
     def _ask(self, trace_id: str, sampled: bool | None) -> bool:
-        """One verdict for a trace: its id decides in every process alike, or else the stranger whose trace it is."""
+        """One verdict for a trace: its id decides in every process alike, or else the third party whose trace it is."""
         id, parent = int(trace_id, 16), _NOWHERE
         if sampled is not None:
             remote = SpanContext(id, 1, True, TraceFlags(int(sampled)))

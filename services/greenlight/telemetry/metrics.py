@@ -27,7 +27,9 @@ FILTER_ERRORS = Counter(
 )
 REEMITTED = Counter("greenlight_events_reemitted_total", "Events that were due and lacked a result.", ["type"])
 DEAD_LETTERS = Counter(
-    "greenlight_dead_letters_total", "Events that a Trigger could not deliver, as the Broker told.", ["type", "code"]
+    "greenlight_dead_letters_total",
+    "Events that a Trigger could not deliver, as the Broker reported.",
+    ["type", "code"],
 )
 DEPLOYMENTS = Counter(
     "greenlight_deployments_total", "Deployments that have ended.", ["application", "environment", "outcome"]

@@ -63,7 +63,7 @@ class Scope:
         """It is a service's handling of this event: a child of whatever brought it (`header`), or sent it."""
 
     def hop(self, event: Event, header: str | None, step: str) -> None:
-        """It is a hop of any event's, a stranger's too: a child of whatever brought it, or sent it; without either, nothing."""
+        """Record a hop of any event: a child of whatever brought it, or sent it; without either, nothing."""
 
     def note(self, key: str, value: Any) -> None:
         """Say more about it, when more is known."""
@@ -155,7 +155,7 @@ class Recording(Scope):
         self._keep, self.service, self.name, self.kind = keep, service, name, kind
         self.key = self.step = self.trace = ""
         self.parent: str | None = None
-        self.sampled: bool | None = None  # what a stranger decided about its trace; None: it is for us to decide
+        self.sampled: bool | None = None  # what a third party decided about its trace; None: it is for us to decide
         self.traceparent = None
         self.attributes: dict[str, Any] = {}
         self.links: Sequence[Context] = ()

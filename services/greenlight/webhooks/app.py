@@ -226,12 +226,12 @@ def _speaks(used: Sequence[Secret], repo: str) -> bool:
     return any(secret.speaks_for(repo) for secret in used)
 
 
-def _renamed(told: Fact | Ignored, used: Sequence[Secret], pipeline: Pipeline, notices: Notices) -> str | None:
+def _renamed(found: Fact | Ignored, used: Sequence[Secret], pipeline: Pipeline, notices: Notices) -> str | None:
     """Return what to answer where a configured repository is called what the body names."""
-    if told.repo is None:
+    if found.repo is None:
         return None
-    former = told.former if isinstance(told, Ignored) else None
-    return notices.seen(told.repo, told.repository, former, pipeline, partial(_speaks, used))
+    former = found.former if isinstance(found, Ignored) else None
+    return notices.seen(found.repo, found.repository, former, pipeline, partial(_speaks, used))
 
 
 def _wanted(fact: Fact, pipeline: Pipeline) -> Fact | Ignored:

@@ -365,7 +365,7 @@ def test_two_digests_for_one_artifact_block() -> None:
 def test_values_that_name_an_artifact_wait_for_its_digest() -> None:
     """Wherever in the values it is named."""
     of = policy(values='{a: [{b: "x@${artifacts.shop}"}], c: "${sha}"}')
-    assert decided(green(), of=of).reasons == ("no fact has told the digest of artifact shop yet",)
+    assert decided(green(), of=of).reasons == ("no fact has named the digest of artifact shop yet",)
     assert decided(green(None, heard(BUILD, "passed", at=9, artifacts={"shop": "sha256:a"})), of=of).state == "ready"
 
 

@@ -62,7 +62,7 @@ def erase(github: tuple[str, ...], email: tuple[str, ...], as_json: bool) -> Non
 @config
 @args.as_json
 def everybody(config: Path, as_json: bool) -> None:
-    """Everybody who is known, with groups, the number of tokens, and whether they can be told from an author.
+    """Everybody who is known, with groups, the number of tokens, and whether they can be distinguished from an author.
 
     Example: greenlight people list --config config
     """
@@ -93,7 +93,8 @@ def everybody(config: Path, as_json: bool) -> None:
         )
         for id in nameless(found.values()):
             render.line(
-                f"{id} cannot be told from an author, so no gate with `not: author` counts them: {NAME_THEM}", err=True
+                f"{id} cannot be distinguished from an author, so no gate with `not: author` counts them: {NAME_THEM}",
+                err=True,
             )
         if not found:
             render.line(f"{path}: nobody is there yet. {ADD}", err=True)

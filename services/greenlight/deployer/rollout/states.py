@@ -3,7 +3,7 @@
 One rule a kind, in RULES. A number that is absent from a status is 0; `spec.replicas` that is absent is 1. Sources:
 
 * Deployment, StatefulSet, DaemonSet: `kubectl rollout status` (kubectl 0.36, pkg/polymorphichelpers/rollout_status.go). The
-  controllers count updated pods whatever the strategy is, so that OnDelete can be told from its end, too
+  controllers count updated pods whatever the strategy is, so that OnDelete can be distinguished from its end, too
   (StatefulSetStatus.updatedReplicas and DaemonSetStatus.updatedNumberScheduled of k8s.io/api, apps/v1).
 * Job: its conditions Complete and Failed (k8s.io/api, batch/v1, JobConditionType).
 * Rollout of Argo Rollouts: GetRolloutPhase (argo-rollouts 1.8, utils/rollout/rolloututil.go): generations are text, and the

@@ -140,19 +140,19 @@ def _sinks(broker: Object, live: Mapping[str, Object]) -> Iterator[Finding]:
 
 
 def _letters(api: Api, namespace: str) -> Iterator[Finding]:
-    """Yield what the reconciler, their sink, has told of them within a day."""
+    """Yield what the reconciler, their sink, has reported of them within a day."""
     pods = f"/api/v1/namespaces/{namespace}/pods"
-    told, seen = 0, 0
+    undelivered, seen = 0, 0
     for pod in api.get(pods, {"labelSelector": "app.kubernetes.io/name=reconciler"})["items"]:
         query = {"container": "user-container", "sinceSeconds": str(_DAY), "limitBytes": str(4 << 20)}
         log = api.text(f"{pods}/{pod['metadata']['name']}/log", query)
         seen += 1
-        told += sum("dead letter:" in line for line in log.splitlines())
-    if told:
+        undelivered += sum("dead letter:" in line for line in log.splitlines())
+    if undelivered:
         yield Finding(
             "dead letters",
             WRONG,
-            f"{told} events could not be delivered within a day",
+            f"{undelivered} events could not be delivered within a day",
             f"kubectl logs -n {namespace} -l app.kubernetes.io/name=reconciler -c user-container | grep 'dead letter'; "
             "what the ledger still waits for comes again by itself",
         )

@@ -1,6 +1,6 @@
 """`greenlight doctor`: looks at an installation and says what is wrong with it and what to do. It changes nothing.
 
-A check that finds something wrong is told apart from one that could not find out. What is looked at on one machine is here,
+A check that finds something wrong is distinguished from one that could not find out. What is looked at on one machine is here,
 what in a cluster in cluster.py, and what both have in common, the clusters that are deployed to, in targets.py.
 """
 
@@ -178,9 +178,9 @@ def _running(running: Running) -> Iterator[Finding]:
     yield from _senders(running.get("/senders"))
 
 
-def _senders(told: Mapping[str, Any]) -> Iterator[Finding]:
+def _senders(status: Mapping[str, Any]) -> Iterator[Finding]:
     """Repositories that have another name or are not heard of any more, and our own clock, as senders see it."""
-    for it in told["repositories"]:
+    for it in status["repositories"]:
         if it["called"] != it["repo"]:
             said = f"{it['repo']} is called {it['called']} now, so nothing that it sends is taken"
             yield Finding("repositories", WRONG, said, f"change `repo: {it['repo']}` in the pipeline file")
@@ -190,7 +190,7 @@ def _senders(told: Mapping[str, Any]) -> Iterator[Finding]:
             )
             todo = "look at the recent deliveries in the settings of its webhook, or take it out of the pipeline file"
             yield Finding("repositories", WRONG, said, todo)
-    ahead = [it for it in told["clocks_ahead"] if it["seconds"] > SKEW.total_seconds()]
+    ahead = [it for it in status["clocks_ahead"] if it["seconds"] > SKEW.total_seconds()]
     if len(ahead) > 1:
         most, who = max(it["seconds"] for it in ahead), ", ".join(it["sender"] for it in ahead)
         said = (

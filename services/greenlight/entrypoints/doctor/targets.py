@@ -35,7 +35,7 @@ def skew(what: str, api: Api, clock: Clock) -> Iterator[Finding]:
     """Yield how far the API server's clock is from this machine's."""
     before = clock.now()
     there, after = api.time(), clock.now()
-    # It is told in whole seconds, and was read at some moment in between.
+    # It is given in whole seconds, and was read at some moment in between.
     apart = max(before - there, there - after)
     ahead = "behind" if there < before else "ahead"
     if apart > SKEW:

@@ -1,4 +1,4 @@
-"""The operations of DynamoDB that the ledger needs, on one table, with its errors told apart.
+"""The operations of DynamoDB that the ledger needs, on one table, with its errors distinguished.
 
 Everything that is sent means the same twice: reads, unconditional writes, transactions under a ClientRequestToken, which
 DynamoDB remembers for ten minutes, and conditional writes of one item, whose ALL_OLD tells a repetition what the first did.

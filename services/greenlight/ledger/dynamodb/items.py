@@ -52,7 +52,7 @@ _ODD = re.compile("[%#\x00-\x1f\x7f\ud800-\udfff]")
 def joined(*parts: str) -> str:
     """Return a key of several parts; what separates them, and what is no printable text, are escaped within one.
 
-    Whatever a stranger's event names can be asked for: of a key that is too long only the first part stays, and a hash.
+    Whatever a third party's event names can be asked for: of a key that is too long only the first part stays, and a hash.
     """
     key = "#".join([_escaped(part) for part in parts])
     if len(key) <= LONGEST // 4 or len(key.encode()) <= LONGEST:

@@ -1,7 +1,7 @@
 """The table's settings (infra/table.json): what `greenlight ledger create` makes, and `check` compares a live table with.
 
 Every service uses the table; these settings are its operator's. What a DynamoDB does not offer, as DynamoDB Local has no
-backups, is told apart from what differs.
+backups, is distinguished from what differs.
 """
 
 from __future__ import annotations

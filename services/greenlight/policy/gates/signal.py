@@ -117,8 +117,8 @@ class SignalGate(Reader):
         heard = sorted({ref for by_ref in by_key.values() for ref in by_ref})
         if not heard:
             return f"nothing heard from {self.subject} yet"
-        told = ", ".join(ref or "an unknown ref" for ref in heard[:3])
-        reason = f"{self.subject} was heard for {told} only, which {case.policy.name} does not ship"
+        refs = ", ".join(ref or "an unknown ref" for ref in heard[:3])
+        reason = f"{self.subject} was heard for {refs} only, which {case.policy.name} does not ship"
         return f"{reason}; `any-branch: true` on the gate would take it" if self.of_a_ref and any(heard) else reason
 
     def _of(self, key: str, case: Situation, several: bool) -> tuple[str, str]:

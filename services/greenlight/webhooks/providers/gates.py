@@ -81,7 +81,7 @@ def _fact(payload: dict[str, Any], delivery: Delivery) -> Fact:
     whole, artifacts = _evidence(payload), artifacts_at(payload, "artifacts")
     type = TYPES[outcome]
     content, evidence = json.dumps([whole, artifacts], sort_keys=True), evidence_of(whole, delivery)
-    # What says neither when nor in which run is told apart by its message.
+    # What says neither when nor in which run is distinguished by its message.
     message = delivery.headers.get("webhook-id", "") if given is None and run is None else ""
     id = ids.derive(type, repo, gate, sha, run or 0, str(shown(given)), content, *([message] if message else []))
     more = {

@@ -65,11 +65,11 @@ class GitHub(Provider):
         repo, read = get(payload, "repository.full_name"), EVENTS.get(name)
         if repo is None:
             return Ignored("it speaks of no repository")
-        told = read(payload, delivery) if read else Ignored(f"nothing follows from the event {name[:64]!r}")
+        found = read(payload, delivery) if read else Ignored(f"nothing follows from the event {name[:64]!r}")
         id = _repository_id(payload)
-        if isinstance(told, Ignored):
-            return replace(told, repo=str(repo).lower(), repository=id)
-        return replace(told, repository=id)
+        if isinstance(found, Ignored):
+            return replace(found, repo=str(repo).lower(), repository=id)
+        return replace(found, repository=id)
 
 
 def _push(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:

@@ -1,7 +1,7 @@
 """Why Helm failed, and what to do about it: by the form in which Helm and the API server write each cause. Pure.
 
 Every form is one of Helm 4.3 (pkg/action, pkg/kube) or of the API server (apimachinery's api/errors and util/validation/field,
-apiserver's admission plugins). What has none of these forms is told as it is written, without advice: a word in somebody's
+apiserver's admission plugins). What has none of these forms is reported as it is written, without advice: a word in somebody's
 template, field or policy is no cause.
 """
 
@@ -49,10 +49,10 @@ def failure(output: str, release: str, namespace: str) -> Failure:
     text = error_line(output)
     if _NO_RIGHT.search(text):
         return Failure(f"Helm: {text}; docs/deployer-helm.md lists the rights that the deployer needs", again=True)
-    for form, told in _RULES:
+    for form, explain in _RULES:
         match = form.search(text)
         if match is not None:
-            return Failure(told(_Found(text, match, release, namespace)))
+            return Failure(explain(_Found(text, match, release, namespace)))
     if AGAIN.search(output):
         return Failure(text, again=True)
     hook = "a hook failed: " if _HOOK.search(text) else ""
@@ -139,10 +139,10 @@ def _no_namespace(found: _Found) -> str:
 def _no_kind(found: _Found) -> str:
     kind, version = found.match["kind"], found.match["version"]
     what = f"{kind} {found.match['name'] or ''}".strip()
-    told = f"{what}: the cluster has no kind {kind} of {version} (any more): install its CustomResourceDefinition, then retry"
+    absent = f"{what}: the cluster has no kind {kind} of {version} (any more): install its CustomResourceDefinition, then retry"
     forget = f"kubectl delete secret -n {found.namespace} -l owner=helm,name={found.release}"
     return (
-        f"{told}. If the kind is gone for good, take it out of the chart; and where the release has it already, have Helm "
+        f"{absent}. If the kind is gone for good, take it out of the chart; and where the release has it already, have Helm "
         f"forget the release: `{forget}`; its other objects stay, and the next deployment takes them over"
     )
 
@@ -202,4 +202,4 @@ _RULES: Sequence[tuple[re.Pattern[str], Callable[[_Found], str]]] = (
         _with("the values in the pipeline file are not what the chart takes"),
     ),
 )
-"""(form, what is told of it), the most particular first."""
+"""(form, how it is explained), the most particular first."""
