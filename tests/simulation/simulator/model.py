@@ -143,6 +143,7 @@ class Model:
         self.known_runs: dict[str, tuple[Target, Run]] = {}
         self.requests: dict[str, Request] = {}
         self.since = dict.fromkeys(rules(world.words).places, 0)  # when an environment came into the pipeline file
+        self.edited_at = 0  # when a process last read another pipeline file
 
     def target(self, environment: str) -> Target:
         """The target, as it begins if nothing is known of it."""
@@ -724,8 +725,8 @@ class Model:
             return False
         if not self._open(target, place, commit, looked) or not self._open(target, place, commit, self.now):
             return False
-        if looked < self.since.get(target.name, 0):
-            return False  # the environment is newer than that look
+        if looked < self.edited_at:
+            return False  # the look was under another pipeline file, or before the environment was there
         if any(looked < it.began for name in place.after for it in self.target(name).runs if it.commit == commit):
             return False  # it was on its way in a stage before, and no promoter has looked since that ended
         if target.hold is not None or target.doubtful_hold:
@@ -757,6 +758,7 @@ class Model:
     def edited(self) -> None:
         """The pipeline file was edited, or a process has read it: an environment is there once all have."""
         self.now += 1
+        self.edited_at = self.now
         places = rules(self._world.words).places
         here = {name: self.since.get(name, NEVER) for name in places}
         if all(process.words == self._world.words for process in self._world.processes.values()):
