@@ -11,7 +11,7 @@ from greenlight.board import view
 from greenlight.events import rfc3339
 from greenlight.ledger.names import name_of
 from greenlight.ledger.port import Unreadable
-from greenlight.lib.errors import NotFound, Rejected
+from greenlight.lib.errors import NotFound, Rejected, Unavailable
 from greenlight.model.policy import Policy
 from greenlight.model.rows import Deployment, Record, Target
 from greenlight.service.deps import Deps
@@ -47,11 +47,18 @@ def policy_of(application: str, deps: Deps) -> Policy:
 
 
 def target_of(application: str, environment: str, deps: Deps) -> Target:
-    """Return the target, as it is stored or as it begins. Raises NotFound."""
+    """Return the target, as it is stored or as it begins. Raises NotFound, Unavailable while the file is read again."""
     policy = policy_of(application, deps)
     if environment not in policy.environments:
         raise NotFound(f"{application} has no environment {environment!r}; it has {', '.join(policy.environments)}")
-    return target_in(policy, environment, deps.ledger)
+    target = target_in(policy, environment, deps.ledger)
+    if target.renamed is not None:
+        policy_of(application, deps)  # the file may have been read again since
+    if target.renamed is not None and target.renamed not in deps.pipeline().applications:
+        raise Unavailable(
+            f"{application} is called {target.renamed} in a pipeline file that is being read here; try again"
+        )
+    return target
 
 
 def deployments_of(target: Target, deps: Deps) -> Sequence[Deployment]:

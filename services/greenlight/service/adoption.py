@@ -75,7 +75,12 @@ def carried_on(policy: Policy, environment: str, ledger: Ledger, now: datetime) 
 
     def attempt() -> bool:
         old, new = ledger.target(former, environment), ledger.target(policy.name, environment)
-        if old is None or old.renamed is not None or (new is not None and _is_used(new)):
+        if old is None:
+            # A process that still has the file of before would write this row, too: it gets a Conflict, and reads again.
+            mark = Target(former, environment, policy.repo, renamed=policy.name)
+            ledger.transact(Transaction(targets=[mark]))
+            return True
+        if old.renamed is not None or (new is not None and _is_used(new)):
             return True
         if old.deployment is not None:
             return False
