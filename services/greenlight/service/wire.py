@@ -57,20 +57,20 @@ def read(headers: Iterable[tuple[str, str]], body: bytes) -> Event:
 
 def write(event: Event) -> tuple[dict[str, str], bytes]:
     """Headers and body in binary mode: the data's exact bytes. Raises NotAnEvent for what no header can carry."""
-    said = {"specversion": "1.0"}
+    values = {"specversion": "1.0"}
     for name in (*attributes.REQUIRED, *attributes.OPTIONAL):
         value = getattr(event, name)
         if value is not None:
-            said[name] = value
-    said |= {name: _canonical(value) for name, value in event.extensions.items()}
+            values[name] = value
+    values |= {name: _canonical(value) for name, value in event.extensions.items()}
     if event.data is not None:
-        said.setdefault("datacontenttype", "application/json")
-    for name, value in said.items():
+        values.setdefault("datacontenttype", "application/json")
+    for name, value in values.items():
         if attributes.has_control(value):
             raise NotAnEvent(f"{name} holds a control character, which no event may carry")
-    time = said.pop("time", None)
+    time = values.pop("time", None)
     try:
-        message = to_binary(CloudEvent(dict(said), event.data), _FORMAT)
+        message = to_binary(CloudEvent(dict(values), event.data), _FORMAT)
     except _ERRORS as error:
         raise NotAnEvent(f"the event cannot be written: {type(error).__name__}") from None
     headers = {name: value for name, value in message.headers.items() if name != "ce-time"}  # which the SDK made up

@@ -1,4 +1,4 @@
-"""The queue between whoever traces and the backend: OpenTelemetry's batch processor, with its losses counted."""
+"""The queue between the code that traces and the backend: OpenTelemetry's batch processor, with its losses counted."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class _Counted(SpanExporter):
     def __init__(self, exporter: SpanExporter, limit: int, log: logging.Logger) -> None:
         self._exporter, self._limit, self._log = exporter, limit, log
         self._lock, self._waiting, self._taken = threading.Lock(), 0, True
-        self._words = _Words(log)
-        logging.getLogger(type(exporter).__module__).addFilter(self._words)
+        self._messages = _FirstMessage(log)
+        logging.getLogger(type(exporter).__module__).addFilter(self._messages)
 
     @property
     def half_full(self) -> bool:
@@ -59,12 +59,12 @@ class _Counted(SpanExporter):
         try:
             result = self._exporter.export(spans)
         except Exception as problem:
-            self._words.say(f"the exporter raised {type(problem).__name__}")
+            self._messages.report(f"the exporter raised {type(problem).__name__}")
             result = SpanExportResult.FAILURE
         taken = result is SpanExportResult.SUCCESS
         metrics.SPANS.labels("exported" if taken else "dropped").inc(len(spans))
         if taken:
-            self._words.again()
+            self._messages.reset()
         if taken != self._taken:
             self._log.warning(
                 "spans are exported again"
@@ -77,27 +77,27 @@ class _Counted(SpanExporter):
 
     def shutdown(self) -> None:
         self._exporter.shutdown()
-        logging.getLogger(type(self._exporter).__module__).removeFilter(self._words)
+        logging.getLogger(type(self._exporter).__module__).removeFilter(self._messages)
 
 
-class _Words(logging.Filter):
-    """What the exporter says of itself: the first line until a batch is taken, in our log, without the address' path."""
+class _FirstMessage(logging.Filter):
+    """Keep of the exporter's log messages the first until a batch is taken, without the path of the endpoint."""
 
     def __init__(self, log: logging.Logger) -> None:
         super().__init__()
-        self._log, self._said = log, False
+        self._log, self._reported = log, False
         endpoint = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
         path = urlsplit(endpoint or "")._replace(scheme="", netloc="").geturl()
         self._path = path.rstrip("/")
 
     def filter(self, record: logging.LogRecord) -> bool:
-        self.say(record.getMessage())
+        self.report(record.getMessage())
         return False
 
-    def say(self, text: str) -> None:
-        if not self._said:
-            self._said = True
+    def report(self, text: str) -> None:
+        if not self._reported:
+            self._reported = True
             self._log.warning("%s", text.replace(self._path, "/…") if self._path else text)
 
-    def again(self) -> None:
-        self._said = False
+    def reset(self) -> None:
+        self._reported = False
