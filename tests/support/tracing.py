@@ -19,6 +19,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 from greenlight.events.context import Context
 from greenlight.telemetry.environment import Batching
 from greenlight.telemetry.exporting import Exporting
+from support.timing import PATIENCE
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,8 @@ def _service(resource: object) -> str:
 
 
 @contextlib.contextmanager
-def otlp_backend(status: int = 200) -> Iterator[OtlpBackend]:
-    """A backend on this machine."""
+def otlp_backend(status: int = 200, hold: threading.Event | None = None) -> Iterator[OtlpBackend]:
+    """A backend on this machine. It answers no request before `hold` is set."""
     backend = OtlpBackend(status)
 
     class Handler(BaseHTTPRequestHandler):
@@ -122,10 +123,12 @@ def otlp_backend(status: int = 200) -> Iterator[OtlpBackend]:
         def do_POST(self) -> None:
             backend.headers.append({name.lower(): value for name, value in self.headers.items()} | {":path": self.path})
             backend.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+            backend.came.set()
+            if hold is not None:
+                hold.wait(PATIENCE)
             self.send_response(backend.status)
             self.send_header("Content-Length", "0")
             self.end_headers()
-            backend.came.set()
 
         def log_message(self, *_: object) -> None:
             pass

@@ -6,7 +6,6 @@ import gzip
 import logging
 import socket
 import threading
-import time
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -141,24 +140,28 @@ def test_the_log_says_once_that_spans_are_not_taken_and_no_secret(
 
 
 def test_a_collector_that_hangs_delays_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes the connection and never answers: spans are put into the queue as ever, and the stop is as long as it may be."""
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "60")
+    """It takes a request and does not answer: spans are put into the queue as ever, and a stop does not wait for it."""
+    answer = threading.Event()
+    with otlp_backend(hold=answer) as backend:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", backend.url)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", str(PATIENCE))
         monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "10")
         monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1")
         tracer = tracer_of(None, LOG)
+        assert isinstance(tracer, Exporting)
         tracer.start(None)
         handle(tracer)
-        connection, _ = silent.accept()
-        with connection:
-            assert connection.recv(4)  # the exporter is in the middle of its request
-            before, began = count("dropped"), time.monotonic()
-            for n in range(100):
-                handle(tracer, f"more {n}")
-            tracer.stop(0.1)
-            assert time.monotonic() - began < 20
-    assert 85 <= count("dropped") - before <= 95
+        assert backend.came.wait(PATIENCE)
+        before = count("dropped")
+        for n in range(100):
+            handle(tracer, f"more {n}")
+        tracer.stop(0.1)
+        assert tracer._thread.is_alive()  # it still waits for the answer
+        assert count("dropped") == before + 90
+        answer.set()
+        tracer.stop(PATIENCE)
+        assert not tracer._thread.is_alive()  # nor is a thread left that would trouble other tests
+    assert len(backend.bodies) == 11
 
 
 class Gate(SpanExporter):
