@@ -131,8 +131,7 @@ def _watched(look: Helm) -> _Seen:
     """Threads that note what the API server tells."""
     seen = _Seen()
 
-    def follow(path: str, note) -> None:  # type: ignore[no-untyped-def]
-        version = look.api.list(path)["metadata"]["resourceVersion"]
+    def follow(path: str, note, version: str) -> None:  # type: ignore[no-untyped-def]
         while True:
             for type, item in look.api.watch(path, {}, version):
                 version = item["metadata"]["resourceVersion"]
@@ -156,5 +155,8 @@ def _watched(look: Helm) -> _Seen:
         (f"/api/v1/namespaces/{namespace}/secrets", secret),
         (f"/apis/apps/v1/namespaces/{namespace}/deployments", deployment),
     ):
-        threading.Thread(target=follow, args=(path, note), daemon=True).start()
+        since = look.api.list(path)["metadata"][
+            "resourceVersion"
+        ]  # before anything is deployed, so that all of it is seen
+        threading.Thread(target=follow, args=(path, note, since), daemon=True).start()
     return seen
