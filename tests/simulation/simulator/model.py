@@ -113,7 +113,7 @@ class Target:
         """
         gone: set[str] = set()
         done = [it for it in self.runs if it.outcome == "succeeded" or (begun and it.cause == "rollback")]
-        for run in sorted(done, key=lambda it: it.ended or 0):
+        for run in sorted(done, key=lambda it: NEVER if it.ended is None else it.ended):
             if run.cause == "rollback" and run.before not in (None, run.commit):
                 gone.add(str(run.before))
             if run.outcome == "succeeded":
@@ -549,9 +549,24 @@ class Model:
         repository, running = self._world.repository, target.running()
         listed = {name for push in self.pushes if push.recorded is not None for name in push.said.listed}
         before = set(repository.ancestors(running.commit)) if running else set()
-        between = [it for it in repository.ancestors(commit) if it not in before and (it in listed or running)]
+        whole = running is not None and not self._begins_here(commit, before)
+        between = [it for it in repository.ancestors(commit) if it not in before and (it in listed or whole)]
         made = [repository.commits[it] for it in between]
         return {who for it in made for who in (it.author, it.helper) if who}
+
+    def _begins_here(self, commit: str, before: set[str]) -> bool:
+        """Whether the ledger's first push of a ref put the commit there, on top of something that it never heard of.
+
+        Then the branch point is unknown, and no gap is to be seen: who is in a stored push counts, and nobody else can.
+        """
+        recorded = [it for it in self.pushes if it.recorded is not None]
+        heads = {it.said.after for it in recorded} | before
+        mine = [it for it in recorded if it.said.after == commit]
+        return any(
+            it.said.before and it.said.before not in heads
+            and not any(each.said.ref == it.said.ref and each.said.turn < it.said.turn for each in recorded)
+            for it in mine
+        )  # fmt: skip
 
     def _nothing_missing(self) -> bool:
         known = {(it.said.ref, it.said.turn) for it in self.pushes if it.recorded is not None}
