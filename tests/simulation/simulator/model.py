@@ -540,6 +540,9 @@ class Model:
             return False, "the approvals have expired"
         fresh = [it for it in fresh if revoked is None or it.accepted > revoked.accepted]
         safe = [it for it in fresh if now < it.arrived + EXPIRES - SLACK and it.said.person == "lena"]
+        safe = [
+            it for it in safe if revoked is None or it.begun > revoked.accepted
+        ]  # else either may be the newer word
         if safe and self._nothing_missing():
             return True, ""
         return None, "perhaps"
