@@ -106,6 +106,9 @@ class Process:
     name: str
     serves: tuple[str, ...]
     words: str
+    missed: bool = (
+        False  # it has read the edited file, and what follows from that has failed: the next look tries again
+    )
     life: int = 1
     skew: timedelta = timedelta()
 
@@ -412,12 +415,17 @@ class World:
     def notice(self, process: str, stop: Stop | None = None) -> None:
         """A process reads the edited pipeline file."""
         it, words = self.processes[process], self.words
-        if it.words == words:
+        if it.words == words and not it.missed:
             return
-        it.words = words
+        it.words, it.missed = words, True
         clock = Clock(self, it)
+
+        def adopted() -> None:
+            adopt(pipeline(words), self.ledger, clock)  # type: ignore[arg-type]
+            it.missed = False
+
         self.note(f"{process}: the pipeline file is {words}")
-        self.work(f"notice {process}", process, lambda: adopt(pipeline(words), self.ledger, clock), words, stop)  # type: ignore[arg-type]
+        self.work(f"notice {process}", process, adopted, words, stop)
         self.model.edited()
 
     def kill(self, process: str) -> None:
@@ -426,7 +434,7 @@ class World:
         for task in self.tasks.kill(process=process):
             self._after(task, None)
         it = self.processes[process]
-        it.life, it.words = it.life + 1, self.words
+        it.life, it.words, it.missed = it.life + 1, self.words, False
         self._deps.pop(process, None)
         for kind in ("webhooks", "board"):
             self._apps.pop((kind, process), None)
