@@ -3,68 +3,40 @@ of its step, and every commit deployed exactly once."""
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from greenlight.cli.main import main
-from greenlight.ledger.dynamodb import aws
-from greenlight.ledger.dynamodb.client import Dynamo
 from support.cluster import kubectl
 from support.flow import REPO, sha_of
 from support.node import (
-    DYNAMODB,
     NAMESPACE,
-    SHOP,
-    SITES,
-    Door,
     Pipeline,
-    Sites,
     asleep,
     kill,
     pods,
     revisions,
-    served,
     skaffold,
+    surroundings,
     until,
 )
 
 pytestmark = pytest.mark.node
 
-OVERLAY = Path(__file__).parent / "overlay"
-TABLE = "greenlight-node"  # as there
 WOKEN = ("recorder", "promoter", "deployer", "reconciler", "board")
 """The services that the dev overlay lets sleep."""
 
 
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
-    """Deployed once, by Skaffold, on a table of its own, which the overlay makes; with a namespace to deploy to, and the rights
-    there that the policy's own command gives."""
-    door, sites = Door(os.environ["AWS_ENDPOINT_URL_DYNAMODB"]), Sites()
-    with served(DYNAMODB, door), served(SITES, sites):
-        kubectl("create", "namespace", SHOP)
-        kubectl("apply", "-f", "-", text=_rights())
+    """Deployed once, by Skaffold."""
+    with surroundings() as (door, sites):
         skaffold("run", "--profile=node")
         try:
             yield Pipeline(tmp_path_factory.mktemp("pipeline"), door, sites)
         finally:
-            kubectl("delete", "namespace", SHOP, "--wait=false")
             skaffold("delete", "--profile=node")
-            dynamo = Dynamo(aws.Service("dynamodb", aws.account()), TABLE)
-            dynamo.call("UpdateTable", {"DeletionProtectionEnabled": False})
-            dynamo.call("DeleteTable", {})
-
-
-def _rights() -> str:
-    """The Roles of the pipeline file in the overlay."""
-    done = CliRunner().invoke(main, ["policy", "rbac", "--config", str(OVERLAY), "--cluster", "here"])
-    assert done.exit_code == 0, done.output
-    return done.output
 
 
 def test_events_wake_every_service_and_the_commit_ships(pipeline: Pipeline) -> None:

@@ -22,7 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import urllib3
+from click.testing import CliRunner
 
+from greenlight.cli.main import main
+from greenlight.ledger.dynamodb import aws
+from greenlight.ledger.dynamodb.client import Dynamo
 from support.cluster import Cluster, Object, kubectl
 from support.flow import REPO, TOKENS, sha_of
 from support.process import signed
@@ -30,7 +34,9 @@ from support.process import signed
 ROOT = Path(__file__).parents[2]
 NODE = ROOT / "tests/cluster/real"
 HOST = "198.51.100.1"
-DYNAMODB, SITES = 18300, 18301  # as tests/real/overlay says
+OVERLAY = ROOT / "tests/real/overlay"
+DYNAMODB, SITES = 18300, 18301  # as it says
+TABLE = "greenlight-node"  # so, too
 NAMESPACE = "greenlight"
 SHOP = "greenlight-shop"
 """What production is: the namespace of the release."""
@@ -232,6 +238,30 @@ def served(port: int, place: Door | Sites) -> Iterator[None]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextlib.contextmanager
+def surroundings() -> Iterator[tuple[Door, Sites]]:
+    """What tests/real/overlay expects around it: the doors, a namespace to deploy to, and the rights there that the policy's
+    own command gives. The table of the ledger, which the overlay makes, is taken away afterwards."""
+    door, sites = Door(os.environ["AWS_ENDPOINT_URL_DYNAMODB"]), Sites()
+    with served(DYNAMODB, door), served(SITES, sites):
+        kubectl("create", "namespace", SHOP)
+        try:
+            kubectl("apply", "-f", "-", text=_rights())
+            yield door, sites
+        finally:
+            kubectl("delete", "namespace", SHOP)
+            dynamo = Dynamo(aws.Service("dynamodb", aws.account()), TABLE)
+            dynamo.call("UpdateTable", {"DeletionProtectionEnabled": False})
+            dynamo.call("DeleteTable", {})
+
+
+def _rights() -> str:
+    """The Roles of the pipeline file in the overlay."""
+    done = CliRunner().invoke(main, ["policy", "rbac", "--config", str(OVERLAY), "--cluster", "here"])
+    assert done.exit_code == 0, done.output
+    return done.output
 
 
 class Pipeline:
