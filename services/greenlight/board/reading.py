@@ -52,9 +52,10 @@ def target_of(application: str, environment: str, deps: Deps) -> Target:
     if environment not in policy.environments:
         raise NotFound(f"{application} has no environment {environment!r}; it has {', '.join(policy.environments)}")
     target = target_in(policy, environment, deps.ledger)
-    if target.renamed is not None:
-        policy_of(application, deps)  # the file may have been read again since
-    if target.renamed is not None and target.renamed not in deps.pipeline().applications:
+    if target.renamed is None:
+        return target
+    policy_of(application, deps)  # the file may have been read again since
+    if target.renamed not in deps.pipeline().applications:
         raise Unavailable(
             f"{application} is called {target.renamed} in a pipeline file that is being read here; try again"
         )

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from greenlight.events import Event, ids, rfc3339
-from greenlight.events.schemas import dataschema
+from greenlight.events.build import about_commit
 from greenlight.model import keys
 from greenlight.model.rows import Deployment, NewEntry
 
@@ -16,8 +16,6 @@ RUNNING = "running"
 def event_of(type: str, deployment: Deployment, now: datetime, *, id: str) -> Event:
     """Make an event about a deployment."""
     data: dict[str, Any] = {
-        "repo": deployment.repo,
-        "sha": deployment.sha,
         "deployment": deployment.id,
         "promotion": deployment.id,
         "application": deployment.application,
@@ -29,25 +27,24 @@ def event_of(type: str, deployment: Deployment, now: datetime, *, id: str) -> Ev
     if deployment.outcome != RUNNING:
         data["outcome"] = deployment.outcome
         data["reason"] = deployment.reason
-    return Event.of(
+    return about_commit(
         type,
         id=id,
         source="greenlight/deployer",
         time=now,
-        subject=deployment.sha,
-        dataschema=dataschema(type),
+        repo=deployment.repo,
+        sha=deployment.sha,
         data=data,
-        extensions={
-            "repo": deployment.repo,
-            "commit": deployment.sha,
+        attributes={
             "application": deployment.application,
             "environment": deployment.environment,
             "outcome": deployment.outcome,
-            "partitionkey": keys.of(deployment.application, deployment.environment),
-            "traceparent": ids.deployment_traceparent(
-                deployment.repo, deployment.sha, deployment.id, deployment.cause, "deploy"
-            ),
         },
+        subject=deployment.sha,
+        partitionkey=keys.of(deployment.application, deployment.environment),
+        traceparent=ids.deployment_traceparent(
+            deployment.repo, deployment.sha, deployment.id, deployment.cause, "deploy"
+        ),
     )
 
 

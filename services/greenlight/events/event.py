@@ -76,5 +76,5 @@ def rfc3339(moment: datetime) -> str:
 
 
 def moment(text: str) -> datetime:
-    """Return the datetime (UTC) that an RFC 3339 text of ours names."""
+    """Return the datetime (UTC) that a text of `rfc3339` names."""
     return datetime.fromisoformat(text).astimezone(UTC)

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from greenlight.events import Event, ids, rfc3339, types
+from greenlight.events.build import about_commit
 from greenlight.events.recorded import look_again
-from greenlight.events.schemas import dataschema
 from greenlight.ledger.port import Transaction
 from greenlight.model import keys
 from greenlight.model.own_facts import no_expiry, request_entry, requested
@@ -111,16 +111,14 @@ def requests_expired(target: Target, now: datetime) -> Transaction | None:
 def promotion_ready(target: Target, promotion: Promotion, now: datetime) -> Event:
     """Return the event that says it: the same id however often it is emitted."""
     id = ids.derive(types.PROMOTION_READY, promotion.id)
-    return Event.of(
+    return about_commit(
         types.PROMOTION_READY,
         id=id,
         source="greenlight/promoter",
         time=now,
-        subject=promotion.sha,
-        dataschema=dataschema(types.PROMOTION_READY),
+        repo=target.repo,
+        sha=promotion.sha,
         data={
-            "repo": target.repo,
-            "sha": promotion.sha,
             "promotion": promotion.id,
             "application": target.application,
             "environment": target.environment,
@@ -128,16 +126,10 @@ def promotion_ready(target: Target, promotion: Promotion, now: datetime) -> Even
             "cause": promotion.cause,
             "policy": promotion.policy,
         },
-        extensions={
-            "repo": target.repo,
-            "commit": promotion.sha,
-            "application": target.application,
-            "environment": target.environment,
-            "partitionkey": keys.of(target.application, target.environment),
-            "traceparent": ids.deployment_traceparent(
-                target.repo, promotion.sha, promotion.id, promotion.cause, "promotion"
-            ),
-        },
+        attributes={"application": target.application, "environment": target.environment},
+        subject=promotion.sha,
+        partitionkey=keys.of(target.application, target.environment),
+        traceparent=ids.deployment_traceparent(target.repo, promotion.sha, promotion.id, promotion.cause, "promotion"),
     )
 
 

@@ -127,7 +127,7 @@ def session(event: Event, deps: Deps) -> AbstractContextManager[None]:
 
 
 def sending(event: Event) -> Step:
-    """Return the step of sending an event of ours."""
+    """Return the step of sending one of our events."""
     return step("send event", kind=PRODUCER, key=event.id, **{"cloudevents.event_type": event.type})
 
 

@@ -128,7 +128,7 @@ class Exporting(Tracer):
             if self._sampled(scope.trace, scope.sampled):
                 self._put(of_scope(scope), final=scope.error is None)
         except Exception:
-            self._log.exception("an error of ours; what was traced is lost")
+            self._log.exception("internal error; what was traced is lost")
 
     def _put(self, spans: Iterable[ReadableSpan], *, final: bool = True) -> None:
         """Hand over those that were not exported before. Not `final`: they may come again under the same id."""
@@ -172,7 +172,7 @@ class Exporting(Tracer):
             try:
                 self._put(self._of_journal(repo, sha))
             except Exception:
-                self._log.exception("an error of ours; what was traced is lost")
+                self._log.exception("internal error; what was traced is lost")
             if self._processor.half_full:
                 self._processor.force_flush()  # this thread can wait
 

@@ -173,7 +173,7 @@ class Followed:
                     self._ended.pop(each, None)
 
     def _cannot(self, collection: _Collection, problem: Exception) -> None:
-        """What must be read is an error of ours; without events and logs there is only less to tell."""
+        """Raise ConfigurationError for what must be read; without events and logs there is only less to tell."""
         if collection.path.endswith("/events") and isinstance(problem, Forbidden | NotFound):
             return
         gone = [each for each, of in self.known.items() if of == collection]

@@ -53,7 +53,7 @@ def to_cursor(position: Position) -> str:
 
 
 def from_cursor(cursor: str) -> Position:
-    """Return the position that a cursor names. Raises ValueError for what is no cursor of ours."""
+    """Return the position that a cursor names. Raises ValueError for anything else."""
     try:
         updated, repo, sha = json.loads(urlsafe_b64decode(cursor.encode("ascii")))
     except (ValueError, TypeError, RecursionError):
