@@ -8,14 +8,14 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Tells the time. Tests have one that they move."""
+    """Tell the time. Tests have one that they move."""
 
     def now(self) -> datetime:
         """Return the wall clock, aware, in UTC."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds that only ever grow, for durations."""
+        """Return seconds that only ever grow, for durations."""
         ...
 
 

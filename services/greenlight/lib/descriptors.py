@@ -1,4 +1,4 @@
-"""What RLIMIT_NOFILE leaves for connections."""
+"""The number of connections that RLIMIT_NOFILE allows."""
 
 from __future__ import annotations
 

@@ -51,7 +51,10 @@ class Document:
     """What stands without quotes, as it is written: another reader may take it for something else."""
 
     def line(self, path: Sequence[Step]) -> int:
-        """The line, from 1, of what is at `path`, of its key in a mapping; of what would hold it if it is not there."""
+        """Return the line, from 1, of the value at `path`, or of its key in a mapping.
+
+        A missing value has its parent's line.
+        """
         steps = tuple(path)
         while steps not in self.lines and steps:
             steps = steps[:-1]

@@ -1,4 +1,4 @@
-"""How a request may end other than well: each exception has the HTTP status with which every service answers it."""
+"""Errors of a request: each exception has the HTTP status with which every service answers it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Malformed(Problem):
 
 
 class Unauthenticated(Problem):
-    """The sender is not known, or does not prove who he is."""
+    """The sender is not known, or does not prove its identity."""
 
     status = 401
 

@@ -14,7 +14,7 @@ Source = Callable[[Callable[[T], None], threading.Event], None]
 
 
 class Feeds(Generic[T]):
-    """What all sources find, in the order in which it is found."""
+    """Everything that all sources find, in the order in which it is found."""
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[T] = queue.SimpleQueue()

@@ -53,7 +53,7 @@ def make_folder(folder: Path) -> None:
 
 
 def private(path: str, flags: int) -> int:
-    """A descriptor of a file that only its owner reads, whatever the umask; `open` takes this as its `opener`."""
+    """Open a file that only its owner reads, whatever the umask; `open` takes this as its `opener`."""
     descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
     if os.fstat(descriptor).st_mode & _OTHERS:
         os.fchmod(descriptor, 0o600)
@@ -61,9 +61,10 @@ def private(path: str, flags: int) -> int:
 
 
 def keep_private(folder: Path) -> list[Path]:
-    """Take from everybody else what they may do with `folder` and all that is in it; what could not be changed.
+    """Take all rights to `folder` and its content from everybody but the owner.
 
-    An older version, or whoever restored a backup, may have left files that others can read. Links are left alone.
+    Returns the paths that could not be changed. An older version, or whoever restored a backup, may have left files
+    that others can read. Links are left alone.
     """
     return [path for path, mode in _below(folder) if mode & _OTHERS and not _closed(path, mode)]
 
@@ -83,7 +84,7 @@ def _below(folder: Path) -> Iterator[tuple[Path, int]]:
 
 
 def _closed(path: Path, mode: int) -> bool:
-    """Tell whether it could be closed to others."""
+    """Close the path to others; return whether that was possible."""
     try:
         path.chmod(stat.S_IMODE(mode) & ~_OTHERS)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What a program in the foreground needs: a signal that ends it, a log that somebody reads."""
+"""Signals and the log of a program in the foreground."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from greenlight.lib.printable import OneRecord
 
 
 def stop_on_signals() -> threading.Event:
-    """Set by SIGTERM and SIGINT. Call it in the main thread."""
+    """Return an event that SIGTERM and SIGINT set. Call it in the main thread."""
     stopping = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -25,7 +25,7 @@ def stop_on_signals() -> threading.Event:
 
 
 def log_to_stderr(level: int = logging.INFO) -> logging.Logger:
-    """Return the log of this process, with everything of Greenlight's from `level` on."""
+    """Return the log of this process; it has all messages of Greenlight from `level` on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneRecord())
     log = logging.getLogger("greenlight")

@@ -64,7 +64,7 @@ class KeyedLock:
                     first = queue[0]
 
     def _leave(self, key: str, one: threading.Event) -> None:
-        """Have whoever is first then hold the lock. Nothing happens for one that has left."""
+        """Let the next thread in line hold the lock. Do nothing if `one` has left already."""
         queue = self._queues.get(key, deque())
         if one not in queue:
             return

@@ -45,7 +45,10 @@ class OnlyPrograms:
         self._app, self._loopback, self._anybody = app, loopback, anybody
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """The WSGI app. On an address that is not loopback a program may know it by any name; a browser has an Origin."""
+        """Answer as a WSGI app.
+
+        On an address that is not loopback a program may use any host name; a browser sends an Origin.
+        """
         if environ.get("PATH_INFO") in self._anybody:
             return self._app(environ, start_response)
         refusal = foreign(environ, named=self._loopback or "HTTP_ORIGIN" in environ)

@@ -1,4 +1,4 @@
-"""Text of others where people read it: in a terminal, in a log. What is not for reading is shown, and never acted on."""
+"""Text from third parties, printed safely in a terminal or a log: control characters are shown, and never acted on."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _UNPRINTABLE = re.compile(
 
 
 def printable(text: str, keep: str = "") -> str:
-    """`text` with each character that is not for reading, but those of `keep`, as an escape such as `\\x1b`."""
+    """Return `text` with each control character, except those of `keep`, as an escape such as `\x1b`."""
     return _UNPRINTABLE.sub(lambda found: found[0] if found[0] in keep else _escape(found[0]), text)
 
 
 def document(value: Any, *, indent: int | None = None) -> str:
-    """JSON that says the same and holds nothing that drives a terminal: those characters are escaped in it."""
+    """Return JSON of the same value, with every character escaped that could control a terminal."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     return _UNPRINTABLE.sub(lambda found: found[0] if found[0] == "\n" else _json_escape(found[0]), text)
 
@@ -35,7 +35,7 @@ def _escape(character: str) -> str:
 
 
 class OneRecord(logging.Formatter):
-    """Begins a line of the log for each record. Further lines of one are indented, so that none looks like a record."""
+    """Begin a line of the log for each record. Further lines of one are indented, so that none looks like a record."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")

@@ -1,4 +1,4 @@
-"""Processes: a child whose end, output and time limit are seen to, whoever asks; and waiting for the end of any process."""
+"""Child processes, with their end, output and time limit; and waiting for the end of any process."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LOOK = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What to start. `keep` are descriptors that the child inherits; all others are closed."""
+    """The command to start. `keep` are descriptors that the child inherits; all others are closed."""
 
     argv: Sequence[str]
     env: Mapping[str, str]
@@ -48,7 +48,10 @@ _apart: dict[int, str | None] = {}  # process id and start of what runs below a 
 
 
 def all_ended(seconds: float) -> bool:
-    """Wait at most `seconds` until no process that was started or adopted here runs any more; whether none does."""
+    """Wait at most `seconds` until all processes that were started or adopted here have ended.
+
+    Returns whether they have.
+    """
     end = time.monotonic() + seconds
     with _changed:
         if not _changed.wait_for(lambda: not _running, seconds):
@@ -60,7 +63,7 @@ def all_ended(seconds: float) -> bool:
 
 
 def started_apart(pid: int) -> None:
-    """Count a process that is no child of this one among those that `all_ended` waits for."""
+    """Add a process that is no child of this one to those that `all_ended` waits for."""
     with _changed:
         for other, started in list(_apart.items()):
             if started_at(other) != started:
@@ -72,7 +75,7 @@ class Process:
     """A running command in a session of its own. A thread waits for its end and enforces its time limit."""
 
     def __init__(self, start: Start, ended: Callable[[Process], None]) -> None:
-        """Start it. Raises OSError if it cannot be started. `ended` is called once, in the waiting thread."""
+        """Start the command. Raises OSError if it cannot be started. `ended` is called once, in the waiting thread."""
         self._start, self._ended = start, ended
         self._done = threading.Event()
         self._drained = threading.Event()
@@ -102,15 +105,15 @@ class Process:
         return self._popen.returncode if self._done.is_set() else None
 
     def wait(self, seconds: float) -> bool:
-        """Tell whether it has ended, after waiting at most `seconds` for it."""
+        """Wait at most `seconds` for the end; return whether the command has ended."""
         return self._done.wait(seconds)
 
     def output(self) -> str:
-        """Return the end of what it has printed."""
+        """Return the end of what the command has printed."""
         return b"".join(list(self._tail))[-TAIL:].decode("utf-8", "replace")
 
     def cancel(self, reason: str) -> None:
-        """End its group: SIGTERM, and SIGKILL after the grace."""
+        """End the process group: SIGTERM, and SIGKILL after the grace."""
         self.cancelled = reason
         self._terminate()
 
@@ -154,7 +157,7 @@ class Process:
 
 
 def started_at(pid: int) -> str | None:
-    """When a process began, as the kernel counts it: with its pid it names one process for good. None: it is gone.
+    """Return when a process began, by the kernel's count: unique together with its pid. None: it is gone.
 
     Raises OSError where that cannot be found out, such as without a descriptor.
     """
@@ -168,14 +171,14 @@ def started_at(pid: int) -> str | None:
 
 
 def end_group(pid: int, grace: float) -> None:
-    """End the process group of a command that may not be our child: SIGTERM, and SIGKILL after the grace."""
+    """End a process group, also one of another process's child. SIGTERM, and SIGKILL after the grace."""
     signal_group(pid, signal.SIGTERM)
     wait_for_exit(pid, grace)
     signal_group(pid, signal.SIGKILL)
 
 
 def signal_group(pid: int, number: int) -> None:
-    """Send a signal to a process group, if there is one that is ours."""
+    """Send a signal to a process group, if it exists and this process may."""
     try:
         os.killpg(pid, number)
     except (ProcessLookupError, PermissionError):
@@ -183,7 +186,7 @@ def signal_group(pid: int, number: int) -> None:
 
 
 def wait_for_exit(pid: int, seconds: float, wake: int = -1) -> bool:
-    """Tell whether a process, our child or not, has ended, after waiting at most `seconds` for it.
+    """Wait at most `seconds` for the end of a process, child or not; return whether it has ended.
 
     Its end is heard at once. Once the descriptor `wake` can be read, it is waited for no longer.
     """
@@ -205,12 +208,12 @@ def wait_for_exit(pid: int, seconds: float, wake: int = -1) -> bool:
 
 
 def wait_until_readable(descriptor: int, seconds: float) -> None:
-    """Wait at most so long until there is something to read, or the other side has closed it."""
+    """Wait at most `seconds` until there is something to read, or the other side has closed it."""
     _readable([descriptor], seconds)
 
 
 def _look_for_exit(pid: int, end: float, wake: int) -> bool:
-    """Return the same where the kernel does not tell: look again and again."""
+    """Poll for the end of a process, where the kernel has no descriptor to wait for; return whether it has ended."""
     first = started_at(pid)
     while first is not None and started_at(pid) == first:
         left = end - time.monotonic()

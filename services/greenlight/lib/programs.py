@@ -10,7 +10,10 @@ from typing import Any
 
 
 def working_folder(config: Mapping[str, Any], directory: Path) -> Path:
-    """The folder that `cwd` names, links resolved; `directory` is the pipeline file's. Raises NotADirectoryError."""
+    """Return the folder that `cwd` names, links resolved; `directory` is the pipeline file's.
+
+    Raises NotADirectoryError.
+    """
     root = directory.resolve()
     cwd: str = config.get("cwd", ".")
     folder = (root / cwd).resolve()
@@ -22,7 +25,10 @@ def working_folder(config: Mapping[str, Any], directory: Path) -> Path:
 
 
 def program(config: Mapping[str, Any], folder: Path, path: str | None) -> str:
-    """The program that `run` names: by a path from `folder`, or looked up on `path`. Raises OSError with the reason."""
+    """Return the program that `run` names: by a path from `folder`, or looked up on `path`.
+
+    Raises OSError with the reason.
+    """
     name: str = config["run"][0]
     if os.sep not in name:
         found = shutil.which(name, path=path)
@@ -38,7 +44,7 @@ def program(config: Mapping[str, Any], folder: Path, path: str | None) -> str:
 
 
 def missing(config: Mapping[str, Any], directory: Path) -> Iterator[str]:
-    """What a command names below the pipeline file and that is not there, or not executable; a sentence for it."""
+    """Return what a command names below the pipeline file and is not there or not executable, as a sentence."""
     try:
         folder = working_folder(config, directory)
         if _is_below(config["run"][0]):
@@ -48,7 +54,7 @@ def missing(config: Mapping[str, Any], directory: Path) -> Iterator[str]:
 
 
 def not_installed(config: Mapping[str, Any], path: str | None) -> Iterator[str]:
-    """Yield what a command names that this machine has to have, on its PATH or anywhere else, and that is not there."""
+    """Yield each program or folder that a command needs and this machine lacks, on its PATH or elsewhere."""
     if not _is_below(config["run"][0]):
         try:
             program(config, Path(os.sep), path)

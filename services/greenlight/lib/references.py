@@ -37,7 +37,7 @@ def resolve(reference: Mapping[str, str], directory: Path, environment: Mapping[
 
 
 def unresolved(config: Mapping[str, Any], directory: Path) -> Iterator[str]:
-    """Yield what of the secrets that a command's `env` names cannot be read now, a sentence each."""
+    """Yield a sentence for each secret that a command's `env` names and that cannot be read now."""
     for name, value in config.get("env", {}).items():
         if is_reference(value):
             try:

@@ -1,4 +1,4 @@
-"""Secrets stay out of what people read."""
+"""Removal of secrets from what people read."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def names_secret(name: str) -> bool:
 
 
 def secrets_in(value: str, name: str = "") -> list[str]:
-    """What of a variable's value must not be shown: all of it if its name says so, and the passwords that it contains."""
+    """Return the secret parts of a variable's value: all of it if its name says so, and the passwords in it."""
     parts = [part for shape in (_URL_PASSWORD, _URL_TOKEN, _PAIR, _USER_AT) for _, part in shape.findall(value)]
     parts = [part.strip("\"'") for part in parts]
     parts += [form(part) for part in parts for form in (unquote, unquote_plus)]
@@ -58,7 +58,7 @@ def secrets_in(value: str, name: str = "") -> list[str]:
 
 
 def secrets_of_arguments(arguments: Sequence[str]) -> list[str]:
-    """Return what of an argument list must not be shown: `--token=VALUE`, `--token VALUE`, and passwords in URLs."""
+    """Return the secret parts of an argument list: `--token=VALUE`, `--token VALUE`, and passwords in URLs."""
     found = [part for argument in arguments for part in secrets_in(argument)]
     options = [argument.partition("=") for argument in arguments]
     found += [value for option, _, value in options if value and names_secret(option)]
@@ -68,10 +68,13 @@ def secrets_of_arguments(arguments: Sequence[str]) -> list[str]:
 
 
 class Scrubber:
-    """Replaces known secrets, in the forms in which tools print them, and what looks like a token, by `[secret]`."""
+    """Replace known secrets, in the forms in which tools print them, and what looks like a token, by `[secret]`."""
 
     def __init__(self, secrets: Iterable[str] = (), live: Callable[[], Iterable[str]] = tuple) -> None:
-        """`live` says which secrets there are now; those that there were stay hidden, since what runs may have them."""
+        """Keep `live`, which returns the present secrets.
+
+        Earlier ones stay hidden, since running commands may have them.
+        """
         self._secrets, self._live = {*secrets, *live()}, live
         self._known = _known(self._secrets)
 
@@ -80,7 +83,7 @@ class Scrubber:
         return Scrubber([*self._secrets, *secrets], self._live)
 
     def __call__(self, text: str) -> str:
-        """`text` without secrets."""
+        """Return `text` without secrets."""
         if new := set(self._live()) - self._secrets:
             self._secrets |= new
             self._known = _known(self._secrets)
@@ -102,7 +105,7 @@ def _known(secrets: Iterable[str]) -> list[str]:
 
 
 def _texts(secret: str) -> Iterator[str]:
-    """The secret and each of its lines, as they are and as they are written in JSON, in URLs, by shells and in HTML."""
+    """Return the secret and each line of it, as they are and as JSON, URLs, shells and HTML write them."""
     for piece in {secret, secret.strip(), *(line.strip() for line in secret.splitlines())}:
         if len(piece) < SHORTEST:
             continue
@@ -115,7 +118,7 @@ def _texts(secret: str) -> Iterator[str]:
 
 
 def _base64(secret: str) -> Iterator[str]:
-    """The secret in base64, also behind other bytes as in `user:password`, and in the lines that tools break it into."""
+    """Return the secret in base64, also behind other bytes as in `user:password`, and wrapped into lines."""
     if len(secret) < SHORTEST:
         return
     for piece in {secret, secret.strip()}:

@@ -23,7 +23,7 @@ S = TypeVar("S")
 
 
 class BadSignature(Unauthenticated):
-    """The signature is missing, malformed, stale or wrong. The message may be shown: it holds nothing of it."""
+    """The signature is missing, malformed, stale or wrong. The message may be shown: it contains no secret."""
 
 
 def github(secret: bytes, body: bytes) -> str:
@@ -55,7 +55,7 @@ def key_of(secret: bytes) -> bytes:
 
 
 def check_github(header: str | None, body: bytes, secrets: Sequence[tuple[bytes, S]]) -> list[S]:
-    """Return which of the secrets, given with what they stand for, signed `body`. BadSignature if none."""
+    """Return which of `secrets` signed `body`. Raises BadSignature if none did."""
     scheme, _, given = (header or "").partition("=")
     if scheme != "sha256" or not _HEX.fullmatch(given):
         raise BadSignature("X-Hub-Signature-256 is missing or not `sha256=` and 64 lower-case hex digits")
@@ -63,7 +63,10 @@ def check_github(header: str | None, body: bytes, secrets: Sequence[tuple[bytes,
 
 
 def check_circleci(header: str | None, body: bytes, secrets: Sequence[tuple[bytes, S]]) -> list[S]:
-    """Return the same for circleci-signature: a list of `vN=HEX`, of which v1 alone is known and must be there once."""
+    """Return which secret made circleci-signature.
+
+    It is a list of `vN=HEX`, of which v1 alone is known and must be there once.
+    """
     parts = [part.strip().partition("=") for part in (header or "").split(",")]
     given = [value for version, _, value in parts if version == "v1"]
     if len(given) != 1 or not _HEX.fullmatch(given[0]):
@@ -79,13 +82,15 @@ def check_standard_webhooks(
     now: float,
     secrets: Sequence[tuple[bytes, S]],
 ) -> list[S]:
-    """Return the same for the three webhook- headers; several signatures may be given, one must be right."""
+    """Return which secret made the three webhook- headers; several signatures may be given, one must be right."""
     if id is None or not _ID.fullmatch(id) or "," in id:
         raise BadSignature("webhook-id is missing or malformed")
     if timestamp is None or not timestamp.isascii() or not timestamp.isdecimal() or len(timestamp) > 12:
         raise BadSignature("webhook-timestamp is missing or not whole seconds since 1970")
     if abs(now - int(timestamp)) > TOLERANCE:
-        raise BadSignature(f"webhook-timestamp is more than {TOLERANCE} s from our clock: is the sender's right?")
+        raise BadSignature(
+            f"webhook-timestamp is more than {TOLERANCE} s from Greenlight's clock: check the sender's clock"
+        )
     given = [_decoded(part) for part in (header or "").split(" ")[:16] if part.startswith("v1,")]
     if not given:
         raise BadSignature("webhook-signature is missing or has no `v1,`")
@@ -102,7 +107,10 @@ def _decoded(part: str) -> bytes:
 
 
 def signed_by(given: str, signed: bytes, secrets: Sequence[tuple[bytes, S]]) -> list[S]:
-    """Which of the secrets signed the bytes `signed`: `given` is their HMAC-SHA-256 in hex. BadSignature if none."""
+    """Return which of the secrets signed the bytes `signed`: `given` is their HMAC-SHA-256 in hex.
+
+    BadSignature if none.
+    """
     expected = [(hmac.digest(secret, signed, "sha256"), what) for secret, what in secrets]
     return _right_any([bytes.fromhex(given)], expected)
 
@@ -111,5 +119,5 @@ def _right_any(given: Sequence[bytes], expected: Sequence[tuple[bytes, S]]) -> l
     """Compare every pair, in constant time and without stopping at the first that is right."""
     right = [what for digest, what in expected if sum(hmac.compare_digest(digest, one) for one in given)]
     if not right:
-        raise BadSignature("the signature is not right for any secret of this sender")
+        raise BadSignature("the signature matches no secret of this sender")
     return right

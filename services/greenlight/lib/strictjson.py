@@ -31,11 +31,11 @@ _LONGEST_INT = 4000  # digits; the interpreter itself refuses more than 4300
 
 
 class BadJson(ValueError):
-    """These bytes are not JSON as we accept it; the message says why, and shows nothing of the content."""
+    """The bytes are not JSON that Greenlight accepts; the message says why, and shows nothing of the content."""
 
 
 def loads(raw: bytes, *, max_depth: int = MAX_DEPTH, max_members: int = MAX_MEMBERS) -> Any:
-    """Return the value that `raw` (UTF-8, no BOM) says.
+    """Return the value that `raw` (UTF-8, no BOM) contains.
 
     Refused with BadJson: duplicate member names, NaN and infinities, nesting deeper than `max_depth`, more than `max_members`
     members, numbers that are absurdly long, lone surrogates, a byte order mark.
@@ -62,7 +62,7 @@ def loads(raw: bytes, *, max_depth: int = MAX_DEPTH, max_members: int = MAX_MEMB
 
 
 def _judged(raw: bytes, max_depth: int) -> Any:
-    """Return what the standard parser makes of it."""
+    """Return the value as the standard parser reads it."""
     if raw.startswith(_BYTE_ORDER_MARKS):
         raise BadJson("it begins with a byte order mark: send UTF-8 without one")
     try:
@@ -108,7 +108,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant,
 
 
 def _check_depth(value: Any, max_depth: int) -> None:
-    """Walk the containers, and nothing else, level by level."""
+    """Check the depth of the containers, level by level."""
     level = [value] if isinstance(value, (dict, list)) else []
     for _ in range(max_depth):
         level = [
@@ -123,7 +123,7 @@ def _check_depth(value: Any, max_depth: int) -> None:
 
 
 def _check_text(value: Any) -> None:
-    """Only an escape can bring half of a surrogate pair; then every string is looked at."""
+    """Check every string for half of a surrogate pair, which only an escape can bring."""
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:

@@ -14,7 +14,7 @@ SHORTEST = 0.05
 
 
 class Ticker:
-    """Calls `tick` when `next_due()` has come, and in `every` seconds in any case: what became due or was edited meanwhile."""
+    """Call `tick` when `next_due()` has come, and every `every` seconds, since work may have become due."""
 
     def __init__(
         self,

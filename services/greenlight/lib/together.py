@@ -13,6 +13,9 @@ AT_A_TIME = 8
 
 
 def together(calls: Iterable[Callable[[], T]]) -> list[T]:
-    """What the calls return, in their order. Raises what the first of them that fails raises, once all have ended."""
+    """Return what the calls return, in their order.
+
+    Raises what the first of them that fails raises, once all have ended.
+    """
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         return [asked.result() for asked in [pool.submit(call) for call in calls]]

@@ -1,4 +1,4 @@
-"""What a WSGI environ says of a request (PEP 3333), for the edges that answer without a framework."""
+"""Parts of a request from its WSGI environ (PEP 3333), for servers without a framework."""
 
 from __future__ import annotations
 
