@@ -1,4 +1,4 @@
-"""One SQLite file with one writer and group commit: what ledger and broker stand on."""
+"""One SQLite file with one writer and group commit, on which ledger and broker stand."""
 
 from greenlight.store.changes import Tx
 from greenlight.store.errors import Damaged, Locked, Newer

@@ -17,7 +17,7 @@ _log = logging.getLogger("greenlight.store")
 
 
 class Tx:
-    """What a change writes with; it and its cursors are valid only while the change runs."""
+    """The transaction of one change; it and its cursors are valid only while the change runs."""
 
     __slots__ = ("_connection", "_cursors", "calls")
 
@@ -45,7 +45,7 @@ class Tx:
         self.calls.append(call)
 
     def end(self) -> None:
-        """Nothing more can be done with it. Its cursors close: an unfinished one blocks the commit."""
+        """Refuse further statements, and close the cursors: an unfinished one blocks the commit."""
         for cursor in self._cursors:
             cursor.close()
         self._connection = None
@@ -57,7 +57,7 @@ class Tx:
 
 
 class Change(Generic[T]):
-    """A change in the queue, and later what came of it. Its caller waits at a lock, which costs a tenth of a future."""
+    """A change in the queue, and later its result. Its caller waits at a lock, which costs a tenth of a future."""
 
     __slots__ = ("_over", "calls", "error", "result", "run")
 
@@ -70,27 +70,27 @@ class Change(Generic[T]):
         self._over.acquire()
 
     def wait(self) -> T:
-        """Return the result once it is durable. Raises what went wrong."""
+        """Return the result once the change is durable. Raises the change's error."""
         self._over.acquire()
         if self.error is not None:
             raise self.error
         return self.result
 
     def wanted(self) -> bool:
-        """Tell whether it is still to be made."""
+        """Return whether the change is still to be made."""
         return True
 
     def end(self) -> None:
-        """Tell who waits: it is durable, or there is an `error`."""
+        """Wake the caller: the change is durable, or has an `error`."""
         self._over.release()
 
     def fail(self, error: BaseException) -> None:
-        """It was not made."""
+        """End the change with an error: it was not made."""
         self.error = error
         self.end()
 
     def apply(self, connection: sqlite3.Connection) -> None:
-        """Run it. Raises what it raises."""
+        """Run the change. Raises what it raises."""
         tx = Tx(connection)
         try:
             self.result = self.run(tx)

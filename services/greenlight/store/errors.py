@@ -1,4 +1,4 @@
-"""What the store may raise besides a change's own exception."""
+"""Errors that the store may raise besides a change's own exception."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _OF_THE_WORLD = {
     sqlite3.SQLITE_READONLY: "it is read-only; check the folder's permissions and how its disk is mounted",
     sqlite3.SQLITE_BUSY: "a foreign program holds it; close that program",
     sqlite3.SQLITE_NOMEM: "there is not enough memory",
-    sqlite3.SQLITE_NOTADB: "it is not a file of ours; choose another data folder, or restore the last backup",
+    sqlite3.SQLITE_NOTADB: "it is not a database of Greenlight; choose another data folder, or restore the last backup",
 }
 
 
 def unavailable(path: object, error: BaseException) -> Unavailable | None:
-    """The Unavailable that `error` of SQLite means; None if the change made the mistake (a constraint, wrong SQL)."""
+    """Return the Unavailable that SQLite's `error` means; None if the change is at fault (a constraint, wrong SQL)."""
     code = getattr(error, "sqlite_errorcode", None)
     if not isinstance(error, sqlite3.Error) or code is None:
         return None

@@ -11,7 +11,10 @@ from greenlight.store.errors import Locked
 
 
 def own(path: Path) -> int:
-    """A descriptor that holds the lock of `path` (PATH.lock, with our pid in it) until it is closed. Raises Locked."""
+    """Return a descriptor that holds the lock of `path` (PATH.lock, with our pid in it) until it is closed.
+
+    Raises Locked.
+    """
     lock = path.with_name(path.name + ".lock")
     descriptor = private(str(lock), os.O_RDWR | os.O_CREAT)
     try:

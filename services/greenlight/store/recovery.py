@@ -1,4 +1,4 @@
-"""What a start finds after a crash or a power cut, before anything is written.
+"""Recovery of the file at a start after a crash or a power cut, before anything is written.
 
 SQLite takes its write-ahead log up to the last commit whose checksums hold and drops the rest without a word. Usually that
 is a change that was under way and that was not acknowledged; then it is reported. But if the rest shows that commits went on
@@ -47,7 +47,7 @@ class _Frame:
 
 
 def recover(path: Path) -> None:
-    """Let SQLite take what the log beside `path` holds, and say what was dropped. Raises Damaged; sqlite3.Error.
+    """Let SQLite take what the log beside `path` holds, and log what was dropped. Raises Damaged; sqlite3.Error.
 
     Nothing is done if the last process ended in order, or never came so far that a change could be acknowledged.
     """
@@ -124,13 +124,13 @@ def _recounted(header: bytes) -> bytes:
 
 
 def _sound(header: bytes) -> bool:
-    """Tell whether the head of a log is one, and is as it was written."""
+    """Return whether the head of a log is valid, by its checksum."""
     magic, *_, one, two = _HEADER.unpack(header)
     return magic & ~1 == _MAGIC and _seal(_words(header), header[:24], (0, 0)) == (one, two)
 
 
 def _words(header: bytes) -> str:
-    """Return the order of bytes in the words that the checksums of a log add up, for struct."""
+    """Return the byte order of the words that a log's checksums add up, for struct."""
     return ">" if header[3] & 1 else "<"
 
 
@@ -171,7 +171,7 @@ def _frames(file: int, page: int, start: int) -> Iterator[_Frame]:
 
 
 def _went_on(words: str, file: int, page: int, frames: list[_Frame]) -> bool:
-    """Whether a whole commit is followed by a frame that was written on top of it, which happens only after its sync.
+    """Return whether a whole commit is followed by a frame written on top of it, which happens only after its sync.
 
     Checksums run on from frame to frame, so what changes that failed have left, one over the other, never looks like that.
     """

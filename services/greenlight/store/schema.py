@@ -1,4 +1,4 @@
-"""Tables and how they grow."""
+"""Tables and their migrations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ class Schema:
 
 
 def migrate(connection: sqlite3.Connection, schemas: Sequence[Schema]) -> None:
-    """Run the migrations that the file has not seen, each in one transaction. Raises Newer if it knows more than we."""
+    """Run the migrations that the file has not seen, each in one transaction.
+
+    Raises Newer if the file has unknown ones.
+    """
     connection.execute(
         "CREATE TABLE IF NOT EXISTS schema_version (name TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID"
     )

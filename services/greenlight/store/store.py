@@ -108,7 +108,10 @@ class Store:
         return queued.wait()
 
     def submit(self, change: Callable[[Tx], T]) -> Future[T]:
-        """As `write`, without waiting. Changes are made in the order in which they were submitted."""
+        """Queue a change as `write` does, without waiting.
+
+        Changes are made in the order in which they were submitted.
+        """
         queued = Submitted(change)
         if self._enqueue(queued):
             self._hand_over()
@@ -116,7 +119,10 @@ class Store:
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """A read-only connection. Each SELECT sees the newest commit; BEGIN holds one state until the block ends."""
+        """Yield a read-only connection.
+
+        Each SELECT sees the newest commit; BEGIN holds one state until the block ends.
+        """
         if self._closed:
             raise Unavailable(f"{self._path} is closed")
         try:
@@ -132,15 +138,15 @@ class Store:
 
     @property
     def closed(self) -> bool:
-        """Tell whether it has let go of the file."""
+        """Return whether the store has released the file."""
         return self._closed
 
     def probe(self) -> None:
-        """Return if changes can be made durable now; raises Unavailable. It is one, of a byte or two."""
+        """Make a change of a byte or two, and return when it is durable; raises Unavailable."""
         self.write(lambda tx: tx.execute(_PROBE))
 
     def close(self) -> None:
-        """Finish what is queued, then let go of the file. Later changes and reads raise Unavailable."""
+        """Finish the queued changes, then release the file. Later changes and reads raise Unavailable."""
         with self._gate:
             if self._closed:
                 return
@@ -155,7 +161,7 @@ class Store:
     # Whose turn it is to commit.
 
     def _enqueue(self, change: Change[Any]) -> bool:
-        """Tell whether nobody else is seeing to the queue: then the caller must."""
+        """Queue a change; return whether no other thread commits the queue, so that the caller must."""
         with self._gate:
             if self._closed:
                 raise Unavailable(f"{self._path} is closed")
@@ -164,7 +170,10 @@ class Store:
             return mine
 
     def _commit_now(self) -> None:
-        """Commit one batch in this thread; what came meanwhile is the writer thread's, so that no caller works for others."""
+        """Commit one batch in this thread.
+
+        The writer thread commits what came meanwhile, so no caller works for others.
+        """
         try:
             self._commit(self._take())
         finally:
@@ -177,7 +186,7 @@ class Store:
             self._gate.notify_all()
 
     def _done(self) -> bool:
-        """Tell whether nothing waits; then the next caller commits for itself."""
+        """Return whether nothing waits; then the next caller commits for itself."""
         with self._gate:
             if self._waiting:
                 return False
@@ -198,7 +207,7 @@ class Store:
         self._checkpointer.close()
 
     def _wait_for_work(self) -> bool:
-        """In the writer thread: until there is something to do; False when everything is finished and closed."""
+        """Wait, in the writer thread, until there is work; return False when everything is finished and closed."""
         with self._gate:
             self._gate.wait_for(lambda: self._handed or self._commits >= CHECKPOINT_COMMITS or self._finished())
             return self._handed or not self._finished()
@@ -212,7 +221,7 @@ class Store:
             return handed
 
     def _checkpoint(self, connection: sqlite3.Connection) -> None:
-        """Copy what is committed into the file; on a connection of its own, nobody's commit waits for it."""
+        """Copy what is committed into the file, on a connection of its own, so that no commit waits for it."""
         self._commits = 0
         with self._copying:
             try:
@@ -223,13 +232,16 @@ class Store:
                 _log.warning("the write-ahead log of %s cannot be copied into it now: %s", self._path, problem)
 
     def _take(self) -> list[Change[Any]]:
-        """Return what waits, at most BATCH, without what was cancelled."""
+        """Return the waiting changes, at most BATCH, without those that were cancelled."""
         with self._gate:
             batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH))]
         return [change for change in batch if change.wanted()]
 
     def _commit(self, batch: Sequence[Change[Any]]) -> None:
-        """One transaction for all. Those that fail by themselves are left out; if it fails as a whole, all fail."""
+        """Commit one transaction with all changes.
+
+        Those that fail alone are left out; if it fails as a whole, all fail.
+        """
         self._committing = threading.get_ident()
         try:
             self._write(batch)
@@ -241,7 +253,10 @@ class Store:
                     self._gate.notify_all()
 
     def _write(self, batch: Sequence[Change[Any]]) -> None:
-        """A commit that fails leaves no trace: what it wrote to the log, the next one writes over, and syncs."""
+        """Write a batch.
+
+        A commit that fails leaves no trace: the next one overwrites its part of the log, and syncs.
+        """
         refused: dict[Change[Any], BaseException] = {}
         try:
             if self._connection is None:
@@ -273,7 +288,7 @@ class Store:
     def _all_applied(
         self, connection: sqlite3.Connection, batch: Sequence[Change[Any]], refused: dict[Change[Any], BaseException]
     ) -> bool:
-        """Whether all went well together, but for those that failed before they wrote anything, which are `refused`.
+        """Return whether all were applied together, except those that failed before they wrote: they are in `refused`.
 
         If one of several failed after that, all are undone, to be tried one by one. Savepoints would cost each event a
         statement, and a statement costs a wait for the interpreter.
@@ -311,7 +326,7 @@ class Store:
             refused[change] = unavailable(self._path, error) or error
 
     def _undo(self) -> None:
-        """Have no transaction open. A connection that cannot do that is given up, and the next commit opens another."""
+        """Roll back an open transaction. A connection that cannot is given up, and the next commit opens another."""
         connection = self._connection
         if connection is None or not connection.in_transaction:
             return
@@ -323,7 +338,7 @@ class Store:
             connection.close()
 
     def _refuses(self, problem: BaseException) -> None:
-        """Say it once, not for each of the writers that come and go while it lasts."""
+        """Log once that writing is refused, not for each of the writers that come and go while it lasts."""
         if isinstance(problem, Unavailable) and not self._refusing:
             self._refusing = True
             _log.error("writing is refused until this is mended: %s", problem)
@@ -358,7 +373,7 @@ class Store:
                 raise Unavailable(
                     f"{self._path}: no write-ahead log can be kept for it; look at its disk, which must be a local one"
                 )
-            # Builds of SQLite differ in their default, so it is said.
+            # Builds of SQLite differ in their default.
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
             connection.execute("PRAGMA wal_autocheckpoint = 0")  # it would keep its failures to itself
             connection.execute("PRAGMA journal_size_limit = 67108864")
@@ -372,7 +387,7 @@ class Store:
         return connection
 
     def _raise(self, error: BaseException) -> NoReturn:
-        """Raise `error` in the caller's words."""
+        """Raise `error` as a problem that the caller understands."""
         problem = unavailable(self._path, error)
         if problem is None:
             raise error
