@@ -16,7 +16,7 @@ from greenlight.telemetry.environment import Batching
 
 
 class Batches(BatchSpanProcessor):
-    """The SDK's, which drops the oldest without a word when its queue is full; this one counts, and drops the newest."""
+    """Count the spans that find no room. The SDK's processor drops the oldest silently; this one drops the newest."""
 
     def __init__(self, exporter: SpanExporter, batching: Batching, log: logging.Logger) -> None:
         self._counted = _Counted(exporter, batching.queue, log)
@@ -32,7 +32,7 @@ class Batches(BatchSpanProcessor):
 
 
 class _Counted(SpanExporter):
-    """An exporter that counts what is on its way to it, what it took and what it did not, and says when that changes."""
+    """An exporter that counts the spans sent, taken and lost, and logs when that changes."""
 
     def __init__(self, exporter: SpanExporter, limit: int, log: logging.Logger) -> None:
         self._exporter, self._limit, self._log = exporter, limit, log
@@ -45,7 +45,7 @@ class _Counted(SpanExporter):
         return self._waiting > self._limit // 2
 
     def admits(self) -> bool:
-        """Tell whether there is room for one more, which then is on its way."""
+        """Return whether the queue has room for one more span, and count that span as on its way."""
         with self._lock:
             room = self._waiting < self._limit
             self._waiting += room
@@ -69,7 +69,7 @@ class _Counted(SpanExporter):
             self._log.warning(
                 "spans are exported again"
                 if taken
-                else "spans are not taken where OTEL_EXPORTER_OTLP_ENDPOINT says; until they are, they are dropped and "
+                else "the backend at OTEL_EXPORTER_OTLP_ENDPOINT accepts no spans; until it does, they are dropped and "
                 "counted in greenlight_spans_total"
             )
             self._taken = taken

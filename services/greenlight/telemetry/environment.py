@@ -1,4 +1,4 @@
-"""What may be wrong with OpenTelemetry's standard variables, found at start and reported together.
+"""Errors in OpenTelemetry's standard variables, found at start and reported together.
 
 The SDK reads them itself. It would warn of most mistakes, one by one, and go on as if nothing had been set.
 """
@@ -33,7 +33,7 @@ class Batching:
 
 
 def checked(env: Mapping[str, str]) -> Batching:
-    """Return how spans are sent together. Raises ConfigurationError with everything that is wrong, a line each."""
+    """Return how spans are sent in batches. Raises ConfigurationError with everything that is wrong, a line each."""
     problems = _wrong_choices(env) + _wrong_exporter(env)
     batching = _batching(env, problems)
     if problems:
@@ -42,19 +42,19 @@ def checked(env: Mapping[str, str]) -> Batching:
 
 
 def _wrong_choices(env: Mapping[str, str]) -> list[str]:
-    """Return what names something that there is not."""
+    """Return an error for each variable that names an unknown exporter, sampler or protocol."""
     problems = []
     exporter = env.get("OTEL_TRACES_EXPORTER", "").strip().lower()
     if exporter and exporter not in _EXPORTERS:
-        problems.append(f"OTEL_TRACES_EXPORTER is {exporter!r}; there are {', '.join(_EXPORTERS)}")
+        problems.append(f"OTEL_TRACES_EXPORTER is {exporter!r}; it must be one of {', '.join(_EXPORTERS)}")
     protocol = _of(env, "PROTOCOL")
     if protocol and protocol != "http/protobuf":
         problems.append(
-            f"OTEL_EXPORTER_OTLP_PROTOCOL is {protocol!r}; only http/protobuf is spoken, which backends take on port 4318"
+            f"OTEL_EXPORTER_OTLP_PROTOCOL is {protocol!r}; only http/protobuf is supported; backends receive it on port 4318"
         )
     sampler = env.get("OTEL_TRACES_SAMPLER", "").strip().lower()
     if sampler and sampler not in _SAMPLERS:
-        problems.append(f"OTEL_TRACES_SAMPLER is {sampler!r}; there are {', '.join(_SAMPLERS)}")
+        problems.append(f"OTEL_TRACES_SAMPLER is {sampler!r}; it must be one of {', '.join(_SAMPLERS)}")
     ratio = env.get("OTEL_TRACES_SAMPLER_ARG", "")
     if ratio and sampler.endswith("traceidratio") and not (_number(ratio) and 0 <= float(ratio) <= 1):
         problems.append(f"OTEL_TRACES_SAMPLER_ARG is {ratio!r}; {sampler} takes a ratio from 0 to 1")
@@ -64,7 +64,10 @@ def _wrong_choices(env: Mapping[str, str]) -> list[str]:
 
 
 def _wrong_exporter(env: Mapping[str, str]) -> list[str]:
-    """Return what the exporter could not use. Values of headers are never repeated: they are secrets."""
+    """Return an error for each value that the exporter could not use.
+
+    Values of headers are secrets, and not repeated.
+    """
     problems = []
     endpoint = env.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or env.get("OTEL_EXPORTER_OTLP_ENDPOINT")
     if endpoint and not _is_address(endpoint):
@@ -97,12 +100,12 @@ def _batching(env: Mapping[str, str], problems: list[str]) -> Batching:
     queue = number("OTEL_BSP_MAX_QUEUE_SIZE", usual.queue)
     batch = number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", min(usual.batch, queue))
     if batch > queue:
-        problems.append(f"OTEL_BSP_MAX_EXPORT_BATCH_SIZE is {batch}; no more than the {queue} of the queue can be sent")
+        problems.append(f"OTEL_BSP_MAX_EXPORT_BATCH_SIZE is {batch}; it must not exceed the queue's size, {queue}")
     return Batching(queue, batch, number("OTEL_BSP_SCHEDULE_DELAY", usual.delay))
 
 
 def _of(env: Mapping[str, str], name: str) -> str | None:
-    """Return the variable for traces, or else the one for all signals."""
+    """Return the value of the variable for traces, or else of the one for all signals."""
     return env.get(f"OTEL_EXPORTER_OTLP_TRACES_{name}") or env.get(f"OTEL_EXPORTER_OTLP_{name}") or None
 
 

@@ -1,4 +1,4 @@
-"""Export of what was traced, by OpenTelemetry's SDK and exporter. The only home of OpenTelemetry.
+"""Export of spans, by OpenTelemetry's SDK and exporter. The only home of OpenTelemetry.
 
 Scopes and journals become spans of the SDK under ids that are functions of their cause. Whoever traces only puts them into a
 bounded queue; the SDK's thread sends them. Switched on, and pointed to a collector, by the standard environment variables.
@@ -41,7 +41,10 @@ _LIVE = ("webhooks", "board")
 
 
 def exporting(service: str | None, log: logging.Logger) -> Exporting:
-    """Return a tracer as the environment says. Raises ConfigurationError with everything that is wrong, a line each."""
+    """Return a tracer as the environment configures it.
+
+    Raises ConfigurationError with everything that is wrong, a line each.
+    """
     batching = checked(os.environ)
     return Exporting(_exporter(), service, log, batching)
 
@@ -57,7 +60,10 @@ def _exporter() -> SpanExporter:
 
 
 class Exporting(Tracer):
-    """Tracing that is on. What finds no room in the queue, or nobody takes, is dropped and counted."""
+    """Tracing that is on.
+
+    A span that finds no room in the queue, or that the backend refuses, is dropped and counted.
+    """
 
     def __init__(
         self,
@@ -89,7 +95,7 @@ class Exporting(Tracer):
                 self._touched[repo, sha] = None
 
     def instrument(self, app: Any) -> None:
-        """By OpenTelemetry's instrumentation of Flask, whose spans leave as the others do. Their ids are random."""
+        """Instrument a Flask app by OpenTelemetry; its spans leave as the others do. Their ids are random."""
         os.environ.setdefault(
             "OTEL_SEMCONV_STABILITY_OPT_IN", "http"
         )  # attributes that are stable, as those of our spans
@@ -123,15 +129,15 @@ class Exporting(Tracer):
             self._thread.join(timeout)
 
     def _keep(self, scope: Recording) -> None:
-        """Never waits for what is exported."""
+        """Queue a scope's spans. Never waits for the export."""
         try:
             if self._sampled(scope.trace, scope.sampled):
                 self._put(of_scope(scope), final=scope.error is None)
         except Exception:
-            self._log.exception("internal error; what was traced is lost")
+            self._log.exception("internal error; spans are lost")
 
     def _put(self, spans: Iterable[ReadableSpan], *, final: bool = True) -> None:
-        """Hand over those that were not exported before. Not `final`: they may come again under the same id."""
+        """Queue the spans that were not exported before. Not `final`: they may come again under the same id."""
         found = list(spans)
         with self._lock:
             fresh = [span for span in found if self._is_new(span, final)]
@@ -150,7 +156,10 @@ class Exporting(Tracer):
         return True
 
     def _ask(self, trace_id: str, sampled: bool | None) -> bool:
-        """One verdict for a trace: its id decides in every process alike, or else the third party whose trace it is."""
+        """Return one verdict for a trace.
+
+        It depends on the id, the same in every process, or on the third party whose trace it is.
+        """
         id, parent = int(trace_id, 16), _NOWHERE
         if sampled is not None:
             remote = SpanContext(id, 1, True, TraceFlags(int(sampled)))
@@ -172,14 +181,15 @@ class Exporting(Tracer):
             try:
                 self._put(self._of_journal(repo, sha))
             except Exception:
-                self._log.exception("internal error; what was traced is lost")
+                self._log.exception("internal error; spans are lost")
             if self._processor.half_full:
                 self._processor.force_flush()  # this thread can wait
 
     def _of_journal(self, repo: str, sha: str) -> Iterable[ReadableSpan]:
-        """Yield what has ended in the commit's journals: the waterfall itself, so that the two cannot differ.
+        """Yield the spans that have ended in the commit's journals.
 
-        What had ended before this process began was for an earlier one to tell.
+        They are the waterfall's, so that the two cannot differ. What had ended before this process began was for an
+        earlier one to tell.
         """
         try:
             spans = self._waterfall(repo, sha) if self._waterfall else ()
@@ -206,7 +216,7 @@ class Exporting(Tracer):
 
 
 class _OfATrace(Sampler):
-    """For requests: those that are part of a trace, by the verdict that all spans of it get.
+    """Sample the requests that are part of a trace, by the verdict for all spans of that trace.
 
     Others would each begin a trace of their own; and of what its sender does not record, nothing is recorded here.
     """

@@ -1,4 +1,7 @@
-"""The layout of a waterfall: where each span of a commit stands on one line of time. The board and the command line draw it."""
+"""The layout of a waterfall: the place of each span of a commit on one line of time.
+
+The board and the command line draw it.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ class Bar:
 
 
 def bars(spans: Sequence[Mapping[str, Any]], now: datetime) -> Iterator[Bar]:
-    """Yield a bar for each span, in their order; the first span is the whole. What has no end lasts until `now`."""
+    """Yield a bar for each span, in their order; the first span is the whole. A span without end lasts until `now`."""
     if not spans:
         return
     begin = moment(spans[0]["start"])

@@ -1,4 +1,4 @@
-"""The port where Prometheus is answered, of a process whose other port is for somebody else."""
+"""A port of its own for Prometheus, in a process whose other port is not for Prometheus."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class _Scrape(WSGIRequestHandler):
 
 class _Scrapes(WSGIServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Write nothing: who went away, or was too slow, asks again."""
+        """Write nothing: a client that went away, or was too slow, asks again."""
 
 
 def serve_metrics(port: int) -> None:
-    """Answer on `port` from now on, one request at a time: nobody opens more than one descriptor here. Raises OSError."""
+    """Serve metrics on `port` from now on, one request at a time, so that it needs one descriptor. Raises OSError."""
     server = _Scrapes(("", port), _Scrape)
     server.set_app(make_wsgi_app())
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()

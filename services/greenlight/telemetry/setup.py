@@ -9,7 +9,7 @@ from greenlight.telemetry.tracing import OFF, Tracer
 
 
 def tracer_of(service: str | None, log: logging.Logger) -> Tracer:
-    """The tracer that OpenTelemetry's standard variables ask for; OFF, and nothing is imported, if they ask for none.
+    """Return the tracer that OpenTelemetry's variables ask for; OFF, and nothing is imported, if they ask for none.
 
     `service`: the one that this process is; None for all of them. Raises ConfigurationError with everything that is wrong, a
     line each. The variables are those of the process, because OpenTelemetry's packages read them there.

@@ -1,4 +1,4 @@
-"""From scopes and journals to the spans that OpenTelemetry's SDK exports. Their ids are functions of their cause."""
+"""Spans that OpenTelemetry's SDK exports, made from scopes and journals. Their ids are functions of their cause."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _FINE = Status(StatusCode.UNSET)
 
 @cache
 def resource_of(service: str) -> Resource:
-    """Return who a service is: what OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say, or else its own name."""
+    """Return a service's resource: OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES, or else its own name."""
     given = Resource.create()
     if not str(given.attributes.get(SERVICE_NAME, "unknown_service")).startswith("unknown_service"):
         return given
@@ -53,7 +53,7 @@ def _span(
     links: Sequence[Context] = (),
     error: str | None = None,
 ) -> ReadableSpan:
-    """A span that has ended. Ids are hex; times are nanoseconds since 1970; `error` is a kind of error, never a message."""
+    """Make a span that has ended. Ids are hex; times are nanoseconds since 1970; `error` is a kind, never a message."""
     return ReadableSpan(
         name=_text(name),
         context=context,
@@ -74,7 +74,7 @@ def _context(trace_id: str, span_id: str) -> SpanContext:
 
 
 def _kept(attributes: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
-    """What an attribute may be: a short text, a number, a boolean, or a list of short texts. The rest is left out."""
+    """Return an attribute's value if it is a short text, a number, a boolean or a list of short texts; else None."""
     for name, value in attributes.items():
         if isinstance(value, str):
             yield _text(name), _text(value)
@@ -85,7 +85,7 @@ def _kept(attributes: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
 
 
 def _text(text: str) -> str:
-    """As much of it as is kept, and what no UTF-8 can carry replaced: for one such character a whole batch would be lost."""
+    """Cut a text, and replace what UTF-8 cannot carry: one such character would lose a whole batch."""
     return text[:MAX_TEXT] if text.isascii() else text[:MAX_TEXT].encode("utf-8", "replace").decode()
 
 
@@ -111,7 +111,7 @@ def of_scope(scope: Recording) -> Iterable[ReadableSpan]:
 
 
 def of_waterfall(span: Mapping[str, Any], repo: str, sha: str, end: str) -> ReadableSpan:
-    """A retry or rollback is in a trace of its own, and links back to the commit's."""
+    """Yield the spans of a waterfall. A retry or rollback is a trace of its own, and links to the commit's."""
     commit = ids.trace_id(repo, sha)
     attributes = {"repo": repo, "commit": sha, **span["attributes"]}
     trace_id = attributes.pop("trace_id", commit)

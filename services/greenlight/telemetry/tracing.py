@@ -1,8 +1,9 @@
-"""Tracing, as services see it: a scope for what is being handled, and steps within it. Nothing here knows OpenTelemetry.
+"""Tracing, as services use it: a scope for what is being handled, and steps within it.
 
-A scope is one span, and its steps are spans below it. They are named while it is open: most of a request has happened before
-anybody knows which commit it is about. Its ids are functions of the event that it is about (events.ids), so that a
-redelivery has the same ones. A scope that nobody names leaves no trace, and where tracing is off nothing is kept at all.
+Nothing here knows OpenTelemetry. A scope is one span, and its steps are spans below it. They are named while it is
+open: most of a request has happened before anybody knows which commit it is about. Its ids are functions of the event
+that it is about (events.ids), so that a redelivery has the same ones. A scope that nobody names leaves no trace, and
+where tracing is off nothing is kept at all.
 """
 
 from __future__ import annotations
@@ -29,15 +30,15 @@ _current: ContextVar[Recording | None] = ContextVar("scope", default=None)
 
 
 class Step:
-    """A part of a scope, as a context manager. This one is what there is outside of any: it keeps nothing."""
+    """A part of a scope, as a context manager. This one is used outside of any scope: it keeps nothing."""
 
     __slots__ = ()
 
     def note(self, **attributes: Any) -> None:
-        """Say more about it, when more is known."""
+        """Add attributes to the step."""
 
     def expected(self) -> None:
-        """The exception that it is about to end with is no error: somebody else was faster, for example."""
+        """Mark the exception that ends the step as no error: for example, another writer was faster."""
 
     def __enter__(self) -> Step:
         return self
@@ -47,7 +48,7 @@ class Step:
 
 
 class Scope:
-    """One span with its steps, as a context manager. This one is what there is while tracing is off: it keeps nothing."""
+    """One span with its steps, as a context manager. This one is used while tracing is off: it keeps nothing."""
 
     __slots__ = ()
 
@@ -57,19 +58,25 @@ class Scope:
     def arrival(
         self, event: Event, repo: str, sha: str, signal: str | None, outcome: str | None, links: Sequence[Context] = ()
     ) -> None:
-        """It is the arrival of a fact: a child of its commit. `links`: places in traces of the sender's own."""
+        """Mark the scope as the arrival of a fact: a child of its commit.
+
+        `links`: places in traces of the sender's own.
+        """
 
     def event(self, event: Event, header: str | None) -> None:
-        """It is a service's handling of this event: a child of whatever brought it (`header`), or sent it."""
+        """Mark the scope as a service's handling of this event.
+
+        It is a child of the request's `header`, or of the event's cause.
+        """
 
     def hop(self, event: Event, header: str | None, step: str) -> None:
-        """Record a hop of any event: a child of whatever brought it, or sent it; without either, nothing."""
+        """Mark the scope as a hop of any event: a child of its request or its cause; without either, nothing."""
 
     def note(self, key: str, value: Any) -> None:
-        """Say more about it, when more is known."""
+        """Add attributes to the scope."""
 
     def failed(self, kind: str) -> None:
-        """It ended with an error of that kind. Never a message: who knows what is in it."""
+        """Note that the scope ended with an error of that kind. Never a message, which may contain anything."""
 
     def __enter__(self) -> Scope:
         return self
@@ -84,40 +91,40 @@ NO_SCOPE, NO_STEP = Scope(), Step()
 def step(
     name: str, *, kind: str = INTERNAL, key: str | None = None, parent: str | None = None, **attributes: Any
 ) -> Step:
-    """A step of the scope that this thread is in. `key`: the event whose step it is, if not the scope's; `parent`: a span."""
+    """Return a step of this thread's scope. `key`: the event whose step it is, if not the scope's; `parent`: a span."""
     scope = _current.get()
     return NO_STEP if scope is None else _Recorded(scope, name, kind, key, parent, attributes)
 
 
 def current() -> Scope:
-    """The scope that this thread is in, to name it where that is known; the one that keeps nothing if there is none."""
+    """Return this thread's scope, to name it where its name is known; one that keeps nothing if there is none."""
     return _current.get() or NO_SCOPE
 
 
 def receive_name(type: str, signal: str | None) -> str:
-    """Return the name of a fact's arrival, here and in the waterfall."""
+    """Return the name of the span of a fact's arrival, here and in the waterfall."""
     return f"receive {type} {(signal or '').partition(':')[2]}".rstrip()
 
 
 class Tracer:
-    """Where scopes go. This one is tracing that is off."""
+    """The receiver of scopes. This one is tracing that is off."""
 
     def scope(self, service: str, name: str, kind: str = INTERNAL) -> Scope:
-        """Return a scope to enter."""
+        """Return a scope as a context manager."""
         return NO_SCOPE
 
     def touched(self, repo: str, sha: str) -> None:
-        """There is news in a journal about that commit."""
+        """Note that a journal has news about that commit."""
 
     def instrument(self, app: Any) -> None:
         """Have a Flask app make a span of each request that is part of a trace."""
 
     def below(self, traceparent: str | None) -> str | None:
-        """What the spans of a request hang below: the span that its app made, if there is one, else what it brought."""
+        """Return the parent of a request's spans: the span that its app made, if there is one, else its traceparent."""
         return traceparent
 
     def start(self, waterfall: Waterfall | None) -> None:
-        """Begin to export; with `waterfall`, also what ends in the journals of commits that are touched."""
+        """Begin to export; with `waterfall`, also the spans that end in the journals of touched commits."""
 
     def stop(self, timeout: float) -> None:
         """Export what is left, for at most `timeout` seconds."""
@@ -127,7 +134,7 @@ OFF = Tracer()
 
 
 class Recording(Scope):
-    """A scope that is kept. Everything that costs is left to whoever exports it."""
+    """A scope that is kept. The exporter does everything that costs time."""
 
     __slots__ = (
         "_keep",
@@ -172,13 +179,19 @@ class Recording(Scope):
         self.trace, self.parent = ids.trace_id(repo, sha), ids.root_span_id(repo, sha)
         self.links = links
         self._about(event)
-        said = {"repo": repo, "commit": sha, "gate": event.extensions.get("gate"), "signal": signal, "outcome": outcome}
-        self.attributes |= {name: value for name, value in said.items() if value is not None}
+        about = {
+            "repo": repo,
+            "commit": sha,
+            "gate": event.extensions.get("gate"),
+            "signal": signal,
+            "outcome": outcome,
+        }
+        self.attributes |= {name: value for name, value in about.items() if value is not None}
 
     def event(self, event: Event, header: str | None) -> None:
         sent = parse(event.extensions.get("traceparent"))
         if sent is None or "commit" not in event.extensions:
-            return  # nobody's of ours
+            return  # an event of a third party
         brought = parse(header)
         self.key, self.step, self.trace = event.id, f"{self.service}: {self.name}", sent.trace
         self.parent = brought.span if brought is not None and brought.trace == sent.trace else sent.span
