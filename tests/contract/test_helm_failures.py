@@ -229,7 +229,7 @@ def test_a_hook_that_cannot_begin_is_named_long_before_the_time_is_up(helm: Helm
 
 
 def test_a_hook_that_helm_waited_for_in_vain_is_named_with_what_it_did(helm: Helm) -> None:
-    """No sign had lasted long enough, so the time was over first."""
+    """No sign had lasted long enough, so the time limit was reached first."""
     end = helm.end(helm.order("one", values={"hook": "stuck"}, timeout="6s"))
     failed(end, "Helm: a hook failed: ", "; Job shop-migrate: pod shop-migrate-", "fits on no node")
 

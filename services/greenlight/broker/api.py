@@ -33,7 +33,7 @@ def blueprint(operations: Operations, discards: Callable[[], Discards] = lambda:
     def events() -> Response:
         id = request.args.get("id")
         if not id:
-            raise Malformed("which event? Say its id: /api/v1/events?id=ID")
+            raise Malformed("the id of the event is missing: /api/v1/events?id=ID")
         return jsonify(events=operations.events(id))
 
     @routes.get("/dead-letters")
@@ -99,12 +99,12 @@ def _body(shape: Mapping[str, type]) -> Mapping[str, Any]:
 def _where(body: Mapping[str, Any]) -> Mapping[str, str]:
     """Return the selection. An empty one means all, and must be given: {"where": {}}."""
     if "where" not in body:
-        raise Malformed("which? `where` chooses dead letters; {} is all of them")
+        raise Malformed("`where` is missing: it selects dead letters; {} selects all of them")
     return {name: str(value) for name, value in body["where"].items()}
 
 
 def _reason(body: Mapping[str, Any]) -> str:
     reason: str = body.get("reason", "").strip()
     if not reason:
-        raise Rejected("a dead letter is discarded with a reason, which is kept with it")
+        raise Rejected("`reason` is missing: it is stored with the discarded dead letter")
     return reason

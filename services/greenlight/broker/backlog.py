@@ -1,4 +1,4 @@
-"""How much of the log some Trigger has not settled: beyond the bounds, producers have to wait."""
+"""The part of the log that some Trigger has not settled: beyond the bounds, producers have to wait."""
 
 from __future__ import annotations
 

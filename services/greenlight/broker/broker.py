@@ -48,7 +48,10 @@ class Broker:
         limits: BrokerLimits | None = None,
         tracer: Tracer = OFF,
     ) -> None:
-        """`services`: what refs to Knative Services mean here. Raises ConfigurationError for a ref that is not among them."""
+        """Make the broker; `services` resolves refs to Knative Services.
+
+        Raises ConfigurationError for a ref not among them.
+        """
         self._store = store
         self._clock = clock or SystemClock()
         self._services = services or {}
@@ -77,8 +80,8 @@ class Broker:
         if moved:
             raise ConfigurationError(
                 "\n".join(
-                    f"{it.where}: spec.broker of Trigger {it.key} was {were[it.key].broker} and cannot be changed; take the "
-                    "Trigger away first, or give it another name"
+                    f"{it.where}: spec.broker of Trigger {it.key} was {were[it.key].broker} and cannot be changed; remove "
+                    "the Trigger first, or give it another name"
                     for it in moved
                 )
             )
@@ -91,7 +94,7 @@ class Broker:
     # In.
 
     def appending(self, event: Event, *, broker: str | None = None) -> Callable[[Tx], None]:
-        """Return what appends an event inside a caller's transaction: it is delivered when, and only if, that is durable.
+        """Return a function that appends an event inside a caller's transaction; it is delivered once that is durable.
 
         `broker` (NAMESPACE/NAME) may be left out if there is only one. Raises Rejected if no hops are left.
         """
@@ -114,7 +117,7 @@ class Broker:
         if key is None and len(self._brokers) == 1:
             (key,) = self._brokers
         if key is None:
-            raise UnknownBroker("there are several Brokers here: say which one, as NAMESPACE/NAME")
+            raise UnknownBroker("there are several Brokers here: name one, as NAMESPACE/NAME")
         if key not in self._brokers:
             raise UnknownBroker(
                 f"there is no Broker {key} here; there are {', '.join(sorted(self._brokers)) or 'none'}"
@@ -122,13 +125,13 @@ class Broker:
         return key
 
     def ready(self) -> None:
-        """Return if events can be taken; otherwise raise Overloaded, or Unavailable (of the store)."""
+        """Return if events can be taken; otherwise raise Overloaded, or the store's Unavailable."""
         self._check_room()
         self._store.probe()
 
     def _check_room(self) -> None:
         if self._engine.backlog.full():
-            raise Overloaded("too many events wait to be delivered; come back later")
+            raise Overloaded("too many events wait to be delivered; try again later")
 
     # Out.
 
@@ -159,11 +162,11 @@ class Broker:
         return at_rest
 
     def stop(self) -> None:
-        """End at once. What is in flight is delivered again at the next start; `drain` first to wait for it."""
+        """End at once. A delivery in flight is made again at the next start; `drain` first to wait for it."""
         self._engine.stop()
 
     def _deliveries(self, triggers: Sequence[TriggerSpec]) -> list[Delivery]:
-        """Resolve the subscribers. Raises ConfigurationError with every one that cannot be."""
+        """Resolve the subscribers. Raises ConfigurationError with each one that cannot be resolved."""
         deliveries: list[Delivery] = []
         errors: list[str] = []
         for spec in triggers:

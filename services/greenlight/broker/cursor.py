@@ -1,4 +1,4 @@
-"""Where one Trigger stands: up to where its events are settled, and in which state each later delivery is."""
+"""The position of one Trigger: the number up to which its events are settled, and the state of each later delivery."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class DeliveryState(enum.Enum):
 
 
 class LogState(enum.Enum):
-    """How new events reach a Trigger.
+    """The way in which new events reach a Trigger.
 
               too many are queued: they are left in the log
     TAILING ─────────────────────────────────────────────────▶ BEHIND ◀────┐

@@ -29,7 +29,7 @@ class CursorWriter:
     """
 
     def __init__(self, runtime: Runtime, end: LogEnd, table: RoutingTable, writing: Callable[[], None]) -> None:
-        """`writing` is called before each write."""
+        """Make a writer that calls `writing` before each write."""
         self._runtime, self._end, self._table, self._writing = runtime, end, table, writing
         self._lock = threading.Lock()
         self._moved: set[TriggerWorker] = set()

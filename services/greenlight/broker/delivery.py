@@ -20,7 +20,7 @@ ERROR_BYTES = 768
 
 
 class Delivery:
-    """How the events of one Trigger are delivered: by its spec, to its subscriber and its dead-letter sink."""
+    """The delivery of one Trigger's events: by its spec, to its subscriber and its dead-letter sink."""
 
     def __init__(
         self,
@@ -85,12 +85,12 @@ class Delivery:
 
 
 def _next_hop(headers: Mapping[str, str], scope: Scope) -> Mapping[str, str]:
-    """Return the headers that are passed on; the trace goes on from this hop's span."""
+    """Return the headers to pass on; the trace continues from this hop's span."""
     return headers if scope.traceparent is None else {**headers, "traceparent": scope.traceparent}
 
 
 def _with_reason(dead_letter: DeadLetter) -> Event:
-    """Return the event as a sink gets it: with Knative's three attributes that say why, and the hops it has left.
+    """Return the event for a sink: with Knative's three attributes that give the reason, and the hops it has left.
 
     Values from an earlier failure are replaced.
     """

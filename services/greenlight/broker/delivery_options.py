@@ -24,7 +24,10 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where events go: an absolute `uri`, or a `ref` with a `uri` relative to it. `where` is its file and line."""
+    """The destination of events: an absolute `uri`, or a `ref` with a `uri` relative to it.
+
+    `where` is its file and line.
+    """
 
     ref: Ref | None = None
     uri: str | None = None
@@ -59,7 +62,7 @@ DEFAULT = DeliveryOptions(retry=10, backoff_policy="exponential", backoff_delay=
 
 
 def effective(trigger: DeliveryOptions | None, broker: DeliveryOptions) -> DeliveryOptions:
-    """Merge: a Trigger's own delivery replaces its Broker's as a whole, except the dead-letter sink.
+    """Merge two options: a Trigger's own delivery replaces its Broker's as a whole, except the dead-letter sink.
 
     A Broker's `format` is never used: Knative reads it from the Trigger only.
     """

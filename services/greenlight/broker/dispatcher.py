@@ -15,7 +15,7 @@ class Dispatcher:
     """Has no lock: events are offered by the thread that commits, one after the other."""
 
     def __init__(self, end: LogEnd, table: RoutingTable, committed: Callable[[int, StoredEvent], None]) -> None:
-        """`committed` is called with the number of each event, after it was offered to all."""
+        """Make a dispatcher that calls `committed` with the number of each event, after it was offered to all."""
         self._end, self._table, self._after = end, table, committed
 
     def append(

@@ -30,7 +30,7 @@ class Engine:
     def __init__(
         self, store: Store, clock: Clock, limits: BrokerLimits, metrics: Metrics, deliveries: Sequence[Delivery]
     ) -> None:
-        """Read where each Trigger stands. Raises Unavailable."""
+        """Read the position of each Trigger. Raises Unavailable."""
         self.runtime = Runtime(store, clock, limits, metrics)
         with store.read() as connection:
             last = event_table.last(connection.execute)
@@ -51,11 +51,11 @@ class Engine:
         self._registry.start()
 
     def adopt(self, deliveries: Sequence[Delivery]) -> set[str]:
-        """Make these the Triggers from now on; see Registry.adopt."""
+        """Replace the Triggers by these; see Registry.adopt."""
         return self._registry.adopt(deliveries)
 
     def progressed(self, worker: TriggerWorker | None = None) -> None:
-        """Something was settled or written: go on with what waited for that. Called with no lock held."""
+        """Continue what waited until something was settled or written. Called with no lock held."""
         if self._removals.pending:
             self._removals.begin()
         self.cursors.schedule(worker)

@@ -1,4 +1,4 @@
-"""Why a Broker does not take an event; Rejected and the store's Unavailable are others."""
+"""Errors with which a Broker refuses an event; Rejected and the store's Unavailable are others."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ NOT_IN_CESQL = ("datamediatype", "schemaurl")
 
 
 def attribute(name: str) -> Callable[[Event], str | None]:
-    """Return what reads the text of an attribute, as a header has it: so Knative's filter, which gets headers, sees it."""
+    """Return a function that reads the text of an attribute, as in a header: Knative's filter, too, reads headers."""
     return _FIELDS.get(name) or _extension(name)
 
 

@@ -44,7 +44,7 @@ def _at_trigger(
     failures: Sequence[Document],
     dead_letter: DeadLetter | None,
 ) -> Document:
-    """Return what became of it at one Trigger; `worker` None: that was removed."""
+    """Return what happened to the event at one Trigger; `worker` None: the Trigger was removed."""
     if dead_letter is not None:
         return _as_dead_letter(dead_letter, failures)
     document: Document = {"trigger": row.trigger, "failures": list(failures), "dead_letter": None, "why": None}
@@ -63,7 +63,7 @@ def _why_not_wanted(received: Received, row: CursorRow) -> str | None:
     if received.seq <= row.since:
         return "it came before the Trigger did"
     if row.gone is not None and received.seq > row.gone:
-        return "it came after the Trigger was taken away"
+        return "it came after the Trigger was removed"
     return why_not(row.spec, received.stored.event)
 
 

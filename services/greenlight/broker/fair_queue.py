@@ -61,7 +61,7 @@ class FairQueue:
         return self._next_key() is not None
 
     def take(self) -> Job | None:
-        """Return the first event of the key whose turn it is; None if there is no such key."""
+        """Return the first event of the next key; None if no key has one."""
         key = self._next_key()
         if key is None:
             return None

@@ -1,4 +1,4 @@
-"""Why a filter does not pass an event, for operators."""
+"""Reasons, for operators, why a filter does not pass an event."""
 
 from __future__ import annotations
 

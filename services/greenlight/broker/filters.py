@@ -1,4 +1,4 @@
-"""Which events a Trigger wants: Knative's filter dialects, compiled once into a function from Event to bool.
+"""Filters of Triggers: Knative's dialects, compiled once into a function from Event to bool.
 
 Rules: Knative Eventing, Trigger v1, `spec.filter` and `spec.filters`. Data is never looked at, only attributes.
 """
@@ -128,7 +128,10 @@ def _not(value: Any, path: Path, trigger: str) -> Predicate:
 
 
 def _cesql(value: Any, path: Path, trigger: str) -> Predicate:
-    """Knative admits a function that is not there and a value that is never a Boolean; neither can ever pass an event."""
+    """Compile a CESQL filter.
+
+    Knative admits unknown functions and values that are no Boolean; neither passes an event.
+    """
     if not isinstance(value, str):
         raise FilterError(path, f"cesql is an expression; put {value!r} in quotes")
     try:
@@ -146,7 +149,7 @@ def _cesql(value: Any, path: Path, trigger: str) -> Predicate:
 
 
 def _judge(expression: cesql.Expression[Event], errors: _ErrorCount) -> Predicate:
-    """Return a test: all but true fails, errors too, as Knative has it; `not` around it turns that round, there too."""
+    """Return a test: anything but true fails, errors too, as in Knative; a `not` around it turns that round."""
     run = expression.run
 
     def test(event: Event) -> bool:
@@ -166,7 +169,7 @@ def _judge(expression: cesql.Expression[Event], errors: _ErrorCount) -> Predicat
 
 
 class _ErrorCount:
-    """Counts what goes wrong while an expression judges events, and logs the first of each kind."""
+    """Count the errors of an expression while it judges events, and log the first of each kind."""
 
     def __init__(self, trigger: str, where: str) -> None:
         self._trigger, self._where = trigger, where
@@ -227,7 +230,7 @@ def _every(tests: Sequence[Predicate]) -> Predicate:
 
 
 def _test(name: str, matches: Callable[[str], bool]) -> Predicate:
-    """Return what tests whether the attribute is there and its text matches."""
+    """Return a test whether the attribute is there and its text matches."""
     get = attribute(name)
 
     def test(event: Event) -> bool:

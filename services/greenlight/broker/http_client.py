@@ -28,7 +28,7 @@ _NO_BODY = (204, 304)
 
 
 class NoResponse(Exception):
-    """There was no response, or what came is none. The message says which."""
+    """No response came, or what came is not one. The message says which."""
 
 
 class TimedOut(NoResponse):
@@ -58,7 +58,10 @@ class HttpClient:
     """
 
     def __init__(self, url: str, keep: int, max_body: int) -> None:
-        """`keep`: idle connections at most; `max_body`: bytes of a response's body that are read, the rest is cut off."""
+        """Make a client.
+
+        `keep`: idle connections at most; `max_body`: bytes of a response's body to read, the rest is cut.
+        """
         parts = urlsplit(url)
         assert parts.hostname is not None
         secure = parts.scheme == "https"
@@ -107,7 +110,7 @@ class HttpClient:
             response, stays = connection.exchange(request, end, self._max_body)
         except TimeoutError:
             connection.close()
-            raise TimedOut("the time was over") from None
+            raise TimedOut("the time limit was reached") from None
         except (OSError, NoResponse) as problem:
             connection.close()
             if connection.used and not connection.received:
@@ -197,7 +200,7 @@ class _Connection:
         for line in lines:
             name, colon, value = line.decode("latin-1").partition(":")
             if not colon or not name or name[0].isspace() or name[-1].isspace():
-                raise NoResponse("the answer has a header that is none")
+                raise NoResponse("the answer has a malformed header line")
             name, value = name.lower(), value.strip(" \t")
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
         return int(status[1]), headers, first[:8]
@@ -210,7 +213,7 @@ class _Connection:
             return b"", True
         if coding is not None:
             if coding.lower() != "chunked" or length is not None:
-                raise NoResponse("the answer's length can be read in two ways")
+                raise NoResponse("the answer's length is ambiguous")
             return self._chunks(end, limit)
         if length is None:
             return self._until_closed(end, limit), False
@@ -224,7 +227,7 @@ class _Connection:
         while True:
             size = _CHUNK.fullmatch(self._until(_LINE, end))
             if size is None:
-                raise NoResponse("the answer's chunks cannot be distinguished")
+                raise NoResponse("the answer's chunks are malformed")
             count = int(size[1], 16)
             if count == 0:
                 break
@@ -232,7 +235,7 @@ class _Connection:
             if len(found) >= limit:
                 return bytes(found), False
             if self._exactly(2, end) != _LINE:
-                raise NoResponse("the answer's chunks cannot be distinguished")
+                raise NoResponse("the answer's chunks are malformed")
         while self._until(_LINE, end):  # trailers
             pass
         return bytes(found), True

@@ -43,7 +43,10 @@ class _Refusal(Exception):
 
 
 class Ingress:
-    """202, empty, once the event is durable; 400 not an event, or no hops left; 404; 405; 413; 415; 429 full; 503."""
+    """Answer 202, empty, once an event is durable.
+
+    Else 400 (no event, or no hops left), 404, 405, 413, 415, 429 (full), 503.
+    """
 
     def __init__(self, publish: Publish, metrics: Metrics, *, max_event: int = MAX_EVENT, tracer: Tracer = OFF) -> None:
         self._publish, self._metrics, self._tracer = publish, metrics, tracer
@@ -75,7 +78,7 @@ class Ingress:
 
     def _take(self, broker: str, environ: Environ) -> None:
         if coding := coding_of(environ):
-            detail = f"Content-Encoding {coding[:64]!r} is not taken: send the event as it is, without one"
+            detail = f"Content-Encoding {coding[:64]!r} is not supported: send the event without one"
             raise _Refusal(415, detail, {"Accept-Encoding": "identity"})
         headers = headers_of(environ)
         body = self._body(environ)
@@ -117,7 +120,7 @@ class Ingress:
 
     def _too_large(self) -> _Refusal:
         return _Refusal(
-            413, f"an event has at most {self._max_event} bytes; put what is larger elsewhere and send a link"
+            413, f"an event has at most {self._max_event} bytes; store larger data elsewhere and send a link"
         )
 
 

@@ -154,7 +154,7 @@ class ManifestReader:
             self._fail((*path, name), f"{name}: {problem}")
             return None
         if positive and length == 0:
-            self._fail((*path, name), f"{name} must be longer than nothing")
+            self._fail((*path, name), f"{name} must be longer than 0")
         return length
 
     def _destination(self, value: Any, path: Path, namespace: str) -> Destination:

@@ -49,7 +49,7 @@ class Metrics:
 
         self._unreadable = Counter(
             "greenlight_broker_unreadable_total",
-            "Events that the log has in a form that cannot be read, set aside as dead letters.",
+            "Events in the log that could not be read, and became dead letters.",
             ["trigger"],
             registry=None,
         )
@@ -71,7 +71,10 @@ class Metrics:
         self._retries.labels(trigger).inc()
 
     def dispatched(self, broker: str, name: str, namespace: str) -> Callable[[int, float], None]:
-        """Return what records one attempt of a Trigger: the status of the response (0: none), and the seconds it took."""
+        """Return a function that records one attempt of a Trigger.
+
+        It takes the response's status (0: none), and the seconds it took.
+        """
         known: dict[int, Any] = {}
 
         def observe(status: int, seconds: float) -> None:
@@ -84,12 +87,12 @@ class Metrics:
         return observe
 
     def collector(self, status: TriggerStatus) -> Collector:
-        """Return the collector for a registry: the counters, and where each Trigger stands at the time of the scrape."""
+        """Return the collector for a registry: the counters, and each Trigger's position at the time of the scrape."""
         return _Collector([self._durations, self._received, self._retries, self._dead, self._unreadable], status)
 
 
 class TriggerStatus(Protocol):
-    """Where Triggers stand; Operations is one."""
+    """The positions of Triggers; Operations is one implementation."""
 
     def triggers(self) -> list[dict[str, Any]]:
         """Return a document for each."""

@@ -1,4 +1,4 @@
-"""What operators do with a broker: look at its Triggers and at the story of an event, replay and discard dead letters.
+"""Actions of operators on a broker: look at its Triggers and at the story of an event, replay and discard dead letters.
 
 Everything returned is made of JSON's types: the command line and the HTTP API show it as it is.
 """
@@ -51,7 +51,10 @@ class Operations:
     # Triggers.
 
     def triggers(self) -> list[Document]:
-        """Return where each Trigger stands; `oldest` is the age in seconds of the oldest event that it has not settled."""
+        """Return each Trigger's position.
+
+        `oldest` is the age in seconds of the oldest event that it has not settled.
+        """
         workers, now = self._engine.table.by_key(), self._engine.runtime.now()
         with self._store.read() as connection:
             open = dead_letters.count_open(connection)
@@ -112,7 +115,10 @@ class Operations:
         return self._each(where, self._replay, readable=True)
 
     def discard(self, id: int, reason: str, who: Discards = anonymous) -> None:
-        """Close a dead letter for good; who did, and why, is stored with it. Raises LookupError, and what `who` does."""
+        """Close a dead letter for good; the person and the reason are stored with it.
+
+        Raises LookupError, and what `who` does.
+        """
         self._store.write(lambda tx: self._discard(tx, id, reason, who))
 
     def discard_where(self, where: Mapping[str, str], reason: str, who: Discards = anonymous) -> int:
@@ -145,13 +151,13 @@ class Operations:
         dead_letter = _close(tx, id, "replayed")
         if dead_letter.trigger not in self._engine.table.by_key():
             raise Rejected(
-                f"the Trigger {dead_letter.trigger} of dead letter {id} is not here any more: bring its manifest back, or "
+                f"the Trigger {dead_letter.trigger} of dead letter {id} no longer exists: restore its manifest, or "
                 "discard the letter"
             )
         stored = dead_letter.stored
         if stored.unreadable is not None:
             raise Rejected(
-                f"the event of dead letter {id} cannot be read ({stored.unreadable.why}): mend its row in "
+                f"the event of dead letter {id} cannot be read ({stored.unreadable.why}): repair its row in "
                 "broker_dead_letters as docs/operations.md says, or discard the letter"
             )
         again = StoredEvent(without(stored.event, ERRORS), MAX_TTL, stored.headers)
@@ -189,7 +195,7 @@ def _close(tx: Tx, id: int, closed: str) -> DeadLetter:
 
 
 def _take(step: Step, ids: Sequence[int], tx: Tx) -> int:
-    """Take the step for each of `ids`. Returns for how many: others may have been closed meanwhile."""
+    """Take the step for each of `ids`; return for how many: others may have been closed meanwhile."""
     return sum(_taken(step, tx, id) for id in ids)
 
 
@@ -204,7 +210,7 @@ def _taken(step: Step, tx: Tx, id: int) -> bool:
 def _trigger_document(
     connection: sqlite3.Connection, row: CursorRow, worker: TriggerWorker | None, dead: int, now: float
 ) -> Document:
-    """Return where a Trigger stands; `worker` None: it was removed, and something is pending for it."""
+    """Return the position of a Trigger; `worker` None: it was removed, and something is pending for it."""
     cursor = row.seq if worker is None else worker.queue.cursor()
     counts = {"lag": (row.gone or cursor) - cursor, "in_flight": 0, "retrying": 0}
     counts = counts if worker is None else worker.queue.counts()

@@ -1,6 +1,6 @@
-"""What a subscriber's response means for the delivery.
+"""The meaning of a subscriber's response for the delivery.
 
-Rules: Knative's data-plane contract and its multi-tenant broker (1.23), which are followed unless said otherwise.
+Rules: Knative's data-plane contract and its multi-tenant broker (1.23), which are followed unless stated otherwise.
 """
 
 from __future__ import annotations

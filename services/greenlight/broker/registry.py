@@ -1,4 +1,4 @@
-"""Which Triggers there are: they are added, changed and removed while events flow."""
+"""The Triggers of a broker: they are added, changed and removed while events flow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from greenlight.store import Tx
 
 
 class Registry:
-    """Changes the RoutingTable, in the commits that write the same to the log: so no event falls between the two.
+    """Change the RoutingTable, in the commits that write the same to the log: so no event falls between the two.
 
     Has no lock: `adopt` is called by one thread at a time.
     """
@@ -32,13 +32,13 @@ class Registry:
         append: Append,
         progressed: Callable[[TriggerWorker], None],
     ) -> None:
-        """What follows is given to each worker: `append` for replies, `progressed` when something was settled or written."""
+        """Keep `append`, which takes replies, and `progressed`, to call when something was settled or written."""
         self._runtime, self._end, self._table, self._removals = runtime, end, table, removals
         self._append, self._progressed = append, progressed
         self._started = False
 
     def open(self, deliveries: Sequence[Delivery]) -> None:
-        """Begin with these Triggers; those that an earlier run had besides are removed. Raises Unavailable."""
+        """Begin with these Triggers; remove those that an earlier run had besides. Raises Unavailable."""
         known = {delivery.spec.key for delivery in deliveries}
         with self._runtime.store.read() as connection:
             gone = [row.trigger for row in cursor_table.rows(connection) if row.trigger not in known]
@@ -54,7 +54,7 @@ class Registry:
         self._removals.begin()
 
     def adopt(self, deliveries: Sequence[Delivery]) -> set[str]:
-        """Make these the Triggers from now on. Raises Unavailable.
+        """Replace the Triggers by these. Raises Unavailable.
 
         Returns the keys of those that have to wait: an earlier Trigger of that name is still being removed.
         """
@@ -79,7 +79,7 @@ class Registry:
         self._runtime.store.write(partial(self._register, deliveries, retries))
 
     def _register(self, deliveries: Sequence[Delivery], retries: dict[str, list[Retry]], tx: Tx) -> None:
-        """Write the rows, and have the workers there from that commit on."""
+        """Write the rows, and add the workers from that commit on."""
         specs = [delivery.spec for delivery in deliveries]
         positions = [cursor_table.register(tx, spec.key, spec.broker_key, spec.spec) for spec in specs]
         tx.on_commit(partial(self._registered, deliveries, positions, retries))

@@ -1,4 +1,4 @@
-"""A Trigger is removed: what is pending for it becomes dead letters, for a person to replay or discard.
+"""The removal of a Trigger: events pending for it become dead letters, for a person to replay or discard.
 
 The rows of the log say what is pending: which deliveries have a row, and up to where the rest of the log was looked at. Each
 step is one commit, so that a start goes on where a crash ended it.
@@ -24,7 +24,7 @@ from greenlight.broker.worker import TriggerWorker
 from greenlight.lib.errors import Unavailable
 from greenlight.store import Tx
 
-WHY = "its Trigger was taken away before it was delivered"
+WHY = "its Trigger was removed before it was delivered"
 
 _log = logging.getLogger("greenlight.broker")
 
@@ -39,14 +39,14 @@ class Removals:
     def __init__(
         self, runtime: Runtime, write_cursor: Callable[[TriggerWorker], None], progressed: Callable[[], None]
     ) -> None:
-        """`write_cursor` writes a worker's cursor, durably. `progressed` is called when a removal has ended."""
+        """Keep `write_cursor`, which writes a worker's cursor durably, and `progressed`, called after each removal."""
         self._runtime, self._write_cursor, self._progressed = runtime, write_cursor, progressed
         self.pending: dict[str, TriggerWorker | None] = {}  # by key; None: the Trigger was removed before the start
         self._lock = threading.Lock()
         self._running: set[str] = set()  # those at which a thread is at work
 
     def begin(self) -> None:
-        """Have each pending removal done of whose events none is in flight."""
+        """Start each pending removal of which no event is in flight."""
         for key, worker in list(self.pending.items()):
             if (worker is None or worker.queue.at_rest()) and self._is_first(key):
                 self._start(key, worker)
@@ -87,7 +87,7 @@ class Removals:
         self._progressed()
 
     def _try_again(self, key: str, problem: Exception) -> None:
-        self._runtime.report(f"what is pending for the Trigger {key} cannot be made dead letters now", problem)
+        self._runtime.report(f"what is pending for the Trigger {key} cannot become dead letters now", problem)
         self._runtime.later(self.begin)
 
 
@@ -131,7 +131,7 @@ def _from_retry(runtime: Runtime, row: CursorRow, retry: Retry) -> int:
 
     def change(tx: Tx) -> None:
         if retry.dead_letter is not None:
-            dead_letters.set_sink_outcome(tx, retry.dead_letter, "never delivered: the Trigger was taken away")
+            dead_letters.set_sink_outcome(tx, retry.dead_letter, "never delivered: the Trigger was removed")
         elif stored is not None:
             dead_letters.add(tx, _dead_letter(row, retry.seq, stored, retry.tries, at))
         retry_table.delete(tx, row.trigger, [retry.seq])

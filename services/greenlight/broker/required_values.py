@@ -1,4 +1,4 @@
-"""Which values an attribute must have to pass a filter: so a broker need not ask a thousand Triggers about each event."""
+"""The attribute values that a filter requires, so that a broker need not ask a thousand Triggers about each event."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def required_values(spec: Mapping[str, Any]) -> dict[str, frozenset[str]]:
 
 
 def _named(item: Mapping[str, Any]) -> Iterable[str]:
-    """Attributes that a filter compares with something."""
+    """Return the attributes that a filter compares with something."""
     for dialect, inner in item.items():
         if dialect == "exact":
             yield from inner

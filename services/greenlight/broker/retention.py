@@ -1,4 +1,4 @@
-"""What is removed from the log, and when: settled events and dead letters, by age; settled events, by size too."""
+"""Removal from the log: of settled events and dead letters by age; of settled events by size too."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _log = logging.getLogger("greenlight.broker")
 
 
 class Retention:
-    """Removes in chunks, each in a commit of its own, so that others write in between.
+    """Remove in chunks, each in a commit of its own, so that others write in between.
 
     `_lock` guards `_scheduled`; while it is held nothing is called.
     """
@@ -58,7 +58,7 @@ class Retention:
 
     def _removed_dead_letters(self, open: int) -> None:
         if open:
-            _log.warning("%d dead letters were dropped for their age; nobody had looked after them", open)
+            _log.warning("%d dead letters were dropped for their age; nobody had closed them", open)
 
     def _failed(self, problem: BaseException) -> None:
         self._runtime.report("old events cannot be dropped", problem)

@@ -1,4 +1,4 @@
-"""When the retries of one Trigger begin."""
+"""The schedule of one Trigger's retries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ PACE = 0.02
 
 
 class RetrySchedule:
-    """Calls `due` with each delivery when its time has come, one each PACE seconds. The fields are the timer thread's alone."""
+    """Call `due` with each delivery when its time has come, one each PACE seconds.
+
+    The fields are the timer thread's alone.
+    """
 
     def __init__(self, timer: Timer, due: Callable[[int], None]) -> None:
         self._timer, self._due = timer, due
@@ -30,7 +33,7 @@ class RetrySchedule:
             self._begin_next()
 
     def _begin_next(self) -> None:
-        """Begin the one that waits longest; the next follows PACE later, however late this one is."""
+        """Begin the retry that waits longest; the next follows PACE later, however late this one is."""
         if self._waiting:
             self._due(self._waiting.popleft())
             self._timer.after(PACE, self._begin_next)

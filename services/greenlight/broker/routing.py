@@ -1,4 +1,4 @@
-"""Which Triggers may want an event: a few of a thousand, by what their filters say an attribute must be."""
+"""The Triggers that may want an event: a few of a thousand, by the attribute values that their filters require."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class RoutingTable:
         self._routes = _Routes(())
 
     def replace(self, workers: Sequence[TriggerWorker]) -> None:
-        """Make these the workers, or look at their changed specs."""
+        """Replace the workers by these, or look at their changed specs."""
         self._routes = _Routes(workers)
         self.workers = workers
 

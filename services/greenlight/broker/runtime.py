@@ -1,4 +1,4 @@
-"""What the parts of one broker share, and what each does while the store cannot be written."""
+"""The parts that everything in one broker shares, and their behaviour while the store cannot be written."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Runtime:
             failed(problem)
 
     def report(self, what: str, problem: BaseException) -> None:
-        """Log a write that failed. Why the store is Unavailable it has logged itself, once."""
+        """Log a write that failed, unless the store is Unavailable, which it has logged itself, once."""
         _log.log(logging.DEBUG if isinstance(problem, Unavailable) else logging.WARNING, "%s: %s", what, problem)
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""What comes of an attempt is written: the reply, the next retry, or the dead letter."""
+"""Writes the outcome of an attempt: the reply, the next retry, or the dead letter."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _log = logging.getLogger("greenlight.broker")
 
 
 class Append(Protocol):
-    """Appends an event inside a transaction; see Dispatcher.append."""
+    """Append an event inside a transaction; see Dispatcher.append."""
 
     def __call__(
         self, tx: Tx, broker: str, event: PreparedEvent, *, cause: int | None = None, by: str = ""
@@ -32,7 +32,7 @@ class Append(Protocol):
 
 
 class Settlement:
-    """Writes the outcomes of one Trigger's attempts, without waiting. Has no lock: what changes is in the WorkQueue."""
+    """Write the outcomes of one Trigger's attempts, without waiting. Has no lock: the WorkQueue holds what changes."""
 
     def __init__(
         self,
@@ -43,12 +43,12 @@ class Settlement:
         append: Append,
         progressed: Callable[[], None],
     ) -> None:
-        """`progressed` is called after each write."""
+        """Make a writer that calls `progressed` after each write."""
         self._runtime, self._trigger, self._queue = runtime, trigger, queue
         self._schedule, self._append, self._progressed = schedule, append, progressed
 
     def record(self, delivery: Delivery, job: Job, outcome: Delivered | Failed) -> None:
-        """Settle the delivery, or have it go on."""
+        """Settle the delivery, or let it go on."""
         if isinstance(outcome, Delivered):
             self._delivered(delivery, job, outcome)
         elif outcome.again and job.tries < delivery.spec.delivery.retry:
@@ -78,7 +78,7 @@ class Settlement:
         assert outcome.reply is not None
         broker, ttl = delivery.spec.broker_key, job.stored.ttl - 1
         if ttl <= 0:
-            why = "its reply was refused: the event has been through this Broker too often, there is a loop"
+            why = "its reply was refused: the event has passed this Broker too often, there is a loop"
             self._dead_letter(delivery, job, Failed(False, 400, why), f"http://broker/{broker}")
             return
         reply = prepare(StoredEvent(outcome.reply, ttl, outcome.headers), self._runtime.clock)
@@ -157,7 +157,7 @@ class Settlement:
         self._write(end, lambda: self._queue.settle(job.seq, row_deleted=True))
 
     def _write(self, change: Callable[[Tx], object], committed: Callable[[], None]) -> None:
-        """Write durably, then call `committed` in the store's thread; again and again while the store cannot."""
+        """Write durably, then call `committed` in the store's thread; repeat this while the store cannot write."""
 
         def run(tx: Tx) -> None:
             change(tx)

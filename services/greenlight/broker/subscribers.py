@@ -1,4 +1,4 @@
-"""Where events are delivered to: a function or an app in this process, or an address over HTTP."""
+"""Subscribers of events: a function or an app in this process, or an address over HTTP."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _log = logging.getLogger("greenlight.broker")
 
 
 class ThreadPool:
-    """Runs each task at once, in an idle thread or in a new one. The callers bound their number.
+    """Run each task at once, in an idle thread or in a new one. The callers bound their number.
 
     Why not ThreadPoolExecutor: the interpreter waits for its threads at exit, so one delivery that hangs, with a timeout of
     60 s, made `greenlight broker` end 59 s after SIGTERM; these threads are daemons, and it ends after 10 s, the time that
@@ -38,7 +38,7 @@ class ThreadPool:
         self._stopped = False
 
     def run(self, task: Task) -> None:
-        """Have `task` run in another thread. After stop() nothing is run. Raises RuntimeError if no thread can be made."""
+        """Run `task` in another thread. After stop() nothing is run. Raises RuntimeError if no thread can be made."""
         with self._lock:
             if self._stopped:
                 return
@@ -82,7 +82,7 @@ class ThreadPool:
 
 
 class Timer:
-    """Makes calls at their time, in a thread of its own that sleeps until then. Calls must be quick.
+    """Make calls at their time, in a thread of its own that sleeps until then. Calls must be quick.
 
     `_changed` guards all fields; while it is held no call is made.
     """
@@ -136,7 +136,7 @@ class Timer:
 
 
 class Waiters:
-    """Lets callers wait until something holds. `notify` costs nothing while there are none.
+    """Let callers wait until a condition holds. `notify` costs nothing while there are none.
 
     `_changed` guards `_count`; `notify` reads it without, after the change that it reports: a waiter counts itself first.
     While it is held, `until` is called, which may take the locks of WorkQueues; `notify` is called with none of them held.
@@ -147,7 +147,7 @@ class Waiters:
         self._count = 0
 
     def notify(self) -> None:
-        """Have the waiters look again."""
+        """Have the waiters test their conditions again."""
         if self._count:
             with self._changed:
                 self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""What the manifests of Brokers and Triggers say."""
+"""The content of the manifests of Brokers and Triggers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from greenlight.broker.filters import Predicate, everything
 
 @dataclass(frozen=True, slots=True)
 class BrokerSpec:
-    """A Broker: where events are sent to."""
+    """A Broker: an address to which events are sent."""
 
     namespace: str
     name: str
@@ -20,7 +20,7 @@ class BrokerSpec:
 
     @property
     def key(self) -> str:
-        """NAMESPACE/NAME: its name in the log and the path of its address."""
+        """Return NAMESPACE/NAME: its name in the log and the path of its address."""
         return f"{self.namespace}/{self.name}"
 
 
@@ -52,7 +52,7 @@ class TriggerSpec:
 
     @property
     def key(self) -> str:
-        """NAMESPACE/NAME: its name in the log."""
+        """Return NAMESPACE/NAME: its name in the log."""
         return f"{self.namespace}/{self.name}"
 
     @property

@@ -1,4 +1,4 @@
-"""What is to be done for one Trigger: threads take it from here, and say what came of it.
+"""The work for one Trigger: threads take it from here, and report the outcome.
 
 New events are offered in the order of their commits. When more wait than memory should hold, the Trigger falls behind: offers
 are passed over, and the log is read page by page until it has caught up. Partition keys take turns.
@@ -41,7 +41,10 @@ class WorkQueue:
         start_thread: Callable[[], None],
         per_key: int | None = None,
     ) -> None:
-        """Begin paused. `start_thread` has one more thread `take` until that returns None; at most `threads` do at once."""
+        """Begin paused.
+
+        `start_thread` has one more thread `take` until that returns None; at most `threads` do at once.
+        """
         self._start_thread = start_thread
         self._lock = threading.Lock()
         self._paused = True
@@ -80,13 +83,13 @@ class WorkQueue:
             self._threads -= 1
 
     def wake(self) -> None:
-        """Start a thread if there is something to do for it."""
+        """Start a thread if there is a job for it."""
         with self._lock:
             more = self._claim_threads()
         self._start(more)
 
     def take(self) -> Job | LogRange | None:
-        """Return the next thing for a thread to do; None: nothing, and the thread is counted as ended."""
+        """Return the next job for a thread; None: there is none, and the thread is counted as ended."""
         with self._lock:
             if not self._has_work() or self._threads > self._limit:
                 self._threads -= 1
@@ -204,7 +207,7 @@ class WorkQueue:
             return self._cursor.known_up_to(), self._cursor.without_row()
 
     def state(self, seq: int) -> str | None:
-        """Return where an event stands here, in a word or two; None: it is settled, or was never wanted."""
+        """Return the state of an event here, in a word or two; None: it is settled, or was never wanted."""
         with self._lock:
             state = self._cursor.state(seq)
             if state is None:

@@ -28,7 +28,7 @@ _log = logging.getLogger("greenlight.broker")
 
 
 class TriggerWorker:
-    """Takes jobs from its queue, makes the attempts, and has what comes of them written, in threads of the pool.
+    """Take jobs from a queue, make the attempts, and write their outcomes, in threads of the pool.
 
     Has no lock: `delivery` is replaced as a whole, the rest is in the queue.
     """
@@ -43,7 +43,10 @@ class TriggerWorker:
         append: Append,
         progressed: Callable[[TriggerWorker], None],
     ) -> None:
-        """`position`, `retries`: where an earlier run stopped. `progressed` is called when something was settled or written."""
+        """Continue from `position` and `retries` of an earlier run.
+
+        `progressed` is called after something was settled or written.
+        """
         self.delivery = delivery
         self._runtime, self._progressed = runtime, progressed
         self._retries = retries
@@ -87,7 +90,7 @@ class TriggerWorker:
         tx.on_commit(lambda: self.queue.has_row(retries))
 
     def wants(self, event: Event) -> bool:
-        """Return whether the Trigger's filter passes the event. An error in a filter is a no, as with Knative."""
+        """Return whether the Trigger's filter passes the event. An error in a filter means no, as with Knative."""
         try:
             return self.spec.filter(event)
         except Exception:
@@ -164,14 +167,14 @@ class TriggerWorker:
             with self._runtime.store.read() as connection:
                 job.stored = event_table.get(connection, job.seq)
         if job.stored is None:
-            return Delivered(note="the log does not have it any more")
+            return Delivered(note="it is no longer in the log")
         return _unreadable(job.stored) or delivery.send(job.stored, job.tries)
 
     def _attempt_at_sink(self, delivery: Delivery, job: Job, id: int) -> Delivered | Failed:
         with self._runtime.store.read() as connection:
             dead_letter = dead_letters.get(connection, id)
         if dead_letter is None or delivery.sink is None:
-            return Delivered(note="the dead letter, or its sink, is not there any more")
+            return Delivered(note="the dead letter, or its sink, no longer exists")
         job.stored = dead_letter.stored
         return _unreadable(job.stored) or delivery.send_dead_letter(dead_letter, job.tries)
 
@@ -180,4 +183,4 @@ def _unreadable(stored: StoredEvent) -> Failed | None:
     """Return the failure of an event that cannot be read, which makes it a dead letter; None: it can be read."""
     if stored.unreadable is None:
         return None
-    return Failed(False, NO_RESPONSE, f"the log has it in a form that cannot be read: {stored.unreadable.why}")
+    return Failed(False, NO_RESPONSE, f"it cannot be read from the log: {stored.unreadable.why}")

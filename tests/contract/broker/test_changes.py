@@ -101,7 +101,7 @@ def test_what_is_pending_for_a_removed_trigger_becomes_dead_letters(tmp_path: Pa
         _until(lambda: len(broker.dead_letters(limit=1000)) == 599)
         dead = [dead_letter.stored.event.id for dead_letter in broker.dead_letters(limit=1000)]
         assert sorted(dead, key=int) == [str(n) for n in range(1, 600)]
-        assert all("taken away" in dead_letter.why for dead_letter in broker.dead_letters())
+        assert all("removed" in dead_letter.why for dead_letter in broker.dead_letters())
         _until(lambda: _change(broker, kept, gone) == set())
         broker.publish(event("again"))
         slow.wait(3)

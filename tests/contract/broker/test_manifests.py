@@ -76,7 +76,7 @@ MISTAKES = [
     ("spec", "delivery: {retry: true}", "retry is a whole number"),
     ("spec", "delivery: {backoffPolicy: random}", "backoffPolicy is linear or exponential"),
     ("spec", "delivery: {backoffDelay: 10s}", "ISO 8601"),
-    ("spec", "delivery: {timeout: PT0S}", "longer than nothing"),
+    ("spec", "delivery: {timeout: PT0S}", "longer than 0"),
     ("spec", "delivery: {format: JSON}", "format is json or binary"),
     ("spec", "delivery: {retryAfterMax: PT1S}", "delivery-retryafter"),
     ("spec", "delivery: {deadLetterSink: {}}", "needs a ref or a uri"),

@@ -1,4 +1,4 @@
-"""What can be said of an expression without an event."""
+"""Facts about an expression that hold for every event."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def _right(at: int, text: str, count: int) -> str:
 
 
 def _substring(at: int, text: str, position: int, length: int = MAX) -> str:
-    """Positions count from 1, or from the end if negative; 0 is nowhere."""
+    """Return part of a text. Positions count from 1, or from the end if negative; 0 is nowhere."""
     if length < 0:
         raise EvaluationError("functionEvaluation", at, f"SUBSTRING of length {length}")
     if not -len(text) <= position <= len(text):

@@ -88,7 +88,10 @@ def _find(piece: _Piece) -> _Find:
 
 
 def _shift_and(piece: _Piece) -> _Find:
-    """Baeza-Yates and Gonnet's Shift-And: bit n of the state says that the piece's first n + 1 characters end here."""
+    """Build the search of Baeza-Yates and Gonnet, Shift-And.
+
+    Bit n of the state: the piece's first n + 1 characters end here.
+    """
     anything = sum(1 << n for n, character in enumerate(piece) if character is None)
     masks: dict[str, int] = {}
     for n, character in enumerate(piece):

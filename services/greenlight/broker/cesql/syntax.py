@@ -165,7 +165,7 @@ class _Parser:
         return Node("IN", at, (node, *self._list("the set")))
 
     def _list(self, of: str) -> list[Node]:
-        """Expressions up to the closing bracket."""
+        """Parse expressions up to the closing bracket."""
         found = [self._expression()]
         while self._at(","):
             self._take()

@@ -58,7 +58,7 @@ def cast(value: Value, kind: Kind, at: int) -> Value:
 
 
 def to_string(value: Value, at: int) -> str:
-    """Always possible; a Boolean is true or false in lower case."""
+    """Cast to a String, which is always possible; a Boolean is true or false in lower case."""
     if type(value) is bool:
         return "true" if value else "false"
     return str(value)

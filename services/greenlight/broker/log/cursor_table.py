@@ -20,7 +20,7 @@ _log = logging.getLogger("greenlight.broker")
 
 @dataclass(frozen=True, slots=True)
 class CursorRow:
-    """Where a Trigger stands: settled up to `seq`, wants events after `since`; `gone`: removed, wants events up to there."""
+    """A Trigger's position: settled up to `seq`; it wants events after `since`, and up to `gone` if it was removed."""
 
     trigger: str
     seq: int
@@ -41,7 +41,7 @@ def register(tx: Tx, trigger: str, broker: str, spec: Mapping[str, Any]) -> int:
     sql = f"SELECT {_SEQ}, typeof(seq) FROM broker_cursors WHERE trigger = ?"  # noqa: S608
     seq, kind = tx.execute(sql, (trigger,)).fetchone()
     if kind != "integer":
-        _log.warning("how far the Trigger %s is cannot be read; it begins where it began", trigger)
+        _log.warning("the position of the Trigger %s cannot be read; it starts again at its first event", trigger)
     return int(seq)
 
 
@@ -77,12 +77,15 @@ def rows(connection: sqlite3.Connection) -> list[CursorRow]:
 
 
 def _spec(trigger: str, text: str) -> Mapping[str, Any]:
-    """Return the spec that was written last. Where it cannot be read, one without a filter: too much beats too little."""
+    """Return the spec that was written last.
+
+    Where it cannot be read, one without a filter, so that no event is missed.
+    """
     try:
         spec = json.loads(text)
     except (ValueError, TypeError) as problem:
         spec = problem
     if isinstance(spec, dict):
         return spec
-    _log.warning("what the Trigger %s wanted cannot be read; it counts as everything: %.200r", trigger, spec)
+    _log.warning("the filter of the Trigger %s cannot be read; it gets every event: %.200r", trigger, spec)
     return {}

@@ -50,7 +50,7 @@ class StoredEvent:
 
     @property
     def size(self) -> int:
-        """Bytes of its data."""
+        """Return the bytes of its data."""
         return len(self.event.data or b"")
 
 
