@@ -135,7 +135,7 @@ def test_the_log_says_once_that_spans_are_not_taken_and_no_secret(
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 2
     assert "Connection refused" in said[0]
-    assert "spans are not taken" in said[1]
+    assert "accepts no spans" in said[1]
     assert "canary" not in caplog.text
 
 
