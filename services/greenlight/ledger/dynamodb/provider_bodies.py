@@ -1,0 +1,76 @@
+"""The raw bodies of providers' webhooks: a small one lies in the table, a large one is a file that the table names."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from datetime import datetime
+from typing import Any
+
+from greenlight.ledger.bodies import Bodies, named
+from greenlight.ledger.dynamodb import items as items
+from greenlight.ledger.dynamodb.client import Item
+from greenlight.ledger.dynamodb.items import ORDERED, item, joined, stamp
+from greenlight.ledger.dynamodb.reader import Reader, key_of
+from greenlight.lib.errors import Unavailable
+
+IN_ITEM = 4 * 1024
+"""Bytes of a deflated body that is kept in the table, in the same transaction as its fact: up to there that costs no more
+than a PUT to S3 does, and it is one thing less to wait for. A larger one goes to the files."""
+
+_DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
+
+
+class ProviderBodies:
+    """Keeps, reads and forgets them for one ledger, with the large ones in `files`."""
+
+    def __init__(self, reader: Reader, files: Bodies) -> None:
+        self._reader, self._dynamo, self._files = reader, reader.dynamo, files
+
+    def kept(self, body: bytes, now: datetime) -> Item:
+        """The item that says that a body is there, and holds it if it is small. A large one is a file when this returns."""
+        name, deflated = named(body), zlib.compress(body, 1)
+        digest = name.removeprefix("sha256:")
+        attributes: dict[str, Any] = {"q": {"S": items.shard("bodies", digest)}, "o": {"S": joined(stamp(now), digest)}}
+        if len(deflated) <= IN_ITEM:
+            attributes["b"] = {"B": deflated}
+        else:
+            try:
+                self._files.put(_file(digest), body, int(now.timestamp() * 1_000_000))
+            except OSError as error:
+                raise Unavailable(f"a body of {len(body)} bytes cannot be kept: {error}") from error
+        return item(items.body_key(name), **attributes)
+
+    def body(self, digest: str) -> bytes | None:
+        """Return the body with this digest, or None."""
+        name = _DIGEST.fullmatch(digest)
+        found = None if name is None else self._dynamo.get(items.body_key(digest))
+        if name is None or found is None:
+            return None
+        if "b" in found:
+            return self._reader.read("bodies", found, lambda: zlib.decompress(found["b"]["B"]))
+        try:
+            return self._files.get(_file(name[1]))
+        except OSError as error:
+            raise Unavailable(f"the body {digest} cannot be read: {error}") from error
+
+    def forget(self, before: datetime) -> int:
+        """Drop bodies stored before `before`; how many."""
+        until, forgotten = stamp(before), 0
+        for shard in items.shards("bodies"):
+            for one in self._dynamo.query("q = :q AND o < :o", {"q": shard, "o": until}, index=ORDERED, page=100):
+                forgotten += self._dynamo.delete_if(key_of(one), "o < :o", {"o": until})  # one stored again stays
+        try:
+            self._files.sweep(self._wanted, int(before.timestamp() * 1_000_000))
+        except OSError as error:
+            raise Unavailable(f"the folder of bodies cannot be swept: {error}") from error
+        return forgotten
+
+    def _wanted(self, name: str) -> bool:
+        """Tell whether a file is still needed: rows for ever, bodies while the table names them."""
+        kind, _, digest = name.partition("-")
+        return kind == "row" or (kind == "body" and self._dynamo.get(items.body_key(f"sha256:{digest}")) is not None)
+
+
+def _file(digest: str) -> str:
+    return f"body-{digest}"
