@@ -15,7 +15,6 @@ from greenlight.broker import log as broker_log
 from greenlight.broker.broker import Broker
 from greenlight.broker.limits import BrokerLimits
 from greenlight.broker.manifest_watcher import ManifestWatcher
-from greenlight.broker.manifests import load_folder
 from greenlight.lib.errors import ConfigurationError, Unavailable
 from greenlight.lib.files import keep_private, make_folder
 from greenlight.lib.foreground import is_loopback, log_to_stderr, stop_on_signals
@@ -83,7 +82,8 @@ def run(options: BrokerOptions) -> int:
             raise ConfigurationError(
                 f"{options.manifests} is not a folder: --manifests names the one with the YAML files"
             )
-        manifests = load_folder(options.manifests)
+        watch = ManifestWatcher([options.manifests], lambda found: broker.change(*found))
+        manifests = watch.manifests
         if not manifests.brokers:
             raise ConfigurationError(
                 f"there is no Broker in the YAML files below {options.manifests}: write one, as for Knative"
@@ -106,7 +106,6 @@ def run(options: BrokerOptions) -> int:
     except OSError as problem:
         store.close()
         return _cannot_start(f"cannot listen: {problem}. Name another address with --listen")
-    watch = ManifestWatcher([options.manifests], lambda found: broker.change(*found))
     stopping = stop_on_signals()
     tracer.start(None)
     broker.start()

@@ -16,7 +16,7 @@ from greenlight.broker import log as broker_log
 from greenlight.broker.api import blueprint as broker_api
 from greenlight.broker.broker import Broker
 from greenlight.broker.manifest_watcher import ManifestWatcher
-from greenlight.broker.manifests import default_folder, load_folder
+from greenlight.broker.manifests import default_folder
 from greenlight.broker.outcomes import SubscriberResponse
 from greenlight.broker.subscribers import LocalService, Services
 from greenlight.broker.trigger_spec import TriggerSpec
@@ -196,13 +196,14 @@ def _broker(
     store: Store, services: Mapping[str, LocalService], third_parties: ThirdParties, own: Path, tracer: Tracer
 ) -> tuple[Broker, ManifestWatcher]:
     """The Broker with our Triggers, the operator's own in the folder `own`, and third_parties'; and what looks for changes."""
-    folders = [default_folder(), own]
-    brokers, triggers = load_folder(*folders)
+    watch = ManifestWatcher(
+        [default_folder(), own],
+        lambda found: broker.change(found.brokers, [*found.triggers, *third_parties.triggers]),
+    )
+    brokers, triggers = watch.manifests
     known: Services = {**services, **third_parties.services}
     broker = Broker(store, brokers, [*triggers, *third_parties.triggers], services=known, tracer=tracer)
-    return broker, ManifestWatcher(
-        folders, lambda found: broker.change(found.brokers, [*found.triggers, *third_parties.triggers])
-    )
+    return broker, watch
 
 
 def _pinger(service: EventService[Any], clock: Clock) -> Callable[[], None]:

@@ -4,13 +4,42 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Generic, TypeVar
 
 from greenlight.lib.clock import Clock
 from greenlight.lib.errors import ConfigurationError, UnreadableFile
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """What the log says of an edit. The problem follows all but `in_force`."""
+
+    unreadable: str
+    wrong: str
+    failed: str
+    in_force: str = ""  # nothing: who is called says it
+
+    @classmethod
+    def about(cls, name: str) -> Messages:
+        """Return the usual ones."""
+        return cls(
+            unreadable=f"{name}: cannot be read now; the content before stays in force: ",
+            wrong=f"{name}: the edit is wrong; the content before stays in force:\n",
+            failed=f"{name}: the edit could not be acted on; the next look tries again: ",
+            in_force=f"{name}: the edit is in force",
+        )
+
+
+Stamp = tuple[tuple[str, int, int, int] | None, ...]
+"""Differs whenever one of some files is written, replaced, taken away or added."""
+
+_UNKNOWN: Final = object()
+"""The state of files that cannot be looked at. It differs from every other, so that reading them finds the reason."""
 
 
 class Watched(Generic[T]):
@@ -22,25 +51,26 @@ class Watched(Generic[T]):
 
     def __init__(
         self,
-        name: str,
+        messages: Messages,
         stamp: Callable[[], Hashable],
         read: Callable[[], T],
         clock: Clock,
         log: logging.Logger,
         *,
         every: float,
+        settle: bool = False,
     ) -> None:
         """Read the files. Raises ConfigurationError.
 
-        `name`: for the log. `stamp`: tells one state of the files from another; raises OSError if it cannot. `every`: the
-        seconds between two looks at the stamp, at least.
+        `stamp`: tells one state of the files from another; raises OSError if it cannot. `every`: the seconds between two
+        looks at the stamp, at least. `settle`: a change counts once two looks agree on it: an editor may still be writing.
         """
-        self._name, self._stamp, self._read = name, stamp, read
-        self._clock, self._log, self._every = clock, log, every
+        self._messages, self._stamp, self._read = messages, stamp, read
+        self._clock, self._log, self._every, self._settle = clock, log, every, settle
         self._lock = threading.Lock()
         self._changed: list[Callable[[T], object]] = []
-        self._applied = self._now()  # the stamp of what is in force
-        self._reason = ""  # why the files could not be read at the last look
+        self._applied = self._seen = self._now()  # the stamp of what is in force; the one at the last look
+        self._reason = ""  # why the edit could not be taken up at the last look
         self._current = read()
         self._looked = clock.monotonic()
 
@@ -64,7 +94,11 @@ class Watched(Generic[T]):
             return
         try:
             self._looked = self._clock.monotonic()
-            if (now := self._now()) != self._applied:
+            now = self._now()
+            settled, self._seen = now == self._seen or not self._settle, now
+            if now == self._applied:
+                self._reason = ""
+            elif settled:
                 self._take_up(now)
         finally:
             self._lock.release()
@@ -73,26 +107,45 @@ class Watched(Generic[T]):
         try:
             return self._stamp()
         except OSError:
-            return object()  # differs from every state: reading the files finds the reason
+            return _UNKNOWN
 
     def _take_up(self, now: Hashable) -> None:
         try:
-            fresh = self._read()
+            self._current = self._read()
         except UnreadableFile as problem:
-            if str(problem) != self._reason:
-                self._log.error("%s: cannot be read now; the content before stays in force: %s", self._name, problem)
-            self._reason = str(problem)
+            self._log_once(self._messages.unreadable, problem)
             return
         except ConfigurationError as problem:
             self._applied = now
-            self._log.error("%s: the edit is wrong; the content before stays in force:\n%s", self._name, problem)
-            return
-        self._reason, self._current = "", fresh
-        try:
-            for call in self._changed:
-                call(fresh)
-        except Exception:
-            self._log.exception("%s: the edit could not be acted on; the next look tries again", self._name)
+            self._log.error("%s%s", self._messages.wrong, problem)
             return
         self._applied = now
-        self._log.info("%s: the edit is in force", self._name)
+        try:
+            for call in self._changed:
+                call(self._current)
+        except Exception as problem:
+            self.again()
+            self._log_once(self._messages.failed, problem, traceback=True)
+            return
+        self._reason = ""
+        if self._messages.in_force:
+            self._log.info(self._messages.in_force)
+
+    def _log_once(self, what: str, problem: Exception, *, traceback: bool = False) -> None:
+        """Log a problem, unless it is the one of the last look."""
+        before, self._reason = self._reason, str(problem)
+        if self._reason != before:
+            self._log.error("%s%s", what, problem, exc_info=traceback)
+
+
+def stamp_of(files: Iterable[Path]) -> Stamp:
+    """Return the stamp of files as they are now; of what a link leads to, since the kubelet replaces the link."""
+    return tuple(map(_mark, files))
+
+
+def _mark(file: Path) -> tuple[str, int, int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return str(file), found.st_ctime_ns, found.st_size, found.st_ino

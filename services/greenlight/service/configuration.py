@@ -9,7 +9,7 @@ from pathlib import Path
 from greenlight.lib.clock import Clock
 from greenlight.lib.errors import ConfigurationError, UnreadableFile
 from greenlight.lib.files import files_of
-from greenlight.lib.watched import Watched
+from greenlight.lib.watched import Messages, Watched, stamp_of
 from greenlight.model.policy import Pipeline
 from greenlight.policy.driver import Drivers
 from greenlight.policy.load import PolicyError, Problem, missing, parse, unresolved, warnings
@@ -75,7 +75,12 @@ class PipelineFiles:
     def __init__(self, folder: Path, drivers: Drivers, clock: Clock, log: logging.Logger) -> None:
         self._log = log
         self._files = Watched(
-            "pipeline", lambda: _stamp(folder), lambda: read_pipeline(folder, drivers), clock, log, every=LOOK_EVERY
+            Messages.about("pipeline"),
+            lambda: stamp_of(pipeline_files(folder)),
+            lambda: read_pipeline(folder, drivers),
+            clock,
+            log,
+            every=LOOK_EVERY,
         )
 
     def __call__(self) -> Pipeline:
@@ -94,9 +99,3 @@ class PipelineFiles:
         except Exception:
             self._log.exception("pipeline: what follows from it could not be done; the next look tries again")
             self._files.again()
-
-
-def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """Return what tells one state of the files from another. Raises OSError."""
-    stats = [(str(file), file.stat()) for file in pipeline_files(folder)]
-    return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats)

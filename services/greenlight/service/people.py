@@ -15,7 +15,7 @@ from greenlight.events import ids
 from greenlight.lib.clock import Clock
 from greenlight.lib.documents import Document, DocumentError, load
 from greenlight.lib.errors import ConfigurationError, UnreadableFile
-from greenlight.lib.watched import Watched
+from greenlight.lib.watched import Messages, Watched, stamp_of
 
 ADD = "Write the person there, such as `people: {lena: {github: lena-gh, groups: [legal]}}`, and try again"
 
@@ -58,7 +58,9 @@ class People:
         """Read the file, which need not exist. Raises ConfigurationError, which names everything that is wrong."""
         self._path, self._log = path, log
         # Looked at for every request, which costs one stat: a token that was taken away is not good for a second more.
-        self._files = Watched("people", lambda: _stamp(path), lambda: read(path), clock, log, every=0.0)
+        self._files = Watched(
+            Messages.about("people"), lambda: stamp_of([path]), lambda: read(path), clock, log, every=0.0
+        )
         self._files.on_change(self._warn)
         self._warn(self._files())
 
@@ -184,11 +186,3 @@ def _blank(value: Any) -> bool:
 
 def _texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size

@@ -10,16 +10,16 @@ import os
 import re
 import secrets as randomness
 import stat
-import threading
 from codecs import BOM_UTF8
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from greenlight.lib.clock import Clock, SystemClock
 from greenlight.lib.errors import ConfigurationError
 from greenlight.lib.files import files_of, fsync_directory, make_folder, private
 from greenlight.lib.signing import key_of
+from greenlight.lib.watched import Messages, Watched, stamp_of
 from greenlight.telemetry import metrics
 
 LOOK_EVERY = 1.0
@@ -80,127 +80,114 @@ class Secret:
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
-    """What is known of one file."""
+class _Content:
+    """What is known of the folder."""
 
-    name: str
-    sender: str
-    secrets: Sequence[Secret]  # in force
-    mark: tuple[int, int, int] | None = None  # of what they were read from; None: it is to be read again
-    spoiled: str | None = None  # what is wrong in what was read
+    place: tuple[int, int] | None = None  # tells it from another folder of that name
+    files: Mapping[str, Sequence[Secret]] = field(default_factory=dict)  # in force, by the name of the file
+    problems: Mapping[str, str] = field(default_factory=dict)  # what is wrong now, by the name of the file
+
+    def of(self, sender: str) -> Mapping[str, Sequence[Secret]]:
+        """Return the files of a sender."""
+        return {name: secrets for name, secrets in self.files.items() if name.partition("@")[0] == sender}
+
+    def emptied(self) -> set[str]:
+        """Find the files that were read and hold no secret."""
+        return {name for name, secrets in self.files.items() if not secrets and name not in self.problems}
 
 
 class Secrets:
     """The secrets in force, by what was last read of each file.
 
     A file without one stops the start; one that is emptied or removed later speaks for nobody. What cannot be read (the
-    folder, a file) or is spoiled keeps what was last right of it, and is reported: once in the log, and by a metric for as
-    long as it lasts.
+    folder, a file) or is spoiled keeps what was last right of it, is read again at each look, and is reported: once in the
+    log, and by a metric for as long as it lasts.
     """
 
     def __init__(self, folder: Path, kinds: Sequence[Files], clock: Clock | None = None) -> None:
         """Read the folder, whose files are of those kinds. ConfigurationError names every file that is wrong."""
-        self._folder, self._kinds, self._clock = folder, kinds, clock or SystemClock()
-        self._lock = threading.Lock()
-        self._place: tuple[int, int] | None = None
-        self._files: Mapping[str, _File] = {}
-        self._problems: Mapping[str, str] = {}
-        try:
-            self._take(*self._read())
-        except OSError as error:
-            raise ConfigurationError(
-                f"{folder}: {error.strerror}. Make it with a file per sender: {', '.join(map(str, kinds))}"
-            ) from error
-        problems = [*self._problems.values(), *(_empty(folder / name) for name in self._emptied())]
-        if problems:
+        self._folder, self._kinds, self._known = folder, kinds, _Content()
+        messages = replace(Messages.about("secrets"), in_force="")  # of what is wrong, `_take_up` says more
+        self._files = Watched(messages, self._stamp, self._read, clock or SystemClock(), LOG, every=LOOK_EVERY)
+        found = self._files()
+        if FOLDER in found.problems:
+            known = ", ".join(map(str, kinds))
+            raise ConfigurationError(f"{found.problems[FOLDER]}. Make it with a file per sender: {known}")
+        if problems := [*found.problems.values(), *(_empty(folder / name) for name in found.emptied())]:
             raise ConfigurationError("\n".join(problems))
-        self._looked = self._clock.monotonic()
+        self._files.on_change(self._take_up)
+        self._take_up(found)
 
     def of(self, sender: str) -> Sequence[Secret]:
         """Return the live secrets of a sender, such as `github` or `gate-NAME`; empty for one without any."""
-        self.refresh()
-        return [secret for file in self._files.values() if file.sender == sender for secret in file.secrets]
+        return [secret for secrets in self._files().of(sender).values() for secret in secrets]
 
     def unread(self, sender: str) -> bool:
         """Tell whether there may be secrets of `sender` that were never read: then a wrong signature proves nothing."""
-        mine = [file for file in self._files.values() if file.sender == sender]
-        if any(file.name in self._problems and not file.secrets for file in mine):
+        known, mine = self._known, self._known.of(sender)
+        if any(name in known.problems and not secrets for name, secrets in mine.items()):
             return True
-        return FOLDER in self._problems and not any(file.secrets for file in mine)
+        return FOLDER in known.problems and not any(mine.values())
 
     def away(self) -> bool:
         """Look now, and tell whether the folder cannot be read."""
-        with self._lock:
-            self._look()
-        return FOLDER in self._problems
+        self._files.look()
+        return FOLDER in self._known.problems
 
     def all(self) -> Sequence[Secret]:
         """Return every live secret."""
-        self.refresh()
-        return [secret for file in self._files.values() for secret in file.secrets]
+        return [secret for secrets in self._files().files.values() for secret in secrets]
 
     def refresh(self) -> None:
         """Read what has changed, once in LOOK_EVERY at most. Whoever asks for secrets does it by the way."""
-        if self._clock.monotonic() - self._looked >= LOOK_EVERY and self._lock.acquire(blocking=False):
-            try:
-                self._look()
-            finally:
-                self._lock.release()
+        self._files()
 
-    def _look(self) -> None:
-        self._looked = self._clock.monotonic()
+    def _stamp(self) -> Hashable:
+        """Return what differs whenever a file does, or the folder is another. Raises OSError."""
+        return _place(self._folder), stamp_of(sorted(self._folder.iterdir()))
+
+    def _read(self) -> _Content:
+        """Read the folder, and keep of it what cannot be read."""
+        before = self._known
         try:
-            files, problems = self._read()
-        except OSError as error:
-            files, problems = self._files, {**self._problems, FOLDER: _unreadable(self._folder, error)}
-        problems_before, emptied_before = self._problems, self._emptied()
-        self._take(files, problems)
-        self._report(problems_before)
-        for name in self._emptied() - emptied_before:
-            LOG.warning("%s", _empty(self._folder / name))
-
-    def _take(self, files: Mapping[str, _File], problems: Mapping[str, str]) -> None:
-        self._files, self._problems = files, problems
-        for secret in (secret for file in files.values() for secret in file.secrets):
-            secret.used(0)  # a line that nobody uses is one that shows
-
-    def _read(self) -> tuple[Mapping[str, _File], Mapping[str, str]]:
-        """Read the files, and what is wrong by the name of its file. Raises OSError if the folder cannot be read."""
-        found, paths = self._folder.stat(), sorted(self._folder.iterdir())
-        place = (found.st_dev, found.st_ino)
-        files, problems = {}, {}
-        for path in paths:
-            kind = _kind(path.name, self._kinds)
-            if path.name.startswith(".") or (kind is None and path.is_dir()):
-                continue  # a mounted Kubernetes Secret keeps its versions in hidden folders
-            if kind is None:
-                known = ", ".join(map(str, self._kinds))
-                problems[path.name] = f"{path}: the name is none of {known}, with @OWNER or @OWNER+NAME"
-                continue
-            files[path.name], problem = _looked_at(path, kind, self._files.get(path.name))
-            if problem is not None:
-                problems[path.name] = problem
-        if not files and self._files and self._place not in (None, place):
-            raise FileNotFoundError(errno.ENOENT, "the folder that was here is gone, and an empty one is in its place")
-        self._place = place
-        return files, problems
-
-    def _emptied(self) -> set[str]:
-        """Find the files that were read and hold no secret."""
-        return {name for name, file in self._files.items() if not file.secrets and name not in self._problems}
-
-    def _report(self, before: Mapping[str, str]) -> None:
-        """Log what is wrong now and was not `before`, and what is mended; set the metric."""
-        now = self._problems
-        for name in now.keys() | before.keys():
-            metrics.SECRETS_UNREADABLE.labels(name).set(name in now)
-            if name not in now:
-                LOG.warning(
-                    "secrets: nothing is wrong with %s any more",
-                    self._folder if name == FOLDER else self._folder / name,
+            place, paths = _place(self._folder), sorted(self._folder.iterdir())
+            files, problems = {}, {}
+            for path in paths:
+                kind = _kind(path.name, self._kinds)
+                if path.name.startswith(".") or (kind is None and path.is_dir()):
+                    continue  # a mounted Kubernetes Secret keeps its versions in hidden folders
+                if kind is None:
+                    known = ", ".join(map(str, self._kinds))
+                    problems[path.name] = f"{path}: the name is none of {known}, with @OWNER or @OWNER+NAME"
+                    continue
+                files[path.name], problem = _secrets_in(path, kind, before.files.get(path.name, ()))
+                if problem:
+                    problems[path.name] = f"{path}: {problem}"
+            if before.files and not files and before.place != place:
+                raise FileNotFoundError(
+                    errno.ENOENT, "the folder that was here is gone, and an empty one is in its place"
                 )
-            elif now[name] != before.get(name):
-                LOG.error("secrets: %s. The last good ones stay in force until it is mended", now[name])
+        except OSError as error:
+            problem = f"{self._folder}: cannot be read: {error.strerror}"
+            return replace(before, problems={**before.problems, FOLDER: problem})
+        return _Content(place, files, problems)
+
+    def _take_up(self, now: _Content) -> None:
+        """Report what is wrong now and was not before, and what is mended."""
+        before, self._known = self._known, now
+        for secret in (secret for secrets in now.files.values() for secret in secrets):
+            secret.used(0)  # a line that nobody uses is one that shows
+        for name in now.problems.keys() | before.problems.keys():
+            metrics.SECRETS_UNREADABLE.labels(name).set(name in now.problems)
+            if name not in now.problems:
+                where = self._folder if name == FOLDER else self._folder / name
+                LOG.warning("secrets: nothing is wrong with %s any more", where)
+            elif now.problems[name] != before.problems.get(name):
+                LOG.error("secrets: %s. The last good ones stay in force until it is mended", now.problems[name])
+        for name in now.emptied() - before.emptied():
+            LOG.warning("%s", _empty(self._folder / name))
+        if now.problems:
+            self._files.again()
 
 
 def create(folder: Path, senders: Sequence[str], kinds: Sequence[Files]) -> list[Path]:
@@ -235,30 +222,22 @@ def _kind(file: str, kinds: Sequence[Files]) -> Files | None:
     return None if named is None else next((kind for kind in kinds if kind.has(named["sender"])), None)
 
 
-def _looked_at(path: Path, kind: Files, before: _File | None) -> tuple[_File, str | None]:
-    """Look at a file, and say what is wrong with it. `before` is what was last known of it, and stays where it is wrong."""
-    kept = () if before is None else before.secrets
-    sender, _, limits = path.name.partition("@")
+def _place(folder: Path) -> tuple[int, int]:
+    found = folder.stat()
+    return found.st_dev, found.st_ino
+
+
+def _secrets_in(path: Path, kind: Files, kept: Sequence[Secret]) -> tuple[Sequence[Secret], str]:
+    """Return the secrets of a file, and what is wrong with it; then those that were right before are `kept` beside them."""
     try:
-        mark = _mark(path)
-        if before is not None and before.mark == mark:
-            return before, before.spoiled
         lines, wrong = _lines(_content(path), kind)
     except OSError as error:
-        return _File(path.name, sender, kept), _unreadable(path, error)
-    scope = limits.replace("+", "/").lower() or None
-    secrets = tuple(Secret(line, path.name, scope) for line in lines)
-    if not wrong:
-        return _File(path.name, sender, secrets, mark), None
-    spoiled = f"{path}: {'; '.join(wrong)}"
-    right = (*secrets, *(secret for secret in kept if secret not in secrets))
-    return _File(path.name, sender, right, mark, spoiled), spoiled
-
-
-def _mark(path: Path) -> tuple[int, int, int]:
-    """Get what changes whenever the file is written or replaced. Raises OSError."""
-    found = path.stat()
-    return found.st_ctime_ns, found.st_size, found.st_ino
+        return kept, f"cannot be read: {error.strerror}"
+    scope = path.name.partition("@")[2].replace("+", "/").lower() or None
+    secrets = [Secret(line, path.name, scope) for line in lines]
+    if wrong:
+        secrets += [secret for secret in kept if secret not in secrets]
+    return secrets, "; ".join(wrong)
 
 
 def _content(path: Path) -> bytes:
@@ -300,7 +279,3 @@ def _is_utf_8(raw: bytes) -> bool:
 
 def _empty(path: Path) -> str:
     return f"{path}: holds no secret, and so speaks for nobody. Write one a line, or remove the file"
-
-
-def _unreadable(path: Path, error: OSError) -> str:
-    return f"{path}: cannot be read: {error.strerror}"

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from greenlight.lib.watched import Stamp, stamp_of
+
 T = TypeVar("T")
 
 Read = Callable[[], tuple[T, Sequence[Path]]]
@@ -23,17 +25,17 @@ class Reread(Generic[T]):
         """Read nothing yet. `files` are those that are known before."""
         self._read, self._files = read, files
         self._lock = threading.Lock()
-        self._kept: tuple[T, Sequence[object]] | None = None
+        self._kept: tuple[T, Stamp] | None = None
 
     def value(self) -> T:
         """Return the value. Raises what `read` raises; then the next call reads again."""
         with self._lock:
-            if self._kept is not None and self._kept[1] == _stamps(self._files):
+            if self._kept is not None and self._kept[1] == stamp_of(self._files):
                 return self._kept[0]
             self._kept = None
             while True:
                 # Stamps are taken before the files are read, so that a change in between is noticed next time.
-                stamps = _stamps(self._files)
+                stamps = stamp_of(self._files)
                 value, files = self._read()
                 if files == self._files:
                     self._kept = (value, stamps)
@@ -44,15 +46,3 @@ class Reread(Generic[T]):
         """Read again at the next call, whatever the files look like."""
         with self._lock:
             self._kept = None
-
-
-def _stamps(files: Sequence[Path]) -> Sequence[object]:
-    return [_stamp(file) for file in files]
-
-
-def _stamp(file: Path) -> object:
-    try:
-        found = file.stat()  # of what a link leads to: the kubelet replaces the link
-    except OSError:
-        return None
-    return (found.st_mtime_ns, found.st_size, found.st_ino)
