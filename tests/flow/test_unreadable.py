@@ -30,7 +30,8 @@ OTHER = """
 GARBAGE = '{"garbage": 0}'
 TABLES = {
     "facts": "json", "records": "json", "pushes": "json", "targets": "json", "decisions": "json", "deployments": "json",
-    "entries": "payload", "due": "json", "policies": "text", "broker_events": "attributes", "broker_cursors": "spec",
+    "entries": "payload", "due": "json", "policies": "text", "policies_in_force": "json",
+    "broker_events": "attributes", "broker_cursors": "spec",
 }  # fmt: skip
 
 

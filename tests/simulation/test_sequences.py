@@ -16,11 +16,13 @@ from greenlight.deployer.driver import Progress
 from greenlight.entrypoints.compose import adopt
 from greenlight.events import Event, types
 from greenlight.ledger.port import Transaction
-from greenlight.lib.errors import Rejected
-from greenlight.model.rows import Lease, Push
+from greenlight.lib.errors import Rejected, Unavailable
+from greenlight.model.rows import Lease, Push, Target
 from greenlight.policy.decide import decide
 from greenlight.promoter import app as promoter
+from greenlight.promoter.deciding import Deciding
 from greenlight.reconciler import app as reconciler
+from greenlight.service.candidates import OPEN
 from greenlight.service.situations import situation
 from support.simulation import LAX, MAIN, PEOPLE, REPO, STRICT, World
 
@@ -138,7 +140,11 @@ def test_a_withdrawal_that_gets_lost_delays_no_more(story: Story) -> None:
     """The policy was edited between promotion and intent, and the event that says so never arrives."""
     story.green(1)
     ready = story.until_emitted(types.PROMOTION_READY)
-    story.pipeline = LAX  # nobody but the deployer has noticed yet
+    story.pipeline = LAX
+    adopt(LAX, story.inner, story.clock)
+    asked = [due for due in story.inner.due(story.clock.time + timedelta(days=1)) if due.key.startswith("policy/")]
+    assert asked
+    story.inner.transact(Transaction(done=[(due.key, due.event.id) for due in asked]))  # only the withdrawal is left
     story.bus = [ready]
     story.deliver()
     again = story.until_emitted(types.COMMIT_RECORDED)
@@ -302,6 +308,36 @@ def test_an_edit_that_is_taken_back_is_an_edit(story: Story) -> None:
         assert row is not None
         assert row.policy == pipeline.applications["shop"].digest
     story.settle()
+
+
+def test_who_has_read_other_files_than_those_in_force_decides_nothing(story: Story) -> None:
+    """The event is refused and stays due, so that whoever has read them decides the commit."""
+    story.push(1)
+    recorded = story.until_emitted(types.COMMIT_RECORDED)
+    adopt(LAX, story.inner, story.clock)
+    before = story.inner.decisions("shop", "staging", OPEN)
+    with pytest.raises(Unavailable, match="the pipeline files were edited"):
+        promoter.on_commit_recorded(recorded, story.deps())
+    assert story.inner.decisions("shop", "staging", OPEN) == before
+    assert story.inner.target("shop", "staging") is None
+    story.pipeline = LAX
+    story.rest(60)
+    (row,) = story.inner.decisions("shop", "staging", OPEN)
+    assert row.policy == LAX.applications["shop"].digest
+    story.settle()
+
+
+@pytest.mark.parametrize("lost", ["edited", "edited and edited back"])
+def test_what_is_decided_while_the_files_are_edited_is_not_written(story: Story, lost: str) -> None:
+    """Though nothing else has changed: from the moment of the edit only what follows from it counts."""
+    story.push(1)
+    recorded = story.until_emitted(types.COMMIT_RECORDED)
+    deciding = Deciding.about(REPO, story.deps())
+    for pipeline in (LAX, STRICT) if "back" in lost else (LAX,):
+        adopt(pipeline, story.inner, story.clock)
+    with pytest.raises(Unavailable, match="the pipeline files were edited"):
+        deciding.transact(Transaction(done=[("record", recorded.id)], targets=[Target("shop", "qa", REPO)]))
+    assert story.inner.target("shop", "qa") is None
 
 
 def test_a_driver_that_is_not_installed_is_an_error_and_not_a_loop(story: Story) -> None:

@@ -14,7 +14,19 @@ from typing import Protocol
 
 from greenlight.events import Event
 from greenlight.lib.errors import Unavailable
-from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, NewEntry, Push, Record, Target, Title
+from greenlight.model.rows import (
+    DecisionRow,
+    Deployment,
+    Due,
+    Entry,
+    Fact,
+    NewEntry,
+    PoliciesInForce,
+    Push,
+    Record,
+    Target,
+    Title,
+)
 
 
 class Conflict(Exception):
@@ -50,7 +62,10 @@ class Transaction:
     decisions: Sequence[DecisionRow] = ()
     pushes: Sequence[Push] = ()  # by fact id; a repetition changes nothing
     recorded: Sequence[str] = ()  # facts (ids) that are in their record now; Conflict if one was already
-    unchanged: Sequence[Record | Target | Deployment] = ()  # rows read that must still have their version
+    in_force: Sequence[PoliciesInForce] = ()
+    unchanged: Sequence[
+        Record | Target | Deployment | PoliciesInForce
+    ] = ()  # rows read that must still have their version
     entries: Sequence[NewEntry] = ()  # an id that the stream already holds is not appended again
     emit: Sequence[Event] = ()  # published after the commit, and by the sweeper if a crash comes first
     due: Sequence[Due] = ()  # set, replacing what the key had
@@ -75,6 +90,7 @@ class Reading:
     targets: Sequence[tuple[str, str]] = ()  # application, environment
     decisions: Sequence[tuple[str, str, str, str]] = ()  # application, environment, repo, sha
     deployments: Sequence[str] = ()  # ids
+    in_force: Sequence[str] = ()  # repositories
     streams: Sequence[str] = ()  # whose ends it will add to
     due: Sequence[str] = ()  # keys that it will be done with
 
@@ -197,6 +213,10 @@ class Ledger(Protocol):
         ...
 
     def next_due(self) -> datetime | None: ...
+
+    def policies_in_force(self, repo: str) -> PoliciesInForce | None: ...
+
+    def all_policies_in_force(self) -> Sequence[PoliciesInForce]: ...
 
     def keep_policy(self, digest: str, text: str) -> None: ...
 

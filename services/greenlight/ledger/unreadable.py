@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from greenlight.events import Event
 from greenlight.ledger.port import SetAside, Unreadable
 from greenlight.ledger.rows_json import NO_ROW, plain
-from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target
+from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, PoliciesInForce, Push, Record, Target
 from greenlight.telemetry import metrics
 
 R = TypeVar("R")
@@ -41,6 +41,7 @@ NAMES: Keys = {
     Target: lambda row: (row.application, row.environment),
     DecisionRow: lambda row: (row.application, row.environment, row.repo, row.sha),
     Deployment: lambda row: (row.id,),
+    PoliciesInForce: lambda row: (row.repo,),
     Push: lambda row: (row.fact,),
     Due: lambda row: (row.key,),
     Event: lambda row: (row.id,),

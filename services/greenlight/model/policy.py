@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -149,6 +150,11 @@ class Pipeline:
     def of(self, repo: str) -> Sequence[Policy]:
         """Return the applications of a repository (lower case)."""
         return [policy for policy in self.applications.values() if policy.repo == repo]
+
+    def digest_of(self, repo: str) -> str:
+        """Return the digest of all policies of a repository together: another one whenever one of them is another."""
+        policies = sorted(f"{policy.name} {policy.digest}" for policy in self.of(repo))
+        return f"sha256:{sha256(chr(10).join(policies).encode()).hexdigest()}"
 
     def now_called(self, application: str) -> Policy | None:
         """Return the application of that name, or the one that had it formerly and carries it on; None: neither."""

@@ -14,6 +14,7 @@ from greenlight.model.policy import Policy
 from greenlight.model.rows import Deployment, Push, Record
 from greenlight.policy.requests import newest_request
 from greenlight.promoter import domain
+from greenlight.promoter.deciding import Deciding
 from greenlight.promoter.selection import decided_since, newer_is_ready, newest_first
 from greenlight.service.adoption import carried_on
 from greenlight.service.candidates import candidates
@@ -37,6 +38,7 @@ def on_commit_recorded(event: Event, deps: Deps) -> Sequence[Event]:
     """
     data = required_fields(event, "repo", "sha", optional=("fact", "due", "application", "environment"))
     repo, sha = data["repo"], data["sha"]
+    deps = Deciding.about(repo, deps)
     policies = deps.pipeline().of(repo)
     targets = [(policy, environment) for policy in policies for environment in policy.environments]
     done = [(keys.record_due(repo, sha), event.id)]
@@ -62,9 +64,13 @@ def on_deployment_ended(event: Event, deps: Deps) -> Sequence[Event]:
     data = required_fields(event, "deployment", "application")
     deployment = deps.ledger.deployment(data["deployment"])
     done = [(keys.deployment_due(data["deployment"]), event.id)]
-    policy = deps.pipeline().now_called(data["application"])
-    if deployment is None or deployment.outcome == "running" or policy is None:
+    if deployment is None or deployment.outcome == "running":
         deps.ledger.transact(Transaction(done=done))
+        return []
+    deps = Deciding.about(deployment.repo, deps)
+    policy = deps.pipeline().now_called(data["application"])
+    if policy is None:
+        deps.transact(Transaction(done=done))
         return []
     following = [(policy, name) for name, it in policy.environments.items() if deployment.environment in it.after]
     here = [(policy, deployment.environment)] if deployment.environment in policy.environments else []
@@ -84,16 +90,22 @@ def on_target_resumed(event: Event, deps: Deps) -> Sequence[Event]:
     """Return a person lets a target go on: decide what it does next."""
     data = required_fields(event, "application", "environment")
     application, environment = data["application"], data["environment"]
+    done = [(keys.resumption_due(application, environment), event.id)]
+    target = deps.ledger.target(application, environment)
+    if target is None:
+        deps.ledger.transact(Transaction(done=done))
+        return []
+    deps = Deciding.about(target.repo, deps)
     policy = deps.pipeline().applications.get(application)
     events: list[Event] = []
     if policy is not None and environment in policy.environments:
         events += _decided_under(policy, environment, deps)
         events += _next(policy, environment, deps)
-    deps.ledger.transact(Transaction(done=[(keys.resumption_due(application, environment), event.id)]))
+    deps.transact(Transaction(done=done))
     return events
 
 
-def _go_back(policy: Policy, deployment: Deployment, deps: Deps) -> list[Event]:
+def _go_back(policy: Policy, deployment: Deployment, deps: Deciding) -> list[Event]:
     """Ask for a rollback, as a person would: from here on it is a deployment like any other."""
 
     def attempt() -> list[Event]:
@@ -105,13 +117,13 @@ def _go_back(policy: Policy, deployment: Deployment, deps: Deps) -> list[Event]:
         fact, due, asked = domain.rollback_requested(deployment, target, record, deps.clock.now())
         if deps.ledger.fact(fact.id) is not None:
             return []  # it was asked for before, and is due
-        deps.ledger.transact(Transaction(facts=[fact], targets=[asked], emit=[fact.event], due=[due]))
+        deps.transact(Transaction(facts=[fact], targets=[asked], emit=[fact.event], due=[due]))
         return [fact.event]
 
     return until_settled(attempt)
 
 
-def _decide_following(push: Push, policy: Policy, environment: str, deps: Deps) -> list[Event]:
+def _decide_following(push: Push, policy: Policy, environment: str, deps: Deciding) -> list[Event]:
     """Decide the candidates anew that are newer than a push and were decided before it: for what it touched, and who made it.
 
     Where pushes are decided in their order there are none, however many are on their way.
@@ -126,7 +138,7 @@ def _decide_following(push: Push, policy: Policy, environment: str, deps: Deps) 
     return _next(policy, environment, deps)
 
 
-def _decided_under(policy: Policy, environment: str, deps: Deps) -> list[Event]:
+def _decided_under(policy: Policy, environment: str, deps: Deciding) -> list[Event]:
     """Decide every candidate of a target, newest first, if that was not done yet under this policy.
 
     Nothing is promoted before all are decided. A crash in between leaves the target as it was, and this is done again.
@@ -146,13 +158,13 @@ def _decided_under(policy: Policy, environment: str, deps: Deps) -> list[Event]:
     def attempt() -> None:
         row = target_of(policy, environment, deps.ledger)
         if row.policy != policy.digest:
-            deps.ledger.transact(Transaction(targets=[replace(row, policy=policy.digest)]))
+            deps.transact(Transaction(targets=[replace(row, policy=policy.digest)]))
 
     until_settled(attempt)
     return _next(policy, environment, deps)
 
 
-def _next(policy: Policy, environment: str, deps: Deps) -> list[Event]:
+def _next(policy: Policy, environment: str, deps: Deciding) -> list[Event]:
     """What the target does next, if it is free: the newest request, else the newest candidate that may go out by itself."""
     _expire(policy, environment, deps)
     target = target_of(policy, environment, deps.ledger)
@@ -169,20 +181,20 @@ def _next(policy: Policy, environment: str, deps: Deps) -> list[Event]:
     return events
 
 
-def _expire(policy: Policy, environment: str, deps: Deps) -> None:
+def _expire(policy: Policy, environment: str, deps: Deciding) -> None:
     """End the requests that have waited too long."""
 
     def attempt() -> None:
         now = deps.clock.now()
         gone = domain.requests_expired(target_of(policy, environment, deps.ledger), now)
         if gone is not None:
-            deps.ledger.transact(gone)
+            deps.transact(gone)
 
     until_settled(attempt)
 
 
 def _check(
-    repo: str, sha: str, targets: Sequence[tuple[Policy, str]], done: Sequence[tuple[str, str]], deps: Deps
+    repo: str, sha: str, targets: Sequence[tuple[Policy, str]], done: Sequence[tuple[str, str]], deps: Deciding
 ) -> list[Event]:
     """Decide the commit that the event is about, AT_ONCE targets in a transaction; it is done with in the last one.
 
@@ -198,7 +210,7 @@ def _check(
 
 
 def _readable(
-    repo: str, sha: str, targets: Sequence[tuple[Policy, str]], done: Sequence[tuple[str, str]], deps: Deps
+    repo: str, sha: str, targets: Sequence[tuple[Policy, str]], done: Sequence[tuple[str, str]], deps: Deciding
 ) -> tuple[list[Event], bool]:
     """Decide the commit for those of the targets for which that can be read: what it emitted, and whether it was all."""
     try:
@@ -218,7 +230,7 @@ def _consider(
     sha: str,
     targets: Sequence[tuple[Policy, str]],
     done: Sequence[tuple[str, str]],
-    deps: Deps,
+    deps: Deciding,
     *,
     promote: bool = True,
 ) -> list[Event]:
@@ -229,14 +241,14 @@ def _consider(
         record = deps.ledger.record(repo, sha)
         if record is None:
             if done:
-                deps.ledger.transact(Transaction(done=done))
+                deps.transact(Transaction(done=done))
             return []
         if len(targets) > 1:
             read_for_all(deps.ledger, [target_of(policy, environment, deps.ledger) for policy, environment in targets])
         outcomes = [_outcome(policy, environment, record, now, deps, promote) for policy, environment in targets]
         transaction = _transaction(record, outcomes, [] if any(outcome.behind for outcome in outcomes) else done)
         if transaction is not None:
-            deps.ledger.transact(transaction)
+            deps.transact(transaction)
         return outcomes
 
     outcomes = until_settled(attempt)
@@ -245,12 +257,12 @@ def _consider(
     for policy, environment in behind:  # a newer commit is ready, too: it is the one that goes out
         events += _next(policy, environment, deps)
     if behind and done:
-        deps.ledger.transact(Transaction(done=done))
+        deps.transact(Transaction(done=done))
     return events
 
 
 def _outcome(
-    policy: Policy, environment: str, record: Record, now: datetime, deps: Deps, promote: bool
+    policy: Policy, environment: str, record: Record, now: datetime, deps: Deciding, promote: bool
 ) -> domain.Outcome:
     target = target_of(policy, environment, deps.ledger)
     case = situation(policy, record, target, deps.ledger, now)

@@ -36,7 +36,8 @@ def reading_of(event: Event, pipeline: Pipeline) -> Reading:
     targets = [(policy.name, environment) for policy in policies for environment in policy.environments]
     streams += [keys.target_stream(*target) for target in targets]
     decisions = [(*target, *commit) for target in targets for commit in commits]
-    return Reading(facts, commits, targets, decisions, deployments, streams, due)
+    in_force = [repo] if repo is not None else []
+    return Reading(facts, commits, targets, decisions, deployments, in_force, streams, due)
 
 
 def _texts(event: Event) -> Mapping[str, str]:

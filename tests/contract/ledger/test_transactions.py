@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from greenlight.ledger.port import Conflict, Ledger, Transaction
+from greenlight.model.rows import PoliciesInForce
 from support.ledger import (
     REPO,
     a_decision,
@@ -36,6 +37,11 @@ KINDS = {
         lambda ledger: ledger.decision("shop", "staging", REPO, sha(1)),
         {"decision": "ready"},
     ),
+    "in_force": (
+        PoliciesInForce(REPO, "sha256:1"),
+        lambda ledger: ledger.policies_in_force(REPO),
+        {"digest": "sha256:2"},
+    ),
 }
 
 
@@ -60,7 +66,7 @@ def test_a_row_is_stored_only_on_the_version_that_was_read(ledger: Ledger, kind:
     assert read(ledger) == replace(row, version=2, **change)
 
 
-@pytest.mark.parametrize("kind", ["records", "targets", "deployments"])
+@pytest.mark.parametrize("kind", ["records", "targets", "deployments", "in_force"])
 def test_a_row_that_was_only_read_must_still_have_its_version(ledger: Ledger, kind: str) -> None:
     """unchanged binds a decision to what it was made from; it writes nothing itself, 0 again meaning absent."""
     row, read, change = KINDS[kind]
@@ -81,6 +87,7 @@ def everything(**instead: Any) -> Transaction:
             "targets": [a_target()],
             "deployments": [a_deployment()],
             "decisions": [a_decision()],
+            "in_force": [PoliciesInForce(REPO, "sha256:1")],
             "pushes": [a_push()],
             "recorded": ["f1"],
             "entries": [an_entry()],
@@ -130,6 +137,7 @@ def test_one_conflict_undoes_the_whole_transaction(ledger: Ledger, reopen: Calla
     assert state(reopen()) == (
         *(replace(row, version=1) for row in (a_record(pushes={"refs/heads/main": a_push()}), a_target())),
         *(replace(row, version=1) for row in (a_deployment(), a_decision())),
+        PoliciesInForce(REPO, "sha256:1", version=1),
         [a_push()],
         True,
         ["f1"],

@@ -18,7 +18,7 @@ from greenlight.events import Event
 from greenlight.ledger.journal import verify
 from greenlight.ledger.port import Ledger, Transaction, Unreadable
 from greenlight.ledger.sqlite.ledger import SqliteLedger
-from greenlight.model.rows import DecisionRow, NewEntry, Push, Record, Target
+from greenlight.model.rows import DecisionRow, NewEntry, PoliciesInForce, Push, Record, Target
 from support.ledger import REPO, START, HandClock, a_deployment, a_due, a_fact, an_event, at, sha
 
 SPOILED = ["{", "", "null", "[]", '{"garbage": 0}', "0"]
@@ -37,6 +37,7 @@ def _filled(ledger: Ledger) -> None:
                 targets=[Target("shop", name, REPO)],
                 decisions=[DecisionRow("shop", "live", f"acme/{name}", sha(1), "ready", (), START, "sha256:00")],
                 deployments=[a_deployment(f"deployment-{name}")],
+                in_force=[PoliciesInForce(f"acme/{name}", "sha256:00")],
                 pushes=[Push(f"acme/{name}", "refs/heads/main", sha(1), None, at(1), at(1), f"push-{name}")],
                 entries=[NewEntry(f"commit/{name}", "t", START, str(n), {"n": n}, REPO, sha(1)) for n in range(3)],
                 emit=[an_event(f"event-{name}")],
@@ -52,12 +53,14 @@ READ: dict[str, Callable[[Ledger, str], Any]] = {
     "targets": lambda ledger, name: ledger.target("shop", name),
     "decisions": lambda ledger, name: ledger.decision("shop", "live", f"acme/{name}", sha(1)),
     "deployments": lambda ledger, name: ledger.deployment(f"deployment-{name}"),
+    "policies_in_force": lambda ledger, name: ledger.policies_in_force(f"acme/{name}"),
 }
 LISTED: dict[str, Callable[[Ledger], list[Any]]] = {
     "records": lambda ledger: [row.repo for row in ledger.records().records],
     "targets": lambda ledger: [row.environment for row in ledger.targets()],
     "decisions": lambda ledger: [row.repo for row in ledger.decisions("shop", "live", ["ready"])],
     "deployments": lambda ledger: [row.id for row in ledger.deployments("shop", "staging")],
+    "policies_in_force": lambda ledger: [row.repo for row in ledger.all_policies_in_force()],
 }
 
 

@@ -57,6 +57,20 @@ DEFECTS = [
         "if target.policy == policy.digest:",
         "if True:",
     ),
+    Defect(
+        "decisions under a pipeline file that is no longer in force are written",
+        "Deciding.transact",
+        "unchanged=[*transaction.unchanged, self.in_force]",
+        "unchanged=transaction.unchanged",
+        "tests/simulation/test_sequences.py",
+    ),
+    Defect(
+        "a pipeline file that is not in force decides",
+        "Deciding.about",
+        "if found.digest != digest:",
+        "if False:",
+        "tests/simulation/test_sequences.py",
+    ),
     Defect("a stage is skipped", "_after", 'elif attempt.outcome != "succeeded":', "elif False:"),
     Defect(
         "what was rolled back from passes a stage", "_after", "elif attempt.rolled_back is not None:", "elif False:"

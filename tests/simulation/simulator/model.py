@@ -748,7 +748,7 @@ class Model:
         if any(looked < it.began for name in place.after for it in self.target(name).runs if it.commit == commit):
             return False  # it was on its way in a stage before, and no promoter has looked since that ended
         if target.hold is not None or target.doubtful_hold:
-            blocking = [target.hold] if target.hold is not None else [it for it in target.requests if it.ended]
+            blocking = [it for it in target.requests if it.ended] if target.doubtful_hold else [target.hold]
             if not all(self.surely_after(commit, it) for it in blocking if it is not None):
                 return False
         waiting = [it for it in target.requests if it.ended is None]

@@ -40,6 +40,7 @@ def test_a_recorded_commit_is_read_with_every_target_of_its_repository(pipeline:
     found = reading_of(event(types.COMMIT_RECORDED, repo=REPO, sha=SHA, fact="f1", due="again"), pipeline)
     assert (found.facts, found.records, found.targets) == (["f1"], [(REPO, SHA)], [STAGING, PRODUCTION])
     assert found.decisions == [(*STAGING, REPO, SHA), (*PRODUCTION, REPO, SHA)]
+    assert found.in_force == [REPO]
     assert found.streams == [COMMIT, "target/shop/staging", "target/shop/production"]
     assert found.due == [f"record/{REPO}/{SHA}", "again"]
 

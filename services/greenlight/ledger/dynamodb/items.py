@@ -43,6 +43,9 @@ ALONE = "-"
 HEAD = "head"
 """The sort key of a journal's head."""
 
+IN_FORCE = "policies-in-force"
+"""The partition of the policies in force."""
+
 LONGEST = 1000
 """Bytes of a key, of the 1024 that a sort key may have."""
 
@@ -172,6 +175,11 @@ def outbox_key(id: str) -> Key:
 
 def due_key(key: str) -> Key:
     return joined("due", key), ALONE
+
+
+def in_force_key(repo: str) -> Key:
+    """All are one partition: they are listed, and there are as many as repositories."""
+    return IN_FORCE, joined("r", repo)
 
 
 def policy_key(digest: str) -> Key:

@@ -29,7 +29,18 @@ from greenlight.ledger.dynamodb.writes import Write, needed, slices, writes
 from greenlight.ledger.port import Conflict, Page, Reading, SetAside, Transaction, Unreadable
 from greenlight.ledger.unreadable import policy_of
 from greenlight.lib.jitter import full_jitter
-from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target, Title
+from greenlight.model.rows import (
+    DecisionRow,
+    Deployment,
+    Due,
+    Entry,
+    Fact,
+    PoliciesInForce,
+    Push,
+    Record,
+    Target,
+    Title,
+)
 
 __all__ = ["DynamoLedger"]
 
@@ -230,6 +241,12 @@ class DynamoLedger:
         return self._hints.next_due()
 
     # Policies and bodies.
+
+    def policies_in_force(self, repo: str) -> PoliciesInForce | None:
+        return self._reader.row(PoliciesInForce, items.in_force_key(repo))
+
+    def all_policies_in_force(self) -> Sequence[PoliciesInForce]:
+        return self._reader.those(PoliciesInForce, self._dynamo.query("pk = :p", {"p": items.IN_FORCE}))
 
     def keep_policy(self, digest: str, text: str) -> None:
         if self.policy(digest) is None:

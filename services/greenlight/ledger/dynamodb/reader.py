@@ -16,12 +16,13 @@ from greenlight.ledger.dynamodb.items import Rows
 from greenlight.ledger.dynamodb.session import Session
 from greenlight.ledger.port import Reading
 from greenlight.ledger.unreadable import Aside, Keys
-from greenlight.model.rows import DecisionRow, Deployment, Due, Fact, Record, Target, Title
+from greenlight.model.rows import DecisionRow, Deployment, Due, Fact, PoliciesInForce, Record, Target, Title
 
 R = TypeVar("R")
 
 TABLES: Mapping[type, str] = {
     Target: "targets", DecisionRow: "decisions", Deployment: "deployments", Due: "due", Event: "outbox", Title: "titles",
+    PoliciesInForce: "policies_in_force",
 }  # fmt: skip
 """What rows are called where one cannot be read."""
 
@@ -31,6 +32,7 @@ KEYS: Keys = {
     Target: lambda row: items.target_key(row.application, row.environment),
     DecisionRow: lambda row: items.decision_key(row.application, row.environment, row.repo, row.sha),
     Deployment: lambda row: items.deployment_key(row.id),
+    PoliciesInForce: lambda row: items.in_force_key(row.repo),
     Due: lambda row: items.due_key(row.key),
     Event: lambda row: items.outbox_key(row.id),
 }

@@ -23,6 +23,7 @@ def keys_of(reading: Reading) -> list[Key]:
     keys += [items.deployment_key(id) for id in reading.deployments]
     keys += [items.due_key(key) for key in reading.due]
     keys += [(items.journal_pk(stream), items.HEAD) for stream in reading.streams]
+    keys += [items.in_force_key(repo) for repo in reading.in_force]
     keys += [items.target_key(*target) for target in reading.targets]
     keys += [items.decision_key(*decided) for decided in reading.decisions]
     return list(dict.fromkeys(keys))[:MOST_ITEMS]

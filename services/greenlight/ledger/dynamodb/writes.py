@@ -20,7 +20,7 @@ from greenlight.ledger.dynamodb.records import Large, Records
 from greenlight.ledger.journal import ZEROS, canonical, link, portable_form
 from greenlight.ledger.port import Conflict, Transaction
 from greenlight.model.keys import commit_stream
-from greenlight.model.rows import DecisionRow, Deployment, Due, Fact, NewEntry, Push, Record, Target
+from greenlight.model.rows import DecisionRow, Deployment, Due, Fact, NewEntry, PoliciesInForce, Push, Record, Target
 
 ABSENT = "attribute_not_exists(pk)"
 
@@ -84,6 +84,8 @@ def writes(
         plan.deployment(deployment)
     for decision in transaction.decisions:
         plan.decision(decision)
+    for policies in transaction.in_force:
+        plan.in_force(policies)
     for row in transaction.unchanged:
         plan.unchanged(row)
     for push in transaction.pushes:
@@ -221,11 +223,16 @@ class _Plan:
         if was is not None:
             self.planned[was] = Write("Delete", {"Key": item(was)})
 
-    def unchanged(self, row: Record | Target | Deployment) -> None:
+    def in_force(self, row: PoliciesInForce) -> None:
+        self._versioned(items.in_force_key(row.repo), row)
+
+    def unchanged(self, row: Record | Target | Deployment | PoliciesInForce) -> None:
         if isinstance(row, Record):
             key = items.record_key(row.repo, row.sha)
         elif isinstance(row, Target):
             key = items.target_key(row.application, row.environment)
+        elif isinstance(row, PoliciesInForce):
+            key = items.in_force_key(row.repo)
         else:
             key = items.deployment_key(row.id)
         if key in self._versions:
@@ -237,7 +244,10 @@ class _Plan:
         self.planned[key] = Write("ConditionCheck", check, _conflict_text(key, row.version))
 
     def _versioned(
-        self, key: Key, row: Record | Target | Deployment | DecisionRow, **attributes: Mapping[str, str]
+        self,
+        key: Key,
+        row: Record | Target | Deployment | DecisionRow | PoliciesInForce,
+        **attributes: Mapping[str, str],
     ) -> None:
         self._put_versioned(key, row.version, self._rows.pack(row, self._now), **attributes)
 

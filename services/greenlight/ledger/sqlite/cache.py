@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from greenlight.ledger.port import Transaction
-from greenlight.model.rows import DecisionRow, Deployment, Fact, Record, Target
+from greenlight.model.rows import DecisionRow, Deployment, Fact, PoliciesInForce, Record, Target
 
 ROWS = 1000
 """Rows that are kept: those of about a hundred commits on their way. The one that was put in first goes first."""
@@ -70,4 +70,6 @@ def rows_after(transaction: Transaction) -> dict[Key, Any]:
         rows[DecisionRow, it.application, it.environment, it.repo, it.sha] = replace(it, version=it.version + 1)
     for deployment in transaction.deployments:
         rows[Deployment, deployment.id] = replace(deployment, version=deployment.version + 1)
+    for policies in transaction.in_force:
+        rows[PoliciesInForce, policies.repo] = replace(policies, version=policies.version + 1)
     return rows

@@ -26,7 +26,18 @@ from greenlight.ledger.sqlite.schema import SCHEMA, from_micros, micros
 from greenlight.ledger.sqlite.writes import Emit, send, set_due, steps
 from greenlight.ledger.unreadable import LATER, NAMES, Aside, policy_of
 from greenlight.lib.errors import Unavailable
-from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target, Title
+from greenlight.model.rows import (
+    DecisionRow,
+    Deployment,
+    Due,
+    Entry,
+    Fact,
+    PoliciesInForce,
+    Push,
+    Record,
+    Target,
+    Title,
+)
 from greenlight.store import Store, Tx
 
 __all__ = ["SCHEMA", "SqliteLedger"]
@@ -346,6 +357,13 @@ class SqliteLedger:
         return None if row is None or row[0] is None else from_micros(row[0])
 
     # Policies and bodies.
+
+    def policies_in_force(self, repo: str) -> PoliciesInForce | None:
+        return self._rows.row(PoliciesInForce, "SELECT json, version FROM policies_in_force WHERE repo = ?", (repo,))
+
+    def all_policies_in_force(self) -> Sequence[PoliciesInForce]:
+        rows = self._rows.all("SELECT repo, json, version FROM policies_in_force ORDER BY repo")
+        return self._rows.those(PoliciesInForce, rows)
 
     def keep_policy(self, digest: str, text: str) -> None:
         if self.policy(digest) is None:

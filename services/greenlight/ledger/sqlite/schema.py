@@ -90,6 +90,10 @@ CREATE TABLE titles (
     PRIMARY KEY (repo, sha)
 ) WITHOUT ROWID;
 """,
+        # The policies that the commits of a repository are decided under.
+        """
+CREATE TABLE policies_in_force (repo TEXT PRIMARY KEY, version INTEGER NOT NULL, json TEXT NOT NULL) WITHOUT ROWID;
+""",
     ),
 )
 

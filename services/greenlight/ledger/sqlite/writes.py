@@ -14,7 +14,7 @@ from greenlight.ledger.journal import ZEROS, link, portable_form
 from greenlight.ledger.port import Conflict, Transaction, Unreadable
 from greenlight.ledger.rows_json import dumps
 from greenlight.ledger.sqlite.schema import micros
-from greenlight.model.rows import DecisionRow, Deployment, Due, Fact, NewEntry, Push, Record, Target
+from greenlight.model.rows import DecisionRow, Deployment, Due, Fact, NewEntry, PoliciesInForce, Push, Record, Target
 from greenlight.store import Tx
 
 Step = Callable[[Tx], object]
@@ -71,6 +71,7 @@ TARGETS = Table("targets", ("application", "environment"), ("json",))
 DECISIONS = Table(
     "decisions", ("repo", "sha", "application", "environment"), ("decision", "pushed_at", "arrived", "json")
 )
+IN_FORCE = Table("policies_in_force", ("repo",), ("json",))
 DEPLOYMENTS = Table("deployments", ("id",), ("application", "environment", "started", "json"))
 
 
@@ -85,6 +86,7 @@ def steps(
         made += _put_record(record, known(record.repo, record.sha))
     made += [_put_target(row) for row in transaction.targets]
     made += [_put_deployment(row) for row in transaction.deployments]
+    made += [IN_FORCE.put((row.repo,), (dumps(row),), row.version) for row in transaction.in_force]
     made += [_put_decision(row) for row in transaction.decisions]
     made += [_put_push(row) for row in transaction.pushes]
     made += [append(entry) for entry in transaction.entries]
@@ -95,11 +97,13 @@ def steps(
     return made
 
 
-def _check(row: Record | Target | Deployment) -> Step:
+def _check(row: Record | Target | Deployment | PoliciesInForce) -> Step:
     if isinstance(row, Record):
         return RECORDS.check((row.repo, row.sha), row.version)
     if isinstance(row, Target):
         return TARGETS.check((row.application, row.environment), row.version)
+    if isinstance(row, PoliciesInForce):
+        return IN_FORCE.check((row.repo,), row.version)
     return DEPLOYMENTS.check((row.id,), row.version)
 
 

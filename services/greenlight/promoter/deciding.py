@@ -1,0 +1,49 @@
+"""Lets the promoter decide only by the policies in force, whichever pipeline files its process has read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from greenlight.ledger.port import Conflict, Transaction
+from greenlight.lib.errors import Unavailable
+from greenlight.model.rows import PoliciesInForce
+from greenlight.service.deps import Deps
+
+
+class OtherPolicies(Unavailable):
+    """Another process has read other pipeline files than this one. Trying again helps once both have read the same."""
+
+
+@dataclass(frozen=True)
+class Deciding(Deps):
+    """What a handler decides with: the pipeline as it is when the handler begins, and the policies in force."""
+
+    in_force: PoliciesInForce | None = None
+
+    @classmethod
+    def about(cls, repo: str, deps: Deps) -> Deciding:
+        """Begin to decide commits of a repository. Raises OtherPolicies."""
+        pipeline = deps.pipeline()
+        digest = pipeline.digest_of(repo)
+        found = deps.ledger.policies_in_force(repo) or PoliciesInForce(repo, digest)
+        if found.digest != digest:
+            raise _other(repo)
+        return cls(deps.clock, deps.ledger, lambda: pipeline, deps.publisher, deps.log, deps.tracer, in_force=found)
+
+    def transact(self, transaction: Transaction) -> None:
+        """Write it if the same policies are still in force. Raises Conflict, and OtherPolicies if they are not."""
+        assert self.in_force is not None
+        try:
+            self.ledger.transact(replace(transaction, unchanged=[*transaction.unchanged, self.in_force]))
+        except Conflict:
+            found = self.ledger.policies_in_force(self.in_force.repo)
+            if (found.version if found else 0) != self.in_force.version:
+                raise _other(self.in_force.repo) from None
+            raise
+
+
+def _other(repo: str) -> OtherPolicies:
+    return OtherPolicies(
+        f"the pipeline files were edited, and this process has not read what they say about {repo} now; the delivery will"
+        " be tried again. Where this goes on, a service has other pipeline files than the one that was started last"
+    )
