@@ -19,6 +19,7 @@ import yaml
 from measure import Missing, Row
 
 from greenlight.events import Event
+from greenlight.events.build import as_fact
 from support.cluster import Cluster, kubectl
 from support.node import DYNAMODB, HOST, MISSING, NODE, ROOT, Door, run, served, until
 
@@ -79,12 +80,14 @@ def asleep(cluster: Cluster, namespace: str) -> None:
 def event(name: str, number: int) -> Event:
     """For the one or the other."""
     data = b'{"repo": "acme/shop", "ref": "refs/heads/main", "sha": "%s"}' % (b"a" * 40)
-    return Event(
-        f"{name} {number}",
-        "https://github.com/acme/shop",
-        f"bench.{name}",
-        datacontenttype="application/json",
-        data=data,
+    return as_fact(
+        Event(
+            f"{name} {number}",
+            "https://github.com/acme/shop",
+            f"bench.{name}",
+            datacontenttype="application/json",
+            data=data,
+        )
     )
 
 

@@ -13,17 +13,10 @@ from greenlight.events import types
 from greenlight.events.schemas import dataschema, schema
 from greenlight.flow import FLOW
 from support.flow import Shop, sha_of
+from support.vocabulary import CONCLUDED, NOT_FACTS, OUR_FACTS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "events.md").read_text()
-OURS = [
-    *types.DERIVED,
-    types.GATE_PASSED,
-    types.GATE_FAILED,
-    types.APPROVAL_GRANTED,
-    types.APPROVAL_REVOKED,
-    types.DEPLOYMENT_REQUESTED,
-    types.GATE_OVERRIDDEN,
-]
+OURS = [*CONCLUDED, *OUR_FACTS]
 
 
 def _table() -> dict[str, tuple[str, str]]:
@@ -41,7 +34,7 @@ def test_rows_name_the_services_that_the_wiring_table_names() -> None:
     """Who handles, and who emits."""
     for type, (by, handled) in _table().items():
         wired = {edge.service for edge in FLOW if type in edge.on}
-        if type not in types.NOT_FACTS:
+        if type not in NOT_FACTS:
             wired = {"recorder"}
         assert handled == ", ".join(sorted(wired)), type
         emitters = {edge.service for edge in FLOW if type in edge.emits}
@@ -67,8 +60,8 @@ def test_every_type_of_ours_has_a_schema_that_allows_what_comes_later(type: str)
     assert document.get("additionalProperties", True) is True
 
 
-def test_events_of_a_run_fit_their_schemas(tmp_path: Path) -> None:
-    """Every event of ours that a commit's way to production emits."""
+def test_events_of_a_run_are_as_the_page_says(tmp_path: Path) -> None:
+    """They fit their schemas, and those of facts have the attribute that says so, and no others."""
     import jsonschema
 
     shop = Shop(tmp_path).start()
@@ -79,9 +72,12 @@ def test_events_of_a_run_fit_their_schemas(tmp_path: Path) -> None:
     shop.scan("one")
     shop.approve("one")
     shop.watch.end("production", sha_of("one"))
+    again = {"kind": "deploy", "sha": sha_of("one"), "reason": "once more"}
+    shop.act("/targets/shop/staging/deployments", again)
     shop.settle()
     checked = set()
     for event in shop.watch.events:
+        assert event.extensions.get("fact") == (None if event.type in NOT_FACTS else "true"), event.type
         if dataschema(event.type) is not None:
             assert event.dataschema == dataschema(event.type)
             jsonschema.validate(json.loads(event.data or b"null"), schema(event.type))
@@ -93,4 +89,6 @@ def test_events_of_a_run_fit_their_schemas(tmp_path: Path) -> None:
         "deployment.applied",
         "deployment.succeeded",
         "gate.passed",
+        "approval.granted",
+        "deployment.requested",
     } <= checked

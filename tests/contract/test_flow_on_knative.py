@@ -10,10 +10,11 @@ import pytest
 import yaml
 
 from greenlight.broker.manifests import default_folder
-from greenlight.events import Event, types
+from greenlight.events import types
 from greenlight.flow import FLOW
 from support.broker import Recorder, Request, http_server, reply
 from support.cluster import Cluster, Refused
+from support.vocabulary import NOT_FACTS, made
 
 pytestmark = pytest.mark.cluster
 
@@ -59,8 +60,8 @@ def test_every_event_of_the_flow_reaches_exactly_the_services_of_the_table(clust
         cluster.wait_ready(*cluster.apply(*manifests(namespace)))
 
         def send(round: str) -> None:
-            for type in (FACT, *types.NOT_FACTS):  # some of them concern nobody
-                cluster.send(namespace, Event(f"{round} {type}", "/test", type))
+            for type in (FACT, *NOT_FACTS):  # some of them concern nobody
+                cluster.send(namespace, made(type, f"{round} {type}"))
 
         cluster.settle(
             lambda: send("probe"),
@@ -117,11 +118,9 @@ def test_a_last_step_that_fails_is_called_once_and_as_often_again_as_its_trigger
                 object["metadata"].pop("annotations", None)
                 object["spec"]["delivery"].pop("deadLetterSink", None)
         cluster.wait_ready(*cluster.apply(*objects))
-        cluster.settle(
-            lambda: cluster.post(namespace, Event("probe", "/test", FACT)), lambda: called("deployer", "probe") > 0
-        )
+        cluster.settle(lambda: cluster.post(namespace, made(FACT, "probe")), lambda: called("deployer", "probe") > 0)
         for id in ("counted", "fence"):  # what the first is still called for is over when the second is
-            status = cluster.post(namespace, Event(id, "/test", FACT))
+            status = cluster.post(namespace, made(FACT, id))
             assert status == (202 if ours else 500)
             if ours:
                 recorders["reconciler"].wait_until(lambda requests, id=id: id in [each.event.id for each in requests])

@@ -12,11 +12,9 @@ from greenlight.events import Event, types
 from greenlight.flow import FLOW, Edge
 from greenlight.lib.errors import ConfigurationError
 from greenlight.reconciler.app import DEAD_LETTERS
+from support.vocabulary import NOT_FACTS, OUR_FACTS, made
 
 FOLDER = default_folder()
-
-OURS = sorted({text for name, text in vars(types).items() if name.isupper() and isinstance(text, str)} - {types.FACT})
-"""Every type of the vocabulary."""
 
 OUTSIDE = ["com.github.push", "com.circleci.buildsuccess", "com.github.check_run.completed", "com.example.scan", "x"]
 
@@ -42,9 +40,15 @@ def test_every_edge_has_its_file_and_every_file_its_edge() -> None:
 def test_a_trigger_passes_exactly_the_types_of_its_edge(manifests: Manifests, edge: Edge) -> None:
     """The compiled filter decides, not the text of the YAML."""
     wants = trigger_of(manifests, edge).filter
-    passed = {type for type in [*OURS, *OUTSIDE] if wants(Event("1", "/s", type))}
-    facts = {type for type in [*OURS, *OUTSIDE] if type not in types.NOT_FACTS}
+    facts = {*OUR_FACTS, *OUTSIDE}
+    passed = {type for type in [*NOT_FACTS, *facts] if wants(made(type))}
     assert passed == (facts if edge.on == (types.FACT,) else set(edge.on))
+
+
+def test_a_type_that_a_service_begins_to_conclude_concerns_no_trigger_yet(manifests: Manifests) -> None:
+    """No Trigger names it, and none names what it does not want."""
+    new = Event("1", "/s", "deployment.verified")
+    assert not [trigger.name for trigger in manifests.triggers if trigger.filter(new)]
 
 
 @pytest.mark.parametrize("edge", FLOW, ids=lambda edge: edge.trigger)

@@ -14,9 +14,9 @@ import yaml
 from greenlight.broker.manifests import default_folder, load_texts
 from greenlight.broker.trigger_spec import TriggerSpec
 from greenlight.cli.commands.run import SERVICES
-from greenlight.events import Event, types
 from greenlight.flow import FLOW
 from support.cluster import Cluster, Object, kubectl
+from support.vocabulary import NOT_FACTS, made
 
 pytestmark = [
     pytest.mark.cluster,
@@ -71,9 +71,8 @@ def test_the_commands_of_the_page_make_the_same_broker_and_triggers(cluster: Clu
                 *(mine.delivery.retry, mine.delivery.backoff_policy, mine.delivery.backoff_delay),
             )
             assert theirs.delivery.timeout == mine.delivery.timeout
-            for type in (*types.NOT_FACTS, "com.github.push", "gate.passed", "x"):
-                event = Event("1", "/s", type)
-                assert theirs.filter(event) == mine.filter(event), (name, type)
+            for event in map(made, (*NOT_FACTS, "com.github.push", "gate.passed", "x")):
+                assert theirs.filter(event) == mine.filter(event), (name, event.type)
 
 
 class Made:

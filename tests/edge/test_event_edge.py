@@ -19,6 +19,7 @@ from werkzeug.test import Client
 from greenlight.broker.subscribers import LocalSubscriber, Message, WsgiSubscriber
 from greenlight.entrypoints.compose import as_function
 from greenlight.events import Event, ids
+from greenlight.events.build import as_fact
 from greenlight.events.http import from_http, to_binary, to_structured
 from greenlight.ledger.port import Reading
 from greenlight.lib.clock import SystemClock
@@ -178,13 +179,15 @@ def test_a_type_without_a_handler_is_not_for_us() -> None:
     assert (answer.status_code, answer.get_data()) == (202, b"")
 
 
-def test_the_handler_of_facts_gets_what_no_service_concludes() -> None:
-    """Any type from outside, and none of ours."""
+@pytest.mark.parametrize("structured", [False, True])
+def test_the_handler_of_facts_gets_what_has_their_attribute(structured: bool) -> None:
+    """Whatever its type is called, and in either mode; without the attribute, no type is a fact's."""
     seen: list[str] = []
-    recorder = client(lambda event, deps: seen.append(event.type) or [], type="*")
-    for type in ("com.github.push", "com.example.scan", "commit.recorded", "dev.knative.sources.ping", "target.paused"):
-        assert post(recorder, event(type=type)).status_code == 202
-    assert seen == ["com.github.push", "com.example.scan"]
+    recorder = client(lambda event, deps: seen.append(event.id) or [], type="*")
+    for type in ("com.github.push", "com.example.scan", "gate.passed", "target.paused"):
+        for sent in (as_fact(event(f"fact {type}", type)), event(f"other {type}", type)):
+            assert post(recorder, sent, structured=structured).status_code == 202
+    assert seen == ["fact com.github.push", "fact com.example.scan", "fact gate.passed", "fact target.paused"]
 
 
 @pytest.mark.parametrize(
@@ -268,8 +271,10 @@ def test_a_dead_letter_is_told_and_counted_and_answered_empty(caplog: pytest.Log
     )
     sink = Client(event_app(reconciler.create_service(deps)))
     error = {"ce-knativeerrordest": "http://deployer.greenlight.svc.cluster.local", "ce-knativeerrorcode": "503"}
-    for type, labels in (("promotion.ready", ("promotion.ready", "503")), ("com.example.any", ("fact", "503"))):
-        headers, body = to_binary(event("lost", type))
+    lost = event("lost", "com.example.any")
+    for it, kind in ((event("lost", "promotion.ready"), "promotion.ready"), (as_fact(lost), "fact"), (lost, "other")):
+        headers, body = to_binary(it)
+        labels = (kind, "503")
         before = metrics.DEAD_LETTERS.labels(*labels)._value.get()
         answer = sink.post(reconciler.DEAD_LETTERS, data=body, headers={**headers, **error})
         assert (answer.status_code, answer.get_data()) == (202, b"")

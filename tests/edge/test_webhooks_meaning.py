@@ -393,6 +393,19 @@ def test_a_sender_does_not_speak_in_our_attributes(rig: Rig, name: str) -> None:
     assert event.extensions.get(name) in (None, "acme/shop")
 
 
+@pytest.mark.parametrize("version", ["1.0", "0.3", "0.2"])
+@pytest.mark.parametrize("value", ["true", "false", True, False, 1])
+def test_whatever_a_sender_says_of_it_an_accepted_event_is_a_facts(rig: Rig, value: Any, version: str) -> None:
+    """So that it reaches the recorder; and no type of Greenlight's own is accepted for it."""
+    about = {"specversion": version, "id": "1", "source": "/s", "type": "com.example.scan", "fact": value}
+    body = json.dumps({**about, "data": {"repo": "acme/shop", "sha": SHA}}).encode()
+    fact = rig.fact(rig.event(body, {"Content-Type": "application/cloudevents+json"}))
+    assert fact.event.extensions["fact"] == "true"
+    body = json.dumps({**about, "type": "promotion.ready", "data": {"repo": "acme/shop", "sha": SHA}}).encode()
+    refused = rig.event(body, {"Content-Type": "application/cloudevents+json"}, id="msg_2")
+    assert refused.status_code == 422
+
+
 def test_one_id_of_a_sender_for_two_commits_is_two_facts(rig: Rig) -> None:
     """A sender that counts per commit must not lose the second one."""
     sent = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/scan", "ce-type": "com.example.scan"}

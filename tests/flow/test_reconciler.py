@@ -1,16 +1,24 @@
-"""What one ping does about a backlog."""
+"""What one ping does about a backlog, and about what an earlier version stored."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from greenlight.events import Event, types
 from greenlight.events.recorded import look_again
 from greenlight.ledger.port import Transaction
-from greenlight.model.rows import Due
-from greenlight.reconciler.app import BATCH
+from greenlight.ledger.sqlite.ledger import SCHEMA, SqliteLedger
+from greenlight.lib.clock import SystemClock
+from greenlight.model import keys
+from greenlight.model.policy import Pipeline
+from greenlight.model.rows import Due, Fact
+from greenlight.reconciler.app import BATCH, on_ping
 from greenlight.reconciler.domain import in_turn
+from greenlight.service.deps import Deps
+from greenlight.store.store import Store
 from support.flow import REPO, Shop, sha_of
 
 
@@ -59,3 +67,66 @@ def test_a_ping_takes_on_more_than_one_batch_of_what_is_due(tmp_path: Path) -> N
     assert ledger.due(datetime.now(UTC)) == []
     assert len(ledger.due(datetime.now(UTC) + timedelta(hours=1), limit=1000)) == len(due)
     shop.stop()
+
+
+class Published:
+    """What the Broker got."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def publish(self, events: Sequence[Event]) -> None:
+        self.events += events
+
+    def settle(self, events: Sequence[Event]) -> Event | None:
+        raise NotImplementedError
+
+
+def stored_before(folder: Path, word: str) -> Fact:
+    """The fact of a push, as it was stored when the events of facts had no attribute of their own."""
+    shop = Shop(folder)
+    fact = shop.greenlight.ledger.fact(shop.push(word))
+    shop.stop()
+    assert fact is not None
+    kept = {name: value for name, value in fact.event.extensions.items() if name != "fact"}
+    assert kept.keys() == {"repo", "commit", "branch", "partitionkey", "traceparent"}
+    return replace(fact, event=replace(fact.event, extensions=kept))
+
+
+def test_a_fact_that_an_earlier_version_accepted_is_recorded(tmp_path: Path) -> None:
+    """Its event, in the log and due, lacks the attribute that the recorder's Trigger selects, until it is emitted again."""
+    (tmp_path / "before").mkdir()
+    fact = stored_before(tmp_path / "before", "one")
+    shop = Shop(tmp_path)
+    due = Due(keys.fact_due(fact.id), datetime.now(UTC) - timedelta(minutes=1), fact.event)
+    assert shop.greenlight.ledger.accept(fact, None, due)
+    shop.start()
+    shop.watch.until(lambda event: event.type == types.COMMIT_RECORDED and event.json()["fact"] == fact.id)
+    shop.settle()
+    came = [event.extensions.get("fact") for event in shop.watch.events if event.id == fact.id]
+    assert came == [None, "true"]
+    assert shop.commit("one")["refs"] == ["refs/heads/main"]
+    shop.stop()
+
+
+def test_events_that_an_earlier_version_left_behind_go_out_as_a_facts_are_now(tmp_path: Path) -> None:
+    """From the outbox and from what is due, a fact's and no other, also if the fact's own row cannot be read."""
+    now = datetime.now(UTC)
+    facts = []
+    for word in ("one", "two"):
+        (tmp_path / word).mkdir()
+        facts.append(stored_before(tmp_path / word, word))
+    other = look_again(REPO, sha_of("one"), "tests/1", now)
+    store, published = Store(tmp_path / "store", [SCHEMA]), Published()
+    ledger = SqliteLedger(store, tmp_path / "bodies", clock=lambda: now - timedelta(minutes=1))
+    for fact in facts:
+        ledger.accept(fact, None, Due(keys.fact_due(fact.id), now, fact.event))
+    ledger.transact(Transaction(emit=[other], due=[Due("tests/1", now, other)]))
+    store.write(lambda tx: tx.execute("UPDATE facts SET json = '{' WHERE id = ?", (facts[1].id,)))
+    on_ping(Event("ping", "/tests", types.PING), Deps(SystemClock(), ledger, lambda: Pipeline({}), published))
+    said = [(event.id, event.extensions.get("fact")) for event in published.events]
+    want = [*((fact.id, "true") for fact in facts), (other.id, None)]
+    assert sorted(said, key=str) == sorted([*want, *want], key=str)  # once from the outbox, and once because it is due
+    later = ledger.due(now + timedelta(hours=1))
+    assert sorted(((due.event.id, due.event.extensions.get("fact")) for due in later), key=str) == sorted(want, key=str)
+    store.close()

@@ -25,6 +25,7 @@ from greenlight.deployer.drivers.command.ends import read_end
 from greenlight.entrypoints.compose import expire_leases
 from greenlight.entrypoints.serve import THREADS
 from greenlight.events import Event, ids, types
+from greenlight.events.build import as_fact
 from greenlight.events.http import to_binary
 from greenlight.ledger.sqlite.ledger import SCHEMA, SqliteLedger
 from greenlight.lib.clock import SystemClock
@@ -187,9 +188,8 @@ def test_an_events_request_is_a_span_of_flasks_instrumentation(folder: Path) -> 
         "commit": sha_of("one"),
         "traceparent": ids.traceparent(REPO, sha_of("one"), "1", "send event"),
     }
-    fact = Event.of(
-        "com.example.scan", id="1", source="/tests", time=datetime(2026, 1, 1, tzinfo=UTC), data={}, extensions=about
-    )
+    when = datetime(2026, 1, 1, tzinfo=UTC)
+    fact = as_fact(Event.of("com.example.scan", id="1", source="/tests", time=when, data={}, extensions=about))
     trace = ids.trace_id(REPO, sha_of("one"))
     headers, body = to_binary(fact)
     headers["traceparent"] = f"00-{trace}-{'b' * 16}-01"

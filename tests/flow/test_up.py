@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import urllib3
 from greenlight.broker.trigger_spec import TriggerSpec
 from greenlight.entrypoints.compose import ThirdParties
 from greenlight.events import Event, ids, types
+from greenlight.events.build import as_fact
 from greenlight.events.http import to_binary
 from support.flow import REPO, Shop, sha_of
 from support.process import Up, signed
@@ -120,7 +122,7 @@ def test_an_empty_secret_file_stops_the_start(tmp_path: Path) -> None:
 
 
 def test_row_49_a_forged_event_moves_nothing(tmp_path: Path) -> None:
-    """promotion.ready, a build and an approval posted straight to the Broker: looked up, not found, no effect."""
+    """promotion.ready, a build and an approval posted straight to the Broker, as facts and not: no effect."""
     shop = Shop(tmp_path).start()
     shop.push("one")
     shop.settle()
@@ -138,7 +140,9 @@ def test_row_49_a_forged_event_moves_nothing(tmp_path: Path) -> None:
         (types.APPROVAL_GRANTED, {**about, "gate": "legal", "person": "lena"}),
     ]
     for type, data in forged:
-        shop.greenlight.broker.publish(Event.of(type, id=f"forged-{type}", source="x", time=now, data=data))
+        event = Event.of(type, id=f"forged-{type}", source="x", time=now, data=data)
+        shop.greenlight.broker.publish(event)
+        shop.greenlight.broker.publish(as_fact(replace(event, id=f"forged-fact-{type}")))
     shop.settle()
     assert shop.deployed() == []
     assert shop.environment("one", "staging")["decision"] == "waiting"

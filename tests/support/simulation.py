@@ -21,6 +21,7 @@ from greenlight.board import actions
 from greenlight.deployer import app as deployer
 from greenlight.deployer.driver import Busy, Order, Progress
 from greenlight.events import Event, types
+from greenlight.events.build import as_fact, is_fact
 from greenlight.ledger.dynamodb.ledger import DynamoLedger
 from greenlight.ledger.journal import verify
 from greenlight.ledger.port import Transaction
@@ -272,12 +273,12 @@ class World:
             return
         if not self.calm and self.dice.random() < 0.05:
             self.bus.append(event)
-        self.note(f"{event.type} {event.json() if event.type in types.DERIVED else event.id}")
+        self.note(f"{event.type} {event.id if is_fact(event) else event.json()}")
         self.depth += 1
         try:
             for module in (recorder, promoter, deployer):
                 handlers: Any = module.HANDLERS
-                handler = handlers.get(event.type) or (handlers.get("*") if event.type not in types.NOT_FACTS else None)
+                handler = handlers.get(event.type) or (handlers.get(types.FACT) if is_fact(event) else None)
                 if handler is not None:
                     deps = self.deps()
                     with session(event, deps):
@@ -302,7 +303,7 @@ class World:
         """GitHub's word of a push, which for a deletion is about the commit that was there."""
         self.pushes.append(push)
         self.note(f"push {sha[-3:]} {push.ref} forced={push.forced} deleted={push.deleted}")
-        event, now = Event(push.fact, "github", "com.github.push"), self.clock.time
+        event, now = as_fact(Event(push.fact, "github", "com.github.push")), self.clock.time
         self.accept(
             Fact(event, REPO, sha, now, now, (push.ref,), push=push, people=() if push.deleted else push.people)
         )
@@ -311,7 +312,7 @@ class World:
         """CircleCI's word of a run."""
         id = f"build-{sha[-3:]}-{run}-{outcome}"
         self.note(f"build {run} of {sha[-3:]} {outcome}")
-        event = Event(id, "circleci", f"com.circleci.{outcome}")
+        event = as_fact(Event(id, "circleci", f"com.circleci.{outcome}"))
         now = self.clock.time
         self.accept(Fact(event, REPO, sha, now, now, ("main",), BUILD, outcome, (run, 0)))
 

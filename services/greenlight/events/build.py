@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from greenlight.events import ids
 from greenlight.events.event import Event
 from greenlight.events.schemas import dataschema
+
+_FACT, _TRUE = "fact", "true"
+"""The attribute by which the recorder's Trigger selects facts, whatever their type is called. Its value is a string, as
+every value is on the way in binary mode."""
 
 
 def about_commit(
@@ -46,3 +52,13 @@ def about_commit(
             "traceparent": traceparent or ids.traceparent(repo, sha, id, "send event"),
         },
     )
+
+
+def as_fact(event: Event) -> Event:
+    """Return the event with the attribute that every fact's event carries."""
+    return replace(event, extensions=MappingProxyType({**event.extensions, _FACT: _TRUE}))
+
+
+def is_fact(event: Event) -> bool:
+    """Tell whether the event carries the attribute of facts. Anybody may set it: only the ledger knows what is a fact."""
+    return event.extensions.get(_FACT) == _TRUE

@@ -24,26 +24,8 @@ TARGET_RESUMED = "target.resumed"
 
 PING = "dev.knative.sources.ping"
 
-DERIVED = (
-    COMMIT_RECORDED,
-    PROMOTION_READY,
-    DEPLOYMENT_APPLIED,
-    DEPLOYMENT_PROGRESSING,
-    DEPLOYMENT_SUCCEEDED,
-    DEPLOYMENT_FAILED,
-    DEPLOYMENT_ERROR,
-    DEPLOYMENT_SUPERSEDED,
-    DEPLOYMENT_CANCELED,
-    CANCEL_REQUESTED,
-    TARGET_PAUSED,
-    TARGET_RESUMED,
-)
-"""What our own services conclude. Everything else on the Broker is a fact, or a third party's."""
-
-NOT_FACTS = (*DERIVED, PING)
-
 FACT = "*"
-"""Stands for every type that is not in NOT_FACTS: what happened outside, whatever its type is called."""
+"""Stands for the types of all facts, whatever they are called: a fact is known by an attribute (events/build.py)."""
 
 ENDS = (
     DEPLOYMENT_SUCCEEDED,

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from greenlight.events import ids, rfc3339, types
-from greenlight.events.build import about_commit
+from greenlight.events.build import about_commit, as_fact
 from greenlight.events.recorded import look_again
 from greenlight.model import keys
 from greenlight.model.rows import PATIENCE, Due, Fact, NewEntry, Record, Request, Target
@@ -33,17 +33,19 @@ def own_fact(
     """
     at = max(now, *(known + _NEXT for known in _times(record)))
     ref = next(iter(sorted(record.pushes)), None)
-    event = about_commit(
-        type,
-        id=id,
-        source=source,
-        time=at,
-        repo=record.repo,
-        sha=record.sha,
-        data={**({"ref": ref} if ref else {}), **about},
-        attributes={name: about.get(name) for name in ("gate", "application", "environment")},
-        subject=record.sha,
-        traceparent=ids.traceparent(record.repo, record.sha, id, "receive"),
+    event = as_fact(
+        about_commit(
+            type,
+            id=id,
+            source=source,
+            time=at,
+            repo=record.repo,
+            sha=record.sha,
+            data={**({"ref": ref} if ref else {}), **about},
+            attributes={name: about.get(name) for name in ("gate", "application", "environment")},
+            subject=record.sha,
+            traceparent=ids.traceparent(record.repo, record.sha, id, "receive"),
+        )
     )
     kept = dict(about if details is None else details)
     fact = Fact(event=event, repo=record.repo, sha=record.sha, at=at, accepted=now, details=kept)

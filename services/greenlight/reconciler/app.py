@@ -8,10 +8,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from greenlight.events import Event, rfc3339, types
+from greenlight.events.build import as_fact, is_fact
+from greenlight.events.schemas import dataschema
 from greenlight.ledger.names import fell_silent
-from greenlight.ledger.port import Transaction
+from greenlight.ledger.port import Ledger, Transaction, Unreadable
 from greenlight.model.rows import PATIENCE, Due
-from greenlight.reconciler.domain import in_turn
+from greenlight.reconciler.domain import in_turn, updated
 from greenlight.service.deps import Deps
 from greenlight.service.handling import EventService, Handler
 from greenlight.service.pushes import silent_since
@@ -41,7 +43,7 @@ def on_ping(event: Event, deps: Deps) -> Sequence[Event]:
     until = deps.clock.monotonic() + BUDGET
     left = deps.ledger.outbox(older_than=deps.clock.now() - SWEEP_AFTER, limit=BATCH)
     if left:
-        deps.publisher.publish(left)
+        deps.publisher.publish([as_fact(event) if _is_of_a_fact(event, deps.ledger) else event for event in left])
     due = in_turn(deps.ledger.due(deps.clock.now(), limit=LOOK))
     idle = not due
     while due:
@@ -73,6 +75,7 @@ def _listen(repo: str, deps: Deps) -> None:
 def _emit_again(due: Sequence[Due], deps: Deps) -> None:
     """Emit what is due again, and have it due later."""
     now = deps.clock.now()
+    due = [updated(item) for item in due]
     events = [item.event for item in due]
     deps.ledger.transact(Transaction(emit=events, postponed=[_postponed(item, now) for item in due]))
     for again in events:
@@ -83,22 +86,35 @@ def _emit_again(due: Sequence[Due], deps: Deps) -> None:
             scope.event(again, None)
 
 
+def _is_of_a_fact(event: Event, ledger: Ledger) -> bool:
+    """Tell whether an event is a fact's, also if it was stored by a version whose facts' events had no attribute."""
+    try:
+        return is_fact(event) or ledger.fact(event.id) is not None
+    except Unreadable:  # so there is one
+        return True
+
+
 def on_dead_letter(event: Event, deps: Deps) -> Sequence[Event]:
     """A Broker could not deliver this. Log and count it, no more: what the ledger still waits for comes again with a
     ping."""
-    about = event.extensions
+    about, kind = event.extensions, _kind(event)
     deps.log.getChild("reconciler").error(
         "dead letter: %s %.80r was not taken by %.200r, code %.10r; if the ledger still waits for its result it is sent again",
-        event.type if event.type in types.NOT_FACTS else "a fact",
+        kind,
         event.id,
         about.get("knativeerrordest", "somebody"),
         about.get("knativeerrorcode", "none"),
     )
     code = str(about.get("knativeerrorcode", ""))
-    metrics.DEAD_LETTERS.labels(
-        event.type if event.type in types.NOT_FACTS else "fact", code if re.fullmatch(r"[1-5]\d\d", code) else "none"
-    ).inc()
+    metrics.DEAD_LETTERS.labels(kind, code if re.fullmatch(r"[1-5]\d\d", code) else "none").inc()
     return []
+
+
+def _kind(event: Event) -> str:
+    """Return one of a few words for what an event is: the type of a third party's may be any text."""
+    if is_fact(event):
+        return "fact"
+    return event.type if event.type == types.PING or dataschema(event.type) else "other"
 
 
 def _postponed(item: Due, now: datetime) -> Due:
@@ -114,4 +130,4 @@ HANDLERS: Mapping[str, Handler[Deps]] = {types.PING: on_ping}
 
 def create_service(deps: Deps) -> EventService[Deps]:
     """Return the reconciler as a service; at /dead-letters it is the dead-letter sink of every Trigger."""
-    return EventService("reconciler", HANDLERS, deps, {DEAD_LETTERS: lambda type: on_dead_letter})
+    return EventService("reconciler", HANDLERS, deps, {DEAD_LETTERS: lambda event: on_dead_letter})

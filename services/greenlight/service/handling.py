@@ -10,6 +10,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from greenlight.events import Event, types
+from greenlight.events.build import is_fact
 from greenlight.ledger.port import Unreadable
 from greenlight.lib.errors import Problem, phrase, problem_json
 from greenlight.service.deps import Deps
@@ -23,8 +24,8 @@ D = TypeVar("D", bound=Deps)
 Handler = Callable[[Event, D], Sequence[Event]]
 """From one event to the events that its own ledger transaction emitted."""
 
-HandlerOf = Callable[[str], Handler[D] | None]
-"""From an event's type to its handler; None: such events are not for us."""
+HandlerOf = Callable[[Event], Handler[D] | None]
+"""From an event to its handler; None: such events are not for us."""
 
 MAX_EVENT = 1 << 20
 """Bytes of one event's data: what Kafka's data plane takes; CloudEvents promises 64 KiB."""
@@ -95,7 +96,7 @@ class EventService(Generic[D]):
     def _handled(self, event: Event, handler_of: HandlerOf[D], traceparent: str | None, scope: Scope) -> Outcome:
         if event.data is not None and len(event.data) > MAX_EVENT:
             raise TooLarge(f"an event has at most {MAX_EVENT} bytes of data")
-        handler = handler_of(event.type)
+        handler = handler_of(event)
         if handler is None:
             return self._done("not for us")
         scope.event(event, traceparent)
@@ -131,11 +132,8 @@ def sending(event: Event) -> Step:
     return step("send event", kind=PRODUCER, key=event.id, **{"cloudevents.event_type": event.type})
 
 
-def _handler_of(handlers: Mapping[str, Handler[D]], type: str) -> Handler[D] | None:
-    handler = handlers.get(type)
-    if handler is None and type not in types.NOT_FACTS:
-        handler = handlers.get(types.FACT)
-    return handler
+def _handler_of(handlers: Mapping[str, Handler[D]], event: Event) -> Handler[D] | None:
+    return handlers.get(event.type) or (handlers.get(types.FACT) if is_fact(event) else None)
 
 
 def _brief(detail: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from greenlight.events import Event, types
+from greenlight.events.build import is_fact
 from greenlight.ledger.port import Reading
 from greenlight.model import keys
 from greenlight.model.policy import Pipeline
@@ -22,7 +23,7 @@ def reading_of(event: Event, pipeline: Pipeline) -> Reading:
     repo, sha = data.get("repo"), data.get("sha")
     commits = [(repo, sha)] if repo is not None and sha is not None else []
     streams = [keys.commit_stream(*commit) for commit in commits]
-    if event.type not in types.NOT_FACTS:
+    if is_fact(event):
         return Reading(facts=[event.id], records=commits, streams=streams, due=[keys.fact_due(event.id)])
     deployments = [data[name] for name in ("deployment", "promotion") if name in data][:1]
     due = [keys.deployment_due(id) for id in deployments] or [keys.record_due(*commit) for commit in commits]

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from greenlight.events import Event, ids
-from greenlight.events.build import about_commit
+from greenlight.events.build import about_commit, as_fact
 from greenlight.lib.errors import Malformed, Rejected
 from greenlight.lib.strictjson import BadJson, loads
 from greenlight.model.rows import Fact
@@ -117,4 +117,4 @@ def commit_event(
     )
     if len(event.data or b"") > MAX_DATA:
         raise Rejected(f"what it says of the commit takes more than {MAX_DATA} bytes")
-    return event
+    return as_fact(event)

@@ -110,6 +110,7 @@ func made(body []byte) (*event, error) {
 		time: time.Unix(told.Repository.PushedAt, 0).UTC().Format(time.RFC3339),
 		extensions: map[string]string{
 			"repo": repo, "commit": told.After, "branch": strings.TrimPrefix(told.Ref, "refs/heads/"), "partitionkey": repo,
+			"fact": "true",
 			"traceparent": "00-" + trace + "-" + digest(id, "receive")[:16] + "-01",
 		},
 		data: content,

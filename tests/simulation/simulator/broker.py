@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from greenlight.events import Event, types
+from greenlight.events.build import is_fact
 from greenlight.flow import FLOW, Edge
 
 from .outside import name_of
@@ -40,7 +41,7 @@ class Broker:
     def put(self, event: Event) -> None:
         """An event for whoever has a Trigger for it; a ping goes straight to the reconciler."""
         for edge in FLOW:
-            if event.type in edge.on or (types.FACT in edge.on and event.type not in types.NOT_FACTS):
+            if event.type in edge.on or (types.FACT in edge.on and is_fact(event)):
                 self.deliveries.append(Delivery(event, edge))
 
     def waiting(self) -> list[Delivery]:

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from greenlight.events import Event, types
+from greenlight.events.build import as_fact
 from greenlight.ledger.port import Reading
 from greenlight.model.policy import Pipeline
 from greenlight.service.reading import reading_of
 from support.policy import GOOD, REPO, parse
+from support.vocabulary import CONCLUDED
 
 SHA = "a" * 40
 COMMIT, STAGING, PRODUCTION = f"commit/{REPO}/{SHA}", ("shop", "staging"), ("shop", "production")
@@ -31,7 +33,7 @@ def event(type: str, **data: Any) -> Event:
 
 def test_a_fact_is_read_with_its_record(pipeline: Pipeline) -> None:
     """And where the journal of the commit ends, and that it is due."""
-    found = reading_of(event("com.github.push", repo=REPO, sha=SHA, ref="refs/heads/main"), pipeline)
+    found = reading_of(as_fact(event("com.github.push", repo=REPO, sha=SHA, ref="refs/heads/main")), pipeline)
     assert found == Reading(facts=["e1"], records=[(REPO, SHA)], streams=[COMMIT], due=["fact/e1"])
 
 
@@ -57,7 +59,7 @@ def test_a_deployment_under_way_is_read_with_its_own_target(pipeline: Pipeline, 
 @pytest.mark.parametrize("data", [b"[]", b'"x"', b"{}", b'{"repo": ["x"], "sha": 1}', b"\xff", b"[" * 100_000, None])
 def test_an_event_that_tells_nothing_names_nothing(pipeline: Pipeline, data: bytes | None) -> None:
     """Whatever its type; of a fact, its id."""
-    for type in types.DERIVED:
+    for type in CONCLUDED:
         found = reading_of(Event("poison", "stranger", type, data=data), pipeline)
         assert not any([found.facts, found.records, found.targets, found.deployments, found.streams, found.due])
-    assert reading_of(Event("poison", "stranger", "any.type", data=data), pipeline).facts == ["poison"]
+    assert reading_of(as_fact(Event("poison", "stranger", "any.type", data=data)), pipeline).facts == ["poison"]

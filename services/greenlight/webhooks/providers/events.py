@@ -37,7 +37,7 @@ from greenlight.webhooks.provider import (
 )
 from greenlight.webhooks.providers.gates import sent_at, standard
 
-_OURS = re.compile(r"repo|commit|branch|gate|outcome|application|environment|partitionkey|traceparent|knative.*")
+_OURS = re.compile(r"fact|repo|commit|branch|gate|outcome|application|environment|partitionkey|traceparent|knative.*")
 """Attributes that Triggers match and the Broker counts by: a sender does not speak in them."""
 
 
