@@ -169,7 +169,7 @@ def test_a_cluster_that_the_deployer_does_not_run_in_knows_it_as_a_group(tmp_pat
     def rbac(*words: str) -> Any:
         return CliRunner().invoke(main, ["policy", "rbac", "--config", str(tmp_path), *words])
 
-    assert "which cluster?" in rbac().output
+    assert "name a cluster with --cluster" in rbac().output
     assert "does not run in elsewhere" in rbac("--cluster", "elsewhere").output
     kind = ("--kind", "gateway.networking.k8s.io/httproutes")
     role, binding = yaml.safe_load_all(rbac("--cluster", "elsewhere", "--group", "greenlight", *kind).output)

@@ -208,7 +208,7 @@ def test_people_and_policy_work_on_the_files(terminal: Terminal) -> None:
     pipeline.unlink()
     assert terminal("policy", "check", "--config", str(config)).exit_code == 2
     (config / "people.yaml").unlink()
-    assert "nobody is there yet" in terminal("people", "list", "--config", str(config)).stderr
+    assert "there is no person yet" in terminal("people", "list", "--config", str(config)).stderr
 
 
 def test_people_who_cannot_be_told_from_an_author_are_listed(terminal: Terminal) -> None:
@@ -216,7 +216,7 @@ def test_people_who_cannot_be_told_from_an_author_are_listed(terminal: Terminal)
     path = terminal.shop.folder / "config" / "people.yaml"
     path.write_text(path.read_text().replace("github: omar-gh, ", ""))
     listed = terminal("people", "list", "--config", str(path.parent))
-    assert "omar cannot be distinguished from an author" in listed.stderr
+    assert "omar cannot be recognized as an author" in listed.stderr
     assert "lena" not in listed.stderr
     rows = terminal.json("people", "list", "--config", str(path.parent))["people"]
     assert {row["id"]: row["identified"] for row in rows} == {"lena": True, "omar": False, "dev": True}
@@ -260,8 +260,8 @@ def test_policy_check_warns_of_secrets(terminal: Terminal) -> None:
         (("pause", "sh/op", "staging", "--reason", "x"), {}, "is not a name"),
         (("rollback", "shop", "staging", "--to", "HEAD", "--reason", "x"), {}, "is not a sha"),
         (("send", "gate", "../scan", "passed", REPO, ONE), {}, "is not a name"),
-        (("status",), {"GREENLIGHT_TOKEN": "a\nb"}, "GREENLIGHT_TOKEN is no token"),
-        (("status",), {"GREENLIGHT_TOKEN": "gl_€"}, "GREENLIGHT_TOKEN is no token"),
+        (("status",), {"GREENLIGHT_TOKEN": "a\nb"}, "GREENLIGHT_TOKEN has characters that no token has"),
+        (("status",), {"GREENLIGHT_TOKEN": "gl_€"}, "GREENLIGHT_TOKEN has characters that no token has"),
         (("status",), {"GREENLIGHT_TOKEN": "gl_wrong"}, "The command line sends the token in GREENLIGHT_TOKEN"),
         (("status",), {"GREENLIGHT_URL": "localhost:8080"}, "it must be http(s)://HOST:PORT"),
         (("status",), {"GREENLIGHT_URL": "ftp://x"}, "it must be http(s)://HOST:PORT"),

@@ -62,7 +62,7 @@ def test_a_co_author_cannot_approve(shop: Shop) -> None:
     shop.push("two", before="one", **message("two", "x\n\n  co-authored-by: L <7+Lena-GH@users.noreply.github.com>"))
     assert approve(shop, "one", "omar")[0] == 403
     status, problem = approve(shop, "two", "lena")
-    assert (status, problem["detail"]) == (403, "lena is among the authors; legal wants somebody else")
+    assert (status, problem["detail"]) == (403, "lena is among the authors; legal needs somebody else's approval")
     assert approve(shop, "two", "omar")[0] == 403
     assert approve(shop, "one", "lena")[0] == 202
     shop.watch.end("staging", sha_of("one"))

@@ -1,1 +1,1 @@
-"""Pages for people, JSON for the command line, and what people do."""
+"""Pages for people, JSON for the command line, and the actions of people."""

@@ -1,4 +1,4 @@
-"""What people do: each action is a fact with its event, or a change of a target, written before it is acknowledged."""
+"""Actions of people: each is a fact with its event, or a change of a target, written before it is acknowledged."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a person asks of a target."""
+    """What a person requests of a target."""
 
     application: str
     environment: str
@@ -45,9 +45,10 @@ class Asked:
 
 
 def request(asks: Asked, person: Person, deps: Deps) -> Request:
-    """Ask for a deployment; the request, which waits until it is served or has ended otherwise. Gates stay as they are.
+    """Request a deployment. Returns the request, which waits until it is served or ends otherwise.
 
-    Asking again for what is already the target's newest request is the same request. Raises Forbidden, Rejected.
+    Gates stay as they are. Asking again for what is already the target's newest request is the same request. Raises
+    Forbidden, Rejected.
     """
     policy = _operated(asks.application, asks.environment, person, deps)
     if asks.kind not in KINDS or not asks.reason:
@@ -82,7 +83,7 @@ def request(asks: Asked, person: Person, deps: Deps) -> Request:
 
 
 def _operated(application: str, environment: str, person: Person, deps: Deps) -> Policy:
-    """Return the application, which this person may operate. Its target goes on from where it was under a former name.
+    """Return the application, if this person may operate it. Its target continues the one under its former name.
 
     Raises Forbidden; NotFound; Rejected while a deployment under the former name is under way.
     """
@@ -91,20 +92,23 @@ def _operated(application: str, environment: str, person: Person, deps: Deps) ->
     reading.target_of(application, environment, deps)
     if not carried_on(policy, environment, deps.ledger, deps.clock.now()):
         raise Rejected(
-            f"a deployment to {policy.formerly}/{environment}, as it was called before, is still under way: try again when "
+            f"a deployment to {policy.formerly}/{environment}, its former name, is still under way: try again when "
             "it has ended"
         )
     return policy
 
 
 def _known_times(target: Target, deps: Deps) -> Iterator[datetime]:
-    """Yield when what the ledger knows was asked for or pushed: a request comes after that, whosever clock is wrong."""
+    """Yield the times of known requests and pushes: a new request comes after them, even if a clock is wrong."""
     yield from (request.at for request in (*target.requests, target.held) if request is not None)
     yield from (push.arrived for push in pushes_since(deps.ledger, target))
 
 
 def _wanted(asks: Asked, policy: Policy, target: Target, now: datetime, deps: Deps) -> Record:
-    """The record of the commit that is asked for. Raises Rejected where it cannot be had, with what would be right."""
+    """Return the record of the requested commit.
+
+    Raises Rejected, with what would be right, where it cannot be deployed.
+    """
     where, key = f"{asks.application}/{asks.environment}", asks.environment
     if asks.kind == "rollback":
         return _way_back(asks, policy, target, now, deps)
@@ -154,7 +158,7 @@ def _was_left(policy: Policy, record: Record, environment: str) -> bool:
 
 
 def cancel_request(application: str, environment: str, reason: str | None, person: Person, deps: Deps) -> Request:
-    """Withdraw the target's newest request; that request. Raises Forbidden, Rejected where none waits."""
+    """Withdraw the target's newest request, and return it. Raises Forbidden, Rejected where none waits."""
     _operated(application, environment, person, deps)
     if not reason:
         raise Rejected("a cancellation needs a reason")
@@ -185,7 +189,10 @@ def cancel_request(application: str, environment: str, reason: str | None, perso
 
 
 def cancel_deployment(application: str, environment: str, reason: str | None, person: Person, deps: Deps) -> str:
-    """End the deployment that is under way, as `canceled`; its id. Raises Forbidden, Rejected where there is none."""
+    """End the deployment that is under way, as `canceled`; return its id.
+
+    Raises Forbidden, Rejected where there is none.
+    """
     _operated(application, environment, person, deps)
     if not reason:
         raise Rejected("a cancellation needs a reason")
@@ -216,7 +223,7 @@ def cancel_deployment(application: str, environment: str, reason: str | None, pe
 
 
 def set_paused(application: str, environment: str, paused: bool, reason: str | None, person: Person, deps: Deps) -> str:
-    """Hold a target, or let it go on; the event's id."""
+    """Pause or resume a target; return the event's id."""
     _operated(application, environment, person, deps)
     if paused and not reason:
         raise Rejected("a pause needs a reason")
@@ -243,7 +250,7 @@ def set_paused(application: str, environment: str, paused: bool, reason: str | N
 
 
 def discards(person: Person, policies: Sequence[Policy]) -> Callable[[Event], str]:
-    """Return who discards a dead letter with some event: the person's id. What is returned raises Forbidden."""
+    """Return a function from a dead letter's event to the id of the person who discards it. It raises Forbidden."""
 
     def judge(event: Event) -> str:
         allowed(domain.may_discard(person, policies, event.extensions))
@@ -253,9 +260,9 @@ def discards(person: Person, policies: Sequence[Policy]) -> Callable[[Event], st
 
 
 def erase_author(logins: Sequence[str], emails: Sequence[str], person: Person, deps: Deps) -> int:
-    """Erase the titles and the name of everything whose author has one of these logins or addresses; how many commits.
+    """Erase the titles and the author's name of each commit by one of these logins or addresses.
 
-    Raises Forbidden, Rejected. Journals stay as they are: they name nobody.
+    Returns how many commits. Raises Forbidden, Rejected. Journals stay as they are: they name nobody.
     """
     allowed(domain.may_erase(person, list(deps.pipeline().applications.values())))
     named = [*(("github", login) for login in logins), *(("email", email) for email in emails)]

@@ -1,4 +1,4 @@
-"""The JSON API: what the command line speaks, and what scripts may rely on."""
+"""The JSON API, which the command line uses, and on which scripts may rely."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LONGEST = timedelta(days=30)
 
 
 def blueprint(deps: Deps) -> Blueprint:
-    """Return everything below /api/v1."""
+    """Return the routes below /api/v1."""
     api = Blueprint("api", __name__, url_prefix="/api/v1")
     _reads(api, deps)
     _senders(api, deps)
@@ -84,7 +84,7 @@ def _senders(api: Blueprint, deps: Deps) -> None:
 
 
 def _is_decided(commit: dict[str, Any], decision: str, application: str | None, environment: str | None) -> bool:
-    """Tell whether one of the commit's environments, or the one that is named, has that decision."""
+    """Return whether one of the commit's environments, or the one that is named, has that decision."""
     return any(
         it["decision"] == decision
         for name, found in commit["applications"].items()
@@ -171,7 +171,7 @@ def _writes(api: Blueprint, deps: Deps) -> None:
         reading.target_of(application, environment, deps)
         kind, sha = _need(body, "kind"), _text(body, "sha", needed=False)
         if sha is None and kind != "rollback":
-            raise Rejected("sha is missing: which commit? Only a rollback finds it by itself")
+            raise Rejected("sha is missing: only a rollback finds its commit by itself")
         asks = actions.Asked(
             application,
             environment,

@@ -27,7 +27,7 @@ _OPEN = (HEALTHZ, READYZ)
 
 @dataclass(frozen=True, kw_only=True)
 class Deps(BaseDeps):
-    """What the board needs besides: who people are, if it listens on loopback only, and routes of others to guard."""
+    """The dependencies of the board alone: people, whether it listens on loopback only, other routes to guard."""
 
     people: People
     open_reads: bool = False
@@ -55,7 +55,7 @@ def create_app(deps: Deps) -> Flask:
             deps.open_reads and request.method in ("GET", "HEAD") and request.path != "/api/v1/people/me"
         ):
             raise Unauthenticated(
-                "who are you? Send `Authorization: Bearer TOKEN`; `greenlight people token ID` makes one"
+                "the token is missing: send `Authorization: Bearer TOKEN`; `greenlight people token ID` makes one"
             )
 
     @app.get("/metrics")
@@ -83,7 +83,7 @@ def discards(pipeline: Pipeline) -> Callable[[Event], str]:
 
 
 class _Traced:
-    """What people do as spans: of every POST that becomes a fact."""
+    """Record what people do as spans: one for every POST that becomes a fact."""
 
     def __init__(self, rest: WSGIApplication, tracer: Tracer) -> None:
         self._rest, self._tracer = rest, tracer
@@ -110,7 +110,9 @@ def _person(deps: Deps) -> object:
         return None
     person = deps.people.by_token(token.strip()) if scheme.lower() == "bearer" else None
     if person is None:
-        raise Unauthenticated("this token is nobody's: was it replaced? `greenlight people token ID` makes a new one")
+        raise Unauthenticated(
+            "this token belongs to no person; it may have been replaced: `greenlight people token ID` makes a new one"
+        )
     return person
 
 

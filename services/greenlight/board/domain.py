@@ -1,4 +1,4 @@
-"""Who may do what. Pure, and the one place that says it: every route asks here."""
+"""The rights of people. Pure, and the one place that decides them: every route asks here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from greenlight.service.people import NAME_THEM, Person
 def may_approve(person: Person, gate: Gate, case: Situation) -> str | None:
     """Return why this person's approval of this commit at this gate could not count in this target; None: it could."""
     if not isinstance(gate, Approval):
-        return f"{gate.name} is not an approval: it opens when {gate.kind} says so"
+        return f"{gate.name} is not an approval: {gate.kind} decides it"
     refusal = _in_groups(person, gate)
     if refusal is not None:
         return refusal
@@ -24,18 +24,21 @@ def may_approve(person: Person, gate: Gate, case: Situation) -> str | None:
     why = authors(case.record, case.target, case.pushes).left_out(person.id, person.identities)
     if why is None:
         return None
-    return f"{why}; {gate.name} wants somebody else" if person.identities else f"{why}; {NAME_THEM}"
+    return f"{why}; {gate.name} needs somebody else's approval" if person.identities else f"{why}; {NAME_THEM}"
 
 
 def stands(word: Word, gate: Gate, case: Situation) -> bool:
-    """Tell whether an approval that was given can count in this target, and has not expired."""
+    """Return whether an approval that was given can count in this target, and has not expired."""
     if not isinstance(gate, Approval) or (gate.expires is not None and word.at + gate.expires <= case.now):
         return False
     return gate.left_out(word, gate.makers(case)) is None
 
 
 def may_revoke(person: Person, policy: Policy, gate: Gate) -> str | None:
-    """Why not: whoever may approve a gate may revoke it; a gate that nobody approves, whoever may approve any of them."""
+    """Return why this person may not revoke a gate; None: go ahead.
+
+    Whoever may approve a gate may revoke it; a gate that nobody approves, whoever may approve any gate.
+    """
     if isinstance(gate, Approval):
         return _in_groups(person, gate)
     approvals = [each for each in policy.gates.values() if isinstance(each, Approval)]
@@ -54,10 +57,10 @@ def may_operate(person: Person, policy: Policy) -> str | None:
 
 
 def may_discard(person: Person, policies: Sequence[Policy], about: Mapping[str, object]) -> str | None:
-    """Why this person may not discard a dead letter, given all policies and its event's attributes; None: go ahead.
+    """Return why this person may not discard a dead letter, given all policies and its event's attributes.
 
-    It takes an operator of the application that the event belongs to, by its attributes `application` or `repo`; where it
-    belongs to none, of any application.
+    None: go ahead. It takes an operator of the application that the event belongs to, by its attributes `application` or
+    `repo`; where it belongs to none, of any application.
     """
     named = [policy for policy in policies if policy.name == about.get("application")]
     named = named or [policy for policy in policies if policy.repo == about.get("repo")] or list(policies)
@@ -70,7 +73,7 @@ def may_discard(person: Person, policies: Sequence[Policy], about: Mapping[str, 
 
 
 def may_erase(person: Person, policies: Sequence[Policy]) -> str | None:
-    """Why this person may not erase titles and names of authors; None: go ahead, as an operator of any application may."""
+    """Return why this person may not erase titles and names of authors; None: go ahead, as any operator may."""
     if any(policy.operators and may_operate(person, policy) is None for policy in policies):
         return None
     return f"{person.id} operates no application: name a group of theirs as `operators:` in the pipeline file"

@@ -1,4 +1,4 @@
-"""What is noted of a target when a person acts on it: an event, and an entry in the target's journal."""
+"""The event and the entry in the target's journal that a person's action on a target makes."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from greenlight.service.people import Person
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What is said of a target: the event, and the entry in its journal."""
+    """A note about a target: the event, and the entry in its journal."""
 
     event: Event
     entry: NewEntry
 
 
 def pausing(target: Target, reason: str, person: Person, now: datetime) -> tuple[Target, Note]:
-    """Return the target as it is once it is paused, with the note of it."""
+    """Return the target as it is once it is paused, with the note about it."""
     id = ids.derive(types.TARGET_PAUSED, target.application, target.environment, target.version)
     note = noted(types.TARGET_PAUSED, id, target, about_target(target, person, reason), now)
     return paused_by(target, f"{person.id}: {reason}", now), note
 
 
 def about_target(target: Target, person: Person, reason: str | None) -> dict[str, Any]:
-    """Return what an event about a target has of the person who acted."""
+    """Return the part of an event about a target that names the person who acted."""
     return {
         "application": target.application,
         "environment": target.environment,
@@ -46,7 +46,7 @@ def about_target(target: Target, person: Person, reason: str | None) -> dict[str
 
 
 def noted(type: str, id: str, target: Target, data: dict[str, Any], now: datetime) -> Note:
-    """Build the event of that type about a target, and the entry in its journal."""
+    """Build an event of that type about a target, and the entry in its journal."""
     application, environment = target.application, target.environment
     event = Event.of(
         type,
@@ -74,7 +74,7 @@ def publish(events: Sequence[Event], deps: Deps) -> None:
 
 
 def logged(person: Person, what: str, repo: str, sha: str, at: datetime, deps: Deps) -> None:
-    """Write into the log what a person did, to which commit."""
+    """Log what a person did, to which commit."""
     deps.log.getChild("board").info("%s %s of %s@%s at %s", person.id, what, repo, sha[:7], rfc3339(at))
 
 

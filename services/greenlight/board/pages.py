@@ -1,4 +1,4 @@
-"""The pages: where commits stand, and everything about one of them. Rendered here, without a script."""
+"""The pages: the states of commits, and everything about one of them. Rendered here, without a script."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flask import Blueprint, render_template, request
 
 from greenlight.board import reading, waterfall
 from greenlight.events import moment
-from greenlight.ledger.journal import said
+from greenlight.ledger.journal import summary
 from greenlight.lib.errors import Rejected
 from greenlight.service.deps import Deps
 from greenlight.telemetry.layout import bars
@@ -22,10 +22,10 @@ ENTRIES = 500
 
 
 def blueprint(deps: Deps) -> Blueprint:
-    """`/` and `/commits/OWNER/NAME/SHA`."""
+    """Return the routes `/` and `/commits/OWNER/NAME/SHA`."""
     pages = Blueprint("pages", __name__, template_folder="templates", static_folder="static")
     pages.add_app_template_filter(lambda text: ago(moment(text), deps.clock.now()) if text else "", "ago")
-    pages.add_app_template_filter(said, "said")
+    pages.add_app_template_filter(summary, "summary")
 
     @pages.get("/")
     def index() -> str:
@@ -67,7 +67,7 @@ def blueprint(deps: Deps) -> Blueprint:
 
 
 def ago(then: datetime, now: datetime) -> str:
-    """Return how long ago, in the largest unit that says it: `12 s`, `5 min`, `3 h`, `9 d`."""
+    """Return how long ago it was, in the largest unit that fits: `12 s`, `5 min`, `3 h`, `9 d`."""
     seconds = max((now - then).total_seconds(), 0)
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:

@@ -1,4 +1,4 @@
-"""What an edit of the pipeline file would deploy, if it were in force now. It changes nothing."""
+"""A preview of what an edit of the pipeline file would deploy, if it were in force now. It changes nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from greenlight.service.situations import situation
 
 
 def of_edit(files: Mapping[str, str], deps: Deps) -> list[dict[str, Any]]:
-    """For each environment that the texts of the files change: the commit that would be deployed, or null, and the cause.
+    """Return, for each environment that the files change, the commit that would be deployed, or null, and the cause.
 
     Raises Rejected with every problem of the files.
     """
@@ -51,7 +51,7 @@ def _environment(policy: Policy, environment: str, deps: Deps) -> dict[str, Any]
 
 
 def _target(policy: Policy, environment: str, deps: Deps) -> Target:
-    """Return the target as it would be once the edit is in force and what is under way there has ended."""
+    """Return the target as it would be once the edit is in force and the deployment under way there has ended."""
     rows = (deps.ledger.target(name, environment) for name in policy.names)
     row = policy.target(environment, next((row for row in rows if row is not None), None))
     return replace(row, application=policy.name, policy=policy.digest, deployment=None, wanted=None)

@@ -1,4 +1,4 @@
-"""What the board reads from the ledger, for the API and the pages alike."""
+"""Reads from the ledger, for the API and the pages alike."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from greenlight.service.situations import target_of as target_in
 
 
 class Ambiguous(Rejected):
-    """A prefix stands for more than one commit."""
+    """Report that a prefix stands for more than one commit."""
 
 
 def record_of(repo: str, prefix: str, deps: Deps) -> Record:
@@ -34,12 +34,12 @@ def record_of(repo: str, prefix: str, deps: Deps) -> Record:
         raise Ambiguous(f"{prefix} is the beginning of more than one commit of {repo}: give more digits")
     record = deps.ledger.record(repo, shas[0]) if shas else None
     if record is None:
-        raise NotFound(f"no commit {prefix} of {repo} is known: was its webhook sent here?")
+        raise NotFound(f"no commit {prefix} of {repo} is known: check that its webhook is sent here")
     return record
 
 
 def policy_of(application: str, deps: Deps) -> Policy:
-    """Raises NotFound."""
+    """Return the policy of an application. Raises NotFound."""
     policies = deps.pipeline().applications
     if application not in policies:
         raise NotFound(f"no application {application!r}; there are {', '.join(policies)}")
@@ -63,13 +63,19 @@ def target_of(application: str, environment: str, deps: Deps) -> Target:
 
 
 def deployments_of(target: Target, deps: Deps) -> Sequence[Deployment]:
-    """Return the deployments of a target, newest first, those under the application's former name behind its own."""
+    """Return the deployments of a target, newest first.
+
+    Those under the application's former name come after its own.
+    """
     names = policy_of(target.application, deps).names
     return [each for name in names for each in deps.ledger.deployments(name, target.environment)]
 
 
 def every_target(deps: Deps) -> Sequence[tuple[Target, str | None]]:
-    """Return every target of the pipeline file, read at once. Where one cannot be read it is as it begins, with why."""
+    """Return every target of the pipeline file, read at once.
+
+    One that cannot be read is a new target, with the reason.
+    """
     stored = {(row.application, row.environment): row for row in deps.ledger.targets()}
     doubtful = any(row.table == "targets" for row in deps.ledger.unreadable())  # a list leaves out what it cannot read
     found: list[tuple[Target, str | None]] = []
@@ -91,7 +97,7 @@ def _why_unreadable(target: Target, deps: Deps) -> str | None:
 def situations_of(
     record: Record, policies: Sequence[Policy], now: datetime, deps: Deps
 ) -> tuple[view.Situations, Mapping[tuple[str, str], str]]:
-    """Return the situation of a commit in every target of these applications; and why for those that cannot be read."""
+    """Return the situation of a commit in every target of these applications; for unreadable ones the reason."""
     found, unreadable = {}, {}
     for policy in policies:
         for environment in policy.environments:
@@ -110,7 +116,7 @@ def commit_of(record: Record, deps: Deps) -> dict[str, Any]:
 
 
 def commits_of(records: Sequence[Record], deps: Deps) -> list[dict[str, Any]]:
-    """Commits as the API shows them. What they share, their targets and the pushes there, is read once for all of them.
+    """Return commits as the API shows them. Their targets and the pushes there are read once for all of them.
 
     Where a target or a push cannot be read, its environment says so, and no more.
     """
@@ -152,7 +158,7 @@ def _without(policies: Sequence[Policy], environments: Collection[tuple[str, str
 
 
 def repositories(deps: Deps) -> list[dict[str, Any]]:
-    """What is known of the configured repositories beside their commits: their names, and whether they are heard of."""
+    """Return the state of the configured repositories: those that have another name, and those that are silent."""
     now, found = deps.clock.now(), []
     for repo in sorted({policy.repo for policy in deps.pipeline().applications.values()}):
         silent = silent_since(deps.ledger, repo, now)

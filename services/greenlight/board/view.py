@@ -1,4 +1,4 @@
-"""What people and programs see of a commit or a target: computed now, from rows. Pure."""
+"""The view of a commit or a target for people and programs: computed now, from rows. Pure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def commit(record: Record, policies: Sequence[Policy], situations: Situations) -
 
 
 def application(record: Record, policy: Policy, situations: Situations) -> dict[str, Any]:
-    """Gates and environments of one application, for one commit."""
+    """Return gates and environments of one application, for one commit."""
     cases = {name: situations[policy.name, name].of(record) for name in policy.environments}
     decisions = {name: decide(case) for name, case in cases.items()}
     return {
@@ -46,7 +46,7 @@ WORST = ("failed", "revoked", "expired", "pending", "overridden", "passed")
 
 
 def gates(policy: Policy, cases: Mapping[str, Situation], decisions: Mapping[str, Decision]) -> dict[str, GateState]:
-    """Every gate's state: the worst of those in the environments that require it, else that in the first environment."""
+    """Return every gate's state: the worst in the environments that require it, else that in the first environment."""
     found = {}
     for name, gate in policy.gates.items():
         states = [decision.gates[name] for decision in decisions.values() if name in decision.gates]
@@ -56,7 +56,7 @@ def gates(policy: Policy, cases: Mapping[str, Situation], decisions: Mapping[str
 
 
 def environment(case: Situation, decision: Decision) -> dict[str, Any]:
-    """Return the decision for one environment, why, what a person asked for, and the newest deployment there."""
+    """Return the decision for one environment, its reasons, the person's request, and the newest deployment there."""
     requested = served(case)
     return {
         "decision": decision.state,
@@ -82,12 +82,15 @@ def request(row: Request) -> dict[str, Any]:
 
 
 def unreadable(why: str) -> dict[str, Any]:
-    """What is shown of an environment of which the ledger cannot read what a decision takes: nothing is deployed there."""
+    """Return the view of an environment whose rows cannot be read, so that nothing is decided or deployed there."""
     return {"decision": "blocked", "reasons": [why], "requires": [], "deployment": None}
 
 
 def _too_late(decision: Decision) -> list[str]:
-    """What was taken back after the commit had been deployed: it stays deployed, and whoever looks must see it."""
+    """Return a reason for each gate that was revoked after the deployment.
+
+    The commit stays deployed, and readers must see it.
+    """
     if decision.state != "ready":
         return []
     gates = decision.gates.items()

@@ -1,4 +1,4 @@
-"""What people say of a commit: approvals, revocations, overrides. Each is a fact, written before it is acknowledged."""
+"""Votes of people on a commit: approvals, revocations, overrides. Each is a fact, written before it is acknowledged."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from greenlight.telemetry.tracing import current
 
 
 def approve(record: Record, application: str, gate: str, comment: str | None, person: Person, deps: Deps) -> str:
-    """Approve a commit at a gate; the fact's id. Raises Forbidden where it could count in no environment.
+    """Approve a commit at a gate; return the fact's id. Raises Forbidden where it could count in no environment.
 
     Approving again while one's approval stands is the same fact, if that one counts wherever a new one would.
     """
@@ -47,7 +47,7 @@ def approve(record: Record, application: str, gate: str, comment: str | None, pe
 
 
 def revoke(record: Record, application: str, gate: str, reason: str | None, person: Person, deps: Deps) -> str:
-    """Say that a gate does not hold for a commit; the fact's id."""
+    """Revoke a gate of a commit; return the fact's id."""
     policy, found = _gate(record, application, gate, deps)
     allowed(domain.may_revoke(person, policy, found))
     if not reason:
@@ -62,7 +62,7 @@ def revoke(record: Record, application: str, gate: str, reason: str | None, pers
 def override(
     record: Record, application: str, environment: str, gate: str, reason: str | None, person: Person, deps: Deps
 ) -> str:
-    """Pass a gate for one commit in one environment; the fact's id. Raises Forbidden, Rejected."""
+    """Pass a gate for one commit in one environment; return the fact's id. Raises Forbidden, Rejected."""
     policy, found = _gate(record, application, gate, deps)
     reading.target_of(application, environment, deps)
     if gate not in policy.environments[environment].require:
@@ -99,7 +99,10 @@ def _gate(record: Record, application: str, gate: str, deps: Deps) -> tuple[Poli
 def _say(
     type: str, record: Record, application: str, gate: str, comment: str | None, person: Person, prior: str, deps: Deps
 ) -> str:
-    """An approval or revocation: its id is a function of the word that it follows, so that a repetition is the same."""
+    """Build an approval or a revocation.
+
+    Its id is a function of the vote before it, so a repetition has the same id.
+    """
     id = ids.derive(type, record.repo, record.sha, application, gate, person.id, prior)
     about = {"application": application, "gate": gate, "person": person.id, "comment": comment}
     details = {**about, "groups": list(person.groups), "identities": list(person.identities)}

@@ -21,9 +21,10 @@ _Wait = tuple[str, str, str]  # application, environment, gate
 
 
 def spans(repo: str, sha: str, entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """Spans as a tree, in order: the commit, and below it what arrived, was waited for, was decided and deployed.
+    """Return spans as a tree, in order.
 
-    What still goes on has no end: a deployment, a wait, and then the commit itself.
+    The commit is the root; below it is what arrived, was waited for, was decided and deployed. What still goes on has no end: a
+    deployment, a wait, and then the commit itself.
     """
     ordered = sorted((entry for entry in entries if _is_whole(entry)), key=lambda entry: entry.at)
     if not ordered:
@@ -48,21 +49,24 @@ _NEEDS: Mapping[str, Mapping[str, type]] = {
 
 
 def _is_whole(entry: Entry) -> bool:
-    """Whether an entry has what is read of it. One that a bad disk changed is left out; the chain says that it was."""
+    """Return whether an entry has every field that is read.
+
+    One that a bad disk changed is left out; the chain reports it.
+    """
     if "unreadable" in entry.payload:
         return False
     return all(isinstance(entry.payload.get(name), kind) for name, kind in _NEEDS.get(entry.type, {}).items())
 
 
 def _tree(children: Mapping[str | None, list[dict[str, Any]]], parent: str | None) -> Iterable[dict[str, Any]]:
-    """Parents before their children, siblings by start."""
+    """Sort spans: parents before their children, siblings by start."""
     for span in sorted(children.get(parent, ()), key=_place):
         yield span
         yield from _tree(children, span["span_id"])
 
 
 def _place(span: dict[str, Any]) -> tuple[str, int, str]:
-    """By start, and of those that start together the outer one first."""
+    """Return the sort key of a span: its start, and of those that start together the outer one first."""
     end = span["end"] or "9999-12-31T23:59:59.999999Z"
     return span["start"], -int("".join(filter(str.isdigit, end))), span["span_id"]
 
@@ -78,7 +82,7 @@ def _facts(entries: Sequence[Entry], root: str) -> Iterable[dict[str, Any]]:
 
 
 def _waits(entries: Sequence[Entry], root: str) -> Iterable[dict[str, Any]]:
-    """For each target and gate, from when it was first lacking until it had passed, or its target wanted it no longer."""
+    """Yield each target's wait for a gate, from its first lack until it had passed or was not needed any more."""
     known: set[_Wait] = set()
     since: dict[_Wait, str] = {}
     for entry in entries:
@@ -116,7 +120,7 @@ def _decisions(entries: Sequence[Entry], root: str) -> Iterable[dict[str, Any]]:
 
 
 def _deployments(entries: Sequence[Entry], root: str, repo: str, sha: str) -> Iterable[dict[str, Any]]:
-    """From promotion.ready to the end; what is inside is a child: handing over, then the driver.
+    """Yield deployments from promotion.ready to the end; their parts are children: the handover, then the driver.
 
     Those of a retry or rollback are in a trace of their own, which their attributes name; it links back to this one.
     """

@@ -1,4 +1,4 @@
-"""What the commands take: each argument is checked before anybody is asked, so that a slip of the pen is exit code 2."""
+"""The arguments of commands: each is checked before any request is made, so that a typing error is exit code 2."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Shaped(click.ParamType[str]):
-    """A text of one shape."""
+    """A text of one form."""
 
     def __init__(self, name: str, pattern: str, wanted: str) -> None:
         self.name, self._pattern, self._wanted = name, re.compile(pattern), wanted
@@ -39,7 +39,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def config(holds: str) -> Callable[[F], F]:
-    """`--config`, the folder that operators edit; `holds` says what the command looks for in it."""
+    """Return `--config`, the folder that operators edit; `holds` names what the command looks for in it."""
     return click.option(
         "--config",
         type=click.Path(path_type=Path),
@@ -50,7 +50,7 @@ def config(holds: str) -> Callable[[F], F]:
 
 
 def data(help: str) -> Callable[[F], F]:
-    """`--data`, the folder that Greenlight owns on one machine."""
+    """Return `--data`, the folder that Greenlight owns on one machine."""
     return click.option(
         "--data", type=click.Path(path_type=Path), default=Path(".greenlight"), show_default=True, help=help
     )

@@ -1,4 +1,4 @@
-"""Speaks to a running Greenlight over HTTP."""
+"""A client of a running Greenlight over HTTP."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _HINTS = {401: ["The command line sends the token in GREENLIGHT_TOKEN."]}
 
 
 class Failure(click.ClickException):
-    """Something to say on stderr, a line or several, and the exit code that goes with it."""
+    """A failure with its message for stderr, of one line or several, and its exit code."""
 
     def __init__(self, message: str | Sequence[str], code: int) -> None:
         lines = [message] if isinstance(message, str) else message
@@ -36,7 +36,7 @@ class Failure(click.ClickException):
         self.exit_code = code  # type: ignore[misc]
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """On standard error."""
+        """Print the message on standard error."""
         render.lines(f"Error: {self.message}", err=True)
 
 
@@ -51,21 +51,29 @@ class Client:
             )
         token = env.get("GREENLIGHT_TOKEN")
         if token and not _TOKEN.fullmatch(token):
-            raise Failure("GREENLIGHT_TOKEN is no token: `greenlight people token ID` makes one", USAGE)
+            raise Failure(
+                "GREENLIGHT_TOKEN has characters that no token has: `greenlight people token ID` makes one", USAGE
+            )
         self._headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
         self._http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(connect=3, read=30))
 
     def get(self, path: str, **query: str | None) -> dict[str, Any]:
-        """A document. Raises Failure, with exit code 3 where it cannot be found out, and 1 where there is no such thing."""
+        """Return a document.
+
+        Raises Failure: exit code 3 where the API cannot be asked, 1 where there is no such thing.
+        """
         fields = {name: value for name, value in query.items() if value is not None}
         return self._call("GET", path, fields=fields)
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Do something. Raises Failure: 1 if it is refused, 3 if it could not be asked."""
+        """Post a document. Raises Failure: 1 if it is refused, 3 if the API cannot be asked."""
         return self._call("POST", path, json=dict(body))
 
     def readiness(self) -> dict[str, Any] | None:
-        """Return None if it is ready, else the `reason` and `detail` of why not. Raises Failure (exit 3) if nobody answers."""
+        """Return None if Greenlight is ready, else the `reason` and `detail` of its answer.
+
+        Raises Failure (exit 3) without one.
+        """
         answer = self._ask("GET", "/readyz")
         if answer.status == 200:
             return None
@@ -73,7 +81,7 @@ class Client:
             problem = json.loads(answer.data)
             return {"reason": str(problem["reason"]), "detail": str(problem["detail"])}
         except (ValueError, TypeError, KeyError):
-            raise Failure(f"{self.url} answered {answer.status}, and not as Greenlight does", UNKNOWN) from None
+            raise Failure(f"{self.url} answered {answer.status}, but is no Greenlight", UNKNOWN) from None
 
     def _ask(self, method: str, path: str, **what: Any) -> urllib3.BaseHTTPResponse:
         try:
@@ -87,7 +95,7 @@ class Client:
         try:
             document = json.loads(answer.data or b"{}")
         except ValueError:
-            raise Failure(f"{self.url} answered {answer.status}, and not as Greenlight does", UNKNOWN) from None
+            raise Failure(f"{self.url} answered {answer.status}, but is no Greenlight", UNKNOWN) from None
         if answer.status < 300 and isinstance(document, dict):
             return document
         detail = document.get("detail", answer.status) if isinstance(document, dict) else answer.status
@@ -95,7 +103,7 @@ class Client:
 
 
 def _code(status: int) -> int:
-    """401: who you are could not be found out; other refusals are the world's no; 5xx: nobody knows."""
+    """Return the exit code for a status: 401 is a usage error, another refusal is no, and 5xx is unknown."""
     if status == 401:
         return USAGE
     return UNKNOWN if status >= 500 else NO

@@ -1,4 +1,4 @@
-"""`greenlight`: the commands, each imported only when it is called."""
+"""The command `greenlight`: its commands, each imported only when it is called."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ import click
 from greenlight.lib.printable import printable
 
 COMMANDS = {
-    "up": ("run", "the whole pipeline on one machine"),
-    "broker": ("broker", "the embedded broker alone, and what it can tell"),
-    "dead-letters": ("broker", "what could not be delivered: list, show, replay, discard"),
-    "serve": ("run", "one service, on $PORT; what the image runs"),
+    "up": ("run", "run the whole pipeline on one machine"),
+    "broker": ("broker", "run the embedded broker alone; show events and Triggers"),
+    "dead-letters": ("broker", "list, show, replay and discard dead letters"),
+    "serve": ("run", "run one service on $PORT, as the image does"),
     "send": ("send", "sign and send a webhook as a provider would"),
-    "status": ("look", "where commits stand"),
-    "why": ("look", "what a commit waits for, and who can give it"),
-    "trace": ("look", "a commit's waterfall, the waiting included"),
-    "journal": ("look", "a commit's facts and decisions"),
+    "status": ("look", "show the state of commits"),
+    "why": ("look", "show what a commit waits for, and who can give it"),
+    "trace": ("look", "show a commit's waterfall, with the waiting"),
+    "journal": ("look", "print a commit's facts and decisions"),
     "approve": ("act", "approve a commit at a gate"),
-    "revoke": ("act", "say that a gate does not hold for a commit"),
-    "deploy": ("act", "ask for a commit to be deployed"),
-    "retry": ("act", "deploy a commit again that failed"),
+    "revoke": ("act", "revoke a gate of a commit"),
+    "deploy": ("act", "request the deployment of a commit"),
+    "retry": ("act", "request another deployment of a commit that failed"),
     "rollback": ("act", "go back to a commit that ran before"),
-    "pause": ("act", "hold a target"),
-    "resume": ("act", "let a target go on"),
-    "cancel": ("act", "withdraw a request, or end what is being deployed"),
+    "pause": ("act", "stop deployments to a target"),
+    "resume": ("act", "end a pause of a target"),
+    "cancel": ("act", "withdraw a request, or end a running deployment"),
     "override": ("act", "pass a gate for one commit in one environment"),
-    "people": ("people", "who is known, and their tokens"),
-    "doctor": ("doctor", "look at an installation, and say what to do"),
+    "people": ("people", "list people, make tokens, erase data of authors"),
+    "doctor": ("doctor", "check an installation, and suggest repairs"),
     "policy": ("policy", "check and explain the pipeline file"),
-    "ledger": ("ledger", "the table of a ledger on DynamoDB: create, check, policies"),
+    "ledger": ("ledger", "create and check the table of a ledger on DynamoDB"),
 }
 
 
 class Lazy(click.Group):
-    """Knows every command's name; imports a command's module when it is used."""
+    """Know every command's name; import a command's module when it is used."""
 
     def make_context(self, *arguments: Any, **more: Any) -> click.Context:
-        """Click's own."""
+        """Make the context, as Click does."""
         with _printable():
             return super().make_context(*arguments, **more)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Click's own."""
+        """Invoke the command, as Click does."""
         with _printable():
             return super().invoke(ctx)
 
@@ -67,7 +67,10 @@ class Lazy(click.Group):
 
 @contextmanager
 def _printable() -> Iterator[None]:
-    """What click says of bad usage quotes arguments, which scripts take from refs and comments of others."""
+    """Escape click's messages about bad usage.
+
+    They quote arguments, which scripts take from refs and comments of third parties.
+    """
     try:
         yield
     except click.UsageError as problem:
@@ -78,7 +81,7 @@ def _printable() -> Iterator[None]:
 @click.command(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="greenlight-pipeline")
 def main() -> None:
-    """Greenlight ships a commit the moment every gate is green.
+    """Ship a commit the moment every gate is green.
 
     A running one is found by GREENLIGHT_URL (default http://127.0.0.1:8080) and GREENLIGHT_TOKEN. Exit codes: 0 what was asked
     holds; 1 the world says no; 2 bad usage or configuration; 3 it could not be found out.

@@ -1,4 +1,4 @@
-"""What is printed: rich on a terminal, plain lines when piped. The one way out: no command writes anything by itself.
+"""The output of commands: rich on a terminal, plain lines when piped. No command writes anything by itself.
 
 Names, refs, comments and reasons are what others wrote. Whatever in them is not for reading, such as control characters and
 line ends, is shown as an escape and never acted on, on a terminal and in a pipe, on standard output and on standard error.
@@ -47,18 +47,18 @@ Cell = str | Word | Sequence[str | Word]
 
 
 def line(*parts: str | Word, err: bool = False) -> None:
-    """One line, made of these parts; on standard error with `err`. Colours are for terminals alone."""
+    """Print one line, made of these parts; on standard error with `err`. Colours are for terminals alone."""
     _write("".join(_coloured(part) for part in parts), err=err)
 
 
 def lines(text: str, *, err: bool = False) -> None:
-    """A text of several lines, each as `line` prints it."""
+    """Print a text of several lines, each as `line` prints it."""
     for each in text.removesuffix("\n").split("\n"):
         line(each, err=err)
 
 
 def document(value: Any) -> None:
-    """JSON, for programs."""
+    """Print JSON, for programs."""
     _write(printable.document(value, indent=2))
 
 
@@ -68,7 +68,7 @@ def state(word: str) -> Word:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
-    """A table on a terminal, tab-separated lines otherwise."""
+    """Print a table on a terminal, tab-separated lines otherwise."""
     cells = [["".join(_coloured(part) for part in _parts(cell)) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         for row in cells:
@@ -98,8 +98,8 @@ def _coloured(part: str | Word) -> str:
 
 
 def commit(value: dict[str, Any]) -> None:
-    """Where one commit stands, target by target, and why."""
-    refs = ", ".join(ref.split("/", 2)[-1] for ref in value["refs"]) or "no ref that is known"
+    """Print the state of one commit, target by target, with the reasons."""
+    refs = ", ".join(ref.split("/", 2)[-1] for ref in value["refs"]) or "no known ref"
     line(f"{value['repo']} {value['sha'][:7]} on {refs}")
     if not value["applications"]:
         line(f"  {NOBODYS}")
@@ -124,7 +124,7 @@ def standings(value: dict[str, Any]) -> list[tuple[Cell, ...]]:
 
 
 def standing(environment: dict[str, Any]) -> list[str | Word]:
-    """`succeeded`, or the decision with its reasons, as the parts of a line."""
+    """Return `succeeded`, or the decision with its reasons, as the parts of a line."""
     deployment, words = environment["deployment"], []
     if deployment:
         words.append(deployment["outcome"])
@@ -138,7 +138,7 @@ def standing(environment: dict[str, Any]) -> list[str | Word]:
 
 
 def waterfall(trace: dict[str, Any]) -> None:
-    """Print a commit's spans on one line of time, with how long each took. What has no end lasts until now."""
+    """Print a commit's spans on one line of time, with how long each took. A span without end lasts until now."""
     line(f"trace {trace['trace_id']}")
     now = datetime.now(UTC)  # noqa: TID251 - what goes on is shown as it is now
     rows = [("  " * bar.depth + bar.span["name"], _drawn(bar), bar.length) for bar in bars(trace["spans"], now)]

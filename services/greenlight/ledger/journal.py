@@ -129,12 +129,12 @@ def _fault(entry: Entry, prev: str, expected: int | None) -> str | None:
     except (ValueError, TypeError, RecursionError) as error:
         return f"its hash cannot be computed: {error}"
     return (
-        None if computed == entry.hash else "its hash is not that of what it says: it was changed after it was written"
+        None if computed == entry.hash else "its hash is not that of its content: it was changed after it was written"
     )
 
 
-def said(payload: Mapping[str, Any]) -> str:
-    """Return what an entry says, in a few words for people: about what, by whom, and why."""
+def summary(payload: Mapping[str, Any]) -> str:
+    """Return an entry in a few words for people: its subject, the person, and the reason."""
     if "unreadable" in payload:
         return str(payload["unreadable"])
     details = payload.get("details")

@@ -19,8 +19,8 @@ _RANK = {"passed": 0, "failed": 2}
 OUTDATED = "outdated"
 """The outcome of an approval of an earlier commit of a pull request than the one that was merged: it is no vote."""
 
-SAID = "said"
-"""The outcome of an event that is neither passed nor failed by itself: a gate's `where` tells what it means."""
+REPORTED = "said"
+"""The outcome of an event that is neither passed nor failed by itself: a gate's `where` judges it."""
 
 _TIME = "time"
 

@@ -1,1 +1,1 @@
-"""A fact is folded into the record of its commit."""
+"""The recorder: folds a fact into the record of its commit."""

@@ -1,4 +1,4 @@
-"""A fact is folded into the record of its commit, and commit.recorded says so."""
+"""The recorder's handler: folds a fact into the record of its commit, and emits commit.recorded."""
 
 from __future__ import annotations
 

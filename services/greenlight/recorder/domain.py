@@ -1,7 +1,7 @@
-"""A fact is folded into its commit's record. Pure, commutative, idempotent: every slot is a maximum over a total order.
+"""Rules for folding a fact into its commit's record.
 
-Any order and any repetition of the same facts therefore gives the same record, and an older fact never overrides a
-newer one.
+Pure, commutative, idempotent: every slot is a maximum over a total order. Any order and any repetition of the same
+facts therefore gives the same record, and an older fact never overrides a newer one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from greenlight.events import types
 from greenlight.model import keys
 from greenlight.model.rows import Approval, Fact, Last, Merge, Order, Override, Push, Record, Revocation, Run, Signal
-from greenlight.policy.signals import OUTDATED, SAID, age, by_time
+from greenlight.policy.signals import OUTDATED, REPORTED, age, by_time
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ _LARGEST = (1 << 63) - 1
 
 
 def fold(record: Record | None, fact: Fact) -> Record:
-    """The record of the fact's commit with the fact in it; `version` and `attempts` are not a fact's to change."""
+    """Return the record of the fact's commit with the fact in it. No fact changes `version` and `attempts`."""
     record = record or Record(fact.repo, fact.sha)
     approval, key = _approval(fact), _gate(fact)
     return replace(
@@ -58,7 +58,7 @@ def _by_time(word: Approval | Revocation | Override) -> tuple[Any, ...]:
 
 
 def _by_push(push: Push) -> tuple[Any, ...]:
-    """Return which of two pushes of one commit to one ref places it among the candidates.
+    """Return the sort key of a push: of one commit's pushes to one ref, the greatest places it among the candidates.
 
     The newest; but a ref that was created on the commit does not move it, so of those the first, and any other before them.
     """
@@ -75,7 +75,10 @@ def _newest(slots: Mapping[str, T], new: Mapping[str, T], order: Callable[[T], A
 
 
 def _pushes(fact: Fact) -> Mapping[str, Push]:
-    """Return a deletion puts no commit anywhere; it lives in the repository's list of pushes alone."""
+    """Return the fact's push by its ref.
+
+    A deletion puts no commit anywhere; only the repository's list of pushes has it.
+    """
     push = fact.push
     return {} if push is None or push.sha != fact.sha else {push.ref: push}
 
@@ -84,16 +87,16 @@ def _signals(signals: Mapping[str, Mapping[str, Signal]], fact: Fact) -> Mapping
     if fact.signal is None or fact.foreign:
         return signals
     data = fact.details.get("data")
-    said = data if isinstance(data, Mapping) else {}
+    fields = data if isinstance(data, Mapping) else {}
     ahead = "ahead" in fact.details
-    signal = Signal(fact.outcome or "", fact.order, fact.at, fact.id, fact.evidence, said, fact.accepted, ahead)
+    signal = Signal(fact.outcome or "", fact.order, fact.at, fact.id, fact.evidence, fields, fact.accepted, ahead)
     for key, order in _orders(fact, fact.signal):
         signals = {**signals, key: _heard(signals.get(key, {}), fact.refs, replace(signal, order=order))}
     return signals
 
 
 def _orders(fact: Fact, signal: str) -> Iterator[tuple[str, Order]]:
-    """Yield the signals that a fact is filed under, with its order there.
+    """Yield each signal of a fact, with the fact's order there.
 
     Nobody vouches for the count of a scanner, so that its words are ordered by time as well.
     """
@@ -104,7 +107,7 @@ def _orders(fact: Fact, signal: str) -> Iterator[tuple[str, Order]]:
 
 
 def _moment(fact: Fact) -> Order:
-    """A scanner's word by its time; of two of one moment by their runs, of which one that is not given is the worst."""
+    """Return the order of a scanner's report: by its time, then by its run; a missing number counts as the worst."""
     run, moment = fact.order
     if fact.details.get("run") is None:
         run = _LARGEST if fact.outcome == "failed" else -_LARGEST
@@ -112,12 +115,12 @@ def _moment(fact: Fact) -> Order:
 
 
 def _heard(slots: Mapping[str, Signal], refs: Sequence[str], signal: Signal) -> Mapping[str, Signal]:
-    """Return the slots with the signal in that of each ref, or in that of no ref."""
+    """Return the slots with the signal in the slot of each ref, or in the slot of no ref."""
     return {**slots, **{ref: _newer(slots.get(ref, signal), signal) for ref in refs or ("",)}}
 
 
 def _newer(one: Signal, other: Signal) -> Signal:
-    """Return the greater of two signals, with what arrived last of both."""
+    """Return the greater of two signals, with the later arrival of both."""
     if one.fact == other.fact:
         return one
     older, newer = sorted((one, other), key=age)
@@ -137,15 +140,15 @@ def _by_arrival(last: Last) -> tuple[Any, ...]:
 
 
 def _tied(older: Signal, newer: Signal) -> tuple[Mapping[str, Any], ...]:
-    """Return what a gate's `where` has to judge besides `newer`, because no order tells it apart from others."""
-    if older.order != newer.order or newer.outcome not in ("", SAID):
+    """Return the data that a gate's `where` has to judge besides `newer`'s, because no order distinguishes the two."""
+    if older.order != newer.order or newer.outcome not in ("", REPORTED):
         return newer.tied
     tied = {json.dumps(it, sort_keys=True): it for it in (*older.tied, *newer.tied, older.data) if it != newer.data}
     return tuple(tied[text] for text in sorted(tied))
 
 
 def _runs(runs: Mapping[str, Run], fact: Fact) -> Mapping[str, Run]:
-    """Return which workflow's run made a check suite; a fork says nothing of it."""
+    """Return the workflow run of each check suite, with the fact's. A fork's fact does not count."""
     run = fact.details.get("suite_of")
     if fact.foreign or not isinstance(run, Mapping):
         return runs
@@ -153,7 +156,7 @@ def _runs(runs: Mapping[str, Run], fact: Fact) -> Mapping[str, Run]:
 
 
 def _merged(merged: Mapping[str, Merge], fact: Fact) -> Mapping[str, Merge]:
-    """A pull request is merged once; what is said of it again says the same."""
+    """Return the merged pull requests, with the fact's. Each is merged once; a later report has the same content."""
     if "merged_by" not in fact.details:
         return merged
     new = Merge(fact.details.get("head"), fact.details["merged_by"])
@@ -165,7 +168,7 @@ def _gate(fact: Fact) -> str:
 
 
 def _approval(fact: Fact) -> Approval | None:
-    """Return what a person says on a gate, granted or taken back."""
+    """Return a person's approval, or its revocation, at a gate; None for any other fact."""
     if fact.type not in (types.APPROVAL_GRANTED, types.APPROVAL_REVOKED):
         return None
     return Approval(
@@ -202,7 +205,7 @@ def _overrides(fact: Fact) -> Mapping[str, Override]:
 
 
 def _artifacts(artifacts: Mapping[str, tuple[str, ...]], fact: Fact) -> Mapping[str, tuple[str, ...]]:
-    """Return every digest that was ever named; a fork says nothing of what we would deploy."""
+    """Return every digest that was ever named; a fork names none of what is deployed."""
     if fact.foreign or not fact.artifacts:
         return artifacts
     named = {name: tuple(sorted({*artifacts.get(name, ()), digest})) for name, digest in fact.artifacts.items()}

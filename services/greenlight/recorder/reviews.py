@@ -23,7 +23,7 @@ MOST = 1000
 
 
 def shared(fact: Fact, record: Record, policies: Sequence[Policy], ledger: Ledger) -> tuple[Record, Sequence[Record]]:
-    """The record of the fact's commit with the reviews that count for it, and other records that they count for as well.
+    """Return the commit's record with the reviews that count for it, and other records for which they count, too.
 
     `record` has the fact in it. The streams are written before they are read; a repetition changes nothing.
     """
@@ -42,7 +42,7 @@ def shared(fact: Fact, record: Record, policies: Sequence[Policy], ledger: Ledge
 
 
 def _to_merge(stream: str | None, ledger: Ledger) -> Iterator[tuple[str, Fact, bool]]:
-    """The reviews of a merged pull request: (the commit that merged it, a review, whether it is of the last commit)."""
+    """Yield each review of a merged pull request, with the merging commit, and whether it is of the last commit."""
     entries = ledger.journal(stream, limit=MOST) if stream is not None else ()
     merge = next((entry.payload for entry in reversed(entries) if "head" in entry.payload), None)
     if merge is not None:
@@ -69,7 +69,7 @@ def _pull_stream(fact: Fact) -> str | None:
 
 
 def _tree_stream(fact: Fact, record: Record, policies: Sequence[Policy]) -> str | None:
-    """Only where some gate counts reviews, so that nobody else pays for it."""
+    """Return the stream of a tree, only where some gate counts reviews, so that nobody else pays for it."""
     wanted = any(isinstance(gate, GithubReview) for policy in policies for gate in policy.gates.values())
     linked = _pushed(fact) or fact.details.get("pull") is not None
     return keys.tree_stream(record.repo, record.tree) if wanted and linked and record.tree is not None else None

@@ -1,4 +1,4 @@
-"""approve, revoke, deploy, retry, rollback, pause, resume, cancel, override: what people do."""
+"""The commands for people's actions: approve, revoke, deploy, retry, rollback, pause, resume, cancel, override."""
 
 from __future__ import annotations
 
@@ -10,8 +10,13 @@ from greenlight.cli import arguments as args
 from greenlight.cli import render
 from greenlight.cli.client import Client
 
-reason = click.option("--reason", required=True, help="Why; it is kept in the journal.")
-lasts = click.option("--for", "lasts", metavar="DURATION", help="How long it waits before it expires, such as 12h; 4h.")
+reason = click.option("--reason", required=True, help="The reason, for the journal.")
+lasts = click.option(
+    "--for",
+    "lasts",
+    metavar="DURATION",
+    help="The time that the request may wait before it expires, such as 12h. Default: 4h.",
+)
 
 
 def _done(answer: dict[str, Any], line: str, as_json: bool) -> None:
@@ -26,7 +31,7 @@ def _done(answer: dict[str, Any], line: str, as_json: bool) -> None:
 @args.sha
 @args.application
 @args.gate
-@click.option("--comment", help="What you want to be remembered with it.")
+@click.option("--comment", help="A remark, for the journal.")
 @args.as_json
 def approve(repo: str, sha: str, application: str, gate: str, comment: str | None, as_json: bool) -> None:
     """Approve a commit at a gate.
@@ -45,7 +50,7 @@ def approve(repo: str, sha: str, application: str, gate: str, comment: str | Non
 @reason
 @args.as_json
 def revoke(repo: str, sha: str, application: str, gate: str, reason: str, as_json: bool) -> None:
-    """Say that a gate does not hold for a commit: until a later run, or a new approval.
+    """Revoke a gate of a commit: it does not hold until a later run, or a new approval.
 
     Example: greenlight revoke acme/shop 3f2a91c shop approval_from_legal --reason "a licence is missing"
     """
@@ -55,7 +60,9 @@ def revoke(repo: str, sha: str, application: str, gate: str, reason: str, as_jso
 
 def _request(application: str, environment: str, body: dict[str, Any], as_json: bool) -> None:
     answer = Client().post(f"/targets/{application}/{environment}/deployments", _given(body))
-    line = f"asked for {body['kind']} of {answer['sha'][:7]} in {application}/{environment}, until {answer['until']}"
+    line = (
+        f"requested the {body['kind']} of {answer['sha'][:7]} in {application}/{environment}, until {answer['until']}"
+    )
     _done(answer, line, as_json)
 
 
@@ -74,7 +81,7 @@ def _given(body: dict[str, Any]) -> dict[str, Any]:
 def deploy(
     repo: str, sha: str, application: str, environment: str, reason: str, lasts: str | None, as_json: bool
 ) -> None:
-    """Ask for a commit to be deployed, also an older one. Its gates must be green all the same.
+    """Request the deployment of a commit, also of an older one. Its gates must have passed all the same.
 
     If the commit has newer candidates, they stay back until a later one is pushed, or you deploy one of them.
 
@@ -112,7 +119,7 @@ def retry(
 def rollback(
     application: str, environment: str, sha: str | None, pause: bool, reason: str, lasts: str | None, as_json: bool
 ) -> None:
-    """Go back to a commit that succeeded before. What was pushed before now does not come back by itself.
+    """Go back to a commit that succeeded before. Earlier pushes are not deployed again by themselves.
 
     Example: greenlight rollback shop production --reason "checkout is slow"
     """
@@ -128,12 +135,12 @@ def rollback(
 @reason
 @args.as_json
 def cancel(application: str, environment: str, what: str | None, reason: str, as_json: bool) -> None:
-    """Withdraw what a person asked for, or end what is being deployed.
+    """Withdraw a person's request, or end a running deployment.
 
     Example: greenlight cancel shop production --request --reason "not before the sale"
     """
     if what is None:
-        raise click.UsageError("say what to cancel: --request or --deployment")
+        raise click.UsageError("name what to cancel: --request or --deployment")
     answer = Client().post(f"/targets/{application}/{environment}/cancel", {"what": what, "reason": reason})
     _done(answer, f"canceled the {what} in {application}/{environment}", as_json)
 
@@ -164,7 +171,7 @@ def override(repo: str, sha: str, application: str, environment: str, gate: str,
 @reason
 @args.as_json
 def pause(application: str, environment: str, reason: str, as_json: bool) -> None:
-    """Hold a target: nothing is deployed there until it is resumed.
+    """Pause a target: nothing is deployed there until it is resumed.
 
     Example: greenlight pause shop production --reason "sale"
     """
@@ -177,7 +184,7 @@ def pause(application: str, environment: str, reason: str, as_json: bool) -> Non
 @args.environment
 @args.as_json
 def resume(application: str, environment: str, as_json: bool) -> None:
-    """Let a target go on; what became ready meanwhile is deployed, the newest first.
+    """Resume a target; the newest commit that became ready meanwhile is deployed.
 
     Example: greenlight resume shop production
     """

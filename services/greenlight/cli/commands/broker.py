@@ -1,4 +1,4 @@
-"""broker: the embedded broker alone, and what it reports; dead-letters: what could not be delivered."""
+"""The commands broker (the embedded broker alone, and its state) and dead-letters (events that were not delivered)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 class Size(click.ParamType[int]):
-    """Bytes, or K, M, G of them."""
+    """A size in bytes, or K, M, G of them."""
 
     name = "size"
 
@@ -45,27 +45,43 @@ class Days(click.ParamType[float]):
 @click.group(invoke_without_command=True)
 @click.option("--manifests", type=click.Path(path_type=Path), help="Folder with Broker and Trigger YAML.")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder that this process owns.")
-@click.option("--listen", default="127.0.0.1:8080", show_default=True, help="Where events and questions come in.")
+@click.option(
+    "--listen", default="127.0.0.1:8080", show_default=True, help="The address for events and for the operators' API."
+)
 @click.option(
     "--service",
     "services",
     metavar="NAME=URL",
     multiple=True,
-    help="What a ref to the Knative Service NAME (or NAMESPACE/NAME) means here; may be repeated.",
+    help="The address of the Knative Service NAME (or NAMESPACE/NAME); may be repeated.",
 )
 @click.option(
-    "--workers", type=click.IntRange(1, 1000), default=8, show_default=True, help="Deliveries of one Trigger at once."
+    "--workers",
+    type=click.IntRange(1, 1000),
+    default=8,
+    show_default=True,
+    help="Deliveries of one Trigger at the same time.",
 )
-@click.option("--keep-age", type=Days(), default="7d", show_default=True, help="How long settled events are kept.")
-@click.option("--keep-size", type=Size(), default="1G", show_default=True, help="How many bytes of events are kept.")
+@click.option(
+    "--keep-age", type=Days(), default="7d", show_default=True, help="The time for which settled events are kept."
+)
+@click.option(
+    "--keep-size", type=Size(), default="1G", show_default=True, help="The bytes of settled events that are kept."
+)
 @click.option(
     "--backlog-events",
     type=click.IntRange(1),
     default=2_000_000,
     show_default=True,
-    help="With more, producers get 429.",
+    help="Events that some Trigger has not settled; beyond, producers get 429.",
 )
-@click.option("--backlog-size", type=Size(), default="4G", show_default=True, help="The same in bytes.")
+@click.option(
+    "--backlog-size",
+    type=Size(),
+    default="4G",
+    show_default=True,
+    help="The bytes of events that some Trigger has not settled; beyond, producers get 429.",
+)
 def broker(manifests: Path | None, data: Path | None, services: tuple[str, ...], **rest: Any) -> None:
     """Run the embedded broker alone: every Broker and Trigger in the YAML of a folder, durable, until SIGTERM or Ctrl-C.
 
@@ -77,7 +93,7 @@ def broker(manifests: Path | None, data: Path | None, services: tuple[str, ...],
     if click.get_current_context().invoked_subcommand is not None:
         return
     if manifests is None or data is None:
-        raise click.UsageError("say where the YAML is, and where to keep events: --manifests DIR --data DIR")
+        raise click.UsageError("name the folder with the YAML and the folder for events: --manifests DIR --data DIR")
     from greenlight.entrypoints.broker import BrokerOptions, run
 
     sys.exit(run(BrokerOptions.of(manifests, data, services=_services(services), **rest)))
@@ -88,21 +104,21 @@ def _services(pairs: tuple[str, ...]) -> dict[str, str]:
     for pair in pairs:
         name, equals, url = pair.partition("=")
         if not (name and equals and re.match(r"https?://.", url)):
-            raise click.UsageError(f"--service {pair}: say it as NAME=http://HOST:PORT")
+            raise click.UsageError(f"--service {pair}: write it as NAME=http://HOST:PORT")
         known[name] = url
     return known
 
 
 @broker.group()
 def events() -> None:
-    """What happened to events."""
+    """Look at events."""
 
 
 @events.command()
 @click.argument("id")
 @as_json
 def show(id: str, as_json: bool) -> None:
-    """The story of the event with this ID: received, who wanted it and why not the others, attempts, replies.
+    """Show the story of the event with this ID: Triggers that wanted it or not, attempts, replies.
 
     Exit 1 if the log has no such event (any more).
 
@@ -115,13 +131,13 @@ def show(id: str, as_json: bool) -> None:
         for story in found["events"]:
             render_broker.story(story)
     if not found["events"]:
-        raise Failure(f"the log has no event {id!r}: it never came, or it is settled and older than what is kept", NO)
+        raise Failure(f"the log has no event {id!r}: it never arrived, or it was settled and has expired", NO)
 
 
 @broker.command()
 @as_json
 def triggers(as_json: bool) -> None:
-    """How far each Trigger is.
+    """List Triggers, with their lag and dead letters.
 
     Example: greenlight broker triggers
     """
@@ -141,15 +157,15 @@ _COUNTS = ("lag", "in_flight", "retrying", "dead_letters")
 
 @click.group("dead-letters")
 def dead_letters() -> None:
-    """Events that no attempt could deliver."""
+    """List, replay and discard events that no attempt could deliver."""
 
 
 _choice = [
-    click.option("--trigger", help="Only those of this Trigger, NAMESPACE/NAME."),
-    click.option("--event", help="Only those of the event with this id."),
-    click.option("--type", "type_", help="Only those of events of this type."),
-    click.option("--source", help="Only those of events from this source."),
-    click.option("--code", help="Only those whose last answer had this status."),
+    click.option("--trigger", help="Only dead letters of this Trigger, NAMESPACE/NAME."),
+    click.option("--event", help="Only dead letters of the event with this id."),
+    click.option("--type", "type_", help="Only dead letters of events of this type."),
+    click.option("--source", help="Only dead letters of events from this source."),
+    click.option("--code", help="Only dead letters whose last answer had this status."),
 ]
 
 
@@ -164,7 +180,7 @@ def chosen(command: Any) -> Any:
 @chosen
 @as_json
 def list_(as_json: bool, **choice: str | None) -> None:
-    """Those that no person has closed, oldest first.
+    """List the dead letters that no person has closed, oldest first.
 
     Example: greenlight dead-letters list --trigger shop/orders-to-billing
     """
@@ -191,7 +207,7 @@ def list_(as_json: bool, **choice: str | None) -> None:
 @click.argument("id", type=int)
 @as_json
 def show_dead_letter(id: int, as_json: bool) -> None:
-    """One of them whole: the event, every attempt, the last answer.
+    """Show one dead letter with its event, every attempt, and the last answer.
 
     Example: greenlight dead-letters show 17
     """
@@ -204,10 +220,12 @@ def show_dead_letter(id: int, as_json: bool) -> None:
 
 @dead_letters.command()
 @click.argument("ids", metavar="ID...", nargs=-1, type=int)
-@click.option("--all", "all_", is_flag=True, help="All of them, or all that the options choose.")
+@click.option(
+    "--all", "all_", is_flag=True, help="Every dead letter that the other options select; without these, all."
+)
 @chosen
 def replay(ids: tuple[int, ...], all_: bool, **choice: str | None) -> None:
-    """Deliver again, each to its own Trigger alone and with the event's own id.
+    """Deliver dead letters again, each to its own Trigger alone and with the event's own id.
 
     Example: greenlight dead-letters replay --all --trigger shop/orders-to-billing --code 503
     """
@@ -217,11 +235,13 @@ def replay(ids: tuple[int, ...], all_: bool, **choice: str | None) -> None:
 
 @dead_letters.command()
 @click.argument("ids", metavar="ID...", nargs=-1, type=int)
-@click.option("--all", "all_", is_flag=True, help="All of them, or all that the options choose.")
-@click.option("--reason", required=True, help="Why; it is kept with them.")
+@click.option(
+    "--all", "all_", is_flag=True, help="Every dead letter that the other options select; without these, all."
+)
+@click.option("--reason", required=True, help="The reason; it is stored with the dead letters.")
 @chosen
 def discard(ids: tuple[int, ...], all_: bool, reason: str, **choice: str | None) -> None:
-    """Take away for good.
+    """Discard dead letters for good.
 
     Example: greenlight dead-letters discard 17 --reason "sent by mistake"
     """
@@ -232,7 +252,7 @@ def discard(ids: tuple[int, ...], all_: bool, reason: str, **choice: str | None)
 def _each(what: str, ids: tuple[int, ...], all: bool, choice: dict[str, str | None], body: dict[str, str]) -> int:
     where = _where(choice)
     if bool(ids) == (all or bool(where)):
-        raise click.UsageError("say which: their IDs, or options that choose some, or --all")
+        raise click.UsageError("name dead letters: by their IDs, by options that select some, or by --all")
     client, done = Client(), f"{what}ed"
     if ids:
         return sum(int(client.post(f"/dead-letters/{id}/{what}", body)[done]) for id in ids)

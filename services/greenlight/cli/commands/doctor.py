@@ -1,4 +1,4 @@
-"""doctor: looks at an installation, and says what is wrong and what to do."""
+"""The command doctor: checks an installation, and says what is wrong and what to do."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ T = TypeVar("T")
 @click.option("--eks", metavar="NAME", help="Or in the EKS cluster of that name, with this machine's AWS credentials…")
 @click.option("--region", help="… in that region.")
 @click.option("--in-cluster", is_flag=True, help="Look at it from a pod, as the pod's ServiceAccount.")
-@click.option("--namespace", default="greenlight", show_default=True, help="Where it is in the cluster.")
+@click.option("--namespace", default="greenlight", show_default=True, help="The namespace of the installation.")
 @args.as_json
 def doctor(
     config: Path,
@@ -47,7 +47,7 @@ def doctor(
     namespace: str,
     as_json: bool,
 ) -> None:
-    """Look at a live installation, and say what to do. Changes nothing.
+    """Check a live installation, and say what to do. Changes nothing.
 
     On this machine: the files of --config, the secrets, what deploys need, and the Greenlight at GREENLIGHT_URL. In a cluster:
     everything that docs/install.md makes. Exit 0 if all is well, 1 if something is wrong, 3 if it could not be found out.
@@ -82,11 +82,11 @@ def _tell(finding: Finding) -> None:
 def _cluster(
     kubeconfig: Path | None, context: str | None, eks: str | None, region: str | None, in_cluster: bool
 ) -> Mapping[str, Any] | None:
-    """Return which cluster is meant, as a pipeline file would name it; None: none is."""
+    """Return the cluster that the options name, as a pipeline file would name it; None: none is."""
     pairs = {"--kubeconfig and --context": (kubeconfig, context), "--eks and --region": (eks, region)}
     for words, (one, other) in pairs.items():
         if (one is None) != (other is None):
-            raise Failure(f"{words} go together", USAGE)
+            raise Failure(f"{words} must be given together", USAGE)
     named: list[Mapping[str, Any]] = []
     if kubeconfig is not None:
         named.append({"kubeconfig": str(kubeconfig.absolute()), "context": context})
@@ -115,7 +115,10 @@ def _on_this_machine(config: Path, data: Path) -> Iterator[Finding]:
 
 
 class _Running:
-    """The Greenlight at GREENLIGHT_URL. That nobody answers is not found out; what it refuses, a person has to mend."""
+    """Reach the Greenlight at GREENLIGHT_URL.
+
+    Without an answer the state is unknown; a refusal needs a person's repair.
+    """
 
     def __init__(self) -> None:
         self._client = Client()

@@ -1,4 +1,4 @@
-"""ledger: the table of a ledger on DynamoDB, its settings and what may be done with it."""
+"""The command ledger: the table of a ledger on DynamoDB, its settings, and the rights to it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _table(command: F) -> F:
 
 @click.group()
 def ledger() -> None:
-    """The table of a ledger on DynamoDB.
+    """Create and check the table of a ledger on DynamoDB.
 
     AWS is found as every service finds it: by AWS_REGION, credentials, and AWS_ENDPOINT_URL_DYNAMODB where that is set.
     """
@@ -45,7 +45,7 @@ def ledger() -> None:
 @_table
 @args.as_json
 def create(table: str | None, as_json: bool) -> None:
-    """Make the table with its indexes, time to live, point-in-time recovery and deletion protection.
+    """Create the table with its indexes, time to live, point-in-time recovery and deletion protection.
 
     One that is there already is only compared, as check does. Exit 0 if it is as it should be, as far as this DynamoDB offers
     that; 1 if not.
@@ -56,9 +56,9 @@ def create(table: str | None, as_json: bool) -> None:
     try:
         made = dynamodb_table.create(dynamo)
     except Unavailable as problem:
-        raise Failure(f"the table {dynamo.table} could not be made: {problem}", UNKNOWN) from None
+        raise Failure(f"the table {dynamo.table} could not be created: {problem}", UNKNOWN) from None
     if not made:
-        render.line(f"{dynamo.table} is there already; it stays as it is", err=True)
+        render.line(f"{dynamo.table} exists already; it was not changed", err=True)
     findings = _findings(dynamo)
     _print(findings, as_json)
     sys.exit(NO if any(one.verdict == dynamodb_table.DIFFERS for one in findings) else 0)
@@ -88,7 +88,7 @@ def check(table: str | None, as_json: bool) -> None:
 @click.option("--region", required=True, help="Its region.")
 @click.option("--bucket", type=_OBJECTS, help="BUCKET/PREFIX of GREENLIGHT_BODIES, where bodies are in S3.")
 def policy(role: str, table: str | None, account: str, region: str, bucket: str | None) -> None:
-    """Print the IAM policy of a ROLE, with what it needs and nothing more.
+    """Print the IAM policy of a ROLE, with the rights that it needs and no more.
 
     webhooks: the one service that the internet reaches, which can only add facts. services: all others. operator: who runs
     create and check.
@@ -106,7 +106,7 @@ def policy(role: str, table: str | None, account: str, region: str, bucket: str 
 @ledger.command()
 @click.option("--bucket", type=_OBJECTS, required=True, help="BUCKET/PREFIX of GREENLIGHT_BODIES.")
 def lifecycle(bucket: str) -> None:
-    """Print the lifecycle rule of the bucket for bodies: they go after 35 days, rows that were too large for the table stay.
+    """Print the lifecycle rule of the bucket for bodies: they expire after 35 days; rows too large for the table stay.
 
     Example: greenlight ledger lifecycle --bucket acme-greenlight/bodies
     """
@@ -122,7 +122,7 @@ def _named(table: str | None) -> str:
         return table
     kind, _, name = os.environ.get("GREENLIGHT_LEDGER", "").partition(":")
     if kind != "dynamodb" or not name:
-        raise Failure("say which table: --table NAME, or GREENLIGHT_LEDGER=dynamodb:TABLE", USAGE)
+        raise Failure("name the table: --table NAME, or GREENLIGHT_LEDGER=dynamodb:TABLE", USAGE)
     return name
 
 

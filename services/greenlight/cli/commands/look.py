@@ -1,4 +1,4 @@
-"""status, why, trace and journal: what is known."""
+"""The commands status, why, trace and journal: the state of commits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 from greenlight.cli import arguments as args
 from greenlight.cli import render
 from greenlight.cli.client import NO, Client, Failure
-from greenlight.ledger.journal import Verdict, said
+from greenlight.ledger.journal import Verdict, summary
 from greenlight.ledger.journal import verify as recomputed
 from greenlight.model.rows import Entry
 
@@ -19,10 +19,10 @@ from greenlight.model.rows import Entry
 @click.command()
 @click.argument("repo", type=args.REPO, required=False)
 @click.argument("sha", type=args.SHA, required=False)
-@click.option("--watch", is_flag=True, help="Print again whenever something has changed, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Print again after every change, until Ctrl-C.")
 @args.as_json
 def status(repo: str | None, sha: str | None, watch: bool, as_json: bool) -> None:
-    """Where commits stand: all, those of REPO, or the one with SHA.
+    """Show the state of commits: of all, those of REPO, or the one with SHA.
 
     Example: greenlight status acme/shop 3f2a91c
     """
@@ -62,14 +62,12 @@ def _status(found: dict[str, Any], as_json: bool) -> None:
 
 
 def _warn(repositories: list[dict[str, Any]]) -> None:
-    """Say what keeps commits of a configured repository from being known."""
+    """Warn of what keeps Greenlight from hearing of a configured repository's commits."""
     for it in repositories:
         if it["called"] != it["repo"]:
             render.line(f"{it['repo']} is called {it['called']} now: change `repo` in the pipeline file", err=True)
         elif it["silent_since"]:
-            render.line(
-                f"no push of {it['repo']} was heard since {it['silent_since']}: see greenlight doctor", err=True
-            )
+            render.line(f"{it['repo']} has sent no push since {it['silent_since']}: see greenlight doctor", err=True)
 
 
 @click.command()
@@ -79,7 +77,7 @@ def _warn(repositories: list[dict[str, Any]]) -> None:
 @click.argument("environment", type=args.NAME, required=False)
 @args.as_json
 def why(repo: str, sha: str, application: str | None, environment: str | None, as_json: bool) -> None:
-    """What a commit waits for, and who can give it. Exit 1 while any of the targets asked for is not ready.
+    """Show what a commit waits for, and who can give it. Exit 1 while any of the chosen targets is not ready.
 
     Example: greenlight why acme/shop 3f2a91c shop production
     """
@@ -115,7 +113,7 @@ def _only(applications: dict[str, Any], application: str | None, environment: st
 @args.sha
 @args.as_json
 def trace(repo: str, sha: str, as_json: bool) -> None:
-    """A commit's waterfall, computed from the journal: what arrived, what was waited for, what was deployed.
+    """Show a commit's waterfall, computed from the journal: what arrived, was waited for, and was deployed.
 
     Example: greenlight trace acme/shop 3f2a91c
     """
@@ -129,10 +127,10 @@ def trace(repo: str, sha: str, as_json: bool) -> None:
 @click.command()
 @args.repo
 @args.sha
-@click.option("--verify", is_flag=True, help="Recompute the hash chain; exit 1 if an entry does not fit.")
+@click.option("--verify", is_flag=True, help="Compute the hash chain again; exit 1 if an entry does not fit.")
 @args.as_json
 def journal(repo: str, sha: str, verify: bool, as_json: bool) -> None:
-    """A commit's facts and decisions, in order, each chained to the one before.
+    """Print a commit's facts and decisions, in order, each chained to the one before.
 
     Example: greenlight journal acme/shop 3f2a91c --verify
     """
@@ -140,8 +138,8 @@ def journal(repo: str, sha: str, verify: bool, as_json: bool) -> None:
     if as_json:
         render.document({"entries": entries})
     else:
-        rows = [(str(it["seq"]), it["at"], it["type"], said(it["payload"]), it["hash"][:12]) for it in entries]
-        render.table(("seq", "at", "type", "said", "hash"), rows)
+        rows = [(str(it["seq"]), it["at"], it["type"], summary(it["payload"]), it["hash"][:12]) for it in entries]
+        render.table(("seq", "at", "type", "content", "hash"), rows)
     if verify:
         verdict = _verdict(entries)
         if not verdict.holds:
@@ -161,5 +159,5 @@ def _entries(client: Client, path: str) -> list[dict[str, Any]]:
 
 
 def _verdict(entries: list[dict[str, Any]]) -> Verdict:
-    """Recompute the chain here, from what the API said: the server's own word is not taken for it."""
+    """Compute the chain again, here, from the entries that the API returned, so that the server is not trusted."""
     return recomputed(Entry(stream="", **entry) for entry in entries)

@@ -1,4 +1,4 @@
-"""people: who is known, and their tokens. Works on the file beside the pipeline."""
+"""The command people: the people in people.yaml, beside the pipeline file, and their tokens."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ config = args.config("people.yaml")
 
 @click.group()
 def people() -> None:
-    """Who may approve and operate: config/people.yaml; and what is kept of authors."""
+    """Manage people in config/people.yaml, who may approve and operate, and erase data of authors."""
 
 
 @people.command("token")
 @click.argument("person")
 @config
 def token(person: str, config: Path) -> None:
-    """Give PERSON a new token and print it, this once; the file keeps its digest. Older tokens stay valid.
+    """Make a new token for PERSON and print it, only once; the file keeps its digest. Older tokens stay valid.
 
     Example: greenlight people token lena
     """
@@ -50,7 +50,7 @@ def erase(github: tuple[str, ...], email: tuple[str, ...], as_json: bool) -> Non
     Example: greenlight people erase --github lena-gh --email lena@acme.example
     """
     if not github and not email:
-        raise Failure("say whom: --github LOGIN or --email ADDRESS", USAGE)
+        raise Failure("name the person: --github LOGIN or --email ADDRESS", USAGE)
     answer = Client().post("/people/erasures", {"github": list(github), "emails": list(email)})
     if as_json:
         render.document(answer)
@@ -62,7 +62,7 @@ def erase(github: tuple[str, ...], email: tuple[str, ...], as_json: bool) -> Non
 @config
 @args.as_json
 def everybody(config: Path, as_json: bool) -> None:
-    """Everybody who is known, with groups, the number of tokens, and whether they can be distinguished from an author.
+    """List everybody with groups, the number of tokens, and whether they can be recognized as an author.
 
     Example: greenlight people list --config config
     """
@@ -93,8 +93,8 @@ def everybody(config: Path, as_json: bool) -> None:
         )
         for id in nameless(found.values()):
             render.line(
-                f"{id} cannot be distinguished from an author, so no gate with `not: author` counts them: {NAME_THEM}",
+                f"{id} cannot be recognized as an author, so no gate with `not: author` counts them: {NAME_THEM}",
                 err=True,
             )
         if not found:
-            render.line(f"{path}: nobody is there yet. {ADD}", err=True)
+            render.line(f"{path}: there is no person yet. {ADD}", err=True)

@@ -1,4 +1,4 @@
-"""policy: check, explain, rbac and schema, on the files themselves."""
+"""The commands policy check, explain, rbac and schema, which read the files themselves."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ config = args.config("pipeline.yaml")
 
 @click.group()
 def policy() -> None:
-    """The pipeline file: config/pipeline.yaml, or a folder of them."""
+    """Check and explain the pipeline file: config/pipeline.yaml, or a folder of them."""
 
 
 def _read(folder: Path, code: int) -> Pipeline:
@@ -34,12 +34,10 @@ def _read(folder: Path, code: int) -> Pipeline:
 
 @policy.command()
 @config
-@click.option(
-    "--running", is_flag=True, help="Also say what the running Greenlight would deploy if this were in force."
-)
+@click.option("--running", is_flag=True, help="Also print what the running Greenlight would deploy with these files.")
 @args.as_json
 def check(config: Path, running: bool, as_json: bool) -> None:
-    """Say everything that is wrong with it, with file and line; exit 1 if anything is. Exit 2 if there is none.
+    """List everything that is wrong with the file, with file and line; exit 1 if anything is. Exit 2 if there is none.
 
     What works and is not wise, such as a secret that stands in the file, is a warning on standard error.
 
@@ -76,7 +74,7 @@ def _preview(config: Path) -> list[dict[str, Any]]:
 @click.argument("application", required=False)
 @config
 def explain(application: str | None, config: Path) -> None:
-    """What it means, in sentences.
+    """Explain the pipeline file in sentences.
 
     Example: greenlight policy explain shop
     """
@@ -89,11 +87,17 @@ def explain(application: str | None, config: Path) -> None:
 
 @policy.command()
 @config
-@click.option("--cluster", help="Of the pipeline file's clusters, which; needed where it has several.")
+@click.option("--cluster", help="One of the pipeline file's clusters; needed if it has several.")
 @click.option("--group", help="Bind to this group of users: for a cluster that the deployer does not run in.")
-@click.option("--kind", "kinds", multiple=True, metavar="GROUP/RESOURCE", help="What your charts contain besides.")
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    metavar="GROUP/RESOURCE",
+    help="A further resource that charts contain; may be repeated.",
+)
 def rbac(config: Path, cluster: str | None, group: str | None, kinds: tuple[str, ...]) -> None:
-    """Kubernetes Roles that let the deployer touch the namespaces which the pipeline file names, and nothing else.
+    """Print Kubernetes Roles by which the deployer may change the pipeline file's namespaces, and nothing else.
 
     Example: greenlight policy rbac --kind gateway.networking.k8s.io/httproutes | kubectl apply -f -
     """
@@ -106,10 +110,10 @@ def rbac(config: Path, cluster: str | None, group: str | None, kinds: tuple[str,
         (cluster,) = found.clusters
     if cluster is None or cluster not in found.clusters:
         known = ", ".join(found.clusters) or "none"
-        raise Failure(f"which cluster? Name one with --cluster; the pipeline file has {known}", USAGE)
+        raise Failure(f"name a cluster with --cluster; the pipeline file has {known}", USAGE)
     if group is None and "in-cluster" not in found.clusters[cluster]:
         raise Failure(
-            f"the deployer does not run in {cluster}: name with --group what it belongs to there, such as the group of"
+            f"the deployer does not run in {cluster}: name with --group its group there, such as the group of"
             " its EKS access entry",
             USAGE,
         )
@@ -125,7 +129,7 @@ def rbac(config: Path, cluster: str | None, group: str | None, kinds: tuple[str,
 
 @policy.command()
 def schema() -> None:
-    """The JSON Schema, for editors.
+    """Print the JSON Schema, for editors.
 
     Example: greenlight policy schema > pipeline.schema.json
     """

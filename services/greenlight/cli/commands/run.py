@@ -1,4 +1,4 @@
-"""up and serve: the commands that are Greenlight itself."""
+"""The commands up and serve, which run Greenlight itself."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ SERVICES = ("webhooks", "recorder", "promoter", "deployer", "reconciler", "board
     show_default=True,
     help="Webhooks: the only port meant for the internet.",
 )
-@click.option("--broker-listen", default="127.0.0.1:8082", show_default=True, help="The Broker, for this machine.")
+@click.option(
+    "--broker-listen", default="127.0.0.1:8082", show_default=True, help="The Broker, for programs on this machine."
+)
 @click.option("--demo", is_flag=True, help="Play the talk's story, in a data folder of its own.")
 def up(config: Path, data: Path, listen: str, webhooks_listen: str, broker_listen: str, demo: bool) -> None:
     """Run the whole pipeline on one machine, until SIGTERM or Ctrl-C.

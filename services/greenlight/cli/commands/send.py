@@ -1,4 +1,4 @@
-"""send: sign and send a webhook as the provider would; for try-outs, scripts and CI jobs."""
+"""The command send: signs and sends a webhook as the provider would; for try-outs, scripts and CI jobs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def send() -> None:
 @_secret
 @args.as_json
 def github(event: str, file: Any, webhooks_url: str, secret_file: Path | None, as_json: bool) -> None:
-    """GitHub's EVENT (push, check_run, ...) with the payload in FILE (- for standard input).
+    """Send GitHub's EVENT (push, check_run, ...) with the payload in FILE (- for standard input).
 
     Example: greenlight send github push payload.json
     """
@@ -59,7 +59,7 @@ def github(event: str, file: Any, webhooks_url: str, secret_file: Path | None, a
 @_secret
 @args.as_json
 def circleci(file: Any, webhooks_url: str, secret_file: Path | None, as_json: bool) -> None:
-    """CircleCI's workflow-completed or job-completed with the payload in FILE.
+    """Send CircleCI's workflow-completed or job-completed with the payload in FILE.
 
     Example: greenlight send circleci payload.json
     """
@@ -89,7 +89,7 @@ def gate(
     secret_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Say that the gate NAME passed or failed for a commit. A shortened SHA is looked up at GREENLIGHT_URL.
+    """Report that the gate NAME passed or failed for a commit. A shortened SHA is looked up at GREENLIGHT_URL.
 
     Example: greenlight send gate dependency_scan passed acme/shop 3f2a91c
     """
@@ -104,12 +104,12 @@ def gate(
 
 @send.command()
 @click.argument("file", type=click.File("rb"))
-@click.option("--sender", type=args.NAME, required=True, help="Whose secret signs it: events-SENDER.")
+@click.option("--sender", type=args.NAME, required=True, help="The sender whose secret signs the event: events-SENDER.")
 @_url
 @_secret
 @args.as_json
 def event(file: Any, sender: str, webhooks_url: str, secret_file: Path | None, as_json: bool) -> None:
-    """A CloudEvent, as structured JSON in FILE.
+    """Send a CloudEvent, as structured JSON in FILE.
 
     Example: greenlight send event scan.json --sender scanner
     """
@@ -157,7 +157,8 @@ def _post(url: str, path: str, body: bytes, headers: Mapping[str, str], as_json:
         )
     except urllib3.exceptions.HTTPError:
         raise Failure(
-            f"nobody answers at {url}; is `greenlight up` running there? Name it with --webhooks-url", UNKNOWN
+            f"no Greenlight answers at {url}; start one with `greenlight up`, or name its address with --webhooks-url",
+            UNKNOWN,
         ) from None
     try:
         document = answer.json()

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from greenlight.model.rows import Run, Signal
 from greenlight.policy.gates.kind import Schema
 from greenlight.policy.gates.signal import SignalGate
-from greenlight.policy.signals import SAID, owned, parts
+from greenlight.policy.signals import REPORTED, owned, parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ class Event(SignalGate):
 
     def verdict(self, signal: Signal, source: str, again: str) -> tuple[str, str]:
         if self.where is None:
-            happened = signal.outcome in ("", SAID)
+            happened = signal.outcome in ("", REPORTED)
             return ("passed", f"{self.subject} passed") if happened else super().verdict(signal, source, again)
         wrong = [
             f"{name} is {_shown(data, name)}"
@@ -72,8 +72,8 @@ class Event(SignalGate):
             for name in self.where
             if not _same(data, name, self.where[name])
         ]
-        said = f"{self.subject}{source}"
-        return ("failed", f"{said}: {', '.join(dict.fromkeys(wrong))}") if wrong else ("passed", f"{said} passed")
+        subject = f"{self.subject}{source}"
+        return ("failed", f"{subject}: {', '.join(dict.fromkeys(wrong))}") if wrong else ("passed", f"{subject} passed")
 
     def _passes(self) -> str:
         if self.where is None:
