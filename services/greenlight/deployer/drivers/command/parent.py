@@ -89,11 +89,12 @@ def _popen(order: Mapping[str, Any], output: int, lock: int) -> subprocess.Popen
 
 
 def send(control: socket.socket, message: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
-    """Write a JSON object of any size, and hand over descriptors with it. Raises OSError."""
+    """Write a JSON object of any size, and hand over descriptors with it. Raises OSError: then nobody has got all of it."""
     text = json.dumps(message).encode()
     frame = struct.pack("!I", len(text)) + text
     sent = socket.send_fds(control, [frame], descriptors)
-    control.sendall(frame[sent:])
+    if sent < len(frame):  # sending nothing would raise, too, where the other side has read it all and closed
+        control.sendall(frame[sent:])
 
 
 def receive(control: socket.socket, descriptors: int = 0) -> tuple[dict[str, Any], list[int]] | None:

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ import pytest
 from greenlight.deployer.driver import Busy, Order, Progress
 from greenlight.deployer.drivers.command.driver import CommandDriver
 from greenlight.deployer.drivers.command.ends import End, write_end
+from greenlight.deployer.drivers.command.parent import receive, send
 from greenlight.deployer.lock import TargetLock
 from greenlight.lib.clock import SystemClock
 from greenlight.lib.process import all_ended, started_at, wait_for_exit
@@ -423,6 +425,23 @@ def test_the_process_that_starts_commands_may_be_killed(folder: Path, driver: Co
         driver.apply(sh(folder, script, id="d4"))
     children = Path("/proc/thread-self/children").read_text().split()
     assert [child for child in children if started_at(int(child)) is None] == []
+
+
+def test_an_order_whose_receiver_closes_at_once_was_sent() -> None:
+    """It would be sent again otherwise, and the command would run twice."""
+    ours, theirs = socket.socketpair()
+
+    class Closing(socket.socket):
+        def sendmsg(self, *given: Any) -> int:
+            sent = super().sendmsg(*given)
+            assert receive(theirs, descriptors=1) is not None
+            theirs.close()
+            return sent
+
+    with Closing(fileno=ours.detach()) as control, open(os.devnull) as descriptor:
+        send(control, {"argv": ["true"]}, [descriptor.fileno()])
+        with pytest.raises(BrokenPipeError):
+            send(control, {"argv": ["true"]}, [descriptor.fileno()])
 
 
 def test_without_descriptors_nobody_is_taken_for_dead(folder: Path, driver: CommandDriver) -> None:
