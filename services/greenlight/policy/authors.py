@@ -48,7 +48,7 @@ def authors(record: Record, target: Target | None, pushes: Sequence[Push]) -> Au
     history.knows(record)
     walk = _walk(record, runs, history)
     if not walk.complete:
-        _add_everybody(walk, _pushed_last(record), runs, history)
+        _add_everybody(walk, record.pushes.values(), runs, history)
     return Authors(frozenset({*record.people, *walk.people}), _named(walk.gaps))
 
 
@@ -116,7 +116,7 @@ def _before(push: Push, runs: Running | None, history: History, walk: _Walk, *, 
     if before is not None and (history.since(before) or (beyond and history.at(before))):
         return [before]
     if runs is None:
-        walk.complete |= all(push.heard <= other.heard for other in history)
+        walk.complete |= all(_is_before(push, other) for other in history)
     elif before is not None and history.at(before):
         walk.complete |= _contains(runs, before, history)
     return []
@@ -137,16 +137,21 @@ def _contains(runs: Running, sha: str, history: History) -> bool:
     return False
 
 
-def _add_everybody(walk: _Walk, until: datetime | None, runs: Running | None, history: History) -> None:
-    """Count everybody in any push since what runs, up to the last one of the commit itself."""
+def _add_everybody(walk: _Walk, own: Collection[Push], runs: Running | None, history: History) -> None:
+    """Count everybody in any push since what runs, but for pushes after all of the commit's `own`."""
     for push in history:
-        late = until is not None and push.heard > until
-        if push.deleted or late or (runs is not None and push.sha == runs.sha):
+        is_after = bool(own) and all(_is_before(mine, push) and push.heard > mine.heard for mine in own)
+        if push.deleted or is_after or (runs is not None and push.sha == runs.sha):
             continue
         _add(walk, [push], history)
         before = link(push)
         if before is not None and history.missing(push):
             walk.gaps[push.fact] = _no_push(push, before)
+
+
+def _is_before(push: Push, other: Push) -> bool:
+    """Tell whether a push was made before the other one, or at once, whichever clock is asked: the provider's or ours."""
+    return push.heard <= other.heard and push.arrived <= other.arrived
 
 
 def _add(walk: _Walk, pushes: Iterable[Push], history: History) -> None:

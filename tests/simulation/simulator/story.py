@@ -225,6 +225,8 @@ class Steps:
         self.world.model.edited()
         self.world.counts["edit"] += 1
         if renamed:  # while some processes know a target by its former name, nothing orders what both do
+            for task in [it for it in self.world.tasks.paused if it.name.startswith("notice ")]:
+                self.world.go_on(task, None)
             for process in self.world.processes:
                 self.world.notice(process)
 

@@ -415,8 +415,9 @@ class World:
     def notice(self, process: str, stop: Stop | None = None) -> None:
         """A process reads the edited pipeline file."""
         it, words = self.processes[process], self.words
-        if it.words == words and not it.missed:
-            return
+        name = f"notice {process}"
+        if (it.words == words and not it.missed) or any(task.name == name for task in self.tasks.paused):
+            return  # nothing new; or what follows from the last edit is still under way, and until then nobody looks
         it.words, it.missed = words, True
         clock = Clock(self, it)
 
@@ -425,7 +426,7 @@ class World:
             it.missed = False
 
         self.note(f"{process}: the pipeline file is {words}")
-        self.work(f"notice {process}", process, adopted, words, stop)
+        self.work(name, process, adopted, words, stop)
         self.model.edited()
 
     def kill(self, process: str) -> None:
@@ -496,10 +497,10 @@ class World:
         return not key.startswith(("decision/", "request/", "expires/"))
 
     def _finish(self) -> None:
-        for process in self.processes:
-            self.notice(process)
         for task in list(self.tasks.paused):
             self.go_on(task, None)
+        for process in self.processes:
+            self.notice(process)
         for _ in range(3000):
             waiting = self.broker.waiting()
             if not waiting or self.violations:
