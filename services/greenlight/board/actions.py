@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from greenlight.board import domain, reading
-from greenlight.board.notes import about_target, allowed, logged, noted, pausing, publish
+from greenlight.board.notes import allowed, logged, noted, pausing, publish, said_of
 from greenlight.board.waterfall import BOARD as SOURCE
 from greenlight.events import Event, ids, types
 from greenlight.events.recorded import look_again
@@ -205,7 +205,7 @@ def cancel_deployment(application: str, environment: str, reason: str | None, pe
             return target.deployment
         deployment = deps.ledger.deployment(target.deployment)
         sha = deployment.sha if deployment is not None else ""
-        data = {**about_target(target, person, reason), "deployment": target.deployment, "sha": sha}
+        data = {**said_of(target, person, reason), "deployment": target.deployment, "sha": sha}
         note = noted(types.CANCEL_REQUESTED, ids.derive(types.CANCEL_REQUESTED, target.deployment), target, data, now)
         deps.ledger.transact(
             Transaction(
@@ -239,7 +239,7 @@ def set_paused(application: str, environment: str, paused: bool, reason: str | N
         else:
             row = resumed(target, now)
             id = ids.derive(types.TARGET_RESUMED, application, environment, target.version)
-            note = noted(types.TARGET_RESUMED, id, target, about_target(target, person, reason), now)
+            note = noted(types.TARGET_RESUMED, id, target, said_of(target, person, reason), now)
             due = [Due(keys.resumption_due(application, environment), now + PATIENCE, note.event)]
             due += [expiry(row, request) for request in row.requests]
         deps.ledger.transact(Transaction(targets=[row], entries=[note.entry], emit=[note.event], due=due))

@@ -9,7 +9,7 @@ from typing import Any
 
 from greenlight.board.waterfall import BOARD as SOURCE
 from greenlight.events import Event, ids, rfc3339, types
-from greenlight.events.schemas import dataschema
+from greenlight.events.build import about_target
 from greenlight.lib.errors import Forbidden
 from greenlight.model import keys
 from greenlight.model.rows import NewEntry, Target
@@ -30,11 +30,11 @@ class Note:
 def pausing(target: Target, reason: str, person: Person, now: datetime) -> tuple[Target, Note]:
     """Return the target as it is once it is paused, with the note about it."""
     id = ids.derive(types.TARGET_PAUSED, target.application, target.environment, target.version)
-    note = noted(types.TARGET_PAUSED, id, target, about_target(target, person, reason), now)
+    note = noted(types.TARGET_PAUSED, id, target, said_of(target, person, reason), now)
     return paused_by(target, f"{person.id}: {reason}", now), note
 
 
-def about_target(target: Target, person: Person, reason: str | None) -> dict[str, Any]:
+def said_of(target: Target, person: Person, reason: str | None) -> dict[str, Any]:
     """Return the part of an event about a target that names the person who acted."""
     return {
         "application": target.application,
@@ -48,19 +48,16 @@ def about_target(target: Target, person: Person, reason: str | None) -> dict[str
 def noted(type: str, id: str, target: Target, data: dict[str, Any], now: datetime) -> Note:
     """Build an event of that type about a target, and the entry in its journal."""
     application, environment = target.application, target.environment
-    event = Event.of(
+    event = about_target(
         type,
         id=id,
         source=SOURCE,
         time=now,
-        dataschema=dataschema(type),
+        repo=target.repo,
+        application=application,
+        environment=environment,
+        partitionkey=keys.of(application, environment),
         data=data,
-        extensions={
-            "repo": target.repo,
-            "application": application,
-            "environment": environment,
-            "partitionkey": keys.of(application, environment),
-        },
     )
     stream = keys.target_stream(application, environment)
     return Note(event, NewEntry(stream, type, now, id, data, target.repo, data.get("sha", "")))

@@ -1,4 +1,4 @@
-"""The one builder of Greenlight's events about a commit: the same attributes in each, so that any Trigger can match them."""
+"""The builder of Greenlight's events: the same attributes in all of a kind, so that any Trigger can match them."""
 
 from __future__ import annotations
 
@@ -62,3 +62,32 @@ def as_fact(event: Event) -> Event:
 def is_fact(event: Event) -> bool:
     """Tell whether the event carries the attribute of facts. Anybody may set it: only the ledger knows what is a fact."""
     return event.extensions.get(_FACT) == _TRUE
+
+
+def about_target(
+    type: str,
+    *,
+    id: str,
+    source: str,
+    time: datetime,
+    repo: str,
+    application: str,
+    environment: str,
+    partitionkey: str,
+    data: Mapping[str, Any],
+) -> Event:
+    """Build an event about a target and no commit, so that it belongs to no commit's trace."""
+    return Event.of(
+        type,
+        id=id,
+        source=source,
+        time=time,
+        dataschema=dataschema(type),
+        data=data,
+        extensions={
+            "repo": repo,
+            "application": application,
+            "environment": environment,
+            "partitionkey": partitionkey,
+        },
+    )
