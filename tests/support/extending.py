@@ -10,6 +10,7 @@ from pathlib import Path
 
 import jsonschema
 
+from greenlight.entrypoints.up import pointed
 from greenlight.events.schemas import schema
 from support.flow import Shop
 from support.policy import MAIN, parse, recorded, situation
@@ -24,8 +25,8 @@ def buildkite(folder: Path) -> None:
 
     def post(state: str, *, token: bytes = TOKEN, age: int = 0, **build: object) -> tuple[int, dict[str, str]]:
         details = {"id": "b", "number": 7, "state": state, "commit": SHA, "branch": "main", "tag": None, **build}
-        pipeline = {"slug": "shop-build", "repository": "git@github.com:Acme/Shop.git"}
-        body = json.dumps({"event": "build.finished", "build": details, "pipeline": pipeline}).encode()
+        built = {"slug": "shop-build", "repository": "git@github.com:Acme/Shop.git"}
+        body = json.dumps({"event": "build.finished", "build": details, "pipeline": built}).encode()
         stamp = int(time.time()) - age
         signature = hmac.digest(token, f"{stamp}.".encode() + body, "sha256").hex()
         header = {"X-Buildkite-Signature": f"timestamp={stamp},signature={signature}"}
@@ -52,8 +53,11 @@ def buildkite(folder: Path) -> None:
     refused = other.event(json.dumps({"repo": "acme/shop", "sha": SHA}).encode(), taken)
     assert refused.status_code == 422, "only the provider's own route sends its types"
     text = PIPELINE.format(repo="acme/shop").replace("{circleci: {workflow: build-test}}", "{buildkite: shop-build}")
-    policy = parse({"pipeline.yaml": text}, folder).applications["shop"]
+    pipeline = parse({"pipeline.yaml": text}, folder)
+    policy = pipeline.applications["shop"]
     assert policy.gates["build"].sender == "buildkite"
+    line = f"Point buildkite at it: https://YOUR-HOST/webhooks/buildkite, the secret in {folder}/buildkite"
+    assert line in pointed("http://127.0.0.1:8081", folder, pipeline)
     for of, state in ((fact, "passed"), (forked, "pending")):
         case = situation(policy, recorded(of, commit=SHA))
         assert policy.gates["build"].state(case).state == state

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,15 +21,14 @@ from greenlight.lib.foreground import is_loopback, log_to_stderr, stop_on_signal
 from greenlight.lib.origins import OnlyPrograms
 from greenlight.lib.printable import printable
 from greenlight.model.policy import Pipeline
-from greenlight.policy.gates.event import Event
-from greenlight.policy.gates.webhook import Webhook
 from greenlight.service.configuration import read_pipeline
 from greenlight.service.http_connections import Limits
 from greenlight.service.secrets import Secrets, create
 from greenlight.service.server import Server, serve, serve_until
 from greenlight.store.errors import Locked, Newer
 from greenlight.telemetry.setup import tracer_of
-from greenlight.webhooks.providers.registry import FILES
+from greenlight.webhooks.provider import Place
+from greenlight.webhooks.providers.registry import FILES, ROUTES
 
 DRAIN = 10.0
 """Seconds that deliveries in flight get to finish after SIGTERM."""
@@ -39,6 +38,9 @@ FAILED = 1
 
 USAGE = 2
 """Exit code: bad usage or configuration."""
+
+ALWAYS = ("github", "circleci")
+"""Who is expected to send webhooks also where no gate names them, by the file of the secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +164,8 @@ def _folders(options: UpOptions) -> Folders:
 
 def _create_secrets(folders: Folders, pipeline: Pipeline, log: logging.Logger) -> None:
     """Make a secret for every sender that the pipeline listens to and that has none yet."""
-    gates = (gate for policy in pipeline.applications.values() for gate in policy.gates.values())
-    senders = {"github", "circleci", *(gate.sender for gate in gates if gate.sender is not None)}
     try:
-        made = create(folders.secrets, sorted(senders), FILES)
+        made = create(folders.secrets, sorted(_senders(pipeline)), FILES)
     except OSError as problem:
         raise ConfigurationError(
             f"{folders.secrets}: cannot keep secrets: {problem.strerror}. Name another folder with GREENLIGHT_SECRETS"
@@ -181,16 +181,20 @@ def _add_secrets(folders: Folders, secrets: Secrets, pipeline: Pipeline, log: lo
     _create_secrets(folders, pipeline, log)
 
 
-def _scanners(pipeline: Pipeline) -> list[str]:
-    """Return who reports to /webhooks/gates/NAME."""
+def _senders(pipeline: Pipeline) -> list[str]:
+    """Return who is expected to send webhooks, by the file of the secret."""
     gates = (gate for policy in pipeline.applications.values() for gate in policy.gates.values())
-    return sorted({gate.scanner for gate in gates if isinstance(gate, Webhook)})
+    named = {gate.sender for gate in gates if gate.sender is not None}
+    return [*ALWAYS, *sorted(named.difference(ALWAYS))]
 
 
-def _event_senders(pipeline: Pipeline) -> list[str]:
-    """Return who posts CloudEvents to /webhooks/events/SENDER, as far as gates name them."""
-    gates = (gate for policy in pipeline.applications.values() for gate in policy.gates.values())
-    return sorted({gate.by for gate in gates if isinstance(gate, Event) and gate.by})
+def pointed(webhooks: str, secrets: Path, pipeline: Pipeline) -> Iterator[str]:
+    """Say where to point each sender: first those whose route has no name. `webhooks`: the URL of that port."""
+    repo = min(policy.repo for policy in pipeline.applications.values())
+    senders = [(sender, it) for sender in _senders(pipeline) for it in ROUTES.values() if it.files.has(sender)]
+    for sender, provider in sorted(senders, key=lambda found: found[1].files.word):
+        name = sender.removeprefix(f"{provider.files.name}-") if provider.files.word else ""
+        yield provider.pointed(Place(name, provider.route + name, webhooks, secrets / sender, repo))
 
 
 def _url(host: str, port: int) -> str:
@@ -206,23 +210,5 @@ def _announce(addresses: Addresses, folders: Folders, options: UpOptions, pipeli
         f"  secrets   {folders.secrets}\n"
     )
     if not options.demo:
-        repo = min(policy.repo for policy in pipeline.applications.values())
-        sys.stdout.write(
-            f"Point GitHub at it: repository settings, webhooks: https://YOUR-HOST/webhooks/github, content type "
-            f"application/json, the secret in {folders.secrets}/github\n"
-            f"  for a try without a tunnel: gh webhook forward --repo {repo} --events push,check_run,status,workflow_run "
-            f'--url {addresses.webhooks}/webhooks/github --secret "$(cat {folders.secrets}/github)"\n'
-            f"Point CircleCI at it: project settings, webhooks: https://YOUR-HOST/webhooks/circleci, workflow-completed and "
-            f"job-completed, the secret in {folders.secrets}/circleci\n"
-        )
-        for name in _scanners(pipeline):
-            sys.stdout.write(
-                f"Point the scanner {name} at it: https://YOUR-HOST/webhooks/gates/{name}, signed as Standard Webhooks say, "
-                f"the secret in {folders.secrets}/gate-{name}\n"
-            )
-        for name in _event_senders(pipeline):
-            sys.stdout.write(
-                f"Point the sender {name} at it: https://YOUR-HOST/webhooks/events/{name}, CloudEvents signed as Standard "
-                f"Webhooks say, the secret in {folders.secrets}/events-{name}\n"
-            )
+        sys.stdout.writelines(f"{line}\n" for line in pointed(addresses.webhooks, folders.secrets, pipeline))
     sys.stdout.flush()

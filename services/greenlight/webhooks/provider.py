@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from greenlight.events import moment, rfc3339
@@ -59,6 +60,22 @@ class Delivery:
         return named(self.body)
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a sender has to be pointed at."""
+
+    name: str  # the last part of the route, as of a delivery; empty where the route has none
+    path: str  # the route with the name
+    port: str  # the URL of the webhooks' port on this machine
+    secret: Path
+    repo: str  # one that the pipeline ships
+
+    @property
+    def url(self) -> str:
+        """Return the address, once a reverse proxy or a tunnel is before the port."""
+        return f"https://YOUR-HOST{self.path}"
+
+
 class Provider(ABC):
     """A sender of webhooks. Its route is /webhooks/LABEL, followed by a name where there are many files of secrets."""
 
@@ -76,6 +93,10 @@ class Provider(ABC):
     def sender(self, name: str) -> str:
         """Return the file in the secrets' folder."""
         return self.files.of(name)
+
+    def pointed(self, place: Place) -> str:
+        """Say how to point it at Greenlight, as `greenlight up` prints it."""
+        return f"Point {self.label} at it: {place.url}, the secret in {place.secret}"
 
     @abstractmethod
     def verify(self, delivery: Delivery, secrets: Sequence[Secret]) -> Sequence[Secret]:

@@ -19,6 +19,7 @@ from greenlight.webhooks.provider import (
     SHA,
     Delivery,
     Ignored,
+    Place,
     Provider,
     counted,
     get,
@@ -44,6 +45,12 @@ class CircleCI(Provider):
     label = "circleci"
     files = Files("circleci")
     types = ("com.circleci.",)
+
+    def pointed(self, place: Place) -> str:
+        return (
+            f"Point CircleCI at it: project settings, webhooks: {place.url}, workflow-completed and job-completed, the "
+            f"secret in {place.secret}"
+        )
 
     def verify(self, delivery: Delivery, secrets: Sequence[Secret]) -> Sequence[Secret]:
         return signing.check_circleci(delivery.headers.get("circleci-signature"), delivery.body, keyed(secrets))

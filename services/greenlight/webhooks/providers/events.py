@@ -23,6 +23,7 @@ from greenlight.webhooks.facts import MAX_DATA, fact
 from greenlight.webhooks.provider import (
     Delivery,
     Ignored,
+    Place,
     Provider,
     artifacts_at,
     counted,
@@ -47,6 +48,12 @@ class Events(Provider):
     label = "events"
     files = Files("events", "SENDER", standard=True)
     only_json = False
+
+    def pointed(self, place: Place) -> str:
+        return (
+            f"Point the sender {place.name} at it: {place.url}, CloudEvents signed as Standard Webhooks say, the secret in "
+            f"{place.secret}"
+        )
 
     def verify(self, delivery: Delivery, secrets: Sequence[Secret]) -> Sequence[Secret]:
         return standard(delivery, secrets)

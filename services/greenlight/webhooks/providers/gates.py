@@ -18,6 +18,7 @@ from greenlight.webhooks.facts import fact, json_object
 from greenlight.webhooks.provider import (
     Delivery,
     Ignored,
+    Place,
     Provider,
     artifacts_at,
     counted,
@@ -44,6 +45,12 @@ class Gates(Provider):
 
     label = "gates"
     files = Files("gate", "NAME", standard=True)
+
+    def pointed(self, place: Place) -> str:
+        return (
+            f"Point the scanner {place.name} at it: {place.url}, signed as Standard Webhooks say, the secret in "
+            f"{place.secret}"
+        )
 
     def verify(self, delivery: Delivery, secrets: Sequence[Secret]) -> Sequence[Secret]:
         return standard(delivery, secrets)

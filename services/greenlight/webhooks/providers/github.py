@@ -20,6 +20,7 @@ from greenlight.webhooks.provider import (
     WORD,
     Delivery,
     Ignored,
+    Place,
     Provider,
     counted,
     get,
@@ -53,6 +54,14 @@ class GitHub(Provider):
     files = Files("github")
     limit = 25 << 20  # GitHub sends no more
     types = ("com.github.",)
+
+    def pointed(self, place: Place) -> str:
+        return (
+            f"Point GitHub at it: repository settings, webhooks: {place.url}, content type application/json, the secret in "
+            f"{place.secret}\n  for a try without a tunnel: gh webhook forward --repo {place.repo} "
+            "--events push,check_run,status,workflow_run "
+            f'--url {place.port}{place.path} --secret "$(cat {place.secret})"'
+        )
 
     def verify(self, delivery: Delivery, secrets: Sequence[Secret]) -> Sequence[Secret]:
         return signing.check_github(delivery.headers.get("x-hub-signature-256"), delivery.body, keyed(secrets))
