@@ -14,19 +14,8 @@ from typing import Protocol
 
 from greenlight.events import Event
 from greenlight.lib.errors import Unavailable
-from greenlight.model.rows import (
-    DecisionRow,
-    Deployment,
-    Due,
-    Entry,
-    Fact,
-    NewEntry,
-    PoliciesInForce,
-    Push,
-    Record,
-    Target,
-    Title,
-)
+from greenlight.model.policy import PoliciesInForce
+from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, NewEntry, Push, Record, Target, Title
 
 
 class Conflict(Exception):

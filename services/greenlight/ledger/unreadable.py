@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 from greenlight.events import Event
 from greenlight.ledger.port import SetAside, Unreadable
 from greenlight.ledger.rows_json import NO_ROW, plain
-from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, PoliciesInForce, Push, Record, Target
+from greenlight.model.policy import PoliciesInForce
+from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target
 from greenlight.telemetry import metrics
 
 R = TypeVar("R")

@@ -167,6 +167,18 @@ class Pipeline:
 
 
 @dataclass(frozen=True, slots=True)
+class PoliciesInForce:
+    """The policies that the commits of a repository are decided under, those of the pipeline files that were read last.
+
+    Whoever has read other files decides nothing: what it wrote would be missing from what is decided under these.
+    """
+
+    repo: str
+    digest: str  # of all of them together
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Situation:
     """One commit, for one target, at one time: what a decision is made from."""
 

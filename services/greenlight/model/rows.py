@@ -318,18 +318,6 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class PoliciesInForce:
-    """The policies that the commits of a repository are decided under, those of the pipeline files that were read last.
-
-    Whoever has read other files decides nothing: what it wrote would be missing from what is decided under these.
-    """
-
-    repo: str
-    digest: str  # of all of them together
-    version: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Deployment:
     """One attempt to make a target run a commit. Its id is its promotion's."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from greenlight.ledger.port import Conflict, Transaction
 from greenlight.lib.errors import Unavailable
-from greenlight.model.rows import PoliciesInForce
+from greenlight.model.policy import PoliciesInForce
 from greenlight.service.deps import Deps
 
 

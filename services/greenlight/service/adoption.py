@@ -13,8 +13,8 @@ from greenlight.events.recorded import look_again
 from greenlight.ledger.port import Ledger, Transaction, Unreadable
 from greenlight.lib.clock import Clock
 from greenlight.model import keys
-from greenlight.model.policy import Pipeline, Policy
-from greenlight.model.rows import PATIENCE, Due, NewEntry, PoliciesInForce, Target
+from greenlight.model.policy import Pipeline, PoliciesInForce, Policy
+from greenlight.model.rows import PATIENCE, Due, NewEntry, Target
 from greenlight.service.retry import until_settled
 
 FORGOTTEN_AT_ONCE = 50

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from greenlight.ledger.port import Conflict, Ledger, Transaction
-from greenlight.model.rows import PoliciesInForce
+from greenlight.model.policy import PoliciesInForce
 from support.ledger import (
     REPO,
     a_decision,

@@ -18,7 +18,8 @@ from greenlight.events import Event
 from greenlight.ledger.journal import verify
 from greenlight.ledger.port import Ledger, Transaction, Unreadable
 from greenlight.ledger.sqlite.ledger import SqliteLedger
-from greenlight.model.rows import DecisionRow, NewEntry, PoliciesInForce, Push, Record, Target
+from greenlight.model.policy import PoliciesInForce
+from greenlight.model.rows import DecisionRow, NewEntry, Push, Record, Target
 from support.ledger import REPO, START, HandClock, a_deployment, a_due, a_fact, an_event, at, sha
 
 SPOILED = ["{", "", "null", "[]", '{"garbage": 0}', "0"]

@@ -29,18 +29,8 @@ from greenlight.ledger.dynamodb.writes import Write, needed, slices, writes
 from greenlight.ledger.port import Conflict, Page, Reading, SetAside, Transaction, Unreadable
 from greenlight.ledger.unreadable import policy_of
 from greenlight.lib.jitter import full_jitter
-from greenlight.model.rows import (
-    DecisionRow,
-    Deployment,
-    Due,
-    Entry,
-    Fact,
-    PoliciesInForce,
-    Push,
-    Record,
-    Target,
-    Title,
-)
+from greenlight.model.policy import PoliciesInForce
+from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target, Title
 
 __all__ = ["DynamoLedger"]
 

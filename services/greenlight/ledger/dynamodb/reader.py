@@ -16,7 +16,8 @@ from greenlight.ledger.dynamodb.items import Rows
 from greenlight.ledger.dynamodb.session import Session
 from greenlight.ledger.port import Reading
 from greenlight.ledger.unreadable import Aside, Keys
-from greenlight.model.rows import DecisionRow, Deployment, Due, Fact, PoliciesInForce, Record, Target, Title
+from greenlight.model.policy import PoliciesInForce
+from greenlight.model.rows import DecisionRow, Deployment, Due, Fact, Record, Target, Title
 
 R = TypeVar("R")
 

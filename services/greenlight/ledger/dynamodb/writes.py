@@ -20,7 +20,8 @@ from greenlight.ledger.dynamodb.records import Large, Records
 from greenlight.ledger.journal import ZEROS, canonical, link, portable_form
 from greenlight.ledger.port import Conflict, Transaction
 from greenlight.model.keys import commit_stream
-from greenlight.model.rows import DecisionRow, Deployment, Due, Fact, NewEntry, PoliciesInForce, Push, Record, Target
+from greenlight.model.policy import PoliciesInForce
+from greenlight.model.rows import DecisionRow, Deployment, Due, Fact, NewEntry, Push, Record, Target
 
 ABSENT = "attribute_not_exists(pk)"
 

@@ -13,7 +13,8 @@ from dataclasses import replace
 from typing import Any
 
 from greenlight.ledger.port import Transaction
-from greenlight.model.rows import DecisionRow, Deployment, Fact, PoliciesInForce, Record, Target
+from greenlight.model.policy import PoliciesInForce
+from greenlight.model.rows import DecisionRow, Deployment, Fact, Record, Target
 
 ROWS = 1000
 """Rows that are kept: those of about a hundred commits on their way. The one that was put in first goes first."""

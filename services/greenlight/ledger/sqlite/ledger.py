@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import threading
-import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -14,44 +11,25 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from greenlight.events import Event
-from greenlight.ledger.bodies import Folder, named
 from greenlight.ledger.parts import whole
 from greenlight.ledger.port import Page, Reading, SetAside, Transaction, Unreadable
 from greenlight.ledger.rows_json import dumps, loads
 from greenlight.ledger.sqlite import pushes as sqlite_pushes
-from greenlight.ledger.sqlite.cache import Cache, Key
+from greenlight.ledger.sqlite.cache import Cache, Key, rows_after
 from greenlight.ledger.sqlite.listing import from_cursor, query, to_cursor
+from greenlight.ledger.sqlite.provider_bodies import ProviderBodies
 from greenlight.ledger.sqlite.pushes import Pushes, after
+from greenlight.ledger.sqlite.rows import Rows
 from greenlight.ledger.sqlite.schema import SCHEMA, from_micros, micros
 from greenlight.ledger.sqlite.writes import Emit, send, set_due, steps
 from greenlight.ledger.unreadable import LATER, NAMES, Aside, policy_of
-from greenlight.lib.errors import Unavailable
-from greenlight.model.rows import (
-    DecisionRow,
-    Deployment,
-    Due,
-    Entry,
-    Fact,
-    PoliciesInForce,
-    Push,
-    Record,
-    Target,
-    Title,
-)
+from greenlight.model.policy import PoliciesInForce
+from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target, Title
 from greenlight.store import Store, Tx
 
 __all__ = ["SCHEMA", "SqliteLedger"]
 
-from greenlight.ledger.sqlite.cache import rows_after
-from greenlight.ledger.sqlite.rows import Rows
-
 T = TypeVar("T")
-
-IN_TABLE = 256 * 1024
-"""Bytes of a body that is kept in the table, in the same commit as its fact; a larger one gets a file."""
-
-FORGET_AT_ONCE = 200
-"""Bodies that are dropped in one commit, so that other changes need not wait long."""
 
 RECORD = (
     "SELECT json, version, iif(in_parts,"
@@ -59,9 +37,6 @@ RECORD = (
     " FROM records r WHERE repo = ? AND sha = ?"
 )
 """A record with its parts, as one commit left them."""
-
-
-_DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
 
 class SqliteLedger:
@@ -73,14 +48,13 @@ class SqliteLedger:
 
     def __init__(self, store: Store, bodies: Path, *, emit: Emit | None = None, clock: Callable[[], datetime]) -> None:
         self._store = store
-        self._folder = Folder(bodies)
-        self._files = threading.Lock()  # a large body's file and row come and go together
         self._emit = emit
         self._clock = clock
         self._cache = Cache()
         self._pushes = Pushes()
         self._aside = Aside(clock, NAMES)
         self._rows = Rows(store, self._cache, self._aside)
+        self._bodies = ProviderBodies(store, self._rows, self._aside, bodies)
 
     def session(self, reading: Reading) -> AbstractContextManager[None]:
         return nullcontext()  # the cache has what was read, and hears of every write
@@ -88,15 +62,8 @@ class SqliteLedger:
     # Facts.
 
     def accept(self, fact: Fact, body: bytes | None, due: Due) -> bool:
-        if body is None or len(body) <= IN_TABLE:
-            return self._accept(fact, None if body is None else (named(body), zlib.compress(body, 1)), due)
-        digest = named(body)
-        with self._files:
-            try:
-                self._folder.put(digest.removeprefix("sha256:"), body, micros(self._clock()))
-            except OSError as error:
-                raise Unavailable(f"a body of {len(body)} bytes cannot be kept: {error}") from error
-            return self._accept(fact, (digest, None), due)
+        with self._bodies.keeping(body, self._clock()) as kept:
+            return self._accept(fact, kept, due)
 
     def _accept(self, fact: Fact, body: tuple[str, bytes | None] | None, due: Due) -> bool:
         text, now = dumps(fact), self._clock()
@@ -378,34 +345,10 @@ class SqliteLedger:
             return None
 
     def body(self, digest: str) -> bytes | None:
-        name = _DIGEST.fullmatch(digest)
-        row = None if name is None else self._rows.one("SELECT deflated FROM bodies WHERE digest = ?", digest)
-        if name is None or row is None:
-            return None
-        if row[0] is not None:
-            return self._aside.read("bodies", (digest,), lambda: zlib.decompress(row[0]))
-        try:
-            return self._folder.get(name[1])
-        except OSError as error:
-            raise Unavailable(f"the body {digest} cannot be read: {error}") from error
+        return self._bodies.read(digest)
 
     def forget_bodies(self, before: datetime) -> int:
-        limit = micros(before)
-        with self._files:
-            total = count = self._forget_some(limit)
-            while count == FORGET_AT_ONCE:
-                count = self._forget_some(limit)
-                total += count
-            kept = {digest for (digest,) in self._rows.all("SELECT digest FROM bodies WHERE deflated IS NULL")}
-            try:
-                self._folder.sweep(lambda name: f"sha256:{name}" in kept, limit)
-            except OSError as error:
-                raise Unavailable(f"the folder of bodies cannot be swept: {error}") from error
-        return total
-
-    def _forget_some(self, before: int) -> int:
-        sql = "DELETE FROM bodies WHERE rowid IN (SELECT rowid FROM bodies WHERE stored < ? LIMIT ?)"
-        return self._store.write(lambda tx: tx.execute(sql, (before, FORGET_AT_ONCE)).rowcount)
+        return self._bodies.forget(before)
 
     def unreadable(self) -> Sequence[SetAside]:
         return self._aside.listed()

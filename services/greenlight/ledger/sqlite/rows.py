@@ -10,7 +10,8 @@ from greenlight.ledger.port import Unreadable
 from greenlight.ledger.rows_json import loads
 from greenlight.ledger.sqlite.cache import Cache, Key
 from greenlight.ledger.unreadable import NO_TIME, Aside, payload_of, whole_entry
-from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, PoliciesInForce, Target
+from greenlight.model.policy import PoliciesInForce
+from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, Target
 from greenlight.store import Store
 
 R = TypeVar("R")

@@ -14,7 +14,8 @@ from greenlight.ledger.journal import ZEROS, link, portable_form
 from greenlight.ledger.port import Conflict, Transaction, Unreadable
 from greenlight.ledger.rows_json import dumps
 from greenlight.ledger.sqlite.schema import micros
-from greenlight.model.rows import DecisionRow, Deployment, Due, Fact, NewEntry, PoliciesInForce, Push, Record, Target
+from greenlight.model.policy import PoliciesInForce
+from greenlight.model.rows import DecisionRow, Deployment, Due, Fact, NewEntry, Push, Record, Target
 from greenlight.store import Tx
 
 Step = Callable[[Tx], object]
