@@ -1,4 +1,4 @@
-"""Who made a commit: whom a gate with `not: author` leaves out."""
+"""The authors of a commit, whom a gate with `not: author` leaves out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FAR = 1000
 
 @dataclass(frozen=True, slots=True)
 class Authors:
-    """Who authored, co-authored, committed or pushed any commit between what a target runs and a commit."""
+    """Everybody who authored, co-authored, committed or pushed any commit between what a target runs and a commit."""
 
     people: frozenset[str]  # identities (events.ids.identity)
     gap: str | None = None  # why there may be more than these; None: these are all
@@ -25,7 +25,10 @@ class Authors:
         return not self.people.isdisjoint(identities)
 
     def left_out(self, who: str, identities: Collection[str]) -> str | None:
-        """Why `who` has no say where authors are left out, whatever is still missing; None: as far as is known, they have."""
+        """Return why `who` may not vote where authors are left out, whatever is still missing.
+
+        None: as far as is known, they may.
+        """
         if not identities:
             return (
                 f"people.yaml has neither `github` nor `emails` of {who}, so nobody can tell whether they are an author"
@@ -33,7 +36,7 @@ class Authors:
         return f"{who} is among the authors" if self.among(identities) else None
 
     def refusal(self, who: str, identities: Collection[str]) -> str | None:
-        """Return why the word of `who` does not count where authors are left out; None: it counts."""
+        """Return why the vote of `who` does not count where authors are left out; None: it counts."""
         unsure = None if self.gap is None else f"nobody can tell whether {who} is among the authors: {self.gap}"
         return self.left_out(who, identities) or unsure
 
@@ -54,7 +57,7 @@ def authors(record: Record, target: Target | None, pushes: Sequence[Push]) -> Au
 
 @dataclass(slots=True)
 class _Walk:
-    """What following the links back from a commit has found."""
+    """The findings while following the links back from a commit."""
 
     people: set[str] = field(default_factory=set)
     gaps: dict[str, str] = field(default_factory=dict)  # by the fact of the push that shows it
@@ -91,7 +94,10 @@ def _walk(record: Record, runs: Running | None, history: History) -> _Walk:
 
 
 def _add_heads(walk: _Walk, merge: str, history: History) -> None:
-    """Count who pushed to the branches of the pull requests that became a commit: a squash lists none of their commits."""
+    """Add who pushed to the branches of the pull requests that became a commit.
+
+    A squash lists none of their commits.
+    """
     into = {push.ref for push in history.at(merge)}
     todo, seen = list(history.heads(merge)), {merge}
     while todo and len(seen) < FAR:
@@ -104,7 +110,7 @@ def _add_heads(walk: _Walk, merge: str, history: History) -> None:
 
 
 def _before(push: Push, runs: Running | None, history: History, walk: _Walk, *, beyond: bool) -> Sequence[str]:
-    """Where to go on from a push: the commit that it built on, or nowhere. Notes what is missing, or that this is the end.
+    """Return where to continue from a push: the commit that it built on, or nothing. Notes gaps, and the end.
 
     `beyond`: also to pushes that are older than what runs.
     """
@@ -123,7 +129,7 @@ def _before(push: Push, runs: Running | None, history: History, walk: _Walk, *, 
 
 
 def _contains(runs: Running, sha: str, history: History) -> bool:
-    """Tell whether what runs was built on that older commit, as far as pushes since then tell."""
+    """Return whether what runs was built on that older commit, as far as the pushes since then show."""
     since = min((push.heard for push in history.at(sha)), default=None)
     seen: set[str] = set()
     todo = [runs.sha]
@@ -138,7 +144,7 @@ def _contains(runs: Running, sha: str, history: History) -> bool:
 
 
 def _add_everybody(walk: _Walk, own: Collection[Push], runs: Running | None, history: History) -> None:
-    """Count everybody in any push since what runs, but for pushes after all of the commit's `own`."""
+    """Add everybody in any push since what runs, except pushes after all of the commit's `own`."""
     for push in history:
         is_after = bool(own) and all(_is_before(mine, push) and push.heard > mine.heard for mine in own)
         if push.deleted or is_after or (runs is not None and push.sha == runs.sha):

@@ -1,4 +1,4 @@
-"""What a schema cannot say of pipeline files: that names name something, that paths stay inside, that order has an end.
+"""Checks of pipeline files that no schema can make: names exist, paths stay inside, the order of environments ends.
 
 Each check leaves what has the wrong shape to the schema and goes on, so that all problems are reported together.
 """
@@ -121,7 +121,7 @@ NOBODY = "nobody may deploy, retry, roll back, pause, cancel or override: name g
 
 
 def warnings(app: Mapping[str, Any], path: Path) -> Iterator[Fault]:
-    """Find what of a faultless application works and is not wise: no operators, several refs that feed its targets."""
+    """Find what works in a faultless application but is unwise: no operators, several refs that feed its targets."""
     if not app.get("operators"):
         yield Fault(path, NOBODY)
     refs = [*(f"branch {name}" for name in app.get("branches", ())), *(f"tag {name}" for name in app.get("tags", ()))]

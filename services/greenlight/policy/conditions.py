@@ -1,8 +1,8 @@
-"""When a candidate may go out by itself: named conditions, one function each. Pure.
+"""The conditions under which a candidate goes out by itself, one named function each. Pure.
 
 A commit goes out by itself if it is ready for itself (its gates, environments before, artifacts: greenlight.policy.decide)
 and every condition here holds. Each says why it does not, and what a person may do. The first that makes a commit
-`superseded` decides; of the others all are said.
+`superseded` decides; of the others all are reported.
 
 | condition | decision | ends when |
 | --- | --- | --- |
@@ -30,7 +30,7 @@ Condition = Callable[[Situation, Push], str | None]
 
 
 def newest_by_push(case: Situation, push: Push) -> str | None:
-    """No candidate goes out that is older than what the target runs, is being deployed, or was tried there."""
+    """Reject a candidate that is older than what the target runs, is being deployed, or was tried there."""
     last = tried(case)
     if last is None or last.sha == case.record.sha or not newer(last, push, case.pushes):
         return None
@@ -38,21 +38,24 @@ def newest_by_push(case: Situation, push: Push) -> str | None:
 
 
 def on_its_ref(case: Situation, push: Push) -> str | None:
-    """Return a forced push or a deletion supersedes the earlier candidates of its ref."""
+    """Reject an earlier candidate of a ref that was deleted or forced to another commit."""
     if not superseded_by_force(case.pushes, push):
         return None
     return f"{push.ref} was deleted or forced to another commit afterwards; an operator may deploy this one"
 
 
 def not_paused(case: Situation, push: Push) -> str | None:
-    """Nothing goes out while a person has paused the target, but for a person's rollback."""
+    """Reject every candidate while a person has paused the target, except a person's rollback."""
     if case.target.paused is None or goes_through_a_pause(served(case)):
         return None
     return f"paused by {case.target.paused}; an operator may resume {case.policy.name}/{case.environment.name}"
 
 
 def no_request_first(case: Situation, push: Push) -> str | None:
-    """A person's request is served before any candidate that was not pushed after it. The policy's holds nothing back."""
+    """Reject a candidate that was not pushed after a person's waiting request.
+
+    The policy's own request rejects none.
+    """
     first = next((request for request in waiting_requests(case.target, case.now) if request.person != POLICY), None)
     if first is None or pushed_after(push, first.at, case.pushes):
         return None
@@ -60,7 +63,7 @@ def no_request_first(case: Situation, push: Push) -> str | None:
 
 
 def not_held(case: Situation, push: Push) -> str | None:
-    """After a rollback, or a deploy of a commit that had newer candidates, what was not pushed after it stays back."""
+    """Reject what was not pushed after a rollback, or after a deploy of a commit that had newer candidates."""
     held = case.target.held
     if held is None or pushed_after(push, held.at, case.pushes):
         return None
@@ -68,10 +71,11 @@ def not_held(case: Situation, push: Push) -> str | None:
 
 
 def may_begin(case: Situation, decision: Decision) -> bool:
-    """Whether a deployment of the commit may begin: promised by the promoter, and asked again by the deployer before it does.
+    """Return whether a deployment of the commit may begin.
 
-    By itself nothing is begun that the target runs already, or that was tried since it was last pushed. A target whose
-    candidates were not all decided under this policy begins nothing.
+    The promoter asks first, and the deployer again before it begins. By itself nothing is begun that the target runs
+    already, or that was tried since it was last pushed. A target whose candidates were not all decided under this
+    policy begins nothing.
     """
     if decision.state != "ready" or case.target.deployment is not None or case.target.policy != case.policy.digest:
         return False
@@ -81,7 +85,7 @@ def may_begin(case: Situation, decision: Decision) -> bool:
 
 
 def _was_tried(attempt: Attempt | None, push: Push | None) -> bool:
-    """Whether this commit was deployed here already since it was last pushed: another go needs a person or a push."""
+    """Return whether this commit was deployed here since its last push: another try needs a person or a push."""
     if attempt is None or attempt.outcome == "superseded":
         return False
     return push is None or attempt.push == push.fact
@@ -92,6 +96,6 @@ WAITING: tuple[Condition, ...] = (not_paused, no_request_first, not_held)
 
 
 def called(request: Request) -> str:
-    """Return a request as people say it."""
+    """Return a request in words for people."""
     to = "to" if request.kind == "rollback" else "of"
     return f"{request.person}'s {request.kind} {to} {request.sha[:7]}"

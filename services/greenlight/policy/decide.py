@@ -26,7 +26,7 @@ GREEN = ("passed", "overridden")
 
 
 def decide(case: Situation) -> Decision:
-    """Tell whether the commit may be deployed to the target now, and if not, why.
+    """Decide whether the commit may be deployed to the target now, and if not, why.
 
     A request that the target serves next lifts what speaks against an older, failed or rolled back commit, but never a gate.
     """
@@ -92,12 +92,15 @@ def gate_here(case: Situation, gate: Gate) -> GateState:
 
 
 def _may_change_by_range(case: Situation, gate: Gate, state: GateState) -> bool:
-    """Whether votes were given that may count once the target runs something else: `not: author` asks what lies between."""
+    """Return whether votes were given that may count once the target runs something else.
+
+    `not: author` depends on the commits between the two.
+    """
     return gate.not_author and state.state not in GREEN and gate.has_votes(case)
 
 
 def _untouched(case: Situation) -> Standing:
-    """Return what holds of a commit that brings no change of `paths`, as long as the target runs what it runs."""
+    """Return the standing of a commit that brings no change of `paths`, as long as the target runs what it runs."""
     if case.under_way or case.runs:
         return Standing("ready")
     paths = ", ".join(case.policy.paths)
@@ -105,7 +108,7 @@ def _untouched(case: Situation) -> Standing:
 
 
 def _own(case: Situation, push: Push | None, gates: Mapping[str, GateState]) -> Standing:
-    """Return what holds of the commit alone."""
+    """Return the standing that depends on the commit alone."""
     if case.under_way or (case.runs and served(case) is None):
         return Standing("ready")
     if push is None:
@@ -125,7 +128,7 @@ def _own(case: Situation, push: Push | None, gates: Mapping[str, GateState]) -> 
 
 
 def _here(case: Situation, push: Push | None, own: Standing) -> Standing:
-    """Return what holds of the commit in this target."""
+    """Return the standing of the commit in this target."""
     if push is None or case.under_way or (case.runs and served(case) is None):
         return own
     asked = served(case) is not None
@@ -140,7 +143,7 @@ def _here(case: Situation, push: Push | None, own: Standing) -> Standing:
 
 
 def _behind(case: Situation) -> list[str]:
-    """Return what a commit that is ready has to wait for: a target changes one thing at a time, the newest first."""
+    """Return the reasons why a ready commit has to wait: a target changes one thing at a time, the newest first."""
     if case.target.deployment is not None:
         return [f"goes after deployment {case.target.deployment[:7]}, which is under way"]
     wanted = case.target.wanted
@@ -152,7 +155,7 @@ def _reasons(gates: Mapping[str, GateState], states: Sequence[str]) -> list[str]
 
 
 def _ended(case: Situation, push: Push) -> list[str]:
-    """Why the commit is not deployed again by itself after its deployment came to an end; a re-push is a new start."""
+    """Return why the commit is not deployed again by itself after its deployment ended; a re-push is a new start."""
     attempt = case.attempt
     if attempt is None or _pushed_again(case, push):
         return []
@@ -166,7 +169,10 @@ def _ended(case: Situation, push: Push) -> list[str]:
 
 
 def _pushed_again(case: Situation, push: Push) -> bool:
-    """Whether the commit was pushed again since its deployment began. A push that nobody knows any more is older."""
+    """Return whether the commit was pushed again since its deployment began.
+
+    A push that is no longer known is older.
+    """
     attempt = case.attempt
     if attempt is None or attempt.push is None or attempt.push == push.fact:
         return False
@@ -175,7 +181,10 @@ def _pushed_again(case: Situation, push: Push) -> bool:
 
 
 def _after(case: Situation) -> list[str]:
-    """The environments before: the commit's last deployment there has to have succeeded, and to be what stayed."""
+    """Return reasons to wait for earlier environments.
+
+    The commit's last deployment there must have succeeded, and must not have been rolled back.
+    """
     reasons = []
     for name in case.environment.after:
         attempt = case.policy.attempt(case.record, name)
@@ -202,6 +211,6 @@ def _ambiguous(record: Record) -> list[str]:
 
 
 def _lacking(deploy: Deploy, record: Record) -> list[str]:
-    """Return which digests the deployment puts in that no fact has named yet."""
+    """Return reasons to wait for the digests that the deployment needs and that no fact has named yet."""
     lacking = (name for name in deploy.artifacts if not record.artifacts.get(name))
     return [f"no fact has named the digest of artifact {name} yet" for name in lacking]

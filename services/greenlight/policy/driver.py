@@ -1,4 +1,4 @@
-"""What a driver says of its section in the pipeline file, `deploy: {DRIVER: …}`: how it is written, checked and explained.
+"""A driver's section in the pipeline file, `deploy: {DRIVER: …}`: how it is written, checked and explained.
 
 The pipeline's reader is given the classes of all drivers by their names; it knows none of them itself.
 """
@@ -23,7 +23,10 @@ Steps = tuple[Step, ...]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an environment is deployed to: what no two environments may share, since one would overwrite the other."""
+    """The place that an environment is deployed to.
+
+    No two environments may share one, since one would overwrite the other.
+    """
 
     key: tuple[str, ...]
     field: str  # of the section, where a second one is reported
@@ -44,20 +47,26 @@ class DriverSection(Deploy):
 
     @classmethod
     def warnings(cls, section: Section, plain: Mapping[Steps, str]) -> Iterator[Fault]:
-        """Find what of a faultless section works and is not wise; `plain` has the texts without quotes, by path."""
+        """Find what works in a faultless section but is unwise; `plain` has the texts without quotes, by path."""
         yield from ()
 
     @classmethod
     def place(cls, section: Section, clusters: Mapping[str, Any]) -> Place | None:
-        """Return what no other environment may be deployed to, whatever the shape of the section; None: anything may."""
+        """Return the place that no other environment may share, whatever the shape of the section.
+
+        None: it has none.
+        """
         return None
 
     @abstractmethod
     def missing(self, directory: Path) -> Iterator[Fault]:
-        """Find what the section names below the pipeline file's folder and is not there: a deployment would be an error."""
+        """Find what the section names below the pipeline file's folder and does not exist.
+
+        A deployment would be an error.
+        """
 
     def unresolved(self, directory: Path) -> Iterator[str]:
-        """Find what a deployer has to have for it and this machine lacks, such as secrets; a sentence each."""
+        """Find what a deployer needs and this machine lacks, such as secrets; a sentence each."""
         yield from ()
 
 
@@ -80,10 +89,10 @@ def inside(folder: Any, path: Steps) -> Iterator[Fault]:
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
-    """Return the value if it is a mapping, else an empty one: what has the wrong shape is left to the schema."""
+    """Return the value if it is a mapping, else an empty one: the schema reports a wrong shape."""
     return value if isinstance(value, dict) else {}
 
 
 def items(value: Any) -> list[tuple[int, Any]]:
-    """Return the items of a list with their places; none of what is no list."""
+    """Return the items of a list with their places; nothing for another value."""
     return list(enumerate(value)) if isinstance(value, list) else []

@@ -8,7 +8,7 @@ from greenlight.model.policy import Environment, Policy
 
 
 def explain(policy: Policy) -> str:
-    """What an application ships, what each of its gates takes, and what each environment waits for; several lines."""
+    """Return an application's candidates, gates and environments in words; several lines."""
     return "\n".join(_lines(policy))
 
 

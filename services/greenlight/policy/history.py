@@ -35,7 +35,7 @@ class History(Lineage):
 
     @classmethod
     def of(cls, pushes: Iterable[Push]) -> History:
-        """Pushes as a history: one that was read from a ledger as it is, and a plain list as all that there is."""
+        """Return pushes as a history: one read from a ledger stays as it is; a plain list is complete."""
         return pushes if isinstance(pushes, History) else cls({push.fact: push for push in pushes}.values())
 
     def since(self, sha: str) -> Sequence[Push]:
@@ -43,26 +43,26 @@ class History(Lineage):
         return self.of_commit(sha)
 
     def at(self, sha: str) -> Sequence[Push]:
-        """The pushes that put this commit at a head, older ones where there is none since what the target runs."""
+        """Return the pushes that put this commit at a head; older ones if there is none since what the target runs."""
         return self.since(sha) or [push for push in self._older(sha) if push.sha == sha]
 
     def ever(self, sha: str) -> Collection[Push]:
-        """Every push that put this commit at a head: the newest of each ref, of those that are older than what runs."""
+        """Return every push that put this commit at a head; of those older than what runs, the newest of each ref."""
         older = [push for push in self._older(sha) if push.sha == sha]
         return {push.fact: push for push in (*older, *self.since(sha))}.values()
 
     def makers(self, push: Push) -> Collection[str]:
-        """Who made or pushed its commits; not who only merged a pull request on GitHub's pages, where GitHub says so."""
+        """Return who made or pushed the commits, except who only merged a pull request on GitHub's pages."""
         merged = self._only_merged(push)
         return [one for one in push.people if one not in merged]
 
     def pushers(self, push: Push) -> Collection[str]:
-        """Return who pushed it, likewise; everybody, where that is not known apart."""
+        """Return who pushed it, with the same exception; everybody, where the pusher is not known."""
         merged = self._only_merged(push)
         return [one for one in push.pushers or push.people if one not in merged]
 
     def knows(self, record: Record) -> None:
-        """Take from a record that is at hand what would be read."""
+        """Take from this record what would be read otherwise."""
         self._read[record.sha] = merges(record)
 
     def heads(self, sha: str) -> Collection[str]:
@@ -90,17 +90,20 @@ class History(Lineage):
         return last_before(push, [it for it in self._older(before) if (it.ref, it.sha) == (push.ref, before)])
 
     def holds(self, push: Push) -> bool:
-        """Tell whether the push is one of those since what the target runs."""
+        """Return whether the push is one of those since what the target runs."""
         return any(push.fact == other.fact for other in self.since(push.sha))
 
     def missing(self, push: Push) -> bool:
-        """Whether the push before this one was never stored: it says of one that nobody knows, and is not its ref's first."""
+        """Return whether the push before this one was never stored.
+
+        It names an unknown commit, and is not its ref's first.
+        """
         if link(push) is None or self.before(push) is not None:
             return False
         return self._is_later(push) or push.ref in self._known_refs
 
     def _is_later(self, push: Push) -> bool:
-        """Tell whether another push of its ref came before it, since what the target runs."""
+        """Return whether another push of its ref came before it, since what the target runs."""
         if push.ref not in self._firsts:
             first = min((other for other in self if other.ref == push.ref), key=self.place, default=push)
             self._firsts[push.ref] = first.fact
@@ -120,10 +123,13 @@ class History(Lineage):
 
 
 def merges(record: Record) -> Collection[Merge]:
-    """Return the pull requests that became a commit; who merged one of their own is not named there."""
+    """Return the pull requests that became a commit, without the merger where the merger is an author, too."""
     return [replace(merge, by=None) if merge.by in record.people else merge for merge in record.merged.values()]
 
 
 def link(push: Push) -> str | None:
-    """The commit that the push built on: every commit since then is in its list. None: a created or forced ref, a tag."""
+    """Return the commit that the push built on: its list has every commit since then.
+
+    None: a created or forced ref, a tag.
+    """
     return None if push.forced or push.ref.startswith(TAG) else push.before

@@ -1,4 +1,4 @@
-"""Which pushes make candidates, and which of two is newer."""
+"""Pushes that make candidates, and their order."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ class Lineage(tuple[Push, ...]):
 
     @classmethod
     def of(cls, pushes: Iterable[Push]) -> Lineage:
-        """Return the lineage of some pushes; of what is one already, itself."""
+        """Return the lineage of some pushes; a lineage is returned as it is."""
         return pushes if isinstance(pushes, Lineage) else cls({push.fact: push for push in pushes}.values())
 
     def knowing(self, *pushes: Push) -> Lineage:
-        """This lineage, with pushes that it may lack."""
+        """Return this lineage, with pushes that it may lack."""
         lacking = [push for push in pushes if push.fact not in self._facts]
         return Lineage.of((*self, *lacking)) if lacking else self
 
     def anchored(self, push: Push) -> Push:
-        """Return the push with its place, so that it keeps it where the pushes before it are not looked at any more."""
+        """Return the push with its place, so that it keeps the place where earlier pushes are not looked at any more."""
         place = self.place(push)[:3]
         return push if place == (*push.placed, push.depth) else replace(push, place=rows.Place(*place))
 
     def tell(self, other: Lineage) -> None:
-        """Let a lineage of the same pushes have what this one knows of them: it is computed once for both."""
+        """Share what is computed for this lineage with another one of the same pushes."""
         vars(other).update({name: getattr(self, name) for name in _KNOWN})
 
     def grown(self, push: Push) -> Lineage:
-        """This lineage with one push more; what is known of the others is not computed again, unless one builds on it."""
+        """Return this lineage with one more push; what is known of the others is kept, unless one builds on it."""
         if push.fact in self._facts:
             return self
         more = Lineage((*self, push))
@@ -64,7 +64,10 @@ class Lineage(tuple[Push, ...]):
         return more
 
     def place(self, push: Push) -> Place:
-        """Return what orders the pushes. Never before the push that it was made on top of, whatever the clocks say."""
+        """Return the sort key of a push.
+
+        It is never before the push that it was made on top of, whatever the clocks say.
+        """
         if push.fact in self._places:
             return self._places[push.fact]
         path = self._unplaced(push)
@@ -78,7 +81,7 @@ class Lineage(tuple[Push, ...]):
         return self._places[push.fact]
 
     def _unplaced(self, push: Push) -> list[Push]:
-        """Return the push, and what it was made on top of, as far as that has no place yet."""
+        """Return the push, and those that it was made on top of, as far as they have no place yet."""
         path: dict[str, Push] = {}
         here: Push | None = push
         while here is not None and here.fact not in self._places:
@@ -104,13 +107,13 @@ class Lineage(tuple[Push, ...]):
         return self._children.get(sha, ())
 
     def parent(self, push: Push) -> Push | None:
-        """Return the push of these whose commit its ref had at its head before."""
+        """Return the push that put at its ref's head the commit which this one was made on top of."""
         if push.fact not in self._parents:
             self._parents[push.fact] = last_before(push, self._at.get((push.ref, push.before or ""), ()))
         return self._parents[push.fact]
 
     def _below(self, push: Push) -> Push | None:
-        """Return the parent, but where links in a circle were cut."""
+        """Return the parent, unless links in a circle were cut there."""
         return None if push.fact in self._cut else self.parent(push)
 
     @cached_property
@@ -186,7 +189,7 @@ def _with(found: Mapping[K, Sequence[Push]], key: K, push: Push) -> Mapping[K, S
 
 
 def last_before(push: Push, heads: Iterable[Push]) -> Push | None:
-    """Of the pushes that put the commit at its ref's head which it was made on top of, the last that came before it.
+    """Return the last earlier push that put at its ref's head the commit which this push was made on top of.
 
     Where all of them seem to be later, by clocks that differ, the first.
     """
@@ -206,7 +209,7 @@ def order(pushes: Iterable[Push]) -> list[Push]:
 
 
 def newer(push: Push, than: Push, lineage: Iterable[Push]) -> bool:
-    """Tell whether `push` comes after `than` in the order of the repository's pushes."""
+    """Return whether `push` comes after `than` in the order of the repository's pushes."""
     known = Lineage.of(lineage).knowing(push, than)
     return known.place(push) > known.place(than)
 
@@ -221,7 +224,7 @@ def moving(pushes: Iterable[Push]) -> list[Push]:
 
 
 def superseded_by_force(lineage: Iterable[Push], push: Push) -> bool:
-    """Tell whether its ref was deleted, or forced to another commit, after that push, and not set back to it since."""
+    """Return whether its ref was deleted, or forced to another commit, after that push, and not set back to it since."""
     known = Lineage.of(lineage).knowing(push)
     resets = [reset for reset in known.resets(push.ref) if reset.sha != push.sha and newer(reset, push, known)]
     if not resets:
@@ -232,7 +235,7 @@ def superseded_by_force(lineage: Iterable[Push], push: Push) -> bool:
 
 
 def pushed_after(push: Push, moment: datetime, lineage: Iterable[Push]) -> bool:
-    """Tell whether the ledger accepted the push after that moment, and its commit is no part of what was pushed before.
+    """Return whether the ledger accepted the push after that moment, and its commit is no part of earlier pushes.
 
     A commit is a part of what was pushed before if it was itself the head of a ref then, or is an ancestor, by the
     before→after links, of such a head: so a push that comes late, or again, is not after.

@@ -1,4 +1,4 @@
-"""Pipeline files are read, checked as a whole, and become policies, each with the digest of what it says."""
+"""Pipeline files become policies: they are read, checked as a whole, and each policy has the digest of its text."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from greenlight.policy.shape import Fault, Step, faults, filled
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One thing to mend; str() is FILE:LINE: where and what."""
+    """One error in a file; str() is FILE:LINE: the place and the error."""
 
     file: str
     line: int
@@ -59,7 +59,7 @@ def parse(files: Mapping[str, str], directory: Path, drivers: Drivers) -> Pipeli
 
 
 def warnings(files: Mapping[str, str], drivers: Drivers) -> list[Problem]:
-    """Return what of right pipeline files, texts by name, works and is not wise."""
+    """Return what works in faultless pipeline files, texts by name, but is unwise."""
     documents, _ = _documents(files)
     found = [
         _problem(document, fault)
@@ -75,7 +75,10 @@ def warnings(files: Mapping[str, str], drivers: Drivers) -> list[Problem]:
 
 
 def missing(files: Mapping[str, str], directory: Path, drivers: Drivers) -> list[Problem]:
-    """What right pipeline files, texts by name, name beside them and that is not there: a deployment would be an error."""
+    """Return what faultless pipeline files, texts by name, name beside them and does not exist.
+
+    A deployment would be an error.
+    """
     return [
         _located(document, (*path, *fault.path), fault.message)
         for document, path, deploy in _deploys(files, drivers)
@@ -84,7 +87,7 @@ def missing(files: Mapping[str, str], directory: Path, drivers: Drivers) -> list
 
 
 def unresolved(files: Mapping[str, str], directory: Path, drivers: Drivers) -> list[Problem]:
-    """Return what right pipeline files, texts by name, name that this machine has not, and a deployer has to have."""
+    """Return what faultless pipeline files, texts by name, name that a deployer needs and this machine lacks."""
     return [
         _located(document, path, f"{problem}; where it is not there, nothing can be deployed")
         for document, path, deploy in _deploys(files, drivers)
@@ -103,7 +106,7 @@ def _located(document: Document, path: tuple[Step, ...], message: str) -> Proble
 
 
 def _below(plain: Mapping[tuple[Step, ...], str], path: tuple[Step, ...]) -> Mapping[tuple[Step, ...], str]:
-    """Return what is known by its path, by its path below another one."""
+    """Return values by their path below `path`, of values by their whole path."""
     return {at[len(path) :]: text for at, text in plain.items() if at[: len(path)] == path}
 
 
@@ -119,7 +122,7 @@ def _documents(files: Mapping[str, str]) -> tuple[list[Document], list[Problem]]
 
 
 def _across(documents: Sequence[Document], drivers: Drivers) -> Iterator[tuple[Document, Fault]]:
-    """Yield what is wrong between the parts, wherever they stand."""
+    """Yield errors between the parts, whichever files they are in."""
     sections = [(document, mapping(document.value)) for document in documents]
     clusters: dict[str, str] = {}
     for document, section in sections:
@@ -146,7 +149,7 @@ def _across(documents: Sequence[Document], drivers: Drivers) -> Iterator[tuple[D
 def _shared_places(
     sections: Sequence[tuple[Document, Mapping[str, Any]]], drivers: Drivers
 ) -> Iterator[tuple[Document, Fault]]:
-    """Environments, of whatever application and file, that would overwrite what the other deploys."""
+    """Yield environments, of whatever application and file, that would overwrite what the other deploys."""
     clusters = {name: it for _, section in sections for name, it in mapping(section.get("clusters")).items()}
     owners: dict[tuple[str, ...], tuple[str, str]] = {}
     for document, section in sections:
@@ -159,7 +162,7 @@ def _shared_places(
 def _known_already(
     app: Mapping[str, Any], path: tuple[Step, ...], names: Mapping[Any, str], repos: dict[Any, Any]
 ) -> Iterator[Fault]:
-    """Yield an application's name, and the repository of a CircleCI project, are known once."""
+    """Yield an error for an application's name, or a CircleCI project's repository, that is given twice."""
     if str(app.get("name")) in names:
         yield Fault((*path, "name"), f"there is an application {app['name']!r} in {names[str(app['name'])]}")
     project, repo = mapping(app.get("circleci")).get("project"), str(app.get("repo")).lower()
@@ -177,7 +180,10 @@ def _problem(document: Document, fault: Fault) -> Problem:
 
 
 def _where(value: Any, path: Sequence[Step]) -> str:
-    """A path as people say it: what has a name is called by it, and what is inside an application begins there."""
+    """Return a path in words for people.
+
+    Items are called by their name, and a path inside an application begins there.
+    """
     words: list[str] = []
     for step in path:
         value = value.get(step) if isinstance(value, dict) else value[step] if isinstance(step, int) else None
@@ -222,7 +228,7 @@ def _policy(app: dict[str, Any], clusters: Mapping[str, Any], directory: Path, d
 
 
 def _canonical(app: Mapping[str, Any], clusters: Mapping[str, Any]) -> bytes:
-    """A pipeline file of that application alone, with the clusters that it uses, as canonical JSON (RFC 8785)."""
+    """Return a pipeline file of that application alone, with the clusters that it uses, as canonical JSON (RFC 8785)."""
     whole: dict[str, Any] = {
         "apiVersion": "greenlight/v1",
         "kind": "Pipeline",

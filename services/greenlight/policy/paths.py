@@ -1,4 +1,4 @@
-"""Which pushes may have changed what an application is made from, and so make a commit its candidate."""
+"""Pushes that may have changed what an application is made from, and so make a commit its candidate."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from greenlight.policy.refs import MAX_NAME, like, shipped
 def candidate(
     policy: Policy, record: Record, lineage: Sequence[Push], runs: Running | None = None, *, asked: bool = False
 ) -> Push | None:
-    """The newest push that makes the commit a candidate of the application, one that was not undone if there is any.
+    """Return the newest push that makes the commit a candidate of the application.
 
-    None: no push put the commit at the head of a shipped ref, or none since what the target runs touched `paths`, which a
-    person who asks may waive.
+    A push that was not undone comes first. None: no push put the commit at the head of a shipped ref, or none since
+    what the target runs touched `paths`, which a person who asks may waive.
     """
     seen = moving(push for ref, push in record.pushes.items() if shipped(policy, ref))
     pool = [push for push in seen if touched(policy, push, lineage, runs)] or (seen if asked else [])
@@ -26,7 +26,7 @@ def candidate(
 
 
 def touched(policy: Policy, push: Push, lineage: Sequence[Push], runs: Running | None) -> bool:
-    """Tell whether any push of its ref, up to this one, may have changed what the application is made from.
+    """Return whether any push of its ref, up to this one, may have changed what the application is made from.
 
     Of the pushes since what the target runs: followed back by their links, to what runs or to what is older. Where the
     links end before that (nothing runs, the ref was created or forced, a push is missing) anything may have changed.
@@ -49,5 +49,5 @@ def touched(policy: Policy, push: Push, lineage: Sequence[Push], runs: Running |
 
 
 def _any_like(policy: Policy, paths: Sequence[str]) -> bool:
-    """Tell whether one of the paths is the application's; one that is too long to compare may be."""
+    """Return whether one of the paths is the application's; one that is too long to compare may be."""
     return any(len(path) > MAX_NAME or any(like(pattern, path) for pattern in policy.paths) for path in paths)

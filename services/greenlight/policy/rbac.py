@@ -1,4 +1,4 @@
-"""What the deployer may touch in a cluster: a Role for each namespace that the pipeline file names, and no more. Pure."""
+"""The deployer's rights in a cluster: a Role for each namespace that the pipeline file names, and no more. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which refs an application ships, and which names are of a pattern."""
+"""The refs that an application ships, and the patterns of names."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ def counts(policy: Policy, ref: str) -> bool:
 
 
 def like(pattern: str, name: str) -> bool:
-    """Return whether a name is of a pattern: `*` and `?` stand within a folder, `**` for any number of whole folders."""
+    """Return whether a name matches a pattern.
+
+    `*` and `?` stand within a folder, `**` for any number of whole folders.
+    """
     return len(name) <= MAX_NAME and _like(pattern, name)
 
 
@@ -58,7 +61,7 @@ def _part_like(pattern: str, part: str) -> bool:
 
 
 def _wild(pattern: Sequence[str], text: Sequence[str], star: str, one: Callable[[str, str], bool]) -> bool:
-    """Return whether the items of `text` are of `pattern`, where `star` stands for any number of them.
+    """Return whether the items of `text` match `pattern`, where `star` stands for any number of them.
 
     Only the last star is ever tried again, which is enough: len(pattern) · len(text) steps at worst.
     """

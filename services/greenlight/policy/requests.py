@@ -1,4 +1,4 @@
-"""What people ask of a target: each request has a beginning and an end (docs/policy.md). Pure.
+"""Requests of people to a target: each has a beginning and an end (docs/policy.md). Pure.
 
     asked ──▶ waiting ──▶ served      its deployment begins
                   ├─────▶ overtaken   a later request's deployment begins, or that of a candidate pushed after it
@@ -37,7 +37,7 @@ def newest_request(target: Target, now: datetime) -> Request | None:
 
 
 def expired(request: Request, target: Target, now: datetime) -> bool:
-    """Tell whether the request has waited too long; while the target is paused its time stands still."""
+    """Return whether the request has waited too long; while the target is paused its time stands still."""
     return request.until <= (now if target.paused is None else target.paused_at or request.at)
 
 
@@ -53,24 +53,24 @@ def without(target: Target, ended: Iterable[Request]) -> Target:
 
 
 def paused(target: Target, why: str, now: datetime) -> Target:
-    """Return the target, held by a person."""
+    """Return the target, paused by a person."""
     return replace(target, paused=why, paused_at=now)
 
 
 def resumed(target: Target, now: datetime) -> Target:
-    """Return the target, let go on: the time in which it was paused does not count for what waits."""
+    """Return the target, resumed: the time in which it was paused does not count for what waits."""
     since = target.paused_at or now
     later = [replace(it, until=it.until + max(now - max(since, it.at), timedelta(0))) for it in target.requests]
     return replace(target, paused=None, paused_at=None, requests=tuple(later))
 
 
 def goes_through_a_pause(request: Request | None) -> bool:
-    """Tell whether a paused target serves the request all the same: a person's rollback."""
+    """Return whether a paused target serves the request all the same: a person's rollback."""
     return request is not None and request.kind == "rollback" and request.person != POLICY
 
 
 def begun(policy: Policy, target: Target, request: Request | None, push: Push | None, pushes: Sequence[Push]) -> Target:
-    """The target once a deployment begins: which requests have ended by it, and what it holds back from now on.
+    """Return the target once a deployment begins: requests that have ended by it are gone, and a new hold may begin.
 
     `request` is what the deployment serves, `push` is what made its commit a candidate.
     """

@@ -1,8 +1,9 @@
 """The part of JSON Schema 2020-12 that the pipeline file's schema uses, with faults that say what would be right.
 
-A general validator tells that an instance "is not valid under any of the given schemas", and takes a sixth of the start
-to import. The tests hold this one to the verdicts of a general one. Two keywords are ours, and annotations to others:
-`errorMessage` is what a value must be, and `kindOf` names what a `oneOf` of `required` chooses between.
+A general validator reports that an instance "is not valid under any of the given schemas", and takes a sixth of the
+start to import. The tests hold this one to the verdicts of a general one. Two keywords are Greenlight's own, and
+annotations to other validators: `errorMessage` is what a value must be, and `kindOf` names what a `oneOf` of `required`
+chooses between.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _NOUNS = {
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong at `path`, as the end of a sentence that begins with the path."""
+    """An error at `path`, as the end of a sentence that begins with the path."""
 
     path: tuple[Step, ...]
     message: str
@@ -68,14 +69,14 @@ def filled(value: Any, schema: Schema, root: Schema) -> Any:
 
 
 def resolved(schema: Schema, root: Schema) -> Schema:
-    """Return a schema with what its `$ref` names."""
+    """Return a schema, with the definition that its `$ref` names."""
     if "$ref" not in schema:
         return schema
     return {**root["$defs"][schema["$ref"].removeprefix("#/$defs/")], **schema}
 
 
 def closest(word: str, known: Sequence[str]) -> str:
-    """Return the end of a sentence about an unknown word: what was probably meant, or all that is known."""
+    """Return the end of a sentence about an unknown word: the word that was probably meant, or all known ones."""
     from difflib import get_close_matches
 
     near = get_close_matches(word.lower(), known, n=1, cutoff=0.6)
@@ -122,7 +123,7 @@ def _names(value: Any) -> tuple[str, ...]:
 
 
 def _holds(value: Any, schema: Schema) -> bool:
-    """Tell whether the value is within the limits of its type."""
+    """Return whether the value is within the limits of its type."""
     if "not" in schema or (
         "const" in schema and (value != schema["const"] or type(value) is not type(schema["const"]))
     ):

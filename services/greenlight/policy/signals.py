@@ -1,6 +1,6 @@
-"""The names of signals: what webhooks file a fact under, and what a gate looks for. Both sides go through here.
+"""The names of signals, under which webhooks file facts, and by which gates find them. Both sides use this file.
 
-A key is `KIND#SOURCE:NAME`: what kind of word it is, what the provider's ids say of who said it, and the display name that
+A key is `KIND#SOURCE:NAME`: the kind of signal, its source by the provider's ids, and the display name that
 a gate looks for. A kind whose names are unique by themselves has no SOURCE; nor have the keys of ledgers before 0.2.
 """
 
@@ -14,7 +14,7 @@ from greenlight.model.policy import Pipeline
 from greenlight.model.rows import Order, Signal
 
 _RANK = {"passed": 0, "failed": 2}
-"""Of two facts that a provider's order cannot tell apart, the worse one stands."""
+"""Of two facts with the same place in a provider's order, the worse one counts."""
 
 OUTDATED = "outdated"
 """The outcome of an approval of an earlier commit of a pull request than the one that was merged: it is no vote."""
@@ -46,18 +46,21 @@ def github_status(context: str) -> str:
 
 
 def github_workflow(name: str, workflow: int | None = None, event: str = "", path: str = "") -> str:
-    """The signal of a GitHub Actions workflow with that id, for the runs that `event` starts; `path` is its file."""
+    """Return the signal of a GitHub Actions workflow with that id, for the runs that `event` starts.
+
+    `path` is its file.
+    """
     source = "" if workflow is None else f"{workflow}/{event}/{quote(path, safe='/')}"
     return _key("github.workflow", source, name)
 
 
 def github_review(login: str) -> str:
-    """Return the signal of one reviewer's word on a commit; a login is the same in any case."""
+    """Return the signal of one reviewer's reviews of a commit; a login is the same in any case."""
     return f"github.review:{login.lower()}"
 
 
 def is_review(key: str) -> bool:
-    """Tell whether a signal is a reviewer's word."""
+    """Return whether a signal is a reviewer's."""
     return parts(key)[0] == "github.review"
 
 
@@ -67,12 +70,12 @@ def reviewer(key: str) -> str:
 
 
 def webhook(name: str) -> str:
-    """The signal of a scanner that posts to /webhooks/gates/NAME, where its words are ordered by its own count of runs."""
+    """Return the signal of a scanner that posts to /webhooks/gates/NAME, with reports ordered by its run numbers."""
     return f"webhook:{name}"
 
 
 def by_time(key: str) -> str | None:
-    """Return the signal where the words of the same scanner are ordered by time; None: `key` is no scanner's."""
+    """Return the signal where the reports of the same scanner are ordered by time; None: `key` is no scanner's."""
     kind, _, name = key.partition(":")
     return f"{kind}#{_TIME}:{name}" if kind == "webhook" else None
 
@@ -83,7 +86,10 @@ def event(type: str, sender: str) -> str:
 
 
 def age(signal: Signal) -> tuple[Any, ...]:
-    """What sorts the facts of one signal, oldest first: the provider's order, then failed after passed, then the id."""
+    """Return the sort key of one signal's facts, oldest first.
+
+    It is the provider's order, then failed after passed, then the id.
+    """
     return (_sortable(signal.order), _RANK.get(signal.outcome, 1), signal.fact)
 
 
@@ -108,11 +114,11 @@ def parts(key: str) -> tuple[str, str, str]:
 
 
 def owned(name: str, owner: str | None, wanted: str) -> bool:
-    """Tell whether "OWNER/WANTED" is wanted; without an owner, anybody's is."""
+    """Return whether "OWNER/WANTED" is wanted; without an owner, anybody's is."""
     by, _, what = name.partition("/")
     return what == wanted and owner in (None, by)
 
 
 def _sortable(order: Order) -> tuple[tuple[int, int, str], ...]:
-    """Return a provider's order as something that always compares: position by position, numbers before words."""
+    """Return a provider's order in a form that always compares: position by position, numbers before words."""
     return tuple((0, part, "") if isinstance(part, int) else (1, 0, str(part)) for part in order)

@@ -1,4 +1,4 @@
-"""Whether a repository has gone silent: a webhook that was removed, or sent elsewhere, tells nobody. Pure."""
+"""Detection of a silent repository: no sender reports that its webhook was removed, or is sent elsewhere. Pure."""
 
 from __future__ import annotations
 
@@ -16,12 +16,18 @@ LEAST = timedelta(days=3)
 
 
 def remarkable(pushes: Sequence[Push]) -> timedelta:
-    """The silence that is remarkable after these pushes: twice the longest pause between two of them, LEAST at least."""
+    """Return the remarkable length of silence after these pushes.
+
+    It is twice the longest pause between two of them, LEAST at least.
+    """
     heard = sorted(push.arrived for push in pushes[-LOOKED_AT:])
     return max([LEAST, *(2 * (after - before) for before, after in pairwise(heard))])
 
 
 def silent_since(pushes: Sequence[Push], now: datetime) -> datetime | None:
-    """When the last of the pushes was heard, if that is remarkably long ago; a repository that had none is not silent."""
+    """Return when the last of the pushes was heard, if that is remarkably long ago.
+
+    Without pushes a repository is not silent.
+    """
     heard = max((push.arrived for push in pushes), default=None)
     return heard if heard is not None and now - heard > remarkable(pushes) else None

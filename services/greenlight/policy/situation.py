@@ -1,4 +1,4 @@
-"""What follows from a situation before anything is decided: which request is served, and what was tried."""
+"""Consequences of a situation before anything is decided: the request that is served, and the push that was tried."""
 
 from __future__ import annotations
 

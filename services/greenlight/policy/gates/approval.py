@@ -98,7 +98,7 @@ class Approval(VotesGate):
 
 
 def newest_words(policy: Policy, record: Record, gate: str) -> Mapping[str, Word]:
-    """Return the newest word of each person on a gate, under the application's name or its former one."""
+    """Return the newest vote of each person at a gate, under the application's name or its former one."""
     words = [word for key in policy.keys(gate) for word in record.approvals.get(key, {}).values()]
     return {word.person: word for word in sorted(words, key=lambda word: (word.at, word.fact))}
 

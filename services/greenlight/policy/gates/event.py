@@ -14,7 +14,10 @@ from greenlight.policy.signals import REPORTED, owned, parts
 
 @dataclass(frozen=True, kw_only=True)
 class Event(SignalGate):
-    """The newest event of that type, from every sender or from one, has the fields that pass; without any, that it came."""
+    """The newest event of that type, from every sender or from one, has the fields that pass.
+
+    Without `where`, every event passes.
+    """
 
     kind = "event"
     schema: ClassVar[Schema] = {

@@ -69,7 +69,10 @@ class GithubCheck(SignalGate):
 
 
 def _workflow(key: str, runs: Mapping[str, Run]) -> tuple[str, ...]:
-    """Return what a later fact replaces a check for: its suite, or the workflow that is known to have made the suite."""
+    """Return the key of what a later fact replaces.
+
+    It is the check's suite, or the workflow that is known to have made the suite.
+    """
     _, source, name = parts(key)
     run = runs.get(source)
     return (key,) if run is None else (name, run.workflow)

@@ -46,8 +46,8 @@ class GithubReview(VotesGate, Reader):
     def state(self, case: Situation) -> GateState:
         """Judge by the newest review of each reviewer, and whether a person revoked the gate since."""
         taken_back = newest_revocation(case.policy, case.record, self.name)
-        said = {reviewer(key): self.newest(by_ref, case) for key, by_ref in self.heard(case).items()}
-        words = {login: word for login, word in said.items() if word and (not taken_back or word.at > taken_back.at)}
+        reviews = {reviewer(key): self.newest(by_ref, case) for key, by_ref in self.heard(case).items()}
+        words = {login: word for login, word in reviews.items() if word and (not taken_back or word.at > taken_back.at)}
         refusing = sorted(login for login, word in words.items() if word.outcome == "failed")
         if refusing:
             facts = tuple(words[login].fact for login in refusing)

@@ -41,7 +41,7 @@ class GithubStatus(SignalGate):
         return key == github_status(self.context)
 
     def counts(self, ref: str, case: Situation) -> bool:
-        """Count it wherever the ledger saw the commit on a shipped ref.
+        """Count a fact wherever the ledger saw the commit on a shipped ref.
 
         Only who may write to the repository can set a commit status, and GitHub names ten branches of it at most and no tag.
         """

@@ -1,4 +1,4 @@
-"""What every kind of gate says of itself, and what kinds have in common."""
+"""The base class of every kind of gate, and what kinds have in common."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COMMON: Mapping[str, Schema] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Kind(Gate):
-    """A gate with how it is written in the pipeline file.
+    """A gate, and its form in the pipeline file.
 
     In the pipeline file a gate is `NAME: {KIND: …, FIELD: …}`: `schema` describes what stands under its kind, `beside` the
     other fields that it may have. The schema checks them before `read` is called.

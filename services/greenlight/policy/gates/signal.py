@@ -33,10 +33,13 @@ class Reader(Kind):
 
     @abstractmethod
     def reads(self, key: str) -> bool:
-        """Return whether the signal of that key speaks to this gate."""
+        """Return whether the signal of that key counts for this gate."""
 
     def heard(self, case: Situation) -> Mapping[str, Mapping[str, Signal]]:
-        """Return the signals that speak to this gate, by key and ref; the prefix excludes most of what may be thousands."""
+        """Return the signals that count for this gate, by key and ref.
+
+        The prefix excludes most of what may be thousands.
+        """
         signals = case.record.signals
         return {key: signals[key] for key in signals if key.startswith(self.signal) and self.reads(key)}
 
@@ -56,7 +59,7 @@ class SignalGate(Reader):
     """A gate that passes if the newest fact of every source of its signal passes."""
 
     def explained(self) -> str:
-        """Say what opens the gate, and for how long."""
+        """Return what opens the gate, and for how long, in words."""
         words = self._passes()
         if self.of_a_ref:
             words += " on any branch" if self.any_branch else " on a shipped branch or tag, or in its merge queue"
@@ -78,7 +81,7 @@ class SignalGate(Reader):
         return _worst([*states, *self._failed_last(words.values(), case.now)])
 
     def standing(self, words: Mapping[str, Signal], runs: Mapping[str, Run]) -> Mapping[str, Signal]:
-        """Leave out of the newest words (by key) those that another one replaces; `runs` are GitHub's, by check suite.
+        """Leave out of the newest facts (by key) those that another one replaces; `runs` are GitHub's, by check suite.
 
         What an older ledger filed without a source is replaced by any newer word of that name.
         """
@@ -89,7 +92,7 @@ class SignalGate(Reader):
         return ""
 
     def verdict(self, signal: Signal, source: str, again: str) -> tuple[str, str]:
-        """Return the state and its reason that a fact gives, time left aside.
+        """Return the state that a fact gives, and its reason, without regard to its age.
 
         `source` names where it is from, and `again` what to do about a failure there; both may be empty.
         """
@@ -104,7 +107,10 @@ class SignalGate(Reader):
         return f"{self.subject} passed"
 
     def _failed_last(self, words: Iterable[Signal], now: datetime) -> Iterator[GateState]:
-        """Find failures that arrived after a fact whose time was ahead of our clock: which of the two is newer is unknown."""
+        """Find failures that arrived after a fact whose time was ahead of the clock.
+
+        Which of the two is newer is unknown.
+        """
         for word in words:
             if word.ahead and word.last is not None:
                 last = word.last
@@ -124,8 +130,8 @@ class SignalGate(Reader):
     def _of(self, key: str, case: Situation, several: bool) -> tuple[str, str]:
         """Name the source of a signal among those of its name, and what to do about a failure there."""
         source, known = self.origin(key, case.record.runs), "#" in key and self.of_a_ref
-        said = f" in {source}" if source and (several or known) else ""
-        return said, "; run that again" if known else ""
+        name = f" in {source}" if source and (several or known) else ""
+        return name, "; run that again" if known else ""
 
     def _word(self, word: Signal, of: tuple[str, str], now: datetime) -> GateState:
         """Judge by the newest fact of one source, time included."""
@@ -137,7 +143,7 @@ class SignalGate(Reader):
 
 
 def _worst(states: Sequence[GateState]) -> GateState:
-    """Return the state of a gate that several sources speak to: passed only if each of them passes."""
+    """Return the state of a gate with several sources: it has passed only if each of them has passed."""
     worst = max((state.state for state in states), key=_WORSE.index)
     alike = [state for state in states if state.state == worst]
     last = max(alike, key=lambda state: state.at or _NEVER)

@@ -30,7 +30,7 @@ class VotesGate(Kind):
         """Return how long a vote holds; None: for ever."""
 
     def explained(self) -> str:
-        """Say what opens the gate, and for how long."""
+        """Return what opens the gate, and for how long, in words."""
         return lasting(f"{self.count} × {self.subject}", self.lasts)
 
     def makers(self, case: Situation) -> Authors | None:
@@ -38,7 +38,7 @@ class VotesGate(Kind):
         return authors(case.record, case.target, case.pushes) if self.not_author else None
 
     def tally(self, votes: Sequence[Vote], notes: Sequence[str], now: datetime) -> GateState:
-        """Return the state that the votes give; `notes` say which others do not count."""
+        """Return the state that the votes give; `notes` name the votes that do not count."""
         lasts = self.lasts
         live = sorted(vote for vote in votes if lasts is None or vote[0] + lasts > now)
         by, facts = tuple(who for _, who, _ in live), tuple(fact for _, _, fact in live)

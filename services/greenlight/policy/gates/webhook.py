@@ -14,7 +14,7 @@ from greenlight.policy.signals import by_time, parts
 
 @dataclass(frozen=True, kw_only=True)
 class Webhook(SignalGate):
-    """A scanner's latest report says passed, and its highest run says nothing else."""
+    """A scanner's latest report is that it passed, and the report with its highest run does not differ."""
 
     kind = "webhook"
     schema: ClassVar[Schema] = {"$ref": "#/$defs/name", "description": "The NAME of POST /webhooks/gates/NAME."}
@@ -39,7 +39,7 @@ class Webhook(SignalGate):
         return (kind, name) == ("webhook", self.scanner)
 
     def standing(self, words: Mapping[str, Signal], runs: Mapping[str, Run]) -> Mapping[str, Signal]:
-        """Leave out the scanner's highest run, unless it forbids: its words count by their time."""
+        """Leave out the report with the highest run, unless it forbids: a scanner's reports count by their time."""
         return {key: word for key, word in words.items() if not _adds_nothing(key, word, words)}
 
     def origin(self, key: str, runs: Mapping[str, Run]) -> str:
