@@ -1,1 +1,1 @@
-"""A provider's webhook becomes a fact."""
+"""The edge to providers: a webhook becomes a fact."""

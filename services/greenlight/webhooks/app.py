@@ -39,13 +39,13 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 @dataclass(frozen=True, kw_only=True)
 class Deps(BaseDeps):
-    """What the webhooks need besides: the senders' secrets."""
+    """The dependencies of the webhooks alone: the senders' secrets."""
 
     secrets: Secrets
 
 
 class _Refused(Exception):
-    """An answer before anything was made of the body."""
+    """A refusal before the body was read."""
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
@@ -53,12 +53,12 @@ class _Refused(Exception):
 
 
 def create_app(deps: Deps) -> Flask:
-    """Return a route for each provider: `POST /webhooks/github`, `/webhooks/gates/NAME` and so on."""
+    """Return an app with a route for each provider: `POST /webhooks/github`, `/webhooks/gates/NAME` and so on."""
     app = Flask(__name__, static_folder=None)
 
     @app.get(HEALTHZ)
     def healthz() -> Answer:
-        """Whoever asks again and again has secrets that cannot be read noticed, also while no webhook comes."""
+        """Answer, and read the secrets again, so that unreadable ones are reported also while no webhook comes."""
         deps.secrets.refresh()
         return alive()
 
@@ -76,7 +76,7 @@ def create_app(deps: Deps) -> Flask:
 
 
 class _Door:
-    """Answers what is posted to a provider's route itself, and leaves the rest to Flask: a webhook is worth its own time."""
+    """Answer webhooks without Flask, which costs more than a webhook may, and pass all other requests to Flask."""
 
     def __init__(self, rest: WSGIApplication, deps: Deps) -> None:
         self._rest, self._deps = rest, deps
@@ -91,7 +91,7 @@ class _Door:
 
 
 def _provider(path: str) -> tuple[Provider, str] | None:
-    """Return whose route it is, and the name at its end."""
+    """Return the provider of a route, and the name at its end."""
     if path in ROUTES and not path.endswith("/"):
         return ROUTES[path], ""
     route, slash, name = path.rpartition("/")
@@ -116,7 +116,7 @@ class _Taken:
 def _answer(
     environ: WSGIEnvironment, provider: Provider, name: str, deps: Deps, notices: Notices, log: logging.Logger
 ) -> Response | _Taken:
-    """One request: the verdict is counted and logged, never the body or the signature."""
+    """Answer one request. The verdict is counted and logged, never the body or the signature."""
     start = deps.clock.monotonic()
     with deps.tracer.scope("webhooks", "receive", SERVER) as scope:
         verdict, response = _take(environ, provider, name, scope, deps, notices, log)
@@ -147,7 +147,10 @@ def _take(
     notices: Notices,
     log: logging.Logger,
 ) -> tuple[str, Response | _Taken]:
-    """Return what is refused or ignored leaves no trace: who is not known must not fill the operators' backend."""
+    """Return the verdict and the answer.
+
+    A refused webhook has no span, so that unknown senders cannot fill the backend.
+    """
     try:
         with step("receiving request"):
             delivery = _read(environ, provider, name, deps)
@@ -159,7 +162,7 @@ def _take(
             pipeline = deps.pipeline()
             fact = provider.fact(delivery, pipeline)
             if isinstance(fact, Fact) and not may_send(provider, fact.type):
-                raise Rejected(f"the type {fact.type[:64]!r} is said by its own route only")
+                raise Rejected(f"the type {fact.type[:64]!r} is accepted on its own route only")
         renamed = _renamed(fact, used, pipeline, notices)
         if fact.repo is not None and not _speaks(used, fact.repo):
             raise BadSignature("this secret does not speak for that repository")
@@ -197,11 +200,11 @@ _VERDICTS = {400: "malformed", 401: "unauthenticated", 415: "unsupported", 422: 
 
 
 def _read(environ: WSGIEnvironment, provider: Provider, name: str, deps: Deps) -> Delivery:
-    """Bound before reading: coding, length, type, then the bytes."""
+    """Read a request within bounds: coding, length, type, then the bytes."""
     if name and not _NAME.fullmatch(name):
-        raise _Refused(404, "a gate or sender is named by letters, digits, and . _ -")
+        raise _Refused(404, "the name of a gate or sender has only letters, digits, and . _ -")
     if coding := coding_of(environ):
-        detail = f"Content-Encoding {coding[:64]!r} is not taken: send the body as it is, without one"
+        detail = f"Content-Encoding {coding[:64]!r} is not supported: send the body without one"
         raise _Refused(415, detail, {"Accept-Encoding": "identity"})
     length = length_of(environ)
     if length is None and not environ.get("wsgi.input_terminated"):
@@ -227,7 +230,7 @@ def _speaks(used: Sequence[Secret], repo: str) -> bool:
 
 
 def _renamed(found: Fact | Ignored, used: Sequence[Secret], pipeline: Pipeline, notices: Notices) -> str | None:
-    """Return what to answer where a configured repository is called what the body names."""
+    """Return the answer, if a configured repository now has the name in the body."""
     if found.repo is None:
         return None
     former = found.former if isinstance(found, Ignored) else None
@@ -235,7 +238,7 @@ def _renamed(found: Fact | Ignored, used: Sequence[Secret], pipeline: Pipeline, 
 
 
 def _wanted(fact: Fact, pipeline: Pipeline) -> Fact | Ignored:
-    """Tell whether any application can learn something from it."""
+    """Return the fact, or why no application can use it."""
     if not pipeline.knows(fact.repo):
         return Ignored(f"no application of the pipeline file is made from {fact.repo}")
     push = fact.push
@@ -247,7 +250,7 @@ def _wanted(fact: Fact, pipeline: Pipeline) -> Fact | Ignored:
 
 
 def _unclaimed(provider: Provider, delivery: Delivery, fact: Fact, deps: Deps) -> None:
-    """A message id of Standard Webhooks stands for one body, and for one fact.
+    """Refuse a message id of Standard Webhooks that was used for another body or fact.
 
     In binary mode an event's type and id are headers, which are not signed: who replays a message cannot make another
     fact of it.
@@ -260,7 +263,7 @@ def _unclaimed(provider: Provider, delivery: Delivery, fact: Fact, deps: Deps) -
 
 
 def _accept(fact: Fact, body: bytes, deps: Deps) -> None:
-    """Fact, event and body in one transaction; then the event goes out. A repetition changes nothing."""
+    """Write fact, event and body in one transaction; then publish the event. A repetition changes nothing."""
     if deps.ledger.accept(fact, body, Due(keys.fact_due(fact.id), fact.accepted + PATIENCE, fact.event)):
         with sending(fact.event):
             deps.publisher.publish([fact.event])

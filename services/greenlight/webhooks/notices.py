@@ -1,4 +1,4 @@
-"""What a webhook tells beside its fact: that a repository has another name, and that its sender's clock is ahead of ours."""
+"""News in a webhook beside its fact: a repository's new name, and a sender's clock that is ahead of Greenlight's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ REMARKABLE = timedelta(seconds=5)
 
 
 class Notices:
-    """Written in the ledger once, and at hand in this process from then on. What cannot be written keeps no fact out."""
+    """Notices are written in the ledger once, and kept in this process.
+
+    One that cannot be written keeps no fact out.
+    """
 
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
@@ -29,7 +32,7 @@ class Notices:
     def seen(
         self, repo: str, id: str | None, former: str | None, pipeline: Pipeline, speaks: Callable[[str], bool]
     ) -> str | None:
-        """Look at the name in a body; what to answer where a configured repository is called that now.
+        """Note the name in a body; return the answer if a configured repository has that name now.
 
         `id` is the provider's, `former` the name before as far as the body says, `speaks` whether its secrets speak for a
         repository.
@@ -44,24 +47,24 @@ class Notices:
         self._try(lambda: self._renamed(old, repo))
         return _said(old, repo)
 
-    def ahead(self, sender: str, said: datetime, now: datetime) -> None:
-        """Count a time that is ahead of our clock, and name its sender where it is more than a little."""
+    def ahead(self, sender: str, at: datetime, now: datetime) -> None:
+        """Count a time that is ahead of Greenlight's clock, and log its sender if the difference is remarkable."""
         metrics.CLOCK_AHEAD.labels(sender).inc()
         today = (sender, now.date().isoformat())
-        if said - now > REMARKABLE and today not in self._ahead:
+        if at - now > REMARKABLE and today not in self._ahead:
             self._ahead.add(today)
-            seconds = (said - now).total_seconds()
+            seconds = (at - now).total_seconds()
             self._log.warning(
-                "the clock of %s is ahead of ours by %.0f s; its times count as their arrival", sender, seconds
+                "the clock of %s is ahead of Greenlight's by %.0f s; its times count as their arrival", sender, seconds
             )
-            self._try(lambda: names.clock_ahead(self._deps.ledger, sender, said - now, now))
+            self._try(lambda: names.clock_ahead(self._deps.ledger, sender, at - now, now))
 
     def _try(self, write: Callable[[], object]) -> None:
-        """Write it; where the ledger does not take it now, the next webhook tries again."""
+        """Write a notice; if the ledger cannot take it now, the next webhook tries again."""
         try:
             write()
         except (Unavailable, Conflict) as problem:
-            self._log.warning("cannot keep what a webhook says beside its fact: %s", problem)
+            self._log.warning("cannot store a webhook's notice: %s", problem)
 
     def _renamed(self, old: str, repo: str) -> None:
         known = self._known(old)

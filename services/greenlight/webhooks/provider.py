@@ -1,4 +1,4 @@
-"""What a provider is: one file that knows a sender's signature, and turns its body into a fact."""
+"""The interface of a provider: one file that checks a sender's signature, and turns its body into a fact."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """Nothing to keep, and nothing wrong: 202 with the reason."""
+    """The webhook is valid and nothing is stored: 202 with the reason."""
 
     reason: str
     repo: str | None = None  # the repository that it speaks of, as far as it says
@@ -56,7 +56,7 @@ class Delivery:
 
     @property
     def digest(self) -> str:
-        """Return what a fact names the body by."""
+        """Return the digest by which a fact names the body."""
         return named(self.body)
 
 
@@ -104,16 +104,16 @@ class Provider(ABC):
 
     @abstractmethod
     def fact(self, delivery: Delivery, pipeline: Pipeline) -> Fact | Ignored:
-        """Return what it says. Raises Malformed (400), UnsupportedMedia (415), Rejected (422)."""
+        """Return the fact in the body. Raises Malformed (400), UnsupportedMedia (415), Rejected (422)."""
 
 
 def keyed(secrets: Sequence[Secret]) -> list[tuple[bytes, Secret]]:
-    """Secrets as the checks of runtime.signing take them."""
+    """Return secrets in the form that the checks of lib/signing.py take."""
     return [(secret.value, secret) for secret in secrets]
 
 
 def need(payload: Any, path: str, kind: type[T]) -> T:
-    """Return the value at `a.b.c`, which must be there and of that type. Raises Rejected, naming the path."""
+    """Return the value at `a.b.c`, which must exist and have that type. Raises Rejected, naming the path."""
     value = get(payload, path)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise Rejected(f"{path} is missing or not {kind.__name__}")
@@ -148,7 +148,7 @@ def sha_at(payload: Any, path: str, *, none: bool = False) -> str:
 
 
 def repo_of(full_name: str) -> str:
-    """`owner/name` in lower case. Raises Rejected."""
+    """Return `owner/name` in lower case. Raises Rejected."""
     repo = full_name.lower()
     if not REPO.fullmatch(repo):
         raise Rejected("the repository is not owner/name")
@@ -172,7 +172,7 @@ def time_at(payload: Any, path: str) -> datetime | None:
 
 
 def artifacts_at(payload: Any, path: str) -> dict[str, str]:
-    """Return what the commit was built into: names to `sha256:` digests. Raises Rejected."""
+    """Return the artifacts of the commit: names to `sha256:` digests. Raises Rejected."""
     value = get(payload, path)
     if value is None:
         return {}
@@ -184,24 +184,30 @@ def artifacts_at(payload: Any, path: str) -> dict[str, str]:
     return dict(value)
 
 
-def counted(said: datetime | None, now: datetime) -> datetime | None:
-    """The time that a sender gave, as it counts: one ahead of our clock is taken for its arrival, cut to the second."""
-    return now.replace(microsecond=0) if said is not None and said > now else said
+def counted(at: datetime | None, now: datetime) -> datetime | None:
+    """Return a sender's time as it counts.
+
+    One ahead of the clock is replaced by the time of arrival, cut to the second.
+    """
+    return now.replace(microsecond=0) if at is not None and at > now else at
 
 
-def ahead(said: datetime | None, now: datetime) -> dict[str, str]:
-    """Return what a fact keeps of a time that is ahead of our clock, among its details."""
-    return {AHEAD: rfc3339(said)} if said is not None and said > now else {}
+def ahead(at: datetime | None, now: datetime) -> dict[str, str]:
+    """Return what a fact's details keep of a time that is ahead of the clock."""
+    return {AHEAD: rfc3339(at)} if at is not None and at > now else {}
 
 
 def evidence_of(value: str | dict[str, Any] | None, delivery: Delivery) -> Any:
-    """Make of evidence what a fact carries: of a large one the digest of the body that it came in, which is kept."""
+    """Return evidence as a fact carries it.
+
+    A large one is replaced by the digest of the body that it came in, which is kept.
+    """
     size = len(json.dumps(value))
     return value if size <= MAX_EVIDENCE else in_body(delivery, size)
 
 
 def in_body(delivery: Delivery, size: int) -> dict[str, Any]:
-    """Say where `size` bytes of JSON are found that are too large to be carried."""
+    """Return the reference to `size` bytes of JSON in the body, which are too large to be carried."""
     return {"digest": delivery.digest, "bytes": size}
 
 
@@ -211,5 +217,5 @@ def micros(at: datetime | None) -> int:
 
 
 def shown(at: datetime | None) -> str | None:
-    """Return a time as events and journals write it."""
+    """Return a time in the form of events and journals."""
     return None if at is None else rfc3339(at)

@@ -1,4 +1,4 @@
-"""A sender's own trace: it becomes a link, because everything about a commit is in the commit's."""
+"""A sender's own trace: it becomes a link, because everything about a commit is in the commit's trace."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from greenlight.model.rows import Fact
 
 
 def contexts(headers: Mapping[str, str], fact: Fact) -> Sequence[Context]:
-    """Where in its own traces the sender says that this comes from: the header, and the attribute; 2019's forms of both."""
+    """Return the places in the sender's own traces: from the header, and the attribute; 2019's forms of both."""
     found = (
         parse(headers.get("traceparent")),
         _honeycomb(headers.get("x-honeycomb-trace")),

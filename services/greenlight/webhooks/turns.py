@@ -1,4 +1,4 @@
-"""Whose turn a request is: guessed before its signature is checked, and good for nothing but the order of answers."""
+"""The turn of a request: guessed before its signature is checked, and used for nothing but the order of answers."""
 
 from __future__ import annotations
 

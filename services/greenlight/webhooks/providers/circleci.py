@@ -59,9 +59,9 @@ class CircleCI(Provider):
         payload = json_object(delivery)
         kind = {"workflow-completed": "workflow", "job-completed": "job"}.get(str(get(payload, "type")))
         if kind is None:
-            return Ignored("only workflow-completed and job-completed tell of a commit")
+            return Ignored("only workflow-completed and job-completed report on a commit")
         if get(payload, "pipeline") is None:
-            return Ignored("a test ping: it speaks of no commit")
+            return Ignored("a test ping: it names no commit")
         return _fact(payload, kind, pipeline, delivery)
 
 
@@ -73,7 +73,7 @@ def _fact(payload: dict[str, Any], kind: str, pipeline: Pipeline, delivery: Deli
     sha, refs = _commit(payload)
     repo, foreign = _repository(payload, pipeline)
     if sha is None:
-        return Ignored("it speaks of no commit")
+        return Ignored("it names no commit")
     if repo is None:
         return Ignored("it names no repository; give the application `circleci: {project: UUID}` in the pipeline file")
     happened = time_at(payload, "happened_at")
@@ -158,7 +158,10 @@ def _trigger(payload: dict[str, Any], path: str) -> Any:
 
 
 def _of_url(url: Any, *, lenient: bool) -> str | None:
-    """`owner/name` of https://HOST/owner/name(.git) or git@HOST:owner/name.git. Raises Rejected for others, if not lenient."""
+    """Return `owner/name` of https://HOST/owner/name(.git) or git@HOST:owner/name.git.
+
+    Raises Rejected for others, unless lenient.
+    """
     if not isinstance(url, str) or not url:
         return None
     try:

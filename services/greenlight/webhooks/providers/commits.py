@@ -1,4 +1,4 @@
-"""What a push of GitHub's says of its commits: who made them, which files they touch, and whether all of them are listed."""
+"""The commits in a push of GitHub's: who made them, which files they touch, and whether all of them are listed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def pushers(payload: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def people(payload: Mapping[str, Any]) -> tuple[str, ...]:
-    """Everybody who authored, co-authored, committed or pushed any commit of the push, as sorted identities."""
+    """Return everybody who authored, co-authored, committed or pushed any commit of the push, as sorted identities."""
     named = list(_pusher(payload))
     for commit in (*_commits(payload), payload.get("head_commit")):
         if isinstance(commit, dict):
@@ -45,9 +45,10 @@ def people(payload: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def mergers(payload: Mapping[str, Any]) -> tuple[str, ...]:
-    """Identities of who only pressed a button, as far as a push tells: GitHub's own account committed its head for them.
+    """Return identities of who only merged on GitHub's pages, as far as a push shows.
 
-    Whoever made another commit of it, or is named by a trailer of the head, is none of them.
+    GitHub's own account has committed its head for them. Whoever made another commit of it, or is named by a trailer of
+    the head, is none of them.
     """
     head = payload.get("head_commit")
     if not isinstance(head, dict) or not _is_merger(head.get("committer")):
@@ -76,7 +77,7 @@ def others(payload: Mapping[str, Any], head: str) -> tuple[str, ...]:
 
 
 def cut(payload: Mapping[str, Any]) -> bool:
-    """Tell whether the push has more commits than it lists.
+    """Return whether the push has more commits than it lists.
 
     GitHub lists at most 2048, and the one at the head is among them. A branch that went on from one commit to another has
     at least one; of one that was created, forced or deleted, and of a tag, the list may be empty.
@@ -110,7 +111,7 @@ def paths(payload: Mapping[str, Any]) -> tuple[str, ...] | None:
 
 
 def titles(payload: Mapping[str, Any]) -> tuple[Title, ...]:
-    """Return what each commit of the push is called, and who its author is."""
+    """Return the title of each commit of the push, and its author."""
     listed = {
         commit.get("id"): commit
         for commit in (*_commits(payload), payload.get("head_commit"))
@@ -144,7 +145,7 @@ def _pusher(payload: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _makers(commit: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """(kind, value) of who authored, co-authored or committed a commit."""
+    """Yield (kind, value) of who authored, co-authored or committed a commit."""
     for role in ("author", "committer"):
         yield "email", get(commit, f"{role}.email")
         yield "github", get(commit, f"{role}.username")
@@ -154,7 +155,10 @@ def _makers(commit: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _co_authors(message: str) -> Iterator[tuple[str, str]]:
-    """Whom the trailers of a message name, by address or login. One name too many refuses a vote, one too few lets it pass."""
+    """Yield whom a message's trailers name, by address or login.
+
+    A name too many refuses a vote, one too few lets it pass.
+    """
     lines = message.splitlines()
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
         trailer = _TRAILER.search(line)
@@ -175,7 +179,7 @@ def _identities(named: Iterable[tuple[str, Any]]) -> tuple[str, ...]:
 
 
 def _is_nobody(kind: str, value: str) -> bool:
-    """Tell whether it names a bot or the provider's merge account."""
+    """Return whether the identity is a bot's or the provider's merge account."""
     if kind == "github":
         return value.lower() == _MERGER or value.lower().endswith("[bot]")
     return value.lower() == _MERGERS_ADDRESS or _BOT.fullmatch(value) is not None

@@ -1,4 +1,4 @@
-"""Any CloudEvent: `POST /webhooks/events/SENDER`, of 1.0, 0.3 or 0.2, Standard Webhooks headers."""
+"""Any CloudEvent of a sender: `POST /webhooks/events/SENDER`, of 1.0, 0.3 or 0.2, Standard Webhooks headers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _OURS = re.compile(r"fact|repo|commit|branch|gate|outcome|application|environmen
 
 
 class Events(Provider):
-    """A secret `events-SENDER` speaks for the events of that sender."""
+    """CloudEvents of a sender: a secret `events-SENDER` is valid for that sender's events only."""
 
     label = "events"
     files = Files("events", "SENDER", standard=True)
@@ -64,12 +64,12 @@ class Events(Provider):
         except NotAnEvent as problem:
             raise Malformed(str(problem)) from None
         if sent.type.startswith(types.RESERVED_PREFIXES):
-            raise Rejected(f"the type {sent.type[:64]!r} is said by its own route only")
+            raise Rejected(f"the type {sent.type[:64]!r} is accepted on its own route only")
         return _fact(sent, _data(sent, delivery), delivery)
 
 
 def _data(sent: Event, delivery: Delivery) -> dict[str, Any]:
-    """Return the event's data. Raises Malformed (400) if the body is that and is no JSON, Rejected (422)."""
+    """Return the event's data. Raises Malformed (400) if the body should be JSON and is not, Rejected (422)."""
     if sent.data is None:
         raise Rejected("data is missing")
     try:
@@ -117,25 +117,28 @@ def _fact(sent: Event, data: dict[str, Any], delivery: Delivery) -> Fact:
     return replace(made, event=_passed_on(sent, made.event, sender, cut=bool(rest)))
 
 
-def _passed_on(sent: Event, ours: Event, sender: str, *, cut: bool) -> Event:
-    """Return the sender's event under our id, with our attributes; with `cut`, with our data instead of its own."""
+def _passed_on(sent: Event, made: Event, sender: str, *, cut: bool) -> Event:
+    """Return the sender's event with Greenlight's id and attributes.
+
+    With `cut`, Greenlight's data replaces its own.
+    """
     kept = {name: value for name, value in sent.extensions.items() if safe(value) and not _OURS.fullmatch(name)}
     data: dict[str, Any] = (
-        {"data": ours.data, "datacontenttype": ours.datacontenttype, "dataschema": None} if cut else {}
+        {"data": made.data, "datacontenttype": made.datacontenttype, "dataschema": None} if cut else {}
     )
     return replace(
         sent,
-        id=ours.id,
+        id=made.id,
         subject=sent.subject if sent.subject and safe(sent.subject) else None,
         source=sent.source if safe(sent.source) else f"events/{sender}",
-        time=sent.time or ours.time,
-        extensions=MappingProxyType({**kept, **ours.extensions}),
+        time=sent.time or made.time,
+        extensions=MappingProxyType({**kept, **made.extensions}),
         **data,
     )
 
 
 def _compared(data: dict[str, Any]) -> dict[str, Any]:
-    """The plain fields of data, which a gate's `where` compares; the whole of it is in the body that brought it."""
+    """Return the plain fields of data, which a gate's `where` compares; the stored body has all of it."""
     fields = {
         name: value for name, value in data.items() if isinstance(value, (str, int, float, bool)) or value is None
     }

@@ -41,7 +41,7 @@ TYPES: Mapping[str, str] = {
 
 
 class Gates(Provider):
-    """A secret `gate-NAME` speaks for the gate NAME, and for no other."""
+    """Reports of scanners: a secret `gate-NAME` is valid for the gate NAME, and for no other."""
 
     label = "gates"
     files = Files("gate", "NAME", standard=True)

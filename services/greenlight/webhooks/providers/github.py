@@ -69,11 +69,11 @@ class GitHub(Provider):
     def fact(self, delivery: Delivery, pipeline: Pipeline) -> Fact | Ignored:
         name = delivery.headers.get("x-github-event", "")
         if not name or "," in name:
-            raise Malformed("X-GitHub-Event is missing or there twice")
+            raise Malformed("X-GitHub-Event is missing or given twice")
         payload = json_object(delivery)
         repo, read = get(payload, "repository.full_name"), EVENTS.get(name)
         if repo is None:
-            return Ignored("it speaks of no repository")
+            return Ignored("it names no repository")
         found = read(payload, delivery) if read else Ignored(f"nothing follows from the event {name[:64]!r}")
         id = _repository_id(payload)
         if isinstance(found, Ignored):
@@ -88,7 +88,7 @@ def _push(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
     pushed_at = counted(signed, delivery.now) or signed
     deleted = not after.strip("0")
     if deleted and not before.strip("0"):
-        return Ignored("it speaks of no commit")
+        return Ignored("it names no commit")
     # the `after` of an annotated tag is the tag object; the commit is what it points to
     commit = get(payload, "head_commit.id") if ref.startswith("refs/tags/") else None
     sha = before if deleted else (sha_at(payload, "head_commit.id") if commit else after)
@@ -134,7 +134,7 @@ def _check_run(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
     run = need(payload, "check_run", dict)
     name, app, suite = need(run, "name", str), get(run, "app.slug") or "", get(run, "check_suite.id")
     if name.startswith(OWN):
-        return Ignored("Greenlight itself said it")
+        return Ignored("Greenlight itself caused it")
     signal = signals.github_check(name, str(app), _number(suite))
     return _run(payload, run, "check_run", signal, get(run, "check_suite.head_branch"), delivery)
 
@@ -200,7 +200,7 @@ def _workflow_run(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored
 def _status(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
     repo, sha, context = _repo(payload), sha_at(payload, "sha"), need(payload, "context", str)
     if context.startswith(OWN):
-        return Ignored("Greenlight itself said it")
+        return Ignored("Greenlight itself caused it")
     state, number = word_at(payload, "state"), need(payload, "id", int)
     created = time_at(payload, "created_at")
     branches = get(payload, "branches")
@@ -252,7 +252,7 @@ def _pull_request(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored
 def _pull_request_review(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
     review, repo = need(payload, "review", dict), _repo(payload)
     if get(review, "commit_id") is None:
-        return Ignored("it speaks of no commit")
+        return Ignored("it names no commit")
     number, login, state = need(review, "id", int), need(review, "user.login", str), need(review, "state", str).lower()
     submitted, base = time_at(review, "submitted_at"), get(payload, "pull_request.base.ref")
     verdict, pull = _REVIEWS.get(state), _number(get(payload, "pull_request.number"))
@@ -285,17 +285,17 @@ def _merge_group(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
 
 
 def _repository(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
-    """Return a repository that was renamed or transferred says so once; every later body has its id."""
+    """Read that a repository was renamed or transferred. GitHub sends this once; every later body has its id."""
     repo = _repo(payload)
     owner, _, name = repo.partition("/")
     by = "changes.owner.from"
     before = get(payload, f"{by}.user.login") or get(payload, f"{by}.organization.login") or owner
     former = f"{before}/{get(payload, 'changes.repository.name.from') or name}".lower()
-    return Ignored("it speaks of no commit", former=former if former != repo else None)
+    return Ignored("it names no commit", former=former if former != repo else None)
 
 
 def _of_no_commit(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
-    return Ignored("it speaks of no commit; the push event of the same branch or tag does")
+    return Ignored("it names no commit; the push event of the same branch or tag does")
 
 
 def _fact(
@@ -329,13 +329,16 @@ def _fact(
 
 
 def _outcome(status: str, conclusion: Any) -> str:
-    """Only success passes and only failure fails; anything else is GitHub's own word, and leaves the gate pending."""
+    """Return the outcome: only success passes and only failure fails.
+
+    Any other word of GitHub's leaves the gate pending.
+    """
     word = str(conclusion) if status == "completed" and conclusion else status
     return _VERDICTS.get(word, word) if word in ("success", "failure") else word
 
 
 def _number(value: Any) -> int | None:
-    """Return an id as GitHub counts them; None for what is none."""
+    """Return a number of GitHub's; None for any other value."""
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
@@ -356,7 +359,7 @@ def _repo(payload: dict[str, Any]) -> str:
 
 
 def _source(payload: dict[str, Any], repo: str) -> str:
-    """One URI per repository; GitHub itself names it in two ways, by its API and by its pages."""
+    """Return one URI per repository; GitHub names it in two ways, by its API and by its pages."""
     page = _HOST.match(str(get(payload, "repository.html_url")))
     return f"https://{page[1].lower() if page else 'github.com'}/{repo}"
 
@@ -373,10 +376,10 @@ def _pushed_at(payload: dict[str, Any]) -> datetime:
         try:
             return datetime.fromtimestamp(stamp, UTC)
         except (OverflowError, ValueError, OSError):
-            raise Rejected("repository.pushed_at is no time of this age") from None
+            raise Rejected("repository.pushed_at is not a plausible time") from None
     moment = time_at(payload, "repository.pushed_at")
     if moment is None:
-        raise Rejected("repository.pushed_at is missing: nothing else says which push is newer")
+        raise Rejected("repository.pushed_at is missing: nothing else orders the pushes")
     return moment
 
 

@@ -35,5 +35,5 @@ FILES: Sequence[Files] = [provider.files for provider in ROUTES.values()]
 
 
 def may_send(provider: Provider, type: str) -> bool:
-    """Tell whether no other provider alone sends events of that type."""
+    """Return whether that type may come from this provider: no other one alone sends it."""
     return not any(type.startswith(other.types) for other in ROUTES.values() if other is not provider)
