@@ -170,9 +170,7 @@ def test_each_fault_is_found_and_says_what_to_do(installation: Installation) -> 
         f"there is none in the namespace {namespace}",
         "kubectl apply -k",
     )
-    assert (
-        wrong["Trigger promotion-ready-to-deployer"].said == "it does not ask for the events that this version's does"
-    )
+    assert wrong["Trigger promotion-ready-to-deployer"].said == "its filter is not that of this version"
     assert wrong["Service promoter"].said == "not Ready: RevisionFailed: the image cannot be pulled"
     assert wrong["Service promoter"].todo == f"kubectl describe -n {namespace} services.serving.knative.dev promoter"
     assert "add the key gate-scan" in wrong["secrets"].todo
@@ -271,7 +269,7 @@ def test_the_rights_of_whoever_deploys_from_outside_are_asked_for_as_himself(clu
         cluster.apply(role, binding)
         _until(lambda: "deployments.apps" not in here().said)
         assert here().said == (
-            f"who asks here may not, in the namespace {namespace}: get, list, watch, create, update, patch, delete secrets"
+            f"this account lacks rights in the namespace {namespace}: get, list, watch, create, update, patch, delete secrets"
         )
         cluster.apply(*roles({namespace: Helm.rules}, subject))
         _until(lambda: here().state == OK)

@@ -96,7 +96,7 @@ def test_a_notice_that_cannot_be_kept_keeps_no_fact_out(rig: Rig, monkeypatch: p
         patch.setattr(rig.ledger, "transact", refuse)
         rig.fact(rig.github("push", _push("acme/shop", 7)))
         payload = {"action": "renamed", "changes": {}, "repository": {"id": 7, "full_name": "acme/store"}}
-        assert ignored(rig.github("repository", payload)) == "it speaks of no commit"
+        assert ignored(rig.github("repository", payload)) == "it names no commit"
     rig.fact(rig.github("push", _push("acme/shop", 7, "three")))
     assert names.name_of(rig.ledger, "acme/shop").id == "github.com/7"
 
@@ -145,7 +145,9 @@ def test_a_clock_that_is_ahead_is_counted_and_named_once_a_day(rig: Rig, caplog:
             at = rfc3339(datetime.now(UTC) + timedelta(minutes=10))
             rig.fact(rig.gate(gate_body(run=run, at=at), id=f"m{run}"))
     assert metrics.CLOCK_AHEAD.labels("gate-scan")._value.get() == before + 2
-    assert sum("the clock of gate-scan is ahead of ours" in record.getMessage() for record in caplog.records) == 1
+    assert (
+        sum("the clock of gate-scan is ahead of Greenlight's" in record.getMessage() for record in caplog.records) == 1
+    )
     (found,) = names.clocks_ahead(rig.ledger, datetime.now(UTC))
     assert found["sender"] == "gate-scan"
     assert 590 <= found["seconds"] <= 600
@@ -196,7 +198,7 @@ def test_a_repository_that_went_silent_is_an_alarm(
             reconciler.on_ping(Event("ping", "test", types.PING), deps)
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == int(silent), said
-    assert all(f"no push of acme/shop has been heard since {rfc3339(last)}" in one for one in said)
+    assert all(f"acme/shop has sent no push since {rfc3339(last)}" in one for one in said)
     assert metrics.SILENT.labels("acme/shop")._value.get() == int(silent)
 
 
@@ -220,10 +222,10 @@ def test_doctor_names_them_with_what_to_do() -> None:
     }
     found = [(it.what, it.said) for it in _senders(told)]
     assert found == [
-        ("repositories", "acme/shop is called acme/store now, so nothing that it sends is taken"),
+        ("repositories", "acme/shop is called acme/store now, so none of its webhooks is accepted"),
         (
             "repositories",
-            "no push of acme/till has been heard since 2026-01-01T00:00:00Z, more than twice its longest pause",
+            "acme/till has sent no push since 2026-01-01T00:00:00Z, more than twice its longest pause",
         ),
         (
             "clock",

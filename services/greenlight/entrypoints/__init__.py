@@ -1,1 +1,1 @@
-"""What starts a process: one machine, one service, the broker alone, the demo, the doctor."""
+"""Starts of processes: one machine, one service, the broker alone, the demo, the doctor."""

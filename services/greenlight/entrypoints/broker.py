@@ -63,7 +63,7 @@ class BrokerOptions:
         backlog_events: int,
         backlog_size: int,
     ) -> BrokerOptions:
-        """Make them from the command line. Ages in seconds, sizes in bytes."""
+        """Make the options from the command line. Ages in seconds, sizes in bytes."""
         limits = BrokerLimits(
             workers=workers,
             backlog_events=backlog_events,
@@ -75,7 +75,7 @@ class BrokerOptions:
 
 
 def run(options: BrokerOptions) -> int:
-    """Run until SIGTERM or SIGINT. The exit code: 0 stopped in order, 1 the port failed, 2 it cannot start."""
+    """Run until SIGTERM or SIGINT. Returns the exit code: 0 stopped in order, 1 the port failed, 2 it cannot start."""
     log = log_to_stderr()
     try:
         if not options.manifests.is_dir():
@@ -90,7 +90,7 @@ def run(options: BrokerOptions) -> int:
             )
         make_folder(options.data)
         for path in keep_private(options.data):
-            log.warning("others may read %s: take that away from them, or give the file to Greenlight's own user", path)
+            log.warning("other users may read %s: remove their right, or make Greenlight's user its owner", path)
         store = Store(options.data / DATABASE, [broker_log.SCHEMA])
     except (ConfigurationError, Locked, Newer, Unavailable, OSError) as problem:
         return _cannot_start(str(problem))

@@ -54,7 +54,7 @@ from greenlight.webhooks.turns import repository_of
 
 @dataclass(frozen=True)
 class Folders:
-    """Where one Greenlight keeps what it has."""
+    """The folders of one Greenlight."""
 
     config: Path  # pipeline.yaml, people.yaml: what operators edit
     data: Path  # the store, bodies, output, locks: what one process owns
@@ -63,7 +63,7 @@ class Folders:
 
 @dataclass(frozen=True)
 class ThirdParties:
-    """Triggers that are not ours, with the apps that they name: they get every event and change nothing."""
+    """Triggers of third parties, with the apps that they name: they get every event and change nothing."""
 
     triggers: Sequence[TriggerSpec] = ()
     services: Mapping[str, WSGIApplication] = field(default_factory=dict)
@@ -120,7 +120,8 @@ class Greenlight:
         """Return a server for the webhooks on `listen`, bound; `servers` of this process share its descriptors.
 
         Of one repository it answers one request at a time, which takes turns with the events of that repository that are
-        recorded and decided: all of Greenlight shares one interpreter. Raises OSError if the address is taken or not ours.
+        recorded and decided: all of Greenlight shares one interpreter. Raises OSError if the address is
+        taken or not this machine's.
         """
         limits = Limits(servers=servers, of_one=1)
         return serve(
@@ -128,7 +129,7 @@ class Greenlight:
         )
 
     def start(self) -> None:
-        """Take over what an earlier life left, then go on: unfinished work first."""
+        """Take over from an earlier process, then continue: unfinished work first."""
         expire_leases(self.ledger, self.clock)
         self.tracer.start(lambda repo, sha: waterfall.spans(repo, sha, self.ledger.entries(repo, sha)))
         for problem in self.drivers.problems(self.pipeline()):
@@ -157,7 +158,10 @@ class Greenlight:
 
 
 def expire_leases(ledger: sqlite.SqliteLedger, clock: Clock) -> None:
-    """Let go of what an earlier process held: we own the store's lock, so every holder that it names is dead."""
+    """Release the leases of an earlier process.
+
+    This one owns the store's lock, so every holder that they name is dead.
+    """
     now = clock.now()
     for target in ledger.targets():
         if target.lease is not None and target.lease.until > now:
@@ -165,7 +169,7 @@ def expire_leases(ledger: sqlite.SqliteLedger, clock: Clock) -> None:
 
 
 def as_function(service: EventService[Any]) -> LocalService:
-    """Return the service as the Broker calls it. What it answers with goes back as it would over HTTP."""
+    """Return the service as the Broker calls it. Its answer is the same as over HTTP."""
 
     def handle(event: Event, path: str, headers: Mapping[str, str]) -> SubscriberResponse:
         outcome = service.handle(event, path, headers.get("traceparent"))
@@ -177,7 +181,7 @@ def as_function(service: EventService[Any]) -> LocalService:
 
 
 def _in_turn(service: LocalService, lock: KeyedLock) -> LocalService:
-    """The service, which handles an event that is ordered by its repository while it holds the lock of that repository.
+    """Return the service that holds the repository's lock while it handles an event that is ordered by repository.
 
     An event that is ordered by its target waits for nothing: a Trigger may hand over many of one repository at once, and
     other repositories would wait for their threads.
@@ -195,7 +199,10 @@ def _in_turn(service: LocalService, lock: KeyedLock) -> LocalService:
 def _broker(
     store: Store, services: Mapping[str, LocalService], third_parties: ThirdParties, own: Path, tracer: Tracer
 ) -> tuple[Broker, ManifestWatcher]:
-    """The Broker with our Triggers, the operator's own in the folder `own`, and third_parties'; and what looks for changes."""
+    """Return the Broker, and the watcher of its manifests.
+
+    Its Triggers are Greenlight's, the operator's in the folder `own`, and those of third parties.
+    """
     watch = ManifestWatcher(
         [default_folder(), own],
         lambda found: broker.change(found.brokers, [*found.triggers, *third_parties.triggers]),
@@ -207,7 +214,7 @@ def _broker(
 
 
 def _pinger(service: EventService[Any], clock: Clock) -> Callable[[], None]:
-    """Return what PingSource is in a cluster: hands a ping to the reconciler."""
+    """Return a function that hands a ping to the reconciler, as PingSource does in a cluster."""
 
     def ping() -> None:
         now = clock.now()

@@ -1,4 +1,4 @@
-"""The talk's story, told by a running Greenlight with really signed webhooks over real HTTP."""
+"""The story of the talk, played on a running Greenlight with really signed webhooks over real HTTP."""
 
 from __future__ import annotations
 
@@ -162,7 +162,10 @@ def clean(folders: Folders) -> None:
 
 
 def _runs(pid: int, program: Path) -> bool:
-    """Whether that process is still that program: pids are given away again, and another's process is not ours to end."""
+    """Return whether that process is still that program.
+
+    Another program may have its pid by now, and must not be ended.
+    """
     try:
         return str(program.resolve()) in Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
@@ -178,7 +181,7 @@ def tell(
     stopping: threading.Event,
     show_trace: Callable[[dict[str, Any]], None],
 ) -> int:
-    """Play the story, print what came of it, and say what to try next. 0: deployed; 1: not."""
+    """Play the story, print its result, and suggest what to try next. Returns 0: deployed; 1: not."""
     from greenlight.service.people_tokens import new_token  # whose library the pipeline does without
 
     now = clock.now()
@@ -216,7 +219,7 @@ def _steps(story: _Story, now: datetime) -> list[tuple[str, Callable[[], None]]]
 
 
 def push(story: _Story, now: datetime) -> dict[str, Any]:
-    """Return what GitHub sends for a push, as far as anybody reads it."""
+    """Return the parts of GitHub's webhook for a push that Greenlight reads."""
     person = {"name": "A Developer", "email": "developer@acme.example", "username": "acme-developer"}
     commit = {
         "id": story.sha,
@@ -257,7 +260,7 @@ def push(story: _Story, now: datetime) -> dict[str, Any]:
 
 
 def build(story: _Story) -> dict[str, Any]:
-    """Return what CircleCI sends when a workflow is done, for a project of the GitHub OAuth kind."""
+    """Return CircleCI's webhook for a finished workflow, of a project of the GitHub OAuth kind."""
     now = story.clock.now()
     url = f"https://github.com/{REPO}"
     return {

@@ -1,4 +1,4 @@
-"""The drivers by name, each made when a pipeline first uses it: what deploys by commands never imports what Helm needs."""
+"""The drivers by name, each made when a pipeline first uses it: deploying by commands never imports what Helm needs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ class Drivers(Mapping[str, Driver]):
         return len(DRIVERS)
 
     def problems(self, pipeline: Pipeline) -> Sequence[str]:
-        """What this machine lacks for what the pipeline deploys, a sentence each. It also makes the drivers that are used."""
+        """Return what this machine lacks for the pipeline's deployments, a sentence each.
+
+        It also makes the drivers in use.
+        """
         return [
             f"{policy.name}/{environment.name}: {problem}"
             for policy in pipeline.applications.values()
@@ -51,13 +54,13 @@ class Drivers(Mapping[str, Driver]):
         ]
 
     def close(self) -> None:
-        """Let go; what runs goes on."""
+        """Close the drivers; what runs goes on."""
         for driver in self._made.values():
             driver.close()
 
 
 def _missing(deploy: Deploy, directory: Path) -> Iterator[str]:
-    """Yield what a section of the pipeline file names and is not on this machine."""
+    """Yield what a section of the pipeline file names and this machine lacks."""
     declared = DRIVERS[deploy.driver](deploy.config)
     yield from (fault.message for fault in declared.missing(directory))
     yield from declared.unresolved(directory)

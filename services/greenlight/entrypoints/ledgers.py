@@ -15,7 +15,7 @@ DATABASE = "greenlight.db"
 
 
 def ledger_of(settings: Settings, clock: Clock) -> Ledger:
-    """Open it. Raises ConfigurationError where a person has to mend something, Unavailable where it cannot be had now."""
+    """Open the ledger. Raises ConfigurationError where a person has to act, Unavailable where trying again helps."""
     if settings.table is not None:
         return _dynamodb(settings.table, settings.bodies, clock)
     return _sqlite(settings, clock)

@@ -51,7 +51,10 @@ FAILED, USAGE, UNKNOWN = 1, 2, 3
 
 
 def run(service: str, env: Mapping[str, str]) -> int:
-    """Serve until SIGTERM. The exit code: 0 stopped in order, 1 the port failed, 2 misconfigured, 3 a dependency was down."""
+    """Serve until SIGTERM.
+
+    Returns the exit code: 0 in order, 1 the port failed, 2 misconfigured, 3 a dependency was down.
+    """
     try:
         settings = Settings.from_env(env)
         if settings.sink is None and service not in _BEFORE_THE_BROKER:
@@ -98,17 +101,17 @@ def _serve_the_internet(service: str, settings: Settings) -> int:
 
 
 def _let_end() -> None:
-    """In the deployer's worker, when its last request has ended."""
+    """Wait for the deployments that still run, in the deployer's worker, when its last request has ended."""
     from greenlight.lib.process import all_ended
 
     if not all_ended(LAST):
         logging.getLogger("greenlight").warning(
-            "what still deploys goes on without us, or is killed with this container"
+            "deployments that still run continue without Greenlight, or are killed with this container"
         )
 
 
 def _started(service: str, settings: Settings) -> WSGIApplication | int:
-    """Return the service, and its metrics; or the exit code, once the reason why there is none is printed."""
+    """Return the service, and its metrics; or the exit code, after printing why there is none."""
     try:
         started = app(service, settings)
         if settings.metrics is not None:
@@ -128,7 +131,10 @@ def _cannot_start(service: str, title: str, problem: Exception) -> None:
 
 
 def _tell_metrics(port: int) -> None:
-    """Prometheus asks a port of its own: the service's is another one's door, of the webhooks the internet's."""
+    """Serve metrics on a port of their own.
+
+    The service's own port has other clients; that of the webhooks is open to the internet.
+    """
     from greenlight.telemetry.scrapes import serve_metrics
 
     try:
@@ -140,7 +146,7 @@ def _tell_metrics(port: int) -> None:
 
 
 def _check(service: str, settings: Settings) -> None:
-    """Read every file that the service is going to read, so that what is wrong is said before anything is forked."""
+    """Read every file that the service is going to read, so that errors are reported before anything is forked."""
     problems = []
     reads: list[Callable[[], object]] = [lambda: read_pipeline(settings.config, DRIVERS)]
     if service == "webhooks":

@@ -1,4 +1,4 @@
-"""Settings of a service: one frozen object, read once from the environment; everything wrong with them is said together."""
+"""Settings of a service: one frozen object, read once from the environment; all errors are reported together."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from greenlight.lib.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What `greenlight serve SERVICE` needs to know."""
+    """The settings of `greenlight serve SERVICE`."""
 
     config: Path
     """GREENLIGHT_CONFIG: the folder with pipeline.yaml and people.yaml. Default `config`."""
@@ -45,7 +45,7 @@ class Settings:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
-        """Read them; ConfigurationError names everything that is wrong, a line each."""
+        """Read the settings; ConfigurationError names everything that is wrong, a line each."""
         problems: list[str] = []
         metrics = env.get("GREENLIGHT_METRICS_PORT")
         data = Path(env.get("GREENLIGHT_DATA", ".greenlight"))

@@ -1,4 +1,4 @@
-"""gunicorn, configured here: nothing is read from the command line or from files."""
+"""gunicorn, configured here: nothing comes from the command line or from files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CONNECTIONS = 1000
 _TO_GUNICORN = {2: Arbiter.APP_LOAD_ERROR, 3: Arbiter.WORKER_BOOT_ERROR}
 """Exit codes of a worker that cannot start as those on which gunicorn ends, too, instead of trying for ever."""
 
-_FROM_GUNICORN = {None: 0, 0: 0, **{theirs: ours for ours, theirs in _TO_GUNICORN.items()}}
+_FROM_GUNICORN = {None: 0, 0: 0, **{gunicorns: code for code, gunicorns in _TO_GUNICORN.items()}}
 
 
 def serve(
@@ -37,7 +37,7 @@ def serve(
     drain: int,
     at_end: Callable[[], None] | None,
 ) -> int:
-    """Serve what `load` makes, until SIGTERM; the exit code, which is `load`'s where it makes none.
+    """Serve what `load` makes, until SIGTERM; return the exit code, which is `load`'s if it makes nothing.
 
     One worker: a ledger's file has one owner, and threads are what makes its group commit work. `load` is called in it, and
     `at_end` when its last request has ended; both have to be done `drain` seconds after SIGTERM.
@@ -67,20 +67,23 @@ def serve(
 
 
 class _Log(Logger):  # type: ignore[misc]
-    """gunicorn's, which quotes what clients send: a record is one line of the log here, too."""
+    """gunicorn's log, which quotes what clients send: each record is one line here."""
 
     def setup(self, cfg: Any) -> None:
-        """Called once the settings are read."""
+        """Set the log up once the settings are read."""
         super().setup(cfg)
         for handler in self.error_log.handlers:
             handler.setFormatter(OneRecord())
 
 
 class _Worker(ThreadWorker):  # type: ignore[misc]
-    """gunicorn's, which on SIGTERM refuses new connections at once: its own lets them wait for an answer that never comes."""
+    """gunicorn's worker, but on SIGTERM it refuses new connections at once.
+
+    The original lets them wait for no answer.
+    """
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """Called with False when the worker is full, and when it has to stop."""
+        """Stop or begin to accept: gunicorn calls it when the worker is full, and when it has to stop."""
         super().set_accept_enabled(enabled)
         if not enabled and not self.alive:
             for listener in self.sockets:
@@ -97,7 +100,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
             self.cfg.set(name, value)
 
     def load(self) -> WSGIApplication:
-        """Called in the worker, after the fork: threads and files belong to it."""
+        """Load the app in the worker, after the fork: threads and files belong to the worker."""
         made = self._load()
         if isinstance(made, int):
             sys.exit(_TO_GUNICORN[made])

@@ -58,7 +58,7 @@ class UpOptions:
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where the three ports are, as URLs."""
+    """The addresses of the three ports, as URLs."""
 
     board: str
     webhooks: str
@@ -66,12 +66,15 @@ class Addresses:
 
 
 def run(options: UpOptions, show_trace: Callable[[dict[str, Any]], None]) -> int:
-    """Run until SIGTERM or SIGINT. The exit code: 0 in order, 1 the demo's story or a port failed, 2 it cannot start."""
+    """Run until SIGTERM or SIGINT.
+
+    Returns the exit code: 0 in order, 1 the demo's story or a port failed, 2 it cannot start.
+    """
     log = log_to_stderr(logging.WARNING if options.demo else logging.INFO)  # the story is told on stdout
     try:
         folders = _folders(options)
         for path in keep_private(folders.data):
-            log.warning("others may read %s: take that away from them, or give the file to Greenlight's own user", path)
+            log.warning("other users may read %s: remove their right, or make Greenlight's user its owner", path)
         _create_secrets(folders, read_pipeline(folders.config, DRIVERS), log)
         watcher = demo.Watcher()
         greenlight = Greenlight(
@@ -111,19 +114,19 @@ def run(options: UpOptions, show_trace: Callable[[dict[str, Any]], None]) -> int
 
 
 def _look(greenlight: Greenlight) -> None:
-    """Read what operators edit: so it is in force, and what cannot be read is in the log, also while nothing arrives."""
+    """Read what operators edit, so that edits are in force, and errors in the log, also while nothing arrives."""
     greenlight.pipeline()
     greenlight.secrets.refresh()
 
 
 def _settle_memory() -> None:
-    """Take what was imported and composed out of the garbage collector's rounds: it lives as long as the process."""
+    """Exclude what was imported and composed from garbage collection: it lives as long as the process."""
     gc.collect()
     gc.freeze()
 
 
 def _stop(servers: list[Server], greenlight: Greenlight, folders: Folders, options: UpOptions, code: int) -> int:
-    """First no new facts, then the deliveries in flight, then the store."""
+    """Stop in order: first no new facts, then the deliveries in flight, then the store."""
     for server in servers:
         server.stop(DRAIN)
     drained = greenlight.stop(DRAIN)
@@ -149,7 +152,7 @@ def _host(listen: str) -> str:
 
 
 def _folders(options: UpOptions) -> Folders:
-    """Where things are. The demo has everything of its own, and touches nothing of the user's."""
+    """Return the folders. The demo has folders of its own, and touches nothing of the user's."""
     data = options.data / "demo" if options.demo else options.data
     try:
         make_folder(data)
@@ -175,21 +178,24 @@ def _create_secrets(folders: Folders, pipeline: Pipeline, log: logging.Logger) -
 
 
 def _add_secrets(folders: Folders, secrets: Secrets, pipeline: Pipeline, log: logging.Logger) -> None:
-    """Do it for an edited pipeline. A folder that is away is waited for: with a new one, no sender would be known any more."""
+    """Make secrets for an edited pipeline.
+
+    A missing folder is waited for: in a new one, every sender would be unknown.
+    """
     if secrets.away():
         raise ConfigurationError(f"{folders.secrets}: cannot be read, so no secret can be added to it")
     _create_secrets(folders, pipeline, log)
 
 
 def _senders(pipeline: Pipeline) -> list[str]:
-    """Return who is expected to send webhooks, by the file of the secret."""
+    """Return the expected senders of webhooks, by the file of the secret."""
     gates = (gate for policy in pipeline.applications.values() for gate in policy.gates.values())
     named = {gate.sender for gate in gates if gate.sender is not None}
     return [*ALWAYS, *sorted(named.difference(ALWAYS))]
 
 
 def pointed(webhooks: str, secrets: Path, pipeline: Pipeline) -> Iterator[str]:
-    """Say where to point each sender: first those whose route has no name. `webhooks`: the URL of that port."""
+    """Yield how to set each sender up, first those whose route has no name. `webhooks`: the URL of that port."""
     repo = min(policy.repo for policy in pipeline.applications.values())
     senders = [(sender, it) for sender in _senders(pipeline) for it in ROUTES.values() if it.files.has(sender)]
     for sender, provider in sorted(senders, key=lambda found: found[1].files.word):

@@ -59,14 +59,14 @@ def on_ping(event: Event, deps: Deps) -> Sequence[Event]:
 
 
 def _listen(repo: str, deps: Deps) -> None:
-    """Say once that nothing has been heard of a repository for long: its webhook may be gone."""
+    """Log once that a repository has sent nothing for long: its webhook may be gone."""
     now = deps.clock.now()
     since = silent_since(deps.ledger, repo, now)
     metrics.SILENT.labels(repo).set(0 if since is None else 1)
     if since is not None and fell_silent(deps.ledger, repo, since, now):
         deps.log.getChild("reconciler").error(
-            "no push of %s has been heard since %s, more than twice its longest pause: is its webhook still there, and does"
-            " GitHub deliver it? Its settings list the recent deliveries",
+            "%s has sent no push since %s, more than twice its longest pause: look at its webhook in GitHub's settings, "
+            "which list the recent deliveries",
             repo,
             rfc3339(since),
         )

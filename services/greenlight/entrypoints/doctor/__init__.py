@@ -1,1 +1,1 @@
-"""What is checked before anything depends on it: this machine, a cluster, the targets."""
+"""Checks before anything depends on it: this machine, a cluster, the targets."""

@@ -41,7 +41,7 @@ _PLURALS = {
 
 
 def cluster(api: Api, namespace: str, clock: Clock) -> Iterator[Finding]:
-    """Yield everything of an installation in `namespace`."""
+    """Yield the findings about an installation in `namespace`."""
     yield from looked("clock", lambda: skew("clock", api, clock))
     live: dict[str, Object] = {}
     for wanted in _ours():
@@ -56,12 +56,12 @@ def cluster(api: Api, namespace: str, clock: Clock) -> Iterator[Finding]:
 
 
 def installation(named: Mapping[str, Any], namespace: str, clock: Clock) -> Iterator[Finding]:
-    """Return the same of a cluster that is named as in a pipeline file."""
+    """Yield the findings about an installation in a cluster that is named as in a pipeline file."""
     return cluster(access_of(named, Path(), clock).api(), namespace, clock)
 
 
 def _ours() -> Iterator[Object]:
-    """Yield what this Greenlight brings, as its own manifests say."""
+    """Yield the objects of this version of Greenlight, from its own manifests."""
     for path in manifest_files(default_folder()):
         for document in load(path.read_text(encoding="utf-8"), path.name):
             if (document.value.get("apiVersion"), document.value.get("kind")) in _PLURALS:
@@ -77,7 +77,7 @@ def _object(api: Api, namespace: str, wanted: Object, what: str, live: dict[str,
         return
     live[f"{kind} {name}"] = found
     if kind == "Trigger" and found["spec"].get("filters") != wanted["spec"]["filters"]:
-        yield Finding(what, WRONG, "it does not ask for the events that this version's does", APPLY)
+        yield Finding(what, WRONG, "its filter is not that of this version", APPLY)
     why = unready(found)
     if why is None:
         yield Finding(what, OK, "Ready")
@@ -88,14 +88,14 @@ def _object(api: Api, namespace: str, wanted: Object, what: str, live: dict[str,
 
 
 def unready(found: Object) -> str | None:
-    """Return why an object is not Ready, in its own words; None: it is."""
+    """Return why an object is not Ready, by its conditions; None: it is."""
     status, generation = found.get("status") or {}, found["metadata"].get("generation")
     if status.get("observedGeneration", generation) != generation:
-        return "its controller has not looked at it yet"
+        return "its controller has not seen its newest version yet"
     conditions = {it["type"]: it for it in status.get("conditions") or ()}
     ready = conditions.get("Ready")
     if ready is None:
-        return "its controller has not said anything of it yet"
+        return "its controller has not reported on it yet"
     if ready["status"] == "True":
         return None
     said = ready if ready.get("message") else next((it for it in conditions.values() if it["status"] != "True"), ready)
@@ -109,7 +109,7 @@ def _channel(api: Api, namespace: str, broker: Object) -> Iterator[Finding]:
     status = (broker.get("status") or {}).get("annotations") or {}
     kind, name = status.get("knative.dev/channelKind"), status.get("knative.dev/channelName")
     if not kind or not name:
-        yield Finding("channel", OK, "this class of Broker has none: it answers once it has kept the event")
+        yield Finding("channel", OK, "this class of Broker has none: it answers once it has stored the event")
         return
     version = status["knative.dev/channelAPIVersion"]
     channel = api.get(f"/apis/{version}/namespaces/{namespace}/{kind.lower()}s/{name}")
@@ -125,7 +125,10 @@ def _channel(api: Api, namespace: str, broker: Object) -> Iterator[Finding]:
 
 
 def _sinks(broker: Object, live: Mapping[str, Object]) -> Iterator[Finding]:
-    """Where what cannot be delivered goes: each Trigger's own sink, or the Broker's where it has no `delivery` at all."""
+    """Check that dead letters have a sink.
+
+    It is each Trigger's own, or the Broker's where a Trigger has no `delivery` at all.
+    """
     common = (broker["spec"].get("delivery") or {}).get("deadLetterSink")
     without = [
         name
@@ -140,7 +143,7 @@ def _sinks(broker: Object, live: Mapping[str, Object]) -> Iterator[Finding]:
 
 
 def _letters(api: Api, namespace: str) -> Iterator[Finding]:
-    """Yield what the reconciler, their sink, has reported of them within a day."""
+    """Yield how many events the reconciler, their sink, has logged within a day."""
     pods = f"/api/v1/namespaces/{namespace}/pods"
     undelivered, seen = 0, 0
     for pod in api.get(pods, {"labelSelector": "app.kubernetes.io/name=reconciler"})["items"]:
@@ -154,16 +157,16 @@ def _letters(api: Api, namespace: str) -> Iterator[Finding]:
             WRONG,
             f"{undelivered} events could not be delivered within a day",
             f"kubectl logs -n {namespace} -l app.kubernetes.io/name=reconciler -c user-container | grep 'dead letter'; "
-            "what the ledger still waits for comes again by itself",
+            "what the ledger still waits for is sent again by itself",
         )
     elif seen:
-        yield Finding("dead letters", OK, f"none within a day, as the reconciler's logs tell; pods looked at: {seen}")
+        yield Finding("dead letters", OK, f"none within a day, by the reconciler's logs; pods checked: {seen}")
     else:
-        yield Finding("dead letters", UNKNOWN, "no pod of the reconciler runs, so none tells of them")
+        yield Finding("dead letters", UNKNOWN, "no pod of the reconciler runs, so none reports them")
 
 
 def _configuration(api: Api, namespace: str, clock: Clock) -> Iterator[Finding]:
-    """Yield what operators wrote: the pipeline in force, the settings, and the secrets that go with them."""
+    """Check what operators wrote: the pipeline in force, the settings, and the secrets that go with them."""
     pipeline: list[Pipeline] = []
     with tempfile.TemporaryDirectory(prefix="greenlight-doctor-") as name:
         folder = Path(name)
@@ -189,7 +192,10 @@ def _secrets(api: Api, namespace: str, pipeline: Pipeline) -> Iterator[Finding]:
     empty = [name for name, value in data.items() if not base64.b64decode(value).strip()]
     for name in empty:
         yield Finding(
-            "secrets", WRONG, f"the Secret greenlight-secrets has nothing in {name}", "write a secret, or take it away"
+            "secrets",
+            WRONG,
+            f"the Secret greenlight-secrets has nothing in {name}",
+            "write a secret, or remove the key",
         )
     todo = "add the key {} to the Secret greenlight-secrets, with the secret that the sender signs with"
     yield from present(pipeline, set(data) - set(empty), "the Secret greenlight-secrets", todo)

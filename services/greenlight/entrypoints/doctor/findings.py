@@ -1,4 +1,4 @@
-"""What a check of `greenlight doctor` finds, and how findings become an exit code."""
+"""Findings of `greenlight doctor`, and the exit code that they give."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SKEW = timedelta(seconds=5)
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was looked at, how it is, and what to do where it is not as it should be."""
+    """A finding: the thing that was checked, its state, and what to do where it is wrong."""
 
     what: str
     state: str  # ok, wrong, unknown
@@ -26,13 +26,13 @@ class Finding:
 
 
 def verdict(findings: Iterable[Finding]) -> int:
-    """Return the exit code: 0 all is well, 1 something is wrong, 3 it could not be found out."""
+    """Return the exit code: 0 all is well, 1 something is wrong, 3 the state is not known."""
     states = {finding.state for finding in findings}
     return 1 if WRONG in states else 3 if UNKNOWN in states else 0
 
 
 def looked(what: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
-    """Yield what `look` finds; where it cannot go on, why not."""
+    """Yield the findings of `look`; where it fails, one with the reason."""
     try:
         yield from look()
     except Forbidden as problem:

@@ -1,4 +1,4 @@
-"""`greenlight doctor`: looks at an installation and says what is wrong with it and what to do. It changes nothing.
+"""Checks of `greenlight doctor` on one machine. They change nothing.
 
 A check that finds something wrong is distinguished from one that could not find out. What is looked at on one machine is here,
 what in a cluster in cluster.py, and what both have in common, the clusters that are deployed to, in targets.py.
@@ -27,10 +27,13 @@ LATE = 60.0
 
 
 class Running(Protocol):
-    """A Greenlight that runs. Both raise Unavailable where none answers, ConfigurationError where it refuses."""
+    """A running Greenlight. Both raise Unavailable where none answers, ConfigurationError where it refuses."""
 
     def readiness(self) -> Mapping[str, Any] | None:
-        """None: it is ready; else the problem that it tells: its reason tells whether waiting helps (service/health.py)."""
+        """Return None if it is ready, else the problem in its answer.
+
+        The problem's reason tells whether waiting helps (service/health.py).
+        """
         ...
 
     def get(self, path: str) -> Mapping[str, Any]:
@@ -39,7 +42,7 @@ class Running(Protocol):
 
 
 def machine(config: Path, data: Path, secrets: Path, clock: Clock, running: Running) -> Iterator[Finding]:
-    """One machine: its files, and the Greenlight that runs there."""
+    """Yield the findings about one machine: its files, and the Greenlight that runs there."""
     pipeline: list[Pipeline] = []
     yield from looked("pipeline", lambda: _pipeline(config, pipeline))
     yield from looked("people", lambda: _people(config, pipeline))
@@ -55,7 +58,7 @@ def machine(config: Path, data: Path, secrets: Path, clock: Clock, running: Runn
 
 
 def senders(pipeline: Pipeline) -> Mapping[str, str]:
-    """Return who has to be known by a secret, and why: by the name of the secret's file."""
+    """Return the senders that need a secret, and why: by the name of the secret's file."""
     found = {"github": "pushes come from GitHub"}
     for policy in pipeline.applications.values():
         for gate in policy.gates.values():
@@ -65,7 +68,7 @@ def senders(pipeline: Pipeline) -> Mapping[str, str]:
 
 
 def present(pipeline: Pipeline, files: Iterable[str], where: str, todo: str) -> Iterator[Finding]:
-    """Tell whether there is a secret for every sender; those for one owner or repository alone count."""
+    """Return whether there is a secret for every sender; those for one owner or repository alone count."""
     there = {name.partition("@")[0] for name in files}
     wanted = senders(pipeline)
     for sender, why in wanted.items():
@@ -76,7 +79,7 @@ def present(pipeline: Pipeline, files: Iterable[str], where: str, todo: str) -> 
 
 
 def table(env: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield the settings of the ledger's table, where it is on DynamoDB."""
+    """Yield the findings about the settings of the ledger's table, where it is on DynamoDB."""
     kind, _, name = env.get("GREENLIGHT_LEDGER", "").partition(":")
     if kind == "dynamodb":
         yield from looked("table", lambda: _table(name))
@@ -88,7 +91,7 @@ def _pipeline(config: Path, found: list[Pipeline]) -> Iterator[Finding]:
 
 
 def _operators(pipeline: Pipeline) -> Iterator[Finding]:
-    """Yield who may act on each application."""
+    """Yield the findings about each application's operators."""
     for policy in pipeline.applications.values():
         if not policy.operators:
             yield Finding(
@@ -114,7 +117,7 @@ def _people(config: Path, pipeline: Sequence[Pipeline]) -> Iterator[Finding]:
     if people:
         yield Finding("people", OK, f"{len(people)} are known")
     else:
-        yield Finding("people", WRONG, f"{config}/people.yaml knows nobody, so nobody can approve or operate", ADD)
+        yield Finding("people", WRONG, f"{config}/people.yaml names nobody, so nobody can approve or operate", ADD)
 
 
 def _secrets(pipeline: Pipeline, folder: Path) -> Iterator[Finding]:
@@ -137,7 +140,7 @@ def _deploys(pipeline: Pipeline, data: Path, clock: Clock) -> Iterator[Finding]:
     for problem in problems:
         yield Finding("deploys", WRONG, problem, "install it, or change `deploy` in the pipeline file")
     if not problems:
-        yield Finding("deploys", OK, "what the pipeline deploys with is there")
+        yield Finding("deploys", OK, "everything that the pipeline's deployments need is there")
 
 
 def _running(running: Running) -> Iterator[Finding]:
@@ -146,7 +149,9 @@ def _running(running: Running) -> Iterator[Finding]:
         yield Finding("running", OK, "Greenlight is ready")
     else:
         todo = (
-            "it goes on by itself once that is back" if problem["reason"] == DOWN else "mend that, then start it again"
+            "it continues by itself once that is available again"
+            if problem["reason"] == DOWN
+            else "repair that, then start it again"
         )
         yield Finding("running", WRONG, f"not ready: {problem['reason']}: {problem['detail']}", todo)
     for row in running.get("/unreadable")["rows"]:
@@ -154,7 +159,7 @@ def _running(running: Running) -> Iterator[Finding]:
             "ledger",
             WRONG,
             f"the row {row['key']} of {row['table']} cannot be read since {row['since']}: {row['why']}",
-            "nothing that builds on it is done until it is mended: docs/operations.md, Unreadable rows",
+            "nothing that depends on it is done until it is repaired: docs/operations.md, Unreadable rows",
         )
     triggers = running.get("/triggers")["triggers"]
     worst = [it for it in triggers if (it["oldest"] or 0) > LATE]
@@ -179,16 +184,14 @@ def _running(running: Running) -> Iterator[Finding]:
 
 
 def _senders(status: Mapping[str, Any]) -> Iterator[Finding]:
-    """Repositories that have another name or are not heard of any more, and our own clock, as senders see it."""
+    """Yield the findings about renamed or silent repositories, and the clocks of senders and this machine."""
     for it in status["repositories"]:
         if it["called"] != it["repo"]:
-            said = f"{it['repo']} is called {it['called']} now, so nothing that it sends is taken"
+            said = f"{it['repo']} is called {it['called']} now, so none of its webhooks is accepted"
             yield Finding("repositories", WRONG, said, f"change `repo: {it['repo']}` in the pipeline file")
         elif it["silent_since"] is not None:
-            said = (
-                f"no push of {it['repo']} has been heard since {it['silent_since']}, more than twice its longest pause"
-            )
-            todo = "look at the recent deliveries in the settings of its webhook, or take it out of the pipeline file"
+            said = f"{it['repo']} has sent no push since {it['silent_since']}, more than twice its longest pause"
+            todo = "look at the recent deliveries in the settings of its webhook, or remove it from the pipeline file"
             yield Finding("repositories", WRONG, said, todo)
     ahead = [it for it in status["clocks_ahead"] if it["seconds"] > SKEW.total_seconds()]
     if len(ahead) > 1:

@@ -1,4 +1,4 @@
-"""The clusters that are deployed to, as `greenlight doctor` looks at them: reached, their clocks, and the deployer's rights."""
+"""Checks of `greenlight doctor` on clusters that are deployed to: their answers, clocks, and the deployer's rights."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ from greenlight.policy.rbac import needed
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """The cluster that Greenlight runs in, where the doctor does not: whose rights `in-cluster` means there."""
+    """The cluster that Greenlight runs in, while the doctor runs elsewhere.
+
+    `in-cluster` means this account there.
+    """
 
     api: Api
     account: str  # system:serviceaccount:NAMESPACE:NAME
 
 
 def targets(pipeline: Pipeline, directory: Path, clock: Clock, inside: Inside | None = None) -> Iterator[Finding]:
-    """Yield every cluster that some environment deploys to."""
+    """Yield the findings about every cluster that some environment deploys to."""
     for name in pipeline.clusters:
         if needed(pipeline, name):
             yield from looked(f"cluster {name}", partial(_target, name, pipeline, directory, clock, inside))
@@ -40,7 +43,7 @@ def skew(what: str, api: Api, clock: Clock) -> Iterator[Finding]:
     ahead = "behind" if there < before else "ahead"
     if apart > SKEW:
         said = f"the API server's clock is {apart.total_seconds():.0f} s {ahead} of this machine's"
-        yield Finding(what, WRONG, said, "set both by NTP: leases, webhook signatures and AWS count on the time")
+        yield Finding(what, WRONG, said, "set both by NTP: leases, webhook signatures and AWS depend on the time")
     else:
         yield Finding(what, OK, f"the API server's clock is within {SKEW.total_seconds():.0f} s of this machine's")
 
@@ -63,16 +66,16 @@ def _target(name: str, pipeline: Pipeline, directory: Path, clock: Clock, inside
             return
     for namespace, rules in needed(pipeline, name).items():
         missing = _missing(api, namespace, rules, account)
-        who = account or "who asks here"
+        who = account or "this account"
         if missing:
             yield Finding(
                 what,
                 WRONG,
-                f"{who} may not, in the namespace {namespace}: {'; '.join(missing)}",
+                f"{who} lacks rights in the namespace {namespace}: {'; '.join(missing)}",
                 f"greenlight policy rbac --cluster {name} | kubectl apply -f -",
             )
         else:
-            yield Finding(what, OK, f"{who} may do in the namespace {namespace} what is deployed there needs")
+            yield Finding(what, OK, f"{who} has every right that deployments to the namespace {namespace} need")
 
 
 def _missing(api: Api, namespace: str, rules: Sequence[Rule], account: str | None) -> list[str]:
@@ -87,7 +90,7 @@ def _missing(api: Api, namespace: str, rules: Sequence[Rule], account: str | Non
 
 
 def _may(api: Api, account: str | None, namespace: str, group: str, resource: str, verb: str) -> bool:
-    """By SelfSubjectAccessReview; of somebody else by SubjectAccessReview, which asks for more rights."""
+    """Ask by SelfSubjectAccessReview; for another account by SubjectAccessReview, which needs more rights."""
     resource, _, part = resource.partition("/")
     asked = {"namespace": namespace, "verb": verb, "group": group, "resource": resource, "subresource": part}
     kind = "SubjectAccessReview" if account else "SelfSubjectAccessReview"
@@ -101,6 +104,6 @@ def _may(api: Api, account: str | None, namespace: str, group: str, resource: st
 
 
 def _groups(account: str) -> list[str]:
-    """Return what a ServiceAccount belongs to, as the API server adds it to a token's owner."""
+    """Return the groups of a ServiceAccount, as the API server adds them to its token's owner."""
     namespace = account.split(":")[2]
     return ["system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated"]

@@ -51,7 +51,7 @@ def stop_previous() -> None:
 
 
 def runs(pid: int) -> bool:
-    """Tell whether that process is still the server: pids are given away again."""
+    """Return whether that process is still the server: another program may have its pid by now."""
     try:
         return str(SERVER) in Path(f"/proc/{pid}/cmdline").read_text()
     except (OSError, UnicodeDecodeError):

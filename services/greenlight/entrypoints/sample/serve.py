@@ -1,4 +1,4 @@
-"""The sample application: says which commit it is."""
+"""The sample application, which answers with its commit."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ class Hello(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: the address line is all that is read."""
+        """Log nothing: only the line with the address is read."""
 
 
 server = HTTPServer(("127.0.0.1", 0), Hello)
