@@ -161,7 +161,7 @@ def test_a_crash_loop_fails_at_once_with_what_a_person_needs(helm: Helm) -> None
     [
         (
             {"behaviour": "no-image"},
-            "container app cannot have its image: ImagePullBackOff: manifest for shop:nope not found",
+            "container app cannot get its image: ImagePullBackOff: manifest for shop:nope not found",
         ),
         ({"requests": {"cpu": "900"}}, "fits on no node"),
         ({"extra": [_workload("Job", "fails")]}, "Job extra-job: failed: Job has reached the specified backoff limit"),
@@ -426,7 +426,7 @@ def test_a_helm_that_is_killed_is_an_error_and_the_next_try_unlocks_what_it_left
     eventually(lambda: helm.revisions()[-1] == (2, "pending-upgrade"))
     os.kill(_pid(helm), signal.SIGKILL)
     end = helm.end(slow, driver)
-    assert (end.outcome, "signal 9, which was not ours" in (end.reason or "")) == ("error", True), end
+    assert (end.outcome, "signal 9, which Greenlight did not send" in (end.reason or "")) == ("error", True), end
     again = helm.order("one", fence=3, values={"hook": "completes"})
     assert helm.end(again, driver).outcome == "succeeded"
     assert helm.revisions()[-1][1] == "deployed"

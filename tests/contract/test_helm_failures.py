@@ -95,7 +95,7 @@ def test_what_an_admission_policy_denies_is_its_no_whatever_its_words_are(helm: 
 
     eventually(denied)
     end = helm.end(helm.order("one", values={"extra": [config_map("denied")]}))
-    reason = failed(end, f"the cluster's admission policy {policy} does not let it in")
+    reason = failed(end, f"the cluster's admission policy {policy} does not admit it")
     assert not any(word in reason for word in ("lists the rights", "the values in", "conflicts:")), reason
 
 
@@ -213,7 +213,7 @@ def test_a_field_that_cannot_be_changed_is_named_with_the_way_out(
     [
         (
             "no-image",
-            ["a hook cannot begin: Job shop-migrate", "container migrate cannot have its image: ImagePullBackOff"],
+            ["a hook cannot begin: Job shop-migrate", "container migrate cannot get its image: ImagePullBackOff"],
         ),
         ("stuck", ["a hook cannot begin: Job shop-migrate", "fits on no node"]),
     ],

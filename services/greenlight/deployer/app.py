@@ -1,4 +1,4 @@
-"""promotion.ready becomes a deployment; short handlers start it, watch it, and write down how it ends."""
+"""Handlers of the deployer: promotion.ready becomes a deployment, which short handlers start, watch and end."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def on_promotion_ready(event: Event, deps: Deps) -> Sequence[Event]:
 
 
 def on_deployment_under_way(event: Event, deps: Deps) -> Sequence[Event]:
-    """Look at the deployment, for at most WATCH seconds, and say what became of it."""
+    """Look at the deployment, for at most WATCH seconds, and write down its state."""
     id = required_fields(event, "deployment")["deployment"]
     deployment = deps.ledger.deployment(id)
     if deployment is None:
@@ -62,7 +62,7 @@ def on_deployment_under_way(event: Event, deps: Deps) -> Sequence[Event]:
 
 
 def on_cancel_requested(event: Event, deps: Deps) -> Sequence[Event]:
-    """A person ends a deployment that is under way: end what was started, and write down who ended it.
+    """End a deployment that is under way because a person canceled it, and write down who did.
 
     While another process holds the target, that one does it, at its next look.
     """
@@ -90,7 +90,7 @@ def on_cancel_requested(event: Event, deps: Deps) -> Sequence[Event]:
 
 
 def _stop(deployment: Deployment, reason: str, deps: Deps) -> None:
-    """End what the driver has started. What it leaves behind for a moment holds the target's lock, not the target's row."""
+    """End what the driver has started. A process that lives a moment longer holds the target's lock, not its row."""
     job = job_of(deployment, deps)
     if job is not None:
         job.driver.cancel(job.order, reason)
@@ -131,7 +131,7 @@ def _rolled_back(policy: Policy, deployment: Deployment, target: Target, deps: D
 
 
 def _withdraw(target: Target, promotion: Promotion, event: Event, deps: Deps) -> Sequence[Event]:
-    """The promotion no longer holds: give it up, and let the target's candidates be decided again as things are now.
+    """Give up a promotion that no longer holds, and let the target's candidates be decided again.
 
     All of them: one that the promotion had taken the place of may be the next.
     """
@@ -149,7 +149,7 @@ def _withdraw(target: Target, promotion: Promotion, event: Event, deps: Deps) ->
 
 
 def _go_on(id: str, deps: Deps) -> tuple[Deployment | None, Sequence[Event]]:
-    """Hold the target again for a deployment that has begun: after a crash, or for the next try after an error."""
+    """Continue a deployment that has begun: after a crash, or for the next try after an error."""
     deployment, target = _rows(id, deps)
     now = deps.clock.now()
     if deployment.outcome != RUNNING:
@@ -202,7 +202,7 @@ def _applied(held: Deployment, deps: Deps) -> Sequence[Event]:
 
 
 def _conclude(held: Deployment, progress: Progress, cause: Event, deps: Deps) -> Sequence[Event]:
-    """Return what the driver said, as rows and one event: still running, an error to be tried again, or the end.
+    """Write the driver's progress: rows and one event for still running, an error to be tried again, or the end.
 
     Nothing, where somebody else holds the target by now or a later try is under way: what the driver said is of `held`.
     """
@@ -240,7 +240,7 @@ def _end(deployment: Deployment, target: Target, progress: Progress, deps: Deps)
 
 
 def _pointless(deployment: Deployment, target: Target, deps: Deps) -> str | None:
-    """Why a deployment that waits for its next try is not worth one; None: it is. What a person asked for always is."""
+    """Return why the next try of a deployment is not worth making; None: it is. A person's request always is."""
     policy = deps.pipeline().applications.get(deployment.application)
     if policy is None or deployment.environment not in policy.environments:
         return "its application or environment is no longer in the pipeline file"

@@ -1,4 +1,4 @@
-"""What a deployment's progress means for its rows, journal and events. Pure."""
+"""Rows, journal entries and events for a deployment's progress. Pure."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _newest(known: Push | None, push: Push | None, pushes: Sequence[Push]) -> Pu
 
 
 def rolled_back(policy: Policy, record: Record, deployment: Deployment, target: Target) -> Record | None:
-    """The record of a commit that a rollback leaves, with that said of its last deployment; None: it never was one here.
+    """Return the record of a commit that a rollback leaves, marked as rolled back; None: it was never deployed here.
 
     A commit that succeeded there is no longer what `after` asks for, nor where a later rollback leads.
     """
@@ -118,7 +118,7 @@ def rolled_back(policy: Policy, record: Record, deployment: Deployment, target: 
 
 
 def canceled(deployment: Deployment, target: Target, progress: Progress) -> Progress:
-    """Return what became of a deployment, where a person has canceled it: that, unless it has succeeded by then."""
+    """Return the progress of a deployment, as canceled if a person canceled it and it has not succeeded by then."""
     cancel = target.cancel
     if cancel is None or cancel.deployment != deployment.id or progress.outcome in ("succeeded", "superseded"):
         return progress
@@ -139,12 +139,12 @@ def hold(deployment: Deployment, target: Target, owner: str, now: datetime) -> T
 
 
 def holds(held: Deployment, deployment: Deployment, target: Target, owner: str) -> bool:
-    """Tell whether `owner` still holds the target for the try in which it read `held`."""
+    """Return whether `owner` still holds the target for the try in which it read `held`."""
     return target.lease is not None and target.lease.owner == owner and deployment.fence == held.fence
 
 
 def applied(deployment: Deployment, target: Target, owner: str, now: datetime) -> tuple[Event, Transaction]:
-    """The driver has begun: what is watched from now on."""
+    """Return the event and the writes once the driver has begun."""
     event = event_of(
         types.DEPLOYMENT_APPLIED,
         deployment,
@@ -162,7 +162,7 @@ def applied(deployment: Deployment, target: Target, owner: str, now: datetime) -
 def progressing(
     deployment: Deployment, target: Target, owner: str, cause: Event, now: datetime
 ) -> tuple[Event, Transaction]:
-    """No end yet: look again."""
+    """Return the event and the writes for another look, while there is no end."""
     event = event_of(
         types.DEPLOYMENT_PROGRESSING,
         deployment,
@@ -177,7 +177,7 @@ def progressing(
 
 
 def later(deployment: Deployment, target: Target, reason: str, cause: Event, now: datetime) -> Transaction:
-    """An error that trying again may mend: the same deployment, after a pause that doubles with every try, up to 5 min."""
+    """Return the writes after an error: the same deployment is tried again, after a pause that doubles up to 5 min."""
     pause = min(timedelta(seconds=2 ** min(deployment.tries, 9)), timedelta(minutes=5))
     return Transaction(
         targets=[replace(target, lease=None)],
@@ -188,7 +188,7 @@ def later(deployment: Deployment, target: Target, reason: str, cause: Event, now
 
 
 def next_try(deployment: Deployment, at: datetime, now: datetime) -> Due:
-    """The deployment is asked for again at that time."""
+    """Return the entry that starts the deployment's next try at that time."""
     id = ids.derive(types.PROMOTION_READY, deployment.id, deployment.tries)
     return Due(keys.deployment_due(deployment.id), at, event_of(types.PROMOTION_READY, deployment, now, id=id))
 
@@ -225,7 +225,7 @@ def end(
 
 
 def _after(target: Target, ended: Deployment, now: datetime) -> Target:
-    """The target once the deployment is over. What did not succeed leaves `running` as it was known."""
+    """Return the target once the deployment is over. One that did not succeed leaves `running` as it was."""
     free = replace(target, deployment=None, lease=None, cancel=None)
     if ended.outcome != "succeeded":
         return free

@@ -1,4 +1,4 @@
-"""The driver's port: how a deployment is done. `command` is one; `helm` is another."""
+"""The interface of a driver, which makes deployments. `command` is one; `helm` is another."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any, Protocol
 
 
 class Busy(Exception):
-    """The target is still held by what an earlier life of ours started. Try later; the message says which process."""
+    """A process of an earlier Greenlight still holds the target. Try later; the message names the process."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a driver is asked to do. Everything an event could have chosen in it was checked before."""
+    """The instructions for a driver. Everything an event could have chosen in it was checked before."""
 
     deployment: str
     application: str
@@ -35,7 +35,10 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What it came to. failed: the world said no. error: we or a dependency broke, so it is tried again."""
+    """A driver's result.
+
+    failed: the new version is at fault. error: Greenlight or a dependency is, so it is tried again.
+    """
 
     outcome: str  # running, succeeded, failed, error
     reason: str | None = None
@@ -43,21 +46,21 @@ class Progress:
 
 
 class Driver(Protocol):
-    """Starts and watches deployments; one object for the whole process, used from many threads."""
+    """Start and watch deployments; one object for the whole process, used from many threads."""
 
     def apply(self, order: Order) -> Progress:
-        """Start, and return at once: running, or an end already. A deployment that runs already goes on.
+        """Start, and return at once: running, or an end already. A deployment that runs already continues.
 
         Raises Busy while something else that an earlier process started holds the target.
         """
         ...
 
     def watch(self, order: Order, seconds: float) -> Progress:
-        """Wait at most `seconds` for news; an end comes back at once, and again whenever it is asked for."""
+        """Wait at most `seconds` for news. An end is returned at once, and again at every later call."""
         ...
 
     def cancel(self, order: Order, reason: str) -> None:
-        """End it: it fails with `reason`."""
+        """End the deployment: it fails with `reason`."""
         ...
 
     def check(self, config: Mapping[str, Any]) -> Sequence[str]:
@@ -65,5 +68,5 @@ class Driver(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go: what is watched is waited for no longer. What runs goes on running, and holds its target."""
+        """Stop waiting for what is watched. What runs goes on running, and holds its target."""
         ...

@@ -1,4 +1,4 @@
-"""The closed environment of a command that a driver starts: what it needs of Greenlight's own, and what it may know."""
+"""The closed environment of a command that a driver starts: variables of Greenlight's own, and of the deployment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def inherited(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def variables(order: Order) -> dict[str, str]:
-    """Return what a command may know of the deployment that it is a part of."""
+    """Return the variables that describe the deployment to its command."""
     return {
         "GREENLIGHT_REPO": order.repo,
         "GREENLIGHT_SHA": order.sha,

@@ -21,7 +21,7 @@ WATCH = 20.0
 
 @dataclass(frozen=True)
 class Deps(BaseDeps):
-    """What the deployer needs besides: a driver by name, and who it is when it holds a target."""
+    """The dependencies of the deployer alone: a driver by name, and its own name when it holds a target."""
 
     drivers: Mapping[str, Driver] = field(default_factory=dict)
     owner: str = ""
@@ -38,7 +38,7 @@ class Job:
 
 
 def start(job: Job, deps: Deps) -> Progress:
-    """Have the driver begin. While something else holds the target, a watch tries it again."""
+    """Let the driver begin. While something else holds the target, a watch tries it again."""
     try:
         return _apply_order(job)
     except Busy as busy:
@@ -47,7 +47,10 @@ def start(job: Job, deps: Deps) -> Progress:
 
 
 def watch(job: Job) -> Progress:
-    """Wait for news. Where something else held the target when the deployment began, start it as soon as that has ended."""
+    """Wait for news.
+
+    Where something else held the target when the deployment began, start it as soon as that has ended.
+    """
     try:
         progress = _apply_order(job)
     except Busy:
@@ -81,7 +84,7 @@ def _part_of_deploy(name: str, job: Job) -> Step:
 
 
 def job_of(deployment: Deployment, deps: Deps) -> Job | None:
-    """Return the deployment with its driver; None where nothing tells how it is done, or its driver is not installed."""
+    """Return the deployment with its driver; None where its policy is unknown, or its driver is not installed."""
     policy = _policy(deployment, deps)
     environment = policy.environments.get(deployment.environment) if policy else None
     if policy is None or environment is None or environment.deploy.driver not in deps.drivers:
@@ -108,7 +111,7 @@ def job_of(deployment: Deployment, deps: Deps) -> Job | None:
 
 
 def _policy(deployment: Deployment, deps: Deps) -> Policy | None:
-    """Return the policy that the deployment was begun under: an edit does not change what is under way."""
+    """Return the policy under which the deployment was begun: an edit does not change what is under way."""
     pipeline = deps.pipeline()
     current = pipeline.applications.get(deployment.application)
     text = None if current and current.digest == deployment.policy else deps.ledger.policy(deployment.policy)
@@ -122,7 +125,7 @@ def _policy(deployment: Deployment, deps: Deps) -> Policy | None:
 
 
 def environment_of(deployment: Deployment, deps: Deps) -> Environment | None:
-    """Return the environment, as the policy describes it that the deployment was begun under; None: it is gone."""
+    """Return the environment by the policy under which the deployment was begun; None: it is gone."""
     policy = _policy(deployment, deps)
     return policy.environments.get(deployment.environment) if policy else None
 

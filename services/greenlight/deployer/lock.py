@@ -1,4 +1,7 @@
-"""A target's lock on this machine: it is held by the process that changes the target, and outlives whoever started it."""
+"""A target's lock on this machine.
+
+The process that changes the target holds it, and outlives the one that started it.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ class Holder:
 
 
 def write_holder(descriptor: int, pid: int, deployment: str, until: float, command: int | None) -> None:
-    """Write into a lock file that the parent `pid` holds it, and for which command; None: it starts one just now."""
+    """Write into a lock file that the parent `pid` holds it, and for which command; None: it is about to start one."""
     child = None if command is None else {"pid": command, "started": started_at(command)}
     _write(
         descriptor,
@@ -40,7 +43,7 @@ def write_holder(descriptor: int, pid: int, deployment: str, until: float, comma
 
 
 def unlock(descriptor: int) -> None:
-    """Let go of the lock, also for every process that has inherited the descriptor."""
+    """Release the lock, also for every process that has inherited the descriptor."""
     fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
@@ -53,7 +56,10 @@ def _is_alive(process: Mapping[str, Any]) -> bool:
 
 
 class TargetLock:
-    """A target's lock: a descriptor that what deploys inherits, so that it holds the target whatever becomes of Greenlight."""
+    """A target's lock.
+
+    It is a descriptor that a deploying process inherits, so that it holds the target when Greenlight is gone.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -62,7 +68,7 @@ class TargetLock:
         self._mutex = threading.Lock()  # who holds it may end before it has a name
 
     def take(self) -> None:
-        """Lock, or raise Busy. A lock whose command has ended, but which something that it left behind holds, is replaced."""
+        """Lock, or raise Busy. A lock that is held only by what an ended command left running is replaced."""
         for _ in range(3):
             descriptor = private(str(self._path), os.O_RDWR | os.O_CREAT)
             try:
@@ -76,10 +82,10 @@ class TargetLock:
                 os.pwrite(descriptor, b" " * _NAMED, 0)  # nobody's, until the command that inherits it has a name
                 return
             os.close(descriptor)
-        raise Busy(f"{self._path.name} changes hands; try again")
+        raise Busy(f"{self._path.name} is being taken over; try again")
 
     def name(self, pid: int, deployment: str, until: float) -> None:
-        """Write down who holds it, and until when it may."""
+        """Write down who holds the lock, and until when."""
         with self._mutex:
             if self.descriptor >= 0:
                 _write(
@@ -88,7 +94,7 @@ class TargetLock:
                 )
 
     def release(self) -> None:
-        """Unlock, also for whatever the command left running with the descriptor. Again: nothing more."""
+        """Unlock, also for whatever the command left running with the descriptor. A second call does nothing."""
         with self._mutex:
             if self.descriptor >= 0:
                 unlock(self.descriptor)
@@ -96,12 +102,12 @@ class TargetLock:
                 self.descriptor = -1
 
     def hand_over(self) -> None:
-        """Close the descriptor: whoever was given it holds the lock; if nobody was, it is free."""
+        """Close the descriptor: a process that inherited it holds the lock; without one, the lock is free."""
         os.close(self.descriptor)
         self.descriptor = -1
 
     def holder(self) -> Holder | None:
-        """Who deploys to the target, as the lock file names it, if it is alive: the command's parent before the command."""
+        """Return who deploys to the target, by the lock file, if alive: the command's parent before the command."""
         who = self._who()
         if who is None:
             return None
@@ -113,7 +119,7 @@ class TargetLock:
         return None
 
     def wait_for_holder(self, seconds: float, now: float, grace: float, wake: int = -1) -> bool:
-        """Wait for who is named in it, and end it once its time is up. False if nobody is named.
+        """Wait for the holder that the lock file names, and end it once its time is up. False if none is named.
 
         A command's parent sees to the time limit itself. Once the descriptor `wake` can be read, nothing is waited for.
         """
@@ -141,7 +147,7 @@ class TargetLock:
         who = self._who()
         if who is None or ("command" in who and who["command"] is None):  # its parent was killed while it began
             raise Busy(
-                f"a process of an earlier life holds {self._path.name} and is not known by name; it is waited for"
+                f"a process of an earlier life holds {self._path.name} and is not known by name; Greenlight waits for it"
             )
         fresh = self._path.with_suffix(".new")
         os.close(private(str(fresh), os.O_WRONLY | os.O_CREAT | os.O_TRUNC))

@@ -1,4 +1,4 @@
-"""What is said of a deployment: its events, and the entries in its target's journal. Pure."""
+"""The events about a deployment, and the entries in its target's journal. Pure."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def _afters(env: Mapping[str, Any], names: Sequence[str], path: Path) -> Iterato
 
 
 def _circles(environments: Sequence[tuple[int, Mapping[str, Any]]], path: Path) -> Iterator[Fault]:
-    """Return environments that would wait for themselves; each circle is reported once, at its first member."""
+    """Yield environments that would wait for themselves; each circle is reported once, at its first member."""
     after = {env.get("name"): [name for _, name in items(env.get("after"))] for _, env in environments}
     reported: set[Any] = set()
     for index, env in environments:

@@ -75,7 +75,7 @@ Drivers = Mapping[str, type[DriverSection]]
 
 
 def texts(value: Any, path: Steps = ()) -> Iterator[tuple[Steps, str]]:
-    """Return every text in a JSON value, keys aside, with its path."""
+    """Yield every text in a JSON value, keys aside, with its path."""
     if isinstance(value, str):
         yield path, value
     for key, item in value.items() if isinstance(value, dict) else items(value):

@@ -1,1 +1,1 @@
-"""How a Kubernetes API server is reached."""
+"""Access to Kubernetes API servers."""

@@ -112,7 +112,7 @@ class Api:
         try:
             found: Object = json.loads(body)
         except ValueError as problem:
-            raise Unavailable(f"{request}: the answer is no JSON; is a proxy in between?") from problem
+            raise Unavailable(f"{request}: the answer is no JSON; there may be a proxy in between") from problem
         return found
 
 

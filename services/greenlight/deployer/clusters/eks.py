@@ -202,14 +202,17 @@ _LOCK = threading.Lock()
 
 @cache
 def _session() -> Session:
-    """One for the process: it reads AWS's files and variables once, and loads each service's description once."""
+    """Return one session for the process.
+
+    It reads AWS's files and variables once, and each service's description once.
+    """
     import boto3.session
 
     return boto3.session.Session()
 
 
 def _assumed(role: str, region: str, own: Any) -> Any:
-    """Credentials of `role`, assumed with `own` when first needed and again before they end."""
+    """Return credentials of `role`, assumed with `own` when first needed and again before they end."""
     from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
 
     fetcher = AssumeRoleCredentialFetcher(
@@ -220,7 +223,10 @@ def _assumed(role: str, region: str, own: Any) -> Any:
 
 @cache
 def _sts(region: str) -> str:
-    """STS's own address, whatever AWS_ENDPOINT_URL_STS says: an API server takes a token with no other in it."""
+    """Return STS's own address, whatever AWS_ENDPOINT_URL_STS is.
+
+    An API server accepts no token with another address.
+    """
     url: str = _client("sts", region, {"ignore_configured_endpoint_urls": True}).meta.endpoint_url
     return url
 

@@ -194,7 +194,7 @@ class ExecPlugin:
                 f"{self} printed no ExecCredential of {self._version} with a token or a certificate"
             ) from None
         if ended:
-            raise Unavailable(f"{self} gave credentials that had ended at {end}; is this machine's clock right?")
+            raise Unavailable(f"{self} gave credentials that had ended at {end}; check this machine's clock")
         return found
 
     def _words(self, errors: bytes) -> str:

@@ -117,11 +117,11 @@ class Kubeconfig:
         user = dict(sections["users"].get_with_name(name).value.get("user") or {}) if name else {}
         if "auth-provider" in user:
             raise ConfigurationError(
-                "its user has an `auth-provider`, which kubectl and Helm have given up; let `exec` name a program instead "
+                "its user has an `auth-provider`, which kubectl and Helm no longer support; name a program by `exec` instead "
                 "(gke-gcloud-auth-plugin for GKE, kubelogin for AKS or OIDC)"
             )
         if "username" in user:
-            raise ConfigurationError("its user has a `username`, and API servers take no passwords any more")
+            raise ConfigurationError("its user has a `username`, and API servers no longer accept passwords")
         if "tokenFile" in user:
             user.pop("token", None)  # the file counts, as with kubectl
         static = {field: value for field, value in user.items() if field != "exec"}

@@ -24,4 +24,4 @@ def access_of(cluster: Mapping[str, Any], directory: Path, clock: Clock | None =
         return Eks(cluster["eks"]["name"], cluster["eks"]["region"], cluster["eks"].get("role"), clock or SystemClock())
     if "in-cluster" in cluster:
         return InCluster()
-    raise ConfigurationError(f"{', '.join(cluster)} is no kind of cluster that this Greenlight reaches")
+    raise ConfigurationError(f"{', '.join(cluster)} is no kind of cluster that Greenlight supports")

@@ -1,4 +1,4 @@
-"""What an API server's answers mean that are no success."""
+"""Answers of an API server that are not successful."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values that are made of files, which others replace at any time."""
+"""Values that are made of files, which third parties may replace at any time."""
 
 from __future__ import annotations
 

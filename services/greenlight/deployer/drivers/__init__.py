@@ -1,1 +1,1 @@
-"""How a deployment is done."""
+"""The drivers, which make deployments."""

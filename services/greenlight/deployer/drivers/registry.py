@@ -13,7 +13,7 @@ from greenlight.deployer.drivers.declaration import Declaration
 
 
 def find() -> Iterator[type[Declaration]]:
-    """Return the drivers of this package, in the order of their modules."""
+    """Yield the drivers of this package, in the order of their modules."""
     for found in sorted(iter_modules(package.__path__), key=lambda module: module.name):
         name = f"{package.__name__}.{found.name}"
         if name != __name__:

@@ -1,1 +1,1 @@
-"""Whether a rollout is complete, as the cluster's objects say."""
+"""Proof that a rollout is complete, by the cluster's objects."""

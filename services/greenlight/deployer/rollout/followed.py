@@ -35,7 +35,7 @@ class _Collection:
 
 @dataclass(frozen=True, slots=True)
 class _News:
-    """What a collection's follower found: its objects anew (`type` is None), one change, or why it cannot go on."""
+    """A collection's news: its objects anew (`type` is None), one change, or why it cannot be followed."""
 
     collection: _Collection
     type: str | None
@@ -44,7 +44,7 @@ class _News:
 
 
 class Followed:
-    """Follows the objects from `begin` to `close`. One thread at a time takes what the followers found, and reads it."""
+    """Follow the objects from `begin` to `close`. One thread at a time takes what the followers found, and reads it."""
 
     def __init__(self, api: Api, every: Sequence[Workload]) -> None:
         self._api, self._all = api, every
@@ -59,7 +59,7 @@ class Followed:
 
     @property
     def complete(self) -> bool:
-        """Tell whether every workload's collection has been read."""
+        """Return whether every workload's collection has been read."""
         return set(self.known.values()) <= self._listed
 
     def wait(self, seconds: float) -> None:
@@ -173,7 +173,7 @@ class Followed:
                     self._ended.pop(each, None)
 
     def _cannot(self, collection: _Collection, problem: Exception) -> None:
-        """Raise ConfigurationError for what must be read; without events and logs there is only less to tell."""
+        """Raise ConfigurationError for what must be read; without events and logs only the reasons are shorter."""
         if collection.path.endswith("/events") and isinstance(problem, Forbidden | NotFound):
             return
         gone = [each for each, of in self.known.items() if of == collection]

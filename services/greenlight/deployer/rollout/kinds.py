@@ -1,4 +1,7 @@
-"""Where the objects of a manifest are on the API server: the collection of their kind, asked for once where it is not known."""
+"""The places of a manifest's objects on the API server.
+
+Each is in the collection of its kind, asked for once where it is unknown.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ _KNOWN: Mapping[tuple[str, str], str] = {
 
 
 class Kinds:
-    """The kinds of one cluster, for one deployment: what it has learnt may be otherwise for the next."""
+    """The kinds of one cluster, for one deployment: they may have changed for the next."""
 
     def __init__(self, api: Api) -> None:
         self._api = api

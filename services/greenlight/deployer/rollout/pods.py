@@ -1,4 +1,4 @@
-"""The pods of an object's new revision: what is bad about them, and which of them are not ready. Pure."""
+"""The pods of an object's new revision: bad signs, and pods that are not ready. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from greenlight.deployer.rollout.states import condition, group, is_true
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """Something bad about an object or its pods. It is a failure once it has lasted for its kind's time."""
+    """A bad sign about an object or its pods. It is a failure once it has lasted for its kind's time."""
 
     kind: str  # crash-loop, image, configuration, unschedulable, refused, probe, volume, condition
     message: str
@@ -23,7 +23,10 @@ class Sign:
 
 
 def signs(item: Object, pods: Sequence[Object], sets: Sequence[Object], events: Sequence[Object]) -> list[Sign]:
-    """What is bad about an object and the pods of its new revision. `sets` are ReplicaSets, `events` warnings."""
+    """Return the bad signs about an object and the pods of its new revision.
+
+    `sets` are ReplicaSets, `events` warnings.
+    """
     uids = {item["metadata"].get("uid", "")}
     found = []
     if is_true(item, "ReplicaFailure"):
@@ -45,7 +48,7 @@ def signs(item: Object, pods: Sequence[Object], sets: Sequence[Object], events: 
 
 
 def new_pods(item: Object, pods: Sequence[Object], sets: Sequence[Object]) -> list[Object]:
-    """Return the pods of what the object is now, not of what it was before."""
+    """Return the pods of the object's present revision, not of the one before."""
     kind, status = item["kind"], item.get("status") or {}
     if kind == "Pod":
         return [pod for pod in pods if pod["metadata"]["uid"] == item["metadata"]["uid"]]
@@ -72,9 +75,11 @@ def new_pods(item: Object, pods: Sequence[Object], sets: Sequence[Object]) -> li
 
 
 def unproven(item: Object, pods: Sequence[Object], sets: Sequence[Object]) -> list[tuple[str, str | None]]:
-    """The containers of the new pods that are Ready by merely running, as nobody asks them: what tells one life from the
-    next, and since when it has been running (RFC 3339; None: it is not). One that crashes a moment later was Ready, and its
-    Deployment up, until its controller hears of it."""
+    """Return the new pods' containers that are Ready by merely running, without a readiness probe.
+
+    Each has what distinguishes its present life, and since when it has been running (RFC 3339; None: it is not). A
+    container that crashes a moment later was Ready, and its Deployment up, until its controller notices.
+    """
     if not _kept_running(item):
         return []
     found: list[tuple[str, str | None]] = []
@@ -90,12 +95,15 @@ def unproven(item: Object, pods: Sequence[Object], sets: Sequence[Object]) -> li
 
 
 def incomplete(item: Object, pods: Sequence[Object], sets: Sequence[Object]) -> bool:
-    """Whether fewer of its new pods are known than its controller counts: another list has them, which may be behind."""
+    """Return whether fewer new pods are known than the controller counts: the other list may be behind."""
     return _kept_running(item) and len(new_pods(item, pods, sets)) < _counted(item)
 
 
 def not_ready(item: Object, pods: Sequence[Object], sets: Sequence[Object], now: datetime) -> str:
-    """How many of its new pods are ready, and what the first container that is not does; empty if all known ones are."""
+    """Return how many new pods are ready, and the state of the first unready container.
+
+    The state is empty if all known ones are ready.
+    """
     known = new_pods(item, pods, sets)
     bad = sorted((pod for pod in known if not is_true(pod, "Ready")), key=lambda pod: str(pod["metadata"]["name"]))
     if not bad or item["kind"] in ("Job", "Pod"):
@@ -105,7 +113,7 @@ def not_ready(item: Object, pods: Sequence[Object], sets: Sequence[Object], now:
 
 
 def first_idle(item: Object, pods: Sequence[Object], sets: Sequence[Object], now: datetime) -> str:
-    """Return what the first of its pods does that has neither ended nor become ready; empty if there is none."""
+    """Return the state of the first pod that has neither ended nor become ready; empty if there is none."""
     known = [
         pod
         for pod in new_pods(item, pods, sets)
@@ -115,7 +123,7 @@ def first_idle(item: Object, pods: Sequence[Object], sets: Sequence[Object], now
 
 
 def _idle(pod: Object, now: datetime) -> str:
-    """Return what a pod that is not ready does."""
+    """Return the state of a pod that is not ready."""
     status: Mapping[str, Any] = pod.get("status") or {}
     statuses = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
     for one in statuses:
@@ -135,7 +143,7 @@ def _idle(pod: Object, now: datetime) -> str:
 
 
 def _counted(item: Object) -> int:
-    """Return how many pods of what it is now the object's controller says there are."""
+    """Return how many pods of the present revision the object's controller counts."""
     status: Mapping[str, int] = item.get("status") or {}
     if item["kind"] == "StatefulSet" and status.get("updateRevision") == status.get("currentRevision"):
         return status.get("replicas", 0)
@@ -144,7 +152,7 @@ def _counted(item: Object) -> int:
 
 
 def _kept_running(item: Object) -> bool:
-    """Tell whether it keeps its pods running for ever."""
+    """Return whether it keeps its pods running for ever."""
     return (group(item["apiVersion"]), item["kind"]) in (
         ("apps", "Deployment"),
         ("apps", "StatefulSet"),
@@ -155,7 +163,7 @@ def _kept_running(item: Object) -> bool:
 
 
 def owned(item: Object, by: Object) -> bool:
-    """Tell whether `by` is an owner of the object."""
+    """Return whether `by` is an owner of the object."""
     uid = by["metadata"].get("uid")
     return any(owner.get("uid") == uid for owner in item["metadata"].get("ownerReferences") or ())
 
@@ -189,9 +197,9 @@ def _pod_signs(pod: Object, events: Sequence[Object]) -> list[Sign]:
         if kind == "crash-loop":
             found.append(Sign(kind, f"pod {name} crash loops: {_crash(container)}", name, container["name"], uid))
         elif kind is not None:
-            said = waiting.get("message") or waiting["reason"]
-            verb = "cannot have its image" if kind == "image" else "cannot be started"
-            message = f"pod {name}: container {container['name']} {verb}: {waiting['reason']}: {said}"
+            words = waiting.get("message") or waiting["reason"]
+            verb = "cannot get its image" if kind == "image" else "cannot be started"
+            message = f"pod {name}: container {container['name']} {verb}: {waiting['reason']}: {words}"
             found.append(Sign(kind, message, name, container["name"], uid))
     reasons = {event.get("reason"): event.get("message", "") for event in events}
     if "FailedMount" in reasons and not any((one.get("state") or {}).get("running") for one in containers):
@@ -205,7 +213,7 @@ def _pod_signs(pod: Object, events: Sequence[Object]) -> list[Sign]:
 
 
 def _last(container: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return how the container's life before this one ended; empty if it has had none."""
+    """Return how the container's previous life ended; empty if it has had none."""
     ended: Mapping[str, Any] = (container.get("lastState") or {}).get("terminated") or {}
     return ended
 
@@ -216,8 +224,8 @@ def _crash(container: Mapping[str, Any]) -> str:
     why = f" ({reason})" if reason and reason != "Error" else ""
     code = f"ended with exit status {ended['exitCode']}{why}" if "exitCode" in ended else "ended"
     times = "once" if restarts == 1 else f"{restarts} times"
-    said = f": {' '.join(ended['message'].split())[-300:]}" if ended.get("message") else ""
-    return f"container {container['name']} {code}, and was restarted {times}{said}"
+    words = f": {' '.join(ended['message'].split())[-300:]}" if ended.get("message") else ""
+    return f"container {container['name']} {code}, and was restarted {times}{words}"
 
 
 def _label(item: Object, name: str) -> str | None:

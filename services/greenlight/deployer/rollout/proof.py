@@ -1,4 +1,4 @@
-"""A release on its way up: everything in it that has to come up is watched, and what will not come up is told early."""
+"""The proof of a release: everything in it that has to come up is watched, and a failure is reported early."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ MISSING = "is not there: it was deleted after it was applied; a retry applies it
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a rollout came to: proven, or failed for a reason, and what a person needs to see of it."""
+    """The result of a rollout: proven, or failed for a reason, and the details for people."""
 
     proven: bool
     reason: str
@@ -60,7 +60,10 @@ class Verdict:
 
 
 class Rollout:
-    """Follows the objects of one release until they are up, or will not be, or it is too late. One thread asks at a time."""
+    """Follow the objects of one release until they are up, or cannot be, or it is too late.
+
+    One thread asks at a time.
+    """
 
     def __init__(
         self,
@@ -74,7 +77,7 @@ class Rollout:
         settle: float | None = None,
         since: datetime | None = None,
     ) -> None:
-        """In seconds: `patience` is how long any bad sign may last, else each its own time; `settle` is as SETTLE.
+        """Keep `patience`, the seconds that any bad sign may last, else each its own time; `settle` is as SETTLE.
 
         `since` is when the release was applied, by the API server's clock: what ended before does not count.
         """
@@ -98,8 +101,10 @@ class Rollout:
         return self._wait(seconds, self._judge)
 
     def cannot_begin(self, seconds: float) -> Verdict | None:
-        """Wait at most `seconds` for an object made since the release was applied whose pods cannot begin. That they come up
-        is for somebody else to see."""
+        """Wait at most `seconds` for an object made since the release was applied whose pods cannot begin.
+
+        Whether they come up is checked elsewhere.
+        """
         return self._wait(seconds, self._judge_beginnings)
 
     def _wait(self, seconds: float, judge: Callable[[], Verdict | None]) -> Verdict | None:
@@ -117,7 +122,7 @@ class Rollout:
             self._followed.wait(max(left, 0.0))
 
     def unfinished(self) -> str:
-        """Where the first object stands that was made since the release was applied and is not done; empty if all are."""
+        """Return the state of the first unfinished object made since the release was applied; empty if all are done."""
         pods, sets, events = (
             self._followed.of_kind("Pod"),
             self._followed.of_kind("ReplicaSet"),
@@ -137,11 +142,11 @@ class Rollout:
         self._followed.close()
 
     def _judge(self) -> Verdict | None:
-        """Return the end, if what is known says one."""
+        """Return the end, if it is known."""
         if self._followed.unknown:
             return self._failed(*next(iter(self._followed.unknown.items())), ())
         if not self._followed.complete:
-            return self._late("its objects could not be read yet")
+            return self._late("its objects have not been read yet")
         found = {each: self._state(each) for each in self._all}
         pods, sets, events = (
             self._followed.of_kind("Pod"),
@@ -190,7 +195,7 @@ class Rollout:
                 yield each, item
 
     def _lasted(self, bad: Sequence[tuple[Workload, Sign]]) -> Verdict | None:
-        """Return the failure that one of the bad signs is by now; those that are gone are forgotten."""
+        """Return the failure that one of the bad signs has become; signs that are gone are forgotten."""
         now = self._clock.monotonic()
         self._since = {(sign.kind, sign.uid): self._since.get((sign.kind, sign.uid), now) for _, sign in bad}
         for each, sign in bad:
@@ -199,7 +204,7 @@ class Rollout:
         return None
 
     def _unsettled(self, pods: Sequence[Object], sets: Sequence[Object]) -> bool:
-        """Whether some container that nobody asks if it is ready has run too short a time; it sets when to look again."""
+        """Return whether a container without a readiness probe has run for too short a time; set when to look again."""
         now, waits = self._clock.monotonic(), []
         for each in self._all:
             item = self._followed.item(each)
@@ -227,7 +232,7 @@ class Rollout:
             return State(False, MISSING)
         state = states.state(item)
         quiet = state.silent and self._clock.monotonic() - self._begun < SILENT
-        return State(False, "says nothing about itself yet") if quiet else state
+        return State(False, "has no status yet") if quiet else state
 
     def _signs(
         self, each: Workload, pods: Sequence[Object], sets: Sequence[Object], events: Sequence[Object]
@@ -238,7 +243,7 @@ class Rollout:
         return podsof.signs(item, pods, sets, events)
 
     def _completed(self, each: Workload) -> bool:
-        """Tell whether the Job's controller has written that it completed since the release was applied."""
+        """Return whether the Job's controller has written that it completed since the release was applied."""
         return any(
             event.get("reason") == COMPLETED
             and event["involvedObject"].get("kind") == each.kind
@@ -252,7 +257,7 @@ class Rollout:
         return LASTS[sign.kind] if self._patience is None else self._patience
 
     def _until_a_sign_fails(self) -> float:
-        """Seconds until the next look is due though nothing happened: a sign has lasted, or the time is up."""
+        """Return the seconds until the next look without any event: a sign has lasted, or the time is up."""
         now = self._clock.monotonic()
         waits = [(self._deadline - self._clock.now()).total_seconds()]
         for (kind, _), since in self._since.items():
@@ -275,18 +280,21 @@ class Rollout:
         return self._explained(f"{each}: {message}{extra}", signs)
 
     def _explained(self, reason: str, signs: Sequence[Sign]) -> Verdict:
-        """The reason with what a person looks for next: the last lines of the container's log, and its pod's events."""
+        """Return the reason with details for people: the last lines of the container's log, and its pod's events."""
         sign = next((sign for sign in signs if sign.pod), None)
         if sign is None or sign.pod is None:
             return Verdict(False, reason, self._warnings(None))
         log = self._log(sign)
         last = log.strip().rpartition("\n")[2].strip()
-        said = f"; its last words: {last[:200]}" if last else ""
+        words = f"; its last words: {last[:200]}" if last else ""
         parts = [f"The last lines of {sign.pod}, container {sign.container}:\n{log}"] if log else []
-        return Verdict(False, reason + said, "\n".join([*parts, self._warnings(sign.uid)]).strip())
+        return Verdict(False, reason + words, "\n".join([*parts, self._warnings(sign.uid)]).strip())
 
     def _log(self, sign: Sign) -> str:
-        """The end of the container's log, of its life before this one where it crashed. What cannot be read is left out."""
+        """Return the end of the container's log, of its previous life where it crashed.
+
+        What cannot be read is left out.
+        """
         if sign.kind not in ("crash-loop", "probe") or sign.container is None:
             return ""
         pod = next((pod for pod in self._followed.of_kind("Pod") if pod["metadata"]["uid"] == sign.uid), None)

@@ -1,4 +1,4 @@
-"""Where an object of a release stands, by what its own controller documents of its status. Pure.
+"""States of a release's objects, by what each kind's controller documents of its status. Pure.
 
 One rule a kind, in RULES. A number that is absent from a status is 0; `spec.replicas` that is absent is 1. Sources:
 
@@ -25,7 +25,7 @@ Fields = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where one object stands. Not done and not failed: on its way, and `message` says how far."""
+    """The state of one object. Not done and not failed: on its way, and `message` says how far."""
 
     done: bool
     message: str
@@ -38,7 +38,7 @@ NOT_OBSERVED = State(False, "its controller has not seen the change yet")
 
 
 def state(item: Object) -> State:
-    """Return where an object stands."""
+    """Return the state of an object."""
     if item["metadata"].get("deletionTimestamp"):
         return State(False, "is being deleted")
     status: Fields = item.get("status") or {}
@@ -60,17 +60,20 @@ def condition(item: Object, type: str) -> Fields | None:
 
 
 def is_true(item: Object, type: str) -> bool:
-    """Tell whether the object's condition of that type is True."""
+    """Return whether the object's condition of that type is True."""
     return (condition(item, type) or {}).get("status") == "True"
 
 
 def ended(item: Object) -> bool:
-    """Tell whether a Job has come to its end, which no later change takes back."""
+    """Return whether a Job has come to its end, which no later change takes back."""
     return is_true(item, "Complete") or is_true(item, "Failed")
 
 
 def _observed(item: Object, status: Fields) -> bool:
-    """Whether the status is about the newest spec. A status that names no generation, or none that is a number, may be."""
+    """Return whether the status is about the newest spec.
+
+    It may be if it names no generation, or none that is a number.
+    """
     seen, newest = _number(status.get("observedGeneration")), item["metadata"].get("generation", 0)
     return seen is None or seen >= newest
 
@@ -147,7 +150,7 @@ def _daemon_set(item: Object, spec: Fields, status: Fields) -> State:
 
 
 def _on_delete(updated: int, wanted: int) -> str:
-    """Return a strategy under which nobody replaces pods but whoever deletes them."""
+    """Return the message for OnDelete, where pods are replaced only when they are deleted."""
     return f"{updated} of {wanted} pods are new; with OnDelete a pod is replaced only when somebody deletes it"
 
 
@@ -177,7 +180,7 @@ def _pod(item: Object, spec: Fields, status: Fields) -> State:
 
 
 def _knative_service(item: Object, spec: Fields, status: Fields) -> State:
-    """Knative's conditions: True is there, Unknown is on the way, False will not be."""
+    """Judge by Knative's conditions: True is up, Unknown is on the way, False will not come up."""
     ready = condition(item, "Ready") or {}
     created, latest = status.get("latestCreatedRevisionName"), status.get("latestReadyRevisionName")
     if ready.get("status") == "True" and created == latest:
@@ -188,7 +191,10 @@ def _knative_service(item: Object, spec: Fields, status: Fields) -> State:
 
 
 def _argo_rollout(item: Object, spec: Fields, status: Fields) -> State:
-    """By its phase. At a canary step it waits for its time or for a person, and that may take long: it is not up yet."""
+    """Judge by the phase.
+
+    A canary step waits for its time or for a person, maybe for long: the Rollout is not up yet.
+    """
     if "observedGeneration" not in status:
         return NOT_SEEN
     if not _workload_observed(item, status):
@@ -212,7 +218,7 @@ def _argo_rollout(item: Object, spec: Fields, status: Fields) -> State:
 
 
 def _workload_observed(item: Object, status: Fields) -> bool:
-    """Tell whether a Rollout has seen the newest template of the Deployment that its `workloadRef` names."""
+    """Return whether a Rollout has seen the newest template of the Deployment that its `workloadRef` names."""
     newest = _number((item["metadata"].get("annotations") or {}).get("rollout.argoproj.io/workload-generation"))
     seen = _number(status.get("workloadObservedGeneration"))
     return newest is None or seen is None or seen == newest
@@ -223,12 +229,14 @@ def _argo_pause(item: Object, spec: Fields, status: Fields, message: str) -> str
     at = f" at step {status.get('currentStepIndex', 0) + 1} of {len(steps)}" if steps else ""
     why = f" ({message})" if message else ""
     name = item["metadata"]["name"]
-    return f"is Paused{at}{why}, and goes on when its time is over or `kubectl argo rollouts promote {name}` says so"
+    return f"is Paused{at}{why}, and continues when its time is over, or by `kubectl argo rollouts promote {name}`"
 
 
 def _argo_promoted(spec: Fields, status: Fields) -> bool:
-    """Whether all pods are of the newest hash, and that is the stable one. No phase says so before version 1.0, nor of a
-    Rollout that is paused by its spec."""
+    """Return whether all pods are of the newest hash, and that is the stable one.
+
+    No phase shows this before version 1.0, nor for a Rollout that is paused by its spec.
+    """
     hash, replicas = status.get("currentPodHash"), spec.get("replicas", 1)
     counted = (status.get("updatedReplicas", 0), status.get("availableReplicas", 0))
     return bool(hash) and status.get("stableRS") == hash and min(counted) >= replicas
@@ -245,7 +253,7 @@ def _other(item: Object, spec: Fields, status: Fields) -> State:
             done = found.get("status") == "True"
             words = " ".join(str(found[key]) for key in ("reason", "message") if found.get(key))
             return State(done, f"{type} is {found.get('status')}{': ' + words if words and not done else ''}")
-    return State(True, "says nothing about itself, so nothing is proven", silent=True)
+    return State(True, "has no status, so nothing is proven", silent=True)
 
 
 RULES: Mapping[tuple[str, str], Callable[[Object, Fields, Fields], State]] = {

@@ -1,4 +1,4 @@
-"""What a release contains that has to come up. Pure."""
+"""The objects of a release that have to come up. Pure."""
 
 from __future__ import annotations
 
@@ -67,6 +67,6 @@ def workloads(documents: Iterable[Any], namespace: str) -> list[Workload]:
 
 
 def custom(api_version: str) -> bool:
-    """Tell whether an object of that apiVersion is of somebody's own kind, whose conditions are looked at."""
+    """Return whether an object of that apiVersion is of a third party's kind, whose conditions are looked at."""
     own = group(api_version)
     return bool(own) and not any(own == name or own.endswith("." + name) for name in _OF_KUBERNETES)

@@ -41,7 +41,7 @@ class GithubStatus(SignalGate):
         return key == github_status(self.context)
 
     def counts(self, ref: str, case: Situation) -> bool:
-        """Count a fact wherever the ledger saw the commit on a shipped ref.
+        """Return whether a fact counts: its commit was seen on a shipped ref.
 
         Only who may write to the repository can set a commit status, and GitHub names ten branches of it at most and no tag.
         """

@@ -14,7 +14,7 @@ from greenlight.policy.gates.kind import COMMON, Kind, Schema
 
 
 def find() -> Iterator[type[Kind]]:
-    """Return the kinds of this package, in the order of their modules."""
+    """Yield the kinds of this package, in the order of their modules."""
     for found in sorted(iter_modules(package.__path__), key=lambda module: module.name):
         if f"{package.__name__}.{found.name}" != __name__:
             yield from _defined(import_module(f"{package.__name__}.{found.name}"))

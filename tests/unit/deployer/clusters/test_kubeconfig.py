@@ -140,7 +140,7 @@ def test_it_lies_beside_the_pipeline_file(file: File, server: ApiServer) -> None
     [
         ({"auth-provider": {"name": "gcp", "config": {"access-token": "hunter22"}}}, "gke-gcloud-auth-plugin"),
         ({"auth-provider": {"name": "oidc", "config": {"refresh-token": "hunter22"}}}, "kubelogin"),
-        ({"username": "lena", "password": "hunter22"}, "no passwords"),
+        ({"username": "lena", "password": "hunter22"}, "no longer accept passwords"),
         ({"tokenFile": "gone"}, "gone: No such file"),
         ({"client-certificate": "gone", "client-key": "gone"}, "gone"),
         ({"client-key-data": "hunter22", "client-certificate-data": "5"}, "cannot be used"),

@@ -160,7 +160,7 @@ def argo(phase: str | None, seen: Any = "7", spec: Any = None, **status: Any) ->
                 "Paused", message="CanaryPauseStep", currentStepIndex=1, pauseConditions=[{"reason": "CanaryPauseStep"}]
             ),
             "waits",
-            "is Paused at step 2 of 3 (CanaryPauseStep), and goes on when its time is over or `kubectl argo rollouts",
+            "is Paused at step 2 of 3 (CanaryPauseStep), and continues when its time is over, or by `kubectl argo rollouts",
         ),
         (argo("Paused", message="BlueGreenPause", spec={"strategy": {"blueGreen": {}}}), "waits", "(BlueGreenPause)"),
         (argo("Paused", spec={**CANARY, "paused": True}, message="manually paused"), "failed", "is paused by its spec"),

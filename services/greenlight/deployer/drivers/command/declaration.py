@@ -141,5 +141,5 @@ class Command(Declaration):
 
 
 def _holds_secret(value: str, name: str) -> bool:
-    """Return whether the value, or a part of it, is one; what is called a file or a folder is none."""
+    """Return whether the value, or a part of it, is a secret; a variable named as a file or a folder holds none."""
     return bool(secrets_in(value, "" if name.upper().endswith(_PLACES) else name))

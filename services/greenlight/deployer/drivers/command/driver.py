@@ -33,7 +33,7 @@ OUTPUT = 16 * 1024
 
 
 class CommandDriver:
-    """Keeps locks, output and ends below `state`. See docs/deployer-command.md for what a command is promised.
+    """Keep locks, output and ends below `state`. See docs/deployer-command.md for what a command may rely on.
 
     A command runs below a parent of its own (`command_parent.py`), and what is known of it is on the disk: who holds the
     target's lock, and how the last command there ended. So it makes no difference which Greenlight started it.
@@ -99,12 +99,12 @@ class CommandDriver:
             end_group(holder.pid, self._grace)
 
     def check(self, config: Mapping[str, Any]) -> Sequence[str]:
-        """Whether a program that is not below the pipeline file is there, as far as the PATH is known before the start."""
+        """Return what is missing of a program that is not below the pipeline file, as far as the PATH is known."""
         path = config.get("env", {}).get("PATH") or self._path.get("PATH")
         return [] if is_reference(path) else list(not_installed(config, path))
 
     def close(self) -> None:
-        """Wait for nothing any more, and start nothing. Commands that run go on, and what they come to is written down."""
+        """Stop waiting, and start nothing more. Commands that run go on, and their ends are written down."""
         with self._mutex:
             if self._closing >= 0:
                 os.close(self._closing)
@@ -154,7 +154,10 @@ class CommandDriver:
         return Progress("running")
 
     def _end(self, order: Order) -> Progress | None:
-        """How the deployment's command ended, if it is the last that ended in its target; an earlier try's error is nothing."""
+        """Return how the deployment's command ended, if it is the last in its target.
+
+        An earlier try's error does not count.
+        """
         try:
             end = read_end(self._ends / f"{_target(order)}.json")
         except ValueError:  # no version of Greenlight wrote it
@@ -177,7 +180,7 @@ class CommandDriver:
         if (last.deployment, last.fence) == (order.deployment, order.fence):
             return Progress(
                 "error",
-                "nobody knows how the command ended: the process that waited for it was ended before it wrote that down",
+                "it is unknown how the command ended: the process that waited for it ended before it wrote the result",
             )
         return None
 
@@ -190,7 +193,10 @@ def _target(order: Order) -> str:
 
 
 def _values(configured: Mapping[str, Any], directory: Path) -> dict[str, str]:
-    """Return what `env` says, with the secrets that it names, as they are now. Raises OSError where one is missing."""
+    """Return the variables of `env`, with the secrets that it names, as they are now.
+
+    Raises OSError for a missing one.
+    """
     values = {}
     for name, value in configured.items():
         try:
@@ -205,7 +211,10 @@ def _seconds(timeout: Any) -> float:
 
 
 def _meaning(end: End, canceled: str) -> tuple[str, str | None]:
-    """Exit 0 is succeeded; any other exit or the timeout is failed; a signal that was not ours is an error."""
+    """Return the outcome: exit 0 is succeeded; any other exit or the timeout is failed.
+
+    A signal that Greenlight did not send is an error.
+    """
     if end.ended_by == "cancel":
         return "failed", canceled
     if end.ended_by == "timeout":
@@ -215,4 +224,6 @@ def _meaning(end: End, canceled: str) -> tuple[str, str | None]:
     if end.exit > 0:
         return "failed", f"exit status {end.exit}"
     name = signal.Signals(-end.exit).name
-    return "error", f"ended by {name}, which was not ours" + (" (out of memory?)" if name == "SIGKILL" else "")
+    return "error", f"ended by {name}, which Greenlight did not send" + (
+        " (out of memory?)" if name == "SIGKILL" else ""
+    )

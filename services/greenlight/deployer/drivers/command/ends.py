@@ -1,4 +1,4 @@
-"""How a target's last command ended, as its parent wrote it to the disk: what a Greenlight that was down takes later."""
+"""The end of a target's last command, as its parent wrote it to the disk, for a Greenlight that was down meanwhile."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ def write_end(path: Path, end: End) -> None:
 
 
 def read_end(path: Path) -> End | None:
-    """The last end in this target; None if no command has ended there yet. Raises OSError, and ValueError for another form."""
+    """Return the last end in this target; None if no command has ended there yet.
+
+    Raises OSError, and ValueError for another form.
+    """
     try:
         text = path.read_bytes()
     except FileNotFoundError:

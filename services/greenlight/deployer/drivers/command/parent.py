@@ -62,12 +62,12 @@ def serve(control: socket.socket) -> None:
 
 
 def _rehearse() -> None:
-    """Do once what the start of a command takes: what is loaded, computed or copied for the first time is slow."""
-    ours, theirs = socket.socketpair()
+    """Do once what starting a command needs: what is loaded, computed or copied for the first time is slow."""
+    near, far = socket.socketpair()
     nowhere = {"argv": [os.devnull], "cwd": "/", "env": {}, "deployment": "", "until": 0.0}
-    with ours, theirs, open(os.devnull, "wb") as lock:
-        send(ours, nowhere, [lock.fileno()])
-        order, (copy,) = receive(theirs, descriptors=1) or ({}, (-1,))
+    with near, far, open(os.devnull, "wb") as lock:
+        send(near, nowhere, [lock.fileno()])
+        order, (copy,) = receive(far, descriptors=1) or ({}, (-1,))
         write_holder(copy, os.getpid(), order["deployment"], order["until"], os.getpid())
         with contextlib.suppress(OSError):  # it is no program
             _popen(order, subprocess.DEVNULL, copy)
@@ -75,7 +75,7 @@ def _rehearse() -> None:
 
 
 def _popen(order: Mapping[str, Any], output: int, lock: int) -> subprocess.Popen[bytes]:
-    """Start what `order` says, printing to `output`. Raises OSError, and ValueError."""
+    """Start the command of `order`, printing to `output`. Raises OSError, and ValueError."""
     return subprocess.Popen(  # noqa: S603 - an argument list from the pipeline file, without a shell
         order["argv"],
         stdin=subprocess.DEVNULL,
@@ -144,7 +144,7 @@ def _listen_to_signals() -> int:
 
 
 class _Parent:
-    """One command, from its start until its end is written down and its target is let go."""
+    """One command, from its start until its end is written down and its target is released."""
 
     def __init__(self, order: Mapping[str, Any], lock: int, wake: int, clock: Clock) -> None:
         self._order, self._lock, self._wake, self._clock = order, lock, wake, clock
@@ -160,7 +160,10 @@ class _Parent:
         self._canceled = False
 
     def start(self, control: socket.socket) -> subprocess.Popen[bytes] | None:
-        """Start the command, and tell Greenlight so; or why it cannot be started, and let go of the target."""
+        """Start the command, and report it to Greenlight.
+
+        If it cannot be started, report why, and release the target.
+        """
         self._name(command=None)
         try:
             command = self._start()
@@ -175,7 +178,7 @@ class _Parent:
         return command
 
     def see_to_its_end(self, command: subprocess.Popen[bytes]) -> None:
-        """Wait for the end, write it down, and let go of the target."""
+        """Wait for the end, write it down, and release the target."""
         ended_by = self._end_of(command)
         self._read_last_lines()
         self._write_down(command.returncode, ended_by)
@@ -198,7 +201,7 @@ class _Parent:
             os.close(self._theirs)
 
     def _end_of(self, command: subprocess.Popen[bytes]) -> str | None:
-        """Wait for it, and hold it to its time limit; what ended it on our side, if something did."""
+        """Wait for the command, and hold it to its time limit; return what ended it on this side, if anything did."""
         if self._ends_within(command, self._order["timeout"], heed_cancel=True):
             return None
         ended_by = "cancel" if self._canceled else "timeout"
@@ -209,7 +212,7 @@ class _Parent:
         return ended_by
 
     def _ends_within(self, command: subprocess.Popen[bytes], seconds: float, *, heed_cancel: bool) -> bool:
-        """Tell whether it has ended, having waited at most so long, or until somebody cancels it."""
+        """Wait at most `seconds`, or until the command is canceled; return whether it has ended."""
         end = self._clock.monotonic() + seconds
         while command.poll() is None:
             left = end - self._clock.monotonic()
@@ -248,7 +251,7 @@ class _Parent:
                 self._filled = FILE_LIMIT
 
     def _write_down(self, status: int, ended_by: str | None) -> None:
-        """Write the end to the disk before the target is let go; while there is no room, the target is held."""
+        """Write the end to the disk before the target is released; while there is no room, the target is held."""
         order = self._order
         printed = b"".join(self._tail)[-TAIL:].decode("utf-8", "replace")
         output = Scrubber(order["hidden"])(printed)

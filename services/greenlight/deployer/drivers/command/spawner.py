@@ -1,4 +1,4 @@
-"""Starts commands below a parent of their own, from a process that is there before the first command."""
+"""The spawner of commands: each gets a parent of its own, from a process that exists before the first command."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _RUN = "import sys; sys.path.append({!r}); from greenlight.deployer.drivers.comm
 
 
 class Spawner:
-    """Has one process ready (`command_parent.serve`), and starts another where that one has ended."""
+    """Keep one process ready (`command_parent.serve`), and start another where that one has ended."""
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
@@ -30,7 +30,7 @@ class Spawner:
             self._ready()
 
     def start(self, order: Mapping[str, Any], lock: int) -> int:
-        """Start the command below a parent, which holds `lock` from now on too; the parent's process id.
+        """Start the command below a parent, which holds `lock` from now on too; return the parent's process id.
 
         Raises OSError if the command cannot be started, or if that could not be found out: then it may run, with the lock.
         """
@@ -60,7 +60,7 @@ class Spawner:
             received = None
         if received is None:  # whatever it still says would be taken for the answer to the next order
             self._drop()
-            raise ConnectionResetError("the process that starts commands did not answer")
+            raise ConnectionResetError("the process that starts commands does not answer")
         return received[0]
 
     def _ready(self) -> socket.socket:

@@ -1,4 +1,4 @@
-"""The first phase: the release's own record, and the cluster, say whether Helm has anything to do."""
+"""The first phase: the release's own record, and the cluster, decide whether Helm has anything to do."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PULL = 60.0
 
 
 def begin(run: Run, tools: Tools) -> Progress | None:
-    """Set the next phase, or return the end. Raises Busy while the release is locked by what may be alive."""
+    """Set the next phase, or return the end. Raises Busy while a Helm that may be alive has locked the release."""
     order = run.order
     missing = tools.helm.missing()
     if missing is not None:
@@ -85,7 +85,7 @@ def follow(run: Run, revision: Revision, deadline: datetime, tools: Tools) -> No
 
 
 def mine(revision: Revision, order: Order) -> bool:
-    """Tell whether this try made the revision."""
+    """Return whether this try made the revision."""
     return revision.marks.get("deployment") == order.deployment and revision.fence == order.fence
 
 
@@ -107,7 +107,7 @@ def _plan(run: Run, revision: Revision | None, tools: Tools) -> Plan:
 
 
 def _live(api: Api, revision: Revision, order: Order) -> live_release.Release:
-    """Return what of the release is in the cluster, and what becomes of the fields that others have set."""
+    """Return the release in the cluster, and what is done with the fields that others have set."""
     name, namespace, conflicts = order.config["release"], order.config["namespace"], conflicts_of(order)
     manifest = release.documents(release.record(api, namespace, revision).get("manifest") or "")
     how = {"everything_kept": conflicts == "theirs", "taken": conflicts == "ours"}
@@ -115,7 +115,10 @@ def _live(api: Api, revision: Revision, order: Order) -> live_release.Release:
 
 
 def _as_applied(run: Run, before: live_release.Release, api: Api) -> bool:
-    """Tell whether Helm has nothing to do. What a person asked for is always done; else the cluster is looked at."""
+    """Return whether Helm has nothing to do.
+
+    A person's request is always carried out; else the cluster is looked at.
+    """
     if run.order.cause != "automatic":
         return False
     drift = live_release.drift(api, before, force=conflicts_of(run.order) == "ours")
@@ -125,7 +128,7 @@ def _as_applied(run: Run, before: live_release.Release, api: Api) -> bool:
 
 
 def _follow_what_runs(run: Run, api: Api, revision: Revision, tools: Tools) -> None:
-    """Mark the record as this deployment's, and prove the rollout as ever: Helm has nothing to do."""
+    """Mark the record as this deployment's, and prove the rollout as always: Helm has nothing to do."""
     order, timeout = run.order, timedelta(seconds=run.timeout)
     if not mine(revision, order):
         marks = {**run.planned().marks, "revision": str(revision.number)}
@@ -136,26 +139,31 @@ def _follow_what_runs(run: Run, api: Api, revision: Revision, tools: Tools) -> N
 
 
 def _unlock(api: Api, revision: Revision, order: Order, tools: Tools) -> Progress | None:
-    """Mend the record of a Helm that is provably dead. Raises Busy while it may be alive; fails if it is not Greenlight's."""
+    """Repair the record of a Helm that is certainly dead.
+
+    Raises Busy while it may be alive; fails for a foreign Helm.
+    """
     name, namespace = order.config["release"], order.config["namespace"]
     since = f"revision {revision.number} of {name} is {revision.status} since {revision.created:%H:%M:%S}Z"
     if revision.marks.get("target") != _target(order):
         now = tools.clock.monotonic()
         if now - tools.waits.setdefault(order.deployment, now) < FOREIGN:
-            raise Busy(f"{since}, by a Helm that is not ours ({revision.manager}); it is waited for")
+            raise Busy(
+                f"{since}, by a Helm that Greenlight did not start ({revision.manager}); Greenlight waits for it"
+            )
         return Progress(
             "failed",
-            f"{since}, by a Helm that is not ours ({revision.manager}), and nobody may know whether it still runs: "
+            f"{since}, by a Helm that Greenlight did not start ({revision.manager}), and it is unknown whether it still runs: "
             f"if it does not, `helm {_way_out(revision)} {name} -n {namespace}`, then retry",
         )
     dead = revision.marks.get("host") == tools.host  # for it would hold the lock that we hold now
     if not dead and tools.clock.now().timestamp() < int(revision.marks.get("until", "0")):
-        raise Busy(f"{since}, by another Greenlight that may be alive; it is waited for")
+        raise Busy(f"{since}, by another Greenlight that may be alive; this one waits for it")
     why = f"unlocked: {revision.status} by a Helm of deployment {revision.marks.get('deployment')} that has died"
     try:
         release.unlock(api, namespace, revision, why)
     except Conflict as problem:
-        raise Busy(f"{since}, and somebody works at it") from problem
+        raise Busy(f"{since}, and it was changed just now") from problem
     return None
 
 
@@ -181,7 +189,7 @@ def _target(order: Order) -> str:
 
 
 def _way_out(revision: Revision) -> str:
-    """Return what ends the lock of a Helm that died: before a first install's end there is nothing to roll back to."""
+    """Return the command that ends a dead Helm's lock: during a first install there is nothing to roll back to."""
     return "uninstall" if revision.status == "pending-install" else "rollback"
 
 

@@ -1,4 +1,4 @@
-"""Why Helm failed, and what to do about it: by the form in which Helm and the API server write each cause. Pure.
+"""Causes of Helm's failures, and advice: by the form in which Helm and the API server write each cause. Pure.
 
 Every form is one of Helm 4.3 (pkg/action, pkg/kube) or of the API server (apimachinery's api/errors and util/validation/field,
 apiserver's admission plugins). What has none of these forms is reported as it is written, without advice: a word in somebody's
@@ -18,17 +18,17 @@ AGAIN = re.compile(
     r"|failed to invoke post-renderer plugin"
     r"|etcdserver|Too Many Requests|ServiceUnavailable|the server is currently unable|Internal error occurred"
 )
-"""What Helm says when we, or what we depend on, broke: trying again may mend it. Everything else is the world's no."""
+"""Helm's words when Greenlight or a dependency broke: trying again may help. Any other failure is the release's."""
 
 _NO_RIGHT = re.compile(r'is forbidden: User "[^"]*" cannot [a-z*]+ resource "[^"]+"')
-"""A right that is missing is ours: it is an error, which is over as soon as somebody grants it."""
+"""A missing right is an error, not a failure: it is over as soon as somebody grants the right."""
 
 _HOOK = re.compile(r"\b(?:pre|post)-(?:install|upgrade)\b")
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a run of Helm did not succeed; `again`: trying again may mend it."""
+    """A failed run of Helm and its reason; `again`: trying again may help."""
 
     reason: str
     again: bool = False
@@ -36,7 +36,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What a rule has to tell from: the whole text, where in it the form stands, and what is deployed where."""
+    """The input of a rule: the whole text, the place of the form in it, and what is deployed where."""
 
     text: str
     match: re.Match[str]
@@ -60,7 +60,7 @@ def failure(output: str, release: str, namespace: str) -> Failure:
 
 
 def error_line(output: str) -> str:
-    """Return what a program printed last that begins with Error:, or printed last at all; in one line."""
+    """Return the last line of a program that begins with Error:, or its last line; in one line."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [index for index, line in enumerate(lines) if line.lower().startswith("error:")]
     found = " ".join(lines[errors[-1] :]) if errors else (lines[-1] if lines else "it printed nothing")
@@ -74,24 +74,24 @@ _IMMUTABLE = re.compile(
 )
 
 _MADE_ANEW = {
-    "Job": "`kubectl delete job {name} -n {namespace}` and retry, or make it a hook, which Helm makes anew each time",
+    "Job": "`kubectl delete job {name} -n {namespace}` and retry, or make it a hook, which Helm creates again each time",
     "StatefulSet": (
-        "`kubectl delete statefulset {name} -n {namespace} --cascade=orphan`, which keeps its pods, and retry; or take the "
-        "change back"
+        "`kubectl delete statefulset {name} -n {namespace} --cascade=orphan`, which keeps its pods, and retry; or revert the "
+        "change"
     ),
     "PersistentVolumeClaim": (
-        "take the change back, or give the new claim another name; deleting the claim may delete its data"
+        "revert the change, or give the new claim another name; deleting the claim may delete its data"
     ),
 }
 """The way out of a field that cannot be changed, by kind."""
 
 
 def _immutable(found: _Found) -> str:
-    """The API server's text holds the whole value, which tells nobody anything."""
+    """Name the fields that cannot be changed. The API server's text repeats the whole value, which does not help."""
     parts = []
     for one in _IMMUTABLE.finditer(found.text):
         kind, name = one["kind"], one["name"]
-        usual = f"`kubectl delete {kind.lower()} {{name}} -n {{namespace}}` and retry has it made anew; or take the change back"
+        usual = f"`kubectl delete {kind.lower()} {{name}} -n {{namespace}}` and retry creates it again; or revert the change"
         way = _MADE_ANEW.get(kind, usual).format(name=name, namespace=found.namespace)
         parts.append(
             f"{kind} {name}: {one['field']} cannot be changed once the object is there (it is immutable); {way}"
@@ -148,7 +148,7 @@ def _no_kind(found: _Found) -> str:
 
 
 def _with(advice: str) -> Callable[[_Found], str]:
-    """Helm's words, and an advice that names what the form has."""
+    """Return Helm's words, and advice with the names that the form contains."""
     return lambda found: f"Helm: {found.text}; {advice.format(**found.match.groupdict())}"
 
 
@@ -181,11 +181,11 @@ _RULES: Sequence[tuple[re.Pattern[str], Callable[[_Found], str]]] = (
     ),
     (
         re.compile(r"is forbidden: ValidatingAdmissionPolicy '(?P<name>[^']+)' with binding '[^']+' denied request"),
-        _with("the cluster's admission policy {name} does not let it in"),
+        _with("the cluster's admission policy {name} does not admit it"),
     ),
     (
         re.compile(r'admission webhook "(?P<name>[^"]+)" denied the request'),
-        _with("the cluster's admission webhook {name} does not let it in"),
+        _with("the cluster's admission webhook {name} does not admit it"),
     ),
     (
         re.compile(r'is forbidden: violates PodSecurity "(?P<name>[^"]+)"'),
@@ -195,11 +195,11 @@ _RULES: Sequence[tuple[re.Pattern[str], Callable[[_Found], str]]] = (
         re.compile(
             r"failed to create typed patch object \((?:[^/;]*/)?[^;]*; [^)]*\): (?P<field>\S+): field not declared in schema"
         ),
-        _with("the chart's template writes the field {field}, which this kind does not have; mend the template"),
+        _with("the chart's template writes the field {field}, which this kind does not have; correct the template"),
     ),
     (
         re.compile(r"values don't meet the specifications of the schema"),
-        _with("the values in the pipeline file are not what the chart takes"),
+        _with("the values in the pipeline file do not fit the chart's schema"),
     ),
 )
 """(form, how it is explained), the most particular first."""

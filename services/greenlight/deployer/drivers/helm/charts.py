@@ -1,4 +1,4 @@
-"""The one exact chart of a release: a folder beside the pipeline file, or what a digest names, which is kept once fetched."""
+"""The exact chart of a release: a folder beside the pipeline file, or one with a digest, which is kept once fetched."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ MAX_BYTES = 32 << 20
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart, by its digest. `path` is where Helm finds it; `pull` are the arguments that put it there, if it is not yet."""
+    """A chart, by its digest.
+
+    `path` is where Helm finds it; `pull` are the arguments that fetch it, if it is not there yet.
+    """
 
     digest: str
     path: Path
@@ -68,7 +71,7 @@ def _folder(directory: Path, name: str) -> Path:
 
 
 def _folder_digest(folder: Path) -> str:
-    """Of every file's name and content."""
+    """Return the digest of every file's name and content."""
     digest, size = hashlib.sha256(), 0
     for path in files_below(folder):
         raw = path.read_bytes()

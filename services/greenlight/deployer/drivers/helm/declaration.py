@@ -1,4 +1,4 @@
-"""`deploy: {helm: …}`: how Helm's section is written, checked and explained, and what it has to be allowed in a cluster."""
+"""The section `deploy: {helm: …}`: how it is written, checked and explained, and which rights Helm needs."""
 
 from __future__ import annotations
 

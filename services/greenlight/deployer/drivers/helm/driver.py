@@ -1,4 +1,4 @@
-"""The `helm` driver: Helm applies and returns, we watch. See docs/deployer-helm.md for what is promised.
+"""The `helm` driver: Helm applies and returns, Greenlight watches. See docs/deployer-helm.md.
 
 Helm is run once, without --wait, in a closed environment; what it left in the release's record says where a deployment
 stands, also after a crash. The phases of a deployment are in run.py, beginning.py and phases.py.
@@ -45,7 +45,7 @@ PAUSE = 0.5
 
 
 class HelmDriver:
-    """Keeps locks, charts and values below `state`. One object for the process, used from many threads."""
+    """Keep locks, charts and values below `state`. One object for the process, used from many threads."""
 
     def __init__(
         self,
@@ -139,7 +139,7 @@ class HelmDriver:
             run.close()
 
     def _step(self, run: Run, seconds: float) -> Progress | None:
-        """Go on with one phase. A cluster that does not answer is asked again; what we may not ask is an error."""
+        """Continue with one phase. A cluster that does not answer is asked again; a missing right is an error."""
         try:
             progress = step(run, seconds, self._tools)
         except Unavailable as problem:

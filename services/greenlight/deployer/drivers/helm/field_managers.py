@@ -1,4 +1,4 @@
-"""Which fields of an object somebody else than Helm has set, as the API server notes it. Pure.
+"""The fields of an object that others than Helm have set, as the API server notes it. Pure.
 
 Every object carries `metadata.managedFields`: a manager for each field that was set (FieldsV1 of k8s.io/apimachinery:
 `f:NAME` is a field, `k:{…}` an item of a list by its keys, `v:…` a value of a set). Helm 4 applies server-side as manager
@@ -31,12 +31,12 @@ class Field:
     value: Any
 
     def __str__(self) -> str:
-        """As Kubernetes writes it: .spec.template.spec.containers[name="app"].image."""
+        """Return the path as Kubernetes writes it: .spec.template.spec.containers[name="app"].image."""
         return "".join(f".{step}" if isinstance(step, str) else _item(step) for step in self.path)
 
 
 def foreign(item: Object) -> list[Field]:
-    """The fields that others have set, in the order of managers; what belongs to the status is nobody's to apply."""
+    """Return the fields that others have set, in the order of managers, without those of the status."""
     found: dict[str, Field] = {}
     for entry in item["metadata"].get("managedFields") or ():
         if entry.get("manager") == HELM or entry.get("subresource") == "status":
@@ -50,13 +50,13 @@ def foreign(item: Object) -> list[Field]:
 
 
 def helm_set(item: Object, path: Path) -> bool:
-    """Whether Helm has set the field, alone or too: the API server removes what its only manager no longer applies."""
+    """Return whether Helm is a manager of the field: the API server removes what its only manager no longer applies."""
     entries = item["metadata"].get("managedFields") or ()
     return any(path in _leaves(one.get("fieldsV1") or {}) for one in entries if one.get("manager") == HELM)
 
 
 def at(item: Any, path: Sequence[Any]) -> tuple[bool, Any]:
-    """Tell whether the object has something there, and what."""
+    """Return whether the object has something there, and what."""
     for step in path:
         if isinstance(step, str):
             if not isinstance(item, Mapping) or step not in item:
@@ -70,7 +70,7 @@ def at(item: Any, path: Sequence[Any]) -> tuple[bool, Any]:
 
 
 def also_in(fields: Iterable[Field], manifest: Object) -> list[Field]:
-    """Return those that a manifest sets to another value."""
+    """Return the fields that a manifest sets to another value."""
     return [field for field in fields if (there := at(manifest, field.path))[0] and there[1] != field.value]
 
 
@@ -91,7 +91,10 @@ def _leaves(fields: Mapping[str, Any], path: Path = ()) -> Iterator[Path]:
 
 
 def _chosen(items: Sequence[Any], step: Mapping[str, Any]) -> Any:
-    """The item of a list that the keys tell. A manifest may leave out a key that has a default, as a port's protocol."""
+    """Return the list's item with these keys.
+
+    A manifest may leave out a key with a default, such as a port's protocol.
+    """
     known = [one for one in items if isinstance(one, Mapping)]
     exact = [one for one in known if all(name in one and one[name] == value for name, value in step.items())]
     near = [

@@ -1,4 +1,4 @@
-"""The hooks of a release: Helm runs them and waits for them, we see which of them cannot begin."""
+"""The hooks of a release: Helm runs them and waits for them, Greenlight finds those that cannot begin."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ _EVENTS = {"pre-install", "post-install", "pre-upgrade", "post-upgrade"}
 
 
 class Hooks:
-    """Follows the hooks of the revision that Helm works at. What cannot be seen is left to Helm, which tells its end."""
+    """Follow the hooks of the revision that Helm works at.
+
+    What cannot be seen is left to Helm, which reports its end.
+    """
 
     def __init__(
         self, api: Api, namespace: str, find: Callable[[], Revision | None], clock: Clock, patience: float | None
     ) -> None:
-        """`find` is asked for the revision until it is there; `patience` is a rollout's, in seconds."""
+        """Keep `find`, which returns the revision once it exists, and `patience`, a rollout's, in seconds."""
         self._api, self._namespace, self._find, self._clock, self._patience = api, namespace, find, clock, patience
         self._rollout: Rollout | None = None
         self._blind = False
@@ -43,7 +46,7 @@ class Hooks:
         return None
 
     def unfinished(self) -> str:
-        """Return what the hook does that has not ended; empty where that is not known."""
+        """Return what the unfinished hook is doing; empty where that is not known."""
         return "" if self._rollout is None or self._blind else self._rollout.unfinished()
 
     def close(self) -> None:
@@ -79,7 +82,7 @@ def last_lines(api: Api, namespace: str, revision: Revision) -> str:
 
 
 def _pods(api: Api, namespace: str, hook: Mapping[str, Any]) -> Sequence[str]:
-    """The names of a hook's pods: a Job's, or its own."""
+    """Return the names of a hook's pods: a Job's, or its own."""
     if hook["kind"] != "Job":
         return [hook["name"]]
     query = {"labelSelector": f"batch.kubernetes.io/job-name={hook['name']}"}

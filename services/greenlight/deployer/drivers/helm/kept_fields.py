@@ -36,13 +36,13 @@ def replaced(manifests: str, kept: Mapping[str, Any]) -> str:
 
 
 def _written_out(manifests: str) -> str:
-    """Return the same without anchors and aliases, for which one text is two values."""
+    """Return the manifests without anchors and aliases, for which one text is two values."""
     documents = yaml.load_all(manifests, Loader=AsJson)
     return "".join(f"---\n{_yaml(document)}\n" for document in documents)
 
 
 def _yaml(value: Any) -> str:
-    """JSON that is YAML, too, which knows no surrogates and takes no control characters."""
+    """Return JSON that is valid YAML, too, which has no surrogates and accepts no control characters."""
     return _PAIR.sub(_one_character, json.dumps(value).replace("\x7f", "\\u007f"))
 
 
@@ -51,7 +51,7 @@ def _one_character(pair: re.Match[str]) -> str:
 
 
 class AsJson(_LOADER):  # type: ignore[valid-type,misc]
-    """Reads a date as text, as JSON has it."""
+    """Read a date as text, as in JSON."""
 
     yaml_implicit_resolvers: ClassVar = {
         first: [one for one in resolvers if one[0] != "tag:yaml.org,2002:timestamp"]
@@ -60,7 +60,7 @@ class AsJson(_LOADER):  # type: ignore[valid-type,misc]
 
 
 def _edits(manifests: str, kept: Mapping[str, Any]) -> Iterator[tuple[int, int, str]]:
-    """(start, end, text) of everything to replace."""
+    """Yield (start, end, text) of everything to replace."""
     for document in yaml.compose_all(manifests, Loader=_LOADER):
         for item in _objects(document):
             for field in kept["fields"]:
@@ -80,7 +80,7 @@ def _objects(node: yaml.Node | None) -> Iterator[yaml.MappingNode]:
 
 
 def _is(item: yaml.MappingNode, field: Mapping[str, Any], namespace: str) -> bool:
-    """Tell whether it is the object that the field is of."""
+    """Return whether this is the field's object."""
     meta = _value(item, "metadata")
     found = (
         _text(item, "apiVersion").rpartition("/")[0],
@@ -123,7 +123,7 @@ def _added(node: yaml.MappingNode, pair: str) -> tuple[int, int, str]:
 
 
 def _chosen(node: yaml.SequenceNode, step: Mapping[str, Any]) -> yaml.Node | None:
-    """The item of a list that the keys tell; one that leaves out a key that has a default, where none has them all."""
+    """Return the list's item with these keys, or one that leaves out a key with a default, if none has them all."""
     items: Sequence[yaml.Node] = node.value
     near: yaml.Node | None = None
     for item in items:
@@ -136,7 +136,7 @@ def _chosen(node: yaml.SequenceNode, step: Mapping[str, Any]) -> yaml.Node | Non
 
 
 def _end(text: str, node: yaml.Node) -> int:
-    """Return where a node's own text ends: that of a block runs on to the next one's beginning."""
+    """Return where a node's own text ends: a block's text includes the white space before the next one."""
     return len(text[: node.end_mark.index].rstrip())
 
 

@@ -1,4 +1,4 @@
-"""What of a release is in the cluster, who has changed it since, and which of its fields stay as they are."""
+"""A release in the cluster: its objects, who has changed them since, and which fields stay as they are."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Release:
     parts: Sequence[Part] = field(default=())
 
     def keeps(self) -> Mapping[str, Any] | None:
-        """Return what the program `kept` is given; None if nothing is kept."""
+        """Return the input of the program `kept`; None if nothing is kept."""
         fields = [
             {
                 "group": group(part.manifest["apiVersion"]),
@@ -69,7 +69,7 @@ class Release:
         return {"namespace": self.namespace, "fields": fields} if fields else None
 
     def notes(self) -> Iterator[str]:
-        """Yield a sentence for every field that somebody else has set: what becomes of it."""
+        """Yield a sentence for every field that others have set: whether it stays."""
         for part in self.parts:
             kept = [one for one in part.kept if field_managers.at(part.manifest, one.path)[0]]
             for fields, what in ((kept, "stays as it is"), (part.taken, "is put back to the chart's value")):
@@ -81,7 +81,7 @@ class Release:
 def release(
     api: Api, name: str, manifest: Iterable[Any], namespace: str, *, everything_kept: bool, taken: bool
 ) -> Release:
-    """Return the release as it is now: a question an object, several at a time, as a deployment waits for the answers.
+    """Return the release as it is now, with one request for each object, several at a time.
 
     `replicas` under a HorizontalPodAutoscaler is always kept; `everything_kept`: what others have set is, too. `taken`: what is
     not kept will be put back.
@@ -95,8 +95,10 @@ def release(
 
 
 def drift(api: Api, release: Release, *, force: bool) -> str | None:
-    """What of the release is not as it was applied; None: nothing. Asked of the API server, which knows every default, by an
-    apply that is not carried out."""
+    """Return what differs between the release and the cluster; None: nothing.
+
+    The API server, which knows every default, compares them by a dry run.
+    """
     for part in release.parts:
         if part.found is None or part.collection is None:
             return f"{part} was deleted"
@@ -121,12 +123,12 @@ def _part(api: Api, kinds: Kinds, item: Object, namespace: str) -> Part:
 
 
 def _namespace(item: Object, namespace: str) -> str:
-    """Return the namespace of an object, or what would be it."""
+    """Return the namespace of an object, or the one that it would have."""
     return str(item["metadata"].get("namespace") or namespace)
 
 
 def _autoscaled(api: Api, namespace: str) -> set[_Target]:
-    """Return what HorizontalPodAutoscalers of a namespace scale. Without the right to see them, nothing."""
+    """Return the targets of a namespace's HorizontalPodAutoscalers; none without the right to see them."""
     try:
         items = api.list(f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers").get("items") or ()
     except (Forbidden, NotFound):
@@ -136,7 +138,7 @@ def _autoscaled(api: Api, namespace: str) -> set[_Target]:
 
 
 def _decided(part: Part, scaled: set[_Target], everything_kept: bool, taken: bool) -> Part:
-    """Return the part with what is kept of it."""
+    """Return the part with its fields that are kept."""
     if part.found is None:
         return part
     others = field_managers.foreign(part.found)
@@ -150,7 +152,7 @@ def _decided(part: Part, scaled: set[_Target], everything_kept: bool, taken: boo
 
 
 def _applied(release: Release, part: Part) -> Object:
-    """Return the object as Helm applies it: with its marks of ownership (pkg/action/validate.go), and what is kept."""
+    """Return the object as Helm applies it: with its marks of ownership (pkg/action/validate.go), and kept fields."""
     item = copy.deepcopy(part.manifest)
     for one in part.kept:
         *way, last = one.path
@@ -167,6 +169,6 @@ def _applied(release: Release, part: Part) -> Object:
 
 
 def _plain(item: Object) -> Object:
-    """Without what an apply changes though it changes nothing, and without what the object's controllers say of it."""
+    """Return an object without its status, and without fields that an apply changes although nothing else changes."""
     meta = {name: value for name, value in item["metadata"].items() if name not in _VOLATILE}
     return {**{name: value for name, value in item.items() if name != "status"}, "metadata": meta}

@@ -1,4 +1,4 @@
-"""The values of a release: what the pipeline file says, with its markers filled in."""
+"""The values of a release: those of the pipeline file, with their markers filled in."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MARKUP = re.compile(r"\$\{(sha|repo|artifacts\.([a-z0-9_-]+))\}")
 
 
 def filled(value: Any, order: Order) -> Any:
-    """Return values with what their markers stand for; an artifact that nobody named was waited for before."""
+    """Return values with their markers replaced; an artifact without a digest was waited for before."""
     if isinstance(value, str):
         known = {"sha": order.sha, "repo": order.repo}
         return _MARKUP.sub(lambda found: known[found[1]] if found[1] in known else order.artifacts[found[2]], value)
@@ -28,5 +28,5 @@ def filled(value: Any, order: Order) -> Any:
 
 
 def identity(chart: Chart, values: Any) -> str:
-    """Return what would be applied, the chart and the values, as a label's value."""
+    """Return the digest of the chart and the values, as a label's value."""
     return hashlib.sha256(rfc8785.dumps({"chart": chart.digest, "values": values})).hexdigest()[:32]

@@ -30,7 +30,7 @@ PAUSE = 0.5
 
 
 def step(run: Run, seconds: float, tools: Tools) -> Progress | None:
-    """Go on with the run's phase for at most `seconds`. Raises Unavailable, Refused, ConfigurationError, OSError."""
+    """Continue with the run's phase for at most `seconds`. Raises Unavailable, Refused, ConfigurationError, OSError."""
     return _STEPS[run.phase](run, seconds, tools)
 
 
@@ -42,7 +42,7 @@ def _pulling(run: Run, seconds: float, tools: Tools) -> Progress | None:
         return Progress("failed", run.canceled)
     if process.code != 0:
         output = tools.output(run)
-        return Progress("error", f"the chart cannot be had: {causes.error_line(output)}", output[-OUTPUT:])
+        return Progress("error", f"the chart cannot be fetched: {causes.error_line(output)}", output[-OUTPUT:])
     charts.keep(chart, run.folder / "pull")
     start_upgrade(run, tools)
     return None
@@ -61,7 +61,7 @@ def _upgrading(run: Run, seconds: float, tools: Tools) -> Progress | None:
         return None
     if revision is not None and revision.status.startswith(PENDING):
         with contextlib.suppress(Conflict):
-            release.unlock(api, namespace, revision, "unlocked: its Helm has ended without a word")
+            release.unlock(api, namespace, revision, "unlocked: its Helm has ended without writing the result")
     return _upgrade_failed(run, process, revision, tools)
 
 
@@ -69,7 +69,7 @@ def _upgrade_failed(run: Run, process: Process, revision: Revision | None, tools
     """Return the end after a Helm that did not apply this deployment; `revision` is what it left."""
     order, output = run.order, tools.output(run)
     if process.code == 0:
-        return Progress("error", "Helm has said yes, and the newest revision is somebody else's", output)
+        return Progress("error", "Helm succeeded, but the newest revision is not of this deployment", output)
     canceled = run.canceled or process.cancelled
     if canceled:
         return Progress("failed", canceled, output)
@@ -78,8 +78,10 @@ def _upgrade_failed(run: Run, process: Process, revision: Revision | None, tools
     if process.timed_out:
         return Progress("failed", f"Helm did not end within {run.timeout:g} s{waited}", output)
     if process.code is not None and process.code < 0:
-        memory = "; was there too little memory?" if process.code == -9 else ""
-        return Progress("error", f"Helm was ended by signal {-process.code}, which was not ours{memory}", output)
+        memory = "; perhaps there was too little memory" if process.code == -9 else ""
+        return Progress(
+            "error", f"Helm was ended by signal {-process.code}, which Greenlight did not send{memory}", output
+        )
     namespace = order.config["namespace"]
     failure = causes.failure(output, order.config["release"], namespace)
     if failure.again:
@@ -89,7 +91,7 @@ def _upgrade_failed(run: Run, process: Process, revision: Revision | None, tools
 
 
 def _helm_ended(run: Run, process: Process, seconds: float, tools: Tools) -> bool:
-    """Tell whether Helm has ended, after at most `seconds`. It is ended where a hook cannot begin: Helm itself waits."""
+    """Wait at most `seconds` for Helm's end; return whether it has come. Helm is ended where a hook cannot begin."""
     waits = HOOKS - (tools.clock.monotonic() - run.process_began)
     if process.wait(min(seconds, max(waits, PAUSE))):
         return True

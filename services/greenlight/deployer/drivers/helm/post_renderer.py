@@ -1,4 +1,4 @@
-"""How Helm is made to keep fields as the cluster has them: its manifests pass through the program `kept`, as a post-renderer.
+"""Helm keeps fields as the cluster has them: its manifests pass through the program `kept`, as a post-renderer.
 
 Helm 4 takes post-renderers as plugins only (pkg/postrenderer, plugin type postrenderer/v1): a folder with a description,
 written once. HELM_NO_PLUGINS keeps all others out, and leaves post-renderers alone, which are asked for by name.
@@ -31,7 +31,7 @@ _DESCRIPTION = {
 
 
 def install(data: Path, env: Mapping[str, str]) -> Mapping[str, str]:
-    """Write the plugin below Helm's data folder; what Helm needs for it of our environment, and besides."""
+    """Write the plugin below Helm's data folder; return the variables that Helm needs for it."""
     folder = data / "plugins" / PLUGIN
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     text, file = json.dumps(_DESCRIPTION), folder / "plugin.yaml"
@@ -46,7 +46,7 @@ def install(data: Path, env: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def arguments(fields: Mapping[str, Any] | None, file: Path) -> Sequence[str]:
-    """Helm's arguments for the fields that are kept, which are written to a file; none where nothing is kept."""
+    """Return Helm's arguments for the kept fields, which are written to a file; none where nothing is kept."""
     if fields is None:
         return []
     with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:

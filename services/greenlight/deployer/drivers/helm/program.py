@@ -23,7 +23,7 @@ class Helm:
     """One object for the process. Nothing is set up for a deployment: no plugin, no repository, no kubeconfig."""
 
     def __init__(self, state: Path, clock: Clock, grace: float, env: Mapping[str, str]) -> None:
-        """`state`: the folder below which Helm keeps what it keeps. `grace`: seconds between SIGTERM and SIGKILL."""
+        """Keep `state`, the folder for Helm's own files, and `grace`, the seconds between SIGTERM and SIGKILL."""
         homes = [state / "home" / name for name in ("cache", "config", "data")]
         for folder in homes:
             make_folder(folder)
@@ -58,7 +58,10 @@ class Helm:
         lock: TargetLock,
         deployment: str,
     ) -> Process:
-        """The same for what changes a release: Helm holds the target's lock as long as it runs, whatever becomes of us."""
+        """Start Helm to change a release.
+
+        It holds the target's lock as long as it runs, whatever becomes of Greenlight.
+        """
         start = self._start(arguments, cluster, folder, timeout, [lock.descriptor])
         process = Process(start, lambda _: lock.release())
         lock.name(process.pid, deployment, self._clock.now().timestamp() + timeout)

@@ -1,8 +1,8 @@
 """Helm's own record of a release: a Secret per revision, `sh.helm.release.v1.NAME.vN`, read and mended without Helm.
 
-Helm 3 and 4 write the same: labels `owner=helm`, `name`, `version`, `status`, `createdAt`, ours besides, and in `data.release`
-the base64 of a gzipped JSON (pkg/storage/driver/secrets.go and util.go of Helm 4.3). A status of `pending-*` is Helm's lock,
-and it has no expiry: whoever was killed while holding it leaves it behind.
+Helm 3 and 4 write the same: labels `owner=helm`, `name`, `version`, `status`, `createdAt`, and in `data.release` the
+base64 of a gzipped JSON (pkg/storage/driver/secrets.go and util.go of Helm 4.3). Greenlight adds labels of its own. A
+status of `pending-*` is Helm's lock, and it has no expiry: a Helm that is killed leaves it behind.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PENDING = "pending-"
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """One revision of a release, as its Secret's labels tell it."""
+    """One revision of a release, by its Secret's labels."""
 
     secret: str
     number: int
@@ -42,7 +42,7 @@ class Revision:
 
     @property
     def fence(self) -> int:
-        """Return the fence of the try that made it; 0 if it is not ours."""
+        """Return the fence of the try that made it; 0 if Greenlight did not make it."""
         return int(self.marks.get("fence", "0"))
 
 
@@ -54,7 +54,7 @@ def newest(api: Api, namespace: str, release: str) -> Revision | None:
 
 
 def record(api: Api, namespace: str, revision: Revision) -> dict[str, Any]:
-    """Return the whole release: `manifest`, `hooks`, `info`, and what may be secret, so it goes nowhere from here."""
+    """Return the whole release: `manifest`, `hooks`, `info`, and what may be secret, so it is shown nowhere."""
     return decoded(api.get(f"/api/v1/namespaces/{namespace}/secrets/{revision.secret}"))
 
 
@@ -64,14 +64,14 @@ def documents(manifest: str) -> list[Any]:
 
 
 def mark(api: Api, namespace: str, revision: Revision, marks: Mapping[str, str]) -> None:
-    """Put labels of ours on a revision. Conflict: somebody changed it meanwhile."""
+    """Put Greenlight's labels on a revision. Raises Conflict if it was changed meanwhile."""
     labels = {OURS + name: value for name, value in marks.items()}
     body = {"metadata": {"resourceVersion": revision.version, "labels": labels}}
     api.patch(f"/api/v1/namespaces/{namespace}/secrets/{revision.secret}", body)
 
 
 def unlock(api: Api, namespace: str, revision: Revision, why: str) -> None:
-    """Say `failed` of a revision that is pending though nobody works at it. Conflict: somebody does, so read again."""
+    """Mark as `failed` a revision that is pending without a Helm. Raises Conflict if it was changed meanwhile."""
     path = f"/api/v1/namespaces/{namespace}/secrets/{revision.secret}"
     secret = api.get(path)
     whole = decoded(secret)
@@ -83,14 +83,14 @@ def unlock(api: Api, namespace: str, revision: Revision, why: str) -> None:
 
 
 def decoded(secret: Object) -> dict[str, Any]:
-    """Return what a release's Secret holds."""
+    """Return the release in a Secret."""
     raw = base64.b64decode(base64.b64decode(secret["data"]["release"]))
     whole: dict[str, Any] = json.loads(gzip.decompress(raw))
     return whole
 
 
 def encoded(whole: Mapping[str, Any]) -> str:
-    """Return the same, as it is kept."""
+    """Return the release as a Secret keeps it."""
     raw = base64.b64encode(gzip.compress(json.dumps(whole).encode(), mtime=0))
     return base64.b64encode(raw).decode()
 

@@ -1,4 +1,4 @@
-"""One deployment by Helm: what is known of it, and what is done next."""
+"""One deployment by Helm: its state, and what is done next."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from greenlight.lib.process import Process
 
 
 class Phase(Enum):
-    """What is done next for a deployment.
+    """The next step of a deployment.
 
     ::
 
@@ -40,7 +40,7 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is applied, fixed at the beginning."""
+    """The plan of a deployment: chart and values, fixed at the beginning."""
 
     chart: Chart
     values: Mapping[str, Any]
@@ -49,7 +49,7 @@ class Plan:
 
 @dataclass
 class Run:
-    """One deployment, from the first look at its release to its end. Only who holds `turn` changes its phase."""
+    """One deployment, from the first look at its release to its end. Only the holder of `turn` changes its phase."""
 
     order: Order
     lock: TargetLock

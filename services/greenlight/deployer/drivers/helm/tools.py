@@ -1,4 +1,7 @@
-"""What every phase of a deployment by Helm works with: clusters, the program, the clock, and what is kept from the output."""
+"""Objects that every phase of a deployment by Helm uses.
+
+They are the clusters, the program, the clock, and the scrubber of output.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,7 @@ class Tools:
     )  # deployment -> monotonic, since when it waits for a foreign lock
 
     def output(self, run: Run) -> str:
-        """Return what the run's process has printed, without what its environment keeps secret."""
+        """Return the output of the run's process, without the secrets of its environment."""
         environment = self.clusters.access(run.order).helm()
         hidden = [value for name, value in environment.items() if "TOKEN" in name]
         return (self.scrub.also(hidden) if hidden else self.scrub)(run.started().output())
@@ -85,6 +88,6 @@ def seconds_of(order: Order, name: str) -> float | None:
 
 
 def conflicts_of(order: Order) -> str:
-    """Return what becomes of fields that others have set: `ours`, `theirs` or `fail`. A rollback puts everything back."""
+    """Return the setting for fields that others have set: `ours`, `theirs` or `fail`. A rollback always uses `ours`."""
     found: str = "ours" if order.cause == "rollback" else order.config.get("conflicts", "ours")
     return found

@@ -27,7 +27,10 @@ _NOT_FINITE = re.compile(r"[-+]?\.inf|\.nan", re.IGNORECASE)
 
 
 def warnings(values: Any, path: Steps, plain: Mapping[Steps, str]) -> Iterator[Fault]:
-    """What of Helm values, which stand at `path`, is probably not meant so; `plain` has what stands without quotes."""
+    """Yield warnings for Helm values at `path` that probably mean something else.
+
+    `plain` has the texts without quotes.
+    """
     for at, value in _scalars(values, path):
         written = plain.get(at)
         if written is not None:
@@ -66,7 +69,7 @@ def _text(text: str) -> str | None:
 
 
 def _meant(text: str) -> str | None:
-    """Return how the number is written that another reader takes a text for; None: it is none."""
+    """Return the number that another reader takes a text for; None: it takes it for none."""
     bare = text.replace("_", "")
     prefixed = _PREFIXED.fullmatch(text)
     if prefixed is not None:
@@ -94,7 +97,7 @@ def _number(value: float, written: str) -> str | None:
 
 
 def _printed(value: float) -> str:
-    """As Go prints a float."""
+    """Return a number as Go prints a float."""
     sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
     power = int(exponent) + len(digits) - 1
     if value == 0 or -4 <= power < 6:

@@ -1,4 +1,4 @@
-"""What must hold once a release is up, as `verify` says: an address answers, a command succeeds, Helm's tests pass."""
+"""Checks once a release is up, by `verify`: an address answers, a command succeeds, Helm's tests pass."""
 
 from __future__ import annotations
 
@@ -37,8 +37,7 @@ class Verification:
         output: Callable[[Process], str],
         wait: Callable[[float], object],
     ) -> None:
-        """`proof` is of the rollout; `start` begins a step that is a process, to end within so many seconds; `output` is what
-        it printed; `wait` waits for so many seconds, or until Greenlight ends."""
+        """Keep the rollout's `proof`, and three functions."""
         self._order, self._proof, self._clock = order, proof, clock
         self._start, self._output, self._wait = start, output, wait
         self._wanted: Mapping[str, object] = order.config.get("verify", {})
@@ -47,7 +46,7 @@ class Verification:
         self._until: float | None = None  # monotonic, for the step under way
 
     def watch(self, seconds: float) -> Progress | None:
-        """Go on with the step under way for at most `seconds`; the end, once all hold or one does not."""
+        """Continue the step under way for at most `seconds`; return the end, once all hold or one does not."""
         if not self._steps:
             return Progress("succeeded", None, self._proof)
         now, step = self._clock.monotonic(), self._steps[0]

@@ -81,8 +81,8 @@ def test_there_is_no_shell_and_arguments_arrive_as_written(driver: CommandDriver
     [
         ("exit 0", "succeeded", None),
         ("exit 3", "failed", "exit status 3"),
-        ("kill -9 $$", "error", "ended by SIGKILL, which was not ours (out of memory?)"),
-        ("kill -TERM $$", "error", "ended by SIGTERM, which was not ours"),
+        ("kill -9 $$", "error", "ended by SIGKILL, which Greenlight did not send (out of memory?)"),
+        ("kill -TERM $$", "error", "ended by SIGTERM, which Greenlight did not send"),
     ],
 )
 def test_what_an_end_means(

@@ -232,7 +232,7 @@ def test_a_lost_end_is_an_error_of_that_try(folder: Path, driver: CommandDriver)
         assert wait_for_exit(process, SOON)
     for _ in range(2):
         progress = ended(driver, sh(folder, script, fence=7))
-        assert (progress.outcome, str(progress.reason)[:35]) == ("error", "nobody knows how the command ended:")
+        assert (progress.outcome, str(progress.reason)[:36]) == ("error", "it is unknown how the command ended:")
     assert driver.apply(sh(folder, script, fence=8)).outcome == "running"
     heard(folder)
     let_go(folder)
@@ -276,7 +276,7 @@ def test_while_a_parent_has_named_no_command_its_target_is_not_taken(folder: Pat
     lock.take()
     gone = {"pid": 2**22, "started": "1", "deployment": "d1", "until": 0, "command": None}
     os.pwrite(lock.descriptor, json.dumps(gone).encode(), 0)
-    with pytest.raises(Busy, match="is waited for"):
+    with pytest.raises(Busy, match="Greenlight waits for it"):
         driver.apply(it)
     lock.release()
     assert ended(driver, it).outcome == "succeeded"

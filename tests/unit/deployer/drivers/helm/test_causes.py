@@ -47,7 +47,7 @@ APPLY = "Error: UPGRADE FAILED: server-side apply failed for object shop/"
         ),
         (
             'Error: admission webhook "no.example.com" denied the request: i/o timeout',
-            ["webhook no.example.com does not let"],
+            ["webhook no.example.com does not admit"],
         ),
         (
             'Error: pods "a" is forbidden: violates PodSecurity "restricted:latest": privileged',
