@@ -125,7 +125,7 @@ class Broker:
         return key
 
     def ready(self) -> None:
-        """Return if events can be taken; otherwise raise Overloaded, or the store's Unavailable."""
+        """Raise Overloaded if no events can be taken now, or the store's Unavailable."""
         self._check_room()
         self._store.probe()
 

@@ -44,7 +44,7 @@ def program(config: Mapping[str, Any], folder: Path, path: str | None) -> str:
 
 
 def missing(config: Mapping[str, Any], directory: Path) -> Iterator[str]:
-    """Return what a command names below the pipeline file and is not there or not executable, as a sentence."""
+    """Yield a sentence if a command's program or folder below the pipeline file is missing or not executable."""
     try:
         folder = working_folder(config, directory)
         if _is_below(config["run"][0]):
@@ -54,7 +54,7 @@ def missing(config: Mapping[str, Any], directory: Path) -> Iterator[str]:
 
 
 def not_installed(config: Mapping[str, Any], path: str | None) -> Iterator[str]:
-    """Yield each program or folder that a command needs and this machine lacks, on its PATH or elsewhere."""
+    """Yield a sentence if a command's program is not below the pipeline file and this machine lacks it."""
     if not _is_below(config["run"][0]):
         try:
             program(config, Path(os.sep), path)

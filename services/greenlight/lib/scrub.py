@@ -105,7 +105,7 @@ def _known(secrets: Iterable[str]) -> list[str]:
 
 
 def _texts(secret: str) -> Iterator[str]:
-    """Return the secret and each line of it, as they are and as JSON, URLs, shells and HTML write them."""
+    """Yield the secret and each line of it, as they are and as JSON, URLs, shells and HTML write them."""
     for piece in {secret, secret.strip(), *(line.strip() for line in secret.splitlines())}:
         if len(piece) < SHORTEST:
             continue
@@ -118,7 +118,7 @@ def _texts(secret: str) -> Iterator[str]:
 
 
 def _base64(secret: str) -> Iterator[str]:
-    """Return the secret in base64, also behind other bytes as in `user:password`, and wrapped into lines."""
+    """Yield the secret in base64, also behind other bytes as in `user:password`, and wrapped into lines."""
     if len(secret) < SHORTEST:
         return
     for piece in {secret, secret.strip()}:

@@ -156,7 +156,7 @@ class Exporting(Tracer):
         return True
 
     def _ask(self, trace_id: str, sampled: bool | None) -> bool:
-        """Return one verdict for a trace.
+        """Return whether a trace is sampled, as a whole.
 
         It depends on the id, the same in every process, or on the third party whose trace it is.
         """

@@ -74,7 +74,7 @@ def _context(trace_id: str, span_id: str) -> SpanContext:
 
 
 def _kept(attributes: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
-    """Return an attribute's value if it is a short text, a number, a boolean or a list of short texts; else None."""
+    """Yield the attributes whose value is a text, a number, a boolean or a list, cut to what a backend takes."""
     for name, value in attributes.items():
         if isinstance(value, str):
             yield _text(name), _text(value)
@@ -111,7 +111,7 @@ def of_scope(scope: Recording) -> Iterable[ReadableSpan]:
 
 
 def of_waterfall(span: Mapping[str, Any], repo: str, sha: str, end: str) -> ReadableSpan:
-    """Yield the spans of a waterfall. A retry or rollback is a trace of its own, and links to the commit's."""
+    """Return one span of a waterfall. A retry or rollback is a trace of its own, and links to the commit's."""
     commit = ids.trace_id(repo, sha)
     attributes = {"repo": repo, "commit": sha, **span["attributes"]}
     trace_id = attributes.pop("trace_id", commit)

@@ -66,7 +66,7 @@ def _literal(piece: _Piece) -> str | None:
 
 
 def _here(piece: _Piece) -> Callable[[str, int], bool]:
-    """Return whether the piece matches at a place."""
+    """Return a test whether the piece matches at a place."""
     literal = _literal(piece)
     if literal is not None:
         return lambda text, at: text.startswith(literal, at)

@@ -68,7 +68,7 @@ def senders(pipeline: Pipeline) -> Mapping[str, str]:
 
 
 def present(pipeline: Pipeline, files: Iterable[str], where: str, todo: str) -> Iterator[Finding]:
-    """Return whether there is a secret for every sender; those for one owner or repository alone count."""
+    """Yield the findings about secrets: is there one for every sender? Those for one owner or repository alone count."""
     there = {name.partition("@")[0] for name in files}
     wanted = senders(pipeline)
     for sender, why in wanted.items():
