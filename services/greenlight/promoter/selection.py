@@ -19,7 +19,10 @@ PAGE = 5
 
 
 def decided_since(push: Push, policy: Policy, environment: str, deps: Deps) -> Iterator[DecisionRow]:
-    """Return the decisions of a target about candidates that are newer than a push."""
+    """Return the decisions of a target about candidates that are newer than a push.
+
+    If the push fills a gap, those about whoever may vote, or about paths, are returned, too, however old the candidate is.
+    """
     known = pushes_since(deps.ledger, target_of(policy, environment, deps.ledger)).knowing(push)
     if known.newest is not None and known.newest.fact == push.fact:
         return iter(())
@@ -32,18 +35,25 @@ def decided_since(push: Push, policy: Policy, environment: str, deps: Deps) -> I
         limit *= PAGE
     placed = [(row, row.push) for row in rows if row.push is not None and row.sha != push.sha]
     known = known.knowing(*(other for _, other in placed))
-    return (row for row, other in placed if known.place(other) > known.place(push))
+    found = {row.sha: row for row, other in placed if known.place(other) > known.place(push)}
+    if any(child.arrived < push.arrived for child in known.on_top(push.sha)):
+        found |= {row.sha: row for row in _recounted(policy, environment, deps) if row.sha != push.sha}
+    return iter(found.values())
+
+
+def _recounted(policy: Policy, environment: str, deps: Deps) -> list[DecisionRow]:
+    """Return the decisions that wait for what is counted over pushes: who may vote, which paths are touched."""
+    required = [policy.gates[name] for name in policy.environments[environment].require]
+    if not policy.paths and not any(gate.not_author for gate in required):
+        return []
+    return [row for row in deps.ledger.decisions(policy.name, environment, ("waiting",), limit=ALL) if row.recount]
 
 
 def newest_first(policy: Policy, environment: str, target: Target, deps: Deps) -> Iterator[DecisionRow]:
     """Return the candidates that may be ready and are newer than what was tried, newest first."""
     pushes = pushes_since(deps.ledger, target)
     tried = newest_tried(policy, target, pushes)
-    rows = list(_ready_since(policy, environment, tried, deps))
-    required = [policy.gates[name] for name in policy.environments[environment].require]
-    if policy.paths or any(gate.not_author for gate in required):
-        waiting = deps.ledger.decisions(policy.name, environment, ("waiting",), limit=ALL)
-        rows += [row for row in waiting if row.recount]
+    rows = [*_ready_since(policy, environment, tried, deps), *_recounted(policy, environment, deps)]
     known = pushes.knowing(*(row.push for row in rows if row.push is not None), *([tried] if tried else []))
     placed = [(known.place(row.push), row) for row in rows if row.push is not None]
     newest = sorted(placed, key=lambda pair: pair[0], reverse=True)
