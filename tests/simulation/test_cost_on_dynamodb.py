@@ -20,17 +20,18 @@ from typing import Any
 import pytest
 from werkzeug.test import Client
 
-from greenlight.board import votes
+from greenlight.board import app as board
 from greenlight.deployer.drivers.registry import DRIVERS
 from greenlight.ledger.port import Transaction
 from greenlight.service.configuration import read_pipeline
+from greenlight.service.people import People
 from greenlight.service.secrets import Secrets
 from greenlight.webhooks import app as webhooks
 from greenlight.webhooks.providers.registry import FILES
 from support.dynamodb import MISSING, Table, Way, way
-from support.flow import REPO, Shop, sha_of
+from support.flow import REPO, TOKENS, Shop, sha_of
 from support.process import signed
-from support.simulation import PEOPLE, NoPublisher, World
+from support.simulation import NoPublisher, World
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 
@@ -114,22 +115,17 @@ def _value_size(kind: str, value: Any) -> int:
 
 
 class Ship(World):
-    """A world without faults, told by real webhooks about the shop of the flow tests."""
+    """A world without faults, told by real webhooks, and by the board's API, about the shop of the flow tests."""
 
     def __init__(self, folder: Path, *args: Any) -> None:
         super().__init__(1, folder, *args)
         self.calm, self.folder, self.clock.time = True, folder, datetime.now(UTC)
         self.pipeline = read_pipeline(folder / "config", DRIVERS)
-        self.app = webhooks.create_app(
-            webhooks.Deps(
-                self.clock,
-                self.inner,
-                lambda: self.pipeline,
-                NoPublisher(),
-                logging.getLogger("simulation"),
-                secrets=Secrets(folder / "secrets", FILES),
-            )
-        )
+        log = logging.getLogger("simulation")
+        base = self.clock, self.inner, lambda: self.pipeline, NoPublisher(), log
+        people = People(folder / "config" / "people.yaml", clock=self.clock, log=log)
+        self.board = board.create_app(board.Deps(*base, people=people))
+        self.app = webhooks.create_app(webhooks.Deps(*base, secrets=Secrets(folder / "secrets", FILES)))
 
     def written(self, transaction: Transaction) -> None:
         """What a world watches over is another pipeline's."""
@@ -138,12 +134,18 @@ class Ship(World):
         """All that makes a commit go out to both environments."""
         for what in ("push", "build", "scan"):
             self.post(what, word, before, at)
-        votes.approve(self.inner.record(REPO, sha_of(word)), "shop", "legal", None, PEOPLE[1], self.deps())
-        self.run()
+        self.approve(word)
 
     def post(self, what: str, word: str, before: str, at: int) -> None:
         _, path, body, headers = signed(self.folder, what, word, at=at, before=before)
         answer = Client(self.app).post(path, data=body, headers=headers)
+        assert answer.status_code == 202, answer.get_data(as_text=True)
+        self.run()
+
+    def approve(self, word: str) -> None:
+        path, token = f"/api/v1/commits/{REPO}/{sha_of(word)}/approvals", f"Bearer {TOKENS['lena']}"
+        about = {"application": "shop", "gate": "legal"}
+        answer = Client(self.board).post(path, json=about, headers={"Authorization": token})
         assert answer.status_code == 202, answer.get_data(as_text=True)
         self.run()
 

@@ -132,16 +132,18 @@ def _targets(api: Blueprint, deps: Deps) -> None:
 def _writes(api: Blueprint, deps: Deps) -> None:
     @api.post("/commits/<owner>/<name>/<sha>/approvals")
     def approvals(owner: str, name: str, sha: str) -> Response:
-        body, record = _body(), reading.record_of(f"{owner}/{name}", sha, deps)
-        comment = _text(body, "comment", needed=False)
-        id = votes.approve(record, _need(body, "application"), _need(body, "gate"), comment, g.person, deps)
+        body = _body()
+        with reading.acted_on(f"{owner}/{name}", sha, deps) as record:
+            comment = _text(body, "comment", needed=False)
+            id = votes.approve(record, _need(body, "application"), _need(body, "gate"), comment, g.person, deps)
         return _json({"id": id}, 202)
 
     @api.post("/commits/<owner>/<name>/<sha>/revocations")
     def revocations(owner: str, name: str, sha: str) -> Response:
-        body, record = _body(), reading.record_of(f"{owner}/{name}", sha, deps)
-        comment = _text(body, "comment", needed=False)
-        id = votes.revoke(record, _need(body, "application"), _need(body, "gate"), comment, g.person, deps)
+        body = _body()
+        with reading.acted_on(f"{owner}/{name}", sha, deps) as record:
+            comment = _text(body, "comment", needed=False)
+            id = votes.revoke(record, _need(body, "application"), _need(body, "gate"), comment, g.person, deps)
         return _json({"id": id}, 202)
 
     @api.post("/people/erasures")
@@ -159,10 +161,11 @@ def _writes(api: Blueprint, deps: Deps) -> None:
 
     @api.post("/commits/<owner>/<name>/<sha>/overrides")
     def overrides(owner: str, name: str, sha: str) -> Response:
-        body, record = _body(), reading.record_of(f"{owner}/{name}", sha, deps)
-        application, environment, gate = (_need(body, name) for name in ("application", "environment", "gate"))
-        reason = _text(body, "reason", needed=False)
-        id = votes.override(record, application, environment, gate, reason, g.person, deps)
+        body = _body()
+        with reading.acted_on(f"{owner}/{name}", sha, deps) as record:
+            application, environment, gate = (_need(body, name) for name in ("application", "environment", "gate"))
+            reason = _text(body, "reason", needed=False)
+            id = votes.override(record, application, environment, gate, reason, g.person, deps)
         return _json({"id": id}, 202)
 
     @api.post("/targets/<application>/<environment>/deployments")

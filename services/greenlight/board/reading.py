@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -16,6 +17,7 @@ from greenlight.model.policy import Policy
 from greenlight.model.rows import Deployment, Record, Target
 from greenlight.service.deps import Deps
 from greenlight.service.pushes import silent_since
+from greenlight.service.reading import reading_of_commit
 from greenlight.service.situations import situation
 from greenlight.service.situations import target_of as target_in
 
@@ -36,6 +38,16 @@ def record_of(repo: str, prefix: str, deps: Deps) -> Record:
     if record is None:
         raise NotFound(f"no commit {prefix} of {repo} is known: check that its webhook is sent here")
     return record
+
+
+@contextmanager
+def acted_on(repo: str, prefix: str, deps: Deps) -> Iterator[Record]:
+    """Give the record of a commit that a person acts on, in a session of the ledger: its targets are read with it.
+
+    Raises as `record_of` does.
+    """
+    with deps.ledger.session(reading_of_commit(repo.lower(), prefix.lower(), deps.pipeline())):
+        yield record_of(repo, prefix, deps)
 
 
 def policy_of(application: str, deps: Deps) -> Policy:

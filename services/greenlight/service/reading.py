@@ -1,4 +1,4 @@
-"""What the handlers of an event read of the ledger: known from the event, so that it can be read at once."""
+"""What handlers and the board read of the ledger: known from an event or a request, so that it can be read at once."""
 
 from __future__ import annotations
 
@@ -39,6 +39,12 @@ def reading_of(event: Event, pipeline: Pipeline) -> Reading:
     decisions = [(*target, *commit) for target in targets for commit in commits]
     in_force = [repo] if repo is not None else []
     return Reading(facts, commits, targets, decisions, deployments, in_force, streams, due)
+
+
+def reading_of_commit(repo: str, sha: str, pipeline: Pipeline) -> Reading:
+    """Name the rows by which what a person does to a commit is judged: its record, and every target of its repository."""
+    targets = [(policy.name, environment) for policy in pipeline.of(repo) for environment in policy.environments]
+    return Reading(records=[(repo, sha)], targets=targets)
 
 
 def _texts(event: Event) -> Mapping[str, str]:
