@@ -240,7 +240,10 @@ def test_each_policy_allows_what_its_services_do_and_webhooks_can_write_no_decis
     assert [deed for deed in all_of_them if not allowed(services, *deed)] == []
     assert [deed for deed in theirs if not allowed(edge, *deed)] == []
     refused = {key.partition("#")[0] for action, key, index in all_of_them if not allowed(edge, action, key, index)}
-    assert {"records", "targets", "decisions", "state", "journal", "pushes", "policy"} <= refused
+    assert {"records", "targets", "decisions", "state", "journal", "pushes", "policy", "outbox"} <= refused
+    assert not [
+        action for action, key, index in all_of_them if "Delete" in action and allowed(edge, action, key, index)
+    ]
     used = {f"dynamodb:{action}" for action, _, _ in all_of_them}
     given = {
         action

@@ -15,6 +15,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from greenlight.lib import signing
+from greenlight.model.rows import PATIENCE
 from support.flow import build_payload, push_payload, sha_of
 from support.webhooks import CIRCLECI, GITHUB, SHA, Rig, gate_body, ignored, repository, standard
 
@@ -33,14 +34,12 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
 
 
 def test_a_fact_is_202_with_its_id_and_stored_with_event_and_body(rig: Rig) -> None:
-    """Durable when it is said: fact, outbox, what is due, and the raw body by its digest."""
+    """Durable when it is said: the fact, its event, which is due, and the raw body by its digest."""
     fact = rig.fact(rig.github("push", PUSH))
     assert (fact.repo, fact.sha, fact.type) == ("acme/shop", sha_of("one"), "com.github.push")
     assert fact.body is not None
     assert rig.ledger.body(fact.body) == PUSH
-    assert [
-        event.id for event in rig.ledger.outbox(older_than=fact.accepted.max.replace(tzinfo=fact.accepted.tzinfo))
-    ] == [fact.id]
+    assert [due.event for due in rig.ledger.due(fact.accepted + PATIENCE)] == [fact.event]
 
 
 def test_a_repetition_has_the_same_id_whatever_its_delivery_header(rig: Rig) -> None:

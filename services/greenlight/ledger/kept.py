@@ -29,3 +29,8 @@ class Kept(Generic[K, V]):
             self._values[key] = value
             if len(self._values) > self._limit:
                 del self._values[next(iter(self._values))]
+
+    def drop(self, key: K) -> None:
+        """Keep it no longer."""
+        with self._lock:
+            self._values.pop(key, None)

@@ -56,7 +56,7 @@ class Transaction:
         Record | Target | Deployment | PoliciesInForce
     ] = ()  # rows read that must still have their version
     entries: Sequence[NewEntry] = ()  # an id that the stream already holds is not appended again
-    emit: Sequence[Event] = ()  # published after the commit, and by the sweeper if a crash comes first
+    emit: Sequence[Event] = ()  # published after the commit; if a crash comes first, by the sweeper, or when it is due
     due: Sequence[Due] = ()  # set, replacing what the key had
     postponed: Sequence[Due] = ()  # due later, where the key still has that event
     done: Sequence[tuple[str, str]] = ()  # (key, event id): no longer due; another event under that key stays
@@ -94,13 +94,12 @@ class Ledger(Protocol):
         """In this thread until it ends, what was read need not be read again, but after a Conflict.
 
         For one handler of one event: it reads as if it had come a moment earlier, and whatever it writes is conditional.
-        Which rows a list has is always read. What it emits and has due need not be in the outbox: the delivery that it
-        answers is repeated if the answer is lost, and else it is due.
+        Which rows a list has is always read.
         """
         ...
 
     def accept(self, fact: Fact, body: bytes | None, due: Due) -> bool:
-        """Store a fact with its titles, its outbox row, its provider's body and when it is due again, in one transaction.
+        """Store a fact with its titles, its provider's body and when its event is due again, in one transaction.
 
         False, and nothing is written, if a fact with that id is already there.
         """
@@ -192,7 +191,10 @@ class Ledger(Protocol):
         ...
 
     def outbox(self, *, older_than: datetime, limit: int = 100) -> Sequence[Event]:
-        """Events that were emitted before `older_than` and are not known to be published."""
+        """Events that were emitted before `older_than` and are not known to be published.
+
+        Those that were due when they were emitted are left out: they come again when they are due.
+        """
         ...
 
     def published(self, ids: Sequence[str]) -> None: ...

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from greenlight.ledger.port import Ledger, Transaction
-from support.ledger import HandClock, a_due, a_fact, an_event, at
+from greenlight.ledger.port import Ledger, Reading, Transaction
+from support.ledger import HandClock, a_due, an_event, at
 
 
 def test_events_wait_in_the_outbox_until_they_are_known_to_be_published(
@@ -14,7 +15,7 @@ def test_events_wait_in_the_outbox_until_they_are_known_to_be_published(
     """Those emitted before a time, oldest first, limited, across a restart."""
     ledger.transact(Transaction(emit=[an_event("a"), an_event("b")]))
     clock.time = at(10)
-    ledger.accept(a_fact("c"), None, a_due())
+    ledger.transact(Transaction(emit=[an_event("c")]))
     assert ledger.outbox(older_than=at(0)) == []
     assert ledger.outbox(older_than=at(10)) == [an_event("a"), an_event("b")]
     assert [event.id for event in ledger.outbox(older_than=at(11))] == ["a", "b", "c"]
@@ -32,6 +33,21 @@ def test_an_event_that_is_emitted_again_is_published_again(ledger: Ledger) -> No
     ledger.published(["a"])
     ledger.transact(Transaction(emit=[an_event("a")]))
     assert ledger.outbox(older_than=at(1)) == [an_event("a")]
+
+
+def test_what_is_emitted_and_due_is_not_in_the_outbox_unless_it_is_emitted_again(ledger: Ledger, adapter: Any) -> None:
+    """It comes again when it is due, and from the outbox once somebody emits it again, until that is published."""
+    other, due = adapter.another(), a_due("k", 30, "both")
+    for again in (other, ledger):
+        with ledger.session(Reading()):
+            ledger.transact(Transaction(emit=[an_event("both"), an_event("emitted")], due=[due]))
+            assert [event.id for event in ledger.outbox(older_than=at(1))] == ["emitted"]
+            ledger.published(["both", "emitted"])
+        assert ledger.due(at(99)) == [due]
+        again.transact(Transaction(emit=[an_event("both")], postponed=[a_due("k", 60, "both", 1)]))
+        assert [event.id for event in ledger.outbox(older_than=at(1))] == ["both"]
+        ledger.published(["both"])
+        assert ledger.outbox(older_than=at(1)) == []
 
 
 def test_what_is_due_comes_earliest_first_and_not_before_its_time(ledger: Ledger) -> None:

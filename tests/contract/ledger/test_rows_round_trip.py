@@ -26,12 +26,14 @@ def fresh() -> Iterator[int]:
 @examples
 @given(row=rows(Fact, recorded=False, titles=()))
 def test_facts(ledger: Ledger, fresh: Iterator[int], row: Fact) -> None:
-    """accept, then fact; and its event from the outbox."""
+    """accept, then fact; and its event from what is due, and from the outbox if it is emitted by itself."""
     row = replace(row, event=replace(row.event, id=f"{next(fresh)}"))
-    assert ledger.accept(row, None, a_due())
+    due = replace(a_due(), event=row.event)
+    assert ledger.accept(row, None, due)
     assert ledger.fact(row.id) == row
-    (event,) = ledger.outbox(older_than=at(1))
-    assert event == row.event
+    assert ledger.due(due.at) == [due]
+    ledger.transact(Transaction(emit=[row.event]))
+    assert ledger.outbox(older_than=at(1)) == [row.event]
     ledger.published([row.id])
 
 

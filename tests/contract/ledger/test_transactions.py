@@ -141,7 +141,7 @@ def test_one_conflict_undoes_the_whole_transaction(ledger: Ledger, reopen: Calla
         [a_push()],
         True,
         ["f1"],
-        ["f0", "f1", "emitted"],
+        ["emitted"],
         ["new"],
         [a_record(version=1, pushes={"refs/heads/main": a_push()})],
     )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 
 from greenlight.events.ids import derive
 from greenlight.ledger.dynamodb import items as items
 from greenlight.ledger.dynamodb.client import MOST_ITEMS, Cancelled, Key
 from greenlight.ledger.dynamodb.items import GROUPED, ORDERED, item, joined
+from greenlight.ledger.dynamodb.outbox_and_due import OutboxAndDue
 from greenlight.ledger.dynamodb.provider_bodies import ProviderBodies
 from greenlight.ledger.dynamodb.reader import Reader, key_of
-from greenlight.ledger.dynamodb.writes import ABSENT, Write, emitted, set_due
+from greenlight.ledger.dynamodb.writes import ABSENT, Write, set_due
 from greenlight.model.rows import Due, Fact, Title
 
 CLAIMED = timedelta(days=30)
@@ -19,13 +20,13 @@ CLAIMED = timedelta(days=30)
 
 
 class Facts:
-    """Accepts and reads facts for one ledger. `numbers` order what the process emits at one moment."""
+    """Accepts and reads facts for one ledger."""
 
     def __init__(
-        self, reader: Reader, bodies: ProviderBodies, clock: Callable[[], datetime], numbers: Iterator[int]
+        self, reader: Reader, bodies: ProviderBodies, hints: OutboxAndDue, clock: Callable[[], datetime]
     ) -> None:
         self._reader, self._dynamo, self._rows = reader, reader.dynamo, reader.rows
-        self._bodies, self._clock, self._numbers = bodies, clock, numbers
+        self._bodies, self._hints, self._clock = bodies, hints, clock
 
     def accept(self, fact: Fact, body: bytes | None, due: Due) -> bool:
         """Write the fact with all that belongs to it, in one transaction; False if it is there already."""
@@ -34,7 +35,7 @@ class Facts:
         planned = [Write("Put", {"Item": stored, "ConditionExpression": ABSENT})]
         if body is not None:
             planned.append(Write("Put", {"Item": self._bodies.kept(body, now)}))
-        planned += [set_due(due, self._rows, now)[1], emitted(fact.event, self._rows, now, next(self._numbers))[1]]
+        planned.append(set_due(due, self._rows, now)[1])
         titles = [items.title(fact.repo, it, self._rows, now) for it in {it.sha: it for it in fact.titles}.values()]
         room = MOST_ITEMS - len(planned)
         planned += [Write("Put", {"Item": title}) for title in titles[:room]]
@@ -45,6 +46,7 @@ class Facts:
             self._reader.forget()
             return False
         self._reader.written(operations)
+        self._hints.emitted([fact.event], [due])
         for title in titles[room:]:  # of a push of so many commits
             self._dynamo.put(title)
         return True

@@ -54,12 +54,12 @@ class DynamoLedger:
         self._clock, self._pause = clock, pause
         self._emitted = count()
         self._bodies = ProviderBodies(self._reader, bodies)
-        self._facts = Facts(self._reader, self._bodies, clock, self._emitted)
+        self._hints = OutboxAndDue(self._reader)
+        self._facts = Facts(self._reader, self._bodies, self._hints, clock)
         self._records = Records(dynamo, self._rows)
         self._pushes = Pushes(self._reader)
         self._decisions = Decisions(self._reader, clock)
         self._journals = Journals(self._reader)
-        self._hints = OutboxAndDue(self._reader)
 
     def session(self, reading: Reading) -> AbstractContextManager[None]:
         return self._reader.begin(reading)
@@ -172,13 +172,10 @@ class DynamoLedger:
             raise
 
     def _transact(self, transaction: Transaction) -> None:
-        session = self._reader.session
-        answers = {due.event.id for due in transaction.due} if session is not None else set()
-        answers &= {event.id for event in transaction.emit}
         for attempt in range(MOVED):
             wanted = needed(transaction, markers=attempt > 0)
             seen = self._reader.get_all(wanted) if wanted else {}
-            planned, large = writes(transaction, seen, self._rows, self._records, self._clock(), self._emitted, answers)
+            planned, large = writes(transaction, seen, self._rows, self._records, self._clock(), self._emitted)
             try:
                 for together in slices(planned):
                     self._commit(together)
@@ -188,9 +185,9 @@ class DynamoLedger:
             else:
                 for record in large:
                     self._records.keep(record)
-                if session is not None:
-                    session.forget(pushes_of=[push.repo for push in transaction.pushes])
-                    session.answers |= answers
+                if self._reader.session is not None:
+                    self._reader.session.forget(pushes_of=[push.repo for push in transaction.pushes])
+                self._hints.emitted(transaction.emit, transaction.due)
                 return
         raise Conflict(f"others wrote to the same journals or due keys {MOVED} times in between: read again")
 

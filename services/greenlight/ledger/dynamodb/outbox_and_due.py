@@ -14,10 +14,14 @@ from greenlight.ledger.dynamodb import items as items
 from greenlight.ledger.dynamodb.client import Cancelled, Item
 from greenlight.ledger.dynamodb.items import ORDERED, stamp
 from greenlight.ledger.dynamodb.reader import Reader
+from greenlight.ledger.kept import Kept
 from greenlight.ledger.unreadable import LATER
 from greenlight.model.rows import Due
 
 H = TypeVar("H", Event, Due)
+
+EMITTED = 5000
+"""Events without a row in the outbox that a process remembers until they are published."""
 
 
 class OutboxAndDue:
@@ -25,15 +29,27 @@ class OutboxAndDue:
 
     def __init__(self, reader: Reader) -> None:
         self._reader, self._dynamo = reader, reader.dynamo
+        self._only_due: Kept[str, bool] = Kept(EMITTED)
+
+    def emitted(self, events: Sequence[Event], due: Sequence[Due]) -> None:
+        """Remember which of the events that were just emitted have no row in the outbox, because they are due."""
+        ids = {it.event.id for it in due}
+        for event in events:
+            if event.id in ids:
+                self._only_due.put(event.id, True)
+            else:
+                self._only_due.drop(event.id)
 
     def outbox(self, older_than: datetime, limit: int) -> Sequence[Event]:
         """Return events that were emitted before `older_than` and are not known to be published."""
-        return self._readable(Event, self._before("outbox", stamp(older_than), limit), older_than)
+        found = self._readable(Event, self._before("outbox", stamp(older_than), limit), older_than)
+        for event in found:  # another process may have emitted it again
+            self._only_due.drop(event.id)
+        return found
 
     def published(self, ids: Sequence[str]) -> None:
-        """Remove these events from the outbox, but those that this session put nothing there for."""
-        session = self._reader.session
-        there = [id for id in ids if session is None or id not in session.answers]
+        """Remove these events from the outbox. Those that were never there cost no request."""
+        there = [id for id in ids if self._only_due.get(id) is None]
         if there:
             self._dynamo.delete([items.outbox_key(id) for id in there])
 

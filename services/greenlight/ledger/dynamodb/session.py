@@ -38,7 +38,6 @@ class Session:
         self._first = keys_of(reading)
         self._items: dict[Key, Item | None] = {}
         self._pushes: dict[str, tuple[datetime | None, Sequence[Push]]] = {}
-        self.answers: set[str] = set()  # ids of the events that were emitted without a row in the outbox
 
     def get_all(self, keys: Sequence[Key]) -> dict[Key, Item]:
         """Give those of the items that exist, as they were when they were first read, or as they were written since."""

@@ -6,7 +6,7 @@ that only we had read, a journal's head, what is due under a key: then all is re
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -65,12 +65,11 @@ def writes(
     records: Records,
     now: datetime,
     numbers: Iterator[int],
-    answers: Collection[str] = (),
 ) -> tuple[list[Write], Sequence[Large]]:
     """Return everything that `transaction` writes, and its large records, given what `needed` found.
 
     Raises Conflict at once if it can see one. `now` is when it emits; `numbers` order what one process emits at one moment.
-    Events whose ids are among `answers` get no row in the outbox.
+    An event that is also due gets no row in the outbox.
     """
     plan = _Plan(seen, rows, records, now)
     for accepted in transaction.facts:
@@ -93,8 +92,9 @@ def writes(
         plan.push(push)
     plan.entries(transaction.entries)
     plan.due(transaction)
+    due = {it.event.id for it in transaction.due}
     for event in transaction.emit:
-        if event.id not in answers:
+        if event.id not in due:
             plan.emit(event, next(numbers))
     return list(plan.planned.values()), plan.large
 
@@ -121,14 +121,6 @@ def slices(planned: Sequence[Write]) -> Iterator[Sequence[Write]]:
             slice = []
         slice += group
     yield slice
-
-
-def emitted(event: Event, rows: Rows, now: datetime, number: int) -> tuple[Key, Write]:
-    """Return an event in the outbox. One that waits there already waits on, from now."""
-    key = items.outbox_key(event.id)
-    order = joined(stamp(now), f"{number:012d}", event.id)
-    attributes = {"q": {"S": items.shard("outbox", event.id)}, "o": {"S": order}, **rows.pack(event, now)}
-    return key, Write("Put", {"Item": item(key, **attributes)}, event=event.id)
 
 
 def set_due(due: Due, rows: Rows, now: datetime) -> tuple[Key, Write]:
@@ -333,8 +325,11 @@ class _Plan:
             self.planned[key] = write
 
     def emit(self, event: Event, number: int) -> None:
-        key, write = emitted(event, self._rows, self._now, number)
-        self.planned[key] = write
+        """Put the event into the outbox. One that waits there already waits on, from now."""
+        key, order = items.outbox_key(event.id), joined(stamp(self._now), f"{number:012d}", event.id)
+        listed = {"q": {"S": items.shard("outbox", event.id)}, "o": {"S": order}}
+        stored = item(key, **listed, **self._rows.pack(event, self._now))
+        self.planned[key] = Write("Put", {"Item": stored}, event=event.id)
 
 
 def _place(row: DecisionRow, partition: str, order: str) -> Key:

@@ -21,7 +21,7 @@ from greenlight.ledger.sqlite.provider_bodies import ProviderBodies
 from greenlight.ledger.sqlite.pushes import Pushes, after
 from greenlight.ledger.sqlite.rows import Rows
 from greenlight.ledger.sqlite.schema import SCHEMA, from_micros, micros
-from greenlight.ledger.sqlite.writes import Emit, send, set_due, steps
+from greenlight.ledger.sqlite.writes import Emit, set_due, steps
 from greenlight.ledger.unreadable import LATER, NAMES, Aside, policy_of
 from greenlight.model.policy import PoliciesInForce
 from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target, Title
@@ -67,7 +67,7 @@ class SqliteLedger:
 
     def _accept(self, fact: Fact, body: tuple[str, bytes | None] | None, due: Due) -> bool:
         text, now = dumps(fact), self._clock()
-        follow = (set_due(due), send(fact.event, self._emit, now))
+        follow = [set_due(due)] if self._emit is None else [set_due(due), self._emit(fact.event)]
         titles = [(fact.repo, it.sha, it.login, it.email, dumps(it)) for it in fact.titles]
         kept = replace(fact, titles=())
 

@@ -94,7 +94,11 @@ def steps(
     made += [_not_due(key, event) for key, event in transaction.done]
     made += [set_due(due) for due in transaction.due]
     made += [_postpone(due) for due in transaction.postponed]
-    made += [send(event, emit, now) for event in transaction.emit]
+    due = {it.event.id for it in transaction.due}
+    if emit is not None:
+        made += [emit(event) for event in transaction.emit]
+    else:
+        made += [_into_outbox(event, now) for event in transaction.emit if event.id not in due]
     return made
 
 
@@ -277,10 +281,8 @@ def _not_due(key: str, event: str) -> Step:
     return step
 
 
-def send(event: Event, emit: Emit | None, now: datetime) -> Step:
-    """Hand an event to `emit`, or keep it in the outbox until it is known to be published."""
-    if emit is not None:
-        return emit(event)
+def _into_outbox(event: Event, now: datetime) -> Step:
+    """Keep an event until it is known to be published."""
     values = (event.id, micros(now), dumps(event))
 
     def step(tx: Tx) -> None:

@@ -89,7 +89,6 @@ def test_what_goes_wrong_on_the_way_changes_nothing(fresh: tuple[DynamoLedger, W
     assert [entry.id for entry in ledger.journal(STREAM)] == ["a", "b"]
     assert verify(ledger.journal(STREAM)).holds
     assert ledger.due(at(999)) == []
-    assert [event.id for event in ledger.outbox(older_than=at(1))] == ["f1"]
     assert ledger.accept(a_fact(), b"body", a_due()) is False
 
 
@@ -186,11 +185,11 @@ def test_more_hints_than_a_transaction_holds_are_written_in_several(fresh: tuple
     """A reconciler's whole batch: each event with its due time; what is done goes last."""
     ledger, road = fresh
     due = [a_due(f"k{n:03d}", n, f"e{n:03d}") for n in range(150)]
-    ledger.transact(Transaction(emit=[one.event for one in due], due=due))
+    ledger.transact(Transaction(due=due))
     assert ledger.due(at(999), limit=500) == due
-    assert len(ledger.outbox(older_than=at(1), limit=500)) == 150
     again = [replace(one, attempts=1) for one in due]
-    ledger.transact(Transaction(postponed=again, done=[("k000", "e000")]))
+    ledger.transact(Transaction(emit=[one.event for one in due], postponed=again, done=[("k000", "e000")]))
+    assert len(ledger.outbox(older_than=at(1), limit=500)) == 150
     assert ledger.due(at(999), limit=500) == again[1:]
     for operation, document in road.asked:
         assert operation != "TransactWriteItems" or len(document["TransactItems"]) <= 100
