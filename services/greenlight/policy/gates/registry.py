@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from importlib import import_module
-from inspect import isabstract
-from pkgutil import iter_modules
-from types import ModuleType
 from typing import Any
 
 import greenlight.policy.gates as package
+from greenlight.lib.plugins import defined_in
 from greenlight.policy.gates.kind import COMMON, Kind, Schema
 
 
 def find() -> Iterator[type[Kind]]:
     """Yield the kinds of this package, in the order of their modules."""
-    for found in sorted(iter_modules(package.__path__), key=lambda module: module.name):
-        if f"{package.__name__}.{found.name}" != __name__:
-            yield from _defined(import_module(f"{package.__name__}.{found.name}"))
-
-
-def _defined(module: ModuleType) -> Iterator[type[Kind]]:
-    for value in vars(module).values():
-        own = isinstance(value, type) and value.__module__ == module.__name__
-        if own and issubclass(value, Kind) and not isabstract(value):
-            yield value
+    return defined_in(package, Kind, but=__name__)
 
 
 KINDS: Mapping[str, type[Kind]] = {kind.kind: kind for kind in find()}

@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from importlib import import_module
-from inspect import isabstract
-from pkgutil import iter_modules
-from types import ModuleType
+from collections.abc import Mapping, Sequence
 
 import greenlight.webhooks.providers as package
+from greenlight.lib.plugins import defined_in
 from greenlight.service.secrets import Files
 from greenlight.webhooks.provider import Provider
 
-
-def find() -> Iterator[Provider]:
-    """Yield the providers of this package, in the order of their modules."""
-    for found in sorted(iter_modules(package.__path__), key=lambda module: module.name):
-        if f"{package.__name__}.{found.name}" != __name__:
-            yield from _defined(import_module(f"{package.__name__}.{found.name}"))
-
-
-def _defined(module: ModuleType) -> Iterator[Provider]:
-    for value in vars(module).values():
-        own = isinstance(value, type) and value.__module__ == module.__name__
-        if own and issubclass(value, Provider) and not isabstract(value):
-            yield value()
-
-
-ROUTES: Mapping[str, Provider] = {provider.route: provider for provider in find()}
+ROUTES: Mapping[str, Provider] = {it.route: it for it in (of() for of in defined_in(package, Provider, but=__name__))}
 """By path; one that ends in a slash is followed by the name of a gate or a sender."""
 
 FILES: Sequence[Files] = [provider.files for provider in ROUTES.values()]
