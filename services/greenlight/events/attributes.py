@@ -1,4 +1,4 @@
-"""What an attribute may be, by the specification, and which values every SDK reads alike."""
+"""The values that an attribute may have by the specification, and those that every SDK reads alike."""
 
 from __future__ import annotations
 
@@ -29,12 +29,18 @@ _TIME = re.compile(
 
 
 def safe(value: AttributeValue) -> bool:
-    """Whether every SDK and every Trigger filter sees the same `value`. What is not safe is left out, never escaped."""
+    """Return whether every SDK and every Trigger filter sees the same `value`.
+
+    An unsafe value is left out, never escaped.
+    """
     return not isinstance(value, str) or _SAFE.fullmatch(value) is not None
 
 
 def is_name(name: str) -> bool:
-    """Whether `name` may name an attribute: lower-case ASCII letters and digits (CloudEvents 1.0, naming conventions)."""
+    """Return whether `name` is valid for an attribute.
+
+    Valid are lower-case ASCII letters and digits (CloudEvents 1.0, naming conventions).
+    """
     return len(name) <= MAX_NAME and _is_name(name)
 
 
@@ -44,27 +50,30 @@ def _is_name(name: str) -> bool:
 
 
 def has_control(text: str) -> bool:
-    """Tell whether `text` holds what the type system forbids in a String: control characters, lone surrogates."""
+    """Return whether `text` has what the type system forbids in a String: control characters, lone surrogates."""
     return _CONTROL.search(text) is not None
 
 
 def is_uri_reference(text: str) -> bool:
-    """Tell whether `text` is shaped like a URI-reference: no white space, quotes or brackets that a URI cannot have."""
+    """Return whether `text` has the form of a URI-reference.
+
+    It has no white space, quotes or brackets that a URI cannot have.
+    """
     return _URI_REFERENCE.fullmatch(text) is not None
 
 
 def is_absolute_uri(text: str) -> bool:
-    """Tell whether `text` is shaped like a URI with a scheme."""
+    """Return whether `text` has the form of a URI with a scheme."""
     return is_uri_reference(text) and _ABSOLUTE_URI.fullmatch(text) is not None
 
 
 def is_media_type(text: str) -> bool:
-    """Tell whether `text` is a media type (RFC 2046) with parameters."""
+    """Return whether `text` is a media type (RFC 2046) with parameters."""
     return len(text) <= 256 and _MEDIA_TYPE.fullmatch(text) is not None
 
 
 def is_json(datacontenttype: str | None) -> bool:
-    """Tell whether data of that type is JSON; absent means JSON (CloudEvents 1.0, JSON event format 3.1)."""
+    """Return whether data of that type is JSON; absent means JSON (CloudEvents 1.0, JSON event format 3.1)."""
     if datacontenttype is None:
         return True
     media = datacontenttype.partition(";")[0].strip().lower()
@@ -72,7 +81,7 @@ def is_json(datacontenttype: str | None) -> bool:
 
 
 def is_time(text: str) -> bool:
-    """Tell whether `text` is an RFC 3339 timestamp; 60 seconds are a leap second, and right."""
+    """Return whether `text` is an RFC 3339 timestamp; 60 seconds are a leap second, and valid."""
     match = _TIME.fullmatch(text)
     if match is None:
         return False

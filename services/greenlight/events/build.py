@@ -60,7 +60,10 @@ def as_fact(event: Event) -> Event:
 
 
 def is_fact(event: Event) -> bool:
-    """Tell whether the event carries the attribute of facts. Anybody may set it: only the ledger knows what is a fact."""
+    """Return whether the event carries the attribute of facts.
+
+    Anybody may set it: only the ledger knows what is a fact.
+    """
     return event.extensions.get(_FACT) == _TRUE
 
 

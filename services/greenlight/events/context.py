@@ -18,7 +18,7 @@ class Context(NamedTuple):
 
     @property
     def traceparent(self) -> str:
-        """It as version 00 writes it."""
+        """Return the traceparent in the form of version 00."""
         return f"00-{self.trace}-{self.span}-{'01' if self.sampled else '00'}"
 
 

@@ -48,7 +48,10 @@ class Event:
         dataschema: str | None = None,
         extensions: Mapping[str, AttributeValue | None] | None = None,
     ) -> Event:
-        """An event of ours with JSON data. Extensions that are None, or not safe as an attribute, are left out."""
+        """Make an event of Greenlight with JSON data.
+
+        Extensions that are None, or unsafe as an attribute, are left out.
+        """
         kept = {name: value for name, value in (extensions or {}).items() if value is not None and safe(value)}
         return cls(
             id=id,
@@ -67,9 +70,9 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan
 
 
 def rfc3339(moment: datetime) -> str:
-    """`moment` as RFC 3339 in UTC with microseconds, ending in Z. Raises ValueError for a naive datetime."""
+    """Return `moment` as RFC 3339 in UTC with microseconds, ending in Z. Raises ValueError for a naive datetime."""
     if moment.tzinfo is None:
-        raise ValueError("a time without a zone means nothing")
+        raise ValueError("a time needs a time zone")
     return (moment if moment.tzinfo is UTC else moment.astimezone(UTC)).isoformat(timespec="microseconds").removesuffix(
         "+00:00"
     ) + "Z"

@@ -1,4 +1,4 @@
-"""The codec: CloudEvents 1.0 over HTTP, binary and structured, both ways, as the specification says it.
+"""The codec: CloudEvents 1.0 over HTTP, binary and structured, both ways, by the specification.
 
 Strict where an SDK is helpful: nothing that is missing is invented, because a made-up id defeats every repetition check, and a
 made-up time is a forged fact. Sources: CloudEvents 1.0.2, its HTTP protocol binding and its JSON event format.
@@ -33,9 +33,10 @@ class NotAnEvent(Malformed):
 
 
 def from_http(headers: Headers, body: bytes) -> Event:
-    """The one event in an HTTP message. The content type alone decides between the modes (HTTP binding, section 3).
+    """Return the one event in an HTTP message.
 
-    Raises NotAnEvent (400) and UnsupportedMedia (415), nothing else.
+    The content type alone decides between the modes (HTTP binding, section 3). Raises NotAnEvent (400) and
+    UnsupportedMedia (415), nothing else.
     """
     fields = lowered(headers)
     media = fields.get("content-type", "").partition(";")[0].strip().lower()
@@ -47,7 +48,7 @@ def from_http(headers: Headers, body: bytes) -> Event:
 
 
 def lowered(headers: Headers) -> dict[str, str]:
-    """Headers by lower-case name; two lines of one name become what HTTP says they are, one joined by a comma."""
+    """Return headers by lower-case name; lines of one name are joined by a comma, as in HTTP."""
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     fields: dict[str, str] = {}
     for name, value in pairs:
@@ -57,7 +58,7 @@ def lowered(headers: Headers) -> dict[str, str]:
 
 
 def document(body: bytes) -> dict[str, Any]:
-    """Return the JSON object that a structured event is."""
+    """Return the JSON object of a structured event."""
     try:
         value = strictjson.loads(body)
     except strictjson.BadJson as error:
@@ -68,7 +69,7 @@ def document(body: bytes) -> dict[str, Any]:
 
 
 def from_document(fields: Mapping[str, Any]) -> Event:
-    """Return the event that a structured JSON object is; null means absent (JSON event format, section 2.2)."""
+    """Return the event of a structured JSON object; null means absent (JSON event format, section 2.2)."""
     found = {name: value for name, value in fields.items() if value is not None and name not in ("data", "data_base64")}
     return from_attributes(found, _document_data(fields))
 
@@ -97,7 +98,10 @@ def from_attributes(found: Mapping[str, Any], data: bytes | None) -> Event:
 
 
 def to_binary(event: Event) -> tuple[dict[str, str], bytes]:
-    """Headers and body in binary mode: the data's exact bytes. Raises NotAnEvent for what no header can carry."""
+    """Return headers and body in binary mode: the data's exact bytes.
+
+    Raises NotAnEvent for what no header can carry.
+    """
     headers = {"ce-specversion": "1.0"}
     for name, value in _attributes_of(event):
         if name == "datacontenttype":
@@ -110,19 +114,19 @@ def to_binary(event: Event) -> tuple[dict[str, str], bytes]:
 
 
 def travels_whole(event: Event) -> bool:
-    """Whether binary mode brings an event over as it is: there every attribute is text, and all data has a type."""
+    """Return whether binary mode keeps an event as it is: there every attribute is text, and all data has a type."""
     typed = event.datacontenttype is not None if event.data else event.data is None
     return typed and all(type(value) is str for value in event.extensions.values())
 
 
 def trace_header(event: Event) -> dict[str, str]:
-    """The HTTP header that an event of ours goes out with beside its attribute, so that the next hop can tell its trace."""
+    """Return the HTTP header that repeats an event's traceparent, so that the next hop can join the trace."""
     text = event.extensions.get("traceparent")
     return {"traceparent": text} if isinstance(text, str) else {}
 
 
 def to_structured(event: Event) -> tuple[dict[str, str], bytes]:
-    """Headers and body in structured mode. JSON data stands as JSON, anything else as base64."""
+    """Return headers and body in structured mode. JSON data stands as JSON, anything else as base64."""
     fields: dict[str, Any] = {"specversion": "1.0"}
     for name, value in _attributes_of(event):
         if isinstance(value, str):
@@ -139,7 +143,7 @@ def _binary_attributes(fields: Mapping[str, str]) -> dict[str, str]:
     if not found:
         raise NotAnEvent("no ce- headers, and the content type is not a CloudEvents one")
     if "datacontenttype" in found:
-        raise NotAnEvent("ce-datacontenttype: in binary mode the Content-Type header says it")
+        raise NotAnEvent("ce-datacontenttype is not allowed: in binary mode, Content-Type is the data's type")
     if fields.get("content-type"):
         found["datacontenttype"] = fields["content-type"]
     return found
@@ -149,7 +153,7 @@ def _document_data(fields: Mapping[str, Any]) -> bytes | None:
     encoded, data = fields.get("data_base64"), fields.get("data")
     if encoded is not None:
         if data is not None:
-            raise NotAnEvent("data and data_base64 are both there")
+            raise NotAnEvent("data and data_base64 cannot both be given")
         if not isinstance(encoded, str):
             raise NotAnEvent("data_base64 is not a string")
         try:
@@ -165,10 +169,10 @@ def _document_data(fields: Mapping[str, Any]) -> bytes | None:
 
 
 def _identifier(found: Mapping[str, Any], name: str) -> str:
-    """id and type: no comma, which is what two header lines become when a server joins them."""
+    """Check id or type: it has no comma, by which a server joins two header lines."""
     value = _required(found, name)
     if "," in value:
-        raise NotAnEvent(f"{name} holds a comma: was the header sent twice?")
+        raise NotAnEvent(f"{name} holds a comma: the header may have been sent twice")
     return value
 
 
@@ -225,7 +229,7 @@ def _attributes_of(event: Event) -> Iterable[tuple[str, AttributeValue]]:
 
 
 def header_text(name: str, value: str) -> str:
-    """A header's value as the HTTP binding's section 3.1.3.2 reads it: unquote, then percent-decode once, as UTF-8."""
+    """Return a header's value by the HTTP binding's section 3.1.3.2: unquoted, then percent-decoded once, as UTF-8."""
     if value.isascii() and "%" not in value and not value.startswith('"'):
         return value
     if value.startswith('"'):
@@ -251,7 +255,7 @@ def _unquoted(name: str, value: str) -> str:
 
 
 def _encoded(name: str, value: AttributeValue) -> str:
-    """A header's value: percent-encoded where the binding demands it (space, quote, percent, all outside printable ASCII)."""
+    """Return a header's value, with space, quote, percent and all outside printable ASCII percent-encoded."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):

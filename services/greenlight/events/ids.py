@@ -7,7 +7,10 @@ import re
 
 
 def derive(kind: str, *parts: str | int) -> str:
-    """H(kind, parts): 32 hex digits of SHA-256 over the parts, each with its length, so that no two lists collide."""
+    """Return H(kind, parts).
+
+    It is 32 hex digits of SHA-256 over the parts, each with its length, so that no two lists collide.
+    """
     encoded = kind.encode()
     for part in parts:
         raw = str(part).encode("utf-8", "surrogatepass")
@@ -19,7 +22,10 @@ _OWN_TRACE = ("retry", "rollback")
 
 
 def trace_id(repo: str, sha: str) -> str:
-    """The trace of a commit: the first 16 bytes of SHA-256("greenlight/v1\\n" repo "\\n" sha), as hex. Public contract."""
+    """Return the trace of a commit: the first 16 bytes of SHA-256("greenlight/v1\\n" repo "\\n" sha), as hex.
+
+    Public contract.
+    """
     return hashlib.sha256(f"greenlight/v1\n{repo.lower()}\n{sha}".encode()).hexdigest()[:32]
 
 
@@ -36,7 +42,7 @@ def span_id(event_id: str, step: str) -> str:
 
 
 def root_span_id(repo: str, sha: str) -> str:
-    """Return the span that everything about a commit hangs below."""
+    """Return the root span of a commit, the parent of everything about it."""
     return span_id(f"{repo}/{sha}", "commit")
 
 
@@ -57,7 +63,7 @@ _NOREPLY = re.compile(r"(?:[0-9]+\+)?([^@\s]+)@users\.noreply\.[a-z0-9.-]+")
 
 
 def identity(kind: str, value: str) -> str:
-    """Return a person as the ledger names one: a digest of a login or e-mail, so that the chain holds no address.
+    """Return a person's identity in the ledger: a digest of a login or e-mail, so that the chain has no address.
 
     `kind` is `github` or `email`. Both sides of a comparison go through here: case and a leading @ make no difference,
     and an address that GitHub gives people to hide theirs (`ID+LOGIN@users.noreply.github.com`) is the login in it.

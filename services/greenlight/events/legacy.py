@@ -67,7 +67,7 @@ def _modern(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _flat(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Names without dashes, and maps as one attribute a key: what binary mode made of both."""
+    """Return names without dashes, and each key of a map as an attribute of its own, as binary mode writes both."""
     fields: dict[str, Any] = {}
     for name, value in found.items():
         parts = value if isinstance(value, dict) and name != "data" else {"": value}
@@ -104,9 +104,9 @@ def _decoded(body: bytes, encoding: Any) -> bytes:
 
 
 def honeycomb_trace(value: str) -> tuple[str, str] | None:
-    """(trace id, parent span id) of an X-Honeycomb-Trace header, as 32 and 16 hex digits; None for anything else.
+    """Return (trace id, parent span id) of an X-Honeycomb-Trace header, as 32 and 16 hex digits.
 
-    Form: `1;dataset=NAME,trace_id=ID,parent_id=ID,context=BASE64` (honeycomb-beeline 3.6).
+    None for anything else. Form: `1;dataset=NAME,trace_id=ID,parent_id=ID,context=BASE64` (honeycomb-beeline 3.6).
     """
     version, _, rest = value.partition(";")
     if version != "1" or len(value) > 8192:

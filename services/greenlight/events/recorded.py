@@ -1,4 +1,4 @@
-"""commit.recorded: something about a commit changed, or must be looked at again."""
+"""Events of the type commit.recorded: something about a commit changed, or must be looked at again."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from greenlight.events.event import Event, rfc3339
 
 
 def commit_recorded(repo: str, sha: str, fact: str, accepted: datetime) -> Event:
-    """Return the event that follows from a fact: the same one however often it is asked for."""
+    """Return the event that follows from a fact: always the same one."""
     return _event(repo, sha, accepted, ids.derive(types.COMMIT_RECORDED, fact), "greenlight/recorder", {"fact": fact})
 
 
 def look_again(repo: str, sha: str, why: str, at: datetime, *, target: tuple[str, str] | None = None) -> Event:
-    """Nothing new was recorded, but the commit must be decided again. `why` is the key under which that is due.
+    """Return the event by which a commit is decided again, although nothing was recorded. `why` is the key that is due.
 
     With `target` (application, environment), every candidate of that target must be.
     """

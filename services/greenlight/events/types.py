@@ -1,4 +1,4 @@
-"""The vocabulary: every event type that Greenlight itself speaks."""
+"""The vocabulary: every event type that Greenlight itself emits."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What is due and lacks a result is emitted again."""
+"""The reconciler: emits again what is due and lacks a result."""

@@ -87,7 +87,7 @@ def _emit_again(due: Sequence[Due], deps: Deps) -> None:
 
 
 def _is_of_a_fact(event: Event, ledger: Ledger) -> bool:
-    """Tell whether an event is a fact's, also if it was stored by a version whose facts' events had no attribute."""
+    """Return whether an event is a fact's, also one stored by a version without the attribute for facts."""
     try:
         return is_fact(event) or ledger.fact(event.id) is not None
     except Unreadable:  # so there is one
@@ -95,11 +95,13 @@ def _is_of_a_fact(event: Event, ledger: Ledger) -> bool:
 
 
 def on_dead_letter(event: Event, deps: Deps) -> Sequence[Event]:
-    """A Broker could not deliver this. Log and count it, no more: what the ledger still waits for comes again with a
-    ping."""
+    """Log and count an event that a Broker could not deliver.
+
+    The next ping sends again what the ledger still waits for.
+    """
     about, kind = event.extensions, _kind(event)
     deps.log.getChild("reconciler").error(
-        "dead letter: %s %.80r was not taken by %.200r, code %.10r; if the ledger still waits for its result it is sent again",
+        "dead letter: %s %.80r was not accepted by %.200r, code %.10r; sent again if the ledger waits for its result",
         kind,
         event.id,
         about.get("knativeerrordest", "somebody"),
@@ -111,14 +113,14 @@ def on_dead_letter(event: Event, deps: Deps) -> Sequence[Event]:
 
 
 def _kind(event: Event) -> str:
-    """Return one of a few words for what an event is: the type of a third party's may be any text."""
+    """Return one of a few words for an event's type: the type of a third party's event may be any text."""
     if is_fact(event):
         return "fact"
     return event.type if event.type == types.PING or dataschema(event.type) else "other"
 
 
 def _postponed(item: Due, now: datetime) -> Due:
-    """Due once more, later each time: what cannot be finished must not fill the Broker."""
+    """Return an entry that is due once more, later each time: what cannot be finished must not fill the Broker."""
     pause = min(PATIENCE * 2 ** min(item.attempts, 5), timedelta(minutes=15))
     return replace(item, at=now + pause, attempts=item.attempts + 1)
 

@@ -1,4 +1,4 @@
-"""What is emitted again of what is due, and in which order. Pure."""
+"""The choice and the order of what is emitted again. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from greenlight.model.rows import Due
 
 
 def in_turn(due: Sequence[Due]) -> list[Due]:
-    """The same, those of one partition key in their order, the keys in turn: many of one repository delay no other's."""
+    """Return entries with one of each partition key in turn, so that many of one repository delay no other's."""
     places: dict[str, int] = {}
     found = []
     for item in due:

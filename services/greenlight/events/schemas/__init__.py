@@ -1,4 +1,4 @@
-"""A JSON Schema for the data of every event type of ours. Unknown members are allowed: a reader of v1 reads what v1 gains."""
+"""A JSON Schema for the data of every event type of Greenlight. Unknown members are allowed, so that v1 may grow."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _TYPES = frozenset(file.name.removesuffix(".v1.json") for file in _FOLDER.glob("
 
 
 def dataschema(type: str) -> str | None:
-    """Return the `dataschema` that events of this type carry; None for a type that is not ours."""
+    """Return the `dataschema` that events of this type carry; None for a type of a third party."""
     return f"urn:greenlight:schema:{type}:v1" if type in _TYPES else None
 
 
 @cache
 def schema(type: str) -> dict[str, Any]:
-    """Return the schema of this type's data. KeyError for a type that is not ours."""
+    """Return the schema of this type's data. Raises KeyError for a type of a third party."""
     if type not in _TYPES:
         raise KeyError(type)
     document: dict[str, Any] = json.loads((_FOLDER / f"{type}.v1.json").read_text(encoding="utf-8"))
