@@ -1,1 +1,1 @@
-"""What every service is built on: dependencies, edge, health, publisher, configuration, people, secrets."""
+"""The base of every service: dependencies, edge, health, publisher, configuration, people, secrets."""

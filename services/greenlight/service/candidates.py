@@ -18,7 +18,10 @@ ALL = 1_000_000
 
 
 def candidates(policy: Policy, environment: str, target: Target, pushes: Lineage, ledger: Ledger) -> Iterable[str]:
-    """The shas that may be deployed to a target: what is asked for, then open decisions and heads of refs, newest first."""
+    """Return the shas that may be deployed to a target.
+
+    They are requested ones, then open decisions and heads of refs, newest first.
+    """
     tried = newest_tried(policy, target, pushes)
     rows = [row for name in policy.names for row in ledger.decisions(name, environment, OPEN, limit=ALL)]
     placed = [row.push for row in rows if row.push is not None]

@@ -27,7 +27,7 @@ def pipeline_files(folder: Path) -> list[Path]:
 
 
 def read_pipeline(folder: Path, drivers: Drivers) -> Pipeline:
-    """Return the pipeline of a configuration folder, which may deploy by these drivers.
+    """Return the pipeline of a configuration folder, deployed by these drivers.
 
     Raises ConfigurationError with every problem, by file and line.
     """
@@ -50,12 +50,12 @@ def read_pipeline(folder: Path, drivers: Drivers) -> Pipeline:
 
 
 def missing_files(folder: Path, drivers: Drivers) -> list[Problem]:
-    """Find what a right pipeline names beside it and is not there: a deployment would be an error."""
+    """Find what a faultless pipeline names beside it and does not exist: a deployment would be an error."""
     return missing(_texts(folder), _directory(folder), drivers)
 
 
 def pipeline_warnings(folder: Path, drivers: Drivers) -> list[Problem]:
-    """Find what of a right pipeline works and is not wise, or what this machine lacks and a deployer needs."""
+    """Find what works in a faultless pipeline but is unwise, and what this machine lacks and a deployer needs."""
     texts = _texts(folder)
     return warnings(texts, drivers) + unresolved(texts, _directory(folder), drivers)
 
@@ -92,10 +92,13 @@ class PipelineFiles:
         self._files.look()
 
     def on_change(self, call: Callable[[Pipeline], object]) -> None:
-        """Call with the pipeline in force, now and whenever it changes; once more at the next look if the call raises."""
+        """Call `call` with the pipeline in force, now and after each change.
+
+        It is called once more at the next look if the call raises.
+        """
         self._files.on_change(call)
         try:
             call(self._files())
         except Exception:
-            self._log.exception("pipeline: what follows from it could not be done; the next look tries again")
+            self._log.exception("pipeline: the edit could not be applied everywhere; the next look tries again")
             self._files.again()

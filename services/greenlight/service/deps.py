@@ -1,4 +1,4 @@
-"""What every service is given. A service that needs more has a Deps of its own, derived from this one."""
+"""The dependencies of every service. A service that needs more has a Deps of its own, derived from this one."""
 
 from __future__ import annotations
 

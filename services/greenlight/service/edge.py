@@ -68,7 +68,7 @@ def _answer(outcome: Outcome) -> Response:
 
 
 def _response(status: int, body: bytes, headers: dict[str, str]) -> Response:
-    """Return a response without a Content-Type that nobody asked for."""
+    """Return a response without a Content-Type that Flask would add."""
     response = Response(body, status, headers)
     if "content-type" not in headers:
         del response.headers["Content-Type"]

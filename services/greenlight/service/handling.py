@@ -1,4 +1,4 @@
-"""What a service does with an event, however it came: the handler of its type, what follows from it, and what is answered."""
+"""The handling of an event, however it came: the handler of its type, the emitted events, and the answer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Handler = Callable[[Event, D], Sequence[Event]]
 """From one event to the events that its own ledger transaction emitted."""
 
 HandlerOf = Callable[[Event], Handler[D] | None]
-"""From an event to its handler; None: such events are not for us."""
+"""From an event to its handler; None: the service does not handle such events."""
 
 MAX_EVENT = 1 << 20
 """Bytes of one event's data: what Kafka's data plane takes; CloudEvents promises 64 KiB."""
@@ -37,11 +37,11 @@ carries, where the Trigger has a dead-letter sink (seen on Eventing 1.23)."""
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of an event, as the status of HTTP that says it.
+    """The result of an event, as a status of HTTP.
 
-    200 with the one event that follows, `reply`; 202: done, nothing to do, not for us, or set aside, because a row that it
-    builds on cannot be read; with a `problem` (RFC 9457, as JSON) 400 not an event, 413 too big, 415 not understood, 422 can
-    never succeed, 500 an error of the service, 503 a dependency is down. Knative retries 404, 408, 409, 429 and 5xx only.
+    200 with the one event that follows, `reply`; 202: done, nothing to do, not for this service, or set aside, because a row
+    cannot be read; with a `problem` (RFC 9457, as JSON) 400 not an event, 413 too big, 415 not understood, 422 can never
+    succeed, 500 an error of the service, 503 a dependency is down. Knative retries 404, 408, 409, 429 and 5xx only.
     """
 
     status: int
@@ -61,7 +61,7 @@ class EventService(Generic[D]):
     def __init__(
         self, name: str, handlers: Mapping[str, Handler[D]], deps: D, more: Mapping[str, HandlerOf[D]] | None = None
     ) -> None:
-        """Hand each event that comes to `/` to the handler of its type, and those that come to the paths of `more` there."""
+        """Hand each event that comes to `/` to the handler of its type, and events to the paths of `more` to theirs."""
         self.name, self.deps = name, deps
         self.paths: Mapping[str, HandlerOf[D]] = {"/": partial(_handler_of, handlers), **(more or {})}
         self._log = deps.log.getChild(name)
@@ -98,14 +98,14 @@ class EventService(Generic[D]):
             raise TooLarge(f"an event has at most {MAX_EVENT} bytes of data")
         handler = handler_of(event)
         if handler is None:
-            return self._done("not for us")
+            return self._done("not for this service")
         scope.event(event, traceparent)
         with session(event, self.deps):
             reply = self._send(handler(event, self.deps))
         return self._done("done") if reply is None else self._replied(reply)
 
     def _send(self, events: Sequence[Event]) -> Event | None:
-        """Let them go; a step each, whose span is the one that the event's own traceparent may name."""
+        """Publish the events; each is a step, whose span is the one that the event's own traceparent may name."""
         with ExitStack() as steps:
             for event in events:
                 steps.enter_context(sending(event))
@@ -128,7 +128,7 @@ def session(event: Event, deps: Deps) -> AbstractContextManager[None]:
 
 
 def sending(event: Event) -> Step:
-    """Return the step of sending one of our events."""
+    """Return the step of sending one of Greenlight's events."""
     return step("send event", kind=PRODUCER, key=event.id, **{"cloudevents.event_type": event.type})
 
 
@@ -137,7 +137,7 @@ def _handler_of(handlers: Mapping[str, Handler[D]], event: Event) -> Handler[D] 
 
 
 def _brief(detail: str) -> str:
-    """As much of it as leaves the answer within MAX_REFUSAL; the log has all of it."""
+    """Cut a refusal so that the answer stays within MAX_REFUSAL; the log has all of it."""
     room = MAX_REFUSAL - 128  # for what problem_json puts around it
     while len(json.dumps(detail, ensure_ascii=False).encode()) > room:
         detail = detail[: len(detail) * 3 // 4] + "…"

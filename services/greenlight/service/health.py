@@ -1,4 +1,4 @@
-"""Whether a process is alive, and whether it can serve: what a kubelet, a load balancer or an operator asks."""
+"""Health of a process: whether it is alive, and whether it can serve, for a kubelet, a load balancer or an operator."""
 
 from __future__ import annotations
 
@@ -29,14 +29,15 @@ class Answer(NamedTuple):
 
 
 def alive() -> Answer:
-    """Return the process answers. All that the internet needs to know."""
+    """Answer that the process is alive: all that the internet needs to know."""
     return Answer("ok\n", 200, {"Content-Type": "text/plain; charset=utf-8"})
 
 
 def ready(deps: Deps) -> Answer:
-    """200 if what the service cannot do without can be used; else 503, whose `reason` tells whether waiting helps.
+    """Answer 200 if everything that the service needs can be used.
 
-    Whoever asks again and again has an edit of the pipeline noticed, also while no event comes.
+    Otherwise answer 503, whose `reason` tells whether waiting helps. Whoever asks again and again has an edit of the pipeline
+    noticed, also while no event comes.
     """
     deps.pipeline()
     try:
@@ -49,12 +50,12 @@ def ready(deps: Deps) -> Answer:
 
 
 def mount_alive(app: Flask) -> None:
-    """`/healthz` on a Flask app."""
+    """Add `/healthz` to a Flask app."""
     app.add_url_rule(HEALTHZ, "healthz", alive)
 
 
 def mount_health(app: Flask, deps: Deps) -> None:
-    """`/healthz` and `/readyz` on a Flask app."""
+    """Add `/healthz` and `/readyz` to a Flask app."""
     mount_alive(app)
     app.add_url_rule(READYZ, "readyz", lambda: ready(deps))
 

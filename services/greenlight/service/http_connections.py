@@ -31,7 +31,7 @@ _OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a client may ask of the server. Sizes in bytes, times in seconds."""
+    """The server's limits for a client. Sizes in bytes, times in seconds."""
 
     body: int = 25 << 20
     header: int = 32 << 10
@@ -60,7 +60,7 @@ _LATE = _closing(408, "Request Timeout", "the request did not arrive in time")
 
 
 _FULL = _closing(
-    503, "Service Unavailable", "too much is arriving at once, and nothing of this was taken", b"Retry-After: 5\r\n"
+    503, "Service Unavailable", "too much is arriving at once; nothing of this request was kept", b"Retry-After: 5\r\n"
 )
 
 
@@ -83,7 +83,7 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
         return more
 
     def handle_close(self) -> None:
-        """Let go of what was arriving, too: waitress leaves it to the garbage collector."""
+        """Release what was arriving, too: waitress leaves it to the garbage collector."""
         super().handle_close()
         if self.request is not None:
             self.request.close()
@@ -97,11 +97,11 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
 
     @property
     def idle(self) -> bool:
-        """Tell whether nothing is under way on it."""
+        """Return whether nothing is under way on it."""
         return self.began is None and not self.requests and not self.total_outbufs_len
 
     def cut_off(self, answer: bytes) -> None:
-        """Give up what is arriving; say `answer` if the client reads it, and close either way.
+        """Give up what is arriving; send `answer` if the client reads it, and close in any case.
 
         It costs the loop one write: were each answered by a thread of the pool, many slow clients together would keep the
         good ones waiting after all.
@@ -159,7 +159,10 @@ class Waitress(TcpWSGIServer):  # type: ignore[misc]
         self.accepting = False
 
     def readable(self) -> bool:
-        """Asked in every round of the loop before any connection is: what changed until now is seen in this round."""
+        """Return whether to accept.
+
+        It is called first in every round of the loop, which sees all that changed until now.
+        """
         self._pulled = False
         if len(self.active_channels) > self._connections:
             self._make_room(
@@ -174,7 +177,7 @@ class Waitress(TcpWSGIServer):  # type: ignore[misc]
             super().pull_trigger()
 
     def accept(self) -> Any:
-        """Take a connection, and where that is one too many, let go of another one."""
+        """Take a connection; if that is one too many, close another one."""
         try:
             taken = super().accept()
         except OSError as problem:
@@ -187,7 +190,7 @@ class Waitress(TcpWSGIServer):  # type: ignore[misc]
         return taken
 
     def make_room_for_bodies(self) -> None:
-        """While more is held than there is room for, give up the oldest body that is not small beside the others.
+        """Give up the oldest of the larger bodies, as long as more is held than there is room for.
 
         Who sends slowly, to hold what there is, is older than who sends quickly; what is small frees next to nothing.
         """
@@ -216,7 +219,7 @@ class Waitress(TcpWSGIServer):  # type: ignore[misc]
                 channel.cut_off(_LATE)
 
     def _make_room(self, why: str, but: _Channel | None = None) -> bool:
-        """Close the connection that is missed least: one that has brought nothing yet, one between two requests, a slow one.
+        """Close the least useful connection: one that has brought nothing yet, one between two requests, a slow one.
 
         False if there is none: all but `but` have a request that is being answered, or has just begun to arrive.
         """

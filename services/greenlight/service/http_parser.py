@@ -22,7 +22,7 @@ class LengthRequired(Error):  # type: ignore[misc]
 
 
 class Room:
-    """Counts the bytes of bodies that a server holds; they come and go in different threads."""
+    """Count the bytes of bodies that a server holds; they come and go in different threads."""
 
     def __init__(self, most: int) -> None:
         self._lock = threading.Lock()
@@ -30,13 +30,13 @@ class Room:
         self._held = 0
 
     def add(self, count: int) -> None:
-        """Count so many bytes more; a negative count: fewer."""
+        """Add a number of bytes; a negative number removes them."""
         with self._lock:
             self._held += count
 
     @property
     def full(self) -> bool:
-        """Tell whether more is held than there is room for."""
+        """Return whether more is held than there is room for."""
         return self._held > self._most
 
 
@@ -53,14 +53,14 @@ class Body(BytesIOBasedBuffer):  # type: ignore[misc]
         self._room.add(len(data))
 
     def close(self) -> None:
-        """Let go of it. Nothing happens the second time."""
+        """Release the memory. A second call does nothing."""
         counted, self._counted = self._counted, 0
         self._room.add(-counted)
         super().close()
 
 
 class StrictParser(HTTPRequestParser):  # type: ignore[misc]
-    """Refuses what two servers in a row may read differently: RFC 9112, sections 5.2, 6.1 and 6.3."""
+    """Refuse what two servers in a row may read differently: RFC 9112, sections 5.2, 6.1 and 6.3."""
 
     def received(self, data: bytes) -> int:
         consumed: int = super().received(data)
@@ -83,7 +83,7 @@ class StrictParser(HTTPRequestParser):  # type: ignore[misc]
             raise ParsingError("Content-Length, Transfer-Encoding or Host twice")
         super().parse_header(header_plus)
         if b"transfer-encoding" in names and not (self.chunked and self._chunked_once(lines)):
-            raise ParsingError("Transfer-Encoding is chunked, once, and not of HTTP/1.0")
+            raise ParsingError("Transfer-Encoding must be chunked, given once, and not in HTTP/1.0")
         if self.command == "POST" and b"content-length" not in names and not self.chunked:
             self._refuse(LengthRequired("a Content-Length is needed, or a body in chunks"))
         elif self.content_length > self.adj.limits.body:
@@ -93,7 +93,7 @@ class StrictParser(HTTPRequestParser):  # type: ignore[misc]
 
     @property
     def held(self) -> int:
-        """Count the bytes of the body that are here."""
+        """Return the number of bytes of the body that have arrived."""
         return 0 if self.body_rcv is None else len(self.body_rcv)
 
     def _chunked_once(self, lines: list[bytes]) -> bool:
@@ -101,7 +101,7 @@ class StrictParser(HTTPRequestParser):  # type: ignore[misc]
         return all(value.strip(b" \t").lower() == b"chunked" for value in values)
 
     def _bound_chunks(self) -> None:
-        """Bound a body in chunks like any other, and what it is wrapped in as well."""
+        """Bound a body in chunks like any other, and the framing around it as well."""
         body = self.held
         if body > self.adj.limits.body:
             self.error, self.completed = self._too_large(), True
@@ -119,7 +119,7 @@ class StrictParser(HTTPRequestParser):  # type: ignore[misc]
 
 
 class Refusal(ErrorTask):  # type: ignore[misc]
-    """What the server itself refuses, in the form that all our errors have."""
+    """The server's own refusals, in the same form as all errors of Greenlight."""
 
     def execute(self) -> None:
         error = self.request.error

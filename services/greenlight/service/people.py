@@ -1,4 +1,4 @@
-"""Who people are: config/people.yaml, read again when it changes."""
+"""The people in config/people.yaml, read again when it changes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LISTS = ("emails", "groups", "tokens")
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """One person. `id` is what journals say; the rest stays in the file."""
+    """One person. Journals have only `id`; the rest stays in the file."""
 
     id: str
     name: str
@@ -41,13 +41,13 @@ class Person:
 
     @property
     def identities(self) -> tuple[str, ...]:
-        """As facts name the person. None: the person cannot be distinguished from an author."""
+        """Return the person's identities in facts. None: the person cannot be recognized as an author."""
         logins = [ids.identity("github", self.github)] if self.github else []
         return (*logins, *(ids.identity("email", email) for email in self.emails))
 
 
 def nameless(people: Iterable[Person]) -> Sequence[str]:
-    """The ids of those who have neither a GitHub login nor an address, so that nobody can tell whether they are authors."""
+    """Return the ids of people without a GitHub login and address, who cannot be recognized as authors."""
     return [person.id for person in people if not person.identities]
 
 
@@ -65,7 +65,7 @@ class People:
         self._warn(self._files())
 
     def by_token(self, token: str) -> Person | None:
-        """Find whose token it is; every digest is compared, in constant time."""
+        """Return the person with that token; every digest is compared, in constant time."""
         given = "sha256:" + hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
         found = [
             person
@@ -100,7 +100,7 @@ def read(path: Path) -> Mapping[str, Person]:
 
 
 def _text(path: Path) -> str:
-    """Return what the file says. Raises FileNotFoundError, UnreadableFile, ConfigurationError."""
+    """Return the text of the file. Raises FileNotFoundError, UnreadableFile, ConfigurationError."""
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -134,7 +134,7 @@ def _parse(text: str, path: Path) -> Mapping[str, Person]:
 
 
 def _twice(document: Document, path: Path, people: Mapping[str, Person]) -> Iterator[str]:
-    """What says that two entries are one person, who would have two votes: a login, an address or a token in both."""
+    """Yield an error for a login, an address or a token in two entries, which would give one person two votes."""
     first: dict[str, str] = {}
     for id, person in people.items():
         shown = {ids.identity("email", email): f"the address {email}" for email in person.emails}
@@ -162,7 +162,7 @@ def _person(document: Document, path: Path, id: Any, row: Any, problems: list[st
     ]
     wrong += [f"{key} must be a list of texts, such as [legal]" for key in _LISTS if not _texts(row.get(key, []))]
     wrong += [f"{key} must be text" for key in _WORDS if not isinstance(row.get(key, ""), str)]
-    wrong += [f"{key} is empty: leave it out, or say it" for key in ("github", "emails") if _blank(row.get(key))]
+    wrong += [f"{key} is empty: leave it out, or fill it in" for key in ("github", "emails") if _blank(row.get(key))]
     if wrong:
         problems.extend(f"{where}: {each}" for each in wrong)
         return None
@@ -180,7 +180,7 @@ def _person(document: Document, path: Path, id: Any, row: Any, problems: list[st
 
 
 def _blank(value: Any) -> bool:
-    """Tell whether a text, or one of a list, is nothing but white space."""
+    """Return whether a text, or one of a list, is nothing but white space."""
     return any(isinstance(each, str) and not each.strip() for each in (value if isinstance(value, list) else [value]))
 
 

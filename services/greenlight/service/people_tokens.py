@@ -1,4 +1,4 @@
-"""Giving a person a token: all that Greenlight itself writes into config/people.yaml."""
+"""Tokens for people: all that Greenlight itself writes into config/people.yaml."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from greenlight.service.people import ADD, read
 
 
 def new_token(path: Path, id: str) -> str:
-    """Give a person a new token: its digest goes into the file, the token is returned this once.
+    """Make a new token for a person: its digest goes into the file, the token is returned once.
 
     ConfigurationError if there is no such person, or if the file cannot be written without losing something of it. Its
     comments, order, line ends and permissions stay; lists and mappings in brackets that go over several lines become one.
     """
     if id not in read(path):
-        raise ConfigurationError(f"{path}: nobody is called {id!r} there. {ADD}")
+        raise ConfigurationError(f"{path}: there is no person {id!r}. {ADD}")
     token = f"gl_{secrets.token_urlsafe(32)}"
     digest = "sha256:" + hashlib.sha256(token.encode()).hexdigest()
     before = path.read_bytes().decode("utf-8")  # with the line ends that it has
@@ -59,7 +59,7 @@ def new_token(path: Path, id: str) -> str:
 
 
 def _with_token(text: str, id: str, digest: str) -> str:
-    """The text of a file with one more digest: the person's first, so that no comment which follows gets before it."""
+    """Return the text of a file with one more digest: the person's first, so that no following comment moves."""
     head, body = _split(text.replace("\r\n", "\n"))
     yaml = YAML()
     yaml.preserve_quotes = True
@@ -110,7 +110,7 @@ def _keep_indentation(yaml: YAML, people: CommentedMap) -> None:
 
 
 def _comments(text: str) -> Counter[str]:
-    """Return how often each comment is there."""
+    """Return how often each comment occurs."""
     found: Counter[str] = Counter()
     for token in YAML().scan(text.replace("\r\n", "\n")):
         for comment in _flat(getattr(token, "_comment", None)):
@@ -128,7 +128,7 @@ def _flat(comments: Any) -> Iterator[Any]:
 
 
 def _values(text: str, id: str | None = None, digest: str = "") -> str:
-    """Return what the text says to its reader, in its order; with a first digest for a person."""
+    """Return the values of the text, in its order; with a first digest for a person."""
     values = [document.value for document in load(text, "")]
     if id is not None:
         people = [each["people"] for each in values if id in each["people"]][-1]
@@ -139,7 +139,7 @@ def _values(text: str, id: str | None = None, digest: str = "") -> str:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Put `text` into the place of a file at once, for the same readers."""
+    """Replace a file by `text` in one step, readable by the same users."""
     was, fresh = path.stat(), path.with_name(path.name + ".new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:

@@ -1,4 +1,4 @@
-"""How events leave a service once the ledger has them in its outbox."""
+"""Publishers, which send a service's events once the ledger has them in its outbox."""
 
 from __future__ import annotations
 
@@ -14,22 +14,28 @@ class Publisher(Protocol):
     """Hands events that a ledger transaction emitted to the Broker."""
 
     def publish(self, events: Sequence[Event]) -> None:
-        """Send them now. What cannot be sent stays in the outbox, and the sweeper sends it later: never raises for that."""
+        """Send events now.
+
+        What cannot be sent stays in the outbox, and the sweeper sends it later: never raises for that.
+        """
         ...
 
     def settle(self, events: Sequence[Event]) -> Event | None:
-        """What a handler's answer carries: one event goes out as the reply and is returned; several are published first."""
+        """Return the event for a handler's answer: a single event goes out as the reply.
+
+        Several are published first.
+        """
         ...
 
 
 class InLog:
-    """For a ledger whose outbox is the Broker's own log: what was emitted is already where it belongs."""
+    """Publish nothing: the ledger's outbox is the Broker's own log, which has every emitted event."""
 
     def publish(self, events: Sequence[Event]) -> None:
-        """Nothing to do: the transaction that emitted them put them into the log."""
+        """Do nothing: the transaction that emitted the events put them into the log."""
 
     def settle(self, events: Sequence[Event]) -> Event | None:
-        """No reply: it would put the event into the log a second time."""
+        """Return no reply: it would put the event into the log a second time."""
         return None
 
 
@@ -41,7 +47,7 @@ AHEAD = 32
 
 
 class Afterwards:
-    """For a service whose caller waits, and to whom the Broker is nothing: events are sent while he has his answer."""
+    """Publish in a thread, for a service whose caller waits and is not the Broker: events are sent after the answer."""
 
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
@@ -49,13 +55,13 @@ class Afterwards:
         self._senders = ThreadPoolExecutor(SENDERS, "send")  # a process that ends waits for what they have
 
     def publish(self, events: Sequence[Event]) -> None:
-        """Have them sent soon."""
+        """Send the events soon."""
         if not self._room.acquire(blocking=False):
             self._publisher.publish(events)
             return
         self._senders.submit(self._publisher.publish, events).add_done_callback(lambda _: self._room.release())
 
     def settle(self, events: Sequence[Event]) -> Event | None:
-        """Its answers are no replies to a Broker."""
+        """Return no reply: the answers of this service do not go to a Broker."""
         self.publish(events)
         return None

@@ -1,4 +1,4 @@
-"""The pushes that a decision on a target looks at, read from the ledger and kept while nothing changes."""
+"""The pushes that a decision on a target needs, read from the ledger and kept while nothing changes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CLOCKS_DIFFER = timedelta(days=1)
 
 
 def pushes_since(ledger: Ledger, target: Target) -> History:
-    """Return every push to the repository, whatever the ref, since what the target runs, that one included.
+    """Return every push to the repository since what the target runs, whatever the ref, that one included.
 
     What `decide` compares candidates and authors by: a push that is left out could hide an author, so there is no limit.
     """
@@ -49,7 +49,7 @@ def pushes_since(ledger: Ledger, target: Target) -> History:
 
 
 def read_for_all(ledger: Ledger, targets: Sequence[Target]) -> None:
-    """Have the pushes read since what runs longest in any of these targets: the others' are among them."""
+    """Read the pushes for several targets, since what runs longest in any of them: it includes the others'."""
     since = [_heard(target) for target in targets]
     earliest = None if None in since else min(filter(None, since))
     ledger.pushes(targets[0].repo, since=earliest, limit=None)
@@ -57,7 +57,7 @@ def read_for_all(ledger: Ledger, targets: Sequence[Target]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What was made of the pushes that were read: it is made once, and what is pushed then is added to it."""
+    """A history that is made once from the pushes that were read; later pushes are added to it."""
 
     pushes: Sequence[Push]
     every: Lineage  # with what the target remembers
@@ -78,7 +78,7 @@ def _lineage_since(ledger: Ledger, target: Target) -> Lineage:
 
 
 def _heard(target: Target) -> datetime | None:
-    """From when on the pushes of a target are looked at; None: from the first one."""
+    """Return the time from which the pushes of a target are read; None: from the first one."""
     runs = target.running.push if target.running else None
     return None if runs is None else runs.heard - CLOCKS_DIFFER
 
@@ -93,7 +93,7 @@ def _begun(pushes: Sequence[Push], runs: Push | None, placed: Sequence[Push]) ->
 
 
 def _grown(known: _Known, pushes: Sequence[Push]) -> _Known | None:
-    """The same with what was pushed since it was made, which costs what is new; None if older pushes came, or went."""
+    """Return the history with the pushes since it was made, at their cost alone; None if older pushes came, or went."""
     if known.pushes is pushes:
         return known
     count = len(known.pushes)
@@ -119,12 +119,12 @@ _KNOWN: WeakKeyDictionary[Ledger, Kept[tuple[Any, ...], _Known]] = WeakKeyDictio
 
 
 def _placed(target: Target) -> Sequence[Push]:
-    """The pushes that the target remembers, with the place that they had when the pushes before them were still looked at."""
+    """Return the pushes that the target remembers, with the place that they had when earlier pushes were still read."""
     return [push for push in (target.running and target.running.push, target.newest) if push]
 
 
 def silent_since(ledger: Ledger, repo: str, now: datetime) -> datetime | None:
-    """When the last push of a repository was heard, if that is remarkably long ago, and its pushes can be read."""
+    """Return when the last push of a repository was heard, if that is remarkably long ago and can be read."""
     try:
         newest = ledger.pushes(repo, limit=1)
         if not newest or now - newest[-1].arrived <= silence.LEAST:

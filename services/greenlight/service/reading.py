@@ -1,4 +1,4 @@
-"""What handlers and the board read of the ledger: known from an event or a request, so that it can be read at once."""
+"""The rows that handlers and the board read: known from an event or a request, so that one request can read them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ _OF_ONE_TARGET = frozenset(
 
 
 def reading_of(event: Event, pipeline: Pipeline) -> Reading:
-    """Name the rows. An event may be anybody's: what it names need not be there, and what it does not name is left out."""
+    """Return the rows to read.
+
+    An event may be anybody's: it may name missing rows, and what it does not name is left out.
+    """
     data = _texts(event)
     repo, sha = data.get("repo"), data.get("sha")
     commits = [(repo, sha)] if repo is not None and sha is not None else []
@@ -48,7 +51,7 @@ def reading_of_commit(repo: str, sha: str, pipeline: Pipeline) -> Reading:
 
 
 def _texts(event: Event) -> Mapping[str, str]:
-    """Give what is text in the event's data."""
+    """Return the texts in the event's data."""
     try:
         data: Any = event.json()
     except (ValueError, RecursionError):

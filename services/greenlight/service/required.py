@@ -1,4 +1,4 @@
-"""Reads the fields that an event of Greenlight's own types must have. Anybody may post one, so each is checked."""
+"""Required fields of an event of Greenlight's own types. Anybody may post one, so each is checked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from greenlight.lib.errors import Rejected
 
 
 def required_fields(event: Event, *required: str, optional: tuple[str, ...] = ()) -> dict[str, str]:
-    """Return the texts of these names in the event's data, and those of `optional` that are there. Raises Rejected."""
+    """Return the texts of these names in the event's data, and those of `optional` that exist. Raises Rejected."""
     try:
         data: Any = event.json()
     except (ValueError, RecursionError):

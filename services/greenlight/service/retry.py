@@ -1,4 +1,4 @@
-"""A handler reads, decides and writes; it begins again if another writer was faster."""
+"""A handler's attempts: it reads, decides and writes, and begins again if another writer was faster."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def until_settled(attempt: Callable[[], T], *, tries: int = 20) -> T:
-    """Return the result of `attempt`, which reads, computes and transacts; run again on Conflict.
+    """Return the result of `attempt`, which reads, computes and transacts; run it again on Conflict.
 
     Every Conflict means that another writer got through, so somebody always makes progress. Raises Unavailable when it was
     never us: the event is delivered again later.

@@ -181,9 +181,9 @@ class Secrets:
             metrics.SECRETS_UNREADABLE.labels(name).set(name in now.problems)
             if name not in now.problems:
                 where = self._folder if name == FOLDER else self._folder / name
-                LOG.warning("secrets: nothing is wrong with %s any more", where)
+                LOG.warning("secrets: %s is valid again", where)
             elif now.problems[name] != before.problems.get(name):
-                LOG.error("secrets: %s. The last good ones stay in force until it is mended", now.problems[name])
+                LOG.error("secrets: %s. The last valid ones stay in force until it is repaired", now.problems[name])
         for name in now.emptied() - before.emptied():
             LOG.warning("%s", _empty(self._folder / name))
         if now.problems:
@@ -278,4 +278,4 @@ def _is_utf_8(raw: bytes) -> bool:
 
 
 def _empty(path: Path) -> str:
-    return f"{path}: holds no secret, and so speaks for nobody. Write one a line, or remove the file"
+    return f"{path}: holds no secret, so it makes no webhook valid. Write one secret a line, or remove the file"

@@ -44,7 +44,7 @@ class Server:
         turn: Turn | None = None,
         lock: KeyedLock | None = None,
     ) -> None:
-        """Bind. Raises OSError if the address is taken or not ours."""
+        """Bind. Raises OSError if the address is taken or not this machine's."""
         self._map: dict[int, Any] = {}
         self._dispatcher = ThreadedTaskDispatcher() if turn is None else Turns(_by_body(turn), limits.of_one, lock)
         self._limits = limits
@@ -64,7 +64,7 @@ class Server:
 
     @property
     def listening(self) -> bool:
-        """Tell whether it is at work: it has been started, and neither was it stopped, nor did its thread fail."""
+        """Return whether the server works: it was started, not stopped, and its thread did not fail."""
         return self._thread.is_alive()
 
     def stop(self, timeout: float) -> None:

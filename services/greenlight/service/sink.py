@@ -1,4 +1,4 @@
-"""Publishing over HTTP to a Broker that is somewhere else."""
+"""Publishing over HTTP to a Broker in a cluster."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TOKEN = Path("/oidc/token")
 
 
 class Sink:
-    """Posts events to `$K_SINK`, and tells the ledger's outbox which have arrived. One connection pool for the process."""
+    """Post events to `$K_SINK`, and remove from the outbox those that arrived. One connection pool for the process."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Sink:
         authorities: str | None = None,
         token: Path = TOKEN,
     ) -> None:
-        """`authorities`: certificates (PEM) to trust the Broker by, instead of the machine's."""
+        """Keep `authorities`: certificates (PEM) to trust the Broker by, instead of the machine's."""
         parts = urlsplit(url)
         self._path = parts.path or "/"
         trust: dict[str, Any] = {"ssl_context": ssl.create_default_context(cadata=authorities)} if authorities else {}
@@ -43,11 +43,14 @@ class Sink:
         self._ledger, self._log, self._token = ledger, log, token
 
     def publish(self, events: Sequence[Event]) -> None:
-        """Send them; what does not arrive stays in the outbox for the sweeper."""
+        """Send events; what does not arrive stays in the outbox for the sweeper."""
         self._arrived([event.id for event in events if self._post(event)])
 
     def settle(self, events: Sequence[Event]) -> Event | None:
-        """One event goes out as the reply: if that is lost, the delivery that it answers is repeated. Several are posted."""
+        """Return one event as the reply: if it is lost, the delivery that it answers is repeated.
+
+        Several are posted.
+        """
         if len(events) == 1:
             self._arrived([events[0].id])
             return events[0]
@@ -60,14 +63,16 @@ class Sink:
         try:
             answer = self._pool.urlopen("POST", self._path, body=body, headers=headers, redirect=False)
         except urllib3.exceptions.HTTPError as problem:
-            self._log.warning("event %s was not taken by the Broker, the sweeper will send it: %s", event.id, problem)
+            self._log.warning(
+                "event %s was not accepted by the Broker; the sweeper will send it again: %s", event.id, problem
+            )
             return False
         if not 200 <= answer.status < 300:
             self._log.warning("event %s was refused by the Broker with %d", event.id, answer.status)
         return 200 <= answer.status < 300
 
     def _identity(self) -> dict[str, str]:
-        """Read for each request: the token is renewed long before it expires. Where there is none, nobody asks for it."""
+        """Return the token, read for each request: it is renewed long before it expires. None if there is none."""
         try:
             return {"Authorization": f"Bearer {self._token.read_text(encoding='ascii').strip()}"}
         except OSError:
@@ -79,4 +84,4 @@ class Sink:
         try:
             self._ledger.published(ids)
         except Unavailable as problem:
-            self._log.warning("published, but not noted; the sweeper will send it again: %s", problem)
+            self._log.warning("published, but not removed from the outbox; the sweeper will send it again: %s", problem)

@@ -1,4 +1,4 @@
-"""Threads that answer requests, those of different senders in turn: no number of one holds up another by more than one."""
+"""Threads that answer requests in turn by sender, so that many of one sender delay another's by one at most."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Turns(ThreadedTaskDispatcher):  # type: ignore[misc]
         self._at_work: Counter[str] = Counter()
 
     def add_task(self, task: Any) -> None:
-        """A connection has a request that is whole."""
+        """Queue a connection that has a whole request."""
         key = self._key(task)
         with self.lock:
             self._waiting.setdefault(key, deque()).append(task)

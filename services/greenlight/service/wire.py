@@ -1,4 +1,4 @@
-"""A CloudEvent as a service reads it from HTTP and writes it, by the CloudEvents SDK. The SDK's only home.
+"""CloudEvents over HTTP as services read and write them, by the CloudEvents SDK. The SDK's only home.
 
 The SDK (2.2) makes up an id, a time and a specversion that are missing, goes by any `ce-` header for the mode, takes text apart
 that is no UTF-8, parses times and data so that their own text is lost, and raises errors of four families. So what it would
@@ -32,7 +32,7 @@ _ERRORS = (CloudEventValidationError, ValueError, TypeError, AttributeError)
 
 
 class _Bytes(JSONFormat):
-    """The SDK's JSON format, but the data of binary mode are the bytes that came."""
+    """The SDK's JSON format, but in binary mode the data are the bytes that came."""
 
     def read_data(self, body: bytes, datacontenttype: str | None) -> bytes | None:
         return body or None
@@ -56,7 +56,10 @@ def read(headers: Iterable[tuple[str, str]], body: bytes) -> Event:
 
 
 def write(event: Event) -> tuple[dict[str, str], bytes]:
-    """Headers and body in binary mode: the data's exact bytes. Raises NotAnEvent for what no header can carry."""
+    """Return headers and body in binary mode: the data's exact bytes.
+
+    Raises NotAnEvent for what no header can carry.
+    """
     values = {"specversion": "1.0"}
     for name in (*attributes.REQUIRED, *attributes.OPTIONAL):
         value = getattr(event, name)
@@ -78,14 +81,14 @@ def write(event: Event) -> tuple[dict[str, str], bytes]:
 
 
 def _once(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return the headers that say something of the event, by lower-case name. One that is there twice is refused."""
+    """Return the event's headers, by lower-case name. A header that is given twice is refused."""
     fields: dict[str, str] = {}
     for name, value in headers:
         key = name.lower()
         if key != "content-type" and not key.startswith("ce-"):
             continue
         if key in fields:
-            raise NotAnEvent(f"the header {key} is there twice")
+            raise NotAnEvent(f"the header {key} is given twice")
         if value or key != "content-type":
             fields[key] = value
     return fields
@@ -98,7 +101,7 @@ def _binary(fields: Mapping[str, str], body: bytes) -> Event:
     if not found:
         raise NotAnEvent("no ce- headers, and the content type is not a CloudEvents one")
     if "datacontenttype" in found:
-        raise NotAnEvent("ce-datacontenttype: in binary mode the Content-Type header says it")
+        raise NotAnEvent("ce-datacontenttype is not allowed: in binary mode, Content-Type is the data's type")
     _all_there(found)
     time = found.pop("time", None)
     try:
@@ -126,7 +129,7 @@ def _structured(fields: Mapping[str, Any]) -> Event:
 
 
 def _all_there(found: Mapping[str, Any]) -> None:
-    """Or else the SDK would make it up."""
+    """Refuse an event without a required attribute, which the SDK would invent."""
     if found.get("specversion") != "1.0":
         raise NotAnEvent("specversion is missing or not 1.0")
     for name in REQUIRED:
@@ -135,7 +138,10 @@ def _all_there(found: Mapping[str, Any]) -> None:
 
 
 def _check_base64(found: Mapping[str, Any]) -> None:
-    """The SDK decodes what is base64 only in part. (Beside `data` it takes it for an extension, and refuses its name.)"""
+    """Refuse malformed base64, which the SDK decodes in part.
+
+    Beside `data` it is an extension, and the SDK refuses its name.
+    """
     if not isinstance(found["data_base64"], str):
         raise NotAnEvent("data_base64 is not a string")
     try:
@@ -145,7 +151,10 @@ def _check_base64(found: Mapping[str, Any]) -> None:
 
 
 def _checked(event: BaseCloudEvent, time: Any) -> Event:
-    """What the SDK read, without the time that it made up, and with the one that came; every attribute checked."""
+    """Return the event that the SDK read, with the time that came instead of an invented one.
+
+    Every attribute is checked.
+    """
     found = {**event.get_attributes(), "time": time}
     if time is None:
         del found["time"]
@@ -153,7 +162,7 @@ def _checked(event: BaseCloudEvent, time: Any) -> Event:
 
 
 def _data_of(event: BaseCloudEvent) -> bytes | None:
-    """Return the data's bytes; JSON that stood in a document is written again."""
+    """Return the data's bytes; JSON from a structured event is written again."""
     data: Any = event.get_data()
     content = event.get_datacontenttype()
     if data is None or isinstance(data, bytes):
@@ -164,5 +173,5 @@ def _data_of(event: BaseCloudEvent) -> bytes | None:
 
 
 def _canonical(value: attributes.AttributeValue) -> str:
-    """Return an extension's value as the specification writes it; the SDK would write Python's True."""
+    """Return an extension's value in the specification's form; the SDK would write Python's True."""
     return str(value).lower() if isinstance(value, bool) else str(value)
