@@ -1,4 +1,4 @@
-"""The wiring, once: which service handles which event type, and what it emits.
+"""The wiring, once: the service that handles each event type, and what it emits.
 
 The Triggers in knative/triggers, the README's diagram and docs/events.md are compared with this table by tests.
 """

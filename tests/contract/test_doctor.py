@@ -307,7 +307,7 @@ def test_dead_letters_are_counted_in_the_reconcilers_logs() -> None:
         def text(self, path: str, query: Mapping[str, str]) -> str:
             assert query["sinceSeconds"] == "86400"
             return (
-                "ERROR greenlight.reconciler dead letter: a fact 'x' was not taken\nINFO\n"
+                "ERROR greenlight.reconciler dead letter: a fact 'x' was not accepted\nINFO\n"
                 if path.endswith("1/log")
                 else ""
             )

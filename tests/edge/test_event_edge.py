@@ -279,7 +279,7 @@ def test_a_dead_letter_is_told_and_counted_and_answered_empty(caplog: pytest.Log
         answer = sink.post(reconciler.DEAD_LETTERS, data=body, headers={**headers, **error})
         assert (answer.status_code, answer.get_data()) == (202, b"")
         assert metrics.DEAD_LETTERS.labels(*labels)._value.get() == before + 1
-        assert "'lost' was not taken by 'http://deployer." in caplog.records[-1].getMessage()
+        assert "'lost' was not accepted by 'http://deployer." in caplog.records[-1].getMessage()
 
 
 SENT = ids.traceparent("acme/shop", "a" * 40, "cause", "send event")

@@ -71,7 +71,7 @@ def test_create_makes_a_table_that_check_finds_right(name: str) -> None:
     assert (again.returncode, "is there already" in again.stderr) == (0, True)
     checked = run("check", "--table", name)
     assert checked.returncode == 3
-    assert "point-in-time recovery\tnot offered\t35 days\t-\tthis DynamoDB has no such thing" in checked.stdout
+    assert "point-in-time recovery\tnot offered\t35 days\t-\tthis DynamoDB does not offer it" in checked.stdout
 
 
 @needs_dynamodb

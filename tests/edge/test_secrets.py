@@ -211,7 +211,7 @@ def test_while_the_folder_cannot_be_read_the_last_good_secrets_stay(
     assert not secrets.away()
     assert not secrets.unread("circleci")
     assert unreadable() == {}
-    assert "nothing is wrong with" in caplog.records[-1].message
+    assert "is valid again" in caplog.records[-1].message
 
 
 def as_a_folder(file: Path) -> None:

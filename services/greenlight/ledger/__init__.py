@@ -1,1 +1,1 @@
-"""What is known: the port, its rows, and its adapters."""
+"""The ledger: the port, its rows, and its adapters."""

@@ -14,28 +14,28 @@ from greenlight.lib.files import fsync_directory, make_folder
 
 
 def named(body: bytes) -> str:
-    """Return what a fact and a ledger name a body by: `sha256:` and 64 hex digits."""
+    """Return the name of a body in facts and ledgers: `sha256:` and 64 hex digits."""
     return f"sha256:{sha256(body).hexdigest()}"
 
 
 class Bodies(Protocol):
-    """Files by name, each written once or with the same bytes again. What `put` returned from stays."""
+    """Keep files by name, each written once or with the same bytes again. A file is durable once `put` returns."""
 
     def put(self, name: str, body: bytes, at: int) -> None:
-        """Keep it; `at` is now, in microseconds since 1970. Raises OSError, or the port's Unavailable."""
+        """Keep a file; `at` is now, in microseconds since 1970. Raises OSError, or the port's Unavailable."""
         ...
 
     def get(self, name: str) -> bytes | None:
-        """Return what was kept, or None. Raises OSError, or the port's Unavailable."""
+        """Return the file's content, or None. Raises OSError, or the port's Unavailable."""
         ...
 
     def sweep(self, wanted: Callable[[str], bool], before: int) -> None:
-        """Drop what was put there before `before` and is not wanted, unless something else does that."""
+        """Drop files put before `before` that are not wanted, unless something else does that."""
         ...
 
 
 class Folder:
-    """Files named after the SHA-256 (64 hex digits) of what they hold. What `put` returned from survives a power cut.
+    """Files named after the SHA-256 (64 hex digits) of their content. A file survives a power cut once `put` returns.
 
     A file's time is when it was put there, in microseconds since 1970.
     """
@@ -61,7 +61,7 @@ class Folder:
         fsync_directory(self._path)
 
     def get(self, name: str) -> bytes | None:
-        """Return what the file holds, or None. Raises OSError."""
+        """Return the file's content, or None. Raises OSError."""
         try:
             return (self._path / name).read_bytes()
         except FileNotFoundError:

@@ -24,7 +24,7 @@ _SAFE = 2**53 - 1
 
 
 def portable(value: Any) -> Any:
-    """`value` as JSON that means the same to everybody.
+    """Return `value` as JSON that every reader reads alike.
 
     A number that a double cannot be trusted with (beyond ±(2^53 - 1), infinity, not-a-number) becomes its decimal text,
     and half a surrogate pair becomes its escape: neither has a canonical form that everybody reads alike.
@@ -45,7 +45,7 @@ def portable(value: Any) -> Any:
 
 
 def portable_form(value: Mapping[str, Any]) -> bytes:
-    """Return the canonical form of what is portable of `value`."""
+    """Return the canonical form of the portable part of `value`."""
     if _plain(value):
         try:
             return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
@@ -55,12 +55,12 @@ def portable_form(value: Mapping[str, Any]) -> bytes:
 
 
 def canonical(value: Any) -> bytes:
-    """JCS (RFC 8785) of a JSON value. Raises ValueError for what has none: see `portable`."""
+    """Return JCS (RFC 8785) of a JSON value. Raises ValueError for one without: see `portable`."""
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS) if _plain(value) else rfc8785.dumps(value)
 
 
 def _plain(value: Any) -> bool:
-    """Tell whether JCS asks for no more than sorted names and plain integers: no floats, names in ASCII."""
+    """Return whether JCS needs no more than sorted names and plain integers: no floats, names in ASCII."""
     kind = type(value)
     if kind is str or value is None or kind is bool:
         return True
@@ -72,12 +72,12 @@ def _plain(value: Any) -> bool:
 
 
 def entry_hash(seq: int, type: str, at: str, id: str, payload: Mapping[str, Any], prev: bytes) -> bytes:
-    """The hash (32 bytes) of an entry that follows the one whose hash is `prev` (32 bytes; zeros for the first)."""
+    """Return the hash (32 bytes) of an entry that follows the one with hash `prev` (32 bytes; zeros for the first)."""
     return link(seq, type, at, id, canonical(payload), prev)
 
 
 def link(seq: int, type: str, at: str, id: str, payload: bytes, prev: bytes) -> bytes:
-    """`entry_hash` for a payload that is canonical already."""
+    """Return `entry_hash` for a payload that is canonical already."""
     if len(prev) != 32:
         raise ValueError(f"the hash of the entry before has 32 bytes, not {len(prev)}")
     # JCS orders names by their UTF-16 code units: at, id, payload, seq, type.
@@ -90,7 +90,7 @@ def link(seq: int, type: str, at: str, id: str, payload: bytes, prev: bytes) -> 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a check of a chain found."""
+    """The result of checking a chain."""
 
     entries: int  # how many hold, from the first on
     head: str  # hash of the last one that holds
@@ -99,7 +99,7 @@ class Verdict:
 
     @property
     def holds(self) -> bool:
-        """Tell whether every entry was as it was written."""
+        """Return whether every entry is unchanged."""
         return self.bad is None
 
 

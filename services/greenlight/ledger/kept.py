@@ -1,4 +1,4 @@
-"""What was read or written lately, at most so much of it."""
+"""Values that were read or written lately, up to a limit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Kept(Generic[K, V]):
         self._lock = threading.Lock()
 
     def get(self, key: K) -> V | None:
-        """Return the value, None if it is not here."""
+        """Return the value, None if it is not kept."""
         return self._values.get(key)
 
     def put(self, key: K, value: V) -> None:

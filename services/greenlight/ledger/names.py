@@ -1,4 +1,4 @@
-"""What a repository is called, and what else is noticed beside facts: kept in streams of the journal, once each.
+"""Names of repositories, and other notices beside facts: kept in streams of the journal, once each.
 
 A provider's own id of a repository stays when it is renamed or transferred. It is bound to the name at first sight.
 """
@@ -20,7 +20,7 @@ CLOCK_AHEAD = "clock.ahead"
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """What is known of a repository's name (lower case)."""
+    """A repository's name (lower case), as far as it is known."""
 
     repo: str
     id: str | None = None  # the provider's, such as github.com/1296269; None: not seen yet
@@ -39,19 +39,19 @@ def name_of(ledger: Ledger, repo: str) -> Name:
 
 
 def bind(ledger: Ledger, known: Name, id: str, now: datetime) -> Name:
-    """Keep that the repository with that id of the provider has the name."""
+    """Write down that the repository with that id of the provider has the name."""
     _keep(ledger, known.repo, BOUND, {"repo": known.repo, "id": id}, now)
     return Name(known.repo, id)
 
 
 def rename(ledger: Ledger, known: Name, to: str, now: datetime) -> Name:
-    """Keep that the repository is called otherwise now."""
+    """Write down that the repository has another name now."""
     _keep(ledger, known.repo, RENAMED, {"repo": known.repo, "to": to}, now)
     return Name(known.repo, known.id, to)
 
 
 def fell_silent(ledger: Ledger, repo: str, since: datetime, now: datetime) -> bool:
-    """Keep that nothing has been heard of the repository since then; False if that is kept already."""
+    """Write down that the repository has sent nothing since then; False if that is written already."""
     id = ids.derive(SILENT, repo, rfc3339(since))
     if any(entry.id == id for entry in ledger.journal(keys.repository_stream(repo))):
         return False
@@ -61,7 +61,7 @@ def fell_silent(ledger: Ledger, repo: str, since: datetime, now: datetime) -> bo
 
 
 def clock_ahead(ledger: Ledger, sender: str, by: timedelta, now: datetime) -> None:
-    """Keep that a sender's clock is ahead of ours; one entry for each sender and day."""
+    """Write down that a sender's clock is ahead of Greenlight's; one entry for each sender and day."""
     payload = {"sender": sender, "seconds": round(by.total_seconds())}
     id = ids.derive(CLOCK_AHEAD, sender, now.date().isoformat())
     entry = NewEntry(keys.clocks_stream(now.date()), CLOCK_AHEAD, now, id, payload, "", "")
@@ -69,7 +69,7 @@ def clock_ahead(ledger: Ledger, sender: str, by: timedelta, now: datetime) -> No
 
 
 def clocks_ahead(ledger: Ledger, now: datetime) -> list[dict[str, Any]]:
-    """Return the senders whose clocks were ahead of ours today or yesterday, as `{"sender", "seconds"}`."""
+    """Return the senders whose clocks were ahead today or yesterday, as `{"sender", "seconds"}`."""
     days = (now.date() - timedelta(days=1), now.date())
     entries: list[Entry] = [entry for day in days for entry in ledger.journal(keys.clocks_stream(day))]
     newest = {

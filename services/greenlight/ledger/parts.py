@@ -24,7 +24,7 @@ Parts = Mapping[Path, Any]
 
 
 def _depth(hint: Any) -> int:
-    """Return how many keys lead to a value: 1 for a mapping, 2 for a mapping of mappings, 0 for what is no mapping."""
+    """Return how many keys lead to a value: 1 for a mapping, 2 for a mapping of mappings, 0 for any other value."""
     origin = get_origin(hint)
     if not (isinstance(origin, type) and issubclass(origin, Mapping)):
         return 0
@@ -37,7 +37,7 @@ _NO_PARTS = cast(Any, dict.fromkeys(_DEPTHS, _EMPTY))
 
 
 def large(record: Record) -> bool:
-    """Tell whether the record has more than WHOLE parts, and is stored in several pieces."""
+    """Return whether the record has more than WHOLE parts, and is stored in several pieces."""
     return next(islice(_parts(record), WHOLE, None), None) is not None
 
 
@@ -47,7 +47,7 @@ def parts(record: Record) -> Parts:
 
 
 def changed(before: Record, after: Record) -> tuple[Parts, frozenset[Path]]:
-    """Return the parts of `after` that `before` lacks or has otherwise, and the paths of those that are gone.
+    """Return the parts of `after` that differ from `before`, and the paths of those that are gone.
 
     What both share is not looked into: a fact costs what it changes, and a pass over the keys beside it.
     """
@@ -59,12 +59,12 @@ def changed(before: Record, after: Record) -> tuple[Parts, frozenset[Path]]:
 
 
 def rest(record: Record) -> str:
-    """Return what is not in parts, as JSON."""
+    """Return everything but the parts, as JSON."""
     return dumps(replace(record, **_NO_PARTS))
 
 
 def piece(some: Parts) -> str:
-    """Parts as JSON."""
+    """Return parts as JSON."""
     found: dict[str, Any] = {}
     for path, value in some.items():
         at = found
@@ -80,7 +80,7 @@ def path_text(path: Path) -> str:
 
 
 def whole(rest: str, pieces: str, **columns: Any) -> Record:
-    """Return the record that `rest` and `pieces`, a JSON array, are: a later piece is laid over an earlier one."""
+    """Return the record of `rest` and `pieces`, a JSON array: a later piece replaces parts of an earlier one."""
     found = plain(rest)
     for each in plain(pieces):
         for name, mapping in each.items():
@@ -89,7 +89,7 @@ def whole(rest: str, pieces: str, **columns: Any) -> Record:
 
 
 def over(record: Record, rest: Record, pieces: Sequence[str]) -> Record:
-    """Return the parts of `record` with later pieces laid over them, in turn, and another rest."""
+    """Return the parts of `record` replaced by later pieces, in turn, and another rest."""
     found: dict[str, Any] = {name: getattr(record, name) for name in _DEPTHS}
     for each in pieces:
         some = from_plain(Record, {"repo": record.repo, "sha": record.sha, **plain(each)})
@@ -135,7 +135,7 @@ def _compare(
 
 
 def _lay(under: dict[str, Any], over: Mapping[str, Any], depth: int) -> None:
-    """Put what is over into what is under it, both as plain JSON."""
+    """Put the upper value into the lower one, both as plain JSON."""
     for key, value in over.items():
         if depth > 1:
             _lay(under.setdefault(key, {}), value, depth - 1)

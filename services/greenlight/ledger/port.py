@@ -19,11 +19,11 @@ from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, New
 
 
 class Conflict(Exception):
-    """A row that this transaction builds on was changed by somebody else. Nothing was written; read again."""
+    """Report that another writer changed a row that this transaction builds on. Nothing was written; read again."""
 
 
 class Unreadable(Unavailable):
-    """A row is there and cannot be read, so that nothing that builds on it may be done. The message names it.
+    """Report that a row cannot be read, so that nothing that depends on it may be done. The message names it.
 
     Trying again helps once somebody has mended it. Lists leave such rows out, but for `pushes`: what a push hides could
     be an author, or a newer commit.
@@ -42,7 +42,7 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """What is written in one piece, or not at all. Stored rows get version + 1."""
+    """Everything that is written in one piece, or not at all. Stored rows get version + 1."""
 
     facts: Sequence[Fact] = ()  # accepted with it, as `accept` does; Conflict if one is there already
     records: Sequence[Record] = ()
@@ -64,7 +64,7 @@ class Transaction:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some records, newest first, and where to go on."""
+    """Some records, newest first, and the cursor of the next page."""
 
     records: Sequence[Record]
     next: str | None
@@ -72,7 +72,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Rows that a handler is going to ask for: read in one request, where each would be one. A hint: any may be missing."""
+    """Rows that a handler will need, read in one request instead of one request each. A hint: any may be missing."""
 
     facts: Sequence[str] = ()  # ids
     records: Sequence[tuple[str, str]] = ()  # repo, sha
@@ -91,7 +91,7 @@ class Ledger(Protocol):
     """
 
     def session(self, reading: Reading) -> AbstractContextManager[None]:
-        """In this thread until it ends, what was read need not be read again, but after a Conflict.
+        """Keep, in this thread until the context ends, what was read, so that it is read again only after a Conflict.
 
         For one handler of one event: it reads as if it had come a moment earlier, and whatever it writes is conditional.
         Which rows a list has is always read.
@@ -108,21 +108,30 @@ class Ledger(Protocol):
     def fact(self, id: str) -> Fact | None: ...
 
     def title(self, repo: str, sha: str) -> Title | None:
-        """Return what a commit is called, and who its author is; None where no fact said it, or it was erased."""
+        """Return a commit's title and author; None where no fact has them, or they were erased."""
         ...
 
     def erase_titles(self, identities: Collection[str]) -> int:
-        """Erase the titles and names of the commits whose author has one of these identities; how many. Facts stay."""
+        """Erase the titles and names of the commits whose author has one of these identities; return how many.
+
+        Facts stay.
+        """
         ...
 
     def claim(self, sender: str, message: str, digest: str) -> str:
-        """The digest under which `sender` first used the message id `message`: `digest` itself if this is the first use."""
+        """Return the digest under which `sender` first used the message id `message`.
+
+        It is `digest` itself if this is the first use.
+        """
         ...
 
     def record(self, repo: str, sha: str) -> Record | None: ...
 
     def find(self, repo: str, prefix: str) -> Sequence[str]:
-        """The shas of that repository that begin with `prefix`; at most two, which is enough to tell ambiguous."""
+        """Return the shas of that repository that begin with `prefix`.
+
+        They are two at most, which is enough to find the prefix ambiguous.
+        """
         ...
 
     def records(
@@ -136,7 +145,10 @@ class Ledger(Protocol):
         cursor: str | None = None,
         limit: int = 50,
     ) -> Page:
-        """Records by `updated`, newest first. `decision` needs no application: any target's counts. ValueError: bad cursor."""
+        """Return records by `updated`, newest first. `decision` needs no application: any target's counts.
+
+        ValueError: bad cursor.
+        """
         ...
 
     def pushes(
@@ -147,10 +159,10 @@ class Ledger(Protocol):
         of: Callable[[str], bool] | None = None,
         limit: int | None = 1000,
     ) -> Sequence[Push]:
-        """The newest `limit` pushes (None: all) of a repository with pushed_at >= since to refs for which `of` holds
-        (None: to any).
+        """Return the newest `limit` pushes of a repository; None: all.
 
-        By (pushed_at, arrived), oldest first.
+        They have pushed_at >= since, and go to refs for which `of` holds (None: to any). By (pushed_at,
+        arrived), oldest first.
         """
         ...
 
@@ -169,7 +181,7 @@ class Ledger(Protocol):
         since: tuple[datetime, datetime] | None = None,
         limit: int = 200,
     ) -> Sequence[DecisionRow]:
-        """The decisions of a target in one of `states`, newest push first; those whose push is `placed` then or later."""
+        """Return a target's decisions in one of `states`, newest push first, whose push is `placed` then or later."""
         ...
 
     def deployment(self, id: str) -> Deployment | None: ...
@@ -187,11 +199,14 @@ class Ledger(Protocol):
         ...
 
     def entries(self, repo: str, sha: str, *, limit: int | None = None) -> Sequence[Entry]:
-        """The newest `limit` entries (None: all) about a commit in any stream (its own, and its targets'), by time."""
+        """Return the newest `limit` entries about a commit in any stream, by time.
+
+        The streams are its own and its targets'. Without a limit, return all.
+        """
         ...
 
     def outbox(self, *, older_than: datetime, limit: int = 100) -> Sequence[Event]:
-        """Events that were emitted before `older_than` and are not known to be published.
+        """Return events that were emitted before `older_than` and are not known to be published.
 
         Those that were due when they were emitted are left out: they come again when they are due.
         """
@@ -216,11 +231,11 @@ class Ledger(Protocol):
     def body(self, digest: str) -> bytes | None: ...
 
     def forget_bodies(self, before: datetime) -> int:
-        """Drop provider's bodies stored before `before`; how many."""
+        """Drop providers' bodies stored before `before`; return how many."""
         ...
 
     def unreadable(self) -> Sequence[SetAside]:
-        """The rows that this process has met and could not read, at most 1 000; one that was mended is on it no more."""
+        """Return the rows that this process could not read, at most 1 000; a repaired one is not among them."""
         ...
 
     def ready(self) -> None:

@@ -36,7 +36,7 @@ def dumps(row: Any) -> str:
 
 
 def loads(kind: type[R], text: str, **columns: Any) -> R:
-    """Return the row of type `kind` that `text` is, with `columns` (its version, say) put in.
+    """Return the row of type `kind` in `text`, with `columns` (its version, say) put in.
 
     Raises one of NO_ROW where it is none: no JSON, a field missing, or a value of another type than the field's.
     """
@@ -44,7 +44,7 @@ def loads(kind: type[R], text: str, **columns: Any) -> R:
 
 
 def from_plain(kind: type[R], found: Mapping[str, Any], **columns: Any) -> R:
-    """`loads` for JSON that was read already; it is left as it was."""
+    """Return the row of JSON that was read already; that is left as it was."""
     decode = _ROW_DECODERS.get(kind) or _row_decoder(kind)
     if type(found) is not dict:
         raise TypeError(f"{found!r:.40} is no row")
@@ -53,7 +53,7 @@ def from_plain(kind: type[R], found: Mapping[str, Any], **columns: Any) -> R:
 
 
 def plain(text: str) -> Any:
-    """JSON as Python has it, integers of any size included."""
+    """Return JSON as Python values, with integers of any size."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -62,10 +62,10 @@ def plain(text: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return what the JSON encoder does not know, in words that it knows."""
+    """Return a value that the JSON encoder does not know, in types that it knows."""
     if type(value) is datetime:
         if value.tzinfo is None:
-            raise ValueError("a time without a zone means nothing")
+            raise ValueError("a time needs a time zone")
         return (value if value.tzinfo is UTC else value.astimezone(UTC)).isoformat()
     if type(value) is bytes:
         return b64encode(value).decode()
@@ -88,7 +88,7 @@ _ROW_DECODERS: dict[type, Decode] = {}
 
 
 def _defaults(kind: type) -> tuple[tuple[str, Any, bool], ...]:
-    """(name, default, whether it is an empty collection) of each field. Raises TypeError for what is no row."""
+    """Return (name, default, whether it is an empty collection) of each field. Raises TypeError for what is no row."""
     if not is_dataclass(kind):
         raise TypeError(f"no row may hold a {kind.__name__}")
     _DEFAULTS[kind] = tuple(
@@ -128,7 +128,7 @@ _SCALARS = (str, int, bool, float)
 
 
 def _scalars(hint: Any) -> tuple[type, ...]:
-    """The types that a value of a field may have, where JSON's own are meant; empty: it is decoded, or may be anything."""
+    """Return the JSON types of a field's plain value; empty: it is decoded, or may be anything."""
     choices = get_args(hint) if get_origin(hint) in (UnionType, Union) else (hint,)
     return choices if all(choice in (*_SCALARS, NoneType) for choice in choices) else ()
 
@@ -138,7 +138,7 @@ def _optional(hint: Any) -> bool:
 
 
 def _decoder(hint: Any) -> Decode | None:
-    """How a JSON value becomes a value of type `hint`; None: it is one already. A decoder raises for another JSON type."""
+    """Return a decoder from JSON to type `hint`; None: the value needs none. A decoder raises for another JSON type."""
     if hint is datetime:
         return datetime.fromisoformat
     if hint is bytes:

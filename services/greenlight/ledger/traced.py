@@ -10,7 +10,7 @@ from greenlight.telemetry.tracing import OFF, Tracer, step
 
 
 def traced(ledger: Ledger, tracer: Tracer) -> Ledger:
-    """Return the same ledger; where tracing is off, itself."""
+    """Return the ledger with tracing; where tracing is off, the ledger itself."""
     return ledger if tracer is OFF else cast(Ledger, _Traced(ledger, tracer))
 
 

@@ -1,4 +1,4 @@
-"""Rows that are there and cannot be read: named in the log, counted, and listed, while everything else goes on.
+"""Rows that cannot be read: named in the log, counted, and listed, while everything else continues.
 
 A row stays where it is. A reader that asks for it by its key gets Unreadable, and does nothing that builds on it; a list
 leaves it out. Once it can be read again, it is taken off the list.
@@ -53,7 +53,7 @@ _log = logging.getLogger("greenlight.ledger")
 
 
 class Aside:
-    """Reads rows for a ledger, and keeps a list of those that cannot be read. Safe for threads."""
+    """Read rows for a ledger, and keep a list of those that cannot be read. Safe for threads."""
 
     def __init__(self, clock: Callable[[], datetime], keys: Keys) -> None:
         self._clock = clock
@@ -62,7 +62,7 @@ class Aside:
         self._known: dict[tuple[str, str], SetAside] = {}
 
     def read(self, table: str, key: Sequence[str], decode: Callable[[], R]) -> R:
-        """Return the row that `decode` makes. Raises Unreadable if it makes none, or one that says it is another's."""
+        """Return the row that `decode` makes. Raises Unreadable if it makes none, or one with another key."""
         try:
             row = decode()
             named = self._keys.get(type(row))
@@ -72,8 +72,8 @@ class Aside:
             name = "/".join(map(str, key))
             self._set_aside(table, name, f"{type(problem).__name__}: {problem}"[:300])
             raise Unreadable(
-                f"the row {name} of {table} in the ledger cannot be read ({type(problem).__name__}), so nothing is done that "
-                "builds on it; `greenlight doctor` says more, docs/operations.md how to mend it"
+                f"the row {name} of {table} in the ledger cannot be read ({type(problem).__name__}), so nothing that depends "
+                "on it is done; `greenlight doctor` reports it, docs/operations.md describes the repair"
             ) from problem
         if self._known:
             self._mended(table, "/".join(map(str, key)))
@@ -90,7 +90,7 @@ class Aside:
         return found
 
     def listed(self) -> Sequence[SetAside]:
-        """Return those that this process has met and that were not read since, the first one first."""
+        """Return the rows that this process could not read, and has not read since, the first one first."""
         with self._lock:
             return list(self._known.values())
 
@@ -117,7 +117,7 @@ class Aside:
 
 
 def payload_of(text: str) -> dict[str, Any]:
-    """Return what an entry of a journal says. Raises one of NO_ROW."""
+    """Return the payload of a journal's entry. Raises one of NO_ROW."""
     found = plain(text)
     if type(found) is not dict:
         raise TypeError(f"{found!r:.40} is no object")

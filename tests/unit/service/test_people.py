@@ -119,7 +119,7 @@ def test_an_empty_login_or_address_is_nobodys(tmp_path: Path, field: str) -> Non
     """Or everybody without one would be the same person."""
     path = tmp_path / "people.yaml"
     path.write_text(f"people:\n  ines: {{{field}}}\n")
-    with pytest.raises(ConfigurationError, match="is empty: leave it out, or say it"):
+    with pytest.raises(ConfigurationError, match="is empty: leave it out, or fill it in"):
         read(path)
 
 

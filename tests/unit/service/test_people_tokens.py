@@ -67,7 +67,7 @@ def test_who_is_not_there_gets_no_token(tmp_path: Path, text: str | None) -> Non
     path = tmp_path / "people.yaml"
     if text is not None:
         path.write_text(text)
-    with pytest.raises(ConfigurationError, match=r"nobody is called 'lena'.*people: \{lena"):
+    with pytest.raises(ConfigurationError, match=r"there is no person 'lena'.*people: \{lena"):
         new_token(path, "lena")
 
 

@@ -58,7 +58,7 @@ _TO_DO = {
     "InvalidSignatureException": "the secret is wrong, or this machine's clock is",
     "MissingAuthenticationTokenException": "the request carries no credentials",
     "UnknownOperationException": "this DynamoDB does not offer it (DynamoDB Local does not)",
-    "ResourceInUseException": "it is there already, or is being changed",
+    "ResourceInUseException": "it exists already, or is being changed",
 }
 
 

@@ -240,9 +240,9 @@ class Rows:
         except OSError as error:
             raise Unavailable(f"the row {name} cannot be read: {error}") from error
         if deflated is None:
-            raise LookupError(f"the row {name} is not among the bodies: has a lifecycle rule removed more than bodies?")
+            raise LookupError(f"the row {name} is not among the bodies: a lifecycle rule may have removed it")
         if name != f"row-{sha256(deflated).hexdigest()}":
-            raise ValueError(f"the row {name} among the bodies is not what was written: somebody else has changed it")
+            raise ValueError(f"the row {name} among the bodies is not what was written: another program has changed it")
         return zlib.decompress(deflated).decode()
 
     def unpack(self, kind: type[R], found: Item, **columns: Any) -> R:

@@ -181,7 +181,9 @@ def _asked(setting: str, wanted: str, found: Callable[[], str], to_do: str) -> F
         return _compared(setting, wanted, found(), to_do)
     except Refused as refusal:
         if refusal.code == "UnknownOperationException":
-            return Finding(setting, NOT_OFFERED, wanted, "-", "this DynamoDB has no such thing, as DynamoDB Local")
+            return Finding(
+                setting, NOT_OFFERED, wanted, "-", "this DynamoDB does not offer it (DynamoDB Local does not)"
+            )
         return Finding(setting, UNKNOWN, wanted, "?", str(refusal))
 
 

@@ -1,4 +1,4 @@
-"""Rows that were written or read lately: what a handler reads next costs no statement, and no wait for the interpreter.
+"""Rows that were written or read lately, so that the next read of a handler costs no statement.
 
 One process owns the file and one ledger writes it, so this always has the newest commit: it hears of one before anybody who
 waits for it, and before any event that it emits is on its way. Whatever is decided on a row is checked by its version when it
@@ -36,7 +36,7 @@ class Cache:
         return self._rows.get(key)
 
     def moment(self) -> int:
-        """To be asked before a row is read from the file that is then offered to `keep`."""
+        """Return a number to ask for before a row is read from the file and offered to `keep`."""
         return self._commits
 
     def keep(self, key: Key, row: Any, moment: int) -> None:
@@ -46,7 +46,7 @@ class Cache:
                 self._put(key, row)
 
     def committed(self, rows: Mapping[Key, Any]) -> None:
-        """These rows are newer from now on; None: it has changed, read it."""
+        """Replace rows after a commit; None: the row has changed, and must be read."""
         with self._lock:
             self._commits += 1
             for key, row in rows.items():
@@ -61,7 +61,7 @@ class Cache:
 
 
 def rows_after(transaction: Transaction) -> dict[Key, Any]:
-    """Return the rows as they are once the transaction is committed, by what they are found by."""
+    """Return the rows as they are once the transaction is committed, by their keys."""
     rows: dict[Key, Any] = {(Fact, fact.id): fact for fact in transaction.facts}
     for record in transaction.records:
         rows[Record, record.repo, record.sha] = replace(record, version=record.version + 1)

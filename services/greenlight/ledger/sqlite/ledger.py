@@ -314,7 +314,7 @@ class SqliteLedger:
         return found
 
     def _look_later(self, sql: str, keys: set[str], now: datetime) -> None:
-        """Have rows that cannot be read stand in the way of no others that are due: they are looked at again LATER."""
+        """Postpone rows that cannot be read by LATER, so that they do not block others that are due."""
         if keys:
             at = micros(now + LATER)
             self._store.write(lambda tx: tx.executemany(sql, [(at, key) for key in sorted(keys)]))

@@ -13,7 +13,7 @@ Position = tuple[int, str, str]
 def query(
     repo: str | None, ref: str | None, decision: Mapping[str, str | None], after: Position | None, limit: int
 ) -> tuple[str, list[object]]:
-    """SQL and parameters for (updated, repo, sha) of at most `limit` records after a position.
+    """Return SQL and parameters for (updated, repo, sha) of at most `limit` records after a position.
 
     `decision` has what a decision about the record must have: its application, environment and state, None for any.
     """

@@ -27,7 +27,7 @@ _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
 
 class ProviderBodies:
-    """Keeps, reads and forgets them for one ledger, with the large ones in a folder. Safe for threads."""
+    """Keep, read and forget bodies for one ledger, with the large ones in a folder. Safe for threads."""
 
     def __init__(self, store: Store, rows: Rows, aside: Aside, folder: Path) -> None:
         self._store, self._rows, self._aside, self._folder = store, rows, aside, Folder(folder)
@@ -35,7 +35,7 @@ class ProviderBodies:
 
     @contextmanager
     def keeping(self, body: bytes | None, now: datetime) -> Iterator[tuple[str, bytes | None] | None]:
-        """Give what the table has of a body, (digest, deflated), while its file, if it is large, cannot be swept.
+        """Yield the table's part of a body, (digest, deflated); meanwhile its file, if it is large, cannot be swept.
 
         Raises Unavailable if a large one cannot be kept now.
         """
@@ -66,7 +66,7 @@ class ProviderBodies:
             raise Unavailable(f"the body {digest} cannot be read: {error}") from error
 
     def forget(self, before: datetime) -> int:
-        """Drop the bodies that were stored before then; how many."""
+        """Drop the bodies that were stored before then; return how many."""
         limit = micros(before)
         with self._files:
             total = count = self._forget_some(limit)

@@ -29,7 +29,7 @@ def _place(push: Push) -> tuple[datetime, datetime, str]:
 
 
 def after(push: Push) -> datetime:
-    """Return the first time from which on no push is older than that one, or of its moment."""
+    """Return the time after a push: every push from then on is younger."""
     return push.pushed_at + timedelta(microseconds=1)
 
 
@@ -62,7 +62,10 @@ class _Window:
         return bisect_left(self.pushes, since, key=lambda push: push.pushed_at)
 
     def newest(self, since: datetime | None, of: Of | None, limit: int | None) -> Sequence[Push] | None:
-        """What `Ledger.pushes` promises, the same object until a push is added; None if that may lie before the window."""
+        """Return what `Ledger.pushes` promises, the same object until a push is added.
+
+        None if older pushes are needed.
+        """
         start = 0 if since is None else self.first(since)
         found: Sequence[Push]
         if of is None and limit is None:
@@ -78,7 +81,7 @@ class _Window:
         return found if self.reaches(since) or len(found) == limit else None
 
     def reaches(self, since: datetime | None) -> bool:
-        """Tell whether every push from `since` on is here."""
+        """Return whether every push from `since` on is here."""
         return self.since is None or (since is not None and since >= self.since)
 
 
@@ -97,7 +100,7 @@ class Pushes:
             return None if window is None else window.newest(since, of, limit)
 
     def moment(self, repo: str) -> int:
-        """To be asked before pushes are read that are then offered to `keep`."""
+        """Return a number to ask for before pushes are read and offered to `keep`."""
         return self._commits.get(repo, 0)
 
     def keep(self, repo: str, since: datetime | None, pushes: Sequence[Push], moment: int) -> None:
@@ -115,7 +118,7 @@ class Pushes:
                 del self._windows[next(iter(self._windows))]
 
     def committed(self, pushes: Sequence[Push]) -> None:
-        """These are stored from now on, where they were not before."""
+        """Add pushes after their commit; each is added once."""
         with self._lock:
             for push in pushes:
                 self._commits[push.repo] = self._commits.get(push.repo, 0) + 1

@@ -1,4 +1,4 @@
-"""Reads rows of the ledger's file: from the cache where they are, and without those that cannot be read."""
+"""Rows of the ledger's file: from the cache where it has them, and without unreadable ones."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ KEYS = {Target: 2, DecisionRow: 4, Deployment: 1, Due: 1, Event: 1, PoliciesInFo
 
 
 class Rows:
-    """Reads rows for one ledger. Safe for threads."""
+    """Read rows for one ledger. Safe for threads."""
 
     def __init__(self, store: Store, cache: Cache, aside: Aside) -> None:
         self._store, self._cache, self._aside = store, cache, aside
 
     def row(self, kind: type[R], sql: str, key: tuple[str, ...], column: str = "version") -> R | None:
-        """The row of `kind` that `sql` finds by `key`, as its text and the one column that changes without it."""
+        """Return the row of `kind` that `sql` finds by `key`: its text, and the one column that changes without it."""
         found: R | None = self.at_hand((kind, *key))
         if found is not None:
             return found
@@ -47,7 +47,7 @@ class Rows:
         return found
 
     def those(self, kind: type[R], rows: Sequence[Sequence[Any]]) -> list[R]:
-        """Return those of the rows of `kind`, (key…, json, version) or (key…, json), that can be read."""
+        """Return the readable ones of the rows of `kind`, (key…, json, version) or (key…, json)."""
         keys = KEYS[kind]
 
         def decoding(row: Sequence[Any]) -> Callable[[], R]:
@@ -56,7 +56,7 @@ class Rows:
         return self._aside.those(TABLES[kind], [(row[:keys], decoding(row)) for row in rows])
 
     def at_hand(self, key: Key) -> Any:
-        """Return what the cache has; nothing once the store is closed, which then says so to whoever reads it."""
+        """Return the cache's row; nothing once the store is closed, which then tells its reader so."""
         return None if self._store.closed else self._cache.get(key)
 
     def one(self, sql: str, *parameters: object) -> tuple[Any, ...] | None:
@@ -71,7 +71,7 @@ class Rows:
             return connection.execute(sql, parameters).fetchall()
 
     def entry(self, row: Sequence[Any]) -> Entry:
-        """Return an entry of a journal; where it cannot be read, one that says so, at which the chain breaks."""
+        """Return an entry of a journal; for an unreadable one, an entry with the reason, at which the chain breaks."""
         stream, seq, type, at, id, payload, prev, hash = row
 
         def decode() -> Entry:

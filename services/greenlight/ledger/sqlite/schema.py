@@ -102,7 +102,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def micros(moment: datetime) -> int:
-    """Microseconds from 1970 to `moment`. Raises TypeError for a naive datetime."""
+    """Return the microseconds from 1970 to `moment`. Raises TypeError for a naive datetime."""
     return (moment - _EPOCH) // _MICROSECOND
 
 

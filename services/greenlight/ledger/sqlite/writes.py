@@ -1,4 +1,4 @@
-"""How a ledger transaction becomes SQL.
+"""A ledger transaction as SQL.
 
 Rows are turned into text in the caller's thread; what is left for the one writer thread is a list of steps.
 """
@@ -26,7 +26,7 @@ Emit = Callable[[Event], Step]
 
 
 class Table:
-    """A table of versioned rows: what is stored must have the version that was read, 0 meaning none."""
+    """A table of versioned rows: a stored row must have the version that was read, 0 meaning none."""
 
     def __init__(self, name: str, key: Sequence[str], columns: Sequence[str]) -> None:
         self._name = name
@@ -40,7 +40,7 @@ class Table:
         self._select = f"SELECT version FROM {name} WHERE {where}"  # noqa: S608
 
     def put(self, key: Sequence[object], values: Sequence[object], version: int) -> Step:
-        """Store the row if it still has `version`."""
+        """Return a step that stores the row if it still has `version`."""
 
         def step(tx: Tx) -> None:
             if version == 0:
@@ -53,7 +53,7 @@ class Table:
         return step
 
     def check(self, key: Sequence[object], version: int) -> Step:
-        """Return nothing happens if the row still has `version`."""
+        """Return a step that changes nothing, and raises Conflict unless the row still has `version`."""
 
         def step(tx: Tx) -> None:
             row = tx.execute(self._select, key).fetchone()
@@ -79,7 +79,10 @@ DEPLOYMENTS = Table("deployments", ("id",), ("application", "environment", "star
 def steps(
     transaction: Transaction, emit: Emit | None, now: datetime, known: Callable[[str, str], Record | None]
 ) -> list[Step]:
-    """Everything that `transaction` writes, in order; `now` is when it emits, `known` a record as it is if that is at hand."""
+    """Return all writes of `transaction`, in order.
+
+    `now` is when it emits, `known` a record as it is if that is at hand.
+    """
     made = [_check(row) for row in transaction.unchanged]
     made += [_put_fact(fact) for fact in transaction.facts]
     made += [_recorded(fact) for fact in transaction.recorded]
@@ -132,7 +135,7 @@ def _recorded(fact: str) -> Step:
 
 
 def _put_record(row: Record, known: Record | None) -> Iterator[Step]:
-    """Store the row; what it shares with the row that it takes the place of is not written again, if that is `known`."""
+    """Store the row; if the row before is `known`, what the two share is not written again."""
     before = known if known is not None and known.version == row.version else None
     if parts.large(row):
         yield _put_in_parts(row, before)
@@ -149,7 +152,7 @@ _PUT_PART = "INSERT OR REPLACE INTO record_parts (repo, sha, path, json) VALUES 
 
 
 def _put_in_parts(row: Record, before: Record | None) -> Step:
-    """Store a large record: what has changed since `before`, or all of it where that is not what is stored in parts."""
+    """Store a large record: what has changed since `before`, or all of it where `before` is not stored in parts."""
     key, rest, updated = (row.repo, row.sha), parts.rest(row), _updated(row)
     new, gone = parts.changed(before, row) if before is not None else ({}, frozenset())
     written, removed = _part_rows(row, new), [(*key, parts.path_text(path)) for path in gone]
@@ -175,7 +178,7 @@ def _part_rows(row: Record, some: parts.Parts) -> list[tuple[str, str, str, str]
 
 
 def _put_refs(row: Record, before: Record | None) -> Iterator[Step]:
-    """Yield the refs by which the record is listed."""
+    """Yield the change of the refs by which the record is listed."""
     key, refs = (row.repo, row.sha), row.pushes.keys()
     had = before.pushes.keys() if before is not None else None
     if had == refs or (not refs and not row.version):
@@ -192,7 +195,7 @@ def _put_refs(row: Record, before: Record | None) -> Iterator[Step]:
 
 
 def _updated(row: Record) -> int:
-    """Return where the record stands in the listing; one that no fact speaks of comes last."""
+    """Return the record's place in the listing; one without facts comes last."""
     return -(2**63) if row.updated is None else micros(row.updated)
 
 
@@ -225,7 +228,7 @@ def _put_push(row: Push) -> Step:
 
 
 def append(entry: NewEntry) -> Step:
-    """Return the next link of a stream's chain, unless the stream holds that id."""
+    """Return a step that appends the next link of a stream's chain, unless the stream has that id."""
     payload, at = portable_form(entry.payload), rfc3339(entry.at)
 
     def step(tx: Tx) -> None:
@@ -255,7 +258,7 @@ def append(entry: NewEntry) -> Step:
 
 
 def set_due(due: Due) -> Step:
-    """Replace what the key had."""
+    """Return a step that replaces what is due under the key."""
     values = (due.key, micros(due.at), due.event.id, dumps(due))
 
     def step(tx: Tx) -> None:
@@ -265,7 +268,7 @@ def set_due(due: Due) -> Step:
 
 
 def _postpone(due: Due) -> Step:
-    """Change when the event is due, unless it was done or replaced since it was read."""
+    """Return a step that changes when the event is due, unless it was done or replaced since it was read."""
     values = (micros(due.at), dumps(due), due.key, due.event.id)
 
     def step(tx: Tx) -> None:
@@ -282,7 +285,7 @@ def _not_due(key: str, event: str) -> Step:
 
 
 def _into_outbox(event: Event, now: datetime) -> Step:
-    """Keep an event until it is known to be published."""
+    """Return a step that keeps an event until it is known to be published."""
     values = (event.id, micros(now), dumps(event))
 
     def step(tx: Tx) -> None:
