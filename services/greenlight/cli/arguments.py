@@ -38,6 +38,16 @@ gate = click.argument("gate", type=NAME)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
+def commit(command: F) -> F:
+    """Take the arguments that name a commit."""
+    return repo(sha(command))
+
+
+def target(command: F) -> F:
+    """Take the arguments that name a target."""
+    return application(environment(command))
+
+
 def config(holds: str) -> Callable[[F], F]:
     """Return `--config`, the folder that operators edit; `holds` names what the command looks for in it."""
     return click.option(

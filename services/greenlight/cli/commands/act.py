@@ -27,8 +27,7 @@ def _done(answer: dict[str, Any], line: str, as_json: bool) -> None:
 
 
 @click.command()
-@args.repo
-@args.sha
+@args.commit
 @args.application
 @args.gate
 @click.option("--comment", help="A remark, for the journal.")
@@ -43,8 +42,7 @@ def approve(repo: str, sha: str, application: str, gate: str, comment: str | Non
 
 
 @click.command()
-@args.repo
-@args.sha
+@args.commit
 @args.application
 @args.gate
 @reason
@@ -71,10 +69,8 @@ def _given(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @click.command()
-@args.repo
-@args.sha
-@args.application
-@args.environment
+@args.commit
+@args.target
 @reason
 @lasts
 @args.as_json
@@ -91,10 +87,8 @@ def deploy(
 
 
 @click.command()
-@args.repo
-@args.sha
-@args.application
-@args.environment
+@args.commit
+@args.target
 @reason
 @lasts
 @args.as_json
@@ -109,8 +103,7 @@ def retry(
 
 
 @click.command()
-@args.application
-@args.environment
+@args.target
 @click.option("--to", "sha", type=args.SHA, help="The commit to go back to; default: the newest other that succeeded.")
 @click.option("--pause", is_flag=True, help="Pause the target as well: nothing follows until it is resumed.")
 @reason
@@ -128,8 +121,7 @@ def rollback(
 
 
 @click.command()
-@args.application
-@args.environment
+@args.target
 @click.option("--request", "what", flag_value="request", help="Withdraw the newest request that waits.")
 @click.option("--deployment", "what", flag_value="deployment", help="End the deployment that is under way.")
 @reason
@@ -146,10 +138,8 @@ def cancel(application: str, environment: str, what: str | None, reason: str, as
 
 
 @click.command()
-@args.repo
-@args.sha
-@args.application
-@args.environment
+@args.commit
+@args.target
 @args.gate
 @reason
 @args.as_json
@@ -166,8 +156,7 @@ def override(repo: str, sha: str, application: str, environment: str, gate: str,
 
 
 @click.command()
-@args.application
-@args.environment
+@args.target
 @reason
 @args.as_json
 def pause(application: str, environment: str, reason: str, as_json: bool) -> None:
@@ -180,8 +169,7 @@ def pause(application: str, environment: str, reason: str, as_json: bool) -> Non
 
 
 @click.command()
-@args.application
-@args.environment
+@args.target
 @args.as_json
 def resume(application: str, environment: str, as_json: bool) -> None:
     """Resume a target; the newest commit that became ready meanwhile is deployed.

@@ -71,8 +71,7 @@ def _warn(repositories: list[dict[str, Any]]) -> None:
 
 
 @click.command()
-@args.repo
-@args.sha
+@args.commit
 @click.argument("application", type=args.NAME, required=False)
 @click.argument("environment", type=args.NAME, required=False)
 @args.as_json
@@ -109,8 +108,7 @@ def _only(applications: dict[str, Any], application: str | None, environment: st
 
 
 @click.command()
-@args.repo
-@args.sha
+@args.commit
 @args.as_json
 def trace(repo: str, sha: str, as_json: bool) -> None:
     """Show a commit's waterfall, computed from the journal: what arrived, was waited for, and was deployed.
@@ -125,8 +123,7 @@ def trace(repo: str, sha: str, as_json: bool) -> None:
 
 
 @click.command()
-@args.repo
-@args.sha
+@args.commit
 @click.option("--verify", is_flag=True, help="Compute the hash chain again; exit 1 if an entry does not fit.")
 @args.as_json
 def journal(repo: str, sha: str, verify: bool, as_json: bool) -> None:

@@ -71,8 +71,7 @@ def circleci(file: Any, webhooks_url: str, secret_file: Path | None, as_json: bo
 @send.command()
 @click.argument("name", type=args.NAME)
 @click.argument("outcome", type=click.Choice(["passed", "failed"]))
-@args.repo
-@args.sha
+@args.commit
 @click.option("--run", type=int, help="The run's number: a higher one is newer.")
 @click.option("--evidence", help="The URL of the report.")
 @_url
