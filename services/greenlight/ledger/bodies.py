@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
+from greenlight.lib.errors import Unavailable
 from greenlight.lib.files import fsync_directory, make_folder
+
+_NAMED = re.compile(r"sha256:([0-9a-f]{64})")
 
 
 def named(body: bytes) -> str:
@@ -18,19 +22,25 @@ def named(body: bytes) -> str:
     return f"sha256:{sha256(body).hexdigest()}"
 
 
+def digits_of(name: str) -> str | None:
+    """Return the hex digits of what `named` returned; None for any other text."""
+    found = _NAMED.fullmatch(name)
+    return found and found[1]
+
+
 class Bodies(Protocol):
     """Keep files by name, each written once or with the same bytes again. A file is durable once `put` returns."""
 
     def put(self, name: str, body: bytes, at: int) -> None:
-        """Keep a file; `at` is now, in microseconds since 1970. Raises OSError, or the port's Unavailable."""
+        """Keep a file; `at` is now, in microseconds since 1970. Raises Unavailable."""
         ...
 
     def get(self, name: str) -> bytes | None:
-        """Return the file's content, or None. Raises OSError, or the port's Unavailable."""
+        """Return the file's content, or None. Raises Unavailable."""
         ...
 
     def sweep(self, wanted: Callable[[str], bool], before: int) -> None:
-        """Drop files put before `before` that are not wanted, unless something else does that."""
+        """Drop files put before `before` that are not wanted, unless something else does that. Raises Unavailable."""
         ...
 
 
@@ -45,7 +55,11 @@ class Folder:
         make_folder(path)
 
     def put(self, name: str, body: bytes, at: int) -> None:
-        """Write the file as a whole or not at all. Raises OSError."""
+        """Write the file as a whole or not at all. Raises Unavailable."""
+        with _available(f"a body of {len(body)} bytes cannot be kept"):
+            self._write(name, body, at)
+
+    def _write(self, name: str, body: bytes, at: int) -> None:
         descriptor, partial = tempfile.mkstemp(dir=self._path, prefix=".partial-")
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -61,15 +75,24 @@ class Folder:
         fsync_directory(self._path)
 
     def get(self, name: str) -> bytes | None:
-        """Return the file's content, or None. Raises OSError."""
-        try:
+        """Return the file's content, or None. Raises Unavailable."""
+        with _available(f"the body {name} cannot be read"), suppress(FileNotFoundError):
             return (self._path / name).read_bytes()
-        except FileNotFoundError:
-            return None
+        return None
 
     def sweep(self, wanted: Callable[[str], bool], before: int) -> None:
         """Drop the files put there before `before` that are not `wanted`; what a crash left behind is one of them."""
-        for entry in os.scandir(self._path):
-            with suppress(FileNotFoundError):
-                if entry.stat().st_mtime_ns < before * 1000 and not wanted(entry.name):
-                    os.unlink(entry)
+        with _available("the folder of bodies cannot be swept"):
+            for entry in os.scandir(self._path):
+                with suppress(FileNotFoundError):
+                    if entry.stat().st_mtime_ns < before * 1000 and not wanted(entry.name):
+                        os.unlink(entry)
+
+
+@contextmanager
+def _available(what: str) -> Iterator[None]:
+    """Raise Unavailable, with what could not be done, where the file system fails."""
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(f"{what}: {error}") from error

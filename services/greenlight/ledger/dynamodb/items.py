@@ -20,7 +20,6 @@ from typing import Any, TypeVar
 from greenlight.ledger.bodies import Bodies
 from greenlight.ledger.dynamodb.client import Item, Key
 from greenlight.ledger.rows_json import dumps, loads
-from greenlight.lib.errors import Unavailable
 from greenlight.model.rows import Title
 
 R = TypeVar("R")
@@ -221,10 +220,7 @@ class Rows:
         if len(deflated) <= IN_ITEM:
             return {"z": {"B": deflated}}
         name = f"row-{sha256(deflated).hexdigest()}"
-        try:
-            self._bodies.put(name, deflated, int(now.timestamp() * 1_000_000))
-        except OSError as error:
-            raise Unavailable(f"a row of {len(words)} bytes cannot be kept: {error}") from error
+        self._bodies.put(name, deflated, int(now.timestamp() * 1_000_000))
         return {"f": {"S": name}}
 
     def unpack_text(self, found: Item) -> str:
@@ -235,10 +231,7 @@ class Rows:
         if "z" in found:
             return zlib.decompress(found["z"]["B"]).decode()
         name = found["f"]["S"]
-        try:
-            deflated = self._bodies.get(name)
-        except OSError as error:
-            raise Unavailable(f"the row {name} cannot be read: {error}") from error
+        deflated = self._bodies.get(name)
         if deflated is None:
             raise LookupError(f"the row {name} is not among the bodies: a lifecycle rule may have removed it")
         if name != f"row-{sha256(deflated).hexdigest()}":

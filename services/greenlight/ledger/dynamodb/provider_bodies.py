@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import zlib
 from datetime import datetime
 from typing import Any
 
-from greenlight.ledger.bodies import Bodies, named
+from greenlight.ledger.bodies import Bodies, digits_of, named
 from greenlight.ledger.dynamodb import items as items
 from greenlight.ledger.dynamodb.client import Item
 from greenlight.ledger.dynamodb.items import ORDERED, item, joined, stamp
 from greenlight.ledger.dynamodb.reader import Reader, key_of
-from greenlight.lib.errors import Unavailable
 
 IN_ITEM = 4 * 1024
 """Bytes of a deflated body that is kept in the table, in the same transaction as its fact: up to there that costs no more
 than a PUT to S3 does, and it is one thing less to wait for. A larger one goes to the files."""
-
-_DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
 
 class ProviderBodies:
@@ -35,24 +31,18 @@ class ProviderBodies:
         if len(deflated) <= IN_ITEM:
             attributes["b"] = {"B": deflated}
         else:
-            try:
-                self._files.put(_file(digest), body, int(now.timestamp() * 1_000_000))
-            except OSError as error:
-                raise Unavailable(f"a body of {len(body)} bytes cannot be kept: {error}") from error
+            self._files.put(_file(digest), body, int(now.timestamp() * 1_000_000))
         return item(items.body_key(name), **attributes)
 
     def body(self, digest: str) -> bytes | None:
         """Return the body with this digest, or None."""
-        name = _DIGEST.fullmatch(digest)
+        name = digits_of(digest)
         found = None if name is None else self._dynamo.get(items.body_key(digest))
         if name is None or found is None:
             return None
         if "b" in found:
             return self._reader.read("bodies", found, lambda: zlib.decompress(found["b"]["B"]))
-        try:
-            return self._files.get(_file(name[1]))
-        except OSError as error:
-            raise Unavailable(f"the body {digest} cannot be read: {error}") from error
+        return self._files.get(_file(name))
 
     def forget(self, before: datetime) -> int:
         """Drop bodies stored before `before`; how many."""
@@ -60,10 +50,7 @@ class ProviderBodies:
         for shard in items.shards("bodies"):
             for one in self._dynamo.query("q = :q AND o < :o", {"q": shard, "o": until}, index=ORDERED, page=100):
                 forgotten += self._dynamo.delete_if(key_of(one), "o < :o", {"o": until})  # one stored again stays
-        try:
-            self._files.sweep(self._wanted, int(before.timestamp() * 1_000_000))
-        except OSError as error:
-            raise Unavailable(f"the folder of bodies cannot be swept: {error}") from error
+        self._files.sweep(self._wanted, int(before.timestamp() * 1_000_000))
         return forgotten
 
     def _wanted(self, name: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import zlib
 from collections.abc import Iterator
@@ -10,11 +9,10 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from greenlight.ledger.bodies import Folder, named
+from greenlight.ledger.bodies import Folder, digits_of, named
 from greenlight.ledger.sqlite.rows import Rows
 from greenlight.ledger.sqlite.schema import micros
 from greenlight.ledger.unreadable import Aside
-from greenlight.lib.errors import Unavailable
 from greenlight.store import Store
 
 IN_TABLE = 256 * 1024
@@ -22,8 +20,6 @@ IN_TABLE = 256 * 1024
 
 FORGET_AT_ONCE = 200
 """Bodies that are dropped in one commit, so that other changes need not wait long."""
-
-_DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
 
 class ProviderBodies:
@@ -46,24 +42,18 @@ class ProviderBodies:
         else:
             digest = named(body)
             with self._files:
-                try:
-                    self._folder.put(digest.removeprefix("sha256:"), body, micros(now))
-                except OSError as error:
-                    raise Unavailable(f"a body of {len(body)} bytes cannot be kept: {error}") from error
+                self._folder.put(digest.removeprefix("sha256:"), body, micros(now))
                 yield digest, None
 
     def read(self, digest: str) -> bytes | None:
         """Return a body; None where it was never kept, or was forgotten."""
-        name = _DIGEST.fullmatch(digest)
+        name = digits_of(digest)
         row = None if name is None else self._rows.one("SELECT deflated FROM bodies WHERE digest = ?", digest)
         if name is None or row is None:
             return None
         if row[0] is not None:
             return self._aside.read("bodies", (digest,), lambda: zlib.decompress(row[0]))
-        try:
-            return self._folder.get(name[1])
-        except OSError as error:
-            raise Unavailable(f"the body {digest} cannot be read: {error}") from error
+        return self._folder.get(name)
 
     def forget(self, before: datetime) -> int:
         """Drop the bodies that were stored before then; return how many."""
@@ -74,10 +64,7 @@ class ProviderBodies:
                 count = self._forget_some(limit)
                 total += count
             kept = {digest for (digest,) in self._rows.all("SELECT digest FROM bodies WHERE deflated IS NULL")}
-            try:
-                self._folder.sweep(lambda name: f"sha256:{name}" in kept, limit)
-            except OSError as error:
-                raise Unavailable(f"the folder of bodies cannot be swept: {error}") from error
+            self._folder.sweep(lambda name: f"sha256:{name}" in kept, limit)
         return total
 
     def _forget_some(self, before: int) -> int:
