@@ -1,4 +1,4 @@
-"""AWS by boto3: who we are, and clients whose requests are bounded in time and sent again where that helps.
+"""AWS by boto3: the account, and clients whose requests are bounded in time and sent again where that helps.
 
 Whoever imports this imports boto3, a tenth of a second of a start: so only what uses DynamoDB does
 (docs/decisions/0019-aws-by-boto3.md).
@@ -51,7 +51,7 @@ _NO_ANSWER = (HTTPClientError, ConnectionError, IncompleteReadError, ResponsePar
 
 @dataclass(frozen=True)
 class Account:
-    """Who we are, and where. botocore renews the credentials before they end."""
+    """The account and region that requests are made in. botocore renews the credentials before they end."""
 
     region: str
     session: boto3.session.Session
@@ -84,7 +84,7 @@ def account() -> Account:
 
 
 class Again(Exception):
-    """This answer asks for another try: `str` says why, for people."""
+    """Report that the answer requires another try: `str` is the reason, for people."""
 
 
 class Service:
@@ -99,7 +99,10 @@ class Service:
         clock: Clock | None = None,
         pause: Callable[[int], None] = full_jitter,
     ) -> None:
-        """Ask nothing yet. Without `url` it is where AWS_ENDPOINT_URL_SERVICE, AWS_ENDPOINT_URL or the region say."""
+        """Ask nothing yet.
+
+        Without `url`, the address is that of AWS_ENDPOINT_URL_SERVICE, AWS_ENDPOINT_URL or the region.
+        """
         config = Config(
             connect_timeout=CONNECT,
             read_timeout=READ,
@@ -122,10 +125,10 @@ class Service:
         judge: Callable[[ClientError], Exception],
         read: Callable[[dict[str, Any]], Any] = lambda answer: answer,
     ) -> Any:
-        """Give what `read` makes of the answer. Where `judge` makes Again of an error, or no answer comes, send it again.
+        """Return what `read` makes of the answer.
 
-        So whatever is sent must mean the same twice. Raises what `judge` made of an error; Unavailable when no try
-        succeeded, Misconfigured where none could.
+        Where `judge` makes Again of an error, or no answer comes, send it again. So whatever is sent must mean the same
+        twice. Raises what `judge` made of an error; Unavailable when no try succeeded, Misconfigured where none could.
         """
         began = self._clock.monotonic()
         do = self._methods[operation]
@@ -150,7 +153,7 @@ class Service:
 
 
 def _renew(credentials: Credentials) -> None:
-    """Have credentials that are about to end renewed now, apart from the request that needs them.
+    """Renew credentials that are about to end, apart from the request that needs them.
 
     Raises Misconfigured for what only a person can mend, else Unavailable: botocore has tried again already.
     """
@@ -158,10 +161,10 @@ def _renew(credentials: Credentials) -> None:
         credentials.get_frozen_credentials()
     except ClientError as problem:
         error, status = problem.response["Error"], problem.response["ResponseMetadata"]["HTTPStatusCode"]
-        said = f"STS gives no credentials: {error['Code']}: {error.get('Message', '')}"
+        text = f"STS gives no credentials: {error['Code']}: {error.get('Message', '')}"
         if status >= 500 or status == 429 or error["Code"] in ("IDPCommunicationError", "Throttling"):
-            raise Unavailable(said) from problem
-        raise Misconfigured(f"{said}; look at the role's trust and at the ServiceAccount's annotation") from problem
+            raise Unavailable(text) from problem
+        raise Misconfigured(f"{text}; look at the role's trust and at the ServiceAccount's annotation") from problem
     except (CredentialRetrievalError, *_NO_ANSWER) as problem:
         raise Unavailable(f"no AWS credentials now: {problem}") from problem
     except OSError as problem:

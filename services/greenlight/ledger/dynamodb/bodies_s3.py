@@ -38,7 +38,7 @@ class Bucket:
         self._service.call("PutObject", {**self._object(name), "Body": body}, _judged)
 
     def get(self, name: str) -> bytes | None:
-        """Give what the object holds, or None. Raises Unavailable."""
+        """Return the object's content, or None. Raises Unavailable."""
         try:
             found: bytes = self._service.call(
                 "GetObject", self._object(name), _judged, lambda answer: answer["Body"].read()
@@ -48,18 +48,18 @@ class Bucket:
         return found
 
     def sweep(self, wanted: Callable[[str], bool], before: int) -> None:
-        """Nothing: the bucket's lifecycle rule does it, and needs no list of the whole bucket for it."""
+        """Do nothing: the bucket's lifecycle rule removes bodies, and needs no list of the whole bucket for it."""
 
     def _object(self, name: str) -> dict[str, Any]:
         return {"Bucket": self._bucket, "Key": self._prefix + name}
 
 
 class _NotThere(Exception):
-    """There is no such object."""
+    """The object does not exist."""
 
 
 def _judged(problem: ClientError) -> Exception:
-    """Tell what an error of S3 means here."""
+    """Return the exception for an error of S3."""
     code, status = problem.response["Error"].get("Code", ""), problem.response["ResponseMetadata"]["HTTPStatusCode"]
     if code == "NoSuchKey":
         return _NotThere()

@@ -63,7 +63,7 @@ _TO_DO = {
 
 
 class Refused(Misconfigured):
-    """DynamoDB does not do this for us, and will not until somebody mends it: `code` is its own word for why."""
+    """DynamoDB refuses, and will until somebody repairs the cause: `code` is its own word for the reason."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"DynamoDB refuses: {message}; {_TO_DO[code]}")
@@ -142,9 +142,10 @@ class Dynamo:
         newest: bool = False,
         page: int = 0,
     ) -> Iterator[Item]:
-        """Items of one partition in order of their sort key, backwards if `newest` first; read as they are asked for.
+        """Yield items of one partition in order of their sort key, backwards if `newest` first.
 
-        `condition` names keys by their attribute and values by `:name`; `page` is how many one request reads at the most.
+        They are read as they are asked for. `condition` names keys by their attribute and values by `:name`; `page` is how many
+        one request reads at the most.
         """
         request: dict[str, Any] = {
             "KeyConditionExpression": condition,
@@ -167,7 +168,7 @@ class Dynamo:
     # Writing.
 
     def put_first(self, item: Item) -> Item | None:
-        """Store the item if its key is free; else what is there."""
+        """Store the item if its key is free; else return the stored one."""
         try:
             self._call(
                 "PutItem",
@@ -186,7 +187,7 @@ class Dynamo:
         self._call("PutItem", {"Item": item})
 
     def delete_if(self, key: Key, condition: str, values: Mapping[str, str]) -> bool:
-        """Delete the item if the condition holds; whether it did."""
+        """Delete the item if the condition holds; return whether it did."""
         try:
             self._call(
                 "DeleteItem",
@@ -201,7 +202,7 @@ class Dynamo:
         return True
 
     def delete(self, keys: Sequence[Key]) -> None:
-        """Delete these items; what is not there need not be."""
+        """Delete these items; missing ones are no error."""
         if len(keys) == 1:
             self._call("DeleteItem", {"Key": _key(keys[0])})
             return
@@ -225,14 +226,17 @@ class Dynamo:
     # One request.
 
     def call(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Return any other operation on the table: what is done with its settings. Raises Refused, Unavailable."""
+        """Call any other operation on the table, for its settings. Raises Refused, Unavailable."""
         return self._call(operation, request)
 
     def _batch(self, operation: str, requests: Mapping[str, Any]) -> dict[str, Any]:
         return self._call(operation, {"RequestItems": requests}, named=False)
 
     def _call(self, operation: str, request: Mapping[str, Any], *, named: bool = True) -> dict[str, Any]:
-        """The answer of an operation. Raises ConditionFailed, Cancelled, Unavailable; RuntimeError for a defect of ours."""
+        """Return the answer of an operation.
+
+        Raises ConditionFailed, Cancelled, Unavailable; RuntimeError for a defect.
+        """
         whole = {"TableName": self.table, **request} if named else request
         if self._meter is not None:
             whole = {**whole, "ReturnConsumedCapacity": "INDEXES"}
@@ -247,7 +251,7 @@ def _key(key: Key) -> dict[str, Any]:
 
 
 def _judged(problem: ClientError) -> Exception:
-    """Tell what an error of DynamoDB means here."""
+    """Return the exception for an error of DynamoDB."""
     answer, error = problem.response, problem.response["Error"]
     code, status = error.get("Code", ""), answer["ResponseMetadata"]["HTTPStatusCode"]
     message = error.get("Message") or code
@@ -265,7 +269,10 @@ def _judged(problem: ClientError) -> Exception:
 
 
 def _cancelled(reasons: Sequence[Mapping[str, Any]], message: str) -> Exception:
-    """A condition that does not hold is an answer; anything that was only in the way is not; the rest is a defect of ours."""
+    """Return the exception of a cancelled transaction.
+
+    It tells failed conditions from another transaction in the way, and from a defect.
+    """
     codes = [reason.get("Code", "None") for reason in reasons]
     failed = [place for place, code in enumerate(codes) if code == "ConditionalCheckFailed"]
     if failed:
@@ -273,8 +280,8 @@ def _cancelled(reasons: Sequence[Mapping[str, Any]], message: str) -> Exception:
     others = {code for code in codes if code != "None"}
     if others and others <= _BUSY_REASONS:
         return Again(", ".join(sorted(others)))
-    said = "; ".join(str(reason["Message"]) for reason in reasons if reason.get("Message"))
-    return RuntimeError(f"a transaction was cancelled: {said or message}")
+    words = "; ".join(str(reason["Message"]) for reason in reasons if reason.get("Message"))
+    return RuntimeError(f"a transaction was cancelled: {words or message}")
 
 
 def _tell(meter: Meter, operation: str, consumed: Any) -> None:

@@ -22,7 +22,7 @@ OLD_PLACES = 5000
 
 
 class Decisions:
-    """Reads the decisions of one ledger's targets."""
+    """Read the decisions of one ledger's targets."""
 
     def __init__(self, reader: Reader, clock: Callable[[], datetime]) -> None:
         self._reader, self._clock = reader, clock
@@ -36,7 +36,7 @@ class Decisions:
         since: tuple[datetime, datetime] | None,
         limit: int,
     ) -> Sequence[DecisionRow]:
-        """What `Ledger.decisions` promises."""
+        """Return decisions as `Ledger.decisions` promises."""
         wanted, page = set(states), min(limit, 100)
         places = [items.candidates_pk(application, environment, state) for state in wanted]
         places += [place for place in _old_places(application, environment, wanted) if not self._is_empty(place)]
@@ -57,7 +57,10 @@ class Decisions:
         return list(found.values())[:limit]
 
     def _is_empty(self, place: str) -> bool:
-        """Whether nothing is named there any more, as version 0.1 did: looked at again from time to time, while it may run."""
+        """Return whether version 0.1 has no decision named there any more.
+
+        Looked at again from time to time, while it may run.
+        """
         last, now = self._empty.get(place), self._clock()
         if last is not None and now - last < OLD_AGAIN:
             return True
@@ -68,5 +71,5 @@ class Decisions:
 
 
 def _old_places(application: str, environment: str, states: Collection[str]) -> set[str]:
-    """Return where version 0.1 named decisions of these states."""
+    """Return the partitions in which version 0.1 named decisions of these states."""
     return {items.old_candidates_pk(application, environment, open=state != SUPERSEDED) for state in states}

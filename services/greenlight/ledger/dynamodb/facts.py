@@ -20,7 +20,7 @@ CLAIMED = timedelta(days=30)
 
 
 class Facts:
-    """Accepts and reads facts for one ledger."""
+    """Accept and read facts for one ledger."""
 
     def __init__(
         self, reader: Reader, bodies: ProviderBodies, hints: OutboxAndDue, clock: Callable[[], datetime]
@@ -67,11 +67,11 @@ class Facts:
         return digest if there is None else str(there["digest"]["S"])
 
     def title(self, repo: str, sha: str) -> Title | None:
-        """Return what a commit is called, or None."""
+        """Return a commit's title and author, or None."""
         return self._reader.row(Title, items.title_key(repo, sha))
 
     def erase_titles(self, identities: Collection[str]) -> int:
-        """Erase the titles of the commits of an author with one of these identities; how many."""
+        """Erase the titles of the commits of an author with one of these identities; return how many."""
         keys: set[Key] = set()
         for author in (joined("author", identity) for identity in identities):
             by_login = self._dynamo.query("q = :q", {"q": author}, index=ORDERED)

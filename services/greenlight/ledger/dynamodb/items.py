@@ -1,4 +1,4 @@
-"""How the ledger's rows lie in one DynamoDB table: keys, attributes and indexes. docs/ledger-dynamodb.md has the whole of it.
+"""The form of the ledger's rows in one DynamoDB table: keys, attributes and indexes. See docs/ledger-dynamodb.md.
 
 | attribute | holds |
 | --- | --- |
@@ -52,7 +52,7 @@ _ODD = re.compile("[%#\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def joined(*parts: str) -> str:
-    """Return a key of several parts; what separates them, and what is no printable text, are escaped within one.
+    """Return a key of several parts; the separator, and what is no printable text, are escaped within one.
 
     Whatever a third party's event names can be asked for: of a key that is too long only the first part stays, and a hash.
     """
@@ -67,7 +67,7 @@ def _escaped(part: str) -> str:
 
 
 def stamp(moment: datetime | None) -> str:
-    """Return a time as text of one length that sorts as time does; none at all comes before every time."""
+    """Return a time as text of one length that sorts by time; no time comes before every time."""
     return "-" if moment is None else moment.astimezone(UTC).isoformat(timespec="microseconds")[:26]
 
 
@@ -77,12 +77,12 @@ def from_stamp(text: str) -> datetime:
 
 
 def shard(kind: str, name: str) -> str:
-    """Return the partition of an index for one of a kind."""
+    """Return the partition of an index for one item of a kind."""
     return f"{kind}#{zlib.crc32(name.encode('utf-8', 'surrogatepass')) % SHARDS}"
 
 
 def shards(kind: str) -> list[str]:
-    """Return all of them."""
+    """Return all partitions of an index for a kind."""
     return [f"{kind}#{number}" for number in range(SHARDS)]
 
 
@@ -94,22 +94,22 @@ def fact_key(id: str) -> Key:
 
 
 def record_key(repo: str, sha: str) -> Key:
-    """All records of a repository are one partition, by sha: a prefix of a sha finds it."""
+    """Return a record's key. A repository's records are one partition, by sha: a prefix of a sha finds it."""
     return joined("records", repo), joined(sha) or ALONE
 
 
 def parts_pk(repo: str, sha: str) -> str:
-    """Return the parts of a large record, by the version that wrote them."""
+    """Return the partition of a large record's parts, by the version that wrote them."""
     return joined("parts", repo, sha)
 
 
 def parts_sk(version: int) -> str:
-    """Return what a version wrote: a base, or what it changed."""
+    """Return the sort key of what a version wrote: a base, or its changes."""
     return f"p{version:010d}"
 
 
 def target_key(application: str, environment: str) -> Key:
-    """All targets are one partition: there are few, and they are listed."""
+    """Return a target's key. All targets are one partition: there are few, and they are listed."""
     return "targets", joined("t", application, environment)
 
 
@@ -118,7 +118,7 @@ def deployment_key(id: str) -> Key:
 
 
 def decision_key(application: str, environment: str, repo: str, sha: str) -> Key:
-    """All decisions about a commit are one partition."""
+    """Return a decision's key. All decisions about a commit are one partition."""
     return joined("decisions", repo, sha), joined("d", application, environment)
 
 
@@ -133,12 +133,12 @@ def old_candidates_pk(application: str, environment: str, *, open: bool) -> str:
 
 
 def pushes_pk(repo: str) -> str:
-    """Return all pushes of a repository, by time."""
+    """Return the partition of a repository's pushes, by time."""
     return joined("pushes", repo)
 
 
 def push_marker(fact: str) -> Key:
-    """That a push is there: pushes lie by time, and each is there once."""
+    """Return the key of a push's marker: pushes are sorted by time, and the marker keeps each single."""
     return joined("push", fact), ALONE
 
 
@@ -147,7 +147,7 @@ def title_key(repo: str, sha: str) -> Key:
 
 
 def title(repo: str, row: Title, rows: Rows, now: datetime) -> dict[str, Any]:
-    """The item of a commit's title, found by who its author is: by login in one index, by address in the other."""
+    """Return the item of a commit's title, found by its author: by login in one index, by address in the other."""
     known = {"q": row.login, "g": row.email}
     author = {index: {"S": joined("author", identity)} for index, identity in known.items() if identity is not None}
     place = {"o": {"S": joined(repo, row.sha)}} if author else {}
@@ -155,7 +155,7 @@ def title(repo: str, row: Title, rows: Rows, now: datetime) -> dict[str, Any]:
 
 
 def journal_pk(stream: str) -> str:
-    """Return a stream: its entries by number, a marker for each id, and its head."""
+    """Return the partition of a stream: its entries by number, a marker for each id, and its head."""
     return joined("journal", stream)
 
 
@@ -164,7 +164,7 @@ def entry_key(stream: str, seq: int) -> Key:
 
 
 def entry_marker(stream: str, id: str) -> Key:
-    """That the stream holds that id."""
+    """Return the key of the marker that the stream has that id."""
     return journal_pk(stream), joined("i", id)
 
 
@@ -177,7 +177,7 @@ def due_key(key: str) -> Key:
 
 
 def in_force_key(repo: str) -> Key:
-    """All are one partition: they are listed, and there are as many as repositories."""
+    """Return the key of a repository's policies in force. All are one partition, which is listed."""
     return IN_FORCE, joined("r", repo)
 
 
@@ -203,7 +203,10 @@ def item(key: Key, **attributes: Any) -> dict[str, Any]:
 
 
 class Rows:
-    """Rows as attributes, and back. What is too large for an item lies in `bodies`, under its own digest, for ever."""
+    """Convert rows to attributes, and back.
+
+    A row too large for an item is a file in `bodies`, by its digest, for ever.
+    """
 
     def __init__(self, bodies: Bodies) -> None:
         self._bodies = bodies
@@ -239,7 +242,10 @@ class Rows:
         return zlib.decompress(deflated).decode()
 
     def unpack(self, kind: type[R], found: Item, **columns: Any) -> R:
-        """The row of type `kind` that an item holds, with its version and what else is given put in; else as unpack_text."""
+        """Return the row of type `kind` in an item, with its version and other given values put in.
+
+        Raises as unpack_text does.
+        """
         if "v" in found:
             columns["version"] = int(found["v"]["N"])
         return loads(kind, self.unpack_text(found), **columns)

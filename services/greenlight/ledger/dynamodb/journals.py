@@ -22,7 +22,7 @@ LAST = items.entry_key("", 10**10 - 1)[1]
 
 
 class Journals:
-    """Reads the journals of one ledger."""
+    """Read the journals of one ledger."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader, self._dynamo = reader, reader.dynamo
@@ -47,7 +47,7 @@ class Journals:
         return found if limit is None else found[max(0, len(found) - limit) :]
 
     def _entry(self, found: Item) -> Entry:
-        """Return an entry; where it cannot be read, one that says so, at which the chain breaks."""
+        """Return an entry; for an unreadable one, an entry with the reason, at which the chain breaks."""
         stream, seq = found["stream"]["S"], int(found["sk"]["S"][1:])
 
         def decode() -> Entry:

@@ -30,7 +30,7 @@ _POSITION = re.compile(r"(-|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6})#[^#]+#[^#]+")
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What a decision about a record must have; None for any."""
+    """The filter for a record's decisions; None for any."""
 
     application: str | None
     environment: str | None
@@ -38,11 +38,11 @@ class Decided:
 
     @property
     def anything(self) -> bool:
-        """Tell whether nothing is asked of it."""
+        """Return whether every record passes."""
         return self.application is None and self.environment is None and self.state is None
 
     def holds(self, row: DecisionRow) -> bool:
-        """Tell whether this decision has it."""
+        """Return whether a decision passes."""
         return (
             self.application in (None, row.application)
             and self.environment in (None, row.environment)
@@ -60,7 +60,10 @@ def listing(
     cursor: str | None,
     limit: int,
 ) -> Page:
-    """Records by `updated`, but those of which `read` gives None. Raises ValueError for a cursor that no listing gave."""
+    """Return records by `updated`, without those of which `read` gives None.
+
+    ValueError for a cursor that no listing gave.
+    """
     after = None if cursor is None else _from_cursor(cursor)
     partitions = items.shards("records") if repo is None else [joined("records", repo)]
     index, name = (ORDERED, "q") if repo is None else (GROUPED, "g")

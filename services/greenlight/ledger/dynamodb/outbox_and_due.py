@@ -25,7 +25,7 @@ EMITTED = 5000
 
 
 class OutboxAndDue:
-    """Reads both for one ledger, and removes what was published."""
+    """Read the outbox and what is due for one ledger, and remove what was published."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader, self._dynamo = reader, reader.dynamo

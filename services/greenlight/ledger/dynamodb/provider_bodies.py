@@ -18,13 +18,16 @@ than a PUT to S3 does, and it is one thing less to wait for. A larger one goes t
 
 
 class ProviderBodies:
-    """Keeps, reads and forgets them for one ledger, with the large ones in `files`."""
+    """Keep, read and forget bodies for one ledger, with the large ones in `files`."""
 
     def __init__(self, reader: Reader, files: Bodies) -> None:
         self._reader, self._dynamo, self._files = reader, reader.dynamo, files
 
     def kept(self, body: bytes, now: datetime) -> Item:
-        """The item that says that a body is there, and holds it if it is small. A large one is a file when this returns."""
+        """Return the item that marks a body as kept, with a small body in it.
+
+        A large one is a file when this returns.
+        """
         name, deflated = named(body), zlib.compress(body, 1)
         digest = name.removeprefix("sha256:")
         attributes: dict[str, Any] = {"q": {"S": items.shard("bodies", digest)}, "o": {"S": joined(stamp(now), digest)}}
@@ -45,7 +48,7 @@ class ProviderBodies:
         return self._files.get(_file(name))
 
     def forget(self, before: datetime) -> int:
-        """Drop bodies stored before `before`; how many."""
+        """Drop bodies stored before `before`; return how many."""
         until, forgotten = stamp(before), 0
         for shard in items.shards("bodies"):
             for one in self._dynamo.query("q = :q AND o < :o", {"q": shard, "o": until}, index=ORDERED, page=100):
@@ -54,7 +57,7 @@ class ProviderBodies:
         return forgotten
 
     def _wanted(self, name: str) -> bool:
-        """Tell whether a file is still needed: rows for ever, bodies while the table names them."""
+        """Return whether a file is still needed: rows for ever, bodies while the table names them."""
         kind, _, digest = name.partition("-")
         return kind == "row" or (kind == "body" and self._dynamo.get(items.body_key(f"sha256:{digest}")) is not None)
 

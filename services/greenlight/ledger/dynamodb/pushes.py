@@ -22,14 +22,14 @@ Of = Callable[[str], bool]
 
 
 class Pushes:
-    """Reads the pushes of one ledger."""
+    """Read the pushes of one ledger."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._kept: Kept[Key, Push] = Kept(KEPT)
 
     def newest(self, repo: str, since: datetime | None, of: Of | None, limit: int | None) -> Sequence[Push]:
-        """What `Ledger.pushes` promises. A session reads all the pushes of a repository once."""
+        """Return pushes as `Ledger.pushes` promises. A session reads all the pushes of a repository once."""
         session = self._reader.session
         if session is None or of is not None or limit is not None:
             return self._queried(repo, since, of, limit)

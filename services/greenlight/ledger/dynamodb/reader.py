@@ -1,4 +1,4 @@
-"""Reads rows of the table: out of the handler's session where there is one, and without those that cannot be read."""
+"""The reader of the table's rows: from the handler's session where there is one, and without unreadable rows."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ KEYS: Keys = {
 
 
 class Reader:
-    """What every part of one ledger reads by. Safe for threads."""
+    """Read for every part of one ledger. Safe for threads."""
 
     def __init__(self, dynamo: Dynamo, bodies: Bodies, clock: Callable[[], datetime]) -> None:
         self.dynamo, self.rows, self.aside = dynamo, Rows(bodies), Aside(clock, KEYS)
@@ -50,12 +50,12 @@ class Reader:
 
     @property
     def session(self) -> Session | None:
-        """Return it; None outside of a handler."""
+        """Return this thread's session; None outside of a handler."""
         return self._session.get()
 
     @contextmanager
     def begin(self, reading: Reading) -> Iterator[None]:
-        """Have a session until the context ends."""
+        """Keep a session until the context ends."""
         token = self._session.set(Session(self.dynamo, reading))
         try:
             yield
@@ -63,12 +63,12 @@ class Reader:
             self._session.reset(token)
 
     def written(self, operations: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
-        """Let the session know what a transaction wrote."""
+        """Put what a transaction wrote into the session."""
         if self.session is not None:
             self.session.written(operations)
 
     def forget(self) -> None:
-        """Have the session read everything again."""
+        """Let the session read everything again."""
         if self.session is not None:
             self.session.forget()
 
@@ -83,7 +83,10 @@ class Reader:
         return self.dynamo.get_all(keys) if self.session is None else self.session.get_all(keys)
 
     def behind(self, found: Iterable[Item]) -> list[Item]:
-        """What an index names, as the table has it now, in the index's order; what is gone meanwhile is left out."""
+        """Return the items that an index names, as the table has them now, in the index's order.
+
+        Items that are gone since are left out.
+        """
         keys = [key_of(one) for one in found]
         there = self.dynamo.get_all(keys)
         return [there[key] for key in keys if key in there]

@@ -33,12 +33,12 @@ class Large:
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """Return what the record's own item says of it."""
+        """Return the attributes of the record's own item."""
         return {"b": {"N": str(self.base)}, "m": {"N": str(self.parts)}, "n": {"N": str(self.changes)}}
 
 
 class Records:
-    """Reads records, and keeps the large ones. Safe for threads."""
+    """Read records, and keep the large ones. Safe for threads."""
 
     def __init__(self, dynamo: Dynamo, rows: Rows) -> None:
         self._dynamo = dynamo
@@ -71,11 +71,11 @@ class Records:
         return [self._rows.unpack_text(one) for one in found]
 
     def keep(self, large: Large) -> None:
-        """This is how the record is stored. An older version than another process knows costs a read, no more."""
+        """Keep how the record is stored. An older version than another process knows costs only a read."""
         self._kept.put(items.record_key(large.record.repo, large.record.sha), large)
 
     def stored_after(self, row: Record, now: datetime) -> tuple[Large, Item | None]:
-        """How a large record will be stored that takes the place of the version that it has, and the item beside its own."""
+        """Return how a large record will be stored in place of the present version, and the item beside its own."""
         after = replace(row, version=row.version + 1)
         kept = self._kept.get(items.record_key(row.repo, row.sha))
         if kept is not None and kept.record.version == row.version:

@@ -1,4 +1,4 @@
-"""What one handler has read of the table, and has written to it: none of that is read twice.
+"""The session of one handler: what it has read of the table, and written to it, is not read twice.
 
 Whatever is written on the ground of it is conditional on versions. So what others change meanwhile is found when it
 matters: the transaction is not written, everything is forgotten, and the handler reads again.
@@ -33,14 +33,14 @@ class Session:
     """The items and pushes that one handler has at hand. Of one thread."""
 
     def __init__(self, dynamo: Dynamo, reading: Reading) -> None:
-        """Read nothing yet: what is named goes with the first thing that is asked for, in one request."""
+        """Read nothing yet: the named items are read with the first one that is asked for, in one request."""
         self._dynamo = dynamo
         self._first = keys_of(reading)
         self._items: dict[Key, Item | None] = {}
         self._pushes: dict[str, tuple[datetime | None, Sequence[Push]]] = {}
 
     def get_all(self, keys: Sequence[Key]) -> dict[Key, Item]:
-        """Give those of the items that exist, as they were when they were first read, or as they were written since."""
+        """Return those of the items that exist, as they were first read, or as they were written since."""
         unknown = [key for key in keys if key not in self._items]
         if unknown:
             room = MOST_ITEMS - len(unknown)
@@ -55,18 +55,18 @@ class Session:
         return {} if found is None else {key: found}
 
     def pushes(self, repo: str, since: datetime | None) -> Sequence[Push] | None:
-        """Give all pushes of a repository since then, oldest first; None if they were not read yet."""
+        """Return all pushes of a repository since then, oldest first; None if they were not read yet."""
         start, pushes = self._pushes.get(repo, (None, None))
         if pushes is None or (start is not None and (since is None or since < start)):
             return None
         return pushes if since == start or since is None else [push for push in pushes if push.pushed_at >= since]
 
     def keep_pushes(self, repo: str, since: datetime | None, pushes: Sequence[Push]) -> None:
-        """Have them at hand."""
+        """Keep a repository's pushes."""
         self._pushes[repo] = since, pushes
 
     def written(self, operations: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
-        """Have what a transaction wrote at hand."""
+        """Keep what a transaction wrote."""
         for kind, one in operations:
             if kind == "Put":
                 self._items[_key(one["Item"])] = one["Item"]

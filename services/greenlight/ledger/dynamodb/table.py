@@ -1,4 +1,4 @@
-"""The table's settings (infra/table.json): what `greenlight ledger create` makes, and `check` compares a live table with.
+"""The table's settings (infra/table.json), for `greenlight ledger create` and `check`.
 
 Every service uses the table; these settings are its operator's. What a DynamoDB does not offer, as DynamoDB Local has no
 backups, is distinguished from what differs.
@@ -28,7 +28,7 @@ ROLES = ("webhooks", "services", "operator")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One setting: what it should be, what it is, and what to do where that differs."""
+    """One setting: its wanted and its present value, and what to do where they differ."""
 
     setting: str
     verdict: str
@@ -38,12 +38,12 @@ class Finding:
 
 
 def settings() -> dict[str, Any]:
-    """infra/table.json: CreateTable's parameters, and what is set once the table is there."""
+    """Return the content of infra/table.json: CreateTable's parameters, and what is set once the table is there."""
     return _document("table.json")
 
 
 def policy(role: str, *, region: str, account: str, table: str, bucket: str, prefix: str) -> dict[str, Any]:
-    """Return what that role may do and nothing more, as an IAM policy. Without a bucket, nothing is said of S3."""
+    """Return the role's rights and no more, as an IAM policy. Without a bucket, it names no rights to S3."""
     words = json.dumps(_document("policy.json")[role])
     found: dict[str, Any] = json.loads(
         Template(words).substitute(region=region, account=account, table=table, objects=f"{bucket}/{prefix}")
@@ -66,7 +66,7 @@ def _document(name: str) -> dict[str, Any]:
 
 
 def create(dynamo: Dynamo, *, pause: Callable[[int], None] = full_jitter) -> bool:
-    """Make the table with all its settings that this DynamoDB offers; False if there is one by that name, which stays as it is.
+    """Create the table with all settings that this DynamoDB offers; False if it exists, which then stays as it is.
 
     Raises Unavailable, with what it was that could not be done.
     """
@@ -105,7 +105,10 @@ def _wait(dynamo: Dynamo, pause: Callable[[int], None]) -> None:
 
 
 def check(dynamo: Dynamo) -> list[Finding]:
-    """Every setting of the live table beside its file. Raises Refused if there is no table, Unavailable if nobody can tell."""
+    """Compare every setting of the live table with its file.
+
+    Raises Refused without a table, Unavailable without an answer.
+    """
     table = dynamo.call("DescribeTable", {})["Table"]
     return [*_shape(table), *_indexes(table), *_protection(table), _time_to_live(dynamo), _recovery(dynamo)]
 
@@ -151,9 +154,9 @@ def _time_to_live(dynamo: Dynamo) -> Finding:
     wanted = settings()["TimeToLive"]["AttributeName"]
 
     def found() -> str:
-        said = dynamo.call("DescribeTimeToLive", {})["TimeToLiveDescription"]
-        on = said["TimeToLiveStatus"] in ("ENABLED", "ENABLING")
-        return str(said.get("AttributeName")) if on else "off"
+        answer = dynamo.call("DescribeTimeToLive", {})["TimeToLiveDescription"]
+        on = answer["TimeToLiveStatus"] in ("ENABLED", "ENABLING")
+        return str(answer.get("AttributeName")) if on else "off"
 
     to_do = f"aws dynamodb update-time-to-live --time-to-live-specification Enabled=true,AttributeName={wanted}"
     return _asked("time to live", wanted, found, to_do)
@@ -163,8 +166,8 @@ def _recovery(dynamo: Dynamo) -> Finding:
     days = settings()["PointInTimeRecovery"]["RecoveryPeriodInDays"]
 
     def found() -> str:
-        said = dynamo.call("DescribeContinuousBackups", {})["ContinuousBackupsDescription"]
-        recovery = said.get("PointInTimeRecoveryDescription", {})
+        answer = dynamo.call("DescribeContinuousBackups", {})["ContinuousBackupsDescription"]
+        recovery = answer.get("PointInTimeRecoveryDescription", {})
         on = recovery.get("PointInTimeRecoveryStatus") == "ENABLED"
         return f"{recovery.get('RecoveryPeriodInDays', 35)} days" if on else "off"
 
@@ -176,7 +179,7 @@ def _recovery(dynamo: Dynamo) -> Finding:
 
 
 def _asked(setting: str, wanted: str, found: Callable[[], str], to_do: str) -> Finding:
-    """Compare what has to be asked for on its own, and may not be answered."""
+    """Compare a setting that is read by a request of its own, which may not be answered."""
     try:
         return _compared(setting, wanted, found(), to_do)
     except Refused as refusal:

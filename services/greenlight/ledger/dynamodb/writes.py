@@ -1,4 +1,4 @@
-"""How a ledger transaction becomes one of DynamoDB's: what has to be read before, and what is then written on which conditions.
+"""A ledger transaction as one of DynamoDB's: the reads before it, and the writes with their conditions.
 
 A condition that fails is of one of two kinds. A row that the caller read has changed: that is Conflict. Or something has moved
 that only we had read, a journal's head, what is due under a key: then all is read again.
@@ -31,7 +31,7 @@ SUPERSEDED = "superseded"
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One item of a transaction. `conflict` says what a failed condition means to the caller; None: read again.
+    """One item of a transaction. `conflict` is the caller's message for a failed condition; None: read again.
 
     `event` is the event that a hint (outbox, due) is about: hints have no condition of the caller's, so that more of them
     than one transaction holds may be written in several, those of one event together.
@@ -44,7 +44,7 @@ class Write:
 
 
 def needed(transaction: Transaction, *, markers: bool) -> list[Key]:
-    """Name what must be read, consistently, before `writes` can say what to write.
+    """Return what must be read, consistently, before `writes` can decide what to write.
 
     `markers` say that an entry or a push is there already. They rarely are, and a condition finds it: then they are read.
     """
@@ -100,9 +100,10 @@ def writes(
 
 
 def slices(planned: Sequence[Write]) -> Iterator[Sequence[Write]]:
-    """What is written together. More than DynamoDB takes at once is cut if it is hints only: what is done with comes last.
+    """Yield the writes in groups that DynamoDB takes at once.
 
-    Raises ValueError for a larger transaction with conditions, which cannot be cut.
+    Only hints are cut into several; what is done comes last. Raises ValueError for a larger transaction with
+    conditions, which cannot be cut.
     """
     if len(planned) <= MOST_ITEMS:
         yield planned
@@ -124,7 +125,7 @@ def slices(planned: Sequence[Write]) -> Iterator[Sequence[Write]]:
 
 
 def set_due(due: Due, rows: Rows, now: datetime) -> tuple[Key, Write]:
-    """Replace what the key had."""
+    """Return an event in the outbox. One that waits there already waits on, from now."""
     key = items.due_key(due.key)
     return key, Write("Put", {"Item": _due_item(key, due, rows, now)}, event=due.event.id)
 
@@ -172,7 +173,7 @@ class _Plan:
         )
 
     def record(self, row: Record) -> None:
-        """The record; of a large one what it changes, beside an item without its parts."""
+        """Plan the record; of a large one what it changes, beside an item without its parts."""
         key = items.record_key(row.repo, row.sha)
         listed = {
             "q": {"S": items.shard("records", row.sha)},
@@ -201,7 +202,7 @@ class _Plan:
         )
 
     def decision(self, row: DecisionRow) -> None:
-        """The row, and its place among the target's candidates, which moves when it is superseded or pushed again."""
+        """Plan the row, and its place among the target's candidates: superseding it or another push moves it."""
         key = _decision_key(row)
         place = _place(row, items.candidates_pk(row.application, row.environment, row.decision), _order(row))
         old = self._seen.get(key)
@@ -264,7 +265,10 @@ class _Plan:
         self.planned[key] = Write("Put", {"Item": item(key, ref={"S": row.ref}, **self._rows.pack(row, self._now))})
 
     def entries(self, rows: Sequence[NewEntry]) -> None:
-        """The next links of each stream's chain, but for ids that it holds; each on the head that was read."""
+        """Plan the next links of each stream's chain, without ids that it has.
+
+        Each builds on the head that was read.
+        """
         heads: dict[Key, tuple[int, str]] = {}
         for row in rows:
             head, marker = (items.journal_pk(row.stream), items.HEAD), items.entry_marker(row.stream, row.id)
@@ -288,8 +292,8 @@ class _Plan:
         payload, at = portable_form(row.payload), rfc3339(row.at)
         hash = link(seq, row.type, at, row.id, payload, bytes.fromhex(prev)).hex()
         key = items.entry_key(row.stream, seq)
-        said = {"type": row.type, "at": at, "id": row.id, "prev": prev, "hash": hash}
-        words = canonical(said)[:-1] + b',"payload":' + payload + b"}"
+        head = {"type": row.type, "at": at, "id": row.id, "prev": prev, "hash": hash}
+        words = canonical(head)[:-1] + b',"payload":' + payload + b"}"
         about = {}
         if row.stream != commit_stream(row.repo, row.sha):  # it is not found by its stream, so by an index
             order = joined(at, row.stream, f"{seq:010d}")
@@ -301,7 +305,10 @@ class _Plan:
     # Hints.
 
     def due(self, transaction: Transaction) -> None:
-        """What is done goes, what is set comes, what is postponed moves if its event is still there."""
+        """Plan what is due.
+
+        Done keys are deleted, set ones replaced, and postponed ones moved if the event is still there.
+        """
         now_due = {due.key: due for due in transaction.due}
         for due in transaction.postponed:
             if due.key in now_due:
