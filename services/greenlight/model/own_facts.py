@@ -1,4 +1,4 @@
-"""Facts that are made here: what a person says of a commit, or the policy in a person's place. Pure."""
+"""Facts that are made here, for people's actions and for the policy in a person's place. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def own_fact(
     *,
     details: Mapping[str, Any] | None = None,
 ) -> tuple[Fact, Due]:
-    """Return the fact, and when its event is due again. `about` is what the event tells of it besides the commit.
+    """Return the fact, and when its event is due again. `about` is the event's data besides the commit.
 
     `details`, where given, is what the ledger keeps of it instead: also what no event may carry. It happens after everything
     that the record knows, so that a clock that was set back voids nothing.
@@ -53,7 +53,7 @@ def own_fact(
 
 
 def _times(record: Record) -> Iterator[datetime]:
-    """When what the record knows happened: what people said, what was heard, and deployments."""
+    """Yield the times of the record's approvals, revocations, overrides, signals and deployments."""
     yield _NEVER
     yield from (word.at for words in record.approvals.values() for word in words.values())
     yield from (word.at for words in (record.revocations, record.overrides) for word in words.values())
@@ -62,7 +62,7 @@ def _times(record: Record) -> Iterator[datetime]:
 
 
 def requested(request: Request, target: Target, record: Record, source: str) -> tuple[Fact, Due]:
-    """Return the fact that somebody asked for a deployment of the record's commit to the target."""
+    """Return the fact that a person requested a deployment of the record's commit to the target."""
     about = {
         "application": target.application,
         "environment": target.environment,
@@ -76,7 +76,10 @@ def requested(request: Request, target: Target, record: Record, source: str) -> 
 def request_entry(
     type: str, target: Target, request: Request, now: datetime, person: str | None = None, reason: str | None = None
 ) -> NewEntry:
-    """What the target's journal says of a request: `deployment.requested`, or `request.expired` and so on for its end."""
+    """Return the entry in the target's journal about a request.
+
+    Its type is `deployment.requested`, or `request.expired` and so on.
+    """
     payload = {
         "application": target.application,
         "environment": target.environment,

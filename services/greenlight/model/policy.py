@@ -1,4 +1,4 @@
-"""What a pipeline file means, once it has been read and found right; and the situation in which a decision is made."""
+"""The content of a pipeline file that was found right, and the situation in which a decision is made."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Gate(ABC):
 
     @property
     def sender(self) -> str | None:
-        """The secret that its facts are signed with, by the name of its file; None: GitHub's, or no webhook brings them."""
+        """Return the sender whose secret signs its facts, by the name of the file; None: no webhook brings them."""
         return None
 
     @abstractmethod
@@ -40,7 +40,7 @@ class Gate(ABC):
 
     @abstractmethod
     def explained(self) -> str:
-        """Say what opens the gate and for how long, for `greenlight policy explain`."""
+        """Return what opens the gate and for how long, in words, for `greenlight policy explain`."""
 
     def has_votes(self, case: Situation) -> bool:
         """Return whether the record may have votes that count only once the target runs something else."""
@@ -53,7 +53,7 @@ Rule = tuple[str, tuple[str, ...], tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Deploy(ABC):
-    """How an environment is deployed to. Each driver has a class of its own (greenlight.deployer.drivers)."""
+    """The deployment section of an environment. Each driver has a class of its own (greenlight.deployer.drivers)."""
 
     driver: ClassVar[str]  # as the pipeline file calls it
     rules: ClassVar[Sequence[Rule]] = ()  # what it has to be allowed in its namespace
@@ -76,12 +76,12 @@ class Deploy(ABC):
 
     @abstractmethod
     def explained(self) -> str:
-        """Say what a deployment does, for `greenlight policy explain`."""
+        """Return what a deployment does, in words, for `greenlight policy explain`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """Where an application is deployed."""
+    """An environment of an application, with its gates and its deployment."""
 
     name: str
     require: tuple[str, ...]
@@ -93,7 +93,7 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One application: gates, environments, who may approve, what to deploy."""
+    """One application: gates, environments, approvers, and what to deploy."""
 
     name: str
     repo: str  # lower case
@@ -180,7 +180,7 @@ class PoliciesInForce:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """One commit, for one target, at one time: what a decision is made from."""
+    """One commit, for one target, at one time: the input of a decision."""
 
     policy: Policy
     environment: Environment
@@ -196,12 +196,12 @@ class Situation:
 
     @property
     def runs(self) -> bool:
-        """Tell whether the target runs the commit."""
+        """Return whether the target runs the commit."""
         return self.target.running is not None and self.target.running.sha == self.record.sha
 
     @property
     def under_way(self) -> bool:
-        """Tell whether the target's deployment under way is one of the commit."""
+        """Return whether the target's deployment under way is one of the commit."""
         return self.attempt is not None and self.target.deployment == self.attempt.id
 
     def of(self, record: Record) -> Situation:
@@ -211,7 +211,7 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class GateState:
-    """What a record says of a gate, now."""
+    """The state of a gate, now."""
 
     state: str  # pending, passed, failed, expired, revoked, overridden
     reason: str  # for people: what is missing and who can give it

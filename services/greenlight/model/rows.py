@@ -21,7 +21,7 @@ Order = tuple[int | str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a push stands among the others."""
+    """The place of a push among the others."""
 
     made: datetime
     heard: datetime
@@ -55,12 +55,15 @@ class Push:
 
     @property
     def heard(self) -> datetime:
-        """When the push was made, by its signed time, which counts only up to the time at which it was heard of."""
+        """Return when the push was made: its signed time, or its arrival, if that is earlier."""
         return min(self.pushed_at, self.arrived)
 
     @property
     def placed(self) -> tuple[datetime, datetime]:
-        """What it is ordered by: when it was made, and when it was heard of; or the later ones of what it followed."""
+        """Return what orders the push: when it was made, and when it was heard of.
+
+        They are never earlier than those of the push before it.
+        """
         own = (self.heard, self.arrived)
         return own if self.place is None else max(own, (self.place.made, self.place.heard))
 
@@ -73,7 +76,7 @@ class Push:
 
 @dataclass(frozen=True, slots=True)
 class Title:
-    """What a commit is called, and who its author is: kept beside everything else, so that it can be erased."""
+    """The title and the author of a commit: kept beside everything else, so that it can be erased."""
 
     sha: str
     title: str  # the first line of its message, at most 200 characters
@@ -84,12 +87,12 @@ class Title:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """Something that happened to a commit, as accepted."""
+    """An event that happened to a commit, as accepted."""
 
     event: Event
     repo: str
     sha: str
-    at: datetime  # the earlier of the provider's time and ours: what age is counted from
+    at: datetime  # the earlier of the provider's time and Greenlight's: age counts from it
     accepted: datetime
     refs: tuple[str, ...] = ()  # refs it was made for; a bare name where the provider does not say branch or tag
     signal: str | None = None  # "KIND:NAME", for what can open a gate
@@ -120,7 +123,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Last:
-    """What arrived last of a signal, where that is not its newest fact."""
+    """The last arrival of a signal, where it is not its newest fact."""
 
     outcome: str
     at: datetime
@@ -148,7 +151,7 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Which run of a GitHub Actions workflow a check suite is of."""
+    """The run of a GitHub Actions workflow that a check suite belongs to."""
 
     workflow: str  # its id and the event that started the run, as "20 (push)"
     number: int  # counted per workflow
@@ -156,7 +159,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """A pull request was merged."""
+    """The merge of a pull request."""
 
     head: str | None  # its last commit
     by: str | None  # identity of who merged it
@@ -164,7 +167,7 @@ class Merge:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """The newest word of one person on one gate: granted or taken back."""
+    """The newest vote of one person at one gate: granted or taken back."""
 
     granted: bool
     person: str  # id in people.yaml
@@ -177,7 +180,7 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """A person said that a gate does not hold. It stands until a later run of the signal or a new approval."""
+    """A person's statement that a gate does not hold. It stands until a later run of the signal or a new approval."""
 
     person: str
     at: datetime
@@ -187,7 +190,7 @@ class Revocation:
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """An operator passed a gate for this commit in one environment."""
+    """An operator's decision that a gate counts as passed for this commit in one environment."""
 
     person: str
     at: datetime
@@ -201,7 +204,7 @@ POLICY = "policy"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A person (or the policy) asked for a deployment of a commit to one target."""
+    """A person's (or the policy's) request for a deployment of a commit to one target."""
 
     kind: str  # deploy, retry or rollback
     sha: str
@@ -214,7 +217,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What the record remembers of the newest deployment of its commit to one target."""
+    """The record's summary of the newest deployment of its commit to one target."""
 
     id: str
     n: int
@@ -231,7 +234,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is known of one (repo, commit). Any order and any repetition of the same facts gives the same record."""
+    """The known facts of one (repo, commit), combined. The order and repetition of facts make no difference."""
 
     repo: str
     sha: str
@@ -252,7 +255,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Who may change a target now, and until when."""
+    """The time-limited right of one process to change a target."""
 
     owner: str
     until: datetime
@@ -260,7 +263,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What a target runs."""
+    """The commit that a target runs."""
 
     sha: str
     deployment: str
@@ -284,7 +287,7 @@ class Promotion:
 
 @dataclass(frozen=True, slots=True)
 class Cancellation:
-    """A person asked for the end of a deployment that is under way."""
+    """A person's request to end a deployment that is under way."""
 
     deployment: str
     person: str
@@ -347,7 +350,7 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class DecisionRow:
-    """The last decision for one commit and target, as journaled: what holds of the commit alone."""
+    """The last decision for one commit and target, as journaled: the part that depends on the commit alone."""
 
     application: str
     environment: str
@@ -364,7 +367,7 @@ class DecisionRow:
 
 @dataclass(frozen=True, slots=True)
 class NewEntry:
-    """What is to be appended to a journal. A stream holds each id once."""
+    """A new entry for a journal. A stream holds each id once."""
 
     stream: str  # commit/OWNER/NAME/SHA or target/APPLICATION/ENVIRONMENT
     type: str
@@ -391,7 +394,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """At `at`, unless it was done before, `event` is emitted again. A key is due once."""
+    """An event that is emitted again at `at`, unless it was done before. A key is due once."""
 
     key: str
     at: datetime

@@ -1,1 +1,1 @@
-"""A changed record becomes a decision for each target, and promotion.ready when every gate is green."""
+"""The promoter: a changed record becomes a decision for each target, and promotion.ready when every gate is green."""

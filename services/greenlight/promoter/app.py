@@ -1,4 +1,4 @@
-"""A changed record is decided for each target; when every gate is green, promotion.ready says so."""
+"""Handlers of the promoter: a changed record is decided for each target, and promotion.ready is emitted."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ AT_ONCE = 6
 
 
 def on_commit_recorded(event: Event, deps: Deps) -> Sequence[Event]:
-    """Decide the commit for every target of its repository. What a push changes for other commits is computed when they
-    are looked at; only a push that comes late has those decided anew that were decided without it.
+    """Decide the commit for every target of its repository.
 
-    It is done with only when everything is written: until then the event is due, and comes again if it gets lost.
+    What a push changes for other commits is computed when they are looked at; only a late push has those decided again
+    that were decided without it. The event is done only when everything is written: until then it is due, and comes again
+    if it gets lost.
     """
     data = required_fields(event, "repo", "sha", optional=("fact", "due", "application", "environment"))
     repo, sha = data["repo"], data["sha"]
@@ -57,7 +58,7 @@ def on_commit_recorded(event: Event, deps: Deps) -> Sequence[Event]:
 
 
 def on_deployment_ended(event: Event, deps: Deps) -> Sequence[Event]:
-    """The target is free: decide its next commit, and this commit for the environments that come after.
+    """Decide the next commit of a target that has become free, and this commit for the environments that come after.
 
     Where it failed and nothing newer is ready, the policy may say to go back to what ran.
     """
@@ -87,7 +88,7 @@ def on_deployment_ended(event: Event, deps: Deps) -> Sequence[Event]:
 
 
 def on_target_resumed(event: Event, deps: Deps) -> Sequence[Event]:
-    """Return a person lets a target go on: decide what it does next."""
+    """Decide what a target does next, after a person has resumed it."""
     data = required_fields(event, "application", "environment")
     application, environment = data["application"], data["environment"]
     done = [(keys.resumption_due(application, environment), event.id)]
@@ -106,7 +107,7 @@ def on_target_resumed(event: Event, deps: Deps) -> Sequence[Event]:
 
 
 def _go_back(policy: Policy, deployment: Deployment, deps: Deciding) -> list[Event]:
-    """Ask for a rollback, as a person would: from here on it is a deployment like any other."""
+    """Request a rollback, as a person would: from here on it is a deployment like any other."""
 
     def attempt() -> list[Event]:
         target = deps.ledger.target(policy.name, deployment.environment)
@@ -124,7 +125,7 @@ def _go_back(policy: Policy, deployment: Deployment, deps: Deciding) -> list[Eve
 
 
 def _decide_following(push: Push, policy: Policy, environment: str, deps: Deciding) -> list[Event]:
-    """Decide the candidates anew that are newer than a push and were decided before it: for what it touched, and who made it.
+    """Decide again the newer candidates that were decided before a late push: it may add changed paths and authors.
 
     Where pushes are decided in their order there are none, however many are on their way.
     """
@@ -165,7 +166,7 @@ def _decided_under(policy: Policy, environment: str, deps: Deciding) -> list[Eve
 
 
 def _next(policy: Policy, environment: str, deps: Deciding) -> list[Event]:
-    """What the target does next, if it is free: the newest request, else the newest candidate that may go out by itself."""
+    """Decide a free target's newest request, else its newest candidate that may go out by itself; return the events."""
     _expire(policy, environment, deps)
     target = target_of(policy, environment, deps.ledger)
     request = newest_request(target, deps.clock.now())
@@ -196,7 +197,7 @@ def _expire(policy: Policy, environment: str, deps: Deciding) -> None:
 def _check(
     repo: str, sha: str, targets: Sequence[tuple[Policy, str]], done: Sequence[tuple[str, str]], deps: Deciding
 ) -> list[Event]:
-    """Decide the commit that the event is about, AT_ONCE targets in a transaction; it is done with in the last one.
+    """Decide the event's commit, AT_ONCE targets in a transaction; the last one marks the event as done.
 
     Where what a target takes cannot be read, the others are decided, and the event stays due for this one.
     """
@@ -212,7 +213,7 @@ def _check(
 def _readable(
     repo: str, sha: str, targets: Sequence[tuple[Policy, str]], done: Sequence[tuple[str, str]], deps: Deciding
 ) -> tuple[list[Event], bool]:
-    """Decide the commit for those of the targets for which that can be read: what it emitted, and whether it was all."""
+    """Decide the commit for the targets that can be read; return the events, and whether these were all targets."""
     try:
         return _consider(repo, sha, targets, done, deps), True
     except Unreadable:
@@ -234,7 +235,7 @@ def _consider(
     *,
     promote: bool = True,
 ) -> list[Event]:
-    """Decide one commit for some targets in one transaction; what it emitted."""
+    """Decide one commit for some targets in one transaction; return the events."""
 
     def attempt() -> list[domain.Outcome]:
         now = deps.clock.now()
@@ -277,7 +278,7 @@ def _outcome(
 def _transaction(
     record: Record, outcomes: Sequence[domain.Outcome], done: Sequence[tuple[str, str]]
 ) -> Transaction | None:
-    """What the outcomes change, conditional on the record and the targets they were computed from; None if nothing changes.
+    """Return the writes of the outcomes, conditional on the record and targets that were read; None if nothing changes.
 
     A target that was read as busy must still be: whoever frees it decides only the candidates that are written by then.
     """

@@ -1,4 +1,4 @@
-"""Lets the promoter decide only by the policies in force, whichever pipeline files its process has read."""
+"""Decisions by the policies in force alone, whichever pipeline files the promoter's process has read."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from greenlight.service.deps import Deps
 
 
 class OtherPolicies(Unavailable):
-    """Another process has read other pipeline files than this one. Trying again helps once both have read the same."""
+    """Report that another process has read other pipeline files. Trying again helps once both have read the same."""
 
 
 @dataclass(frozen=True)
 class Deciding(Deps):
-    """What a handler decides with: the pipeline as it is when the handler begins, and the policies in force."""
+    """The pipeline at the beginning of a handler, and the policies in force, by which it decides."""
 
     in_force: PoliciesInForce | None = None
 
@@ -31,7 +31,10 @@ class Deciding(Deps):
         return cls(deps.clock, deps.ledger, lambda: pipeline, deps.publisher, deps.log, deps.tracer, in_force=found)
 
     def transact(self, transaction: Transaction) -> None:
-        """Write it if the same policies are still in force. Raises Conflict, and OtherPolicies if they are not."""
+        """Write a transaction if the same policies are still in force.
+
+        Raises Conflict, and OtherPolicies if they are not.
+        """
         assert self.in_force is not None
         try:
             self.ledger.transact(replace(transaction, unchanged=[*transaction.unchanged, self.in_force]))

@@ -1,4 +1,4 @@
-"""What follows from a decision: whether it is news, and whether it becomes a promotion. Pure."""
+"""The consequences of a decision: whether it is new, and whether it becomes a promotion. Pure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from greenlight.policy.requests import SERVED_WITHIN, asked, expired, without
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What considering one commit for one target changes; empty where nothing does."""
+    """The changes from considering one commit for one target; empty if there are none."""
 
     decision: Decision
     read: Target  # the target it was considered for, as it was read
@@ -88,7 +88,10 @@ def way_back(policy: Policy, deployment: Deployment, target: Target) -> str | No
 def rollback_requested(
     deployment: Deployment, target: Target, record: Record, now: datetime
 ) -> tuple[Fact, Due, Target]:
-    """The request that the policy makes where a person would, and the target with it. One for each deployment that failed."""
+    """Return the request that the policy makes in a person's place, and the target with it.
+
+    One for each failed deployment.
+    """
     id = ids.derive(types.DEPLOYMENT_REQUESTED, "automatic", deployment.id)
     reason = f"deployment {deployment.id} of {deployment.sha[:7]} failed: {deployment.reason}"
     request = Request("rollback", record.sha, POLICY, now, now + SERVED_WITHIN, id, reason)
@@ -109,7 +112,7 @@ def requests_expired(target: Target, now: datetime) -> Transaction | None:
 
 
 def promotion_ready(target: Target, promotion: Promotion, now: datetime) -> Event:
-    """Return the event that says it: the same id however often it is emitted."""
+    """Return the event promotion.ready: its id is the same however often it is emitted."""
     id = ids.derive(types.PROMOTION_READY, promotion.id)
     return about_commit(
         types.PROMOTION_READY,
@@ -134,7 +137,10 @@ def promotion_ready(target: Target, promotion: Promotion, now: datetime) -> Even
 
 
 def _promotion(case: Situation, decision: Decision) -> Promotion | None:
-    """The promotion to announce now, or None: not ready, already there, or the target is busy with another one."""
+    """Return the promotion to announce now, or None.
+
+    None: the commit is not ready or was promoted already, or the target is busy with another one.
+    """
     wanted, sha = case.target.wanted, case.record.sha
     if not may_begin(case, decision):
         return None
@@ -155,7 +161,7 @@ def _promotion(case: Situation, decision: Decision) -> Promotion | None:
 
 
 def _replaces(case: Situation, decision: Decision, wanted: Promotion) -> bool:
-    """Tell whether this commit takes the place of a promotion that nobody has begun to deploy.
+    """Return whether this commit takes the place of a promotion whose deployment has not begun.
 
     One under another policy is wanted no more. The request that the target serves next goes before everything else.
     """
@@ -169,7 +175,7 @@ def _replaces(case: Situation, decision: Decision, wanted: Promotion) -> bool:
 
 
 def _row(case: Situation, decision: Decision, last: DecisionRow | None) -> DecisionRow | None:
-    """Return the decision as it is kept, if it says something else than the last one."""
+    """Return the decision to store, if it differs from the last one."""
     own, policy = decision.own, case.policy
     found = (own.state, own.reasons, policy.digest, _place(decision.push), decision.recount)
     if last is not None and (last.decision, last.reasons, last.policy, _place(last.push), last.recount) == found:
@@ -233,7 +239,7 @@ def _promotion_entry(record: Record, target: Target, promotion: Promotion) -> Ne
 
 
 def _next_look(case: Situation, decision: Decision) -> tuple[Due, ...]:
-    """Return when time alone may change the decision: then the commit is looked at again."""
+    """Return the event for another look at the commit, if time alone may change the decision."""
     if decision.next_at is None:
         return ()
     record = case.record

@@ -1,4 +1,4 @@
-"""The candidates of a target, as their stored decisions list them: which is next, and which a push or a newer one concerns."""
+"""The candidates of a target, by their stored decisions: the next one, and those that a push concerns."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PAGE = 5
 
 
 def decided_since(push: Push, policy: Policy, environment: str, deps: Deps) -> Iterator[DecisionRow]:
-    """Return the decisions of a target about candidates that are newer than a push.
+    """Yield the decisions of a target about candidates that are newer than a push.
 
     If the push fills a gap, those about whoever may vote, or about paths, are returned, too, however old the candidate is.
     """
@@ -50,7 +50,7 @@ def _recounted(policy: Policy, environment: str, deps: Deps) -> list[DecisionRow
 
 
 def newest_first(policy: Policy, environment: str, target: Target, deps: Deps) -> Iterator[DecisionRow]:
-    """Return the candidates that may be ready and are newer than what was tried, newest first."""
+    """Yield the candidates that may be ready and are newer than what was tried, newest first."""
     pushes = pushes_since(deps.ledger, target)
     tried = newest_tried(policy, target, pushes)
     rows = [*_ready_since(policy, environment, tried, deps), *_recounted(policy, environment, deps)]
@@ -61,7 +61,7 @@ def newest_first(policy: Policy, environment: str, target: Target, deps: Deps) -
 
 
 def _ready_since(policy: Policy, environment: str, push: Push | None, deps: Deps) -> Iterator[DecisionRow]:
-    """Return the decisions `ready` of a target, newest push first, that are not older than the push."""
+    """Yield the decisions `ready` of a target, newest push first, that are not older than the push."""
     limit, since = PAGE, None if push is None else push.placed
     while True:
         rows = deps.ledger.decisions(policy.name, environment, ("ready",), since=since, limit=limit)

@@ -1,4 +1,4 @@
-"""An edited pipeline file takes effect on what is there already: targets are decided anew, and renamed ones carried on."""
+"""Effects of an edited pipeline file on existing targets: they are decided again, and renamed ones carried on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FORGOTTEN_AT_ONCE = 50
 
 
 def adopt(pipeline: Pipeline, ledger: Ledger, clock: Clock) -> Sequence[Event]:
-    """Keep the policies' texts under their digests, and have every target decided anew that was decided under another one.
+    """Keep the policies' texts under their digests, and let every target be decided again that has another policy.
 
     What was emitted for that: one event for each such target, about some commit of its repository; where the ledger knows
     no commit, there is nothing to decide. To do it again, in another process or after a crash, changes nothing.
@@ -56,7 +56,7 @@ def _put_in_force_for(repo: str, pipeline: Pipeline, ledger: Ledger) -> None:
 
 
 def _forget_what_is_gone(pipeline: Pipeline, ledger: Ledger) -> None:
-    """Have a target that is in no pipeline file decided anew once it is in one again, though that may be the same text.
+    """Let a target that is in no pipeline file be decided again once it is in one, even with the same text.
 
     What is pushed meanwhile is decided for other targets only.
     """
@@ -71,7 +71,7 @@ def _forget(application: str, environment: str, ledger: Ledger) -> None:
 
 
 def _gone(pipeline: Pipeline, ledger: Ledger) -> Sequence[Target]:
-    """Return the targets that are in no pipeline file, and do not say so yet."""
+    """Return the targets that are in no pipeline file, and are not yet marked so."""
 
     def is_gone(row: Target) -> bool:
         policy = pipeline.applications.get(row.application)
@@ -124,7 +124,7 @@ def carried_on(policy: Policy, environment: str, ledger: Ledger, now: datetime) 
 
 
 def _is_used(target: Target) -> bool:
-    """Tell whether something was done in a target under its own name."""
+    """Return whether anything was done in a target under its own name."""
     return target.renamed is None and bool(target.fence or target.wanted or target.requests or target.paused)
 
 

@@ -39,7 +39,7 @@ _SCOPE = r"(?:@[A-Za-z0-9_.-]+(?:\+[A-Za-z0-9_.-]+)?)?"
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """How a provider's files of secrets are called, and what they hold: `github`, or `gate-NAME` for each of many senders."""
+    """The names of a provider's files of secrets: `github`, or `gate-NAME` for each of many senders."""
 
     name: str
     word: str = ""  # what stands for the sender's name in messages, NAME; empty: there is one file
@@ -49,17 +49,17 @@ class Files:
         return self.of(self.word)
 
     def of(self, sender: str) -> str:
-        """Return the file of one sender."""
+        """Return the name of one sender's file."""
         return f"{self.name}-{sender}" if self.word else self.name
 
     def has(self, file: str) -> bool:
-        """Tell whether the file of that name, without its scope, is one of these."""
+        """Return whether the file of that name, without its scope, is one of these."""
         return re.fullmatch(f"{re.escape(self.name)}-{_NAME}" if self.word else re.escape(self.name), file) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """One line of a file."""
+    """One secret: a line of a file."""
 
     value: bytes
     file: str
@@ -67,21 +67,21 @@ class Secret:
 
     @property
     def label(self) -> str:
-        """Tells the lines of a file apart without showing them."""
+        """Return a label that distinguishes the lines of a file without showing them."""
         return hashlib.sha256(self.value).hexdigest()[:8]
 
     def speaks_for(self, repo: str) -> bool:
-        """Tell whether a body about `repo` (lower case) may be signed with it."""
+        """Return whether the secret is valid for a body about `repo` (lower case)."""
         return self.scope is None or repo == self.scope or repo.startswith(f"{self.scope}/")
 
     def used(self, times: int = 1) -> None:
-        """Count right signatures, so that one sees when an old secret has gone silent."""
+        """Count valid signatures, so that operators see when an old secret is no longer used."""
         metrics.SECRETS.labels(self.file, self.label).inc(times)
 
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """What is known of the folder."""
+    """The content of the folder, as it was last read."""
 
     place: tuple[int, int] | None = None  # tells it from another folder of that name
     files: Mapping[str, Sequence[Secret]] = field(default_factory=dict)  # in force, by the name of the file
@@ -123,14 +123,17 @@ class Secrets:
         return [secret for secrets in self._files().of(sender).values() for secret in secrets]
 
     def unread(self, sender: str) -> bool:
-        """Tell whether there may be secrets of `sender` that were never read: then a wrong signature proves nothing."""
+        """Return whether there may be secrets of `sender` that were never read.
+
+        Then a wrong signature proves nothing.
+        """
         known, mine = self._known, self._known.of(sender)
         if any(name in known.problems and not secrets for name, secrets in mine.items()):
             return True
         return FOLDER in known.problems and not any(mine.values())
 
     def away(self) -> bool:
-        """Look now, and tell whether the folder cannot be read."""
+        """Look now, and return whether the folder cannot be read."""
         self._files.look()
         return FOLDER in self._known.problems
 
@@ -139,7 +142,7 @@ class Secrets:
         return [secret for secrets in self._files().files.values() for secret in secrets]
 
     def refresh(self) -> None:
-        """Read what has changed, once in LOOK_EVERY at most. Whoever asks for secrets does it by the way."""
+        """Read what has changed, once in LOOK_EVERY at most. Asking for secrets does it, too."""
         self._files()
 
     def _stamp(self) -> Hashable:
@@ -147,7 +150,7 @@ class Secrets:
         return _place(self._folder), stamp_of(sorted(self._folder.iterdir()))
 
     def _read(self) -> _Content:
-        """Read the folder, and keep of it what cannot be read."""
+        """Read the folder, and keep the last content of what cannot be read."""
         before = self._known
         try:
             place, paths = _place(self._folder), sorted(self._folder.iterdir())
@@ -173,7 +176,7 @@ class Secrets:
         return _Content(place, files, problems)
 
     def _take_up(self, now: _Content) -> None:
-        """Report what is wrong now and was not before, and what is mended."""
+        """Report what is wrong now and was not before, and what is valid again."""
         before, self._known = self._known, now
         for secret in (secret for secrets in now.files.values() for secret in secrets):
             secret.used(0)  # a line that nobody uses is one that shows
@@ -191,7 +194,7 @@ class Secrets:
 
 
 def create(folder: Path, senders: Sequence[str], kinds: Sequence[Files]) -> list[Path]:
-    """Make the folder, and a secret for each sender that has no file; the files that are new, which are of those kinds.
+    """Make the folder, and a secret for each sender without a file; return the new files.
 
     A file has its name once it is whole, and on the disk: an empty one would speak for nobody, and stop the next start.
     """
@@ -217,7 +220,7 @@ def create(folder: Path, senders: Sequence[str], kinds: Sequence[Files]) -> list
 
 
 def _kind(file: str, kinds: Sequence[Files]) -> Files | None:
-    """Find the kind that a file is of, by its name; None: of none."""
+    """Return the kind of a file, by its name; None: it is of none."""
     named = re.fullmatch(f"(?P<sender>[^@]+){_SCOPE}", file)
     return None if named is None else next((kind for kind in kinds if kind.has(named["sender"])), None)
 
