@@ -42,7 +42,7 @@ def record_of(repo: str, prefix: str, deps: Deps) -> Record:
 
 @contextmanager
 def acted_on(repo: str, prefix: str, deps: Deps) -> Iterator[Record]:
-    """Give the record of a commit that a person acts on, in a session of the ledger: its targets are read with it.
+    """Yield the record of a commit that a person acts on, in a session of the ledger: its targets are read with it.
 
     Raises as `record_of` does.
     """

@@ -12,7 +12,10 @@ from greenlight.store import Tx
 
 
 class Dispatcher:
-    """Has no lock: events are offered by the thread that commits, one after the other."""
+    """Append events and offer them to Triggers.
+
+    It has no lock: the thread that commits offers them, one after the other.
+    """
 
     def __init__(self, end: LogEnd, table: RoutingTable, committed: Callable[[int, StoredEvent], None]) -> None:
         """Make a dispatcher that calls `committed` with the number of each event, after it was offered to all."""

@@ -25,7 +25,7 @@ from greenlight.store import Store
 
 
 class Engine:
-    """Has no lock of its own. Between its making and `start` events are taken, but not delivered."""
+    """Run the parts of one broker. It has no lock of its own. Events taken before `start` are delivered after it."""
 
     def __init__(
         self, store: Store, clock: Clock, limits: BrokerLimits, metrics: Metrics, deliveries: Sequence[Delivery]

@@ -12,4 +12,4 @@ class Overloaded(Problem):
 
 
 class UnknownBroker(NotFound):
-    """There is no Broker of that name."""
+    """No Broker has that name."""

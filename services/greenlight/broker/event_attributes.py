@@ -1,4 +1,4 @@
-"""Reads an attribute of an event by its name, as filters see it."""
+"""Readers of an event's attributes by name, as filters see them."""
 
 from __future__ import annotations
 

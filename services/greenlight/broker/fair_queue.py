@@ -33,7 +33,10 @@ class Job:
 
 
 class FairQueue:
-    """At most `per_key` jobs of one key are in flight at once (None: any number). Has no lock: its WorkQueue has one."""
+    """Queue jobs, of one key at most `per_key` in flight at once (None: any number).
+
+    It has no lock: its WorkQueue has one.
+    """
 
     def __init__(self, per_key: int | None) -> None:
         self.per_key = per_key

@@ -52,7 +52,7 @@ class HttpResponse(NamedTuple):
 
 
 class HttpClient:
-    """Posts to one http or https address. Every method may be called from any thread.
+    """Post to one http or https address. Every method may be called from any thread.
 
     `_lock` guards `_idle` and `_closed`; while it is held no connection is opened, closed or used.
     """

@@ -29,7 +29,7 @@ Environ = dict[str, Any]
 
 
 class Publish(Protocol):
-    """Takes an event for a Broker, durably; see Broker.publish for what it raises."""
+    """Take an event for a Broker, durably; see Broker.publish for what it raises."""
 
     def __call__(self, event: Event, *, broker: str, headers: Mapping[str, str]) -> None: ...
 

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class BrokerLimits:
-    """How much a broker does at once and how long it keeps what is settled. Ages in seconds, sizes in bytes."""
+    """The limits of a broker's parallel work, and of the time that it keeps settled events.
+
+    Ages in seconds, sizes in bytes.
+    """
 
     workers: int = 8  # deliveries of one Trigger at once, unless the Trigger says otherwise
     backlog_events: int = 2_000_000  # behind the slowest Trigger; with more, producers get 429

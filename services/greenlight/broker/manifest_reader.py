@@ -1,4 +1,4 @@
-"""Reads the document of a Broker or Trigger (eventing.knative.dev/v1); every mistake with its line."""
+"""The reader of a Broker's or Trigger's document (eventing.knative.dev/v1); every mistake has its line."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def is_for_broker(value: Any) -> bool:
 
 
 class ManifestReader:
-    """Reads one document of a Broker or Trigger, and collects what is wrong with it in `errors`."""
+    """Read one document of a Broker or Trigger, and collect its errors in `errors`."""
 
     def __init__(self, name: str, document: Document, errors: list[str]) -> None:
         self._name = name

@@ -26,7 +26,7 @@ _log = logging.getLogger("greenlight.broker")
 
 
 class ManifestWatcher:
-    """Calls `change` with the Brokers and Triggers of `folders` whenever they differ from those of the last call.
+    """Call `change` with the Brokers and Triggers of `folders` whenever they differ from those of the last call.
 
     `change` returns the Triggers that have to wait, and is called again until there are none. Wrong manifests change nothing;
     the log says what is wrong with them.
@@ -50,7 +50,7 @@ class ManifestWatcher:
 
     @property
     def manifests(self) -> Manifests:
-        """What was read last without an error."""
+        """Return the manifests that were read last without an error."""
         return self._files()
 
     def start(self) -> None:

@@ -43,7 +43,7 @@ Step = Callable[[Tx, int], None]
 
 
 class Operations:
-    """Reads raise Unavailable (of the store), as writes do."""
+    """Carry out operators' actions. Reads raise Unavailable (of the store), as writes do."""
 
     def __init__(self, store: Store, engine: Engine) -> None:
         self._store, self._engine = store, engine

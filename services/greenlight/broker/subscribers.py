@@ -42,7 +42,7 @@ class Message:
 
 
 class Undelivered(Exception):
-    """There was no response: cannot connect, connection lost, or too late. The message says which, to an operator."""
+    """No response came: cannot connect, connection lost, or too late. The message tells an operator which."""
 
 
 class Subscriber(Protocol):
@@ -51,7 +51,7 @@ class Subscriber(Protocol):
     url: str  # names it in dead letters and messages
 
     def deliver(self, message: Message, timeout: float | None) -> SubscriberResponse:
-        """POST the event and return the response. `timeout` in seconds. Raises Undelivered."""
+        """Post the event and return the response. `timeout` in seconds. Raises Undelivered."""
         ...
 
     def close(self) -> None:
@@ -124,7 +124,7 @@ class WsgiSubscriber:
         return self.post(*message.as_http())
 
     def post(self, headers: Mapping[str, str], body: bytes) -> SubscriberResponse:
-        """POST any headers and body."""
+        """Post any headers and body."""
         environ = {**self._base, "wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
         for name, value in headers.items():
             environ[_cgi_name(name)] = value

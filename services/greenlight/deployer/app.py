@@ -204,7 +204,7 @@ def _applied(held: Deployment, deps: Deps) -> Sequence[Event]:
 def _conclude(held: Deployment, progress: Progress, cause: Event, deps: Deps) -> Sequence[Event]:
     """Write the driver's progress: rows and one event for still running, an error to be tried again, or the end.
 
-    Nothing, where somebody else holds the target by now or a later try is under way: what the driver said is of `held`.
+    Nothing, where somebody else holds the target by now or a later try is under way: the driver's progress is of `held`.
     """
     deployment, target = _rows(held.id, deps)
     now = deps.clock.now()

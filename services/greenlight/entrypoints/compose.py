@@ -70,7 +70,7 @@ class ThirdParties:
 
 
 class Greenlight:
-    """Everything composed and, once started, at work."""
+    """The whole pipeline in one process, composed and, once started, at work."""
 
     def __init__(
         self,

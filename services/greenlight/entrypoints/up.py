@@ -70,7 +70,7 @@ def run(options: UpOptions, show_trace: Callable[[dict[str, Any]], None]) -> int
 
     Returns the exit code: 0 in order, 1 the demo's story or a port failed, 2 it cannot start.
     """
-    log = log_to_stderr(logging.WARNING if options.demo else logging.INFO)  # the story is told on stdout
+    log = log_to_stderr(logging.WARNING if options.demo else logging.INFO)  # the story is on stdout
     try:
         folders = _folders(options)
         for path in keep_private(folders.data):

@@ -29,7 +29,7 @@ Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 
 
 class NotAnEvent(Malformed):
-    """What came is not a CloudEvent 1.0. The message names the attribute, never the data."""
+    """The request is not a CloudEvent 1.0. The message names the attribute, never the data."""
 
 
 def from_http(headers: Headers, body: bytes) -> Event:

@@ -35,5 +35,5 @@ class Feeds(Generic[T]):
             return found
 
     def close(self) -> None:
-        """Tell the sources to stop; nobody waits for them."""
+        """Stop the sources, without waiting for them."""
         self._stopped.set()

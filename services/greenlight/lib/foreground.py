@@ -37,7 +37,7 @@ def log_to_stderr(level: int = logging.INFO) -> logging.Logger:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host's name or address, without port and brackets, is this machine's loopback."""
+    """Return whether a host's name or address, without port and brackets, is this machine's loopback."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

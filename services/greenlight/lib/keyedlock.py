@@ -18,7 +18,7 @@ commit is at work elsewhere between two of its events, which are 10 to 30 ms apa
 
 
 class KeyedLock:
-    """Has threads work for a key one at a time, while others work for other keys.
+    """Let threads work for a key one at a time, while others work for other keys.
 
     A thread that has finished and comes again waits behind all that were there before it. This is about fairness alone,
     and protects nothing: two hold the lock of one key where the first does so for more than `patience` seconds, or no

@@ -1,4 +1,4 @@
-"""Keeps web pages from speaking through the browser of somebody who can reach this machine.
+"""Protection from web pages that speak through the browser of somebody who can reach this machine.
 
 A page comes with an Origin that is not the address it asks (RFC 6454, section 7), or it was loaded under a name of its own
 that was then bound to this machine (DNS rebinding); that name is in its Host.
@@ -20,7 +20,7 @@ _UNREGISTERED = (".localhost", ".svc", ".svc.cluster.local", ".internal")
 
 
 def foreign(environ: WSGIEnvironment, *, named: bool) -> str | None:
-    """Say why a request may be a web page's, to be shown to its sender; None if it is not.
+    """Return why a request may be a web page's, to be shown to its sender; None if it is not.
 
     Its Origin, if it has one, must be the address that it asks. With `named`, that address must be a name that no page of
     the internet can be loaded under, too: one of loopback, of a Service of a cluster, or of a private network.

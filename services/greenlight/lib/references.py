@@ -12,7 +12,7 @@ LONGEST = 64 << 10
 
 
 def is_reference(value: object) -> bool:
-    """Tell whether a value of `env` names where the value is, `{file: PATH}` or `{from: VARIABLE}`."""
+    """Return whether a value of `env` is a reference, `{file: PATH}` or `{from: VARIABLE}`."""
     return isinstance(value, Mapping)
 
 

@@ -44,7 +44,7 @@ _PEM = re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[^-]*(?:-----END [A-Z
 
 
 def names_secret(name: str) -> bool:
-    """Tell whether a variable or an option of this name holds a secret."""
+    """Return whether a variable or an option of this name holds a secret."""
     return _SECRET_NAME.search(name) is not None
 
 

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Messages:
-    """What the log says of an edit. The problem follows all but `in_force`."""
+    """The log's messages about an edit. The problem follows all but `in_force`."""
 
     unreadable: str
     wrong: str

@@ -21,7 +21,7 @@ class Authors:
     gap: str | None = None  # why there may be more than these; None: these are all
 
     def among(self, identities: Iterable[str]) -> bool:
-        """Tell whether somebody with these identities is known to be an author."""
+        """Return whether somebody with these identities is known to be an author."""
         return not self.people.isdisjoint(identities)
 
     def left_out(self, who: str, identities: Collection[str]) -> str | None:
@@ -156,7 +156,10 @@ def _add_everybody(walk: _Walk, own: Collection[Push], runs: Running | None, his
 
 
 def _is_before(push: Push, other: Push) -> bool:
-    """Tell whether a push was made before the other one, or at once, whichever clock is asked: the provider's or ours."""
+    """Return whether a push was made before the other one, or at the same time.
+
+    Both clocks, the provider's and Greenlight's, have to agree.
+    """
     return push.heard <= other.heard and push.arrived <= other.arrived
 
 
@@ -188,7 +191,7 @@ def _pushed_last(record: Record) -> datetime | None:
 
 
 def _is_older(record: Record, runs: Running | None) -> bool:
-    """Tell whether the commit was last pushed before what runs, so that the pushes since then do not hold its own."""
+    """Return whether the commit was last pushed before what runs, so the pushes since then do not include it."""
     last = _pushed_last(record)
     return runs is not None and runs.push is not None and last is not None and last < runs.push.heard
 

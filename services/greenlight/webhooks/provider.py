@@ -62,7 +62,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a sender has to be pointed at."""
+    """The address that a sender has to use, and what belongs to it."""
 
     name: str  # the last part of the route, as of a delivery; empty where the route has none
     path: str  # the route with the name
@@ -95,7 +95,7 @@ class Provider(ABC):
         return self.files.of(name)
 
     def pointed(self, place: Place) -> str:
-        """Say how to point it at Greenlight, as `greenlight up` prints it."""
+        """Return how to point the sender at Greenlight, for the output of `greenlight up`."""
         return f"Point {self.label} at it: {place.url}, the secret in {place.secret}"
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""What a driver declares: its section in the pipeline file, and how the driver itself is made."""
+"""The declaration of a driver: its section in the pipeline file, and how the driver itself is made."""
 
 from __future__ import annotations
 

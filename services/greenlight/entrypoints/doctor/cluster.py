@@ -98,9 +98,9 @@ def unready(found: Object) -> str | None:
         return "its controller has not reported on it yet"
     if ready["status"] == "True":
         return None
-    said = ready if ready.get("message") else next((it for it in conditions.values() if it["status"] != "True"), ready)
+    text = ready if ready.get("message") else next((it for it in conditions.values() if it["status"] != "True"), ready)
     return (
-        ": ".join(word for word in (said.get("reason"), said.get("message")) if word) or f"Ready is {ready['status']}"
+        ": ".join(word for word in (text.get("reason"), text.get("message")) if word) or f"Ready is {ready['status']}"
     )
 
 

@@ -110,9 +110,9 @@ def _people(config: Path, pipeline: Sequence[Pipeline]) -> Iterator[Finding]:
     lacking = nameless(people.values())
     for id in lacking:
         state = WRONG if asked & set(people[id].groups) else OK
-        said = f"{id} has neither `github` nor `emails`, so nobody can tell whether they are an author"
+        text = f"{id} has neither `github` nor `emails`, so nobody can tell whether they are an author"
         yield Finding(
-            "people", state, said, f"{NAME_THEM} in people.yaml: without, no gate with `not: author` counts them"
+            "people", state, text, f"{NAME_THEM} in people.yaml: without, no gate with `not: author` counts them"
         )
     if people:
         yield Finding("people", OK, f"{len(people)} are known")
@@ -187,20 +187,20 @@ def _senders(status: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield the findings about renamed or silent repositories, and the clocks of senders and this machine."""
     for it in status["repositories"]:
         if it["called"] != it["repo"]:
-            said = f"{it['repo']} is called {it['called']} now, so none of its webhooks is accepted"
-            yield Finding("repositories", WRONG, said, f"change `repo: {it['repo']}` in the pipeline file")
+            text = f"{it['repo']} is called {it['called']} now, so none of its webhooks is accepted"
+            yield Finding("repositories", WRONG, text, f"change `repo: {it['repo']}` in the pipeline file")
         elif it["silent_since"] is not None:
-            said = f"{it['repo']} has sent no push since {it['silent_since']}, more than twice its longest pause"
+            text = f"{it['repo']} has sent no push since {it['silent_since']}, more than twice its longest pause"
             todo = "look at the recent deliveries in the settings of its webhook, or remove it from the pipeline file"
-            yield Finding("repositories", WRONG, said, todo)
+            yield Finding("repositories", WRONG, text, todo)
     ahead = [it for it in status["clocks_ahead"] if it["seconds"] > SKEW.total_seconds()]
     if len(ahead) > 1:
         most, who = max(it["seconds"] for it in ahead), ", ".join(it["sender"] for it in ahead)
-        said = (
+        text = (
             f"the clocks of {len(ahead)} senders ({who}) are ahead by up to {most} s: this machine's seems to be behind"
         )
         yield Finding(
-            "clock", WRONG, said, "set it by NTP; until then the times of these senders count as their arrival"
+            "clock", WRONG, text, "set it by NTP; until then the times of these senders count as their arrival"
         )
 
 
@@ -213,8 +213,8 @@ def _table(name: str) -> Iterator[Finding]:
     states = {dynamodb_table.HOLDS: OK, dynamodb_table.DIFFERS: WRONG}
     try:
         for it in dynamodb_table.check(Dynamo(aws.Service("dynamodb", aws.account()), name)):
-            said = f"{name}: {it.setting}: {it.found}" + ("" if it.found == it.wanted else f", should be {it.wanted}")
-            yield Finding("table", states.get(it.verdict, UNKNOWN), said, it.to_do)
+            text = f"{name}: {it.setting}: {it.found}" + ("" if it.found == it.wanted else f", should be {it.wanted}")
+            yield Finding("table", states.get(it.verdict, UNKNOWN), text, it.to_do)
     except Misconfigured as problem:
         raise ConfigurationError(f"{name}: {problem}") from problem
     except Unavailable as problem:

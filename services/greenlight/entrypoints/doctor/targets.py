@@ -42,8 +42,8 @@ def skew(what: str, api: Api, clock: Clock) -> Iterator[Finding]:
     apart = max(before - there, there - after)
     ahead = "behind" if there < before else "ahead"
     if apart > SKEW:
-        said = f"the API server's clock is {apart.total_seconds():.0f} s {ahead} of this machine's"
-        yield Finding(what, WRONG, said, "set both by NTP: leases, webhook signatures and AWS depend on the time")
+        text = f"the API server's clock is {apart.total_seconds():.0f} s {ahead} of this machine's"
+        yield Finding(what, WRONG, text, "set both by NTP: leases, webhook signatures and AWS depend on the time")
     else:
         yield Finding(what, OK, f"the API server's clock is within {SKEW.total_seconds():.0f} s of this machine's")
 

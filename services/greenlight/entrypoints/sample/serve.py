@@ -8,7 +8,7 @@ SHA = os.environ["GREENLIGHT_SHA"]
 
 
 class Hello(BaseHTTPRequestHandler):
-    """Answers every GET with the commit."""
+    """Answer every GET with the commit."""
 
     def do_GET(self) -> None:
         body = f"hello, this is commit {SHA}\n".encode()

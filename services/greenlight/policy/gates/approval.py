@@ -18,7 +18,7 @@ from greenlight.policy.gates.votes import COUNT, NOT, VotesGate
 
 @dataclass(frozen=True, kw_only=True)
 class Approval(VotesGate):
-    """Enough people of these groups have approved."""
+    """People of these groups have approved, as many as are needed."""
 
     kind = "approval"
     schema: ClassVar[Schema] = {
@@ -68,7 +68,7 @@ class Approval(VotesGate):
         return any(case.record.approvals.get(key) for key in case.policy.keys(self.name))
 
     def state(self, case: Situation) -> GateState:
-        """Judge by the newest word of each person, and whether a person revoked the gate since."""
+        """Judge by the newest vote of each person, and whether a person revoked the gate since."""
         taken_back = newest_revocation(case.policy, case.record, self.name)
         words = newest_words(case.policy, case.record, self.name).values()
         given = [word for word in words if word.granted and (taken_back is None or word.at > taken_back.at)]
@@ -81,7 +81,7 @@ class Approval(VotesGate):
         return self.tally(votes, notes, case.now)
 
     def left_out(self, word: Word, makers: Authors | None) -> str | None:
-        """Say why an approval counts for nothing, or None. The groups of the person when it was given count.
+        """Return why an approval does not count, or None. The person's groups at the time of the approval count.
 
         `makers` are the authors of the commit where the gate leaves them out, else None.
         """
@@ -104,5 +104,5 @@ def newest_words(policy: Policy, record: Record, gate: str) -> Mapping[str, Word
 
 
 def _unsure(word: Word, makers: Authors | None) -> str | None:
-    """Say why an approval does not count as long as an author may be unknown."""
+    """Return why an approval does not count as long as an author may be unknown."""
     return None if makers is None else makers.refusal(word.person, word.identities)

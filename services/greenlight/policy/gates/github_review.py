@@ -17,7 +17,7 @@ from greenlight.policy.signals import OUTDATED, is_review, reviewer
 
 @dataclass(frozen=True, kw_only=True)
 class GithubReview(VotesGate, Reader):
-    """Enough reviewers have approved, and none requests changes."""
+    """Reviewers have approved, as many as are needed, and none requests changes."""
 
     kind = "github-review"
     schema: ClassVar[Schema] = {

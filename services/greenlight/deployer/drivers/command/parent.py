@@ -110,7 +110,7 @@ def receive(control: socket.socket, descriptors: int = 0) -> tuple[dict[str, Any
 
 
 def _await_command(control: socket.socket, taken: int) -> NoReturn:
-    """Be the parent of the next command that arrives; the process ends here."""
+    """Become the parent of the next command that arrives; the process ends here."""
     try:
         wake = _listen_to_signals()
         _rehearse()
