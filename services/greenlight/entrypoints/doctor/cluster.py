@@ -98,9 +98,9 @@ def unready(found: Object) -> str | None:
         return "its controller has not reported on it yet"
     if ready["status"] == "True":
         return None
-    text = ready if ready.get("message") else next((it for it in conditions.values() if it["status"] != "True"), ready)
+    shown = ready if ready.get("message") else next((it for it in conditions.values() if it["status"] != "True"), ready)
     return (
-        ": ".join(word for word in (text.get("reason"), text.get("message")) if word) or f"Ready is {ready['status']}"
+        ": ".join(word for word in (shown.get("reason"), shown.get("message")) if word) or f"Ready is {ready['status']}"
     )
 
 

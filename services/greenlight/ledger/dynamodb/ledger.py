@@ -192,7 +192,7 @@ class DynamoLedger:
         raise Conflict(f"others wrote to the same journals or due keys {MOVED} times in between: read again")
 
     def _commit(self, planned: Sequence[Write]) -> None:
-        """Write it. Raises Conflict where a row of the caller's has changed, _Moved where only rows of the ledger's own have."""
+        """Write items. Raises Conflict where a row of the caller's has changed, _Moved where only other rows have."""
         if not planned:
             return
         operations = [(write.kind, write.operation) for write in planned]
