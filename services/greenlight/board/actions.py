@@ -33,7 +33,7 @@ MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a person requests of a target."""
+    """A person's request to a target, as it arrives."""
 
     application: str
     environment: str

@@ -1,4 +1,4 @@
-"""Reads from the ledger, for the API and the pages alike."""
+"""Readers of the ledger, for the API and the pages alike."""
 
 from __future__ import annotations
 

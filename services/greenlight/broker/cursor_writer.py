@@ -1,4 +1,4 @@
-"""Writes the cursors of all Triggers, a moment after they move, many in one commit."""
+"""The writer of all Triggers' cursors, which writes a moment after they move, many in one commit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _Move = tuple[TriggerWorker, int, list[int]]
 
 
 class CursorWriter:
-    """`_lock` guards `_moved` and `_scheduled`; while it is held nothing is called.
+    """Write cursors in a thread. `_lock` guards `_moved` and `_scheduled`; while it is held nothing is called.
 
     `_all_at` is written by the timer's thread, and by the store's when a write failed; a lost update costs one more write.
     """

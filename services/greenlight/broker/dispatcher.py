@@ -1,4 +1,4 @@
-"""Appends events to the log, and offers each to the Triggers that want it once it is durable."""
+"""The dispatcher, which appends events to the log, and offers each to the Triggers that want it once it is durable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loads manifests again when operators edit them."""
+"""The watcher of manifests, which loads them again when operators edit them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds and loads the manifests of Brokers and Triggers: Knative's own YAML."""
+"""The manifests of Brokers and Triggers: Knative's own YAML, found and loaded."""
 
 from __future__ import annotations
 

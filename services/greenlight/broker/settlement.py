@@ -1,4 +1,4 @@
-"""Writes the outcome of an attempt: the reply, the next retry, or the dead letter."""
+"""The outcome of an attempt, as it is written: the reply, the next retry, or the dead letter."""
 
 from __future__ import annotations
 

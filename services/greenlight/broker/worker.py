@@ -1,4 +1,4 @@
-"""Delivers one Trigger's events.
+"""The worker that delivers one Trigger's events.
 
 A worker shares no lock and no limit with another one, so a subscriber that is dead, slow or hanging delays no other Trigger.
 """

@@ -42,7 +42,7 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """Everything that is written in one piece, or not at all. Stored rows get version + 1."""
+    """Writes that are made together, or not at all. Stored rows get version + 1."""
 
     facts: Sequence[Fact] = ()  # accepted with it, as `accept` does; Conflict if one is there already
     records: Sequence[Record] = ()

@@ -77,7 +77,7 @@ def load(text: str, name: str) -> list[Document]:
 
 
 class _Reader:
-    """Builds values from the parser's events, so that nothing grows beyond what the text says."""
+    """Build values from the parser's events, so that nothing grows beyond the size of the text."""
 
     def __init__(self, text: str, name: str) -> None:
         self.name = name

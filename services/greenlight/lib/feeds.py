@@ -14,7 +14,7 @@ Source = Callable[[Callable[[T], None], threading.Event], None]
 
 
 class Feeds(Generic[T]):
-    """Everything that all sources find, in the order in which it is found."""
+    """The findings of all sources, in the order in which they are found."""
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[T] = queue.SimpleQueue()

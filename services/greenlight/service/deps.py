@@ -15,7 +15,7 @@ from greenlight.telemetry.tracing import OFF, Tracer
 
 @dataclass(frozen=True)
 class Deps:
-    """Clients are made once and shared; `pipeline()` is the configuration in force now."""
+    """The shared dependencies, made once; `pipeline()` is the configuration in force now."""
 
     clock: Clock
     ledger: Ledger

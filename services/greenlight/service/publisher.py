@@ -11,7 +11,7 @@ from greenlight.events import Event
 
 
 class Publisher(Protocol):
-    """Hands events that a ledger transaction emitted to the Broker."""
+    """Hand events that a ledger transaction emitted to the Broker."""
 
     def publish(self, events: Sequence[Event]) -> None:
         """Send events now.

@@ -48,7 +48,7 @@ _log = logging.getLogger("greenlight.store")
 
 
 class Store:
-    """Owns the file at `path`. Every method may be called from any thread."""
+    """Own the file at `path`. Every method may be called from any thread."""
 
     def __init__(self, path: Path, schemas: Sequence[Schema], *, synchronous: str = "FULL") -> None:
         """Open, lock, recover and migrate.

@@ -25,7 +25,7 @@ _HEADER = re.compile(r"[ \t]*[!#-'*+\-.0-9A-Z^-z|~]+[ \t]*=[ \t!#-+\--:<-\[\]-~]
 
 @dataclass(frozen=True, slots=True)
 class Batching:
-    """OTEL_BSP_MAX_QUEUE_SIZE and OTEL_BSP_MAX_EXPORT_BATCH_SIZE in spans, OTEL_BSP_SCHEDULE_DELAY in milliseconds."""
+    """The sizes of queue and batch in spans, and the delay in milliseconds, by OpenTelemetry's OTEL_BSP_ variables."""
 
     queue: int = 2048
     batch: int = 512

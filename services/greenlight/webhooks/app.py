@@ -100,7 +100,7 @@ def _provider(path: str) -> tuple[Provider, str] | None:
 
 
 class _Taken:
-    """202 with a line of JSON, as a WSGI app: what nearly every webhook gets."""
+    """The answer 202 with a line of JSON, as a WSGI app: what nearly every webhook gets."""
 
     status_code = 202
 

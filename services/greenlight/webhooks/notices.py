@@ -18,7 +18,7 @@ REMARKABLE = timedelta(seconds=5)
 
 
 class Notices:
-    """Notices are written in the ledger once, and kept in this process.
+    """Notices, written in the ledger once, and kept in this process.
 
     One that cannot be written keeps no fact out.
     """

@@ -1,4 +1,4 @@
-"""From a tree to a function of the event (sections 3.2, 3.4, 3.6 and 3.7): one closure per node, made once.
+"""Compilation of a tree to a function of the event (sections 3.2, 3.4, 3.6 and 3.7): one closure per node, made once.
 
 An error ends the evaluation (section 4.1, fail fast), because whoever filters needs no value after it.
 """

@@ -1,5 +1,6 @@
-"""Patterns of LIKE (section 3.4.3), matched in time linear in the text, whatever the pattern: no regular expression that
-could backtrack ever sees an event's text.
+"""Patterns of LIKE (section 3.4.3), matched in linear time whatever the pattern.
+
+No regular expression that could backtrack ever sees an event's text.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From the text of an expression to its tree (section 2), or an error that says where and what was expected.
+"""Parser from the text of an expression to its tree (section 2), or to an error with its place and what was expected.
 
 Precedence and associativity are those of the grammar published with the specification: unary operators, then LIKE and IN,
 then `* / %`, `+ -`, comparisons, and AND, OR and XOR alike, these from right to left: `a AND b OR c` is `a AND (b OR c)`.
@@ -28,11 +28,11 @@ _FUNCTION = re.compile(r"[A-Za-z][A-Za-z_]*")
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A tree. By `kind`:
+    """A node of a tree, by `kind`.
 
     literal (`value`) · attribute, EXISTS (`value`: the name in lower case) · NOT, negate (one child) · LIKE (one child;
-    `value`: the pattern) · IN (what is looked for, then the set's elements) · the symbols of arithmetic and comparison
-    (two) · AND, OR, XOR (two or more, from left to right) · call (the arguments; `value`: the name in upper case).
+    `value`: the pattern) · IN (the operand, then the set's elements) · the symbols of arithmetic and comparison (two) ·
+    AND, OR, XOR (two or more, from left to right) · call (the arguments; `value`: the name in upper case).
     """
 
     kind: str

@@ -1,4 +1,4 @@
-"""From the text of an expression to its tokens, or an error that says where and what was expected (section 2)."""
+"""Tokenizer for the text of an expression (section 2). An error has its place, and what was expected."""
 
 from __future__ import annotations
 

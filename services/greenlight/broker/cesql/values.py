@@ -1,4 +1,4 @@
-"""Values of CESQL, casts between their types, and what can go wrong in an evaluation (sections 3.1, 3.3 and 3.7)."""
+"""Values of CESQL, casts between their types, and the errors of an evaluation (sections 3.1, 3.3 and 3.7)."""
 
 from __future__ import annotations
 

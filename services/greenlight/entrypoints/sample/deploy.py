@@ -1,4 +1,4 @@
-"""Deploys the sample application: starts it at the commit that was promoted, and exits 0 once it answers.
+"""The sample application's deployment: starts it at the promoted commit, and exits 0 once it answers.
 
 What a deploy command gets is in its environment: GREENLIGHT_SHA and the other GREENLIGHT_ variables. This one is idempotent,
 as every deploy command must be: it is started again after a crash, with the same GREENLIGHT_DEPLOYMENT_ID.

@@ -1,10 +1,10 @@
-"""Helm values that mean something else than they seem to: words and numbers of other YAML readers, and numbers that templates
-print in another form. Pure.
+"""Helm values that mean something else than they seem to. Pure.
 
-A pipeline file is read as JSON reads (documents.py), and its values reach Helm as JSON. Charts and their own values.yaml are
-read by Helm as YAML 1.1, so that people write `no`, `0755` or `1_000` and mean what Helm would take them for. Helm reads every
-number of a values file as a float (pkg/cli/values/options.go), and Go's templates print a float by its shortest digits, with
-an exponent from 1e+06 up and below 1e-04 (strconv.FormatFloat, 'g').
+They are words and numbers of other YAML readers, and numbers that templates print in another form. A pipeline file is
+read as JSON reads (documents.py), and its values reach Helm as JSON. Charts and their own values.yaml are read by Helm
+as YAML 1.1, so that people write `no`, `0755` or `1_000` and mean what Helm would take them for. Helm reads every
+number of a values file as a float (pkg/cli/values/options.go), and Go's templates print a float by its shortest digits,
+with an exponent from 1e+06 up and below 1e-04 (strconv.FormatFloat, 'g').
 """
 
 from __future__ import annotations
