@@ -14,7 +14,7 @@ from typing import Any
 
 from greenlight.ledger.journal import verify
 
-from .outside import REPO, Said, name_of, sha_of, ships
+from .outside import REPO, Report, name_of, sha_of, ships
 from .pipelines import APPLICATIONS, EXPIRES, MAX_AGE, REQUEST_LASTS, TRIES, Place, Rules, pipeline, rules
 
 ENDS = tuple(f"deployment.{end}" for end in ("succeeded", "failed", "error", "superseded", "canceled"))
@@ -28,9 +28,9 @@ NEVER = 1 << 60
 
 @dataclass(eq=False)
 class Fact:
-    """Something that a provider or a person said, as the ledger came to know it."""
+    """A report of a provider or a person, as the ledger came to know it."""
 
-    said: Said
+    report: Report
     accepted: int
     arrived: datetime  # by the clock of who accepted it
     recorded: int | None = None
@@ -40,14 +40,14 @@ class Fact:
     @property
     def at(self) -> datetime:
         """When it happened, as far as it counts."""
-        return self.arrived if self.said.at is None else min(self.said.at, self.arrived)
+        return self.arrived if self.report.at is None else min(self.report.at, self.arrived)
 
 
 @dataclass(eq=False)
 class Request:
     """What a person asked for, from its beginning to its end."""
 
-    said: Said
+    report: Report
     application: str
     begun: int  # when the person began to ask: what happened until `asked` may have come before or after it
     asked: int
@@ -162,7 +162,7 @@ class Model:
         """The ledger took a fact."""
         self.now += 1
         about = getattr(task.about, "about", task.about) if task is not None else None
-        if not isinstance(about, Said):
+        if not isinstance(about, Report):
             self._own(fact, task)
             return
         known = Fact(about, self.now, fact.accepted, id=fact.id, begun=task.began)
@@ -177,27 +177,27 @@ class Model:
     def _own(self, fact: Any, task: Any) -> None:
         """A request that the policy makes in a person's place."""
         details = fact.details
-        said = Said(
+        report = Report(
             "rollback",
             name_of(fact.sha),
             application=details.get("application", "shop"),
             environment=details.get("environment", ""),
             person="policy",
         )
-        self.facts[fact.id] = Fact(said, self.now, fact.accepted, id=fact.id)
-        self._request(said, task, fact.id, said.commit)
+        self.facts[fact.id] = Fact(report, self.now, fact.accepted, id=fact.id)
+        self._request(report, task, fact.id, report.commit)
 
-    def _request(self, said: Said, task: Any, id: str, commit: str) -> None:
-        target = self.target(said.environment)
-        if said.kind == "rollback" and said.person != "policy":
+    def _request(self, report: Report, task: Any, id: str, commit: str) -> None:
+        target = self.target(report.environment)
+        if report.kind == "rollback" and report.person != "policy":
             ways = [*self.ways_back(target), *self.ways_back(target, begun=True)]
-            right = commit in ways if said.commit == "" else self._succeeded(target, commit)
+            right = commit in ways if report.commit == "" else self._succeeded(target, commit)
             self._world.check(
-                "way back", right, f"{said.person} goes back to {commit} in {target.name}: {ways} are right"
+                "way back", right, f"{report.person} goes back to {commit} in {target.name}: {ways} are right"
             )
         request = Request(
-            said,
-            said.application,
+            report,
+            report.application,
             self._began_at(task),
             self.now,
             self._world.time,
@@ -206,7 +206,7 @@ class Model:
             commit=commit,
             id=id,
         )
-        request.lasts = timedelta(seconds=said.number) if said.number else REQUEST_LASTS
+        request.lasts = timedelta(seconds=report.number) if report.number else REQUEST_LASTS
         request.started = task.started if task is not None else request.at
         request.clock = max([request.clock, *(push.arrived for push in self.pushes)])
         target.requests.append(request)
@@ -232,9 +232,9 @@ class Model:
         for entry in transaction.entries:
             if entry.type in ("target.paused", "target.resumed"):
                 self._paused(entry, task)
-        said = task.about if task is not None and isinstance(task.about, Said) else None
-        if said is not None and said.kind == "cancel" and transaction.targets:
-            self._canceled(said, transaction)
+        report = task.about if task is not None and isinstance(task.about, Report) else None
+        if report is not None and report.kind == "cancel" and transaction.targets:
+            self._canceled(report, transaction)
         for row in transaction.targets:
             self._lease(row, task)
         for row in transaction.deployments:
@@ -263,17 +263,17 @@ class Model:
             commit = name_of(str(event.extensions["commit"]))
             self.noticed[commit] = max(self.noticed.get(commit, 0), task.began)
 
-    def answered(self, said: Said, status: int, document: Any, task: Any) -> None:
+    def answered(self, report: Report, status: int, document: Any, task: Any) -> None:
         """A person got an answer."""
         request = getattr(task, "request", None)
         if request is not None and status == 202:
-            told = name_of(document["sha"]) if "sha" in document else request.commit
-            self._world.check("way back", told == request.commit, f"{said.kind} was answered with {told}")
+            answered = name_of(document["sha"]) if "sha" in document else request.commit
+            self._world.check("way back", answered == request.commit, f"{report.kind} was answered with {answered}")
 
-    def _canceled(self, said: Said, transaction: Any) -> None:
+    def _canceled(self, report: Report, transaction: Any) -> None:
         """A person withdrew the newest request, or wants the end of what is under way."""
-        target = self.target(said.environment)
-        if said.outcome == "deployment":
+        target = self.target(report.environment)
+        if report.outcome == "deployment":
             if target.under_way is not None:
                 target.under_way.canceled = True
             return
@@ -281,7 +281,7 @@ class Model:
         for request in (self.requests[id] for id in ids):
             later = [it for it in target.requests if it.ended is None and it.asked > request.asked]
             newest = all(self._perhaps_expired(target, it) for it in later)
-            self._world.check("newest request", newest, f"{said.person} canceled a request that was not the newest")
+            self._world.check("newest request", newest, f"{report.person} canceled a request that was not the newest")
             self._end(request, "canceled")
 
     @staticmethod
@@ -353,13 +353,15 @@ class Model:
             older = earlier.commit != run.commit and self.surely_older(run.commit, earlier.commit, earlier.place, began)
             check("not older", not older, f"{who} is older than {earlier.commit}, which was deployed here")
         waiting = [it for it in target.requests if it.ended is None and it.known is not None and it.known <= began]
-        for request in (it for it in waiting if it.said.person != "policy"):
+        for request in (it for it in waiting if it.report.person != "policy"):
             if not self._perhaps_expired(target, request):
                 late = self.surely_not_after(run.commit, request)
-                check("request first", not late, f"{who} goes before what {request.said.person} asked for")
+                check("request first", not late, f"{who} goes before what {request.report.person} asked for")
         if target.hold is not None and not target.doubtful_hold:
             late = self.surely_not_after(run.commit, target.hold)
-            check("held", not late, f"{who} goes though {target.hold.said.person}'s {target.hold.said.kind} holds it")
+            check(
+                "held", not late, f"{who} goes though {target.hold.report.person}'s {target.hold.report.kind} holds it"
+            )
         for other in self._newer_and_ready(target, run, began):
             check("newest first", False, f"{who} goes though the newer {other} is ready")
 
@@ -367,15 +369,17 @@ class Model:
         check = self._world.check
         check("request once", request.ended is None, f"{who} serves a request that has ended: {request.ended}")
         check("request", request.commit in ("", run.commit), f"{who} is not what was asked for: {request.commit}")
-        check("request", run.cause in (request.said.kind, "automatic"), f"{who} was asked for as {request.said.kind}")
-        person = request.said.person != "policy"
+        check(
+            "request", run.cause in (request.report.kind, "automatic"), f"{who} was asked for as {request.report.kind}"
+        )
+        person = request.report.person != "policy"
         through = run.cause == "rollback" and person
         check("paused", not target.paused or through, f"{who} begins though the target is paused")
         check("expired", not self._surely_expired(target, request), f"{who} serves a request that has expired")
         later = [it for it in target.requests if it.ended is None and it.asked > request.asked and it.known is not None]
         later = [it for it in later if it.known < request.asked] if not person else later
         if person:
-            sooner = [it for it in later if not self._surely_expired(target, it) and it.said.person != "policy"]
+            sooner = [it for it in later if not self._surely_expired(target, it) and it.report.person != "policy"]
             check("newest request", not sooner, f"{who} serves a request that a later one took the place of")
         if not person:
             last = target.runs[-1] if target.runs else None
@@ -404,12 +408,12 @@ class Model:
         if request is None:
             target.hold, target.doubtful_hold = None, False
             return
-        if request.said.kind == "retry":
+        if request.report.kind == "retry":
             return
-        if request.said.person == "policy":
+        if request.report.person == "policy":
             target.doubtful_hold = True
             return
-        if request.said.kind == "rollback":
+        if request.report.kind == "rollback":
             target.hold, target.doubtful_hold = request, False
             return
         others = [it for it in self.candidates() if it != run.commit]
@@ -479,40 +483,40 @@ class Model:
         overridden = [
             it
             for it in known
-            if it.said.kind == "override" and it.said.gate == gate and it.said.environment == target.name
+            if it.report.kind == "override" and it.report.gate == gate and it.report.environment == target.name
         ]
         authors = self.authors(target, commit) if overridden and "legal" in self._required(target) else set()
-        if any(it.said.person not in authors for it in overridden):
+        if any(it.report.person not in authors for it in overridden):
             return None, "overridden"
-        if any(it.said.application not in ("", self.application) for it in known if it.said.gate == gate):
+        if any(it.report.application not in ("", self.application) for it in known if it.report.gate == gate):
             return None, "people spoke of it under the application's former name"
         revoked = max(
-            (it for it in known if it.said.kind == "revoke" and it.said.gate == gate),
+            (it for it in known if it.report.kind == "revoke" and it.report.gate == gate),
             key=lambda it: it.accepted,
             default=None,
         )
         if gate == "legal":
             return self._approved(target, commit, known, revoked, now, until)
-        words = [it for it in known if it.said.kind == gate and (gate != "build" or ships(it.said.ref))]
+        words = [it for it in known if it.report.kind == gate and (gate != "build" or ships(it.report.ref))]
         if not words:
             return False, "nothing was heard"
-        newest = max(words, key=lambda it: (it.said.number, it.at, it.said.outcome == "failed"))
-        equals = [it for it in words if it.said.number == newest.said.number]
+        newest = max(words, key=lambda it: (it.report.number, it.at, it.report.outcome == "failed"))
+        equals = [it for it in words if it.report.number == newest.report.number]
         if revoked is not None:
             later = [it for it in words if (it.recorded or 0) > revoked.begun]
             if not later:
                 return False, "it was revoked"
             if newest not in later or newest.at <= revoked.at + SLACK:
                 return None, "it was revoked, and heard of again"
-        if len({it.said.outcome for it in equals}) > 1 and len({it.at for it in equals}) < len(equals):
+        if len({it.report.outcome for it in equals}) > 1 and len({it.at for it in equals}) < len(equals):
             return None, "two verdicts of one run"
-        ahead = newest.said.at is not None and newest.said.at > newest.arrived
-        if ahead and any(it.said.outcome != newest.said.outcome for it in words):
+        ahead = newest.report.at is not None and newest.report.at > newest.arrived
+        if ahead and any(it.report.outcome != newest.report.outcome for it in words):
             return None, "its time was ahead of the clock, and another verdict may be the newer one"
-        if newest.said.outcome != "passed":
-            return False, f"run {newest.said.number} is {newest.said.outcome}"
+        if newest.report.outcome != "passed":
+            return False, f"run {newest.report.number} is {newest.report.outcome}"
         if gate == "scan":
-            if max(words, key=lambda it: it.at).said.outcome != "passed":
+            if max(words, key=lambda it: it.at).report.outcome != "passed":
                 return None, "a run of an earlier number claims to be later"
             if now > newest.at + MAX_AGE and ages:
                 return False, "too old"
@@ -527,19 +531,19 @@ class Model:
     def _approved(
         self, target: Target, commit: str, known: list[Fact], revoked: Fact | None, now: datetime, until: int
     ) -> tuple[bool | None, str]:
-        words = [it for it in known if it.said.kind == "approve" and it.said.gate == "legal"]
+        words = [it for it in known if it.report.kind == "approve" and it.report.gate == "legal"]
         words = [it for it in words if revoked is None or it.accepted > revoked.begun]
         if not words:
             return False, "nobody approved it" if revoked is None else "it was revoked"
         authors = self.authors(target, commit)
-        valid = [it for it in words if it.said.person not in authors]
+        valid = [it for it in words if it.report.person not in authors]
         if not valid:
             return False, f"only authors approved it: {sorted(authors)}"
         fresh = [it for it in valid if now < it.arrived + EXPIRES]
         if not fresh:
             return False, "the approvals have expired"
         fresh = [it for it in fresh if revoked is None or it.accepted > revoked.accepted]
-        safe = [it for it in fresh if now < it.arrived + EXPIRES - SLACK and it.said.person == "lena"]
+        safe = [it for it in fresh if now < it.arrived + EXPIRES - SLACK and it.report.person == "lena"]
         safe = [
             it for it in safe if revoked is None or it.begun > revoked.accepted
         ]  # else either may be the newer word
@@ -550,7 +554,7 @@ class Model:
     def authors(self, target: Target, commit: str) -> set[str]:
         """Who surely made something of what is deployed with the commit."""
         repository, running = self._world.repository, target.running()
-        listed = {name for push in self.pushes if push.recorded is not None for name in push.said.listed}
+        listed = {name for push in self.pushes if push.recorded is not None for name in push.report.listed}
         before = set(repository.ancestors(running.commit)) if running else set()
         whole = running is not None and not self._begins_here(commit, before)
         between = [it for it in repository.ancestors(commit) if it not in before and (it in listed or whole)]
@@ -563,16 +567,16 @@ class Model:
         Then the branch point is unknown, and no gap is to be seen: who is in a stored push counts, and nobody else can.
         """
         recorded = [it for it in self.pushes if it.recorded is not None]
-        heads = {it.said.after for it in recorded} | before
-        mine = [it for it in recorded if it.said.after == commit]
+        heads = {it.report.after for it in recorded} | before
+        mine = [it for it in recorded if it.report.after == commit]
         return any(
-            it.said.before and it.said.before not in heads
-            and not any(each.said.ref == it.said.ref and each.said.turn < it.said.turn for each in recorded)
+            it.report.before and it.report.before not in heads
+            and not any(each.report.ref == it.report.ref and each.report.turn < it.report.turn for each in recorded)
             for it in mine
         )  # fmt: skip
 
     def _nothing_missing(self) -> bool:
-        known = {(it.said.ref, it.said.turn) for it in self.pushes if it.recorded is not None}
+        known = {(it.report.ref, it.report.turn) for it in self.pushes if it.recorded is not None}
         true = {(ref, turn) for ref, last in self._world.repository.turns.items() for turn in range(1, last + 1)}
         return true <= known
 
@@ -598,37 +602,39 @@ class Model:
 
     def candidates(self) -> Iterator[str]:
         """The commits that a push put at the head of a shipped ref."""
-        return iter(dict.fromkeys(it.said.after for it in self._shipped() if it.said.after))
+        return iter(dict.fromkeys(it.report.after for it in self._shipped() if it.report.after))
 
     def _shipped(self, until: int | None = None) -> list[Fact]:
         return [
             it for it in self.pushes
-            if ships(it.said.ref) and it.recorded is not None and (until is None or it.recorded <= until)
+            if ships(it.report.ref) and it.recorded is not None and (until is None or it.recorded <= until)
         ]  # fmt: skip
 
     def places(self, commit: str, until: int | None = None) -> list[Fact]:
         """The pushes that may give a commit its place among the candidates."""
-        mine = [it for it in self._shipped(until) if it.said.after == commit]
-        made = [it for it in mine if it.said.before is None]  # a ref that is created on what is known does not move it
+        mine = [it for it in self._shipped(until) if it.report.after == commit]
+        made = [
+            it for it in mine if it.report.before is None
+        ]  # a ref that is created on what is known does not move it
         first = {min(made, key=key).id: min(made, key=key) for key in (_accepted, _time) if made}
-        moving = [it for it in mine if it.said.before is not None]
+        moving = [it for it in mine if it.report.before is not None]
         return [*moving, *(it for it in first.values() if not moving or it.accepted < moving[0].accepted)]
 
     def place(self, commit: str) -> Fact | None:
         """The newest of them; of refs that were created on the commit, the one that surely counts."""
         found = self.places(commit)
-        moving = [it for it in found if it.said.before is not None]
+        moving = [it for it in found if it.report.before is not None]
         return max(moving, key=_time) if moving else min(found, key=_time, default=None)
 
     def standing(self, commit: str, until: int | None = None) -> list[Fact]:
         """Its pushes that no forced push or deletion has surely undone."""
-        mine = [it for it in self._shipped(until) if it.said.after == commit]
-        resets = [it for it in self._shipped(until) if it.said.forced or it.said.after is None]
+        mine = [it for it in self._shipped(until) if it.report.after == commit]
+        resets = [it for it in self._shipped(until) if it.report.forced or it.report.after is None]
         return [
             push
             for push in mine
             if not any(
-                it.said.ref == push.said.ref and it.said.after != commit and self._sure(it, push) for it in resets
+                it.report.ref == push.report.ref and it.report.after != commit and self._sure(it, push) for it in resets
             )
         ]
 
@@ -642,13 +648,15 @@ class Model:
         if newer is older:
             return False
         at = newer.at.replace(microsecond=0)
-        if newer.said.ref != older.said.ref:
+        if newer.report.ref != older.report.ref:
             return at > max(self._times(older))
-        if newer.said.turn < older.said.turn:
+        if newer.report.turn < older.report.turn:
             return False
-        turns = {it.said.turn: it for it in self.pushes if it.said.ref == newer.said.ref and it.recorded is not None}
-        between = [turns.get(turn) for turn in range(older.said.turn, newer.said.turn + 1)]
-        heads = [it.said.after for it in between if it is not None]
+        turns = {
+            it.report.turn: it for it in self.pushes if it.report.ref == newer.report.ref and it.recorded is not None
+        }
+        between = [turns.get(turn) for turn in range(older.report.turn, newer.report.turn + 1)]
+        heads = [it.report.after for it in between if it is not None]
         accepted = [it.accepted for it in between if it is not None]
         linked = None not in between and None not in heads and len(set(heads)) == len(heads)
         in_order = accepted == sorted(accepted)  # a link that comes late moves others, which the times must confirm
@@ -656,21 +664,23 @@ class Model:
 
     def _leads(self, one: Fact, other: Fact) -> bool:
         """Whether links of their ref lead from one push to another: then the other seems to be made on top of it."""
-        seen, ahead = set(), [other.said.before]
+        seen, ahead = set(), [other.report.before]
         while ahead:
             name = ahead.pop()
             if name is None or name in seen:
                 continue
             seen.add(name)
-            if name == one.said.after:
+            if name == one.report.after:
                 return True
-            ahead += [it.said.before for it in self.pushes if it.said.ref == one.said.ref and it.said.after == name]
+            ahead += [
+                it.report.before for it in self.pushes if it.report.ref == one.report.ref and it.report.after == name
+            ]
         return False
 
     def _times(self, push: Fact) -> list[datetime]:
         """The times of a push and of those on its ref that it comes after, or seems to come after."""
-        here = [it for it in self.pushes if it.said.ref == push.said.ref and it.recorded is not None]
-        before = [it for it in here if it.said.turn <= push.said.turn or self._leads(it, push)]
+        here = [it for it in self.pushes if it.report.ref == push.report.ref and it.recorded is not None]
+        before = [it for it in here if it.report.turn <= push.report.turn or self._leads(it, push)]
         return [it.at.replace(microsecond=0) for it in before]
 
     def surely_not_after(self, commit: str, request: Request) -> bool:
@@ -680,29 +690,29 @@ class Model:
             known = push.recorded is not None and push.recorded < request.begun
             return push.accepted < request.begun and (known or push.arrived <= request.own)
 
-        mine = [it for it in self._shipped() if it.said.after == commit]
-        heads = [it for it in self.pushes if earlier(it) and it.said.after and it.recorded is not None]
-        return all(earlier(it) or (not it.said.forced and self._behind(it, heads)) for it in mine)
+        mine = [it for it in self._shipped() if it.report.after == commit]
+        heads = [it for it in self.pushes if earlier(it) and it.report.after and it.recorded is not None]
+        return all(earlier(it) or (not it.report.forced and self._behind(it, heads)) for it in mine)
 
     def _behind(self, push: Fact, heads: list[Fact]) -> bool:
         """Whether links surely lead from what was pushed to a head that was accepted earlier."""
         links: dict[str, set[str]] = {}
         for it in self.pushes:
-            if it.recorded is not None and it.said.before and it.said.after and not it.said.forced:
-                links.setdefault(it.said.before, set()).add(it.said.after)
-        seen, ahead = set(), list(links.get(str(push.said.after), ()))
+            if it.recorded is not None and it.report.before and it.report.after and not it.report.forced:
+                links.setdefault(it.report.before, set()).add(it.report.after)
+        seen, ahead = set(), list(links.get(str(push.report.after), ()))
         while ahead:
             name = ahead.pop()
             if name not in seen:
                 seen.add(name)
                 ahead += links.get(name, ())
-        return any(head.said.after in seen for head in heads)
+        return any(head.report.after in seen for head in heads)
 
     def surely_after(self, commit: str, request: Request) -> bool:
         """Whether a commit was surely pushed after a request: the clocks of who accepted both say so, too."""
-        mine = [it for it in self._shipped() if it.said.after == commit]
+        mine = [it for it in self._shipped() if it.report.after == commit]
         earlier = [it for it in self.pushes if it.accepted < request.asked or it.arrived <= request.clock]
-        related = {name for it in earlier for name in self._world.repository.ancestors(it.said.after)}
+        related = {name for it in earlier for name in self._world.repository.ancestors(it.report.after)}
         later = any(it.accepted > request.asked and it.arrived > request.clock for it in mine)
         return later and commit not in related
 
@@ -759,17 +769,18 @@ class Model:
     def _known_here(self, target: Target, commit: str) -> bool:
         """Whether the target surely knows the commit: a new environment finds only what is at the head of a ref."""
         since = self.since.get(target.name, 0)
-        mine = [it for it in self._shipped() if it.said.after == commit]
+        mine = [it for it in self._shipped() if it.report.after == commit]
         if all(it.accepted > since for it in mine):
             return True
-        last = {it.said.ref: it.said.turn for it in sorted(self.pushes, key=lambda it: it.said.turn)}
-        return any(last[it.said.ref] == it.said.turn for it in mine)
+        last = {it.report.ref: it.report.turn for it in sorted(self.pushes, key=lambda it: it.report.turn)}
+        return any(last[it.report.ref] == it.report.turn for it in mine)
 
     def _moved_late(self, commit: str) -> bool:
         """Whether a push before it came late, and by its time seems to be after it: only links tell what it changes."""
         return any(
-            it.said.ref == mine.said.ref and it.said.turn < mine.said.turn and it.accepted > mine.accepted and it.at > mine.at
-            for mine in self._shipped() if mine.said.after == commit
+            it.report.ref == mine.report.ref and it.report.turn < mine.report.turn
+            and it.accepted > mine.accepted and it.at > mine.at
+            for mine in self._shipped() if mine.report.after == commit
             for it in self.pushes
         )  # fmt: skip
 
@@ -793,9 +804,9 @@ class Model:
 
     def _stands_for_sure(self, commit: str) -> bool:
         """Whether no forced push or deletion of one of its refs may have undone it."""
-        mine = [it for it in self._shipped() if it.said.after == commit]
-        resets = [it for it in self._shipped() if it.said.forced or it.said.after is None]
-        undone = (it.said.ref == push.said.ref and it.said.after != commit for it in resets for push in mine)
+        mine = [it for it in self._shipped() if it.report.after == commit]
+        resets = [it for it in self._shipped() if it.report.forced or it.report.after is None]
+        undone = (it.report.ref == push.report.ref and it.report.after != commit for it in resets for push in mine)
         return not any(undone)
 
     def _newer_than_all(self, target: Target, commit: str) -> bool:
@@ -821,14 +832,14 @@ class Model:
         if waiting and not target.paused:
             newest = max(waiting, key=lambda it: it.asked)
             if not self._perhaps_expired(target, newest) and self._servable(target, place, newest):
-                check("served", False, f"{newest.commit} was asked for {here} by {newest.said.person}, and is ready")
+                check("served", False, f"{newest.commit} was asked for {here} by {newest.report.person}, and is ready")
         if target.paused:
             return
         ready = [it for it in self.candidates() if self._ready(target, it, self.now)]
         check("newest out", not ready, f"{ready} are ready {here}, and nothing begins")
 
     def _servable(self, target: Target, place: Place, request: Request) -> bool:
-        if not self.standing(request.commit) or request.said.person == "policy" or request.doubtful:
+        if not self.standing(request.commit) or request.report.person == "policy" or request.doubtful:
             return False
         latest = self._world.time + SLACK
         gates = all(self.gate(gate, target, request.commit, latest)[0] is True for gate in place.require)
@@ -843,7 +854,7 @@ class Model:
         """At the end of a story: everything that was accepted is recorded, everything that began has ended."""
         check, ledger = self._world.check, self._world.inner
         for fact in self.facts.values():
-            check("nothing lost", fact.recorded is not None, f"{fact.said} was accepted and never recorded")
+            check("nothing lost", fact.recorded is not None, f"{fact.report} was accepted and never recorded")
         for environment, target in self.targets.items():
             check("ends", target.under_way is None, f"{environment} is still being deployed to")
             journal = []
@@ -851,10 +862,10 @@ class Model:
                 entries = ledger.journal(f"target/{application}/{environment}")
                 check("journal", verify(entries).holds, f"the journal of {environment} is broken")
                 journal += entries
-            told = {entry.payload.get("deployment") for entry in journal}
+            known = {entry.payload.get("deployment") for entry in journal}
             check(
                 "journal",
-                all(run.id in told for run in target.runs),
+                all(run.id in known for run in target.runs),
                 f"the journal of {environment} lacks a deployment",
             )
             done = {entry.payload.get("deployment") for entry in journal if entry.payload.get("ended")}

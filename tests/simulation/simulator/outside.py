@@ -55,11 +55,11 @@ class Mail:
     path: str
     headers: dict[str, str]
     body: bytes
-    about: Said
+    about: Report
 
 
 @dataclass(frozen=True)
-class Said:
+class Report:
     """What a webhook or a person says, in the words of the model."""
 
     kind: str  # push, build, scan, approve, revoke, override, deploy, retry, rollback, pause, resume, cancel
@@ -97,7 +97,7 @@ class Repository:
             name = self.commits[name].parent
         return found
 
-    def push(self, ref: str, name: str | None, pusher: str, at: datetime) -> Said:
+    def push(self, ref: str, name: str | None, pusher: str, at: datetime) -> Report:
         """Put a commit at the head of a ref, or None there; what GitHub says of it."""
         before, turn = self.heads.get(ref), self.turns.get(ref, 0) + 1
         known = {ancestor for head in self.heads.values() for ancestor in self.ancestors(head)}
@@ -110,7 +110,7 @@ class Repository:
         else:
             self.heads[ref] = name
         commit = name or before or ""
-        return Said("push", commit, ref, before, name, at, forced, listed, pusher, turn)
+        return Report("push", commit, ref, before, name, at, forced, listed, pusher, turn)
 
 
 class Providers:
@@ -119,18 +119,18 @@ class Providers:
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
 
-    def github_push(self, said: Said) -> Mail:
+    def github_push(self, report: Report) -> Mail:
         """The push event."""
-        assert said.at is not None
-        commits = [self._commit(name, said.at) for name in said.listed]
-        head = self._commit(said.after, said.at) if said.after else None
+        assert report.at is not None
+        commits = [self._commit(name, report.at) for name in report.listed]
+        head = self._commit(report.after, report.at) if report.after else None
         document = {
-            "ref": said.ref,
-            "before": sha_of(said.before) if said.before else ZEROS,
-            "after": sha_of(said.after) if said.after else ZEROS,
-            "created": said.before is None,
-            "deleted": said.after is None,
-            "forced": said.forced,
+            "ref": report.ref,
+            "before": sha_of(report.before) if report.before else ZEROS,
+            "after": sha_of(report.after) if report.after else ZEROS,
+            "created": report.before is None,
+            "deleted": report.after is None,
+            "forced": report.forced,
             "base_ref": None,
             "compare": f"https://github.com/{REPO}/compare",
             "commits": commits,
@@ -142,59 +142,59 @@ class Providers:
                 "html_url": f"https://github.com/{REPO}",
                 "owner": {"login": "acme", "name": "acme"},
                 "default_branch": "main",
-                "pushed_at": int(said.at.timestamp()),
+                "pushed_at": int(report.at.timestamp()),
             },
-            "pusher": {"name": said.pusher, "email": f"{said.pusher}@example.com"},
-            "sender": {"login": said.pusher, "id": 1, "type": "User"},
+            "pusher": {"name": report.pusher, "email": f"{report.pusher}@example.com"},
+            "sender": {"login": report.pusher, "id": 1, "type": "User"},
         }
-        name = f"push {said.commit} {said.ref.removeprefix('refs/').removeprefix('heads/')} {said.turn}"
-        return self._mail(name, "/webhooks/github", document, said, {"X-GitHub-Event": "push"})
+        name = f"push {report.commit} {report.ref.removeprefix('refs/').removeprefix('heads/')} {report.turn}"
+        return self._mail(name, "/webhooks/github", document, report, {"X-GitHub-Event": "push"})
 
-    def circleci(self, said: Said) -> Mail:
+    def circleci(self, report: Report) -> Mail:
         """A workflow that ended."""
-        assert said.at is not None
+        assert report.at is not None
         document = {
-            "id": f"event-{said.number}-{said.outcome}-{int(said.at.timestamp() * 1e6)}",
+            "id": f"event-{report.number}-{report.outcome}-{int(report.at.timestamp() * 1e6)}",
             "type": "workflow-completed",
-            "happened_at": said.at.isoformat().replace("+00:00", "Z"),
+            "happened_at": report.at.isoformat().replace("+00:00", "Z"),
             "project": {"id": "7b5a2f3e-0000-4000-8000-000000000001", "name": "shop", "slug": f"gh/{REPO}"},
             "organization": {"id": "7b5a2f3e-0000-4000-8000-000000000002", "name": "acme"},
             "workflow": {
-                "id": f"workflow-{said.number}",
+                "id": f"workflow-{report.number}",
                 "name": "build",
-                "status": {"passed": "success"}.get(said.outcome, said.outcome),
-                "url": f"https://app.circleci.com/pipelines/{said.number}",
-                "created_at": said.at.isoformat().replace("+00:00", "Z"),
-                "stopped_at": said.at.isoformat().replace("+00:00", "Z"),
+                "status": {"passed": "success"}.get(report.outcome, report.outcome),
+                "url": f"https://app.circleci.com/pipelines/{report.number}",
+                "created_at": report.at.isoformat().replace("+00:00", "Z"),
+                "stopped_at": report.at.isoformat().replace("+00:00", "Z"),
             },
             "pipeline": {
-                "id": f"pipeline-{said.number}",
-                "number": said.number,
-                "created_at": said.at.isoformat().replace("+00:00", "Z"),
+                "id": f"pipeline-{report.number}",
+                "number": report.number,
+                "created_at": report.at.isoformat().replace("+00:00", "Z"),
                 "vcs": {
                     "provider_name": "github",
                     "target_repository_url": f"https://github.com/{REPO}",
                     "origin_repository_url": f"https://github.com/{REPO}",
-                    "revision": sha_of(said.commit),
-                    "branch": said.ref.removeprefix("refs/heads/"),
+                    "revision": sha_of(report.commit),
+                    "branch": report.ref.removeprefix("refs/heads/"),
                 },
             },
         }
-        name = f"build {said.number} {said.commit} {said.outcome}"
-        return self._mail(name, "/webhooks/circleci", document, said, {"circleci-event-type": "workflow-completed"})
+        name = f"build {report.number} {report.commit} {report.outcome}"
+        return self._mail(name, "/webhooks/circleci", document, report, {"circleci-event-type": "workflow-completed"})
 
-    def scanner(self, said: Said) -> Mail:
+    def scanner(self, report: Report) -> Mail:
         """A scanner's verdict."""
-        assert said.at is not None
+        assert report.at is not None
         document = {
             "repo": REPO,
-            "sha": sha_of(said.commit),
-            "outcome": said.outcome,
-            "run": said.number,
-            "at": said.at.isoformat().replace("+00:00", "Z"),
+            "sha": sha_of(report.commit),
+            "outcome": report.outcome,
+            "run": report.number,
+            "at": report.at.isoformat().replace("+00:00", "Z"),
         }
         return self._mail(
-            f"scan {said.number} {said.commit} {said.outcome}", "/webhooks/gates/scan", document, said, {}
+            f"scan {report.number} {report.commit} {report.outcome}", "/webhooks/gates/scan", document, report, {}
         )
 
     def signed(self, mail: Mail, now: datetime) -> dict[str, str]:
@@ -228,5 +228,5 @@ class Providers:
             "modified": [f"src/{name}.py"],
         }
 
-    def _mail(self, name: str, path: str, document: dict[str, Any], said: Said, headers: dict[str, str]) -> Mail:
-        return Mail(name, path, headers, json.dumps(document).encode(), said)
+    def _mail(self, name: str, path: str, document: dict[str, Any], report: Report, headers: dict[str, str]) -> Mail:
+        return Mail(name, path, headers, json.dumps(document).encode(), report)

@@ -69,14 +69,14 @@ class Rules:
 @cache
 def rules(words: str) -> Rules:
     """What the words mean."""
-    said = words.split()
-    automatic = "automatic" in said
+    named = words.split()
+    automatic = "automatic" in named
     places = {
-        "staging": Place(("build", "scan") if "scan" in said else ("build",), (), automatic),
-        **({"qa": Place(("build",))} if "qa" in said else {}),
-        "production": Place(GATES if "strict" in said else ("build",), ("staging",), automatic),
+        "staging": Place(("build", "scan") if "scan" in named else ("build",), (), automatic),
+        **({"qa": Place(("build",))} if "qa" in named else {}),
+        "production": Place(GATES if "strict" in named else ("build",), ("staging",), automatic),
     }
-    return Rules(said[0], places)
+    return Rules(named[0], places)
 
 
 @cache

@@ -13,7 +13,7 @@ from typing import Any
 
 from greenlight.policy.load import PolicyError
 
-from .outside import Commit, Said, sha_of
+from .outside import Commit, Report, sha_of
 from .pipelines import pipeline
 from .tasks import Stop
 from .world import REPO, World
@@ -138,10 +138,10 @@ class Steps:
         body |= {"for": f"{minutes}m"} if minutes else {}
         body |= {"pause": True} if paused else {}
         application = self.world.model.application
-        said = Said(
+        report = Report(
             kind, name or "", person=person, application=application, environment=environment, number=minutes * 60
         )
-        self._ask(said, f"targets/{application}/{environment}/deployments", body, process, stop)
+        self._ask(report, f"targets/{application}/{environment}/deployments", body, process, stop)
 
     def pause(self, person: str, environment: str, process: str, stop: list[Any] | None) -> None:
         """A person holds a target."""
@@ -154,8 +154,8 @@ class Steps:
     def cancel(self, person: str, what: str, environment: str, process: str, stop: list[Any] | None) -> None:
         """A person withdraws a request, or ends a deployment."""
         application = self.world.model.application
-        said = Said("cancel", person=person, application=application, environment=environment, outcome=what)
-        self._ask(said, f"targets/{application}/{environment}/cancel", {"what": what, "reason": "no"}, process, stop)
+        report = Report("cancel", person=person, application=application, environment=environment, outcome=what)
+        self._ask(report, f"targets/{application}/{environment}/cancel", {"what": what, "reason": "no"}, process, stop)
 
     def override(
         self, person: str, name: str, environment: str, gate: str, process: str, stop: list[Any] | None
@@ -163,25 +163,25 @@ class Steps:
         """An operator passes a gate."""
         application = self.world.model.application
         body = {"application": application, "environment": environment, "gate": gate, "reason": "because"}
-        said = Said("override", name, person=person, gate=gate, application=application, environment=environment)
-        self._ask(said, f"commits/{REPO}/{sha_of(name)}/overrides", body, process, stop)
+        report = Report("override", name, person=person, gate=gate, application=application, environment=environment)
+        self._ask(report, f"commits/{REPO}/{sha_of(name)}/overrides", body, process, stop)
 
     def _about_commit(
         self, kind: str, path: str, person: str, name: str, gate: str, process: str, stop: list[Any] | None
     ) -> None:
         application = self.world.model.application
         body = {"application": application, "gate": gate, "comment": "because"}
-        said = Said(kind, name, person=person, gate=gate, application=application)
-        self._ask(said, f"commits/{REPO}/{sha_of(name)}/{path}", body, process, stop)
+        report = Report(kind, name, person=person, gate=gate, application=application)
+        self._ask(report, f"commits/{REPO}/{sha_of(name)}/{path}", body, process, stop)
 
     def _about_target(self, kind: str, person: str, environment: str, process: str, stop: list[Any] | None) -> None:
         application = self.world.model.application
-        said = Said(kind, person=person, application=application, environment=environment)
-        self._ask(said, f"targets/{application}/{environment}/{kind}", {"reason": "because"}, process, stop)
+        report = Report(kind, person=person, application=application, environment=environment)
+        self._ask(report, f"targets/{application}/{environment}/{kind}", {"reason": "because"}, process, stop)
 
-    def _ask(self, said: Said, path: str, body: dict[str, Any], process: str, stop: list[Any] | None) -> None:
+    def _ask(self, report: Report, path: str, body: dict[str, Any], process: str, stop: list[Any] | None) -> None:
         if process in self.world.processes:
-            self.world.ask(said, path, body, process, _stop(stop))
+            self.world.ask(report, path, body, process, _stop(stop))
 
     # Events and processes.
 
@@ -377,14 +377,14 @@ class Author:
         _, ref, name, *_ = step
         turn = self._world.repository.turns.get(ref, 0) + 1
         short = ref.removeprefix("refs/").removeprefix("heads/")
-        said: list[tuple[Step, str]] = []
+        reports: list[tuple[Step, str]] = []
         self._run += 1
-        said.append((["build", name, ref, self._run, "passed"], f"build {self._run} {name} passed"))
+        reports.append((["build", name, ref, self._run, "passed"], f"build {self._run} {name} passed"))
         if dice.random() < 0.6:
             self._run += 1
-            said.append((["scan", name, self._run, "passed"], f"scan {self._run} {name} passed"))
+            reports.append((["scan", name, self._run, "passed"], f"scan {self._run} {name} passed"))
         posts = [self._posted(f"push {name} {short} {turn}")]
-        for each, mail in said:
+        for each, mail in reports:
             posts += [each, self._posted(mail)]
         if dice.random() < 0.2:
             posts.append(posts.pop(0))  # the push is heard of last

@@ -42,7 +42,7 @@ from .broker import Broker, Delivery
 from .driver import Driver, Site
 from .memory import MemoryStore
 from .model import Model
-from .outside import REPO, SECRETS, Commit, Mail, Providers, Repository, Said, sha_of
+from .outside import REPO, SECRETS, Commit, Mail, Providers, Report, Repository, sha_of
 from .pipelines import pipeline, rules
 from .tasks import Stop, Task, Tasks
 
@@ -300,7 +300,7 @@ class World:
             self._delivered(task, task.about)
         elif isinstance(task.about, Mail):
             self._posted(task, task.about)
-        elif isinstance(task.about, Said):
+        elif isinstance(task.about, Report):
             self._asked(task, task.about)
         else:
             self._not_crashed(task)
@@ -366,24 +366,26 @@ class World:
         else:
             self.check("webhooks", False, f"{mail.name} was answered {status} {document}")
 
-    def ask(self, said: Said, path: str, body: Mapping[str, Any], process: str, stop: Stop | None = None) -> Task:
+    def ask(self, report: Report, path: str, body: Mapping[str, Any], process: str, stop: Stop | None = None) -> Task:
         """A person uses the API."""
         app = self.app("board", process)
-        headers = {"Authorization": f"Bearer {said.person}"}
+        headers = {"Authorization": f"Bearer {report.person}"}
         data = json.dumps(body).encode()
-        self.note(f"{process}: {said.person}: {said.kind} {said.commit} {said.gate} {said.environment}")
-        name = " ".join(word for word in (said.kind, said.commit, said.gate, said.environment, said.person) if word)
-        return self.work(name, process, lambda: self._request(app, f"/api/v1/{path}", headers, data), said, stop)
+        self.note(f"{process}: {report.person}: {report.kind} {report.commit} {report.gate} {report.environment}")
+        name = " ".join(
+            word for word in (report.kind, report.commit, report.gate, report.environment, report.person) if word
+        )
+        return self.work(name, process, lambda: self._request(app, f"/api/v1/{path}", headers, data), report, stop)
 
-    def _asked(self, task: Task, said: Said) -> None:
+    def _asked(self, task: Task, report: Report) -> None:
         status, document = task.result or (0, {})
         self._not_crashed(task)
         if task.died:
             status = 0
         self.note(f"  {status} {document if status != 202 else ''}")
-        self.counts[f"{said.kind} {status or 'died'}"] += 1
+        self.counts[f"{report.kind} {status or 'died'}"] += 1
         self.check("answers", status < 500 or status == 503, f"{task.name} was answered {status} {document}")
-        self.model.answered(said, status, document, task)
+        self.model.answered(report, status, document, task)
 
     def _request(self, app: Any, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, Any]:
         """POST JSON; the status and the answer's document."""
@@ -457,20 +459,20 @@ class World:
         if commit is not None:
             self.repository.commits.setdefault(commit.name, commit)
         stamp = (self.time + self.provider_skew).replace(microsecond=0)
-        said = self.repository.push(ref, commit.name if commit else None, pusher, stamp)
-        self.mail.append(self.providers.github_push(said))
+        report = self.repository.push(ref, commit.name if commit else None, pusher, stamp)
+        self.mail.append(self.providers.github_push(report))
 
     def build(self, commit: str, ref: str, number: int, outcome: str) -> None:
         """A CircleCI workflow ends."""
-        said = Said(
+        report = Report(
             "build", commit, ref, at=self.time + self.provider_skew, number=number, outcome=outcome, gate="build"
         )
-        self.mail.append(self.providers.circleci(said))
+        self.mail.append(self.providers.circleci(report))
 
     def scan(self, commit: str, number: int, outcome: str) -> None:
         """A scanner comes to a verdict."""
-        said = Said("scan", commit, at=self.time + self.provider_skew, number=number, outcome=outcome, gate="scan")
-        self.mail.append(self.providers.scanner(said))
+        report = Report("scan", commit, at=self.time + self.provider_skew, number=number, outcome=outcome, gate="scan")
+        self.mail.append(self.providers.scanner(report))
 
     # The end.
 
