@@ -1,4 +1,4 @@
-"""Sequences that are easy to get wrong, told one by one: no faults but those that a test names."""
+"""Sequences that are easy to get wrong, one by one: no faults but those that a test names."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Story(World):
             self.rest(1)
 
     def staging(self) -> list[int]:
-        """The commits that staging was told to run, in order."""
+        """Return the commits that staging had to run, in order."""
         return [int(sha, 16) for target, sha, _ in self.driver.starts if target == "shop/staging"]
 
     def last(self, environment: str = "staging") -> object:
@@ -461,4 +461,4 @@ def test_row_28_an_event_of_ours_that_tells_nothing_can_never_succeed(story: Sto
     for module in (promoter, deployer):
         for type, handler in module.HANDLERS.items():
             with pytest.raises(Rejected, match="must have"):
-                handler(Event("poison", "stranger", type, data=data), story.deps())  # type: ignore[operator, arg-type]
+                handler(Event("poison", "third-party", type, data=data), story.deps())  # type: ignore[operator, arg-type]

@@ -32,7 +32,7 @@ class Pair:
 
 
 class Authority:
-    """Signs certificates. Its own has no key identifiers, as that of EKS and older clusters has none."""
+    """Sign certificates. Its own has no key identifiers, as those of EKS and older clusters."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -74,7 +74,7 @@ class Seen:
 
 @dataclass
 class ApiServer:
-    """What it accepts, what it answers, and what it saw."""
+    """A server's accepted credentials, its answers, and the requests that it saw."""
 
     url: str
     certificate: Path
@@ -118,7 +118,7 @@ def api_server(authority: Authority, pair: Pair) -> Iterator[ApiServer]:
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any
 
         def log_message(self, *_: object) -> None:
-            """Nobody reads it."""
+            """Write nothing."""
 
     class Server(ThreadingHTTPServer):
         def finish_request(self, request: Any, address: Any) -> None:

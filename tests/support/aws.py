@@ -28,7 +28,7 @@ ASSUMED = """<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15
 
 @dataclass
 class Aws:
-    """What was asked, and what is answered."""
+    """The requests to AWS, and its answers."""
 
     clusters: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # name: `cluster` of the answer
     refusal: tuple[int, str] | None = None  # status and code for every question to EKS
@@ -37,7 +37,7 @@ class Aws:
     assumed: list[dict[str, str]] = field(default_factory=list)  # parameters of each AssumeRole
 
     def describes(self, name: str, server: str, authority: bytes) -> None:
-        """There is such a cluster."""
+        """Add a cluster."""
         data = base64.b64encode(authority).decode()
         self.clusters[name] = {
             "name": name,
@@ -61,7 +61,7 @@ class Aws:
 
 @contextmanager
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
-    """AWS's variables lead to it, with a key of its own and nothing of this machine's."""
+    """Lead AWS's variables to this server, with a key of its own and nothing of this machine's."""
     found = Aws()
 
     class Handler(BaseHTTPRequestHandler):
@@ -79,7 +79,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
         do_POST = do_GET
 
         def log_message(self, *_: object) -> None:
-            """Nobody reads it."""
+            """Write nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     url = f"http://127.0.0.1:{server.server_address[1]}"

@@ -1,4 +1,4 @@
-"""Two brokers behind one face, and scenes that are played on both: HTTP in, HTTP at the subscribers, nothing else counts.
+"""Two brokers with one interface, and scenes that are played on both: only HTTP in, and HTTP at the subscribers, count.
 
 A scene is a Broker, some Triggers, what their subscribers answer, and what is sent. All scenes of a session are deployed at
 once and played side by side; what came of each is its outcome, in which a case looks for what it expects.
@@ -62,7 +62,10 @@ class Send:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a subscriber answers, after `delay` seconds. `how`: whole; cut (the connection closes midway); none (at once)."""
+    """A subscriber's answer, after `delay` seconds.
+
+    `how`: whole; cut (the connection closes midway); none (at once).
+    """
 
     status: int = 202
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -74,13 +77,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Scene:
-    """`triggers`: specs by name; where none of them has a filter, they get only the events of scenes that want the same.
+    """A scene.
 
+    `triggers`: specs by name; where none of them has a filter, they get only the events of scenes that want the same.
     `answers`: by subscriber, one after the other; the last is given again and again; 202 where it has none. `broker`:
-    its spec. Texts may hold ${case}, the scene's name, which is every event's attribute case; ${set}, an attribute too, by
-    which shared Triggers know their events; ${NAME}, the address of a subscriber.
-    `wait`: calls of subscribers that must have come, where a Broker answers before. `linger`: seconds to wait at the end, for
-    what may come although it must not.
+    its spec. Texts may hold ${case}, the scene's name, which is every event's attribute case; ${set}, an attribute too,
+    by which shared Triggers know their events; ${NAME}, the address of a subscriber. `wait`: calls of subscribers that
+    must have come, where a Broker answers before. `linger`: seconds to wait at the end, for what may come although it
+    must not.
     """
 
     name: str
@@ -94,12 +98,12 @@ class Scene:
 
     @property
     def wish(self) -> str:
-        """What scenes with the same Triggers have in common."""
+        """Return what scenes with the same Triggers have in common."""
         return json.dumps([self.broker, self.annotations, self.triggers], sort_keys=True)
 
     @property
     def own(self) -> bool:
-        """Whether its Broker is for scenes of the same wish only."""
+        """Return whether its Broker is for scenes of the same wish only."""
         filtered = any({"filter", "filters"} & set(spec) for spec in self.triggers.values())
         return filtered or "${" in json.dumps(self.broker)
 
@@ -117,7 +121,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Reaction:
-    """What the Broker answered to a producer; status 0: it closed the connection, or the producer went away."""
+    """The Broker's answer to a producer; status 0: it closed the connection, or the producer went away."""
 
     status: int
     headers: Mapping[str, str]
@@ -127,14 +131,14 @@ class Reaction:
 
 @dataclass
 class Outcome:
-    """What came of a scene."""
+    """The outcome of a scene."""
 
     reactions: list[Reaction]
     calls: Mapping[str, Sequence[Call]]
     methods: Set[str]  # of all requests to all subscribers of the session
 
     def __getitem__(self, key: str) -> Any:
-        """One fact, by name.
+        """Return one fact, by name.
 
         status, took, answer.HEADER, answer.body: what the producer saw, a list if there were several requests. NAME: how
         often a subscriber was called. NAME.HEADER, .body, .json, .method, .path: of the last call. NAME.ids: of all calls,
@@ -179,7 +183,7 @@ class Subscribers:
     """
 
     def __init__(self, host: str = "127.0.0.1") -> None:
-        """`host`: the name by which the Broker reaches this machine."""
+        """Keep `host`, the name by which the Broker reaches this machine."""
         self._calls: dict[tuple[str, str], list[Call]] = {}
         self._answers: dict[str, Mapping[str, Sequence[Answer]]] = {}
         self._news = threading.Condition()
@@ -192,7 +196,7 @@ class Subscribers:
         self._thread.start()
 
     def play(self, scene: str, answers: Mapping[str, Sequence[Answer]]) -> None:
-        """What they answer to the events of a scene."""
+        """Set the subscribers' answers to the events of a scene."""
         self._answers[scene] = answers
 
     def address(self, set: str, name: str) -> str:
@@ -226,7 +230,7 @@ class Subscribers:
 
 
 def _case_of(body: bytes) -> str:
-    """Of an event in structured mode."""
+    """Return the scene of an event in structured mode."""
     found = re.search(rb'"case": ?"([^"]*)"', body)
     return found[1].decode() if found else ""
 
@@ -288,7 +292,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class Backend(Protocol):
-    """A broker that takes Knative's objects; deployed once."""
+    """A broker that takes Knative's objects, which are deployed once."""
 
     namespace: str
 
@@ -297,11 +301,11 @@ class Backend(Protocol):
         ...
 
     def address(self, broker: str) -> str:
-        """Where that Broker takes events."""
+        """Return the address at which that Broker takes events."""
         ...
 
     def settle(self) -> None:
-        """Return when nothing that was sent is still on its way, for producers that got an answer."""
+        """Wait until no event is on its way any more, for producers that got an answer."""
         ...
 
 
@@ -351,7 +355,7 @@ class Knative:
             self._probe(self.address(broker))
 
     def _probe(self, address: str) -> None:
-        """Ready says that the controllers know; the ingress and the filter learn of it a little later."""
+        """Send probes: the ingress and the filter learn of a Broker a little after its controllers report Ready."""
         end = time.monotonic() + PATIENCE
         while self._http.request("POST", address, headers=PROBE).status != 202:
             assert time.monotonic() < end, f"{address} takes no events after {PATIENCE} s"
@@ -361,7 +365,7 @@ class Knative:
         return self._cluster.broker(self.namespace, broker)
 
     def settle(self) -> None:
-        """It answered, so it is over."""
+        """Wait for nothing: it answered, so it is over."""
 
 
 # Playing.
@@ -374,7 +378,7 @@ Address = Callable[[str], str]
 def cast(
     scenes: Sequence[Scene], namespace: str, address: Callable[[str, str], str]
 ) -> tuple[list[Object], dict[str, tuple[str, str]]]:
-    """The Brokers and Triggers of all scenes, and on which Broker and with which set of Triggers each is played.
+    """Return the Brokers and Triggers of all scenes, and on which Broker and with which set of Triggers each is played.
 
     Few of them: making one costs the real broker half a second, and each event costs it a look at all Triggers of its Broker.
     """
@@ -405,7 +409,7 @@ def _object(kind: str, namespace: str, name: str, spec: Any, annotations: Mappin
 
 
 def _filled(value: Any, scene: str, set: str, address: Address) -> Any:
-    """`value` with every ${…} in its texts replaced."""
+    """Return `value` with every ${…} in its texts replaced."""
 
     def meant(found: re.Match[str]) -> str:
         return {"case": scene, "set": set}.get(found[1]) or address(found[1])
@@ -437,7 +441,7 @@ class Stage:
         }
 
     def outcome(self, scene: Scene) -> Outcome:
-        """What came of it. Raises what went wrong."""
+        """Return the outcome of a scene. Raises what went wrong."""
         return self._outcomes[scene.name].result(10 * PATIENCE)
 
     def close(self) -> None:
@@ -494,20 +498,20 @@ class Stage:
 
 
 def _target(address: str) -> str:
-    """The path and query as they are written, a bare question mark included."""
+    """Return the path and query as they are written, a bare question mark included."""
     return "/" + address.split("/", 3)[3]
 
 
 @contextlib.contextmanager
 def embedded(folder: Path, scenes: Sequence[Scene]) -> Iterator[Stage]:
-    """The scenes on Greenlight's broker."""
+    """Yield the scenes on Greenlight's broker."""
     with contextlib.closing(Embedded(folder)) as backend, _played(backend, scenes, "127.0.0.1") as stage:
         yield stage
 
 
 @contextlib.contextmanager
 def knative(cluster: Cluster, scenes: Sequence[Scene]) -> Iterator[Stage]:
-    """The scenes on Knative's."""
+    """Yield the scenes on Knative's."""
     with (
         cluster.namespace("parity") as namespace,
         _played(Knative(cluster, namespace), scenes, cluster.subscribers) as stage,
@@ -528,7 +532,7 @@ def _played(backend: Backend, scenes: Sequence[Scene], host: str) -> Iterator[St
 
 
 class Like:
-    """Equals whatever passes a test; `text` says what that is."""
+    """A value that equals whatever passes a test; `text` names the test."""
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -547,7 +551,7 @@ class Like:
 
 @dataclass(frozen=True)
 class Case:
-    """What is expected of a scene: facts as Outcome names them. `id` begins with the rows of the contract that it is about.
+    """The expected facts of a scene, as Outcome names them. `id` begins with the rows of the contract that it is about.
 
     `knative`: the facts that differ there, for the reason that `difference` names (contract/broker/differences.py).
     """

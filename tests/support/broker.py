@@ -29,7 +29,7 @@ Response = tuple[int, Mapping[str, str], bytes]
 
 @dataclass
 class Request:
-    """What a subscriber got."""
+    """A request that a subscriber got."""
 
     path: str
     headers: dict[str, str]
@@ -42,7 +42,7 @@ class Request:
 
 @dataclass
 class Recorder:
-    """Remembers requests; `answer` says what to reply to the n-th of them (from 0)."""
+    """Remember requests; `answer` returns the reply to the n-th of them (from 0)."""
 
     answer: Callable[[int, Request], Response] = lambda n, request: (202, {}, b"")
     requests: list[Request] = field(default_factory=list)
@@ -58,11 +58,11 @@ class Recorder:
         return self.answer(number, request)
 
     def wait(self, count: int) -> list[Request]:
-        """The requests, once there are `count` of them."""
+        """Return the requests, once there are `count` of them."""
         return self.wait_until(lambda requests: len(requests) >= count)
 
     def wait_until(self, holds: Callable[[list[Request]], bool]) -> list[Request]:
-        """The requests, once this holds for them."""
+        """Return the requests, once this holds for them."""
         with self._news:
             assert self._news.wait_for(lambda: holds(self.requests), PATIENCE), f"only {len(self.requests)} came"
             return list(self.requests)
@@ -71,7 +71,7 @@ class Recorder:
         return [request.headers["ce-id"] for request in self.requests]
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-        """The recorder as a WSGI app."""
+        """Answer as a WSGI app."""
         headers = {name[5:].lower().replace("_", "-"): text for name, text in environ.items() if name[:5] == "HTTP_"}
         headers["content-type"] = environ.get("CONTENT_TYPE", "")
         body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
@@ -82,7 +82,7 @@ class Recorder:
 
 @contextlib.contextmanager
 def http_server(recorder: Recorder) -> Iterator[str]:
-    """The recorder behind a real HTTP server on 127.0.0.1; yields its address."""
+    """Run the recorder behind a real HTTP server on 127.0.0.1; yield its address."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -123,7 +123,7 @@ def http_server(recorder: Recorder) -> Iterator[str]:
 
 @contextlib.contextmanager
 def wsgi_server(app: Any) -> Iterator[str]:
-    """A WSGI app behind a real HTTP server on 127.0.0.1; yields its address."""
+    """Run a WSGI app behind a real HTTP server on 127.0.0.1; yield its address."""
     server = Server(app, "127.0.0.1:0", name="test", limits=ServerLimits())
     server.start()
     try:
@@ -133,7 +133,7 @@ def wsgi_server(app: Any) -> Iterator[str]:
 
 
 def event(id: str = "1", type: str = "test.happened", **extensions: str | int | bool) -> Event:
-    """A small event."""
+    """Make a small event."""
     return Event(
         id=id,
         source="/test",
@@ -145,7 +145,7 @@ def event(id: str = "1", type: str = "test.happened", **extensions: str | int | 
 
 
 def reply(id: str, type: str, **headers: str) -> Response:
-    """200 with an event."""
+    """Answer 200 with an event."""
     named = {"ce-specversion": "1.0", "ce-id": id, "ce-type": type, "ce-source": "/reply"}
     return 200, {**named, **headers}, b""
 
@@ -158,7 +158,7 @@ metadata: {name: default, namespace: test}
 
 
 def trigger(name: str, subscriber: str, *, spec: str = "", annotations: str = "{}") -> str:
-    """A Trigger; `subscriber` is an address or the name of a service; `spec`: more lines of it, in flow style."""
+    """Make a Trigger; `subscriber` is an address or the name of a service; `spec`: more lines of it, in flow style."""
     ref = f"{{ref: {{apiVersion: serving.knative.dev/v1, kind: Service, name: {subscriber}}}}}"
     destination = f"{{uri: '{subscriber}'}}" if "://" in subscriber else ref
     lines = "".join(f"  {line.strip()}\n" for line in spec.strip().splitlines())
@@ -186,7 +186,7 @@ def running(
     synchronous: str = "NORMAL",
     tracer: Tracer = OFF,
 ) -> Iterator[Broker]:
-    """A started Broker over a store in `folder`."""
+    """Yield a started Broker over a store in `folder`."""
     manifests = load_texts({"test.yaml": "\n---\n".join([broker, *triggers])})
     store = Store(folder / "broker.db", [log.SCHEMA], synchronous=synchronous)
     running = Broker(
@@ -202,6 +202,6 @@ def running(
 
 
 def post(url: str, event_headers: Mapping[str, str], body: bytes = b"{}", method: str = "POST") -> Any:
-    """One request without retries."""
+    """Send one request without retries."""
     with urllib3.PoolManager(retries=False) as http:
         return http.request(method, url, headers=event_headers, body=body, redirect=False)

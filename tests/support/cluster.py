@@ -48,7 +48,7 @@ Object = dict[str, Any]
 
 
 def skip_without(items: list[pytest.Item], marker: str, missing: Sequence[str], setter: str) -> None:
-    """Have the tests marked so say what the environment lacks for them, and what sets it."""
+    """Skip the tests marked so, with what the environment lacks for them, and what sets it."""
     skip = pytest.mark.skip(reason=f"no {' and no '.join(missing)}: {setter} gives them")
     for item in items if missing else ():
         if item.get_closest_marker(marker):
@@ -56,7 +56,7 @@ def skip_without(items: list[pytest.Item], marker: str, missing: Sequence[str], 
 
 
 class Refused(Exception):
-    """The API server said no: `status` as in HTTP, `message` as admission or validation wrote it."""
+    """The API server refused: `status` as in HTTP, `message` as admission or validation wrote it."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(f"{status}: {message}")
@@ -65,7 +65,7 @@ class Refused(Exception):
 
 
 class NotThere(Refused):
-    """There is no such object."""
+    """The object does not exist."""
 
 
 class Cluster:
@@ -86,7 +86,7 @@ class Cluster:
         )
 
     def apply(self, *objects: Object) -> list[Object]:
-        """Applies them, server-side, in this order; returns them as stored. Raises Refused, with admission's own words."""
+        """Apply them, server-side, in this order; return them as stored. Raises Refused, with admission's own words."""
         return [
             self._request(
                 "PATCH",
@@ -98,34 +98,34 @@ class Cluster:
         ]
 
     def admit(self, object: Object) -> None:
-        """Has it admitted and validated, and stores nothing. Raises Refused."""
+        """Let an object be admitted and validated; store nothing. Raises Refused."""
         query = "fieldManager=tests&force=true&fieldValidation=Strict&dryRun=All"
         self._request("PATCH", f"{self._path(object)}?{query}", object, "application/apply-patch+yaml")
 
     def patch_status(self, object: Object, status: Object) -> Object:
-        """Says of an object what its controller would say."""
+        """Write the status of an object, as its controller would."""
         return self._request(
             "PATCH", f"{self._path(object)}/status", {"status": status}, "application/merge-patch+json"
         )
 
     def get(self, object: Object) -> Object:
-        """The object as it is now. Raises Refused(404) if there is none."""
+        """Return the object as it is now. Raises Refused(404) if there is none."""
         return self._request("GET", self._path(object))
 
     def items(self, version: str, kind: str, namespace: str, selector: str = "") -> list[Object]:
-        """The objects of a kind in a namespace that have these labels."""
+        """Return the objects of a kind in a namespace that have these labels."""
         collection = self._path({"apiVersion": version, "kind": kind, "metadata": {"namespace": namespace, "name": ""}})
         found: list[Object] = self._request("GET", f"{collection}?{urlencode({'labelSelector': selector})}")["items"]
         return found
 
     def delete(self, *objects: Object) -> None:
-        """Deletes them and what they own, without waiting for the end; whoever is gone already is gone."""
+        """Delete them and what they own, without waiting for the end; missing ones are no error."""
         for one in objects:
             with contextlib.suppress(NotThere):
                 self._request("DELETE", f"{self._path(one)}?propagationPolicy=Background")
 
     def wait(self, object: Object, until: Callable[[Object], bool], seconds: float = PATIENCE) -> Object:
-        """The object, as soon as `until` says yes to it. Fails with its last state."""
+        """Return the object, as soon as `until` accepts it. Fails with its last state."""
         collection, name = self._path(object).rsplit("/", 1)
         query = {"fieldSelector": f"metadata.name={name}", "watch": "true", "timeoutSeconds": str(int(seconds))}
         response = self._http.request(
@@ -145,19 +145,19 @@ class Cluster:
         raise AssertionError(f"{object['kind']} {name} did not become what it must in {seconds} s: {json.dumps(last)}")
 
     def wait_ready(self, *objects: Object) -> None:
-        """Waits until each says that it is Ready, and says it of its newest generation."""
+        """Wait until each is Ready, for its newest generation."""
         for one in objects:
             self.wait(one, _ready)
 
     def wait_gone(self, object: Object) -> None:
-        """Waits until there is no such object."""
+        """Wait until there is no such object."""
         with contextlib.suppress(NotThere):
             while self.get(object):
                 time.sleep(0.05)
 
     @contextlib.contextmanager
     def namespace(self, prefix: str = "test") -> Iterator[str]:
-        """A namespace of the test's own, by name; it is deleted, with all that is in it, at the end."""
+        """Yield a namespace of the test's own, by name; it is deleted, with all that is in it, at the end."""
         namespace: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"generateName": f"{prefix}-"}}
         namespace = self._request("POST", "/api/v1/namespaces", namespace) | {"apiVersion": "v1", "kind": "Namespace"}
         try:
@@ -166,7 +166,7 @@ class Cluster:
             self.delete(namespace)
 
     def service(self, namespace: str, name: str, url: str) -> Object:
-        """A Knative Service that is Ready and reached at `url`: what a Trigger's subscriber may name.
+        """Make a Knative Service that is Ready and reached at `url`, for a Trigger's subscriber.
 
         One that is there already stays as it is, but for that.
         """
@@ -184,12 +184,14 @@ class Cluster:
         return self.patch_status(service, {"url": url, "address": {"url": url}, "conditions": [ready]})
 
     def broker(self, namespace: str, name: str = "default") -> str:
-        """Where the broker takes events."""
+        """Return the address at which the broker takes events."""
         return f"{self.ingress}/{namespace}/{name}"
 
     def send(self, namespace: str, event: Event, broker: str = "default", seconds: float = PATIENCE) -> None:
-        """Sends the event, in binary mode, until the ingress accepts it: it learns of a new broker a little after the
-        broker is Ready, and says 404 until then."""
+        """Send the event, in binary mode, until the ingress accepts it.
+
+        It answers 404 until it has learned of a new broker, a little after the broker is Ready.
+        """
         deadline = time.monotonic() + seconds
         while (status := self.post(namespace, event, broker)) != 202:
             assert status == 404, f"the ingress answered {status}"
@@ -197,12 +199,15 @@ class Cluster:
             time.sleep(0.05)
 
     def post(self, namespace: str, event: Event, broker: str = "default") -> int:
-        """Sends the event once, in binary mode; the status that the ingress answered."""
+        """Send the event once, in binary mode; return the status that the ingress answered."""
         headers, body = to_binary(event)
         return self._http.request("POST", self.broker(namespace, broker), headers=headers, body=body).status
 
     def may(self, token: str, verb: str, what: str, namespace: str) -> bool:
-        """What the API server says of whoever has the token; `what`: RESOURCE[/SUBRESOURCE], with .GROUP after the resource."""
+        """Return whether the owner of the token has the right.
+
+        `what`: RESOURCE[/SUBRESOURCE], with .GROUP after the resource.
+        """
         named, _, subresource = what.partition("/")
         resource, _, group = named.partition(".")
         asked = {"verb": verb, "resource": resource, "group": group, "subresource": subresource, "namespace": namespace}
@@ -222,8 +227,11 @@ class Cluster:
         return bool(answer.json()["status"]["allowed"])
 
     def settle(self, probe: Callable[[], None], arrived: Callable[[], bool], seconds: float = PATIENCE) -> None:
-        """Sends probes until they have arrived. Ready is said a moment before Knative's processes have all heard of it, and
-        what is sent in between may be lost, as a channel in memory may."""
+        """Send probes until they have arrived.
+
+        Ready is reported a moment before all of Knative's processes have learned of it, and an event that is sent in
+        between may be lost, as in a channel in memory.
+        """
         deadline = time.monotonic() + seconds
         while not arrived():
             assert time.monotonic() < deadline, f"no probe arrived in {seconds} s"
@@ -231,7 +239,7 @@ class Cluster:
             time.sleep(0.2)
 
     def _path(self, object: Mapping[str, Any]) -> str:
-        """The object's own address on the API server."""
+        """Return the object's own address on the API server."""
         version, kind, metadata = object["apiVersion"], object["kind"], object["metadata"]
         root = f"/apis/{version}" if "/" in version else f"/api/{version}"
         if (version, kind) not in self._kinds:
@@ -255,7 +263,7 @@ class Cluster:
 
 
 def kubectl(*words: str, token: str | None = None, text: str | None = None) -> str:
-    """What kubectl says; with `token`, to whoever has it. Raises Refused, with its words."""
+    """Return kubectl's output; with `token`, to its owner. Raises Refused, with its words."""
     command = ["kubectl"] if shutil.which("kubectl") else ["kube", "kubectl"]
     as_whom = ["--token", token] if token else []
     done = subprocess.run([*command, *as_whom, *words], input=text, capture_output=True, text=True, timeout=120)
@@ -265,7 +273,7 @@ def kubectl(*words: str, token: str | None = None, text: str | None = None) -> s
 
 
 def kubeconfig_of(token: str) -> str:
-    """A kubeconfig for the same cluster, for whoever has the token and no more."""
+    """Return a kubeconfig for the same cluster, for the owner of the token and no more."""
     whole = yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text())
     (context,) = [one for one in whole["contexts"] if one["name"] == whole["current-context"]]
     user = {"name": context["context"]["user"], "user": {"token": token}}
@@ -280,7 +288,7 @@ def _ready(object: Object) -> bool:
 
 
 def _connect(kubeconfig: Path) -> tuple[str, urllib3.PoolManager]:
-    """The API server of the current context, and a client that it trusts and that trusts it."""
+    """Return the API server of the current context, and a client that trusts it and that it trusts."""
     config = yaml.safe_load(kubeconfig.read_text())
     (context,) = [one["context"] for one in config["contexts"] if one["name"] == config["current-context"]]
     (cluster,) = [one["cluster"] for one in config["clusters"] if one["name"] == context["cluster"]]
@@ -298,7 +306,7 @@ def _connect(kubeconfig: Path) -> tuple[str, urllib3.PoolManager]:
 
 
 def _file(section: Mapping[str, str], key: str) -> str | None:
-    """A kubeconfig names a file, or contains it; the client wants a file."""
+    """Return the file that a kubeconfig names, or that is made of its content."""
     if f"{key}-data" not in section:
         return section.get(key)
     with tempfile.NamedTemporaryFile(prefix="kubeconfig-", delete=False) as file:

@@ -36,8 +36,11 @@ _JOURNALS = 0x00000800 | 0x00080000
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What was asked of the disk: open (a new file), write, truncate (to `offset`), sync, delete, names (to sync those of
-    the folder); or a mark of a test."""
+    """A request to the disk.
+
+    It is open (a new file), write, truncate (to `offset`), sync, delete, names (to sync those of the folder); or a mark of a
+    test.
+    """
 
     what: str
     name: str = ""
@@ -58,7 +61,7 @@ class Disk:
         self.steps.append(Step("mark", name))
 
     def ask(self, step: Step) -> int:
-        """The disk's answer to `step`, which is noted. A write that fails has half written."""
+        """Return the disk's answer to `step`, which is noted. A write that fails has half written."""
         code = self.answer(step)
         if code == OK:
             self.steps.append(step)
@@ -155,7 +158,7 @@ def _content(file: _File, how: str, chance: random.Random) -> bytes:
 
 
 def _pieces(step: Step) -> Iterator[Step]:
-    """A write in the pieces that a disk writes as a whole."""
+    """Yield a write in the pieces that a disk writes as a whole."""
     if step.what != "write":
         yield step
         return
@@ -205,7 +208,10 @@ class _Vfs(Structure):
 
 
 class _Shim:
-    """The one shim of the process. It does nothing while `disk` is None, and stays for good: files hold pointers to it."""
+    """The one shim of the process.
+
+    It does nothing while `disk` is None, and stays for good: files hold pointers to it.
+    """
 
     def __init__(self) -> None:
         self.disk: Disk | None = None
@@ -214,7 +220,9 @@ class _Shim:
         find.restype = POINTER(_Vfs)
         self._plain = find(None)
         self._files: dict[int, tuple[str, int]] = {}
-        self._owed: set[int] = set()  # open files that another one's failed sync is still to be told to, as Linux does
+        self._owed: set[int] = (
+            set()
+        )  # open files that another one's failed sync is still to be reported to, as Linux does
         self._methods: dict[int, _Methods] = {}
         vfs = self._plain.contents
         self._plain_open, self._plain_delete = _Open(vfs.open), _Delete(vfs.delete)
@@ -224,12 +232,12 @@ class _Shim:
         self._ours.open, self._ours.delete = (cast(call, c_void_p) for call in self._kept)
 
     def install(self, disk: Disk) -> None:
-        """Have files that are opened from now on pass by `disk`."""
+        """Let files that are opened from now on pass by `disk`."""
         self.disk = disk
         assert self._register(byref(self._ours), 1) == OK
 
     def remove(self) -> None:
-        """Have files that are opened from now on be plain ones."""
+        """Let files that are opened from now on be plain ones."""
         self.disk = None
         assert self._register(self._plain, 1) == OK
 
@@ -253,11 +261,11 @@ class _Shim:
         return code or self._plain_delete(vfs, path, durably)
 
     def _wrapped(self, address: int) -> _Methods:
-        """Methods of a file that tell the disk first."""
+        """Return methods of a file that call the disk first."""
         if address in self._methods:
             return self._methods[address]
         plain = _Methods.from_address(address)
-        ours = _Methods.from_buffer_copy(plain)
+        wrapped = _Methods.from_buffer_copy(plain)
         plain_close, plain_write = _Close(plain.close), _Write(plain.write)
         plain_truncate, plain_sync = _Truncate(plain.truncate), _Sync(plain.sync)
 
@@ -293,14 +301,17 @@ class _Shim:
 
         calls = [_Close(close), _Write(write), _Truncate(truncate), _Sync(sync)]
         self._kept += calls
-        ours.close, ours.write, ours.truncate, ours.sync = (cast(call, c_void_p) for call in calls)
-        self._methods[address] = ours
-        return ours
+        wrapped.close, wrapped.write, wrapped.truncate, wrapped.sync = (cast(call, c_void_p) for call in calls)
+        self._methods[address] = wrapped
+        return wrapped
 
 
 @functools.cache
 def _the_shim() -> _Shim | None:
-    """The process has one, as SQLite has one list of file systems. None: ctypes does not reach this Python's SQLite."""
+    """Return the process's one shim, as SQLite has one list of file systems.
+
+    None: ctypes does not reach this Python's SQLite.
+    """
     try:
         return _Shim()
     except (OSError, AttributeError, ValueError):
@@ -308,13 +319,13 @@ def _the_shim() -> _Shim | None:
 
 
 def available() -> bool:
-    """Whether SQLite's files can be watched here."""
+    """Return whether SQLite's files can be watched here."""
     return _the_shim() is not None
 
 
 @contextlib.contextmanager
 def watched(disk: Disk) -> Iterator[Disk]:
-    """Have the files that SQLite opens in the block pass by `disk`; close them before it ends."""
+    """Let the files that SQLite opens in the block pass by `disk`; close them before it ends."""
     shim = _the_shim()
     if shim is None:
         pytest.skip("this Python's SQLite cannot be reached by ctypes, so there is nothing to put the disk under")

@@ -1,4 +1,4 @@
-"""Amazon's DynamoDB Local, for the tests that need a DynamoDB: a table for each, and a way to it that fails as told."""
+"""Amazon's DynamoDB Local, for the tests that need a DynamoDB: a table each, and a connection that fails on request."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MISSING = "" if ENDPOINT else "no AWS_ENDPOINT_URL_DYNAMODB: . $(tests/cluster/c
 
 
 def no_pause(attempt: int) -> None:
-    """For tests in which nothing is in the way for long."""
+    """Pause for no time, in tests in which nothing is in the way for long."""
 
 
 _account = cache(aws.account)
@@ -41,7 +41,7 @@ _account = cache(aws.account)
 
 
 class Table:
-    """A table of its own, with the ledger's settings but for what protects it."""
+    """A table of its own, with the ledger's settings except those that protect it."""
 
     def __init__(self) -> None:
         self.name = f"greenlight-test-{uuid.uuid4()}"
@@ -60,13 +60,16 @@ class Table:
         meter: Meter | None = None,
         pause: Callable[[int], None] = full_jitter,
     ) -> DynamoLedger:
-        """The ledger in it, reached `through` an address; bodies are in the table, too, unless they have a place."""
+        """Return the ledger in the table, reached `through` an address.
+
+        Bodies are in the table, too, unless they have a place.
+        """
         service = aws.Service("dynamodb", self.account, url=through, pause=pause)
         dynamo = Dynamo(service, self.name, meter=meter, pause=pause)
         return DynamoLedger(dynamo, bodies or InTable(dynamo), clock=clock, pause=pause)
 
     def delete(self) -> None:
-        """Drop it."""
+        """Delete the table."""
         self.dynamo.call("DeleteTable", {})
 
 
@@ -79,7 +82,7 @@ class NotSent:
 
 
 class Says:
-    """It is answered with this, and not done."""
+    """The request is answered with this, and not done."""
 
     def __init__(self, status: int, code: str, **more: Any) -> None:
         self.status = status
@@ -87,14 +90,14 @@ class Says:
 
 
 class Damaged:
-    """It is done, and a byte of the answer is another one than was sent."""
+    """The request is done, and a byte of the answer is another one than was sent."""
 
 
 Fault = Lost | NotSent | Says | Damaged
 
 
 class Lag:
-    """Global indexes as AWS promises them: what was written shows up later, each item by its own time, here in requests.
+    """Global indexes as AWS promises them: a write shows up later, each item by its own time, here in requests.
 
     What lies in them is kept here from the writes that succeeded, and queries of them are answered from here.
     """
@@ -108,7 +111,7 @@ class Lag:
         self.late = 0  # queries that did not show what the table holds
 
     def written(self, operation: str, document: dict[str, Any]) -> None:
-        """A request that succeeded."""
+        """Note a request that succeeded."""
         self._now += 1
         for kind, one in _writes(operation, document):
             key = (one.get("Key") or one["Item"])["pk"]["S"], (one.get("Key") or one["Item"])["sk"]["S"]
@@ -119,7 +122,7 @@ class Lag:
             self._coming.append((self._last[key], key, keys if {"q", "g"} & keys.keys() else None))
 
     def answer(self, document: dict[str, Any]) -> dict[str, Any]:
-        """What a query of an index finds now."""
+        """Return what a query of an index finds now."""
         self._now += 1
         for at, key, keys in [it for it in self._coming if it[0] <= self._now]:
             self._coming.remove((at, key, keys))
@@ -148,7 +151,7 @@ def _place(item: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def _writes(operation: str, document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(Put, Update, Delete or ConditionCheck, its parameters) of each item that a request writes."""
+    """Yield (Put, Update, Delete or ConditionCheck, its parameters) of each item that a request writes."""
     if operation == "TransactWriteItems":
         for part in document["TransactItems"]:
             yield from part.items()
@@ -160,7 +163,7 @@ def _writes(operation: str, document: dict[str, Any]) -> Iterator[tuple[str, dic
 
 
 class Way:
-    """A way to DynamoDB on which the next requests of an operation fail as told."""
+    """A connection to DynamoDB on which chosen requests of an operation fail."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -168,19 +171,19 @@ class Way:
         self._faults: dict[str, deque[Fault]] = {}
         self._lock = threading.Lock()
         self.before: Callable[[str], None] = lambda operation: None  # called before each request is passed on
-        self.luck: Callable[[], Fault | None] = lambda: None  # what happens to a request of which nothing was told
+        self.luck: Callable[[], Fault | None] = lambda: None  # what happens to a request without a chosen fault
         self.lag: Lag | None = None  # of the indexes
 
     def fail(self, operation: str, *faults: Fault) -> None:
-        """The next requests of this operation."""
+        """Let the next requests of this operation fail."""
         self._faults.setdefault(operation, deque()).extend(faults)
 
     def count(self, operation: str) -> int:
-        """How many requests of an operation there were."""
+        """Return how many requests of an operation there were."""
         return sum(name == operation for name, _ in self.asked)
 
     def next(self, operation: str, body: bytes) -> Fault | None:
-        """What happens to a request now."""
+        """Return what happens to a request now."""
         with self._lock:
             self.asked.append((operation, json.loads(body)))
             waiting = self._faults.get(operation)
@@ -217,14 +220,14 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._upstream.request("POST", "/", body, dict(self.headers.items()))
         answer = self._upstream.getresponse()
-        said = answer.read()
+        content = answer.read()
         if self.way.lag is not None and answer.status == 200:
             self.way.lag.written(operation, document)
         if isinstance(fault, Lost):
             self.close_connection = True
             return
-        checksum = str(zlib.crc32(said))
-        self._give(answer.status, said if fault is None else b"x" + said[1:], checksum)
+        checksum = str(zlib.crc32(content))
+        self._give(answer.status, content if fault is None else b"x" + content[1:], checksum)
 
     def _give(self, status: int, body: bytes, checksum: str | None) -> None:
         self.send_response(status)
@@ -240,7 +243,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def way() -> Iterator[Way]:
-    """A server on this machine that passes on what it is not told to spoil."""
+    """Run a server on this machine that passes on every request without a chosen fault."""
     handler = type("Handler", (_Handler,), {})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True

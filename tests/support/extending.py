@@ -1,4 +1,4 @@
-"""What tests/contract/test_docs_extending.py runs, in a process that imports an extended copy of the source."""
+"""The checks of tests/contract/test_docs_extending.py, in a process that imports an extended copy of the source."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TOKEN = b"buildkite token"
 
 
 def buildkite(folder: Path) -> None:
-    """A signed build becomes a fact and opens the gate; a wrong, old or missing signature and a fork's build do not."""
+    """Check that a signed build opens the gate, and that a wrong, old or missing signature and a fork's build do not."""
     rig = Rig(folder, secrets={"buildkite": TOKEN})
 
     def post(state: str, *, token: bytes = TOKEN, age: int = 0, **build: object) -> tuple[int, dict[str, str]]:
@@ -66,7 +66,10 @@ def buildkite(folder: Path) -> None:
 
 
 def skipped(folder: Path) -> None:
-    """A scanner's report becomes an event of the type, which names its schema and fits it; the gate stays pending."""
+    """Check that a scanner's report becomes an event of the type, which names its schema and fits it.
+
+    The gate stays pending.
+    """
     shop = Shop(folder).start()
     shop.push("one")
     shop.scan("one", "skipped")

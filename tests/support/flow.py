@@ -1,4 +1,4 @@
-"""A whole Greenlight in a temporary folder, spoken to through its WSGI edges, and watched through a Trigger of its own."""
+"""A whole Greenlight in a temporary folder, reached through its WSGI edges, and watched through a Trigger of its own."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ NEW = "0" * 40
 
 
 def sha_of(word: str) -> str:
-    """The sha of the commit that a test calls `word`."""
+    """Return the sha of the commit that a test calls `word`."""
     return hashlib.sha1(word.encode()).hexdigest()
 
 
 def people_yaml() -> str:
-    """lena and omar are of the legal department; dev writes the code."""
+    """Return people: lena and omar are of the legal department; dev writes the code."""
     rows = {
         "lena": ("legal", "lena-gh"),
         "omar": ("legal", "omar-gh"),
@@ -80,7 +80,7 @@ def people_yaml() -> str:
 
 
 class Watch:
-    """A stranger on the Broker that keeps every event it is told of."""
+    """A third party on the Broker that keeps every event that it gets."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -99,19 +99,19 @@ class Watch:
         return []
 
     def until(self, seen: Any, timeout: float = PATIENCE) -> Event:
-        """The first event for which `seen` holds; fails the test if none comes in time."""
+        """Return the first event for which `seen` holds; fail the test if none comes in time."""
         with self._news:
             found = self._news.wait_for(lambda: next((event for event in self.events if seen(event)), None), timeout)
         assert found is not None, f"not seen among {[event.type for event in self.events]}"
         return found
 
     def at(self, type: str, sha: str) -> float:
-        """When the first event of that type about that commit came."""
+        """Return when the first event of that type about that commit came."""
         event = self.until(lambda event: event.type == type and event.json().get("sha") == sha, 60)
         return self.came[self.events.index(event)]
 
     def end(self, environment: str, sha: str, *, n: int = 0) -> dict[str, Any]:
-        """The end of the n-th deployment of a commit to an environment."""
+        """Return the end of the n-th deployment of a commit to an environment."""
 
         def seen(event: Event) -> bool:
             data = event.json() if event.type in types.ENDS else {}
@@ -179,7 +179,7 @@ class Shop:
                 found = next(iter(applications.values()))["environments"][environment]["decision"]
 
     def until(self, seen: Callable[[], bool]) -> None:
-        """Wait until something is so that nobody tells of."""
+        """Wait until a state is reached that no event reports."""
         deadline = time.monotonic() + PATIENCE
         while not seen():
             assert time.monotonic() < deadline, "it did not come to that"
@@ -208,7 +208,7 @@ class Shop:
         by: str = "acme-developer",
         **more: Any,
     ) -> str:
-        """GitHub tells of a push of the commit `word` to main by a login, a second later than the last one.
+        """Send GitHub's push of the commit `word` to main by a login, a second later than the last one.
 
         `more` are fields of the body that are to be otherwise.
         """
@@ -219,13 +219,13 @@ class Shop:
         return self._webhook("/webhooks/github", body, headers)
 
     def build(self, word: str, status: str = "success", *, number: int = 1) -> str:
-        """CircleCI tells how the workflow build-test of the commit went."""
+        """Send CircleCI's result of the workflow build-test of the commit."""
         body = json.dumps(build_payload(word, status, number=number)).encode()
         headers = {"circleci-signature": signing.circleci(self.secret("circleci"), body)}
         return self._webhook("/webhooks/circleci", body, headers)
 
     def scan(self, word: str, outcome: str = "passed", *, run: int = 1) -> str:
-        """The scanner tells what it found."""
+        """Send the scanner's report."""
         body = json.dumps({"repo": REPO, "sha": sha_of(word), "outcome": outcome, "run": run}).encode()
         id, stamp = f"scan-{word}-{run}-{outcome}", int(datetime.now(UTC).timestamp())
         signature = signing.standard_webhooks(self.secret("gate-scan"), id, stamp, body)
@@ -246,7 +246,7 @@ class Shop:
         return document
 
     def environment(self, word: str, name: str) -> dict[str, Any]:
-        """What the commit's page says of one environment."""
+        """Return one environment on the commit's page."""
         environment: dict[str, Any] = self.commit(word)["applications"]["shop"]["environments"][name]
         return environment
 
@@ -260,7 +260,7 @@ class Shop:
         return self.act(f"/commits/{REPO}/{sha_of(word)}/approvals", {"application": "shop", "gate": "legal"}, who)
 
     def deployed(self) -> list[tuple[str, str, str, str]]:
-        """What the deploy command was started with, in order: environment, sha, deployment id, fence."""
+        """Return the arguments of each deploy command, in order: environment, sha, deployment id, fence."""
         log = self.folder / "config" / "deployed.log"
         lines = log.read_text().splitlines() if log.exists() else []
         return [tuple(line.split()) for line in lines]  # type: ignore[misc]
@@ -269,7 +269,7 @@ class Shop:
 def push_payload(
     word: str, *, before: str = "nothing", forced: bool = False, at: int = 0, by: str = "acme-developer"
 ) -> dict[str, Any]:
-    """A push of GitHub's, as far as anybody reads it; `before` NEW: of a ref that it creates."""
+    """Return GitHub's webhook for a push, as far as Greenlight reads it; `before` NEW: of a ref that it creates."""
     email = f"{by.removeprefix('acme-').removesuffix('eloper')}@acme.example"
     person = {"name": by, "email": email, "username": by}
     commit = {
@@ -306,7 +306,7 @@ def push_payload(
 
 
 def build_payload(word: str, status: str = "success", *, number: int = 1) -> dict[str, Any]:
-    """CircleCI's workflow-completed, for a project of the GitHub OAuth kind."""
+    """Return CircleCI's workflow-completed, for a project of the GitHub OAuth kind."""
     happened = rfc3339(START + timedelta(minutes=number))
     return {
         "id": sha_of(f"{word} {status} {number}")[:32],

@@ -1,4 +1,4 @@
-"""A chart whose pods behave as its values say, and the driver that deploys it to the real API server.
+"""A chart whose pods behave by its values, and the driver that deploys it to the real API server.
 
 On simulated nodes (kwok) a pod does what the `Stage` objects say that match its label `greenlight-test`.
 """
@@ -226,12 +226,12 @@ class Helm:
         self.driver = self.another()
 
     def another(self, state: str = "state", *, clock: Clock | None = None, **how: Any) -> HelmDriver:
-        """The driver as a new process has it."""
+        """Return the driver of another process."""
         scrub, clock = Scrubber(["hunter22"]), clock or SystemClock()
         return HelmDriver(self.folder / state, scrub=scrub, clock=clock, grace=2.0, **how)
 
     def port(self) -> str:
-        """HOST:PORT of the API server."""
+        """Return HOST:PORT of the API server."""
         whole = yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text())
         return str(whole["clusters"][0]["cluster"]["server"]).partition("://")[2]
 
@@ -270,7 +270,7 @@ class Helm:
         )
 
     def end(self, order: Order, driver: HelmDriver | None = None, seconds: float = 60.0) -> Progress:
-        """What the deployment comes to, asked as the deployer asks."""
+        """Return the end of the deployment, asked as the deployer asks."""
         driver, until = driver or self.driver, time.monotonic() + seconds
         while True:
             with contextlib.suppress(Busy):
@@ -283,7 +283,7 @@ class Helm:
             assert time.monotonic() < until, "it came to no end"
 
     def revisions(self) -> list[tuple[int, str]]:
-        """(number, status) of every revision that Helm keeps."""
+        """Return (number, status) of every revision that Helm keeps."""
         query = {"labelSelector": "owner=helm,name=shop"}
         found = self.api.labels(f"/api/v1/namespaces/{self.namespace}/secrets", query)
         labels = [item["metadata"]["labels"] for item in found]
@@ -295,20 +295,20 @@ class Helm:
         return found
 
     def pods(self, behaviour: str) -> list[Object]:
-        """The running pods that behave so."""
+        """Return the running pods that behave so."""
         query = {"labelSelector": f"greenlight-test={behaviour}"}
         found: list[Object] = self.api.list(f"/api/v1/namespaces/{self.namespace}/pods", query)["items"]
         return [{**pod, "apiVersion": "v1", "kind": "Pod"} for pod in found if pod["status"].get("phase") == "Running"]
 
     def runs(self) -> str:
-        """The sha that the Deployment's pods are made for."""
+        """Return the sha that the Deployment's pods are made for."""
         path = f"/apis/apps/v1/namespaces/{self.namespace}/deployments/shop"
         sha: str = self.api.get(path)["spec"]["template"]["metadata"]["annotations"]["sha"]
         return sha
 
 
 class Line:
-    """The line to the API server, which a test may cut and mend; connections come to `port` of this machine."""
+    """The connection to the API server, which a test may cut and restore; clients come to `port` of this machine."""
 
     def __init__(self, to: str) -> None:
         host, _, port = to.rpartition(":")
@@ -320,7 +320,7 @@ class Line:
         threading.Thread(target=self._serve, daemon=True).start()
 
     def cut(self) -> None:
-        """Whoever speaks now is cut off, and nobody gets through."""
+        """Close every connection, and accept none."""
         self._cut = True
         for end in self._open:
             with contextlib.suppress(OSError):

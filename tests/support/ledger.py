@@ -18,62 +18,62 @@ REPO = "acme/shop"
 
 
 def at(seconds: float) -> datetime:
-    """A time `seconds` after START."""
+    """Return a time `seconds` after START."""
     return START + timedelta(seconds=seconds)
 
 
 def sha(n: int) -> str:
-    """The n-th commit: forty hex digits."""
+    """Return the sha of the n-th commit: forty hex digits."""
     return f"{n:040x}"
 
 
 class HandClock:
-    """Stands still until a test moves it."""
+    """A clock that stands still until a test moves it."""
 
     def __init__(self) -> None:
         self.time = START
 
     def now(self) -> datetime:
-        """What it shows."""
+        """Return the time that it shows."""
         return self.time
 
 
 def an_event(id: str = "e1", type: str = "com.github.push", **more: Any) -> Event:
-    """An event with JSON data."""
+    """Make an event with JSON data."""
     return Event.of(
         type, id=id, source=f"https://github.com/{REPO}", time=START, data={"repo": REPO, "sha": sha(1)}, **more
     )
 
 
 def a_fact(id: str = "f1", n: int = 1, **more: Any) -> Fact:
-    """A fact about the n-th commit."""
+    """Make a fact about the n-th commit."""
     return Fact(event=an_event(id), repo=REPO, sha=sha(n), at=START, accepted=START, **more)
 
 
 def a_due(key: str = "k1", seconds: float = 60, event: str = "e1", attempts: int = 0) -> Due:
-    """Something that is due `seconds` after START."""
+    """Make something that is due `seconds` after START."""
     return Due(key, at(seconds), an_event(event), attempts)
 
 
 def a_push(
     fact: str = "f1", n: int = 1, *, pushed: float = 0, arrived: float = 0, ref: str = "refs/heads/main"
 ) -> Push:
-    """A push of the n-th commit."""
+    """Make a push of the n-th commit."""
     return Push(REPO, ref, sha(n), None, at(pushed), at(arrived), fact)
 
 
 def a_record(n: int = 1, *, version: int = 0, updated: float | None = 0, repo: str = REPO, **more: Any) -> Record:
-    """The record of the n-th commit."""
+    """Make the record of the n-th commit."""
     return Record(repo, sha(n), version=version, updated=None if updated is None else at(updated), **more)
 
 
 def a_target(environment: str = "staging", **more: Any) -> Target:
-    """The shop's target in an environment."""
+    """Make the shop's target in an environment."""
     return Target("shop", environment, REPO, **more)
 
 
 def a_deployment(id: str = "d1", started: float = 0, environment: str = "staging", **more: Any) -> Deployment:
-    """A running deployment of the first commit."""
+    """Make a running deployment of the first commit."""
     rest = {"n": 0, "cause": "automatic", "policy": "sha256:00", "fence": 1, "outcome": "running", **more}
     return Deployment(id, "shop", environment, REPO, sha(1), started=at(started), **rest)
 
@@ -81,14 +81,14 @@ def a_deployment(id: str = "d1", started: float = 0, environment: str = "staging
 def a_decision(
     n: int = 1, state: str = "waiting", *, application: str = "shop", environment: str = "staging", **more: Any
 ) -> DecisionRow:
-    """The last decision for the n-th commit."""
+    """Make the last decision for the n-th commit."""
     return DecisionRow(application, environment, REPO, sha(n), state, (), START, "sha256:00", **more)
 
 
 def an_entry(
     id: str = "f1", stream: str = f"commit/{REPO}/{sha(1)}", *, when: float = 0, n: int = 1, **payload: Any
 ) -> NewEntry:
-    """Something to append to a stream."""
+    """Make an entry to append to a stream."""
     return NewEntry(stream, "com.github.push", at(when), id, payload, REPO, sha(n))
 
 
@@ -114,7 +114,7 @@ _PLAIN: dict[Any, st.SearchStrategy[Any]] = {
 
 
 def rows(kind: type, **fixed: Any) -> st.SearchStrategy[Any]:
-    """Rows of a kind with everything in them, `fixed` fields given."""
+    """Return rows of a kind with every field filled, `fixed` fields given."""
     hints = get_type_hints(kind)
     free = {field.name: _values(hints[field.name]) for field in fields(kind) if field.name not in fixed}
     return st.builds(kind, **free, **{name: st.just(value) for name, value in fixed.items()})

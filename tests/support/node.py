@@ -1,5 +1,7 @@
-"""The node of tests/cluster/real for the tests marked `node`: Greenlight in containers, and the doors through which the tests
-see what the containers do. Pods reach this machine at HOST only.
+"""The node of tests/cluster/real for the tests marked `node`.
+
+Greenlight runs there in containers; through the doors, tests see the containers' actions. Pods reach this machine at HOST
+only.
 
 * `Door`: DynamoDB as the pods know it. It can hold a pod in the middle of a step: at its next write, before DynamoDB has it or
   before the pod hears of it.
@@ -55,14 +57,14 @@ SECRETS = {
 
 
 def run(*words: str | Path, text: str | None = None, seconds: float = 600) -> str:
-    """What a command prints. Fails with all that it said."""
+    """Return what a command prints. Fails with its whole output."""
     done = subprocess.run([*map(str, words)], input=text, capture_output=True, text=True, timeout=seconds, cwd=ROOT)
     assert done.returncode == 0, f"{' '.join(map(str, words))} ended with {done.returncode}\n{done.stdout}{done.stderr}"
     return done.stdout
 
 
 def pods(service: str) -> list[Object]:
-    """The pods of a Knative Service that are not on their way out."""
+    """Return the pods of a Knative Service that are not being deleted."""
     found = _cluster().items("v1", "Pod", NAMESPACE, f"serving.knative.dev/service={service}")
     return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
@@ -73,7 +75,7 @@ def _cluster() -> Cluster:
 
 
 def until(holds: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
-    """Waits until it holds; for what nobody tells us of."""
+    """Wait until it holds, where no event reports it."""
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"after {seconds:.0f} s still not: {what}"
@@ -81,13 +83,13 @@ def until(holds: Callable[[], object], what: str, seconds: float = PATIENCE) -> 
 
 
 def asleep(*services: str) -> None:
-    """Waits until Serving has scaled them to zero."""
+    """Wait until Serving has scaled them to zero."""
     for service in services:
         until(functools.partial(lambda name: not pods(name), service), f"{service} is scaled to zero")
 
 
 def kill(service: str) -> None:
-    """Ends every process of the service with SIGKILL, and its pods without grace: as a node that dies."""
+    """End every process of the service with SIGKILL, and its pods without grace, as a node that dies."""
     inside = (NODE / "cluster", "enter")
     found = subprocess.run(
         [*map(str, inside), "pgrep", "-f", f"greenlight serve {service}"], capture_output=True, text=True
@@ -123,7 +125,10 @@ class _Trap:
 
 
 class Door:
-    """Forwards to DynamoDB. A hold lasts until the test has killed the pod; then its connection is closed without an answer."""
+    """A proxy to DynamoDB.
+
+    A hold lasts until the test has killed the pod; then its connection is closed without an answer.
+    """
 
     def __init__(self, dynamodb: str) -> None:
         self._http = urllib3.PoolManager(retries=False, timeout=30, maxsize=32)
@@ -133,7 +138,7 @@ class Door:
 
     @contextlib.contextmanager
     def holding(self, service: str, *, after: bool) -> Iterator[_Held]:
-        """Holds the next write of one of the service's pods: before DynamoDB has it, or after."""
+        """Hold the next write of one of the service's pods: before DynamoDB has it, or after."""
         trap = self._trap = _Trap(service, after)
         try:
             yield trap.held
@@ -142,7 +147,7 @@ class Door:
             trap.held.release()
 
     def answer(self, handler: BaseHTTPRequestHandler, body: bytes) -> tuple[int, dict[str, str], bytes] | None:
-        """What DynamoDB answers; None if nobody is to hear it."""
+        """Return DynamoDB's answer; None if nobody is to get it."""
         trap = self._sprung(handler)
         if trap and not trap.after:
             trap.held.hold()
@@ -156,7 +161,7 @@ class Door:
         return answer.status, {name: text for name, text in answer.headers.items() if name.lower() in kept}, answer.data
 
     def _sprung(self, handler: BaseHTTPRequestHandler) -> _Trap | None:
-        """The trap, if this is the write that it waits for: once."""
+        """Return the trap, if this is the write that it waits for: once."""
         operation = handler.headers.get("x-amz-target", "").rpartition(".")[2]
         if self._trap is None or operation not in ("TransactWriteItems", "PutItem", "UpdateItem", "BatchWriteItem"):
             return None
@@ -172,7 +177,7 @@ class Door:
 
 @dataclass
 class Sites:
-    """What deploys were asked for, in order: environment, sha, deployment id, fence."""
+    """The requested deployments, in order: environment, sha, deployment id, fence."""
 
     asked: list[tuple[str, str, str, str]] = field(default_factory=list)
     _held: _Held | None = None
@@ -188,7 +193,7 @@ class Sites:
 
     @contextlib.contextmanager
     def holding(self) -> Iterator[_Held]:
-        """Holds the next deployment, and lets its end be known to nobody."""
+        """Hold the next deployment, and report its end to nobody."""
         held = self._held = _Held()
         try:
             yield held
@@ -199,7 +204,7 @@ class Sites:
 
 @contextlib.contextmanager
 def served(port: int, place: Door | Sites) -> Iterator[None]:
-    """Serves it to the pods."""
+    """Serve an app to the pods."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -242,8 +247,11 @@ def served(port: int, place: Door | Sites) -> Iterator[None]:
 
 @contextlib.contextmanager
 def surroundings() -> Iterator[tuple[Door, Sites]]:
-    """What tests/real/overlay expects around it: the doors, a namespace to deploy to, and the rights there that the policy's
-    own command gives. The table of the ledger, which the overlay makes, is taken away afterwards."""
+    """Set up what tests/real/overlay expects around it.
+
+    These are the doors, a namespace to deploy to, and the rights there that the policy's own command gives. The table
+    of the ledger, which the overlay makes, is removed afterwards.
+    """
     door, sites = Door(os.environ["AWS_ENDPOINT_URL_DYNAMODB"]), Sites()
     with served(DYNAMODB, door), served(SITES, sites):
         kubectl("create", "namespace", SHOP)
@@ -258,7 +266,7 @@ def surroundings() -> Iterator[tuple[Door, Sites]]:
 
 
 def _rights() -> str:
-    """The Roles of the pipeline file in the overlay."""
+    """Return the Roles of the pipeline file in the overlay."""
     done = CliRunner().invoke(main, ["policy", "rbac", "--config", str(OVERLAY), "--cluster", "here"])
     assert done.exit_code == 0, done.output
     return done.output
@@ -276,7 +284,7 @@ class Pipeline:
             (folder / "secrets" / name).write_text(f"{text}\n")
 
     def _address(self, service: str) -> tuple[str, str]:
-        """Where the ingress listens for a service, and the host by which it knows it."""
+        """Return where the ingress listens for a service, and the host by which it knows it."""
         if service == "webhooks":
             return os.environ["SERVICE_INGRESS"], f"webhooks.{NAMESPACE}.cluster.test"
         return os.environ["CLUSTER_LOCAL_INGRESS"], f"{service}.{NAMESPACE}.svc.cluster.local"
@@ -288,24 +296,24 @@ class Pipeline:
         return self._http.request(method, url + path, body=body, headers={**(headers or {}), "Host": host})
 
     def send(self, kind: str, word: str) -> str:
-        """A fact about the commit `word`, sent until it is accepted, as senders do; its id."""
+        """Send a fact about the commit `word` until it is accepted, as senders do; return its id."""
         before = self._head
         if kind == "push":
             self._pushes, self._head = self._pushes + 1, word
         deadline = time.monotonic() + PATIENCE
         while True:
             service, path, body, headers = signed(self.folder, kind, word, at=self._pushes, before=before)
-            said: object
+            answered: object
             try:
                 answer = self.request("POST", service, path, body, headers)
                 if answer.status == 202:
                     return str(answer.json()["id"])
-                said = (answer.status, answer.data)
+                answered = (answer.status, answer.data)
                 # An approval of a commit that is not recorded yet is asked for again, as a person would.
-                assert answer.status >= 500 or (kind, answer.status) == ("approve", 404), (kind, said)
+                assert answer.status >= 500 or (kind, answer.status) == ("approve", 404), (kind, answered)
             except urllib3.exceptions.HTTPError as problem:
-                said = problem
-            assert time.monotonic() < deadline, f"{kind} of {word} was not accepted: {said}"
+                answered = problem
+            assert time.monotonic() < deadline, f"{kind} of {word} was not accepted: {answered}"
             time.sleep(0.3)
 
     def facts(self, word: str, *kinds: str) -> None:
@@ -313,7 +321,7 @@ class Pipeline:
             self.send(kind, word)
 
     def read(self, path: str) -> dict[str, Any]:
-        """What the board's API tells lena."""
+        """Return what lena reads from the board's API."""
         deadline = time.monotonic() + PATIENCE
         while True:
             with contextlib.suppress(urllib3.exceptions.HTTPError):
@@ -333,8 +341,10 @@ class Pipeline:
         return commit["applications"]["shop"]["environments"][environment]["deployment"] or {}
 
     def shipped(self, word: str) -> None:
-        """Waits until production runs the commit, and sees that each environment was deployed to once: staging by a command
-        that only ever had one id, production by one revision of the release."""
+        """Wait until production runs the commit, deployed once to each environment.
+
+        Staging was deployed to by a command with a single id, production by one revision of the release.
+        """
         until(lambda: self.deployment(word, "production").get("outcome") == "succeeded", f"{word} runs in production")
         ids = {
             id for environment, sha, id, _ in list(self.sites.asked) if (environment, sha) == ("staging", sha_of(word))
@@ -344,13 +354,13 @@ class Pipeline:
 
 
 def revisions() -> dict[int, str]:
-    """Of the release in production: which deployment made each revision that came to run."""
+    """Return which deployment made each revision of the release in production that came to run."""
     labels = [each["metadata"]["labels"] for each in _cluster().items("v1", "Secret", SHOP, "owner=helm")]
     ran = ("deployed", "superseded")
     return {int(each["version"]): each.get("greenlight/deployment", "") for each in labels if each["status"] in ran}
 
 
 def skaffold(*words: str) -> str:
-    """Runs Skaffold in this checkout, without asking anybody for news of it."""
+    """Run Skaffold in this checkout, without a look for updates."""
     assert shutil.which("skaffold"), "no skaffold: tests/cluster/cluster build skaffold"
     return run("skaffold", *words, "--update-check=false", seconds=1200)

@@ -16,7 +16,7 @@ RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 
 def rendered(path: str, namespace: str) -> list[Object]:
-    """What kubectl's kustomize makes of a folder, moved to a namespace of the test's own."""
+    """Return kubectl's kustomization of a folder, moved to a namespace of the test's own."""
     text = kubectl("kustomize", str(FOLDER / path))
     moved = text.replace("namespace: greenlight\n", f"namespace: {namespace}\n")
     moved = moved.replace(".greenlight.svc.", f".{namespace}.svc.")
@@ -25,7 +25,7 @@ def rendered(path: str, namespace: str) -> list[Object]:
 
 @contextlib.contextmanager
 def applied(cluster: Cluster, overlay: str) -> Iterator[tuple[str, dict[tuple[str, str], Object]]]:
-    """An overlay in a namespace that takes restricted pods only, as its own does; by (kind, name), as stored."""
+    """Yield an overlay in a namespace that takes restricted pods only, as its own does; by (kind, name), as stored."""
     with cluster.namespace(overlay) as namespace:
         (own, *objects) = rendered(f"overlays/{overlay}", namespace)
         assert own["kind"] == "Namespace"
@@ -35,6 +35,6 @@ def applied(cluster: Cluster, overlay: str) -> Iterator[tuple[str, dict[tuple[st
 
 
 def services_there(cluster: Cluster, namespace: str) -> None:
-    """Says of each Service what Serving's controller would say."""
+    """Write the status of each Service, as Serving's controller would."""
     for service in SERVICES:
         cluster.service(namespace, service, f"http://{service}.{namespace}.svc.cluster.local")

@@ -62,24 +62,24 @@ GATES = """
 
 
 def parse(files: Mapping[str, str], directory: Path) -> Pipeline:
-    """The pipeline that texts of files describe, which may deploy by any driver."""
+    """Return the pipeline that texts of files describe, which may deploy by any driver."""
     return load.parse(files, directory, DRIVERS)
 
 
 def minute(after: float) -> datetime:
-    """That many minutes after the start."""
+    """Return the time so many minutes after the start."""
     return START + timedelta(minutes=after)
 
 
 def sha(number: int) -> str:
-    """A commit's id."""
+    """Return a commit's id."""
     return f"{number:040x}"
 
 
 def policy(
     require: Iterable[str] = (), *, ships: str = "branches: [main]", values: str = "", after: str = ""
 ) -> Policy:
-    """The application shop with an environment production that requires some of GATES, and an environment staging."""
+    """Make the application shop with an environment production that requires some of GATES, and an environment staging."""
     driver = (
         f"helm: {{cluster: prod, chart: chart, release: shop, namespace: shop, values: {values}}}"
         if values
@@ -105,7 +105,7 @@ applications:
 
 
 def fact(commit: str = sha(1), type: str = "com.example.fact", *, id: str = "f", at: float = 0, **rest: Any) -> Fact:
-    """A fact about a commit, accepted when it happened."""
+    """Make a fact about a commit, accepted when it happened."""
     event = Event(id=id, source="test", type=type)
     return Fact(event, REPO, commit, at=minute(at), accepted=minute(at), **rest)
 
@@ -113,7 +113,7 @@ def fact(commit: str = sha(1), type: str = "com.example.fact", *, id: str = "f",
 def heard(
     signal: str, outcome: str, *, at: float = 0, order: Order | None = None, ref: str | None = MAIN, **rest: Any
 ) -> Fact:
-    """A fact that can open a gate."""
+    """Make a fact that can open a gate."""
     order = (int(at),) if order is None else order
     id = rest.pop("id", f"{signal}/{outcome}/{at}/{order}/{ref}")
     return fact(id=id, at=at, signal=signal, outcome=outcome, order=order, refs=(ref,) if ref else (), **rest)
@@ -122,7 +122,7 @@ def heard(
 def word(
     person: str, gate: str = "legal", *, at: float = 0, granted: bool = True, groups: Iterable[str] = ("legal",)
 ) -> Fact:
-    """A person grants or takes back an approval, known by the login they have at GitHub."""
+    """Make a person's approval, or its revocation, with the login that they have at GitHub."""
     details = {
         "application": "shop",
         "gate": gate,
@@ -136,18 +136,18 @@ def word(
 
 
 def push(commit: str = sha(1), *, at: float = 0, ref: str = MAIN, by: str = "ann", **rest: Any) -> Push:
-    """A push by one person."""
+    """Make a push by one person."""
     values: dict[str, Any] = {"before": None, "arrived": minute(at), "fact": f"push/{ref}/{commit}/{at}", **rest}
     return Push(REPO, ref, commit, pushed_at=minute(at), people=(identity("github", by),), **values)
 
 
 def pushed(of: Push) -> Fact:
-    """The fact of a push."""
+    """Make the fact of a push."""
     return fact(of.sha, "com.github.push", id=of.fact, at=(of.pushed_at - START).total_seconds() / 60, push=of)
 
 
 def recorded(*facts: Fact, commit: str = sha(1), attempts: Mapping[str, Attempt] | None = None) -> Record:
-    """The record of a commit once some facts were folded into it."""
+    """Return the record of a commit once some facts were folded into it."""
     record = Record(REPO, commit, attempts={f"shop/{name}": it for name, it in (attempts or {}).items()})
     for one in facts:
         record = fold(record, one)
@@ -157,14 +157,14 @@ def recorded(*facts: Fact, commit: str = sha(1), attempts: Mapping[str, Attempt]
 def attempt(
     outcome: str, *, at: float = 5, of: Push | None = None, succeeded: float | None = None, **rest: Any
 ) -> Attempt:
-    """A deployment of a commit."""
+    """Make a deployment of a commit."""
     when = minute(succeeded) if succeeded is not None else None
     known = of.fact if of else None
     return Attempt("d1", 0, outcome, "automatic", minute(at), push=known, succeeded_at=when, **rest)
 
 
 def target(runs: Push | None = None, newest: Push | None = None, **rest: Any) -> Target:
-    """The target production, running the commit of a push."""
+    """Make the target production, running the commit of a push."""
     running = Running(runs.sha, "d0", runs.pushed_at, runs) if runs else None
     return Target("shop", "production", REPO, running=running, newest=newest or runs, **rest)
 
@@ -178,17 +178,17 @@ def situation(
     *,
     environment: str = "production",
 ) -> Situation:
-    """A commit for a target of the application, by default one where nothing was done yet."""
+    """Make the situation of a commit in a target of the application, by default one where nothing was done yet."""
     return Situation(of, of.environments[environment], record, of.target(environment, at), History.of(pushes), now)
 
 
 def request(
     kind: str = "deploy", commit: str = sha(1), *, at: float = 10, by: str = "lena", lasts: float = 240
 ) -> Request:
-    """A person asks for a deployment, which waits for that many minutes."""
+    """Make a person's request for a deployment, which waits for that many minutes."""
     return Request(kind, commit, by, minute(at), minute(at + lasts), f"request/{kind}/{commit}/{at}", "because")
 
 
 def approvals(record: Record, gate: str = "legal") -> Mapping[str, Approval]:
-    """The words on a gate, by person."""
+    """Return the votes at a gate, by person."""
     return record.approvals.get(f"shop/{gate}", {})

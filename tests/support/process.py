@@ -1,4 +1,4 @@
-"""`greenlight up` as a process of its own, spoken to over HTTP: for what only a real process can show."""
+"""A process of `greenlight up`, reached over HTTP: for what only a real process can show."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from support.timing import PATIENCE
 
 @contextmanager
 def no_files_left() -> Iterator[None]:
-    """Not one more file can be opened by this process."""
+    """Let this process open not one more file."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     free = os.dup(0)
     os.close(free)
@@ -39,7 +39,7 @@ class Up:
     """One running `greenlight up`. Ports are ephemeral; the addresses are read from what it prints."""
 
     def __init__(self, folder: Path, *arguments: str, timeout: float = PATIENCE, files: int | None = None) -> None:
-        """`files`: how many it may open."""
+        """Start it; `files`: how many it may open."""
         self.folder = folder
         self.started = time.perf_counter()
         self.log = (folder / "up.log").open("ab")
@@ -77,12 +77,12 @@ class Up:
         return found["board"], found["webhooks"], found["broker"]
 
     def kill(self) -> None:
-        """SIGKILL, as a power cut would."""
+        """Send SIGKILL, as a power cut would end it."""
         self.process.send_signal(signal.SIGKILL)
         self._gone()
 
     def stop(self) -> int:
-        """SIGTERM; the exit code."""
+        """Send SIGTERM; return the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self._gone()
 
@@ -104,7 +104,7 @@ class Up:
 def signed(
     folder: Path, kind: str, word: str, *, at: int = 0, before: str = "nothing"
 ) -> tuple[str, str, bytes, dict[str, str]]:
-    """A request that a sender would make about the commit `word`: (port's name, path, body, headers)."""
+    """Return a sender's request about the commit `word`: (port's name, path, body, headers)."""
     secret = {
         name: (folder / "secrets" / name).read_text().strip().encode() for name in ("github", "circleci", "gate-scan")
     }

@@ -31,7 +31,10 @@ class Reader:
         (self.folder / file).write_text(text)
 
     def start(self) -> list[str]:
-        """`greenlight up` on ports that are free; its lines, with the default addresses in place of these."""
+        """Run `greenlight up` on ports that are free.
+
+        Return its lines, with the default addresses in place of these.
+        """
         with self.log.open("wb") as log:
             self.up = subprocess.Popen(
                 ["greenlight", "up", *ANY_PORT],
@@ -56,7 +59,7 @@ class Reader:
         return lines
 
     def stop(self) -> int:
-        """SIGTERM; the exit code."""
+        """Send SIGTERM; return the exit code."""
         assert self.up is not None
         self.up.terminate()
         code = self.up.wait(PATIENCE)
@@ -72,7 +75,10 @@ class Reader:
             self.up.stdout.close()
 
     def run(self, command: str) -> list[str]:
-        """What a shell prints for it. Its folder and its exported variables are kept for the next command."""
+        """Return what a shell prints for the command.
+
+        Its folder and its exported variables are kept for the next command.
+        """
         keep = "code=$?; env -0 > .env-after; pwd >> .env-after; exit $code"
         done = subprocess.run(
             ["bash", "-c", f"{command}\n{keep}"], cwd=self.folder, env=self.env, capture_output=True, text=True
@@ -97,7 +103,10 @@ def commands(block: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def _same(printed: list[str], shown: list[str]) -> bool:
-    """Whether the page shows what was printed. Spaces count once; `...` at a line's end, or as the last line, is anything."""
+    """Return whether the page shows what was printed.
+
+    Spaces count once; `...` at a line's end, or as the last line, is anything.
+    """
     rest = bool(shown) and shown[-1] == "..."
     shown = shown[:-1] if rest else shown
     if len(printed) < len(shown) or (len(printed) > len(shown) and not rest):

@@ -32,7 +32,7 @@ class Services:
     """The six services of one installation: `greenlight serve NAME` each."""
 
     def __init__(self, folder: Path, sink: str, ledger: str) -> None:
-        """Configuration and secrets of the shop are made in `folder`; `ledger` as GREENLIGHT_LEDGER has it."""
+        """Make configuration and secrets of the shop in `folder`; `ledger` as GREENLIGHT_LEDGER has it."""
         Shop(folder).stop()
         self.folder, self._sink, self._ledger = folder, sink, ledger
         self.ports = {name: _free_port() for name in SERVICES}
@@ -63,18 +63,21 @@ class Services:
             self.until(lambda name=name: self.ready(name), f"{name} is not ready")
 
     def ready(self, name: str) -> bool:
-        """What its readiness probe is told."""
+        """Return whether its readiness probe succeeds."""
         return self._get(f"{self.url(name)}{'/healthz' if name == 'webhooks' else '/readyz'}") == 200
 
     def kill(self, *names: str) -> None:
-        """SIGKILL to the master and its worker alike, as when a node is lost; commands that they started live on."""
+        """Send SIGKILL to the master and its worker alike, as when a node is lost.
+
+        Commands that they started live on.
+        """
         for name in names:
             process = self._processes.pop(name)
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(30)
 
     def stop(self) -> None:
-        """SIGTERM; each ends in order."""
+        """Send SIGTERM; each ends in order."""
         for process in self._processes.values():
             process.terminate()
         codes = {name: process.wait(60) for name, process in self._processes.items()}
@@ -82,11 +85,11 @@ class Services:
         assert set(codes.values()) <= {0}, (codes, self.logs())
 
     def logs(self) -> str:
-        """The end of what each said, for a test that fails."""
+        """Return the end of each log, for a test that fails."""
         return "\n".join(f"{file.name}: {file.read_text()[-1500:]}" for file in sorted(self.folder.glob("*.log")))
 
     def until(self, holds: Callable[[], Any], otherwise: str, *, every: Callable[[], None] | None = None) -> Any:
-        """What `holds` returns as soon as it is true; `every` is called once a second meanwhile."""
+        """Return what `holds` returns as soon as it is true; `every` is called once a second meanwhile."""
         deadline, next_call = time.monotonic() + PATIENCE, 0.0
         while not (found := holds()):
             assert time.monotonic() < deadline, f"{otherwise}\n{self.logs()}"
@@ -99,7 +102,10 @@ class Services:
     # what senders and people do
 
     def send(self, kind: str, word: str) -> None:
-        """A signed push, build, scan or approval of the commit `word`; pushes follow each other, a second later each."""
+        """Send a signed push, build, scan or approval of the commit `word`.
+
+        Pushes follow each other, a second later each.
+        """
         before = self.head
         if kind == "push":
             self.pushes, self.head = self.pushes + 1, word
@@ -108,14 +114,14 @@ class Services:
         assert answer.status == 202, answer.data
 
     def commit(self, word: str) -> dict[str, Any] | None:
-        """What the board says of a commit; None while it is not known."""
+        """Return the commit as the board shows it; None while it is not known."""
         url = f"{self.url('board')}/api/v1/commits/{REPO}/{sha_of(word)}"
         answer = self._http.request("GET", url, headers={"Authorization": f"Bearer {TOKENS['dev']}"})
         assert answer.status in (200, 404), answer.data
         return answer.json() if answer.status == 200 else None
 
     def journal(self, word: str) -> list[dict[str, Any]]:
-        """The entries about a commit, by time."""
+        """Return the entries about a commit, by time."""
         url = f"{self.url('board')}/api/v1/commits/{REPO}/{sha_of(word)}/journal"
         answer = self._http.request("GET", url, headers={"Authorization": f"Bearer {TOKENS['dev']}"})
         assert answer.status == 200, answer.data
@@ -123,7 +129,10 @@ class Services:
         return entries
 
     def deployment(self, word: str, environment: str) -> dict[str, Any]:
-        """The newest deployment of a commit to an environment, as the board has it; empty while there is none."""
+        """Return the newest deployment of a commit to an environment, as the board has it.
+
+        It is empty while there is none.
+        """
         commit = self.commit(word)
         applications = commit["applications"] if commit else {}
         found: dict[str, Any] | None = (
@@ -132,11 +141,11 @@ class Services:
         return found or {}
 
     def outcome(self, word: str, environment: str) -> str | None:
-        """How that deployment stands."""
+        """Return the outcome of that deployment."""
         return self.deployment(word, environment).get("outcome")
 
     def commands(self, word: str) -> list[tuple[str, str]]:
-        """What the deploy command was started with for a commit, in order: environment, deployment."""
+        """Return the arguments of each deploy command for a commit, in order: environment, deployment."""
         log = self.folder / "config" / "deployed.log"
         lines = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
         return [(line[0], line[2]) for line in lines if line[1] == sha_of(word)]
@@ -152,9 +161,10 @@ class Services:
 def installed(
     cluster: Cluster, folder: Path, ledger: str, prepare: Callable[[Path], object] = lambda config: None
 ) -> Iterator[tuple[str, Services]]:
-    """All of it in a namespace of the test's own: the very Broker and Triggers, Services that lead to our processes.
+    """Install all of it in a namespace of the test's own.
 
-    `prepare` may change the configuration before anything starts.
+    These are the Broker and Triggers, and Services that lead to processes here. `prepare` may change the configuration before
+    anything starts.
     """
     with cluster.namespace("story") as namespace:
         services = Services(folder, cluster.broker(namespace), ledger)
@@ -176,7 +186,7 @@ def installed(
 
 
 def ping(cluster: Cluster, namespace: str) -> None:
-    """What a PingSource posts."""
+    """Post a PingSource's event."""
     now = datetime.now(UTC)
     id = ids.derive(types.PING, rfc3339(now))
     source = f"/apis/v1/namespaces/{namespace}/pingsources/every-minute"

@@ -71,12 +71,12 @@ STRICT, LAX = (
 
 
 class Died(Exception):
-    """The process that handled an event is gone; whoever delivered it does not know how far it came."""
+    """The process that handled an event has died; its deliverer does not know how far it came."""
 
 
 @dataclass
 class Clock:
-    """Stands still until the world moves it."""
+    """A clock that stands still until the world moves it."""
 
     time: datetime = START
 
@@ -88,7 +88,7 @@ class Clock:
 
 
 class Ledger:
-    """The real one, at whose writes others get through and handlers die."""
+    """The real ledger, at whose writes other handlers run and handlers die."""
 
     def __init__(self, inner: Any, world: World) -> None:
         self._inner, self._world = inner, world
@@ -132,7 +132,7 @@ class Emitting:
 
 
 class NoPublisher:
-    """What is emitted is on the bus already."""
+    """A publisher without work: emitted events are on the bus already."""
 
     def publish(self, events: Sequence[Event]) -> None:
         pass
@@ -208,7 +208,7 @@ PEOPLE = [Person(name, name, name, (), ("legal",), ()) for name in ("ann", "lena
 
 
 class World:
-    """Everything around the handlers. `violations` are the invariants that did not hold."""
+    """The world around the handlers. `violations` are the invariants that did not hold."""
 
     def __init__(self, seed: int, folder: Path, dynamo: Callable[[Clock], DynamoLedger] | None = None) -> None:
         self.dice = random.Random(seed)
@@ -258,7 +258,7 @@ class World:
             raise Died
 
     def meanwhile(self) -> None:
-        """Somebody else gets through first."""
+        """Let another handler run first."""
         if not self.calm and self.depth < 3 and self.bus and self.dice.random() < 0.25:
             self.deliver()
 
@@ -266,7 +266,7 @@ class World:
         self.log.append(f"{self.clock.time:%H:%M:%S} {'  ' * self.depth}{what}")
 
     def deliver(self) -> None:
-        """One event that is under way, to its handler; it may get lost, or come again."""
+        """Deliver one event that is under way to its handler; it may get lost, or come again."""
         event = self.bus.pop(self.dice.randrange(len(self.bus)))
         if not self.calm and self.dice.random() < 0.05:
             self.note(f"lost {event.type}")
@@ -300,7 +300,7 @@ class World:
         self.inner.accept(fact, None, Due(f"fact/{fact.id}", self.clock.time + PATIENCE, fact.event))
 
     def tell_push(self, push: Push, sha: str) -> None:
-        """GitHub's word of a push, which for a deletion is about the commit that was there."""
+        """Send GitHub's push, which for a deletion is about the commit that was there."""
         self.pushes.append(push)
         self.note(f"push {sha[-3:]} {push.ref} forced={push.forced} deleted={push.deleted}")
         event, now = as_fact(Event(push.fact, "github", "com.github.push")), self.clock.time
@@ -309,7 +309,7 @@ class World:
         )
 
     def tell_build(self, sha: str, run: int, outcome: str) -> None:
-        """CircleCI's word of a run."""
+        """Send CircleCI's result of a run."""
         id = f"build-{sha[-3:]}-{run}-{outcome}"
         self.note(f"build {run} of {sha[-3:]} {outcome}")
         event = as_fact(Event(id, "circleci", f"com.circleci.{outcome}"))
@@ -319,7 +319,7 @@ class World:
     # what must hold
 
     def written(self, transaction: Transaction) -> None:
-        """A transaction of a handler was committed."""
+        """Note that a transaction of a handler was committed."""
         for row in transaction.deployments:
             if row.version == 0:
                 self.note(f"INTENT {row.id[:6]} {row.sha[-3:]} {row.environment} {row.cause} n={row.n}")
@@ -375,7 +375,7 @@ class World:
         return max(times, default=START - timedelta(1))
 
     def settle(self) -> None:
-        """Faults stop; time goes on until nothing is under way or due, and then everything must be finished."""
+        """Stop faults, and let time go on until nothing is under way or due; then everything must be finished."""
         self.calm = True
         self.note("CALM")
         for environment in ENVIRONMENTS:  # what waits for its next try may wait for a person for ever
@@ -384,7 +384,7 @@ class World:
         self._everything_is_finished()
 
     def rest(self, seconds: float) -> None:
-        """Time goes on for so long; what is under way is delivered, what is due is emitted again."""
+        """Let time go on; what is under way is delivered, what is due is emitted again."""
         until = self.clock.time + timedelta(seconds=seconds)
         while self.clock.time < until:
             for _ in range(10_000):

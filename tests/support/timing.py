@@ -1,4 +1,4 @@
-"""What calls cost, for tests that compare a cost with another one measured beside it; never with a number of seconds."""
+"""Costs of calls, for tests that compare a cost with another one measured beside it; never with a number of seconds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ what never comes fails."""
 
 
 def cpu_seconds(call: Callable[[], object], times: int = 3) -> float:
-    """The least CPU that `call` takes in a few calls: what else the machine does can only make one of them dearer."""
+    """Return the least CPU that `call` takes in a few calls.
+
+    What else the machine does can only make one of them dearer.
+    """
     spent = []
     for _ in range(times):
         before = time.process_time()

@@ -12,5 +12,5 @@ MISSING = [name for name in _NEEDED if not (_FOLDER / name).exists()]
 
 
 def tool(name: str) -> str:
-    """The path of one of them."""
+    """Return the path of one of the tools."""
     return str(_FOLDER / name)

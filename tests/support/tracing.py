@@ -1,4 +1,4 @@
-"""Tracing as tests look at it: a destination that keeps every span, and a backend that speaks OTLP."""
+"""Tracing as tests see it: a destination that keeps every span, and a backend for OTLP."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Span:
 
 @dataclass
 class Collected(SpanExporter):
-    """Every span in the order of export, and the tracer whose they are. Look at them once the tracer has stopped."""
+    """Every span in the order of export, and the tracer that made them. Look at them once the tracer has stopped."""
 
     sampler: Sampler = ALWAYS_ON
     service: str | None = None
@@ -80,7 +80,7 @@ class Collected(SpanExporter):
 
 @dataclass
 class OtlpBackend:
-    """Takes OTLP over HTTP, and answers with `status`."""
+    """Take OTLP over HTTP, and answer with `status`."""
 
     status: int = 200
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -92,12 +92,12 @@ class OtlpBackend:
         return [ExportTraceServiceRequest.FromString(body) for body in self.bodies]
 
     def protobufs(self) -> list[ProtobufSpan]:
-        """Every span, in the order in which they came."""
+        """Return every span, in the order in which they came."""
         scopes = (scope for request in self.requests() for part in request.resource_spans for scope in part.scope_spans)
         return [span for scope in scopes for span in scope.spans]
 
     def spans(self) -> dict[str, tuple[str, str, str]]:
-        """By span id: trace id, name, service."""
+        """Return, by span id, trace id, name and service."""
         return {
             span.span_id.hex(): (span.trace_id.hex(), span.name, _service(part.resource))
             for request in self.requests()
@@ -114,7 +114,7 @@ def _service(resource: object) -> str:
 
 @contextlib.contextmanager
 def otlp_backend(status: int = 200, hold: threading.Event | None = None) -> Iterator[OtlpBackend]:
-    """A backend on this machine. It answers no request before `hold` is set."""
+    """Run a backend on this machine. It answers no request before `hold` is set."""
     backend = OtlpBackend(status)
 
     class Handler(BaseHTTPRequestHandler):

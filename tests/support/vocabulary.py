@@ -1,4 +1,4 @@
-"""Which event types of Greenlight's own are facts, and an event of any type as its service makes it."""
+"""The event types of Greenlight's own that are facts, and an event of any type as its service makes it."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ NOT_FACTS = (*CONCLUDED, types.PING)
 
 
 def made(type: str, id: str = "1", source: str = "/s") -> Event:
-    """An event of this type: a fact's, unless Greenlight concludes it or it is a ping."""
+    """Make an event of this type: a fact's, unless Greenlight concludes it or it is a ping."""
     event = Event(id, source, type)
     return event if type in NOT_FACTS else as_fact(event)

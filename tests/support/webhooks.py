@@ -112,7 +112,7 @@ class Rig:
         return self.post(f"/webhooks/events/{sender}", body, {**kept, **standard(SCAN, id, body)}, content_type=content)
 
     def fact(self, answer: TestResponse) -> Fact:
-        """The fact that an answer speaks of; fails unless it was accepted."""
+        """Return the fact that an answer names; fail unless it was accepted."""
         assert answer.status_code == 202, answer.get_data(as_text=True)
         document = json.loads(answer.get_data())
         assert "id" in document, document
@@ -121,7 +121,7 @@ class Rig:
         return fact
 
     def count(self) -> int:
-        """Rows that a request could have left behind."""
+        """Return how many rows a request has left behind."""
         with self.store.read() as connection:
             tables = ("facts", "outbox", "due", "bodies", "claims")
             return sum(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables)
@@ -134,7 +134,7 @@ def standard(secret: bytes, id: str, body: bytes, *, age: int = 0) -> dict[str, 
 
 
 def ignored(answer: TestResponse) -> str:
-    """Why a request was ignored; fails unless it was."""
+    """Return why a request was ignored; fail unless it was."""
     assert answer.status_code == 202, answer.get_data(as_text=True)
     return str(json.loads(answer.get_data())["ignored"])
 

@@ -1,1 +1,1 @@
-"""What `cluster` is made of; the standard library only, so that it runs with any Python from 3.11 on."""
+"""The parts of `cluster`; the standard library only, so that it runs with any Python from 3.11 on."""

@@ -1,4 +1,4 @@
-"""Compiles the published parts, once per change of what they are made from."""
+"""Compilation of the published parts, once per change of what they are made from."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAVEN = (3, 6)
 
 
 def check_tools(parts: list[str]) -> None:
-    """Fails if a part cannot be built or started here: what it needs, and which others can be had without it."""
+    """Fail if a part cannot be built or started here: what it needs, and which others can be had without it."""
     lacks = {part: text for part in parts if (text := _lack(part))}
     if not lacks:
         return
@@ -47,23 +47,23 @@ def _older(command: str, argument: str, least: tuple[int, ...], called: str) -> 
     if not shutil.which(command):
         return f"{wanted}; there is no {command} in PATH"
     done = subprocess.run([command, argument], capture_output=True, text=True, cwd=HERE)
-    said = re.sub(r"\x1b\[[\d;]*m", "", done.stdout + done.stderr)  # Maven's is in bold
-    version = re.search(r"\d+(\.\d+)*", said)
+    output = re.sub(r"\x1b\[[\d;]*m", "", done.stdout + done.stderr)  # Maven's is in bold
+    version = re.search(r"\d+(\.\d+)*", output)
     if done.returncode or not version:
-        return f"{wanted}; `{command} {argument}` says: {said.strip()[:200]}"
+        return f"{wanted}; `{command} {argument}` says: {output.strip()[:200]}"
     if tuple(map(int, version[0].split("."))) < least:
         return f"{wanted}; {shutil.which(command)} is {version[0]}"
     return None
 
 
 def stale(part: str) -> bool:
-    """Is it not built yet, or from something else than what is here now?"""
+    """Return whether it is not built yet, or was built from something else than what is here now."""
     stamp = HOME / f"{part}.stamp"
     return not stamp.exists() or stamp.read_text() != _digest(part)
 
 
 def build(part: str) -> None:
-    """Builds it if it is stale."""
+    """Build it if it is stale."""
     if not stale(part):
         return
     say(f"building {part} ...")
@@ -81,7 +81,7 @@ def build(part: str) -> None:
 
 
 def published(module: str) -> Path:
-    """Where the Go client keeps the published files of a module."""
+    """Return where the Go client keeps the published files of a module."""
     words = ["go", "mod", "download", "-json", f"{module}@{MODULES[module]}"]
     done = subprocess.run(words, cwd=HERE, capture_output=True, text=True)
     if done.returncode:
@@ -105,7 +105,7 @@ def _build_dynamodb() -> None:
 
 
 def _with_moved_ports() -> Path:
-    """A copy of the knative folder with its dependencies beside it and the constants of CONSTANTS changed."""
+    """Make a copy of the knative folder with its dependencies beside it and the constants of CONSTANTS changed."""
     source = HOME / "src/knative"
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(HERE / "knative", source)
@@ -121,7 +121,7 @@ def _with_moved_ports() -> Path:
 
 
 def _run(part: str, command: list[str], folder: Path) -> None:
-    """Runs one step of a build; what it says goes to stderr, because stdout is for scripts."""
+    """Run one step of a build; its output goes to stderr, because stdout is for scripts."""
     done = subprocess.run(command, cwd=folder, env={**os.environ, "CGO_ENABLED": "0"}, stdout=2)
     if done.returncode:
         fail(f"building {part} failed: `{' '.join(command)}` in {folder} ended with {done.returncode}; see above")

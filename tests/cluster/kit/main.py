@@ -25,7 +25,7 @@ START_ORDER = ("dynamodb", "kube", "knative", "nodes")
 
 
 def main(words: list[str], usage: str) -> int:
-    """The exit code: 0 done, 1 not so."""
+    """Return the exit code: 0 done, 1 not so."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that a half start is cleaned up
     command, rest = (words[0], words[1:]) if words else ("", [])
     if unknown := [part for part in rest if command in ("build", "up") and part not in BUILDS]:
@@ -62,7 +62,7 @@ def main(words: list[str], usage: str) -> int:
 
 
 def up(wanted: list[str]) -> None:
-    """Builds and starts what is not there yet; what was left half-way or has ended in part is started anew."""
+    """Build and start what is not there yet; what was left half-way or has ended in part is started again."""
     if {"nodes", "knative"} & set(wanted):
         wanted = ["kube", *wanted]
     if damage := _damage():
@@ -94,7 +94,7 @@ def up(wanted: list[str]) -> None:
 
 
 def _environment(parts: list[str]) -> str:
-    """What tests need to know, for a shell to read."""
+    """Return what tests need to know, for a shell to read."""
     lines = [f"export PATH={shlex.quote(str(BIN))}:$PATH", f"export CLUSTER_RUN={shlex.quote(str(RUN))}"]
     if "kube" in parts:
         lines.append(f"export KUBECONFIG={shlex.quote(str(starting.KUBECONFIG))}")
@@ -111,7 +111,7 @@ def _started() -> list[str]:
 
 
 def _damage() -> str | None:
-    """Why what is there cannot be gone on with, if so."""
+    """Return why the present state cannot be continued, if so."""
     there, started = running(), _started()
     wanted = {name for part in started for name in SERVERS[part]}
     if half := sorted(set(there) - wanted):
@@ -124,7 +124,7 @@ def _damage() -> str | None:
 
 
 def status() -> int:
-    """One line a process."""
+    """Print one line a process."""
     there, started = running(), _started()
     for part, names in SERVERS.items():
         for name in names:
@@ -137,7 +137,7 @@ def status() -> int:
 
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
-    """One command at a time changes what is built and what runs."""
+    """Let one command at a time change what is built and what runs."""
     HOME.mkdir(parents=True, exist_ok=True)
     with open(HOME / "lock", "w") as lock:
         try:

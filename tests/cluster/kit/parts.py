@@ -1,5 +1,7 @@
-"""How each part is started. Every function starts its processes and returns what is left to wait for, so that parts come
-up beside each other."""
+"""The starts of all parts.
+
+Every function starts its processes and returns what is left to wait for, so that parts come up beside each other.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ ROUTES = RUN / "routes"
 
 
 def kubectl(*words: str | Path, text: str | None = None) -> str:
-    """Runs kubectl as the admin; its output. Fails with what it says."""
+    """Run kubectl as the admin; return its output. Fails with its words."""
     command = [str(word) for word in (BIN / "kube", "kubectl", "--kubeconfig", KUBECONFIG, *words)]
     done = subprocess.run(command, input=text, capture_output=True, text=True)
     if done.returncode:
@@ -32,12 +34,12 @@ def kubectl(*words: str | Path, text: str | None = None) -> str:
 
 
 def apply(*files: Path) -> None:
-    """One kubectl for all of them: each takes as long to start as to apply ten files."""
+    """Apply them by one kubectl: each takes as long to start as to apply ten files."""
     kubectl("apply", "--server-side", *(word for file in files for word in ("-f", file)))
 
 
 def ready(path: str = "/readyz") -> bool:
-    """Does the API server answer 200 there?"""
+    """Return whether the API server answers 200 there."""
     request = urllib.request.Request(
         f"https://127.0.0.1:{PORTS['apiserver']}{path}",
         headers={"Authorization": f"Bearer {(RUN / 'token').read_text()}"},
@@ -157,9 +159,9 @@ def start_knative() -> Waiting:
     serving = published("knative.dev/serving") / "config/core"
     kinds = [core / "resources", channel / "resources", serving / "300-resources/service.yaml"]
     webhooks = RUN / "webhooks.yaml"
-    ours = [_webhook(core / f"webhooks/{name}.yaml", "eventing-webhook", "webhook") for name in WEBHOOKS]
-    ours += [_webhook(serving / f"webhooks/{name}.yaml", "webhook", "serving-webhook") for name in SERVING_WEBHOOKS]
-    webhooks.write_text("\n---\n".join(ours))
+    files = [_webhook(core / f"webhooks/{name}.yaml", "eventing-webhook", "webhook") for name in WEBHOOKS]
+    files += [_webhook(serving / f"webhooks/{name}.yaml", "webhook", "serving-webhook") for name in SERVING_WEBHOOKS]
+    webhooks.write_text("\n---\n".join(files))
     apply(
         *(core / "100-namespace.yaml", *kinds, core / "configmaps", channel / "configmaps"),
         *(serving / "100-namespace.yaml", serving / "configmaps", serving / "webhooks/secret.yaml"),
@@ -239,7 +241,7 @@ SERVING_WEBHOOKS = ("configmap-validation", "defaulting", "resource-validation")
 
 
 def _webhook(file: Path, name: str, port: str) -> str:
-    """The published configuration, with the port at which the webhook listens here."""
+    """Return the published configuration, with the port at which the webhook listens here."""
     text = file.read_text()
     fresh = re.sub(rf"( +)name: {name}\n +namespace: knative-.*\n", rf"\g<0>\1port: {PORTS[port]}\n", text)
     assert fresh != text, f"{file} names its service otherwise by now"
@@ -256,7 +258,10 @@ def start_dynamodb() -> Waiting:
 
 
 def subscriber(namespace: str, name: str, port: int) -> None:
-    """A Knative Service that is Ready, and whose name leads to a port of this machine; one that is there stays as it is."""
+    """Make a Knative Service that is Ready, and whose name leads to a port of this machine.
+
+    An existing one stays as it is.
+    """
     host = f"{name}.{namespace}.svc.cluster.local"
     others = [line for line in ROUTES.read_text().splitlines() if not line.startswith(f"{host} ")]
     fresh = ROUTES.with_suffix(".new")

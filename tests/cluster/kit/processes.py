@@ -1,7 +1,7 @@
 """Processes that outlive the command which started them. Needs Linux: it reads /proc.
 
 A process is known by a mark in its environment, not by a file with a number in it: nothing goes stale when a start is
-killed half-way, and a number that meanwhile belongs to somebody else is never taken for ours.
+killed half-way, and a number that another process has meanwhile is never taken for the cluster's.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MARK = "GREENLIGHT_CLUSTER_PROCESS"
 
 
 def say(text: str) -> None:
-    """Progress is for people; stdout is for the one line that scripts read."""
+    """Print progress, for people, on stderr; stdout is for the one line that scripts read."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -33,7 +33,7 @@ def fail(text: str) -> NoReturn:
 
 
 def start(name: str, *command: str | Path | int, env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
-    """Starts a process; its output is in RUN/NAME.log."""
+    """Start a process; its output is in RUN/NAME.log."""
     if not shutil.which(str(command[0])):
         fail(f"{name} is run by {command[0]}, and there is none")
     with open(RUN / f"{name}.log", "ab") as log:
@@ -49,7 +49,7 @@ def start(name: str, *command: str | Path | int, env: dict[str, str] | None = No
 
 
 def running() -> dict[str, int]:
-    """Our processes, by name: their pids."""
+    """Return the cluster's processes, by name: their pids."""
     found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and (name := _name_of(int(entry.name))):
@@ -67,7 +67,7 @@ def _name_of(pid: int) -> str | None:
 
 
 def stop(names: tuple[str, ...] | None = None, seconds: float = 2) -> None:
-    """Ends these processes of ours, or all: asks first, then does not ask."""
+    """End these processes of the cluster, or all: by SIGTERM, then by SIGKILL."""
     handles = []
     for name, pid in running().items():
         if names is None or name in names:
@@ -90,7 +90,7 @@ def stop(names: tuple[str, ...] | None = None, seconds: float = 2) -> None:
 
 
 def restart(name: str) -> subprocess.Popen[bytes]:
-    """Kills a process of ours as a crash would, and starts the same again."""
+    """Kill a process of the cluster as a crash would, and start the same again."""
     pid = running().get(name) or fail(f"{name} does not run; `cluster status` says what does")
     command = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
     variables = Path(f"/proc/{pid}/environ").read_bytes().rstrip(b"\0").split(b"\0")
@@ -111,7 +111,7 @@ def _signal(handles: list[int], number: signal.Signals) -> None:
 
 
 def _alive(handles: list[int], seconds: float) -> list[int]:
-    """Those that still run after so many seconds; returns as soon as there are none."""
+    """Return those that still run after so many seconds, as soon as there are none."""
     poll, left = select.poll(), set(handles)
     for handle in handles:
         poll.register(handle, select.POLLIN)
@@ -124,7 +124,7 @@ def _alive(handles: list[int], seconds: float) -> list[int]:
 
 
 def wait(what: str, ready: Callable[[], object], *processes: subprocess.Popen[bytes], seconds: float = 120) -> None:
-    """Waits until it is ready; fails if one of the processes ends before, or time does."""
+    """Wait until it is ready; fail if one of the processes ends before, or time does."""
     deadline = time.monotonic() + seconds
     while not ready():
         for process in processes:
@@ -143,7 +143,7 @@ def _last_words(name: str) -> str:
 
 
 def listening(*names: str) -> bool:
-    """Is there an answer on these ports?"""
+    """Return whether something answers on these ports."""
     for name in names:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", PORTS[name])) != 0:
@@ -152,7 +152,7 @@ def listening(*names: str) -> bool:
 
 
 def check_ports(parts: list[str]) -> None:
-    """Fails if a port that these parts need is taken: which, and by whom."""
+    """Fail if a port that these parts need is taken: which, and by whom."""
     taken = [
         f"  {PORTS[name]} ({part}: {name}) by {_holder(PORTS[name])}"
         for part in parts
@@ -174,7 +174,7 @@ def _free(port: int) -> bool:
 
 
 def _holder(port: int) -> str:
-    """Who listens on a port, as far as one may see it."""
+    """Return who listens on a port, as far as it can be seen."""
     sockets = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         if Path(table).exists():

@@ -1,4 +1,4 @@
-"""Where things are kept, which ports are taken, and which published versions run."""
+"""Folders, ports, and the published versions that run."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""pack.py NAME SOURCE TAR [ENTRYPOINT...]: an image from scratch, with one layer.
+"""The command pack.py NAME SOURCE TAR [ENTRYPOINT...]: makes an image from scratch, with one layer.
 
 SOURCE is a static binary, which becomes the entrypoint, or a folder, which becomes the root
 of the file system. The archive has the layout of `docker save`, which `ctr images import`

@@ -1,4 +1,7 @@
-"""`python -m simulator`: many stories. N says how many, SIMULATION_SEED the first seed; see docs/reliability.md."""
+"""The command `python -m simulator`: many stories.
+
+N is their number, SIMULATION_SEED the first seed; see docs/reliability.md.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from .many import run
 
 
 def main() -> int:
-    """The exit code: 1 if a rule did not hold in a story."""
+    """Return the exit code: 1 if a rule did not hold in a story."""
     given = os.environ.get("SIMULATION_SEED")
     tally = run(
         Path(".simulation"), int(given) if given else None, int(os.environ.get("N", "10000")), os.cpu_count() or 1

@@ -1,4 +1,7 @@
-"""A Broker as Knative promises it and no better: at least once, in any order, or never; what nobody takes is a dead letter."""
+"""A Broker as Knative promises it and no better: at least once, in any order, or never.
+
+A refused event is a dead letter.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ class Delivery:
 
     @property
     def name(self) -> str:
-        """What a story calls it."""
+        """Return its name in a story."""
         about = self.event.extensions
         commit = about.get("commit")
         words = [self.edge.trigger, self.event.type, name_of(str(commit)) if commit else "", about.get("environment")]
@@ -33,32 +36,32 @@ class Delivery:
 
 
 class Broker:
-    """What is on its way."""
+    """Events on their way."""
 
     def __init__(self) -> None:
         self.deliveries: list[Delivery] = []
 
     def put(self, event: Event) -> None:
-        """An event for whoever has a Trigger for it; a ping goes straight to the reconciler."""
+        """Add an event for every subscriber with a Trigger for it; a ping goes straight to the reconciler."""
         for edge in FLOW:
             if event.type in edge.on or (types.FACT in edge.on and is_fact(event)):
                 self.deliveries.append(Delivery(event, edge))
 
     def waiting(self) -> list[Delivery]:
-        """What nobody works on."""
+        """Return the deliveries that nobody works on."""
         return [delivery for delivery in self.deliveries if not delivery.taken]
 
     def find(self, name: str) -> Delivery | None:
-        """The oldest delivery of that name that nobody works on."""
+        """Return the oldest delivery of that name that nobody works on."""
         return next((it for it in self.deliveries if not it.taken and it.name == name), None)
 
     def done(self, delivery: Delivery) -> None:
-        """It was acknowledged, or is lost."""
+        """Remove a delivery: it was acknowledged, or is lost."""
         if delivery in self.deliveries:
             self.deliveries.remove(delivery)
 
     def failed(self, delivery: Delivery) -> bool:
-        """It was not taken; whether it is a dead letter now."""
+        """Note that a delivery failed; return whether it is a dead letter now."""
         delivery.taken, delivery.tries = False, delivery.tries + 1
         if delivery.tries < TRIES:
             return False
@@ -66,5 +69,5 @@ class Broker:
         return True
 
     def again(self, delivery: Delivery) -> None:
-        """It comes once more."""
+        """Let a delivery come once more."""
         self.deliveries.append(replace(delivery, taken=False))

@@ -11,7 +11,7 @@ from greenlight.deployer.driver import Busy, Order, Progress
 
 
 class Surroundings(Protocol):
-    """What the driver needs of the world."""
+    """The parts of the world that the driver needs."""
 
     time: datetime
 
@@ -32,7 +32,7 @@ class Command:
 
 @dataclass
 class Site:
-    """Where commands run: the machines and clusters. It outlives every process."""
+    """The machines and clusters on which commands run. They outlive every process."""
 
     world: Surroundings
     known: Callable[[str], Any]  # the ledger's row of a deployment
@@ -42,16 +42,16 @@ class Site:
     canceled: set[str] = field(default_factory=set)
 
     def newest(self, target: str) -> Command | None:
-        """The command that was started last for a target."""
+        """Return the command that was started last for a target."""
         found = self.by_target.get(target)
         return found[-1] if found else None
 
     def over(self, command: Command) -> bool:
-        """Whether it has ended."""
+        """Return whether it has ended."""
         return command.ends <= self.world.time
 
     def latest_end(self) -> datetime | None:
-        """When the last command that still runs will have ended."""
+        """Return when the last command that still runs will have ended."""
         return max((it.ends for it in self.commands if not self.over(it)), default=None)
 
 
@@ -94,7 +94,7 @@ class Driver:
         return Progress("running")
 
     def watch(self, order: Order, seconds: float) -> Progress:
-        """Time goes on until the command ends, for so many seconds at most."""
+        """Let time go on until the command ends, for so many seconds at most."""
         self._point(False)
         world, command = self._site.world, self._mine.get(order.deployment)
         until = world.time + timedelta(seconds=seconds if command else 1)
@@ -103,7 +103,7 @@ class Driver:
         return self._progress(command) if command else Progress("running")
 
     def cancel(self, order: Order, reason: str) -> None:
-        """End it."""
+        """End the command."""
         self._point(False)
         command = self._mine.get(order.deployment)
         if command is not None and not self._site.over(command):
@@ -111,11 +111,11 @@ class Driver:
             self._site.canceled.add(order.deployment)
 
     def check(self, config: Any) -> Sequence[str]:
-        """Nothing is wrong with it."""
+        """Find nothing wrong."""
         return []
 
     def close(self) -> None:
-        """Commands go on."""
+        """Do nothing: commands go on."""
 
     def _progress(self, command: Command) -> Progress:
         return Progress(command.outcome if self._site.over(command) else "running", "simulated")

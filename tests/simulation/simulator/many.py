@@ -21,7 +21,7 @@ STEPS = 60
 
 @dataclass
 class Tally:
-    """What stories came to."""
+    """The counts of stories."""
 
     stories: int = 0
     counts: Counter[str] = field(default_factory=Counter)
@@ -29,14 +29,14 @@ class Tally:
     broken: list[tuple[int, str]] = field(default_factory=list)  # seed, rule
 
     def add(self, other: Tally) -> None:
-        """Both together."""
+        """Add two counts."""
         self.stories += other.stories
         self.counts += other.counts
         self.states += other.states
         self.broken += other.broken
 
     def story(self, seed: int, story: Story) -> None:
-        """One more."""
+        """Count one more story."""
         assert story.world is not None
         self.stories += 1
         self.counts += story.world.counts
@@ -44,7 +44,10 @@ class Tally:
         self.broken += [(seed, story.violations[0])] if story.violations else []
 
     def text(self) -> str:
-        """Lines for people: stories, faults by kind, what people asked for, checks by rule, states that were reached."""
+        """Return lines for people.
+
+        They count stories, faults by kind, requests of people, checks by rule, states that were reached.
+        """
         checks = {name[8:]: number for name, number in self.counts.items() if name.startswith("checked ")}
         others = {name: number for name, number in self.counts.items() if not name.startswith(("checked ", "ignored "))}
         lines = [f"stories {self.stories}, broken {len(self.broken)}"]
@@ -57,7 +60,7 @@ class Tally:
 
 
 def chunk(first: int, number: int) -> Tally:
-    """The stories of so many seeds from `first` on."""
+    """Play the stories of so many seeds from `first` on."""
     tally = Tally()
     for seed in range(first, first + number):
         tally.story(seed, written(seed, steps=STEPS))
@@ -75,7 +78,7 @@ class Progress:
 
     @classmethod
     def of(cls, file: Path, seed: int | None, wanted: int) -> Progress:
-        """The run that the file tells of, if it was not finished and no other seed is wanted; else a new one."""
+        """Return the run in the file, if it was not finished and no other seed is wanted; else a new one."""
         fresh = cls(file, secrets.randbelow(1 << 32) if seed is None else seed, wanted)
         try:
             kept = json.loads(file.read_text())
@@ -102,7 +105,10 @@ class Progress:
         os.replace(fresh, self.file)
 
     def left(self) -> Sequence[int]:
-        """The first seeds of the chunks that are left. They are played in order, so a number tells what was played."""
+        """Return the first seeds of the chunks that are left.
+
+        They are played in order, so a number records what was played.
+        """
         return range(self.seed + self.tally.stories, self.seed + self.wanted, CHUNK)
 
 

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @cache
 def _empty(schemas: tuple[Schema, ...]) -> bytes:
-    """A database with these tables and nothing in them."""
+    """Make a database with these tables and nothing in them."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
     migrate(connection, schemas)
     image = connection.serialize()
@@ -26,7 +26,7 @@ def _empty(schemas: tuple[Schema, ...]) -> bytes:
 
 
 class MemoryStore:
-    """Does what greenlight.store.Store does, as far as a ledger asks for it. One task at a time uses it."""
+    """Do what greenlight.store.Store does, as far as a ledger needs it. One task at a time uses it."""
 
     closed = False
 
@@ -54,11 +54,11 @@ class MemoryStore:
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """The connection."""
+        """Yield the connection."""
         yield self._connection
 
     def probe(self) -> None:
-        """It can be written."""
+        """Do nothing: it can be written."""
 
     def close(self) -> None:
         """Forget everything."""

@@ -1,4 +1,4 @@
-"""What is right: the rules of a target, written from the design and from nothing of the product.
+"""The rules of a target, written from the design and from nothing of the product.
 
 The model sees what happens outside (what was pushed, built, approved, asked for), when the ledger came to know of it, and what
 the ledger says began and ended. It never asks the product for a decision. Where the design leaves something open, or only the
@@ -39,13 +39,13 @@ class Fact:
 
     @property
     def at(self) -> datetime:
-        """When it happened, as far as it counts."""
+        """Return when it happened, as far as it counts."""
         return self.arrived if self.report.at is None else min(self.report.at, self.arrived)
 
 
 @dataclass(eq=False)
 class Request:
-    """What a person asked for, from its beginning to its end."""
+    """A person's request, from its beginning to its end."""
 
     report: Report
     application: str
@@ -98,16 +98,16 @@ class Target:
 
     @property
     def under_way(self) -> Run | None:
-        """The deployment that has not ended."""
+        """Return the deployment that has not ended."""
         return next((run for run in reversed(self.runs) if run.outcome == "running"), None)
 
     def running(self, until: int | None = None) -> Run | None:
-        """What it runs: the deployment that succeeded last."""
+        """Return the deployment that succeeded last, whose commit it runs."""
         done = [run for run in self.runs if run.outcome == "succeeded" and (until is None or (run.ended or 0) <= until)]
         return max(done, key=lambda run: run.ended or 0, default=None)
 
     def rolled_back_from(self, begun: bool) -> set[str]:
-        """Commits that people or the policy went back from, and that have not succeeded since.
+        """Return the commits that were rolled back from, and that have not succeeded since.
 
         With `begun`, a rollback counts that did not succeed, too: the rules do not say.
         """
@@ -130,7 +130,7 @@ def _time(push: Fact) -> Any:
 
 
 class Model:
-    """Everything that is known, and the rules."""
+    """The known facts, and the rules."""
 
     def __init__(self, world: Any) -> None:
         self._world = world
@@ -146,20 +146,20 @@ class Model:
         self.edited_at = 0  # when a process last read another pipeline file
 
     def target(self, environment: str) -> Target:
-        """The target, as it begins if nothing is known of it."""
+        """Return the target; a new one if nothing is known of it."""
         if environment not in self.targets:
             self.targets[environment] = Target(environment)
         return self.targets[environment]
 
     @property
     def application(self) -> str:
-        """The application of the pipeline file."""
+        """Return the application of the pipeline file."""
         return rules(self._world.words).application
 
     # What happens.
 
     def accepted(self, fact: Any, task: Any) -> None:
-        """The ledger took a fact."""
+        """Note that the ledger accepted a fact."""
         self.now += 1
         about = getattr(task.about, "about", task.about) if task is not None else None
         if not isinstance(about, Report):
@@ -175,7 +175,7 @@ class Model:
             self.pushes.append(known)
 
     def _own(self, fact: Any, task: Any) -> None:
-        """A request that the policy makes in a person's place."""
+        """Note a request that the policy makes in a person's place."""
         details = fact.details
         report = Report(
             "rollback",
@@ -215,7 +215,7 @@ class Model:
             task.request = request
 
     def written(self, transaction: Any, task: Any) -> None:
-        """A transaction was committed."""
+        """Note that a transaction was committed."""
         self.now += 1
         for fact in getattr(transaction, "facts", ()):
             self.accepted(fact, task)
@@ -244,7 +244,7 @@ class Model:
                 self._ended(row, task)
 
     def _lease(self, row: Any, task: Any) -> None:
-        """Who holds a target keeps it until its time is up, by the clock of whoever takes it over."""
+        """Check that the holder of a target keeps it until its time is up, by the clock of whoever takes it over."""
         target = self.target(row.environment)
         held, target.lease = target.lease, row.lease
         if held is None or row.lease is None or held.owner == row.lease.owner or task is None:
@@ -253,25 +253,25 @@ class Model:
         self._world.check("lease", up, f"{row.lease.owner} takes {row.environment} from {held.owner}")
 
     def let_go(self) -> None:
-        """The only process is dead, and so is whoever held a target."""
+        """Release every target: the only process is dead."""
         for target in self.targets.values():
             target.lease = None
 
     def handled(self, task: Any, event: Any) -> None:
-        """A service has done with an event."""
+        """Note that a service has handled an event."""
         if event.type == "commit.recorded" or event.type in ENDS:
             commit = name_of(str(event.extensions["commit"]))
             self.noticed[commit] = max(self.noticed.get(commit, 0), task.began)
 
     def answered(self, report: Report, status: int, document: Any, task: Any) -> None:
-        """A person got an answer."""
+        """Note that a person got an answer."""
         request = getattr(task, "request", None)
         if request is not None and status == 202:
             answered = name_of(document["sha"]) if "sha" in document else request.commit
             self._world.check("way back", answered == request.commit, f"{report.kind} was answered with {answered}")
 
     def _canceled(self, report: Report, transaction: Any) -> None:
-        """A person withdrew the newest request, or wants the end of what is under way."""
+        """Note that a person withdrew the newest request, or ends the deployment under way."""
         target = self.target(report.environment)
         if report.outcome == "deployment":
             if target.under_way is not None:
@@ -290,8 +290,11 @@ class Model:
 
     @staticmethod
     def ways_back(target: Target, *, begun: bool = False) -> list[str]:
-        """Where a rollback without a name may lead: what ran before, while or after something that did not succeed; else
-        the newest other commit that succeeded and was not rolled back from."""
+        """Return the commits to which a rollback without a name may lead.
+
+        They are what ran before, while or after a deployment that did not succeed; else the newest other commit that
+        succeeded and was not rolled back from.
+        """
         running, last = target.running(), target.runs[-1] if target.runs else None
         if last is None or running is None:
             return []
@@ -403,7 +406,7 @@ class Model:
         request.ended, request.ended_at = how, self.now
 
     def _holds(self, target: Target, run: Run) -> None:
-        """Whether the deployment keeps candidates back from now on."""
+        """Note whether the deployment keeps candidates back from now on."""
         request = run.request
         if request is None:
             target.hold, target.doubtful_hold = None, False
@@ -477,7 +480,7 @@ class Model:
     def gate(
         self, gate: str, target: Target, commit: str, now: datetime, *, until: int | None = None, ages: bool = True
     ) -> tuple[bool | None, str]:
-        """Whether a gate is open: True and False are sure, None is not."""
+        """Return if a gate is open, with the reason: True and False are sure, None is not."""
         until = self.now if until is None else until
         known = [it for it in self.by_commit.get(commit, []) if it.recorded is not None and it.recorded <= until]
         overridden = [
@@ -552,7 +555,7 @@ class Model:
         return None, "perhaps"
 
     def authors(self, target: Target, commit: str) -> set[str]:
-        """Who surely made something of what is deployed with the commit."""
+        """Return who surely made something of what is deployed with the commit."""
         repository, running = self._world.repository, target.running()
         listed = {name for push in self.pushes if push.recorded is not None for name in push.report.listed}
         before = set(repository.ancestors(running.commit)) if running else set()
@@ -562,7 +565,7 @@ class Model:
         return {who for it in made for who in (it.author, it.helper) if who}
 
     def _begins_here(self, commit: str, before: set[str]) -> bool:
-        """Whether the ledger's first push of a ref put the commit there, on top of something that it never heard of.
+        """Return whether the ledger's first push of a ref put the commit there, on top of an unknown commit.
 
         Then the branch point is unknown, and no gap is to be seen: who is in a stored push counts, and nobody else can.
         """
@@ -590,7 +593,7 @@ class Model:
         )
 
     def passed_stage(self, name: str, commit: str, until: int) -> bool:
-        """Whether the last deployment of the commit there has succeeded, and nobody went back from it since."""
+        """Return whether the last deployment of the commit there has succeeded, and was not rolled back from since."""
         target = self.target(name)
         mine = [run for run in target.runs if run.commit == commit and run.began <= until]
         if not mine or mine[-1].outcome != "succeeded" or (mine[-1].ended or 0) > until:
@@ -601,7 +604,7 @@ class Model:
     # Which commit is newer.
 
     def candidates(self) -> Iterator[str]:
-        """The commits that a push put at the head of a shipped ref."""
+        """Yield the commits that a push put at the head of a shipped ref."""
         return iter(dict.fromkeys(it.report.after for it in self._shipped() if it.report.after))
 
     def _shipped(self, until: int | None = None) -> list[Fact]:
@@ -611,7 +614,7 @@ class Model:
         ]  # fmt: skip
 
     def places(self, commit: str, until: int | None = None) -> list[Fact]:
-        """The pushes that may give a commit its place among the candidates."""
+        """Return the pushes that may give a commit its place among the candidates."""
         mine = [it for it in self._shipped(until) if it.report.after == commit]
         made = [
             it for it in mine if it.report.before is None
@@ -621,13 +624,13 @@ class Model:
         return [*moving, *(it for it in first.values() if not moving or it.accepted < moving[0].accepted)]
 
     def place(self, commit: str) -> Fact | None:
-        """The newest of them; of refs that were created on the commit, the one that surely counts."""
+        """Return the newest of them; of refs that were created on the commit, the one that surely counts."""
         found = self.places(commit)
         moving = [it for it in found if it.report.before is not None]
         return max(moving, key=_time) if moving else min(found, key=_time, default=None)
 
     def standing(self, commit: str, until: int | None = None) -> list[Fact]:
-        """Its pushes that no forced push or deletion has surely undone."""
+        """Return its pushes that no forced push or deletion has surely undone."""
         mine = [it for it in self._shipped(until) if it.report.after == commit]
         resets = [it for it in self._shipped(until) if it.report.forced or it.report.after is None]
         return [
@@ -639,12 +642,12 @@ class Model:
         ]
 
     def surely_older(self, commit: str, than: str, place: Fact | None, until: int | None = None) -> bool:
-        """Whether every push of `commit` surely came before every push of `than`, or before `place` where that is given."""
+        """Return whether every push of `commit` surely came before every push of `than`, or before `place` if it is given."""
         mine, others = self.places(commit), [place] if place is not None else self.places(than, until)
         return bool(mine and others) and all(self._sure(other, it) for it in mine for other in others)
 
     def _sure(self, newer: Fact, older: Fact) -> bool:
-        """Whether one push surely came after another."""
+        """Return whether one push surely came after another."""
         if newer is older:
             return False
         at = newer.at.replace(microsecond=0)
@@ -663,7 +666,10 @@ class Model:
         return not self._leads(newer, older) and ((linked and in_order) or at > max(self._times(older)))
 
     def _leads(self, one: Fact, other: Fact) -> bool:
-        """Whether links of their ref lead from one push to another: then the other seems to be made on top of it."""
+        """Return whether links of their ref lead from one push to another.
+
+        Then the other seems to be made on top of it.
+        """
         seen, ahead = set(), [other.report.before]
         while ahead:
             name = ahead.pop()
@@ -678,13 +684,13 @@ class Model:
         return False
 
     def _times(self, push: Fact) -> list[datetime]:
-        """The times of a push and of those on its ref that it comes after, or seems to come after."""
+        """Return the times of a push and of those on its ref that it comes after, or seems to come after."""
         here = [it for it in self.pushes if it.report.ref == push.report.ref and it.recorded is not None]
         before = [it for it in here if it.report.turn <= push.report.turn or self._leads(it, push)]
         return [it.at.replace(microsecond=0) for it in before]
 
     def surely_not_after(self, commit: str, request: Request) -> bool:
-        """Whether a commit was surely not pushed after a request."""
+        """Return whether a commit was surely not pushed after a request."""
 
         def earlier(push: Fact) -> bool:
             known = push.recorded is not None and push.recorded < request.begun
@@ -695,7 +701,7 @@ class Model:
         return all(earlier(it) or (not it.report.forced and self._behind(it, heads)) for it in mine)
 
     def _behind(self, push: Fact, heads: list[Fact]) -> bool:
-        """Whether links surely lead from what was pushed to a head that was accepted earlier."""
+        """Return whether links surely lead from what was pushed to a head that was accepted earlier."""
         links: dict[str, set[str]] = {}
         for it in self.pushes:
             if it.recorded is not None and it.report.before and it.report.after and not it.report.forced:
@@ -709,7 +715,7 @@ class Model:
         return any(head.report.after in seen for head in heads)
 
     def surely_after(self, commit: str, request: Request) -> bool:
-        """Whether a commit was surely pushed after a request: the clocks of who accepted both say so, too."""
+        """Return whether a commit was surely pushed after a request, by the clocks of who accepted both, too."""
         mine = [it for it in self._shipped() if it.report.after == commit]
         earlier = [it for it in self.pushes if it.accepted < request.asked or it.arrived <= request.clock]
         related = {name for it in earlier for name in self._world.repository.ancestors(it.report.after)}
@@ -733,7 +739,7 @@ class Model:
     # What should happen by itself.
 
     def _newer_and_ready(self, target: Target, run: Run, began: int) -> Iterator[str]:
-        """Candidates that a promoter has looked at since all that they wait for was there, and that come before this one."""
+        """Yield candidates before this one that a promoter has looked at since all that they wait for was there."""
         for other in self.candidates():
             looked = min(self.noticed.get(other, 0), began)
             if other == run.commit or not looked:
@@ -742,7 +748,7 @@ class Model:
                 yield other
 
     def _ready(self, target: Target, commit: str, looked: int) -> bool:
-        """Whether a candidate surely was ready when a promoter looked at it, and surely is now."""
+        """Return whether a candidate surely was ready when a promoter looked at it, and surely is now."""
         policy = rules(self._world.words)
         if target.name not in policy.places:
             return False
@@ -767,7 +773,10 @@ class Model:
         return self._newer_than_all(target, commit)
 
     def _known_here(self, target: Target, commit: str) -> bool:
-        """Whether the target surely knows the commit: a new environment finds only what is at the head of a ref."""
+        """Return whether the target surely knows the commit.
+
+        A new environment finds only what is at the head of a ref.
+        """
         since = self.since.get(target.name, 0)
         mine = [it for it in self._shipped() if it.report.after == commit]
         if all(it.accepted > since for it in mine):
@@ -776,7 +785,10 @@ class Model:
         return any(last[it.report.ref] == it.report.turn for it in mine)
 
     def _moved_late(self, commit: str) -> bool:
-        """Whether a push before it came late, and by its time seems to be after it: only links tell what it changes."""
+        """Return whether a push before it came late, and by its time seems to be after it.
+
+        Only links show what it changes.
+        """
         return any(
             it.report.ref == mine.report.ref and it.report.turn < mine.report.turn
             and it.accepted > mine.accepted and it.at > mine.at
@@ -785,7 +797,10 @@ class Model:
         )  # fmt: skip
 
     def edited(self) -> None:
-        """The pipeline file was edited, or a process has read it: an environment is there once all have."""
+        """Note that the pipeline file was edited, or read by a process.
+
+        A new environment exists once all have read it.
+        """
         self.now += 1
         self.edited_at = self.now
         places = rules(self._world.words).places
@@ -803,7 +818,7 @@ class Model:
         return all(self.gate(gate, target, commit, latest, until=until)[0] is True for gate in place.require)
 
     def _stands_for_sure(self, commit: str) -> bool:
-        """Whether no forced push or deletion of one of its refs may have undone it."""
+        """Return whether no forced push or deletion of one of its refs may have undone it."""
         mine = [it for it in self._shipped() if it.report.after == commit]
         resets = [it for it in self._shipped() if it.report.forced or it.report.after is None]
         undone = (it.report.ref == push.report.ref and it.report.after != commit for it in resets for push in mine)
@@ -818,7 +833,7 @@ class Model:
         return True
 
     def quiet(self) -> None:
-        """Nothing is under way and nothing is due: what should have happened has happened."""
+        """Check, when nothing is under way or due, that what should have happened has happened."""
         policy = rules(self._world.words)
         for name in policy.places:
             self._quiet(self.target(name), policy.places[name])
@@ -851,7 +866,7 @@ class Model:
                 self._end(request, "expired")
 
     def end(self) -> None:
-        """At the end of a story: everything that was accepted is recorded, everything that began has ended."""
+        """Check, at the end of a story, that everything accepted is recorded, and everything begun has ended."""
         check, ledger = self._world.check, self._world.inner
         for fact in self.facts.values():
             check("nothing lost", fact.recorded is not None, f"{fact.report} was accepted and never recorded")
@@ -883,7 +898,7 @@ class Model:
         return task.began if task is not None else self.now
 
     def _rules(self, digest: str) -> Rules | None:
-        """What the policy of that digest says, if a story had it in force."""
+        """Return the rules of the policy of that digest, if a story had it in force."""
         for words in self._world.all_words:
             for name, policy in pipeline(words).applications.items():
                 if policy.digest == digest:

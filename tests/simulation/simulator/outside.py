@@ -23,23 +23,23 @@ SHIPPED = ("refs/heads/main", "refs/heads/release")
 
 
 def sha_of(name: str) -> str:
-    """The sha of the commit `cN`; a name may be of any form in a story that somebody wrote."""
+    """Return the sha of the commit `cN`; a name may be of any form in a story that somebody wrote."""
     return f"{int(name.removeprefix('c')):040x}"
 
 
 def name_of(sha: str) -> str:
-    """The commit of a sha."""
+    """Return the commit of a sha."""
     return f"c{int(sha, 16)}"
 
 
 def ships(ref: str) -> bool:
-    """Whether the pipelines of a story ship that ref."""
+    """Return whether the pipelines of a story ship that ref."""
     return ref in SHIPPED or ref.startswith("refs/tags/v")
 
 
 @dataclass(frozen=True)
 class Commit:
-    """A commit, by whom it was made, and what it changes."""
+    """A commit, with its author, and what it changes."""
 
     name: str
     parent: str | None
@@ -60,7 +60,7 @@ class Mail:
 
 @dataclass(frozen=True)
 class Report:
-    """What a webhook or a person says, in the words of the model."""
+    """The content of a webhook or a person's request, in the words of the model."""
 
     kind: str  # push, build, scan, approve, revoke, override, deploy, retry, rollback, pause, resume, cancel
     commit: str = ""
@@ -83,14 +83,14 @@ class Report:
 
 @dataclass
 class Repository:
-    """acme/shop as it is."""
+    """The repository acme/shop as it is."""
 
     commits: dict[str, Commit] = field(default_factory=dict)
     heads: dict[str, str] = field(default_factory=dict)
     turns: dict[str, int] = field(default_factory=dict)
 
     def ancestors(self, name: str | None) -> list[str]:
-        """The commit and all before it, newest first."""
+        """Return the commit and all before it, newest first."""
         found = []
         while name is not None and name in self.commits:
             found.append(name)
@@ -98,7 +98,7 @@ class Repository:
         return found
 
     def push(self, ref: str, name: str | None, pusher: str, at: datetime) -> Report:
-        """Put a commit at the head of a ref, or None there; what GitHub says of it."""
+        """Put a commit at the head of a ref, or None there; return GitHub's report of it."""
         before, turn = self.heads.get(ref), self.turns.get(ref, 0) + 1
         known = {ancestor for head in self.heads.values() for ancestor in self.ancestors(head)}
         base = set(self.ancestors(before)) if before else known
@@ -114,13 +114,13 @@ class Repository:
 
 
 class Providers:
-    """GitHub, CircleCI and a scanner, as they sign and write."""
+    """GitHub, CircleCI and a scanner, with their signatures and forms."""
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
 
     def github_push(self, report: Report) -> Mail:
-        """The push event."""
+        """Make the webhook of a push."""
         assert report.at is not None
         commits = [self._commit(name, report.at) for name in report.listed]
         head = self._commit(report.after, report.at) if report.after else None
@@ -151,7 +151,7 @@ class Providers:
         return self._mail(name, "/webhooks/github", document, report, {"X-GitHub-Event": "push"})
 
     def circleci(self, report: Report) -> Mail:
-        """A workflow that ended."""
+        """Make the webhook of a workflow that ended."""
         assert report.at is not None
         document = {
             "id": f"event-{report.number}-{report.outcome}-{int(report.at.timestamp() * 1e6)}",
@@ -184,7 +184,7 @@ class Providers:
         return self._mail(name, "/webhooks/circleci", document, report, {"circleci-event-type": "workflow-completed"})
 
     def scanner(self, report: Report) -> Mail:
-        """A scanner's verdict."""
+        """Make the webhook of a scanner's verdict."""
         assert report.at is not None
         document = {
             "repo": REPO,
@@ -198,7 +198,7 @@ class Providers:
         )
 
     def signed(self, mail: Mail, now: datetime) -> dict[str, str]:
-        """The headers that a delivery of `mail` has, sent at `now` by the sender's clock."""
+        """Return the headers of a delivery of `mail`, sent at `now` by the sender's clock."""
         headers = dict(mail.headers)
         if mail.path == "/webhooks/github":
             headers["X-Hub-Signature-256"] = signing.github(SECRETS["github"], mail.body)

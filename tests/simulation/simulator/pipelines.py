@@ -60,7 +60,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Rules:
-    """What a story's pipeline says, for the model."""
+    """The content of a story's pipeline, for the model."""
 
     application: str
     places: dict[str, Place]
@@ -68,7 +68,7 @@ class Rules:
 
 @cache
 def rules(words: str) -> Rules:
-    """What the words mean."""
+    """Return the rules that the words stand for."""
     named = words.split()
     automatic = "automatic" in named
     places = {
@@ -81,7 +81,7 @@ def rules(words: str) -> Rules:
 
 @cache
 def pipeline(words: str) -> Pipeline:
-    """The same as Greenlight reads it."""
+    """Return the same as Greenlight reads it."""
     meant = rules(words)
     text = TEXT.format(
         application=meant.application,

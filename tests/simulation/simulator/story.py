@@ -34,7 +34,7 @@ WORDS = tuple(
 
 
 def _understood(words: str) -> bool:
-    """Whether Greenlight reads such a pipeline file."""
+    """Return whether Greenlight reads such a pipeline file."""
     try:
         pipeline(words)
     except PolicyError:
@@ -51,21 +51,21 @@ NOT_YET: frozenset[str] = frozenset()
 
 
 def do(world: World, step: Step) -> None:
-    """Let a step of a story happen."""
+    """Carry out a step of a story."""
     verb, *args = step
     getattr(Steps(world), verb)(*args)
 
 
 @dataclass
 class Steps:
-    """What can happen, a method each."""
+    """The possible steps, a method each."""
 
     world: World
 
     # Outside.
 
     def push(self, ref: str, name: str, author: str, helper: str | None, pusher: str, base: str | None) -> None:
-        """A new commit on a ref: on its head, or forced onto `base`."""
+        """Push a new commit to a ref: on its head, or forced onto `base`."""
         repository = self.world.repository
         if name not in repository.commits:
             heads = repository.heads
@@ -73,33 +73,33 @@ class Steps:
             self.world.push(ref, Commit(name, parent, author, helper), pusher)
 
     def again(self, ref: str, name: str, pusher: str) -> None:
-        """A commit that is known, at the head of a ref."""
+        """Put a known commit at the head of a ref."""
         commit = self.world.repository.commits.get(name)
         if commit is not None and self.world.repository.heads.get(ref) != name:
             self.world.push(ref, commit, pusher)
 
     def delete(self, ref: str, pusher: str) -> None:
-        """A ref is deleted."""
+        """Delete a ref."""
         self.world.push(ref, None, pusher)
 
     def build(self, name: str, ref: str, number: int, outcome: str) -> None:
-        """A build ends."""
+        """End a build."""
         if name in self.world.repository.commits:
             self.world.build(name, ref, number, outcome)
 
     def scan(self, name: str, number: int, outcome: str) -> None:
-        """A scan ends."""
+        """End a scan."""
         if name in self.world.repository.commits:
             self.world.scan(name, number, outcome)
 
     def post(self, name: str, process: str, stop: list[Any] | None) -> None:
-        """A webhook is delivered."""
+        """Deliver a webhook."""
         mail = next((it for it in self.world.mail if it.name == name), None)
         if mail is not None and process in self.world.processes:
             self.world.post(mail, process, _stop(stop))
 
     def lose(self, name: str) -> None:
-        """A webhook is lost, and GitHub's users may send it again."""
+        """Lose a webhook, which GitHub's users may send again."""
         mail = next((it for it in self.world.mail if it.name == name), None)
         if mail is not None:
             self.world.mail.remove(mail)
@@ -107,7 +107,7 @@ class Steps:
             self.world.counts["webhook lost"] += 1
 
     def resend(self, name: str) -> None:
-        """A webhook that was sent, or lost, is sent again."""
+        """Send a webhook again that was sent, or lost."""
         if name in self.world.sent:
             self.world.mail.append(self.world.sent[name])
             self.world.counts["webhook again"] += 1
@@ -115,11 +115,11 @@ class Steps:
     # People.
 
     def approve(self, person: str, name: str, process: str, stop: list[Any] | None) -> None:
-        """A person approves at the gate `legal`."""
+        """Approve as a person at the gate `legal`."""
         self._about_commit("approve", "approvals", person, name, "legal", process, stop)
 
     def revoke(self, person: str, name: str, gate: str, process: str, stop: list[Any] | None) -> None:
-        """A person says that a gate does not hold."""
+        """Revoke a gate as a person."""
         self._about_commit("revoke", "revocations", person, name, gate, process, stop)
 
     def ask(
@@ -133,7 +133,10 @@ class Steps:
         process: str,
         stop: list[Any] | None,
     ) -> None:
-        """A person asks for a deployment, for so many minutes if not 0; a rollback without a commit goes to what ran."""
+        """Request a deployment as a person, for so many minutes if not 0.
+
+        A rollback without a commit goes to what ran.
+        """
         body: dict[str, Any] = {"kind": kind, "reason": "because"} | ({"sha": sha_of(name)} if name else {})
         body |= {"for": f"{minutes}m"} if minutes else {}
         body |= {"pause": True} if paused else {}
@@ -144,15 +147,15 @@ class Steps:
         self._ask(report, f"targets/{application}/{environment}/deployments", body, process, stop)
 
     def pause(self, person: str, environment: str, process: str, stop: list[Any] | None) -> None:
-        """A person holds a target."""
+        """Pause a target as a person."""
         self._about_target("pause", person, environment, process, stop)
 
     def resume(self, person: str, environment: str, process: str, stop: list[Any] | None) -> None:
-        """A person lets a target go on."""
+        """Resume a target as a person."""
         self._about_target("resume", person, environment, process, stop)
 
     def cancel(self, person: str, what: str, environment: str, process: str, stop: list[Any] | None) -> None:
-        """A person withdraws a request, or ends a deployment."""
+        """Withdraw a request, or end a deployment, as a person."""
         application = self.world.model.application
         report = Report("cancel", person=person, application=application, environment=environment, outcome=what)
         self._ask(report, f"targets/{application}/{environment}/cancel", {"what": what, "reason": "no"}, process, stop)
@@ -160,7 +163,7 @@ class Steps:
     def override(
         self, person: str, name: str, environment: str, gate: str, process: str, stop: list[Any] | None
     ) -> None:
-        """An operator passes a gate."""
+        """Override a gate as an operator."""
         application = self.world.model.application
         body = {"application": application, "environment": environment, "gate": gate, "reason": "because"}
         report = Report("override", name, person=person, gate=gate, application=application, environment=environment)
@@ -186,13 +189,13 @@ class Steps:
     # Events and processes.
 
     def deliver(self, name: str, process: str, stop: list[Any] | None) -> None:
-        """An event is delivered."""
+        """Deliver an event."""
         delivery = self.world.broker.find(name)
         if delivery is not None and process in self.world.processes:
             self.world.deliver(delivery, process, _stop(stop))
 
     def drop(self, name: str) -> None:
-        """An event gets lost."""
+        """Lose an event."""
         delivery = self.world.broker.find(name)
         if delivery is not None:
             self.world.broker.done(delivery)
@@ -200,25 +203,25 @@ class Steps:
             self.world.counts["event lost"] += 1
 
     def double(self, name: str) -> None:
-        """An event comes once more."""
+        """Deliver an event once more."""
         delivery = self.world.broker.find(name)
         if delivery is not None:
             self.world.broker.again(delivery)
             self.world.counts["event twice"] += 1
 
     def go(self, name: str, stop: list[Any] | None) -> None:
-        """Work that is paused goes on."""
+        """Continue work that is paused."""
         task = next((it for it in self.world.tasks.paused if it.name == name), None)
         if task is not None:
             self.world.go_on(task, _stop(stop))
 
     def ping(self, process: str, stop: list[Any] | None) -> None:
-        """The reconciler looks for what is due."""
+        """Let the reconciler look for what is due."""
         if process in self.world.processes:
             self.world.ping(process, _stop(stop))
 
     def edit(self, words: str) -> None:
-        """The pipeline file is edited."""
+        """Edit the pipeline file."""
         renamed = words.split()[0] != self.world.words.split()[0]
         self.world.words = words
         self.world.all_words[words] = None
@@ -231,22 +234,22 @@ class Steps:
                 self.world.notice(process)
 
     def notice(self, process: str, stop: list[Any] | None) -> None:
-        """A process reads the edited file."""
+        """Let a process read the edited file."""
         if process in self.world.processes:
             self.world.notice(process, _stop(stop))
 
     def kill(self, process: str) -> None:
-        """kill -9."""
+        """Kill a process as by kill -9."""
         if process in self.world.processes:
             self.world.kill(process)
             self.world.counts["kill"] += 1
 
     def time(self, seconds: int) -> None:
-        """Time goes on."""
+        """Let time go on."""
         self.world.time += timedelta(seconds=seconds)
 
     def skew(self, process: str, seconds: int) -> None:
-        """A clock steps; `` is the providers'."""
+        """Step a clock; `` is the providers'."""
         if process == "":
             self.world.provider_skew = timedelta(seconds=seconds)
         elif process in self.world.processes:
@@ -254,12 +257,12 @@ class Steps:
         self.world.counts["clock"] += 1
 
     def command(self, outcome: str, seconds: int) -> None:
-        """How the next command will end, and after how long."""
+        """Set how the next command will end, and after how long."""
         self.world.site.plan.append((outcome, seconds))
         self.world.counts[f"command {outcome}"] += 1
 
     def calm(self) -> None:
-        """Nothing goes wrong until all that is under way has come to its end; then the rules are checked as a whole."""
+        """Let nothing go wrong until all that is under way has ended; then check the rules as a whole."""
         self.world.note("CALM")
         self.world.calm()
         self.world.model.quiet()
@@ -270,7 +273,7 @@ def _stop(stop: list[Any] | None) -> Stop | None:
 
 
 class Author:
-    """Writes a story, step by step, as a generator of random numbers says."""
+    """Write a story, step by step, by a generator of random numbers."""
 
     def __init__(self, seed: int, world: World) -> None:
         self._dice, self._world = random.Random(seed), world
@@ -281,7 +284,7 @@ class Author:
         self._pauses = dice.choice([0.0, 0.05, 0.15, 0.3])
 
     def step(self) -> Step:
-        """The next step."""
+        """Return the next step."""
         dice, world = self._dice, self._world
         if self._queue and dice.random() < 0.8:
             return self._queue.pop(0)
@@ -327,7 +330,7 @@ class Author:
         return None
 
     def _at(self) -> int:
-        """A point: before one of the first writes, or any of the first."""
+        """Return a point: before one of the first writes, or any of the first."""
         return self._dice.choice([-1, -1, -1, -2, self._dice.randint(1, 14)])
 
     def _process(self, service: str) -> str:
@@ -370,7 +373,7 @@ class Author:
         return ["push", ref, f"c{self._number}", dice.choice(WRITERS), helper, dice.choice(WRITERS), base]
 
     def _ship(self) -> Step | None:
-        """A new commit with all that opens its gates, as most commits have it; what else happens comes between."""
+        """Push a new commit with all that opens its gates, as most commits have it; what else happens comes between."""
         dice, step = self._dice, self._push()
         if step is None or step[0] != "push":
             return step
@@ -504,16 +507,16 @@ class Story:
 
     @property
     def violations(self) -> list[str]:
-        """The rules that did not hold."""
+        """Return the rules that did not hold."""
         return self.world.violations if self.world else []
 
     @property
     def log(self) -> list[str]:
-        """What happened."""
+        """Return what happened."""
         return self.world.log if self.world else []
 
     def text(self) -> str:
-        """As it is kept in a file."""
+        """Return the story as it is kept in a file."""
         lines = ",\n  ".join(json.dumps(step) for step in self.steps)
         return f'{{"many": {json.dumps(self.many)}, "words": {json.dumps(self.words)}, "steps": [\n  {lines}\n]}}\n'
 
@@ -525,7 +528,7 @@ def written(
     off: frozenset[str] = NOT_YET,
     ledger: Callable[[Callable[[], datetime]], Any] | None = None,
 ) -> Story:
-    """A story that is made up while it is played."""
+    """Return a story that is made up while it is played."""
     dice = random.Random(f"world {seed}")
     many = ledger is not None or dice.random() < 0.5
     story = Story(many, dice.choice(WORDS))
@@ -546,13 +549,13 @@ def written(
 
 
 def kept(text: str) -> Story:
-    """A story as a file has it."""
+    """Return a story in the form of a file."""
     document = json.loads(text)
     return Story(document["many"], document["words"], document["steps"])
 
 
 def played(many: bool, words: str, steps: Sequence[Step], *, off: frozenset[str] = NOT_YET, all: bool = False) -> Story:
-    """A story that was kept, played again; to the first rule that does not hold unless `all`."""
+    """Return a kept story, played again; to the first rule that does not hold unless `all`."""
     story = Story(many, words, [*steps])
     world = story.world = World(many=many, words=words, off=off)
     try:
@@ -568,7 +571,7 @@ def played(many: bool, words: str, steps: Sequence[Step], *, off: frozenset[str]
 
 
 def finish(world: World) -> None:
-    """The end of every story: nothing goes wrong any more, and everything comes to its end."""
+    """Bring a story to its end: nothing goes wrong any more, and everything is finished."""
     steps = Steps(world)
     steps.calm()
     for environment in world.environments():
@@ -579,7 +582,7 @@ def finish(world: World) -> None:
 
 
 def shortened(story: Story, *, off: frozenset[str] = NOT_YET, tries: int = 2000) -> Story:
-    """A short story in which the same rule does not hold."""
+    """Return a short story in which the same rule does not hold."""
     rule = story.violations[0].partition(":")[0]
 
     def breaks(steps: Sequence[Step]) -> bool:

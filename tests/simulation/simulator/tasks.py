@@ -1,4 +1,4 @@
-"""Work that stops where the story says: at every call that touches what others see, another one may run first.
+"""Work that stops where the story says: at every call that touches shared state, another one may run first.
 
 Nothing here runs at the same time as anything else. Work that is to pause runs in a thread of its own, which waits until the
 story goes on with it; all other work runs where it was started.
@@ -21,7 +21,7 @@ class Died(BaseException):
 
 @dataclass(frozen=True)
 class Stop:
-    """What happens at the `at`-th point from here: `pause`, `die`, or `fail`, as if the ledger could not be reached.
+    """An interruption at the `at`-th point from here: `pause`, `die`, or `fail`, as if the ledger could not be reached.
 
     A negative number counts only the points before something is written or started.
     """
@@ -57,7 +57,7 @@ class Task:
         self._back.acquire()
 
     def go_on(self, stop: Stop | None) -> None:
-        """Go on with it after a pause."""
+        """Continue after a pause."""
         self._until(stop)
         self._turn.release()
         self._back.acquire()
@@ -69,7 +69,7 @@ class Task:
         self.go_on(None)
 
     def point(self, write: bool) -> None:
-        """Others may get through here; `write` says that something is about to be changed."""
+        """Let others run here; `write` says that something is about to be changed."""
         self.points += 1
         if self._doomed:
             raise Died
@@ -124,7 +124,7 @@ class Tasks:
         self.paused: list[Task] = []
 
     def point(self, write: bool = False) -> None:
-        """To be called before everything that others can see, or that others could have changed."""
+        """Let others run, before everything that others can see, or that others could have changed."""
         if self.current is not None:
             self.current.point(write)
 
@@ -137,7 +137,7 @@ class Tasks:
         return task
 
     def go_on(self, task: Task, stop: Stop | None) -> Task:
-        """Go on with one of `paused`."""
+        """Continue one of `paused`."""
         task.go_on(stop)
         self.current = None
         if task.over:
@@ -145,7 +145,7 @@ class Tasks:
         return task
 
     def kill(self, *, process: str | None = None) -> list[Task]:
-        """Kill the paused tasks of a process, or all; they are returned."""
+        """Kill the paused tasks of a process, or all; return them."""
         doomed = [task for task in self.paused if process in (None, task.process)]
         for task in doomed:
             task.kill()

@@ -72,7 +72,7 @@ LOG.setLevel(logging.CRITICAL)
 
 @cache
 def people() -> Mapping[str, Person]:
-    """Who may do what in every story: lena is an author of nothing, dev may do nothing."""
+    """Return people for every story: lena is an author of nothing, dev may do nothing."""
     return read(Path(__file__).parent / "people.yaml")
 
 
@@ -88,7 +88,7 @@ class Everybody:
 
 @cache
 def secrets() -> Secrets:
-    """The senders' secrets."""
+    """Return the senders' secrets."""
     folder = tempfile.TemporaryDirectory(prefix="simulator-")
     _KEPT.append(folder)
     for name, secret in SECRETS.items():
@@ -101,7 +101,7 @@ _KEPT: list[Any] = []
 
 @dataclass
 class Process:
-    """One process: what it serves, what it has read of the pipeline files, how its clock goes."""
+    """One process: its services, the pipeline files that it has read, and its clock."""
 
     name: str
     serves: tuple[str, ...]
@@ -176,7 +176,7 @@ class ToBroker(Sink):
 
 
 class World:
-    """Everything. `violations` are the rules that did not hold, `log` what happened."""
+    """The whole world. `violations` are the rules that did not hold, `log` what happened."""
 
     def __init__(
         self,
@@ -223,7 +223,7 @@ class World:
     # What the services are given.
 
     def deps(self, name: str) -> deployer.Deps:
-        """The dependencies of a process's handlers."""
+        """Return the dependencies of a process's handlers."""
         if name not in self._deps:
             process = self.processes[name]
             publisher: Any = ToBroker(self) if self.many else InLog()
@@ -239,7 +239,7 @@ class World:
         return self._deps[name]
 
     def app(self, kind: str, name: str) -> Any:
-        """The webhooks' edge or the board of a process, as a WSGI app."""
+        """Return the webhooks' edge or the board of a process, as a WSGI app."""
         if (kind, name) not in self._apps:
             deps = self.deps(name)
             base: dict[str, Any] = {
@@ -253,21 +253,21 @@ class World:
         return self._apps[kind, name]
 
     def serving(self, service: str) -> list[str]:
-        """The processes that serve it."""
+        """Return the processes that serve it."""
         return [name for name, process in self.processes.items() if service in process.serves]
 
     def environments(self) -> list[str]:
-        """Those of the pipeline file."""
+        """Return the environments of the pipeline file."""
         return list(rules(self.words).places)
 
     # What is noted.
 
     def note(self, what: str) -> None:
-        """A line of the log."""
+        """Add a line to the log."""
         self.log.append(f"{self.time:%H:%M:%S} {what}")
 
     def check(self, rule: str, holds: bool, what: str) -> None:
-        """A rule that must hold now."""
+        """Check a rule that must hold now."""
         self.counts[f"checked {rule}"] += 1
         if not holds and rule not in self.off:
             self.violations.append(f"{rule}: {what}")
@@ -276,7 +276,7 @@ class World:
     # Work.
 
     def work(self, name: str, process: str, work: Callable[[], Any], about: Any, stop: Stop | None) -> Task:
-        """Start a piece of work. Nothing happens in the same moment as something else."""
+        """Start a piece of work. No two things happen in the same moment."""
         self.time += timedelta(milliseconds=1)
         task = Task(name, process, work, self.tasks)
         task.about, task.began = about, self.model.now
@@ -287,7 +287,7 @@ class World:
         return task
 
     def go_on(self, task: Task, stop: Stop | None) -> None:
-        """Go on with work that is paused."""
+        """Continue work that is paused."""
         self.tasks.go_on(task, stop)
         self._after(task, stop)
 
@@ -344,7 +344,7 @@ class World:
         self.model.handled(task, delivery.event)
 
     def post(self, mail: Mail, process: str, stop: Stop | None = None) -> None:
-        """A provider sends a webhook; what is not acknowledged stays to be sent again."""
+        """Send a provider's webhook; one that is not acknowledged stays to be sent again."""
         clock = Clock(self, self.processes[process]).now()
         headers = self.providers.signed(mail, clock)
         app = self.app("webhooks", process)
@@ -367,7 +367,7 @@ class World:
             self.check("webhooks", False, f"{mail.name} was answered {status} {document}")
 
     def ask(self, report: Report, path: str, body: Mapping[str, Any], process: str, stop: Stop | None = None) -> Task:
-        """A person uses the API."""
+        """Use the API as a person."""
         app = self.app("board", process)
         headers = {"Authorization": f"Bearer {report.person}"}
         data = json.dumps(body).encode()
@@ -388,7 +388,7 @@ class World:
         self.model.answered(report, status, document, task)
 
     def _request(self, app: Any, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, Any]:
-        """POST JSON; the status and the answer's document."""
+        """Post JSON; return the status and the answer's document."""
         environ: dict[str, Any] = {
             "REQUEST_METHOD": "POST", "PATH_INFO": path, "SCRIPT_NAME": "", "QUERY_STRING": "",
             "CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(body)), "SERVER_NAME": "localhost",
@@ -408,14 +408,14 @@ class World:
         return int(status[0][:3]), json.loads(text) if text[:1] == b"{" else {}
 
     def ping(self, process: str, stop: Stop | None = None) -> None:
-        """The reconciler looks for what is due."""
+        """Let the reconciler look for what is due."""
         event = Event("ping", "simulator", types.PING)
         deps = self.deps(process)
         self.note(f"{process}: ping")
         self.work("ping", process, lambda: reconciler.on_ping(event, deps), None, stop)
 
     def notice(self, process: str, stop: Stop | None = None) -> None:
-        """A process reads the edited pipeline file."""
+        """Let a process read the edited pipeline file."""
         it, words = self.processes[process], self.words
         name = f"notice {process}"
         if (it.words == words and not it.missed) or any(task.name == name for task in self.tasks.paused):
@@ -432,7 +432,7 @@ class World:
         self.model.edited()
 
     def kill(self, process: str) -> None:
-        """kill -9, and it starts anew: what it did stops, commands that it started go on."""
+        """Kill a process as by kill -9, and start it again: its work stops, commands that it started go on."""
         self.note(f"kill -9 {process}")
         for task in self.tasks.kill(process=process):
             self._after(task, None)
@@ -463,21 +463,21 @@ class World:
         self.mail.append(self.providers.github_push(report))
 
     def build(self, commit: str, ref: str, number: int, outcome: str) -> None:
-        """A CircleCI workflow ends."""
+        """End a CircleCI workflow."""
         report = Report(
             "build", commit, ref, at=self.time + self.provider_skew, number=number, outcome=outcome, gate="build"
         )
         self.mail.append(self.providers.circleci(report))
 
     def scan(self, commit: str, number: int, outcome: str) -> None:
-        """A scanner comes to a verdict."""
+        """Report a scanner's verdict."""
         report = Report("scan", commit, at=self.time + self.provider_skew, number=number, outcome=outcome, gate="scan")
         self.mail.append(self.providers.scanner(report))
 
     # The end.
 
     def calm(self, rounds: int = 40) -> None:
-        """Nothing goes wrong any more, and what is under way or due is finished, as far as time alone does it."""
+        """Let nothing go wrong any more, and finish what is under way or due, as far as time alone does it."""
         self._finish()
         for _ in range(rounds):
             ends = self.site.latest_end()
@@ -495,7 +495,7 @@ class World:
 
     @staticmethod
     def _hurries(key: str) -> bool:
-        """Whether something is due because it is not finished, not because time changes it."""
+        """Return whether something is due because it is not finished, not because time changes it."""
         return not key.startswith(("decision/", "request/", "expires/"))
 
     def _finish(self) -> None:
@@ -512,7 +512,7 @@ class World:
         self.check("an end", len(clocks) > 1, "events never end")
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Close everything."""
         self.tasks.kill()
         if self.store is not None:
             self.store.close()

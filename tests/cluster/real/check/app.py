@@ -1,4 +1,4 @@
-"""Answers events: to a check.request with a check.reply, to others with nothing."""
+"""A service that answers a check.request with a check.reply, and other events with nothing."""
 
 import os
 import socket
