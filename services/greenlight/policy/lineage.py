@@ -50,10 +50,10 @@ class Lineage(tuple[Push, ...]):
         if push.fact in self._facts:
             return self
         more = Lineage((*self, push))
-        if push.sha in self._built_on:
+        if self.is_built_on(push.sha):
             return more
         known = vars(more)
-        known["_facts"] = self._facts | {push.fact}
+        known["_facts"] = {**self._facts, push.fact: push}
         known["_built_on"] = self._built_on | {push.before}
         known["_places"], known["_parents"], known["_cut"] = {**self._places}, {**self._parents}, {*self._cut}
         known["_at"] = _with(self._at, (push.ref, push.sha), push)
@@ -70,7 +70,7 @@ class Lineage(tuple[Push, ...]):
         """
         if push.fact in self._places:
             return self._places[push.fact]
-        path = self._unplaced(push)
+        path = self._unplaced(self._facts.get(push.fact, push))  # the same push, maybe anchored
         parent = self._below(path[-1])
         below = None if parent is None else self._places[parent.fact]
         for each in reversed(path):
@@ -102,6 +102,10 @@ class Lineage(tuple[Push, ...]):
         """Return the pushes that put the commit at the head of a ref."""
         return self._heads.get(sha, ())
 
+    def is_built_on(self, sha: str) -> bool:
+        """Tell whether a push of these was made where that commit was the head of its ref."""
+        return sha in self._built_on
+
     def on_top(self, sha: str) -> Sequence[Push]:
         """Return the pushes that fast-forwarded a ref from that commit: it is an ancestor of theirs."""
         return self._children.get(sha, ())
@@ -117,8 +121,8 @@ class Lineage(tuple[Push, ...]):
         return None if push.fact in self._cut else self.parent(push)
 
     @cached_property
-    def _facts(self) -> frozenset[str]:
-        return frozenset(push.fact for push in self)
+    def _facts(self) -> Mapping[str, Push]:
+        return {push.fact: push for push in self}
 
     @cached_property
     def _built_on(self) -> frozenset[str | None]:

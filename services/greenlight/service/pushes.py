@@ -89,7 +89,8 @@ def _begun(pushes: Sequence[Push], runs: Push | None, placed: Sequence[Push]) ->
         return _Known(pushes, found, None, found)
     every = Lineage.of([*pushes, *placed])
     here = every.place(runs)
-    return _Known(pushes, every, here, Lineage.of(push for push in every if _is_since(push, here, every)))
+    since = Lineage.of(every.anchored(push) for push in every if _is_since(push, here, every))
+    return _Known(pushes, every, here, since)
 
 
 def _grown(known: _Known, pushes: Sequence[Push]) -> _Known | None:
@@ -103,6 +104,8 @@ def _grown(known: _Known, pushes: Sequence[Push]) -> _Known | None:
         return known
     every, since = known.every, known.since
     for push in pushes[count:]:
+        if every.is_built_on(push.sha):
+            return None
         every = every.grown(push)
         if known.here is None:
             since = every

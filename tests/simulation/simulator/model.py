@@ -348,7 +348,7 @@ class Model:
     def _may_go_by_itself(self, target: Target, run: Run, task: Any, who: str) -> None:
         check, began = self._world.check, self._began_at(task)
         check("paused", not target.paused, f"{who} begins though the target is paused")
-        standing = self.standing(run.commit)
+        standing = self.standing(run.commit) or self.standing(run.commit, began)  # what came meanwhile may be unseen
         check(
             "candidate", bool(standing), f"{who} is no candidate: it was never pushed to a shipped ref, or was undone"
         )

@@ -222,16 +222,10 @@ class Steps:
 
     def edit(self, words: str) -> None:
         """Edit the pipeline file."""
-        renamed = words.split()[0] != self.world.words.split()[0]
         self.world.words = words
         self.world.all_words[words] = None
         self.world.model.edited()
         self.world.counts["edit"] += 1
-        if renamed:  # while some processes know a target by its former name, nothing orders what both do
-            for task in [it for it in self.world.tasks.paused if it.name.startswith("notice ")]:
-                self.world.go_on(task, None)
-            for process in self.world.processes:
-                self.world.notice(process)
 
     def notice(self, process: str, stop: list[Any] | None) -> None:
         """Let a process read the edited file."""
