@@ -334,7 +334,7 @@ def test_sigterm_lets_what_deploys_end(folder: Path) -> None:
     with subprocess.Popen(_command("deployer"), env=env, stderr=subprocess.DEVNULL) as process:
         url = f"http://127.0.0.1:{env['PORT']}"
         _wait_for(f"{url}/readyz")
-        told = domain.event_of(types.DEPLOYMENT_PROGRESSING, under_way, SystemClock().now(), id="again")
+        told = domain.event_of(types.DEPLOYMENT_PROGRESSING, under_way, SystemClock().now(), "again")
         headers, body = to_binary(told)
         answer = urllib3.request("POST", url, body=body, headers=headers | ONE_REQUEST, retries=False, timeout=60)
         assert answer.status == 200

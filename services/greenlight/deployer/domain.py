@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from greenlight.deployer.driver import Progress
 from greenlight.deployer.messages import RUNNING, entry, event_of
-from greenlight.events import Event, ids, types
+from greenlight.events import Event, types
 from greenlight.ledger.port import Transaction
 from greenlight.model import keys
 from greenlight.model.own_facts import no_expiry
@@ -72,7 +72,7 @@ def begin(case: Situation, promotion: Promotion, decision: Decision, owner: str)
         push=push.fact if push else None,
         succeeded_at=earlier.succeeded_at if earlier else None,
     )
-    again = event_of(types.PROMOTION_READY, deployment, now, id=ids.derive(types.PROMOTION_READY, promotion.id))
+    again = event_of(types.PROMOTION_READY, deployment, now)
     free = begun(policy, target, request, push, case.pushes)
     transaction = Transaction(
         records=[replace(record, attempts={**record.attempts, key: attempt})],
@@ -145,12 +145,7 @@ def holds(held: Deployment, deployment: Deployment, target: Target, owner: str) 
 
 def applied(deployment: Deployment, target: Target, owner: str, now: datetime) -> tuple[Event, Transaction]:
     """Return the event and the writes once the driver has begun."""
-    event = event_of(
-        types.DEPLOYMENT_APPLIED,
-        deployment,
-        now,
-        id=ids.derive(types.DEPLOYMENT_APPLIED, deployment.id, deployment.tries),
-    )
+    event = event_of(types.DEPLOYMENT_APPLIED, deployment, now, deployment.tries)
     return event, Transaction(
         targets=[replace(target, lease=Lease(owner, now + LEASE))],
         entries=[entry(types.DEPLOYMENT_APPLIED, deployment, now, step=deployment.tries)],
@@ -163,12 +158,7 @@ def progressing(
     deployment: Deployment, target: Target, owner: str, cause: Event, now: datetime
 ) -> tuple[Event, Transaction]:
     """Return the event and the writes for another look, while there is no end."""
-    event = event_of(
-        types.DEPLOYMENT_PROGRESSING,
-        deployment,
-        now,
-        id=ids.derive(types.DEPLOYMENT_PROGRESSING, deployment.id, cause.id),
-    )
+    event = event_of(types.DEPLOYMENT_PROGRESSING, deployment, now, cause.id)
     return event, Transaction(
         targets=[replace(target, lease=Lease(owner, now + LEASE))],
         emit=[event],
@@ -189,8 +179,8 @@ def later(deployment: Deployment, target: Target, reason: str, cause: Event, now
 
 def next_try(deployment: Deployment, at: datetime, now: datetime) -> Due:
     """Return the entry that starts the deployment's next try at that time."""
-    id = ids.derive(types.PROMOTION_READY, deployment.id, deployment.tries)
-    return Due(keys.deployment_due(deployment.id), at, event_of(types.PROMOTION_READY, deployment, now, id=id))
+    event = event_of(types.PROMOTION_READY, deployment, now, deployment.tries)
+    return Due(keys.deployment_due(deployment.id), at, event)
 
 
 def end(
@@ -213,7 +203,7 @@ def end(
         succeeded_at=now if outcome == "succeeded" else record.attempts[key].succeeded_at,
     )
     type = f"deployment.{outcome}"
-    event = event_of(type, ended, now, id=ids.derive(type, deployment.id))
+    event = event_of(type, ended, now)
     return event, Transaction(
         records=[replace(record, attempts={**record.attempts, key: attempt})],
         targets=[_after(target, ended, now)],

@@ -13,8 +13,8 @@ from greenlight.model.rows import Deployment, NewEntry
 RUNNING = "running"
 
 
-def event_of(type: str, deployment: Deployment, now: datetime, *, id: str) -> Event:
-    """Make an event about a deployment."""
+def event_of(type: str, deployment: Deployment, now: datetime, *cause: str | int) -> Event:
+    """Make an event about a deployment: with the same id again for the same `cause`, such as the number of the try."""
     data: dict[str, Any] = {
         "deployment": deployment.id,
         "promotion": deployment.id,
@@ -29,7 +29,7 @@ def event_of(type: str, deployment: Deployment, now: datetime, *, id: str) -> Ev
         data["reason"] = deployment.reason
     return about_commit(
         type,
-        id=id,
+        id=ids.derive(type, deployment.id, *cause),
         source="greenlight/deployer",
         time=now,
         repo=deployment.repo,
@@ -80,6 +80,4 @@ def entry(type: str, deployment: Deployment, now: datetime, *, step: int = 0) ->
 
 def end_event(deployment: Deployment) -> Event:
     """Make the event of an end that was written before, with the same id again."""
-    type = f"deployment.{deployment.outcome}"
-    ended = deployment.ended or deployment.started
-    return event_of(type, deployment, ended, id=ids.derive(type, deployment.id))
+    return event_of(f"deployment.{deployment.outcome}", deployment, deployment.ended or deployment.started)
