@@ -17,7 +17,7 @@ class Feeds(Generic[T]):
     """The findings of all sources, in the order in which they are found."""
 
     def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[T] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[T | None] = queue.SimpleQueue()
         self._stopped = threading.Event()
 
     def add(self, name: str, source: Source[T]) -> None:
@@ -25,15 +25,16 @@ class Feeds(Generic[T]):
         threading.Thread(target=source, args=(self._queue.put, self._stopped), name=name, daemon=True).start()
 
     def next(self, seconds: float) -> list[T]:
-        """Return all that is there, after waiting at most `seconds` for the first; empty if nothing came."""
-        found: list[T] = []
+        """Return all that is there, after waiting at most `seconds` for the first; empty if nothing came, or on `close`."""
+        found: list[T | None] = []
         try:
             found.append(self._queue.get(timeout=max(seconds, 0.0)))
             while True:
                 found.append(self._queue.get_nowait())
         except queue.Empty:
-            return found
+            return [it for it in found if it is not None]
 
     def close(self) -> None:
-        """Stop the sources, without waiting for them."""
+        """Tell the sources to stop, and who waits for them to go on; nobody waits for the sources' end."""
         self._stopped.set()
+        self._queue.put(None)

@@ -74,9 +74,10 @@ def started_apart(pid: int) -> None:
 class Process:
     """A running command in a session of its own. A thread waits for its end and enforces its time limit."""
 
-    def __init__(self, start: Start, ended: Callable[[Process], None]) -> None:
-        """Start the command. Raises OSError if it cannot be started. `ended` is called once, in the waiting thread."""
-        self._start, self._ended = start, ended
+    def __init__(self, start: Start) -> None:
+        """Start the command. Raises OSError if it cannot be started."""
+        self._start = start
+        self._calls: list[Callable[[], None]] = []
         self._done = threading.Event()
         self._drained = threading.Event()
         self._tail: deque[bytes] = deque()
@@ -108,6 +109,14 @@ class Process:
         """Wait at most `seconds` for the end; return whether the command has ended."""
         return self._done.wait(seconds)
 
+    def on_end(self, call: Callable[[], None]) -> None:
+        """Call once the command has ended, in the waiting thread; now if it has."""
+        with _changed:
+            if not self._done.is_set():
+                self._calls.append(call)
+                return
+        call()
+
     def output(self) -> str:
         """Return the end of what the command has printed."""
         return b"".join(list(self._tail))[-TAIL:].decode("utf-8", "replace")
@@ -123,9 +132,11 @@ class Process:
             self._terminate()
         self._popen.wait()
         self._drained.wait(0.5)  # the last lines are worth half a second; a daemon may hold the pipe for ever
-        self._done.set()
+        with _changed:
+            self._done.set()
         try:
-            self._ended(self)
+            for call in self._calls:
+                call()
         finally:
             with _changed:
                 _running.discard(self)

@@ -109,8 +109,8 @@ class Rollout:
 
     def _wait(self, seconds: float, judge: Callable[[], Verdict | None]) -> Verdict | None:
         if not self._following:
-            self._following = True
             self._followed.begin()
+            self._following = True
         end = self._clock.monotonic() + seconds
         while True:
             verdict = judge()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 from greenlight.deployer.clusters.refusals import NotFound
 from greenlight.deployer.rollout.proof import Rollout, Verdict
 from greenlight.lib.clock import SystemClock
+from greenlight.lib.errors import Unavailable
+from support.backends import PATIENCE
 
 Object = dict[str, Any]
 
@@ -150,3 +153,36 @@ def test_a_kind_that_the_cluster_no_longer_has_is_the_releases_failure() -> None
 
 def test_an_available_deployment_whose_pods_another_list_does_not_have_yet_is_waited_for_only_so_long() -> None:
     assert end(Scripted({DEPLOYMENTS: [web(1)]}), [WEB]).proven
+
+
+def test_who_waits_for_a_rollout_goes_on_as_soon_as_it_is_closed() -> None:
+    """Whoever ends what is waited for closes it, such as the end of the Helm whose hooks are followed."""
+    deadline = datetime.now(UTC) + timedelta(hours=1)
+    rollout = Rollout(Scripted({DEPLOYMENTS: [web(0)]}), [WEB], "here", deadline, SystemClock())  # type: ignore[arg-type]
+    assert rollout.watch(0.2) is None
+    found: list[Verdict | None] = []
+    waiting = threading.Thread(target=lambda: found.append(rollout.watch(3600)))
+    waiting.start()
+    rollout.close()
+    waiting.join(PATIENCE)
+    assert found == [None]
+
+
+def test_a_cluster_that_did_not_answer_at_the_beginning_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What kinds it has is learnt then, and everything is followed."""
+    kind = {"name": "widgets", "kind": "Widget", "namespaced": True}
+    status = {"conditions": [{"type": "Ready", "status": "True"}]}
+    api = Scripted(
+        {"/apis/example.com/v1/namespaces/here/widgets": [{"metadata": meta("one"), "status": status}]}, [kind]
+    )
+    widget = {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "one"}}
+    deadline = datetime.now(UTC) + timedelta(seconds=PATIENCE)
+    rollout = Rollout(api, [widget], "here", deadline, SystemClock(), settle=0.05)  # type: ignore[arg-type]
+    with monkeypatch.context() as patched:
+        patched.setattr(api, "get", lambda path: (_ for _ in ()).throw(Unavailable("no answer")))
+        with pytest.raises(Unavailable):
+            rollout.watch(1)
+    found = rollout.watch(PATIENCE)
+    rollout.close()
+    assert found is not None
+    assert found.proven, found

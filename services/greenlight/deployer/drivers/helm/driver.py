@@ -40,9 +40,6 @@ LOST = 60.0
 LOOK = 3.0
 """Seconds between two looks at a release that is locked elsewhere."""
 
-PAUSE = 0.5
-"""Seconds between two questions to a cluster that does not answer."""
-
 
 class HelmDriver:
     """Keep locks, charts and values below `state`. One object for the process, used from many threads."""
@@ -147,7 +144,7 @@ class HelmDriver:
             run.unreachable = now if run.unreachable is None else run.unreachable
             if now - run.unreachable >= LOST:
                 return Progress("error", str(problem))
-            self._tools.closed.wait(min(PAUSE, seconds))
+            self._tools.pause(seconds)
             return None
         except (ConfigurationError, Refused, OSError) as problem:
             return Progress("error", str(problem))

@@ -14,6 +14,7 @@ from greenlight.deployer.drivers.helm.release import Revision
 from greenlight.deployer.rollout.proof import Rollout, Verdict
 from greenlight.lib.clock import Clock
 from greenlight.lib.errors import ConfigurationError, Unavailable
+from greenlight.lib.process import Process
 
 _EVENTS = {"pre-install", "post-install", "pre-upgrade", "post-upgrade"}
 """When the hooks run that `helm upgrade --install` waits for (pkg/release/v1/hook.go)."""
@@ -26,15 +27,28 @@ class Hooks:
     """
 
     def __init__(
-        self, api: Api, namespace: str, find: Callable[[], Revision | None], clock: Clock, patience: float | None
+        self,
+        api: Api,
+        namespace: str,
+        find: Callable[[], Revision | None],
+        process: Process,
+        clock: Clock,
+        patience: float | None,
     ) -> None:
-        """Keep `find`, which returns the revision once it exists, and `patience`, a rollout's, in seconds."""
-        self._api, self._namespace, self._find, self._clock, self._patience = api, namespace, find, clock, patience
+        """`find` is asked for the revision until it is there; `process` is the Helm that runs the hooks; `patience` is a
+        rollout's, in seconds."""
+        self._api, self._namespace, self._find, self._process = api, namespace, find, process
+        self._clock, self._patience = clock, patience
         self._rollout: Rollout | None = None
         self._blind = False
 
+    @property
+    def followed(self) -> bool:
+        """Tell whether the hooks are seen."""
+        return self._rollout is not None and not self._blind
+
     def cannot_begin(self, seconds: float) -> Verdict | None:
-        """Wait at most `seconds` for a hook that cannot begin."""
+        """Wait at most `seconds` for a hook that cannot begin, or for Helm's end; not at all while no hook is seen."""
         with contextlib.suppress(Unavailable):
             try:
                 if self._rollout is None and not self._blind:
@@ -61,7 +75,9 @@ class Hooks:
         manifest = _objects(release.record(self._api, self._namespace, revision))
         never = self._clock.now() + timedelta(days=1)  # its time is Helm's to keep
         how = {"patience": self._patience}
-        return Rollout(self._api, manifest, self._namespace, never, self._clock, since=revision.made, **how)
+        rollout = Rollout(self._api, manifest, self._namespace, never, self._clock, since=revision.made, **how)
+        self._process.on_end(rollout.close)
+        return rollout
 
 
 def _objects(whole: Mapping[str, Any]) -> list[Any]:

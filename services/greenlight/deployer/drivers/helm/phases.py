@@ -15,18 +15,12 @@ from greenlight.deployer.drivers.helm.hooks import Hooks
 from greenlight.deployer.drivers.helm.program import test_arguments
 from greenlight.deployer.drivers.helm.release import PENDING, Revision
 from greenlight.deployer.drivers.helm.run import Phase, Run
-from greenlight.deployer.drivers.helm.tools import OUTPUT, Tools, seconds_of
+from greenlight.deployer.drivers.helm.tools import OUTPUT, PAUSE, Tools, seconds_of
 from greenlight.deployer.drivers.helm.verification import Verification, command_start
 from greenlight.lib.process import Process
 
 HOOKS = 2.0
 """Seconds that Helm may run before its hooks are looked at: without any it has ended by then."""
-
-AT_ONCE = 0.01
-"""Seconds in which what has come is taken."""
-
-PAUSE = 0.5
-"""Seconds between two looks at a Helm that runs hooks."""
 
 
 def step(run: Run, seconds: float, tools: Tools) -> Progress | None:
@@ -93,19 +87,17 @@ def _upgrade_failed(run: Run, process: Process, revision: Revision | None, tools
 def _helm_ended(run: Run, process: Process, seconds: float, tools: Tools) -> bool:
     """Wait at most `seconds` for Helm's end; return whether it has come. Helm is ended where a hook cannot begin."""
     waits = HOOKS - (tools.clock.monotonic() - run.process_began)
-    if process.wait(min(seconds, max(waits, PAUSE))):
-        return True
     if waits > 0:
-        return False
-    run.hooks = run.hooks or _hooks(run, tools)
-    stuck = run.hooks.cannot_begin(AT_ONCE)
+        return process.wait(min(seconds, waits))
+    run.hooks = run.hooks or _hooks(run, process, tools)
+    stuck = run.hooks.cannot_begin(seconds)
     if stuck is not None:
         run.notes += [stuck.details] if stuck.details else []
         process.cancel(f"a hook cannot begin: {stuck.reason}")
-    return process.wait(0)
+    return process.wait(0.0 if run.hooks.followed else min(seconds, PAUSE))
 
 
-def _hooks(run: Run, tools: Tools) -> Hooks:
+def _hooks(run: Run, process: Process, tools: Tools) -> Hooks:
     """Return the hooks that Helm runs for this try."""
     api, order = tools.clusters.api(run.order), run.order
     namespace, name = order.config["namespace"], order.config["release"]
@@ -114,7 +106,7 @@ def _hooks(run: Run, tools: Tools) -> Hooks:
         newest = release.newest(api, namespace, name)
         return newest if newest is not None and mine(newest, order) else None
 
-    return Hooks(api, namespace, find, tools.clock, seconds_of(order, "patience"))
+    return Hooks(api, namespace, find, process, tools.clock, seconds_of(order, "patience"))
 
 
 def _rolling(run: Run, seconds: float, tools: Tools) -> Progress | None:
@@ -131,7 +123,7 @@ def _rolling(run: Run, seconds: float, tools: Tools) -> Progress | None:
         tools.clock,
         start=lambda step, left: _start_step(run, step, left, tools),
         output=lambda _: tools.output(run)[-OUTPUT:],
-        wait=tools.closed.wait,
+        pause=tools.pause,
     )
     run.phase = Phase.VERIFY
     return None
@@ -150,7 +142,7 @@ def _start_step(run: Run, step: str, left: float, tools: Tools) -> Process:
         run.process = tools.helm.run(arguments, tools.clusters.access(run.order).helm(), run.folder, left + 5)
     else:
         log, helm = run.folder / "verify.log", tools.helm
-        run.process = Process(command_start(run.order, helm.environment, log, left, helm.grace), lambda _: None)
+        run.process = Process(command_start(run.order, helm.environment, log, left, helm.grace))
     return run.process
 
 

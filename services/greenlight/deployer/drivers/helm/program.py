@@ -47,7 +47,7 @@ class Helm:
 
     def run(self, arguments: Sequence[str], cluster: Mapping[str, str], folder: Path, timeout: float) -> Process:
         """Start Helm in `folder`. `cluster`: the variables by which it reaches the cluster. `timeout` in seconds."""
-        return Process(self._start(arguments, cluster, folder, timeout, []), lambda _: None)
+        return Process(self._start(arguments, cluster, folder, timeout, []))
 
     def upgrade(
         self,
@@ -58,13 +58,10 @@ class Helm:
         lock: TargetLock,
         deployment: str,
     ) -> Process:
-        """Start Helm to change a release.
-
-        It holds the target's lock as long as it runs, whatever becomes of Greenlight.
-        """
-        start = self._start(arguments, cluster, folder, timeout, [lock.descriptor])
-        process = Process(start, lambda _: lock.release())
+        """The same for what changes a release: Helm holds the target's lock as long as it runs, whatever becomes of us."""
+        process = Process(self._start(arguments, cluster, folder, timeout, [lock.descriptor]))
         lock.name(process.pid, deployment, self._clock.now().timestamp() + timeout)
+        process.on_end(lock.release)
         return process
 
     def _start(

@@ -24,6 +24,10 @@ from greenlight.lib.scrub import Scrubber
 OUTPUT = 16 * 1024
 """Characters of a deployment's output that are kept: its end."""
 
+PAUSE = 0.5
+"""Seconds between two questions to what reports nothing by itself: a cluster that does not answer, the address of `verify`,
+a release that Helm has not written down yet."""
+
 REASON = 600
 """Characters of its reason."""
 
@@ -69,6 +73,10 @@ class Tools:
         environment = self.clusters.access(run.order).helm()
         hidden = [value for name, value in environment.items() if "TOKEN" in name]
         return (self.scrub.also(hidden) if hidden else self.scrub)(run.started().output())
+
+    def pause(self, seconds: float) -> None:
+        """Wait for the next question, at most `seconds`, or until Greenlight ends."""
+        self.closed.wait(min(PAUSE, seconds))
 
     def reason(self, text: str) -> str:
         """Return a reason on one line, scrubbed and cut."""

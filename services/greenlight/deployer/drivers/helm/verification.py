@@ -20,9 +20,6 @@ from greenlight.lib.process import Process, Start
 STEPS = ("http", "command", "helm-test")
 """In this order; each within the same time."""
 
-PAUSE = 0.5
-"""Seconds between two questions to an address that does not answer well yet."""
-
 
 class Verification:
     """The steps that one deployment's `verify` asks for. One thread asks at a time."""
@@ -35,11 +32,12 @@ class Verification:
         *,
         start: Callable[[str, float], Process],
         output: Callable[[Process], str],
-        wait: Callable[[float], object],
+        pause: Callable[[float], None],
     ) -> None:
-        """Keep the rollout's `proof`, and three functions."""
+        """`proof` is of the rollout; `start` begins a step that is a process, to end within so many seconds; `output` is what
+        it printed; `pause` waits for the next question to an address, at most so many seconds."""
         self._order, self._proof, self._clock = order, proof, clock
-        self._start, self._output, self._wait = start, output, wait
+        self._start, self._output, self._pause = start, output, pause
         self._wanted: Mapping[str, object] = order.config.get("verify", {})
         self._steps = [step for step in STEPS if step in self._wanted]
         self._process: Process | None = None
@@ -79,7 +77,7 @@ class Verification:
             found = f"does not answer: {problem}"
         if left <= 0:
             return Progress("failed", f"the release is up, but {url} {found}", self._proof)
-        self._wait(min(PAUSE, seconds))
+        self._pause(seconds)
         return None
 
     def _next(self) -> None:
