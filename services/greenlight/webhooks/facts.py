@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from greenlight.events import Event, ids
+from greenlight.events import ids
 from greenlight.events.build import about_commit, as_fact
 from greenlight.lib.errors import Malformed, Rejected
 from greenlight.lib.strictjson import BadJson, loads
@@ -54,51 +54,7 @@ def fact(
     """
     now = delivery.now
     at = counted(moment, now) or now
-    event = commit_event(
-        type,
-        id=id,
-        source=source,
-        repo=repo,
-        sha=sha,
-        at=at,
-        ref=refs[0] if refs else None,
-        subject=subject,
-        more=more,
-        gate=gate,
-        outcome=outcome,
-    )
-    return Fact(
-        event=event,
-        repo=repo,
-        sha=sha,
-        at=at,
-        accepted=now,
-        body=delivery.digest,
-        refs=refs,
-        outcome=outcome,
-        details={**(details or {}), **ahead(moment or signed, now)},
-        **known,
-    )
-
-
-def commit_event(
-    type: str,
-    *,
-    id: str,
-    source: str,
-    repo: str,
-    sha: str,
-    at: datetime,
-    ref: str | None = None,
-    subject: str | None = None,
-    more: Mapping[str, Any] | None = None,
-    gate: str | None = None,
-    outcome: str | None = None,
-) -> Event:
-    """Build the small event that goes through the Broker: repo, ref, sha and the few fields that a subscriber reads.
-
-    Raises Rejected for data that is too large for every Broker.
-    """
+    ref = refs[0] if refs else None
     event = about_commit(
         type,
         id=id,
@@ -117,4 +73,15 @@ def commit_event(
     )
     if len(event.data or b"") > MAX_DATA:
         raise Rejected(f"what it says of the commit takes more than {MAX_DATA} bytes")
-    return as_fact(event)
+    return Fact(
+        event=as_fact(event),
+        repo=repo,
+        sha=sha,
+        at=at,
+        accepted=now,
+        body=delivery.digest,
+        refs=refs,
+        outcome=outcome,
+        details={**(details or {}), **ahead(moment or signed, now)},
+        **known,
+    )
