@@ -142,10 +142,7 @@ def commits_of(records: Sequence[Record], deps: Deps) -> list[dict[str, Any]]:
 
 
 def _commit(
-    record: Record,
-    policies: Sequence[Policy],
-    situations: view.Situations,
-    unreadable: Mapping[tuple[str, str], str],
+    record: Record, policies: Sequence[Policy], situations: view.Situations, unreadable: Mapping[tuple[str, str], str]
 ) -> dict[str, Any]:
     try:
         shown = view.commit(record, policies, situations)

@@ -23,12 +23,7 @@ class Delivery:
     """The delivery of one Trigger's events: by its spec, to its subscriber and its dead-letter sink."""
 
     def __init__(
-        self,
-        spec: TriggerSpec,
-        subscriber: Subscriber,
-        sink: Subscriber | None,
-        metrics: Metrics,
-        tracer: Tracer = OFF,
+        self, spec: TriggerSpec, subscriber: Subscriber, sink: Subscriber | None, metrics: Metrics, tracer: Tracer = OFF
     ) -> None:
         self.spec, self.subscriber, self.sink, self._tracer = spec, subscriber, sink, tracer
         self._hop = f"{spec.name}.{spec.namespace}"

@@ -89,13 +89,7 @@ class Registry:
     ) -> None:
         workers = [
             TriggerWorker(
-                self._runtime,
-                self._end,
-                delivery,
-                position,
-                retries[delivery.spec.key],
-                self._append,
-                self._progressed,
+                self._runtime, self._end, delivery, position, retries[delivery.spec.key], self._append, self._progressed
             )
             for delivery, position in zip(deliveries, positions, strict=True)
         ]

@@ -13,18 +13,7 @@ from greenlight.ledger.port import Transaction
 from greenlight.model import keys
 from greenlight.model.own_facts import no_expiry
 from greenlight.model.policy import Decision, Policy, Situation
-from greenlight.model.rows import (
-    PATIENCE,
-    Attempt,
-    Deployment,
-    Due,
-    Lease,
-    Promotion,
-    Push,
-    Record,
-    Running,
-    Target,
-)
+from greenlight.model.rows import PATIENCE, Attempt, Deployment, Due, Lease, Promotion, Push, Record, Running, Target
 from greenlight.policy.lineage import newer
 from greenlight.policy.requests import begun
 

@@ -37,8 +37,7 @@ def write_holder(descriptor: int, pid: int, deployment: str, until: float, comma
     """Write into a lock file that the parent `pid` holds it, and for which command; None: it is about to start one."""
     child = None if command is None else {"pid": command, "started": started_at(command)}
     _write(
-        descriptor,
-        {"pid": pid, "started": started_at(pid), "deployment": deployment, "until": until, "command": child},
+        descriptor, {"pid": pid, "started": started_at(pid), "deployment": deployment, "until": until, "command": child}
     )
 
 
@@ -89,8 +88,7 @@ class TargetLock:
         with self._mutex:
             if self.descriptor >= 0:
                 _write(
-                    self.descriptor,
-                    {"pid": pid, "started": started_at(pid), "deployment": deployment, "until": until},
+                    self.descriptor, {"pid": pid, "started": started_at(pid), "deployment": deployment, "until": until}
                 )
 
     def release(self) -> None:

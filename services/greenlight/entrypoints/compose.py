@@ -204,8 +204,7 @@ def _broker(
     Its Triggers are Greenlight's, the operator's in the folder `own`, and those of third parties.
     """
     watch = ManifestWatcher(
-        [default_folder(), own],
-        lambda found: broker.change(found.brokers, [*found.triggers, *third_parties.triggers]),
+        [default_folder(), own], lambda found: broker.change(found.brokers, [*found.triggers, *third_parties.triggers])
     )
     brokers, triggers = watch.manifests
     known: Services = {**services, **third_parties.services}

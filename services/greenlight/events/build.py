@@ -87,10 +87,5 @@ def about_target(
         time=time,
         dataschema=dataschema(type),
         data=data,
-        extensions={
-            "repo": repo,
-            "application": application,
-            "environment": environment,
-            "partitionkey": partitionkey,
-        },
+        extensions={"repo": repo, "application": application, "environment": environment, "partitionkey": partitionkey},
     )

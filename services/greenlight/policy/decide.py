@@ -119,11 +119,7 @@ def _own(case: Situation, push: Push | None, gates: Mapping[str, GateState]) -> 
         *_ambiguous(case.record),
         *(_ended(case, push) if served(case) is None else []),
     ]
-    waiting = [
-        *_after(case),
-        *_reasons(gates, ("pending", "expired")),
-        *_lacking(case.environment.deploy, case.record),
-    ]
+    waiting = [*_after(case), *_reasons(gates, ("pending", "expired")), *_lacking(case.environment.deploy, case.record)]
     return Standing("blocked" if blocked else "waiting" if waiting else "ready", (*blocked, *waiting))
 
 

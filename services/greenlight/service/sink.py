@@ -27,13 +27,7 @@ class Sink:
     """Post events to `$K_SINK`, and remove from the outbox those that arrived. One connection pool for the process."""
 
     def __init__(
-        self,
-        url: str,
-        ledger: Ledger,
-        log: logging.Logger,
-        *,
-        authorities: str | None = None,
-        token: Path = TOKEN,
+        self, url: str, ledger: Ledger, log: logging.Logger, *, authorities: str | None = None, token: Path = TOKEN
     ) -> None:
         """Keep `authorities`: certificates (PEM) to trust the Broker by, instead of the machine's."""
         parts = urlsplit(url)

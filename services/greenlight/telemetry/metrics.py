@@ -37,9 +37,7 @@ DEPLOYMENTS = Counter(
     "greenlight_deployments_total", "Deployments that have ended.", ["application", "environment", "outcome"]
 )
 UNREADABLE = Gauge(
-    "greenlight_ledger_unreadable_rows",
-    "Rows of the ledger that this process could not read.",
-    ["table"],
+    "greenlight_ledger_unreadable_rows", "Rows of the ledger that this process could not read.", ["table"]
 )
 SPANS = Counter(
     "greenlight_spans_total",

@@ -63,11 +63,7 @@ def fact(
         repo=repo,
         sha=sha,
         data={**({"ref": ref} if ref else {}), **(more or {})},
-        attributes={
-            "branch": ref.removeprefix("refs/heads/") if ref else None,
-            "gate": gate,
-            "outcome": outcome,
-        },
+        attributes={"branch": ref.removeprefix("refs/heads/") if ref else None, "gate": gate, "outcome": outcome},
         subject=subject,
         traceparent=ids.traceparent(repo, sha, id, "receive"),
     )

@@ -58,13 +58,7 @@ def failures(connection: sqlite3.Connection, seq: int) -> dict[str, list[dict[st
     )
     found: dict[str, list[dict[str, Any]]] = {}
     for trigger, sink, number, at, code, why in rows:
-        failure = {
-            "number": number,
-            "at": timestamp(at),
-            "code": code,
-            "why": why,
-            "sink": bool(sink),
-        }
+        failure = {"number": number, "at": timestamp(at), "code": code, "why": why, "sink": bool(sink)}
         found.setdefault(trigger, []).append(failure)
     return found
 

@@ -168,8 +168,5 @@ def _post(url: str, path: str, body: bytes, headers: Mapping[str, str], as_json:
     elif answer.status == 202:
         render.line(f"accepted as {document['id']}" if "id" in document else f"ignored: {document.get('ignored')}")
     if answer.status != 202:
-        raise Failure(
-            f"{answer.status}: {document.get('detail', document)}",
-            UNKNOWN if answer.status >= 500 else NO,
-        )
+        raise Failure(f"{answer.status}: {document.get('detail', document)}", UNKNOWN if answer.status >= 500 else NO)
     sys.exit(0)

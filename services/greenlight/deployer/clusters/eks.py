@@ -124,14 +124,7 @@ class Eks:
         from botocore.signers import RequestSigner
 
         with self._requesting("signing"):
-            signer = RequestSigner(
-                ServiceId("STS"),
-                self.region,
-                "sts",
-                "v4",
-                self._signer(),
-                _session().events,
-            )
+            signer = RequestSigner(ServiceId("STS"), self.region, "sts", "v4", self._signer(), _session().events)
             request = {
                 "method": "GET",
                 "url": f"{_sts(self.region)}/?Action=GetCallerIdentity&Version=2011-06-15",

@@ -58,12 +58,7 @@ class ExecPlugin:
     """Run the `exec` program of a kubeconfig's user, and keep its credentials until they end. Safe for many threads."""
 
     def __init__(
-        self,
-        section: Mapping[str, Any],
-        cluster: Mapping[str, Any],
-        folder: Path,
-        env: Mapping[str, str],
-        clock: Clock,
+        self, section: Mapping[str, Any], cluster: Mapping[str, Any], folder: Path, env: Mapping[str, str], clock: Clock
     ) -> None:
         """Check the user's `exec`; run nothing yet. `cluster` is the cluster's section, `folder` the kubeconfig's.
 

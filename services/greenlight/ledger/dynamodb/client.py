@@ -94,12 +94,7 @@ class Dynamo:
     """One table. Safe for threads."""
 
     def __init__(
-        self,
-        service: Service,
-        table: str,
-        *,
-        meter: Meter | None = None,
-        pause: Callable[[int], None] = full_jitter,
+        self, service: Service, table: str, *, meter: Meter | None = None, pause: Callable[[int], None] = full_jitter
     ) -> None:
         self.table = table
         self._service = service

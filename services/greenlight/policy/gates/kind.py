@@ -16,10 +16,7 @@ Schema = Mapping[str, Any]
 
 COMMON: Mapping[str, Schema] = {
     "max-age": {"$ref": "#/$defs/duration", "description": "How old the fact may be."},
-    "any-branch": {
-        "description": "Whether a run for a branch that is not shipped counts too.",
-        "type": "boolean",
-    },
+    "any-branch": {"description": "Whether a run for a branch that is not shipped counts too.", "type": "boolean"},
 }
 """The fields of every kind, beside its own."""
 

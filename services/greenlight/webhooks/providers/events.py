@@ -109,10 +109,7 @@ def _fact(sent: Event, data: dict[str, Any], delivery: Delivery) -> Fact:
         order=(micros(counted(signed, now)),),
         evidence=evidence_of(evidence, delivery) if isinstance(evidence, (str, dict)) else None,
         artifacts=artifacts_at(data, "artifacts"),
-        details={
-            "data": _compared(data),
-            **({"traceparent": sent.extensions["traceparent"]} if traced else {}),
-        },
+        details={"data": _compared(data), **({"traceparent": sent.extensions["traceparent"]} if traced else {})},
     )
     return replace(made, event=_passed_on(sent, made.event, sender, cut=bool(rest)))
 

@@ -53,18 +53,10 @@ class Command(Declaration):
                         "must be the name of a variable, other than TRACEPARENT and GREENLIGHT_…, which Greenlight sets"
                     ),
                 },
-                "additionalProperties": {
-                    "$ref": "#/$defs/variable",
-                },
+                "additionalProperties": {"$ref": "#/$defs/variable"},
             },
-            "cwd": {
-                "$ref": "#/$defs/folder",
-                "default": ".",
-            },
-            "timeout": {
-                "$ref": "#/$defs/duration",
-                "default": "10m",
-            },
+            "cwd": {"$ref": "#/$defs/folder", "default": "."},
+            "timeout": {"$ref": "#/$defs/duration", "default": "10m"},
         },
     }
     definitions: ClassVar[Mapping[str, Schema]] = {
@@ -92,7 +84,7 @@ class Command(Declaration):
             "errorMessage": (
                 "must be text; put it in quotes, or name where a secret is: {file: PATH} or {from: VARIABLE}"
             ),
-        },
+        }
     }
 
     def explained(self) -> str:

@@ -49,15 +49,9 @@ class Helm(Declaration):
         "required": ["cluster", "chart", "release", "namespace"],
         "additionalProperties": False,
         "properties": {
-            "cluster": {
-                "$ref": "#/$defs/name",
-            },
-            "chart": {
-                "$ref": "#/$defs/chart",
-            },
-            "release": {
-                "$ref": "#/$defs/dns-label",
-            },
+            "cluster": {"$ref": "#/$defs/name"},
+            "chart": {"$ref": "#/$defs/chart"},
+            "release": {"$ref": "#/$defs/dns-label"},
             "namespace": {
                 "type": "string",
                 "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
@@ -79,10 +73,7 @@ class Helm(Declaration):
                 "pattern": "^(ours|theirs|fail)$",
                 "errorMessage": "must be ours, theirs or fail",
             },
-            "timeout": {
-                "$ref": "#/$defs/duration",
-                "default": "10m",
-            },
+            "timeout": {"$ref": "#/$defs/duration", "default": "10m"},
             "patience": {
                 "$ref": "#/$defs/duration",
                 "description": (
@@ -96,9 +87,7 @@ class Helm(Declaration):
                     "How long a container without a readiness probe has to run before it counts as up. Left out: 5s."
                 ),
             },
-            "verify": {
-                "$ref": "#/$defs/verify",
-            },
+            "verify": {"$ref": "#/$defs/verify"},
         },
     }
     definitions: ClassVar[Mapping[str, Schema]] = {
@@ -127,14 +116,8 @@ class Helm(Declaration):
                     },
                     "errorMessage": "must be a list: the program and its arguments, such as [./smoke.sh, --quick]",
                 },
-                "helm-test": {
-                    "const": True,
-                    "errorMessage": "must be true",
-                },
-                "timeout": {
-                    "$ref": "#/$defs/duration",
-                    "default": "1m",
-                },
+                "helm-test": {"const": True, "errorMessage": "must be true"},
+                "timeout": {"$ref": "#/$defs/duration", "default": "1m"},
             },
         },
         "chart": {
@@ -154,17 +137,13 @@ class Helm(Declaration):
                     "pattern": "^https://[!-~]{1,1000}$",
                     "errorMessage": "must be the https:// address of a chart repository",
                 },
-                "name": {
-                    "$ref": "#/$defs/dns-label",
-                },
+                "name": {"$ref": "#/$defs/dns-label"},
                 "version": {
                     "type": "string",
                     "pattern": "^[0-9]+\\.[0-9]+\\.[0-9]+([-+][0-9A-Za-z.+-]+)?$",
                     "errorMessage": 'must be one exact version such as "1.2.3"; a range would deploy what nobody checked',
                 },
-                "digest": {
-                    "$ref": "#/$defs/sha256",
-                },
+                "digest": {"$ref": "#/$defs/sha256"},
             },
         },
     }

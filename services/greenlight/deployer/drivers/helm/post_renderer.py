@@ -24,9 +24,7 @@ _DESCRIPTION = {
     "name": PLUGIN,
     "version": "1.0.0",
     "runtime": "subprocess",
-    "runtimeConfig": {
-        "platformCommand": [{"command": "${GREENLIGHT_PYTHON}", "args": ["-P", "${GREENLIGHT_KEPT}"]}],
-    },
+    "runtimeConfig": {"platformCommand": [{"command": "${GREENLIGHT_PYTHON}", "args": ["-P", "${GREENLIGHT_KEPT}"]}]},
 }
 
 
