@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from greenlight.deployer.clusters.refusals import Conflict
-from greenlight.deployer.driver import Progress
+from greenlight.deployer.driver import Order, Progress
 from greenlight.deployer.drivers.helm import causes, charts, hooks, release
 from greenlight.deployer.drivers.helm.beginning import follow, mine, start_upgrade
 from greenlight.deployer.drivers.helm.hooks import Hooks
@@ -47,8 +47,7 @@ def _upgrading(run: Run, seconds: float, tools: Tools) -> Progress | None:
     if not _helm_ended(run, process, seconds, tools):
         return None
     api, namespace = tools.clusters.api(order), order.config["namespace"]
-    newest = release.newest(api, namespace, order.config["release"])
-    revision = newest if newest is not None and mine(newest, order) else None
+    revision = _own_revision(order, tools)
     if process.code == 0 and revision is not None:
         shutil.rmtree(run.folder, ignore_errors=True)
         follow(run, revision, revision.created + timedelta(seconds=run.timeout), tools)
@@ -100,13 +99,14 @@ def _helm_ended(run: Run, process: Process, seconds: float, tools: Tools) -> boo
 def _hooks(run: Run, process: Process, tools: Tools) -> Hooks:
     """Return the hooks that Helm runs for this try."""
     api, order = tools.clusters.api(run.order), run.order
-    namespace, name = order.config["namespace"], order.config["release"]
+    patience, namespace = seconds_of(order, "patience"), order.config["namespace"]
+    return Hooks(api, namespace, lambda: _own_revision(order, tools), process, tools.clock, patience)
 
-    def find() -> Revision | None:
-        newest = release.newest(api, namespace, name)
-        return newest if newest is not None and mine(newest, order) else None
 
-    return Hooks(api, namespace, find, process, tools.clock, seconds_of(order, "patience"))
+def _own_revision(order: Order, tools: Tools) -> Revision | None:
+    """Return the newest revision of the release, if this try made it."""
+    newest = release.newest(tools.clusters.api(order), order.config["namespace"], order.config["release"])
+    return newest if newest is not None and mine(newest, order) else None
 
 
 def _rolling(run: Run, seconds: float, tools: Tools) -> Progress | None:
