@@ -69,8 +69,11 @@ def compile_legacy(value: Any, path: Path) -> Predicate:
     if value.get("attributes") is None:
         return everything
     wanted = _names_and_values(value["attributes"], (*path, "attributes"))
-    tests = [_test(name, _same(text) if text else bool) for name, text in wanted]
-    return _every(tests)
+    return _every([_test(name, text, str.__eq__ if text else _is_there) for name, text in wanted])
+
+
+def _is_there(text: str, wanted: str) -> bool:
+    return bool(text)
 
 
 def _items(value: Any, path: Path, trigger: str) -> list[Predicate]:
@@ -96,16 +99,13 @@ def compile_item(value: Any, path: Path, trigger: str = "") -> Predicate:
     return everything
 
 
-def _exact(value: Any, path: Path, trigger: str) -> Predicate:
-    return _every([_test(name, _same(text)) for name, text in _non_empty(value, path)])
+def _texts(matches: Callable[[str, str], bool]) -> Callable[[Any, Path, str], Predicate]:
+    """Return the dialect in which each attribute named matches the text that is given for it."""
 
+    def dialect(value: Any, path: Path, trigger: str) -> Predicate:
+        return _every([_test(name, text, matches) for name, text in _non_empty(value, path)])
 
-def _prefix(value: Any, path: Path, trigger: str) -> Predicate:
-    return _every([_test(name, _starting(text)) for name, text in _non_empty(value, path)])
-
-
-def _suffix(value: Any, path: Path, trigger: str) -> Predicate:
-    return _every([_test(name, _ending(text)) for name, text in _non_empty(value, path)])
+    return dialect
 
 
 def _all(value: Any, path: Path, trigger: str) -> Predicate:
@@ -190,9 +190,9 @@ class _ErrorCount:
 
 
 _DIALECTS: Mapping[str, Callable[[Any, Path, str], Predicate]] = {
-    "exact": _exact,
-    "prefix": _prefix,
-    "suffix": _suffix,
+    "exact": _texts(str.__eq__),
+    "prefix": _texts(str.startswith),
+    "suffix": _texts(str.endswith),
     "all": _all,
     "any": _any,
     "not": _not,
@@ -229,28 +229,16 @@ def _every(tests: Sequence[Predicate]) -> Predicate:
     return lambda event: all(test(event) for test in tests)
 
 
-def _test(name: str, matches: Callable[[str], bool]) -> Predicate:
+def _test(name: str, wanted: str, matches: Callable[[str, str], bool]) -> Predicate:
     """Return a test whether the attribute is there and its text matches."""
     get = attribute(name)
 
     def test(event: Event) -> bool:
         text = get(event)
-        return text is not None and matches(text)
+        return text is not None and matches(text, wanted)
 
     return test
 
 
 def _dotted(path: Path) -> str:
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)[1:]
-
-
-def _same(wanted: str) -> Callable[[str], bool]:
-    return lambda text: text == wanted
-
-
-def _starting(wanted: str) -> Callable[[str], bool]:
-    return lambda text: text.startswith(wanted)
-
-
-def _ending(wanted: str) -> Callable[[str], bool]:
-    return lambda text: text.endswith(wanted)

@@ -44,34 +44,10 @@ def why_none(name: str, count: int) -> str:
     return f"{name} takes {takes} argument{'' if takes.endswith('1') else 's'}, not {count}"
 
 
-def _length(at: int, text: str) -> int:
-    return len(text)
-
-
-def _concat(at: int, *texts: str) -> str:
-    return _joined(at, "", texts)
-
-
-def _concat_ws(at: int, delimiter: str, *texts: str) -> str:
-    return _joined(at, delimiter, texts)
-
-
 def _joined(at: int, delimiter: str, texts: Sequence[str]) -> str:
     if sum(map(len, texts)) + len(delimiter) * len(texts) > MAX_TEXT:
         raise EvaluationError("functionEvaluation", at, f"the text would have more than {MAX_TEXT} characters")
     return delimiter.join(texts)
-
-
-def _lower(at: int, text: str) -> str:
-    return text.lower()
-
-
-def _upper(at: int, text: str) -> str:
-    return text.upper()
-
-
-def _trim(at: int, text: str) -> str:
-    return text.strip(_WHITE_SPACE)
 
 
 def _left(at: int, text: str, count: int) -> str:
@@ -104,26 +80,6 @@ def _abs(at: int, number: int) -> int:
     return abs(number)
 
 
-def _int(at: int, value: Value) -> int:
-    return to_integer(value, at)
-
-
-def _bool(at: int, value: Value) -> bool:
-    return to_boolean(value, at)
-
-
-def _string(at: int, value: Value) -> str:
-    return to_string(value, at)
-
-
-def _is_int(at: int, value: Value) -> bool:
-    return _can(to_integer, value)
-
-
-def _is_bool(at: int, value: Value) -> bool:
-    return _can(to_boolean, value)
-
-
 def _can(convert: Callable[[Value, int], Value], value: Value) -> bool:
     try:
         convert(value, 0)
@@ -133,19 +89,19 @@ def _can(convert: Callable[[Value, int], Value], value: Value) -> bool:
 
 
 FUNCTIONS: Mapping[str, Sequence[Function]] = {
-    "LENGTH": [Function([str], int, _length)],
-    "CONCAT": [Function([], str, _concat, more=str)],
-    "CONCAT_WS": [Function([str], str, _concat_ws, more=str)],
-    "LOWER": [Function([str], str, _lower)],
-    "UPPER": [Function([str], str, _upper)],
-    "TRIM": [Function([str], str, _trim)],
+    "LENGTH": [Function([str], int, lambda at, text: len(text))],
+    "CONCAT": [Function([], str, lambda at, *texts: _joined(at, "", texts), more=str)],
+    "CONCAT_WS": [Function([str], str, lambda at, delimiter, *texts: _joined(at, delimiter, texts), more=str)],
+    "LOWER": [Function([str], str, lambda at, text: text.lower())],
+    "UPPER": [Function([str], str, lambda at, text: text.upper())],
+    "TRIM": [Function([str], str, lambda at, text: text.strip(_WHITE_SPACE))],
     "LEFT": [Function([str, int], str, _left)],
     "RIGHT": [Function([str, int], str, _right)],
     "SUBSTRING": [Function([str, int], str, _substring), Function([str, int, int], str, _substring)],
     "ABS": [Function([int], int, _abs)],
-    "INT": [Function([None], int, _int)],
-    "BOOL": [Function([None], bool, _bool)],
-    "STRING": [Function([None], str, _string)],
-    "IS_INT": [Function([None], bool, _is_int)],
-    "IS_BOOL": [Function([None], bool, _is_bool)],
+    "INT": [Function([None], int, lambda at, value: to_integer(value, at))],
+    "BOOL": [Function([None], bool, lambda at, value: to_boolean(value, at))],
+    "STRING": [Function([None], str, lambda at, value: to_string(value, at))],
+    "IS_INT": [Function([None], bool, lambda at, value: _can(to_integer, value))],
+    "IS_BOOL": [Function([None], bool, lambda at, value: _can(to_boolean, value))],
 }
