@@ -348,7 +348,7 @@ def test_a_release_that_somebody_elses_helm_locked_is_never_stolen(helm: Helm, m
     """Though its revision carries copies of our labels."""
     helm.end(helm.order("one"))
     _pending(helm, "pending-rollback", revision="0")
-    with pytest.raises(Busy, match="not ours"):
+    with pytest.raises(Busy, match="did not start"):
         helm.driver.apply(helm.order("two", fence=2))
     monkeypatch.setattr("greenlight.deployer.drivers.helm.beginning.FOREIGN", 0.0)
     end = helm.driver.apply(helm.order("two", fence=2))

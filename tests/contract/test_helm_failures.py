@@ -322,7 +322,7 @@ def test_a_first_install_that_somebody_elses_dead_helm_left_is_ended_by_what_is_
     whole = release.decoded(secret)
     whole["info"]["status"] = secret["metadata"]["labels"]["status"] = "pending-install"
     helm.api.replace(path, {**secret, "data": {"release": release.encoded(whole)}})
-    with pytest.raises(Busy, match="not ours"):
+    with pytest.raises(Busy, match="did not start"):
         helm.driver.apply(helm.order("one"))
     monkeypatch.setattr("greenlight.deployer.drivers.helm.beginning.FOREIGN", 0.0)
     reason = failed(helm.driver.apply(helm.order("one")), f"`helm uninstall shop -n {helm.namespace}`, then retry")

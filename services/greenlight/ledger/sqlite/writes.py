@@ -215,16 +215,10 @@ def _put_decision(row: DecisionRow) -> Step:
 
 
 def _put_push(row: Push) -> Step:
-    values = (row.fact, row.repo, micros(row.pushed_at), micros(row.arrived), row.ref, dumps(row))
-
-    def step(tx: Tx) -> None:
-        tx.execute(
-            "INSERT INTO pushes (fact, repo, pushed_at, arrived, ref, json) VALUES (?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT DO NOTHING",
-            values,
-        )
-
-    return step
+    return _execute(
+        "INSERT INTO pushes (fact, repo, pushed_at, arrived, ref, json) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        *(row.fact, row.repo, micros(row.pushed_at), micros(row.arrived), row.ref, dumps(row)),
+    )
 
 
 def append(entry: NewEntry) -> Step:
@@ -259,36 +253,25 @@ def append(entry: NewEntry) -> Step:
 
 def set_due(due: Due) -> Step:
     """Return a step that replaces what is due under the key."""
-    values = (due.key, micros(due.at), due.event.id, dumps(due))
-
-    def step(tx: Tx) -> None:
-        tx.execute("INSERT OR REPLACE INTO due (key, at, event, json) VALUES (?, ?, ?, ?)", values)
-
-    return step
+    sql = "INSERT OR REPLACE INTO due (key, at, event, json) VALUES (?, ?, ?, ?)"
+    return _execute(sql, due.key, micros(due.at), due.event.id, dumps(due))
 
 
 def _postpone(due: Due) -> Step:
     """Return a step that changes when the event is due, unless it was done or replaced since it was read."""
-    values = (micros(due.at), dumps(due), due.key, due.event.id)
-
-    def step(tx: Tx) -> None:
-        tx.execute("UPDATE due SET at = ?, json = ? WHERE key = ? AND event = ?", values)
-
-    return step
+    sql = "UPDATE due SET at = ?, json = ? WHERE key = ? AND event = ?"
+    return _execute(sql, micros(due.at), dumps(due), due.key, due.event.id)
 
 
 def _not_due(key: str, event: str) -> Step:
-    def step(tx: Tx) -> None:
-        tx.execute("DELETE FROM due WHERE key = ? AND event = ?", (key, event))
-
-    return step
+    return _execute("DELETE FROM due WHERE key = ? AND event = ?", key, event)
 
 
 def _into_outbox(event: Event, now: datetime) -> Step:
     """Return a step that keeps an event until it is known to be published."""
-    values = (event.id, micros(now), dumps(event))
+    sql = "INSERT INTO outbox (id, at, json) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+    return _execute(sql, event.id, micros(now), dumps(event))
 
-    def step(tx: Tx) -> None:
-        tx.execute("INSERT INTO outbox (id, at, json) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", values)
 
-    return step
+def _execute(sql: str, *values: object) -> Step:
+    return lambda tx: tx.execute(sql, values)
