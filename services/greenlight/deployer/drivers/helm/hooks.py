@@ -35,8 +35,10 @@ class Hooks:
         clock: Clock,
         patience: float | None,
     ) -> None:
-        """`find` is asked for the revision until it is there; `process` is the Helm that runs the hooks; `patience` is a
-        rollout's, in seconds."""
+        """Follow the hooks that the Helm in `process` runs.
+
+        `find` is asked for the revision until it is there; `patience` is a rollout's, in seconds.
+        """
         self._api, self._namespace, self._find, self._process = api, namespace, find, process
         self._clock, self._patience = clock, patience
         self._rollout: Rollout | None = None

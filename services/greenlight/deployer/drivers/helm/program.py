@@ -58,7 +58,7 @@ class Helm:
         lock: TargetLock,
         deployment: str,
     ) -> Process:
-        """The same for what changes a release: Helm holds the target's lock as long as it runs, whatever becomes of us."""
+        """Start what changes a release: Helm holds the target's lock as long as it runs, whatever becomes of us."""
         process = Process(self._start(arguments, cluster, folder, timeout, [lock.descriptor]))
         lock.name(process.pid, deployment, self._clock.now().timestamp() + timeout)
         process.on_end(lock.release)

@@ -34,8 +34,11 @@ class Verification:
         output: Callable[[Process], str],
         pause: Callable[[float], None],
     ) -> None:
-        """`proof` is of the rollout; `start` begins a step that is a process, to end within so many seconds; `output` is what
-        it printed; `pause` waits for the next question to an address, at most so many seconds."""
+        """Verify an order after its rollout, which `proof` is of.
+
+        `start` begins a step that is a process, to end within so many seconds; `output` is what it printed; `pause` waits for
+        the next question to an address, at most so many seconds.
+        """
         self._order, self._proof, self._clock = order, proof, clock
         self._start, self._output, self._pause = start, output, pause
         self._wanted: Mapping[str, object] = order.config.get("verify", {})
