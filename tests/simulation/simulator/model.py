@@ -357,7 +357,7 @@ class Model:
             check("not older", not older, f"{who} is older than {earlier.commit}, which was deployed here")
         waiting = [it for it in target.requests if it.ended is None and it.known is not None and it.known <= began]
         for request in (it for it in waiting if it.report.person != "policy"):
-            if not self._perhaps_expired(target, request):
+            if not self._perhaps_expired(target, request) and not request.doubtful:
                 late = self.surely_not_after(run.commit, request)
                 check("request first", not late, f"{who} goes before what {request.report.person} asked for")
         if target.hold is not None and not target.doubtful_hold:
