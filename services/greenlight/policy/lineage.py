@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -61,6 +61,7 @@ class Lineage(tuple[Push, ...]):
         known["_resets"] = _with(self._resets, push.ref, push) if _is_reset(push) else self._resets
         known["_children"] = _with(self._children, push.before or "", push) if _is_on_top(push) else self._children
         known["newest"] = push if self.newest is None else max(self.newest, push, key=more.place)
+        known["_last"] = {**self._last, push.ref: max(self._last.get(push.ref, push), push, key=more.place)}
         return more
 
     def place(self, push: Push) -> Place:
@@ -93,6 +94,11 @@ class Lineage(tuple[Push, ...]):
             path[here.fact] = here
             here = self._below(here)
         return list(path.values())
+
+    def is_newest(self, push: Push, refs: Callable[[str], bool]) -> bool:
+        """Return whether no push to any of these refs is newer."""
+        place = self.place(push)
+        return all(self.place(other) <= place for ref, other in self._last.items() if refs(ref))
 
     def resets(self, ref: str) -> Sequence[Push]:
         """Return the deletions and forced pushes of a ref."""
@@ -132,6 +138,11 @@ class Lineage(tuple[Push, ...]):
     def newest(self) -> Push | None:
         """Return the newest push of all."""
         return max(self, key=self.place, default=None)
+
+    @cached_property
+    def _last(self) -> Mapping[str, Push]:
+        """Return the newest push to each ref."""
+        return {push.ref: push for push in sorted(self, key=self.place)}
 
     @cached_property
     def _places(self) -> dict[str, Place]:
@@ -176,7 +187,19 @@ class Lineage(tuple[Push, ...]):
         return found
 
 
-_KNOWN = ("_facts", "_built_on", "_places", "_parents", "_cut", "_at", "_heads", "_resets", "_children", "newest")
+_KNOWN = (
+    "_facts",
+    "_built_on",
+    "_places",
+    "_parents",
+    "_cut",
+    "_at",
+    "_heads",
+    "_resets",
+    "_children",
+    "newest",
+    "_last",
+)
 """What a lineage computes of its pushes."""
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from greenlight.model.policy import Policy, Situation
 from greenlight.model.rows import DecisionRow, Push, Target
 from greenlight.policy.conditions import may_begin
 from greenlight.policy.decide import decide
-from greenlight.policy.lineage import newer, newest_tried
+from greenlight.policy.lineage import Lineage, newer, newest_tried
+from greenlight.policy.refs import shipped
 from greenlight.service.candidates import ALL, OPEN
 from greenlight.service.deps import Deps
 from greenlight.service.pushes import pushes_since
@@ -53,6 +55,8 @@ def newest_first(policy: Policy, environment: str, target: Target, deps: Deps) -
     """Yield the candidates that may be ready and are newer than what was tried, newest first."""
     pushes = pushes_since(deps.ledger, target)
     tried = newest_tried(policy, target, pushes)
+    if tried is not None and pushes.knowing(tried).is_newest(tried, partial(shipped, policy)):
+        return iter(())
     rows = [*_ready_since(policy, environment, tried, deps), *_recounted(policy, environment, deps)]
     known = pushes.knowing(*(row.push for row in rows if row.push is not None), *([tried] if tried else []))
     placed = [(known.place(row.push), row) for row in rows if row.push is not None]
@@ -72,6 +76,8 @@ def _ready_since(policy: Policy, environment: str, push: Push | None, deps: Deps
 
 def newer_is_ready(case: Situation, push: Push | None, deps: Deps) -> bool:
     """Return whether a candidate that is newer than the push is ready, too, and not promoted yet."""
+    if push is not None and Lineage.of(case.pushes).knowing(push).is_newest(push, partial(shipped, case.policy)):
+        return False
     for row in _ready_since(case.policy, case.environment.name, push, deps):
         if push is None or row.push is None or row.push.sha == push.sha or not newer(row.push, push, case.pushes):
             continue

@@ -175,6 +175,16 @@ def test_a_lineage_that_grew_is_the_one_that_is_made_of_all(pushes: list[Push], 
     assert _everything(grown) == _everything(anew)
 
 
+@given(PUSHES, st.data())
+def test_a_push_is_the_newest_to_some_refs_if_no_push_to_them_is_newer(pushes: list[Push], data: st.DataObject) -> None:
+    """Of any refs, its own or not."""
+    lineage = Lineage.of(pushes)
+    refs = data.draw(st.sets(st.sampled_from(sorted({push.ref for push in pushes} | {MAIN}))))
+    for each in lineage:
+        newer_ones = [other for other in lineage if other.ref in refs and newer(other, each, lineage)]
+        assert lineage.is_newest(each, refs.__contains__) == (not newer_ones)
+
+
 def _everything(lineage: Lineage) -> Any:
     """All that a lineage tells of its pushes."""
     shas = {push.sha for push in lineage}
@@ -183,5 +193,6 @@ def _everything(lineage: Lineage) -> Any:
         lineage.newest,
         {push.fact: lineage.place(push) for push in lineage},
         {ref: list(lineage.resets(ref)) for ref in refs},
+        {ref: {push.fact for push in lineage if lineage.is_newest(push, ref.__eq__)} for ref in refs},
         {sha: (list(lineage.of_commit(sha)), list(lineage.on_top(sha))) for sha in shas},
     )
