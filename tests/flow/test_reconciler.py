@@ -121,7 +121,8 @@ def test_events_that_an_earlier_version_left_behind_go_out_as_a_facts_are_now(tm
     ledger = SqliteLedger(store, tmp_path / "bodies", clock=lambda: now - timedelta(minutes=1))
     for fact in facts:
         ledger.accept(fact, None, Due(keys.fact_due(fact.id), now, fact.event))
-    ledger.transact(Transaction(emit=[other], due=[Due("tests/1", now, other)]))
+    ledger.transact(Transaction(emit=[*(fact.event for fact in facts), other]))  # with nothing due: into the outbox
+    ledger.transact(Transaction(due=[Due("tests/1", now, other)]))
     store.write(lambda tx: tx.execute("UPDATE facts SET json = '{' WHERE id = ?", (facts[1].id,)))
     on_ping(Event("ping", "/tests", types.PING), Deps(SystemClock(), ledger, lambda: Pipeline({}), published))
     said = [(event.id, event.extensions.get("fact")) for event in published.events]

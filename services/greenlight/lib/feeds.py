@@ -35,6 +35,6 @@ class Feeds(Generic[T]):
             return [it for it in found if it is not None]
 
     def close(self) -> None:
-        """Tell the sources to stop, and who waits for them to go on; nobody waits for the sources' end."""
+        """Stop the sources, and let whoever waits for them go on; nobody waits for the sources' end."""
         self._stopped.set()
         self._queue.put(None)

@@ -109,7 +109,7 @@ class Lineage(tuple[Push, ...]):
         return self._heads.get(sha, ())
 
     def is_built_on(self, sha: str) -> bool:
-        """Tell whether a push of these was made where that commit was the head of its ref."""
+        """Return whether a push of these was made where that commit was the head of its ref."""
         return sha in self._built_on
 
     def on_top(self, sha: str) -> Sequence[Push]:

@@ -46,7 +46,7 @@ class Hooks:
 
     @property
     def followed(self) -> bool:
-        """Tell whether the hooks are seen."""
+        """Return whether the hooks are seen."""
         return self._rollout is not None and not self._blind
 
     def cannot_begin(self, seconds: float) -> Verdict | None:

@@ -34,7 +34,7 @@ class Verification:
         output: Callable[[Process], str],
         pause: Callable[[float], None],
     ) -> None:
-        """Verify an order after its rollout, which `proof` is of.
+        """Make what verifies an order after its rollout, which `proof` is of.
 
         `start` begins a step that is a process, to end within so many seconds; `output` is what it printed; `pause` waits for
         the next question to an address, at most so many seconds.
