@@ -71,7 +71,7 @@ class Dev:
         """Ctrl-C, as a terminal sends it to everybody of the group; returns when all have ended."""
         os.killpg(self.process.pid, signal.SIGINT)
         self.process.wait(BUILT)
-        self._reader.join()
+        self._end_of_output()
         until(lambda: not _is_there(self.process.pid), "everybody whom skaffold started has ended")
 
     def kill(self) -> None:
@@ -79,6 +79,13 @@ class Dev:
         if _is_there(self.process.pid):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        self._end_of_output()
+
+    def _end_of_output(self) -> None:
+        """Read what is left, and close it."""
+        self._reader.join()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
 
 
 def _is_there(group: int) -> bool:

@@ -128,7 +128,9 @@ class Policy:
     def attempt(self, record: Record, environment: str) -> Attempt | None:
         """Return the newest deployment of a commit to an environment, under the application's name or its former one."""
         found = [record.attempts[key] for key in self.keys(environment) if key in record.attempts]
-        return max(found, key=lambda attempt: attempt.started, default=None)
+        return max(
+            found, key=lambda attempt: (attempt.n, attempt.started), default=None
+        )  # by number: clocks may step back
 
 
 def _not_read(files: Mapping[str, str], directory: Path) -> Pipeline:

@@ -259,7 +259,8 @@ class Model:
 
     def handled(self, task: Any, event: Any) -> None:
         """Note that a service has handled an event."""
-        if event.type == "commit.recorded" or event.type in ENDS:
+        places = rules(self._world.processes[task.process].words).places
+        if event.type == "commit.recorded" or (event.type in ENDS and event.extensions["environment"] in places):
             commit = name_of(str(event.extensions["commit"]))
             self.noticed[commit] = max(self.noticed.get(commit, 0), task.began)
 
@@ -339,7 +340,7 @@ class Model:
             check("request", row.cause == "automatic", f"{who} was asked for by nobody")
             self._may_go_by_itself(target, run, task, who)
         else:
-            self._is_asked_for(target, run, request, who)
+            self._is_asked_for(target, run, request, task, who)
         self._requests_end(target, run)
         self._holds(target, run)
         target.runs.append(run)
@@ -368,7 +369,7 @@ class Model:
         for other in self._newer_and_ready(target, run, began):
             check("newest first", False, f"{who} goes though the newer {other} is ready")
 
-    def _is_asked_for(self, target: Target, run: Run, request: Request, who: str) -> None:
+    def _is_asked_for(self, target: Target, run: Run, request: Request, task: Any, who: str) -> None:
         check = self._world.check
         check("request once", request.ended is None, f"{who} serves a request that has ended: {request.ended}")
         check("request", request.commit in ("", run.commit), f"{who} is not what was asked for: {request.commit}")
@@ -378,7 +379,9 @@ class Model:
         person = request.report.person != "policy"
         through = run.cause == "rollback" and person
         check("paused", not target.paused or through, f"{who} begins though the target is paused")
-        check("expired", not self._surely_expired(target, request), f"{who} serves a request that has expired")
+        asleep = self._world.time - task.started if task is not None else timedelta()  # since it looked at the time
+        expired = self._waited(target, request) - asleep > request.lasts + SLACK
+        check("expired", not expired, f"{who} serves a request that has expired")
         later = [it for it in target.requests if it.ended is None and it.asked > request.asked and it.known is not None]
         later = [it for it in later if it.known < request.asked] if not person else later
         if person:
