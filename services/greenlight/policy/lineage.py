@@ -116,6 +116,15 @@ class Lineage(tuple[Push, ...]):
         """Return the pushes that fast-forwarded a ref from that commit: it is an ancestor of theirs."""
         return self._children.get(sha, ())
 
+    def descendants(self, sha: str) -> Sequence[str]:
+        """Return the commits that refs were fast-forwarded to from that commit, directly or by way of others."""
+        found, waiting = {sha: None}, [sha]
+        while waiting:
+            new = [child.sha for child in self.on_top(waiting.pop()) if child.sha not in found]
+            found.update(dict.fromkeys(new))
+            waiting += new
+        return list(found)[1:]
+
     def parent(self, push: Push) -> Push | None:
         """Return the push that put at its ref's head the commit which this one was made on top of."""
         if push.fact not in self._parents:

@@ -23,7 +23,8 @@ PAGE = 5
 def decided_since(push: Push, policy: Policy, environment: str, deps: Deps) -> Iterator[DecisionRow]:
     """Yield the decisions of a target about candidates that are newer than a push.
 
-    If the push fills a gap, those about whoever may vote, or about paths, are returned, too, however old the candidate is.
+    If the push fills a gap, two more kinds are returned, however old the candidate seems: those of what was built on it,
+    and those about whoever may vote, or about paths.
     """
     known = pushes_since(deps.ledger, target_of(policy, environment, deps.ledger)).knowing(push)
     if known.newest is not None and known.newest.fact == push.fact:
@@ -39,7 +40,12 @@ def decided_since(push: Push, policy: Policy, environment: str, deps: Deps) -> I
     known = known.knowing(*(other for _, other in placed))
     found = {row.sha: row for row, other in placed if known.place(other) > known.place(push)}
     if any(child.arrived < push.arrived for child in known.on_top(push.sha)):
-        found |= {row.sha: row for row in _recounted(policy, environment, deps) if row.sha != push.sha}
+        later = (deps.ledger.decision(policy.name, environment, push.repo, sha) for sha in known.descendants(push.sha))
+        filled = [
+            *(row for row in later if row is not None and row.decision in OPEN),
+            *_recounted(policy, environment, deps),
+        ]
+        found |= {row.sha: row for row in filled if row.sha != push.sha}
     return iter(found.values())
 
 
