@@ -174,7 +174,7 @@ def test_each_fault_is_found_and_says_what_to_do(installation: Installation) -> 
     assert wrong["Service promoter"].said == "not Ready: RevisionFailed: the image cannot be pulled"
     assert wrong["Service promoter"].todo == f"kubectl describe -n {namespace} services.serving.knative.dev promoter"
     assert "add the key gate-scan" in wrong["secrets"].todo
-    assert f"system:serviceaccount:{namespace}:deployer may not" in wrong["cluster here"].said
+    assert f"system:serviceaccount:{namespace}:deployer lacks rights in the namespace {namespace}" in wrong["cluster here"].said
     assert "get, list, watch, create, update, patch, delete secrets" in wrong["cluster here"].said
     assert wrong["cluster here"].todo.startswith("greenlight policy rbac --cluster here")
     assert "greenlight ledger create" in wrong["table"].said
@@ -223,8 +223,8 @@ def test_who_may_not_look_is_told_apart_from_what_is_wrong(cluster: Cluster, tmp
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--kubeconfig", "x"], "--kubeconfig and --context go together"),
-        (["--region", "eu-west-1"], "--eks and --region go together"),
+        (["--kubeconfig", "x"], "--kubeconfig and --context must be given together"),
+        (["--region", "eu-west-1"], "--eks and --region must be given together"),
         (["--eks", "a", "--region", "b", "--in-cluster"], "name one cluster"),
     ],
 )

@@ -68,7 +68,7 @@ def test_create_makes_a_table_that_check_finds_right(name: str) -> None:
     assert set(verdicts.values()) == {"holds"}
     assert {"key", "index ordered", "index grouped", "deletion protection", "time to live"} <= verdicts.keys()
     again = run("create", "--table", name)
-    assert (again.returncode, "is there already" in again.stderr) == (0, True)
+    assert (again.returncode, "exists already" in again.stderr) == (0, True)
     checked = run("check", "--table", name)
     assert checked.returncode == 3
     assert "point-in-time recovery\tnot offered\t35 days\t-\tthis DynamoDB does not offer it" in checked.stdout
@@ -216,8 +216,8 @@ def everything(ledger: Ledger) -> None:
 def webhooks(ledger: Ledger) -> None:
     """What the webhooks ask of it: a fact, a message's claim, and what tracing tells of a commit."""
     ledger.claim("scanner", "m", "sha256:00")
-    ledger.accept(a_fact(titles=(Title(sha(1), "Round up", "Lena", "p1"),)), b"\x00\x01" * 5000, a_due())
-    ledger.accept(a_fact("f2"), bytes(range(256)) * 40, a_due())
+    ledger.accept(a_fact(titles=(Title(sha(1), "Round up", "Lena", "p1"),)), b"\x00\x01" * 5000, a_due(event="f1"))
+    ledger.accept(a_fact("f2"), bytes(range(256)) * 40, a_due(event="f2"))
     ledger.published(["f1"])
     ledger.entries(REPO, sha(1))
     names.rename(ledger, names.bind(ledger, names.name_of(ledger, REPO), "github.com/1", at(1)), "acme/store", at(2))
