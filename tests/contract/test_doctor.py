@@ -174,7 +174,10 @@ def test_each_fault_is_found_and_says_what_to_do(installation: Installation) -> 
     assert wrong["Service promoter"].said == "not Ready: RevisionFailed: the image cannot be pulled"
     assert wrong["Service promoter"].todo == f"kubectl describe -n {namespace} services.serving.knative.dev promoter"
     assert "add the key gate-scan" in wrong["secrets"].todo
-    assert f"system:serviceaccount:{namespace}:deployer lacks rights in the namespace {namespace}" in wrong["cluster here"].said
+    assert (
+        f"system:serviceaccount:{namespace}:deployer lacks rights in the namespace {namespace}"
+        in wrong["cluster here"].said
+    )
     assert "get, list, watch, create, update, patch, delete secrets" in wrong["cluster here"].said
     assert wrong["cluster here"].todo.startswith("greenlight policy rbac --cluster here")
     assert "greenlight ledger create" in wrong["table"].said
