@@ -19,16 +19,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ship_process import InProcess
-
 from greenlight.broker.trigger_spec import TriggerSpec
 from greenlight.entrypoints.compose import Folders, Greenlight, ThirdParties
-from greenlight.entrypoints.drivers import Drivers
 from greenlight.events import types
 from greenlight.ledger.port import Ledger, Transaction
 from greenlight.model.rows import Push, Record
 from greenlight.service.server import serve
 from support.flow import sha_of
+from support.in_process import deploy_in_process
 
 
 def say(line: str) -> None:
@@ -62,7 +60,7 @@ def main(folder: Path, repo: str, count: int) -> None:
         filter=lambda event: event.type == types.DEPLOYMENT_SUCCEEDED,
         required_values=only,
     )
-    Drivers._command = lambda self: InProcess()  # type: ignore[method-assign]
+    deploy_in_process().start()
     logging.getLogger("greenlight").addHandler(logging.NullHandler())
     greenlight = Greenlight(
         Folders(folder / "config", folder / "data", folder / "secrets"),

@@ -10,33 +10,13 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from greenlight.broker.trigger_spec import TriggerSpec
-from greenlight.deployer.driver import Order, Progress
 from greenlight.entrypoints.compose import Folders, Greenlight, ThirdParties
-from greenlight.entrypoints.drivers import Drivers
-
-
-class InProcess:
-    """A driver that is done at once: what is left is Greenlight's own work."""
-
-    def apply(self, order: Order) -> Progress:
-        return Progress("succeeded")
-
-    def watch(self, order: Order, seconds: float) -> Progress:
-        return Progress("succeeded")
-
-    def cancel(self, order: Order, reason: str) -> None:
-        pass
-
-    def check(self, config: Mapping[str, Any]) -> Sequence[str]:
-        return ()
-
-    def close(self) -> None:
-        pass
+from support.in_process import deploy_in_process
 
 
 def tell(environ: Mapping[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -50,7 +30,7 @@ def tell(environ: Mapping[str, Any], start_response: Any) -> Iterable[bytes]:
 def main(folder: Path, driver: str) -> None:
     """Serve until killed."""
     if driver == "in-process":
-        Drivers._command = lambda self: InProcess()  # type: ignore[method-assign]
+        deploy_in_process().start()
     logging.getLogger("greenlight").addHandler(logging.NullHandler())
     greenlight = Greenlight(
         Folders(folder / "config", folder / "data", folder / "secrets"),
