@@ -1,6 +1,6 @@
 # make up and make test need nothing but Python 3.11 to 3.14 on this machine.
 .DEFAULT_GOAL := help
-.PHONY: help up test simulate mutants test-crash test-real lint audit bench wheel cluster cluster-down lock clean
+.PHONY: help up test simulate mutants test-crash test-real lint audit bench profile wheel cluster cluster-down lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -52,6 +52,9 @@ cluster: ## start a real Knative broker and DynamoDB, for the tests that need th
 
 cluster-down: ## end them
 	@tests/cluster/cluster down
+
+profile: .venv/test ## show what a commit costs greenlight up, in CPU by part and in counts
+	@PYTHONPATH=tests $(BIN)/python tests/bench/profile_commit.py
 
 wheel: .venv/runtime ## build the wheel into DIST (dist), with the build tools that the lock names
 	@mkdir -p $(DIST)

@@ -39,9 +39,9 @@ def main() -> list[Row]:
 def _shipped(driver: str) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _configure(folder)
+        configure(folder)
         requests = folder / "requests"
-        requests.write_text("".join(_commit(n % LANES, n // LANES) for n in range(LANES * COMMITS)))
+        requests.write_text("".join(signed_commit(n % LANES, n // LANES) for n in range(LANES * COMMITS)))
         command = [*python("ship_process.py"), str(folder), driver]
         with (folder / "log").open("wb") as log, child(*command, stdout=subprocess.PIPE, stderr=log) as process:
             assert process.stdout is not None
@@ -51,7 +51,7 @@ def _shipped(driver: str) -> dict[str, float]:
     return {**figures, "rate": figures["commits"] / figures["seconds"]}
 
 
-def _configure(folder: Path) -> None:
+def configure(folder: Path) -> None:
     (folder / "config").mkdir()
     (folder / "secrets").mkdir()
     for sender in ("github", "circleci"):
@@ -73,7 +73,7 @@ def _configure(folder: Path) -> None:
     (folder / "config" / "people.yaml").write_text("people: {}\n")
 
 
-def _commit(lane: int, n: int) -> str:
+def signed_commit(lane: int, n: int) -> str:
     """A line for the load generator: the commit's push and its build, signed."""
     word = f"commit {n} of {lane}"
     push = _of(lane, push_payload(word, before=f"commit {n - 1} of {lane}", at=n))

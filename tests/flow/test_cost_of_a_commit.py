@@ -6,6 +6,9 @@ now. Write these numbers into MOST, so that the gain stays. `make profile` shows
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +19,8 @@ from greenlight.broker.log import event_table
 from support.counting import Statements, counted
 from support.flow import Shop, sha_of
 from support.in_process import deploy_in_process
+
+TESTS = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,15 @@ def test_a_shipped_commit_costs_no_more_than_the_limits(tmp_path: Path, monkeypa
         found = [getattr(cost, name) for cost in costs]
         assert max(found) <= most, f"{name} of a commit: {found}, and at most {most} are allowed"
         assert min(found) > 0, f"no {name} were counted: {found}"
+
+
+def test_make_profile_finds_every_function_that_it_times() -> None:
+    """A function that was renamed or removed needs its table in tests/bench/profile_process.py to be corrected."""
+    code = "import contextlib, profile_process; profile_process.time_parts(contextlib.ExitStack())"
+    folders = [TESTS.parent / "services", TESTS, TESTS / "bench"]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders))}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def _ship(shop: Shop, number: int) -> None:
