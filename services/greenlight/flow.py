@@ -5,9 +5,11 @@ The Triggers in knative/triggers, the README's diagram and docs/events.md are co
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from greenlight.events import types
+from greenlight.events import Event, types
+from greenlight.events.build import is_fact
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +57,8 @@ FLOW = (
     Edge("target-resumed-to-promoter", 60, "promoter", (types.TARGET_RESUMED,), (types.PROMOTION_READY,)),
     Edge("ping-to-reconciler", 70, "reconciler", (types.PING,), ()),
 )
+
+
+def wanting(event: Event) -> Sequence[Edge]:
+    """Return the edges that an event goes along."""
+    return [edge for edge in FLOW if event.type in edge.on or (types.FACT in edge.on and is_fact(event))]

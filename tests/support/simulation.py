@@ -230,7 +230,7 @@ class World:
         return SqliteLedger(
             self.store,
             file.parent / "bodies",
-            emit=lambda event: lambda tx: self.bus.append(event),
+            emit=lambda emitted: lambda tx: self.bus.append(emitted.event),
             clock=self.clock.now,
         )
 

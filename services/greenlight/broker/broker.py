@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from greenlight.broker.delivery import Delivery
 from greenlight.broker.engine import Engine
@@ -16,7 +16,7 @@ from greenlight.broker.log.dead_letters import DeadLetter
 from greenlight.broker.log.stored_event import MAX_TTL, TTL, StoredEvent, prepare
 from greenlight.broker.metrics import Metrics
 from greenlight.broker.operations import Operations
-from greenlight.broker.outcomes import passed_on
+from greenlight.broker.outcomes import Delivered, passed_on
 from greenlight.broker.subscribers import Services, Subscriber, resolve
 from greenlight.broker.trigger_spec import BrokerSpec, Manifests, TriggerSpec
 from greenlight.events import Event
@@ -93,13 +93,25 @@ class Broker:
 
     # In.
 
-    def appending(self, event: Event, *, broker: str | None = None) -> Callable[[Tx], None]:
+    def appending(
+        self, event: Event, *, broker: str | None = None, handled: Collection[str] = ()
+    ) -> Callable[[Tx], None]:
         """Return a function that appends an event inside a caller's transaction; it is delivered once that is durable.
 
-        `broker` (NAMESPACE/NAME) may be left out if there is only one. Raises Rejected if no hops are left.
+        `broker` (NAMESPACE/NAME) may be left out if there is only one. `handled`: keys of Triggers whose subscribers have
+        handled the event already. Raises Rejected if no hops are left.
         """
         key, prepared = self._key(broker), prepare(StoredEvent(event, _hops(event)), self._clock)
-        return lambda tx: self._engine.append(tx, key, prepared)
+        return lambda tx: self._engine.append(tx, key, prepared, handled=handled)
+
+    def hand_over(self, event: Event, trigger: str) -> bool:
+        """Make one attempt to deliver an event that is not in the log yet to the subscriber of a Trigger.
+
+        Returns whether the subscriber has handled it; False too if there is no such Trigger.
+        """
+        worker = self._engine.table.by_key.get(trigger)
+        outcome = worker.delivery.send(StoredEvent(event, _hops(event))) if worker is not None else None
+        return isinstance(outcome, Delivered) and outcome.reply is None
 
     def publish(self, event: Event, *, broker: str | None = None, headers: Mapping[str, str] | None = None) -> None:
         """Take an event from outside; it is durable on return. `headers`: the HTTP headers it came with.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from greenlight.broker.cursor import LogEnd
 from greenlight.broker.log import event_table
@@ -30,17 +30,23 @@ class Dispatcher:
         only: str | None = None,
         cause: int | None = None,
         by: str = "",
+        handled: Collection[str] = (),
     ) -> None:
         """Append an event inside a transaction; it is delivered once that is durable.
 
-        `only`: to one Trigger. `cause`, `by`: the event that it answers, and the Trigger that got that.
+        `only`: to one Trigger. `cause`, `by`: the event that it answers, and the Trigger that got that. `handled`: Triggers
+        that do not get it, because their subscribers have handled it.
         """
-        seq = event_table.insert(tx, broker, event.row, event.at, only=only, cause=cause, by=by)
-        tx.on_commit(lambda: self._committed(broker, seq, event.stored, only))
+        seq = event_table.insert(tx, broker, event.row, event.at, only=only, cause=cause, by=by, handled=handled)
+        tx.on_commit(lambda: self._committed(broker, seq, event.stored, only, handled))
 
-    def _committed(self, broker: str, seq: int, stored: StoredEvent, only: str | None) -> None:
+    def _committed(
+        self, broker: str, seq: int, stored: StoredEvent, only: str | None, handled: Collection[str]
+    ) -> None:
         self._end.announced = seq
         for worker in self._table.candidates(broker, stored.event, only):
+            if worker.key in handled:
+                continue
             if only is not None or worker.wants(stored.event):
                 worker.queue.offer(seq, stored)
         self._end.offered = seq

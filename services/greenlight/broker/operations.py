@@ -55,7 +55,7 @@ class Operations:
 
         `oldest` is the age in seconds of the oldest event that it has not settled.
         """
-        workers, now = self._engine.table.by_key(), self._engine.runtime.now()
+        workers, now = self._engine.table.by_key, self._engine.runtime.now()
         with self._store.read() as connection:
             open = dead_letters.count_open(connection)
             return [
@@ -74,7 +74,7 @@ class Operations:
 
     def events(self, id: str) -> list[Document]:
         """Return the stories of the events with this id, newest first."""
-        workers = self._engine.table.by_key()
+        workers = self._engine.table.by_key
         with self._store.read() as connection:
             connection.execute("BEGIN")  # one state of the log for the whole story
             found = history.by_id(connection, id, STORIES)
@@ -149,7 +149,7 @@ class Operations:
 
     def _replay(self, tx: Tx, id: int) -> None:
         dead_letter = _close(tx, id, "replayed")
-        if dead_letter.trigger not in self._engine.table.by_key():
+        if dead_letter.trigger not in self._engine.table.by_key:
             raise Rejected(
                 f"the Trigger {dead_letter.trigger} of dead letter {id} no longer exists: restore its manifest, or "
                 "discard the letter"

@@ -58,7 +58,7 @@ class Registry:
 
         Returns the keys of those that have to wait: an earlier Trigger of that name is still being removed.
         """
-        workers = self._table.by_key()
+        workers = dict(self._table.by_key)
         for key in workers.keys() - {delivery.spec.key for delivery in deliveries}:
             self._remove(workers[key])
         for delivery in deliveries:

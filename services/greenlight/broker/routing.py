@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from greenlight.broker.event_attributes import attribute
 from greenlight.broker.worker import TriggerWorker
@@ -17,16 +17,14 @@ class RoutingTable:
 
     def __init__(self) -> None:
         self.workers: Sequence[TriggerWorker] = ()
+        self.by_key: Mapping[str, TriggerWorker] = {}  # by the key of their Trigger
         self._routes = _Routes(())
 
     def replace(self, workers: Sequence[TriggerWorker]) -> None:
         """Replace the workers by these, or look at their changed specs."""
         self._routes = _Routes(workers)
+        self.by_key = {worker.key: worker for worker in workers}
         self.workers = workers
-
-    def by_key(self) -> dict[str, TriggerWorker]:
-        """Return the workers by the key of their Trigger."""
-        return {worker.key: worker for worker in self.workers}
 
     def candidates(self, broker: str, event: Event, only: str | None) -> Iterable[TriggerWorker]:
         """Return the workers of `broker` that may want the event; of a replay, the one of the Trigger `only`."""

@@ -40,6 +40,16 @@ def on_promotion_ready(event: Event, deps: Deps) -> Sequence[Event]:
     return events if deployment is None else _apply(deployment, event, deps)
 
 
+def begin(event: Event, deps: Deps) -> None:
+    """Write the intent of the deployment that a promotion is, if the ledger still wants it; `on_promotion_ready` starts it.
+
+    It needs the ledger alone, so that it can be a part of the transaction that emits the event.
+    """
+    data = required_fields(event, "promotion", "application", "environment")
+    if deps.ledger.deployment(data["promotion"]) is None:
+        until_settled(lambda: _begin(data, event, deps))
+
+
 def on_deployment_under_way(event: Event, deps: Deps) -> Sequence[Event]:
     """Look at the deployment, for at most WATCH seconds, and write down its state."""
     id = required_fields(event, "deployment")["deployment"]
@@ -174,7 +184,10 @@ def _take(id: str, deps: Deps) -> Deployment | None:
     target = deps.ledger.target(deployment.application, deployment.environment)
     if target is None or target.deployment != id:
         return None
-    transaction = domain.hold(deployment, target, deps.owner, deps.clock.now())
+    now = deps.clock.now()
+    if domain.has_just_begun(deployment, target, deps.owner, now):
+        return deployment
+    transaction = domain.hold(deployment, target, deps.owner, now)
     if transaction is None:
         return None
     deps.ledger.transact(transaction)

@@ -20,6 +20,9 @@ from greenlight.policy.requests import begun
 LEASE = timedelta(seconds=30)
 """How long a target is held without a word from its holder. Longer than one watch, which is at most 20 s."""
 
+LATELY = timedelta(seconds=5)
+"""How long a target that was taken is known to be held, without another look."""
+
 KEPT = 20
 """How many shas a target remembers to roll back to."""
 
@@ -124,6 +127,14 @@ def hold(deployment: Deployment, target: Target, owner: str, now: datetime) -> T
     return Transaction(
         targets=[replace(target, fence=fence, lease=Lease(owner, now + LEASE))],
         deployments=[replace(deployment, fence=fence, tries=deployment.tries + taken_over, again=None)],
+    )
+
+
+def has_just_begun(deployment: Deployment, target: Target, owner: str, now: datetime) -> bool:
+    """Return whether `owner` began this try so lately that its lease need not be renewed before the driver starts."""
+    lease = target.lease
+    return (
+        lease is not None and lease.owner == owner and deployment.again is None and lease.until - now > LEASE - LATELY
     )
 
 

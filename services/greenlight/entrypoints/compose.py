@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from wsgiref.types import WSGIApplication
 
 from greenlight.board import app as board
@@ -26,17 +26,18 @@ from greenlight.entrypoints.drivers import Drivers
 from greenlight.entrypoints.ledgers import DATABASE
 from greenlight.events import Event, ids, rfc3339, types
 from greenlight.events.http import to_binary
-from greenlight.ledger.port import Transaction
+from greenlight.flow import wanting
+from greenlight.ledger.port import Ledger, Transaction
 from greenlight.ledger.sqlite import ledger as sqlite
 from greenlight.ledger.traced import traced
 from greenlight.lib.clock import Clock, SystemClock
-from greenlight.lib.keyedlock import KeyedLock
 from greenlight.lib.scrub import Scrubber
 from greenlight.lib.ticker import Ticker
 from greenlight.promoter import app as promoter
 from greenlight.reconciler import app as reconciler
 from greenlight.recorder import app as recorder
 from greenlight.service.adoption import adopt
+from greenlight.service.chain import Chain, NotFollowed
 from greenlight.service.configuration import PipelineFiles, pipeline_warnings
 from greenlight.service.deps import Deps
 from greenlight.service.handling import EventService
@@ -50,6 +51,12 @@ from greenlight.telemetry.tracing import OFF, Tracer
 from greenlight.webhooks import app as webhooks
 from greenlight.webhooks.providers.registry import FILES
 from greenlight.webhooks.turns import repository_of
+
+LEDGER_ALONE = ("recorder", "promoter")
+"""Services whose handlers read and write the ledger, and nothing else: what they do is part of the chain after a fact."""
+
+NAMESPACE = "greenlight"
+"""The namespace of Greenlight's own Triggers."""
 
 
 @dataclass(frozen=True)
@@ -91,22 +98,24 @@ class Greenlight:
         self.people = People(folders.config / "people.yaml", clock=clock, log=log)
         self.store = Store(folders.data / DATABASE, [sqlite.SCHEMA, broker_log.SCHEMA])
         self.ledger = sqlite.SqliteLedger(
-            self.store, folders.data / "bodies", emit=lambda event: self.broker.appending(event), clock=clock.now
+            self.store,
+            folders.data / "bodies",
+            emit=lambda emitted: self.broker.appending(emitted.event, handled=emitted.handled),
+            clock=clock.now,
         )
-        common = (clock, traced(self.ledger, tracer), self.pipeline, InLog(), log, tracer)  # what every service gets
+        chain = cast(Ledger, Chain(self.ledger, self._follow))
+        common = (clock, traced(chain, tracer), self.pipeline, InLog(), log, tracer)  # what every service gets
         scrub = Scrubber(live=lambda: [secret.value.decode("utf-8", "replace") for secret in self.secrets.all()])
         self.drivers = Drivers(folders.data / "deployer", scrub, clock)
         owner = ids.derive("process", str(clock.now().timestamp()), os.getpid())
+        self._deploying = deployer.Deps(*common, drivers=self.drivers, owner=owner)
         self.services: Mapping[str, EventService[Any]] = {
             "recorder": recorder.create_service(Deps(*common)),
             "promoter": promoter.create_service(Deps(*common)),
-            "deployer": deployer.create_service(deployer.Deps(*common, drivers=self.drivers, owner=owner)),
+            "deployer": deployer.create_service(self._deploying),
             "reconciler": reconciler.create_service(Deps(*common)),
         }  # what events are delivered to, by the name of its Knative Service
-        self._at_work = KeyedLock()
         called = {name: as_function(service) for name, service in self.services.items()}
-        for name in ("recorder", "promoter"):
-            called[name] = _in_turn(called[name], self._at_work)
         self.broker, self.watch = _broker(self.store, called, third_parties, folders.config / "triggers", tracer)
         operators = broker_api(self.broker.operations, lambda: board.discards(self.pipeline()))
         board_deps = board.Deps(*common, people=self.people, open_reads=open_reads, guests=[operators])
@@ -119,14 +128,30 @@ class Greenlight:
     def serve_webhooks(self, listen: str, servers: int = 1) -> Server:
         """Return a server for the webhooks on `listen`, bound; `servers` of this process share its descriptors.
 
-        Of one repository it answers one request at a time, which takes turns with the events of that repository that are
-        recorded and decided: all of Greenlight shares one interpreter. Raises OSError if the address is
-        taken or not this machine's.
+        Of one repository it answers one request at a time: all of Greenlight shares one interpreter. Raises OSError if the
+        address is taken or not this machine's.
         """
         limits = Limits(servers=servers, of_one=1)
-        return serve(
-            self.apps["webhooks"], listen, name="webhooks", limits=limits, turn=repository_of, lock=self._at_work
-        )
+        return serve(self.apps["webhooks"], listen, name="webhooks", limits=limits, turn=repository_of)
+
+    def _follow(self, event: Event) -> Collection[str]:
+        """Hand an event to the services that need nothing but the ledger; return the keys of their Triggers.
+
+        The deployer writes a deployment's intent, and starts it when the Broker delivers the event. Raises NotFollowed.
+        """
+        handled = []
+        for edge in wanting(event):
+            trigger = f"{NAMESPACE}/{edge.trigger}"
+            if edge.service in LEDGER_ALONE:
+                if not self.broker.hand_over(event, trigger):
+                    raise NotFollowed(trigger)
+                handled.append(trigger)
+            elif event.type == types.PROMOTION_READY:
+                try:
+                    deployer.begin(event, self._deploying)
+                except Exception as problem:
+                    raise NotFollowed(trigger) from problem
+        return handled
 
     def start(self) -> None:
         """Take over from an earlier process, then continue: unfinished work first."""
@@ -176,22 +201,6 @@ def as_function(service: EventService[Any]) -> LocalService:
         if outcome.reply is None:
             return SubscriberResponse(outcome.status, {}, outcome.problem.encode())
         return SubscriberResponse(outcome.status, *to_binary(outcome.reply))
-
-    return LocalService(handle)
-
-
-def _in_turn(service: LocalService, lock: KeyedLock) -> LocalService:
-    """Return the service that holds the repository's lock while it handles an event that is ordered by repository.
-
-    An event that is ordered by its target waits for nothing: a Trigger may hand over many of one repository at once, and
-    other repositories would wait for their threads.
-    """
-
-    def handle(event: Event, path: str, headers: Mapping[str, str]) -> SubscriberResponse:
-        repository = str(event.extensions.get("repo") or "")
-        ordered = event.extensions.get("partitionkey") == repository
-        with lock.holding(repository if ordered else ""):
-            return service.handle(event, path, headers)
 
     return LocalService(handle)
 

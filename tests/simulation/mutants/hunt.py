@@ -19,7 +19,7 @@ def main(seed: int, stories: int, keep: str | None = None) -> int:
     """The exit code: 1 a rule was broken, 0 none was."""
     for file in sorted(FAILURES.glob("*.json")):
         story = kept(file.read_text())
-        again = played(story.many, story.words, story.steps)
+        again = played(story.many, story.words, story.steps, chain=story.chain)
         if again.violations:
             print(f"kept story {file.stem}: {again.violations[0]}")
             return 1

@@ -5,11 +5,11 @@ A refused event is a dead letter.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from greenlight.events import Event, types
-from greenlight.events.build import is_fact
-from greenlight.flow import FLOW, Edge
+from greenlight.events import Event
+from greenlight.flow import Edge, wanting
 
 from .outside import name_of
 
@@ -41,11 +41,12 @@ class Broker:
     def __init__(self) -> None:
         self.deliveries: list[Delivery] = []
 
-    def put(self, event: Event) -> None:
-        """Add an event for every subscriber with a Trigger for it; a ping goes straight to the reconciler."""
-        for edge in FLOW:
-            if event.type in edge.on or (types.FACT in edge.on and is_fact(event)):
-                self.deliveries.append(Delivery(event, edge))
+    def put(self, event: Event, handled: Collection[str] = ()) -> None:
+        """Add an event for every subscriber with a Trigger for it that has not `handled` it.
+
+        A ping goes straight to the reconciler.
+        """
+        self.deliveries += [Delivery(event, edge) for edge in wanting(event) if edge.trigger not in handled]
 
     def waiting(self) -> list[Delivery]:
         """Return the deliveries that nobody works on."""

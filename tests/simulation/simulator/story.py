@@ -497,6 +497,7 @@ class Story:
     many: bool
     words: str
     steps: list[Step] = field(default_factory=list)
+    chain: bool = False  # one process, in which what follows from a fact is one transaction
     world: World | None = None
 
     @property
@@ -512,7 +513,8 @@ class Story:
     def text(self) -> str:
         """Return the story as it is kept in a file."""
         lines = ",\n  ".join(json.dumps(step) for step in self.steps)
-        return f'{{"many": {json.dumps(self.many)}, "words": {json.dumps(self.words)}, "steps": [\n  {lines}\n]}}\n'
+        head = {"many": self.many, **({"chain": True} if self.chain else {}), "words": self.words}
+        return f'{json.dumps(head)[:-1]}, "steps": [\n  {lines}\n]}}\n'
 
 
 def written(
@@ -525,8 +527,8 @@ def written(
     """Return a story that is made up while it is played."""
     dice = random.Random(f"world {seed}")
     many = ledger is not None or dice.random() < 0.5
-    story = Story(many, dice.choice(WORDS))
-    world = story.world = World(many=story.many, words=story.words, off=off, ledger=ledger)
+    story = Story(many, dice.choice(WORDS), chain=not many and dice.random() < 0.7)
+    world = story.world = World(many=story.many, words=story.words, chain=story.chain, off=off, ledger=ledger)
     author = Author(seed, world)
     try:
         for _ in range(steps):
@@ -545,13 +547,21 @@ def written(
 def kept(text: str) -> Story:
     """Return a story in the form of a file."""
     document = json.loads(text)
-    return Story(document["many"], document["words"], document["steps"])
+    return Story(document["many"], document["words"], document["steps"], document.get("chain", False))
 
 
-def played(many: bool, words: str, steps: Sequence[Step], *, off: frozenset[str] = NOT_YET, all: bool = False) -> Story:
+def played(
+    many: bool,
+    words: str,
+    steps: Sequence[Step],
+    *,
+    chain: bool = False,
+    off: frozenset[str] = NOT_YET,
+    all: bool = False,
+) -> Story:
     """Return a kept story, played again; to the first rule that does not hold unless `all`."""
-    story = Story(many, words, [*steps])
-    world = story.world = World(many=many, words=words, off=off)
+    story = Story(many, words, [*steps], chain)
+    world = story.world = World(many=many, words=words, chain=chain, off=off)
     try:
         for step in steps:
             do(world, step)
@@ -582,7 +592,7 @@ def shortened(story: Story, *, off: frozenset[str] = NOT_YET, tries: int = 2000)
     def breaks(steps: Sequence[Step]) -> bool:
         nonlocal tries
         tries -= 1
-        again = played(story.many, story.words, steps, off=off)
+        again = played(story.many, story.words, steps, chain=story.chain, off=off)
         return bool(again.violations) and again.violations[0].startswith(f"{rule}:")
 
     steps = story.steps
@@ -603,4 +613,4 @@ def shortened(story: Story, *, off: frozenset[str] = NOT_YET, tries: int = 2000)
             plain = [*steps[:at], [*step[:-1], None], *steps[at + 1 :]]
             if breaks(plain):
                 steps = plain
-    return played(story.many, story.words, steps, off=off)
+    return played(story.many, story.words, steps, chain=story.chain, off=off)

@@ -7,7 +7,8 @@ story goes on with it; all other work runs where it was started.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
@@ -75,6 +76,8 @@ class Task:
             raise Died
         if self._left == 0 or (self._left < 0 and not write):
             return
+        if self._how == "pause" and self._tasks.undivided:
+            return
         self._left += 1 if self._left < 0 else -1
         if self._left != 0:
             return
@@ -122,6 +125,16 @@ class Tasks:
     def __init__(self) -> None:
         self.current: Task | None = None
         self.paused: list[Task] = []
+        self.undivided = False
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Let nobody else run until the block ends: the others could do nothing but wait for it."""
+        self.undivided = True
+        try:
+            yield
+        finally:
+            self.undivided = False
 
     def point(self, write: bool = False) -> None:
         """Let others run, before everything that others can see, or that others could have changed."""

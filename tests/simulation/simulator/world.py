@@ -12,24 +12,27 @@ import json
 import logging
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
+from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from greenlight.board import app as board
 from greenlight.deployer import app as deployer
-from greenlight.entrypoints.compose import adopt, expire_leases
+from greenlight.entrypoints.compose import LEDGER_ALONE, adopt, expire_leases
 from greenlight.events import Event, types
+from greenlight.flow import wanting
 from greenlight.ledger.port import Conflict, Reading, Transaction
 from greenlight.ledger.sqlite.ledger import SCHEMA, SqliteLedger
 from greenlight.lib.errors import Rejected, Unavailable
 from greenlight.promoter import app as promoter
 from greenlight.reconciler import app as reconciler
 from greenlight.recorder import app as recorder
+from greenlight.service.chain import Chain, NotFollowed
 from greenlight.service.handling import session
 from greenlight.service.people import Person, read
 from greenlight.service.publisher import InLog
@@ -127,39 +130,41 @@ class Clock:
 
 
 class Points:
-    """The ledger as a service calls it: every call is a point."""
+    """A ledger as a service calls it: every call is a point."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, world: World, inner: Any) -> None:
+        self._world, self._inner = world, inner
 
     def __getattr__(self, name: str) -> Any:
-        method, point = getattr(self._world.inner, name), self._world.tasks.point
+        inner, point = self._inner, self._world.tasks.point
 
         def call(*args: Any, **kwargs: Any) -> Any:
             point()
-            return method(*args, **kwargs)
+            return getattr(inner, name)(*args, **kwargs)  # not the same one inside a chain
 
         setattr(self, name, call)
         return call
 
     def session(self, reading: Reading) -> AbstractContextManager[None]:
-        session: AbstractContextManager[None] = self._world.inner.session(reading)
+        session: AbstractContextManager[None] = self._inner.session(reading)
         return session  # no point: it asks for nothing yet
 
     def transact(self, transaction: Transaction) -> None:
         self._world.tasks.point(write=True)
+        self._world.begin_write()
         try:
-            self._world.inner.transact(transaction)
+            self._inner.transact(transaction)
         except Conflict:
             self._world.counts["conflict"] += 1
             raise
-        self._world.model.written(transaction, self._world.tasks.current)
+        self._world.written(lambda task: self._world.model.written(transaction, task))
 
     def accept(self, fact: Any, *args: Any, **kwargs: Any) -> bool:
         self._world.tasks.point(write=True)
-        accepted = self._world.inner.accept(fact, *args, **kwargs)
+        self._world.begin_write()
+        accepted = self._inner.accept(fact, *args, **kwargs)
         if accepted:
-            self._world.model.accepted(fact, self._world.tasks.current)
+            self._world.written(lambda task: self._world.model.accepted(fact, task))
         return bool(accepted)
 
 
@@ -183,6 +188,7 @@ class World:
         *,
         many: bool,
         words: str,
+        chain: bool = False,
         ledger: Callable[[Callable[[], datetime]], Any] | None = None,
         off: frozenset[str] = frozenset(),
     ) -> None:
@@ -201,8 +207,11 @@ class World:
         self.off = off
         self.model = Model(self)
         self.store: MemoryStore | None = None
-        self.inner: Any = self._sqlite() if ledger is None else ledger(lambda: self.time)
-        self.ledger = Points(self)
+        self.base: Any = self._sqlite() if ledger is None else ledger(lambda: self.time)
+        self.inner: Any = Chain(self.base, self._follow) if chain else self.base
+        self.following: Task | None = None  # what a handler that is part of a chain does
+        self._followed: list[Callable[[], None]] = []  # what the model is told once the chain is stored
+        self.ledger, self.beside = Points(self, self.inner), Points(self, self.base)
         self.site = Site(self, self.inner.deployment)
         layout = MANY_PROCESSES if many else ONE_PROCESS
         self.processes = {name: Process(name, serves, words) for name, serves in layout.items()}
@@ -210,11 +219,11 @@ class World:
         self._deps: dict[str, deployer.Deps] = {}
         self._apps: dict[tuple[str, str], Any] = {}
         for process in self.processes.values():
-            adopt(pipeline(words), self.inner, Clock(self, process))
+            adopt(pipeline(words), self.base, Clock(self, process))
 
     def _sqlite(self) -> SqliteLedger:
         self.store = MemoryStore([SCHEMA])
-        emit = None if self.many else lambda event: lambda tx: self.broker.put(event)
+        emit = None if self.many else lambda emitted: lambda tx: self.broker.put(emitted.event, emitted.handled)
         return SqliteLedger(self.store, Path("/nonexistent"), emit=emit, clock=lambda: self.time)  # type: ignore[arg-type]
 
     def _driver(self, process: str) -> Driver:
@@ -259,6 +268,59 @@ class World:
     def environments(self) -> list[str]:
         """Return the environments of the pipeline file."""
         return list(rules(self.words).places)
+
+    # The chain.
+
+    def _follow(self, event: Event) -> Collection[str]:
+        """Let the handlers of one process follow, in the transaction that emits the event, as `greenlight up` does."""
+        handled = []
+        deps, began = self.deps(next(iter(self.processes))), self.tasks.current
+        for edge in wanting(event):
+            handler = HANDLERS[edge.service].get(event.type) or HANDLERS[edge.service].get(types.FACT)
+            if edge.service in LEDGER_ALONE and handler is not None:
+                handled.append(edge.trigger)
+                follow = handler
+            elif event.type == types.PROMOTION_READY:
+                follow = deployer.begin
+            else:
+                continue
+            if began is not None:
+                self.following = copy(began)
+                self.following.about = Delivery(event, edge)
+            try:
+                with self.tasks.together():
+                    follow(event, deps)
+            except Exception as problem:
+                self.counts["chain given up"] += 1
+                self._followed = []
+                raise NotFollowed(edge.trigger) from problem
+            finally:
+                task, self.following = self.following, None
+            if edge.service in LEDGER_ALONE:
+                self._followed.append(partial(self._handled_in_chain, event, task))
+        return handled
+
+    def _handled_in_chain(self, event: Event, task: Task | None) -> None:
+        if task is not None:
+            self.model.handled(task, event)
+
+    def begin_write(self) -> None:
+        """Forget a chain that was not stored."""
+        if self.following is None:
+            self._followed = []
+
+    def written(self, tell: Callable[[Task | None], None]) -> None:
+        """Tell the model of a write: now, or once the chain that it is a part of is stored."""
+        if self.following is not None:
+            task = self.following
+            self._followed.append(lambda: tell(task))
+            return
+        tell(self.tasks.current)
+        followed, self._followed = self._followed, []
+        self.counts["chain"] += bool(followed)
+        self.counts["chain of several handlers"] += len(followed) > 4
+        for tell_followed in followed:
+            tell_followed()
 
     # What is noted.
 
@@ -424,7 +486,7 @@ class World:
         clock = Clock(self, it)
 
         def adopted() -> None:
-            adopt(pipeline(words), self.ledger, clock)  # type: ignore[arg-type]
+            adopt(pipeline(words), self.beside, clock)  # type: ignore[arg-type]
             it.missed = False
 
         self.note(f"{process}: the pipeline file is {words}")
@@ -444,9 +506,9 @@ class World:
         self.drivers[process] = self._driver(process)
         clock = Clock(self, it)
         if not self.many:
-            expire_leases(self.inner, clock)
+            expire_leases(self.base, clock)
             self.model.let_go()
-        adopt(pipeline(it.words), self.inner, clock)
+        adopt(pipeline(it.words), self.base, clock)
         self.model.edited()
 
     # What happens outside.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from greenlight.broker.log.stored_event import COLUMNS, EventRow, StoredEvent, from_row
@@ -26,20 +26,34 @@ class Found(NamedTuple):
 
 
 def insert(
-    tx: Tx, broker: str, row: EventRow, at: float, *, only: str | None = None, cause: int | None = None, by: str = ""
+    tx: Tx,
+    broker: str,
+    row: EventRow,
+    at: float,
+    *,
+    only: str | None = None,
+    cause: int | None = None,
+    by: str = "",
+    handled: Collection[str] = (),
 ) -> int:
     """Append an event and return its number.
 
     `only`: the only Trigger that gets it. `cause`, `by`: the event that it answers, and the Trigger that got that.
+    `handled`: Triggers that do not get it, because their subscribers have handled it.
     """
     size = len(row[0].encode()) + len(row[1] or b"")
     cursor = tx.execute(
-        f"INSERT INTO broker_events (broker, only, at, cause, by, upto, {COLUMNS}) VALUES (?, ?, ?, ?, ?, "  # noqa: S608
+        f"INSERT INTO broker_events (broker, only, at, cause, by, handled, upto, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, "  # noqa: S608
         "? + coalesce((SELECT CAST(upto AS INTEGER) FROM broker_events ORDER BY seq DESC LIMIT 1), 0), ?, ?, ?, ?)",
-        (broker, only, at, cause, by or None, size, *row),
+        (broker, only, at, cause, by or None, _marked(*handled) if handled else None, size, *row),
     )
     assert cursor.lastrowid is not None
     return cursor.lastrowid
+
+
+def _marked(*triggers: str) -> str:
+    """Return the text by which the column `handled` names Triggers; no key has a space."""
+    return f" {' '.join(triggers)} "
 
 
 def prune(tx: Tx, floor: int, after: int, before: float, keep: int) -> int | None:
@@ -95,8 +109,9 @@ def page(connection: sqlite3.Connection, broker: str, trigger: str, after: int, 
     """
     cursor = connection.execute(
         f"SELECT seq, only IS NOT NULL, {COLUMNS} FROM broker_events "  # noqa: S608
-        "WHERE seq > ? AND seq <= ? AND broker = ? AND (only IS NULL OR only = ?) ORDER BY seq LIMIT ?",
-        (after, end, broker, trigger, PAGE_EVENTS),
+        "WHERE seq > ? AND seq <= ? AND broker = ? AND (only IS NULL OR only = ?)"
+        " AND (handled IS NULL OR instr(handled, ?) = 0) ORDER BY seq LIMIT ?",
+        (after, end, broker, trigger, _marked(trigger), PAGE_EVENTS),
     )
     found: list[Found] = []
     size = 0

@@ -74,5 +74,9 @@ SCHEMA = Schema(
         CREATE INDEX broker_dead_letters_by_seq ON broker_dead_letters (seq);
         CREATE INDEX broker_dead_letters_open ON broker_dead_letters (trigger) WHERE closed IS NULL;
         """,
+        # Triggers whose subscribers had handled the event when it was appended, each with a space before and after it.
+        """
+        ALTER TABLE broker_events ADD COLUMN handled TEXT;
+        """,
     ),
 )

@@ -9,17 +9,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
-from greenlight.ledger.port import Transaction
-from greenlight.model.policy import PoliciesInForce
-from greenlight.model.rows import DecisionRow, Deployment, Fact, Record, Target
+from greenlight.ledger.changes import Key
 
 ROWS = 1000
 """Rows that are kept: those of about a hundred commits on their way. The one that was put in first goes first."""
-
-Key = tuple[Any, ...]
 
 
 class Cache:
@@ -58,19 +53,3 @@ class Cache:
         self._rows[key] = row
         if len(self._rows) > self._limit:
             del self._rows[next(iter(self._rows))]
-
-
-def rows_after(transaction: Transaction) -> dict[Key, Any]:
-    """Return the rows as they are once the transaction is committed, by their keys."""
-    rows: dict[Key, Any] = {(Fact, fact.id): fact for fact in transaction.facts}
-    for record in transaction.records:
-        rows[Record, record.repo, record.sha] = replace(record, version=record.version + 1)
-    for target in transaction.targets:
-        rows[Target, target.application, target.environment] = replace(target, version=target.version + 1)
-    for it in transaction.decisions:
-        rows[DecisionRow, it.application, it.environment, it.repo, it.sha] = replace(it, version=it.version + 1)
-    for deployment in transaction.deployments:
-        rows[Deployment, deployment.id] = replace(deployment, version=deployment.version + 1)
-    for policies in transaction.in_force:
-        rows[PoliciesInForce, policies.repo] = replace(policies, version=policies.version + 1)
-    return rows

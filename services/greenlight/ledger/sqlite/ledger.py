@@ -11,17 +11,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from greenlight.events import Event
+from greenlight.ledger.changes import Key, Row
+from greenlight.ledger.kept import Kept
+from greenlight.ledger.overlay import Overlay
 from greenlight.ledger.parts import whole
-from greenlight.ledger.port import Page, Reading, SetAside, Transaction, Unreadable
-from greenlight.ledger.rows_json import dumps, loads
+from greenlight.ledger.port import Conflict, Page, Reading, SetAside, Transaction, Unreadable
+from greenlight.ledger.rows_json import loads
 from greenlight.ledger.sqlite import pushes as sqlite_pushes
-from greenlight.ledger.sqlite.cache import Cache, Key, rows_after
+from greenlight.ledger.sqlite.cache import Cache
 from greenlight.ledger.sqlite.listing import from_cursor, query, to_cursor
 from greenlight.ledger.sqlite.provider_bodies import ProviderBodies
 from greenlight.ledger.sqlite.pushes import Pushes, after
 from greenlight.ledger.sqlite.rows import Rows
 from greenlight.ledger.sqlite.schema import SCHEMA, from_micros, micros
-from greenlight.ledger.sqlite.writes import Emit, set_due, steps
+from greenlight.ledger.sqlite.writes import Emit, Heads, steps
 from greenlight.ledger.unreadable import LATER, NAMES, Aside, policy_of
 from greenlight.model.policy import PoliciesInForce
 from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target, Title
@@ -30,6 +33,9 @@ from greenlight.store import Store, Tx
 __all__ = ["SCHEMA", "SqliteLedger"]
 
 T = TypeVar("T")
+
+HEADS = 5000
+"""Streams whose newest entry is kept: each entry that is appended to one of them costs one statement less."""
 
 RECORD = (
     "SELECT json, version, iif(in_parts,"
@@ -52,6 +58,7 @@ class SqliteLedger:
         self._clock = clock
         self._cache = Cache()
         self._pushes = Pushes()
+        self._heads: Heads = Kept(HEADS)
         self._aside = Aside(clock, NAMES)
         self._rows = Rows(store, self._cache, self._aside)
         self._bodies = ProviderBodies(store, self._rows, self._aside, bodies)
@@ -62,35 +69,19 @@ class SqliteLedger:
     # Facts.
 
     def accept(self, fact: Fact, body: bytes | None, due: Due) -> bool:
-        with self._bodies.keeping(body, self._clock()) as kept:
-            return self._accept(fact, kept, due)
-
-    def _accept(self, fact: Fact, body: tuple[str, bytes | None] | None, due: Due) -> bool:
-        text, now = dumps(fact), self._clock()
-        follow = [set_due(due)] if self._emit is None else [set_due(due), self._emit(fact.event)]
-        titles = [(fact.repo, it.sha, it.login, it.email, dumps(it)) for it in fact.titles]
-        kept = replace(fact, titles=())
-
-        def change(tx: Tx) -> bool:
-            inserted = tx.execute(
-                "INSERT INTO facts (id, recorded, json) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-                (fact.id, fact.recorded, text),
-            )
-            if inserted.rowcount == 0:
+        with self.keeping(body) as kept:
+            changes = self.overlay()
+            if not changes.accept(fact, kept, due):
                 return False
-            if body is not None:
-                tx.execute(
-                    "INSERT OR REPLACE INTO bodies (digest, deflated, stored) VALUES (?, ?, ?)", (*body, micros(now))
-                )
-            tx.executemany(
-                "INSERT OR REPLACE INTO titles (repo, sha, login, email, json) VALUES (?, ?, ?, ?, ?)", titles
-            )
-            tx.on_commit(lambda: self._cache.committed({(Fact, fact.id): kept}))
-            for step in follow:
-                step(tx)
+            try:
+                self.store(changes)
+            except Conflict:
+                return False
             return True
 
-        return self._store.write(change)
+    def keeping(self, body: bytes | None) -> AbstractContextManager[tuple[str, bytes | None] | None]:
+        """Return a context in which a provider's body is kept, as `Overlay.accept` takes it, until its fact is stored."""
+        return self._bodies.keeping(body, self._clock())
 
     def fact(self, id: str) -> Fact | None:
         return self._rows.row(Fact, "SELECT json, recorded FROM facts WHERE id = ?", (id,), "recorded")
@@ -258,14 +249,32 @@ class SqliteLedger:
     # Writing.
 
     def transact(self, transaction: Transaction) -> None:
-        parts = steps(transaction, self._emit, self._clock(), lambda *key: self._cache.get((Record, *key)))
-        stored = rows_after(transaction)
-        for fact in transaction.recorded:
-            known = self._cache.get((Fact, fact))
-            stored[Fact, fact] = None if known is None else replace(known, recorded=True)
+        changes = self.overlay()
+        changes.transact(transaction)
+        self.store(changes)
+
+    def overlay(self) -> Overlay:
+        """Begin changes that are stored together, or not at all."""
+        return Overlay(self)
+
+    def at_hand(self, key: Key) -> Row | None:
+        """Return a row from the cache, None if it is not there."""
+        row: Row | None = self._rows.at_hand(key)
+        return row
+
+    def store(self, overlay: Overlay) -> None:
+        """Write an overlay's changes, or raise Conflict and write nothing. Durable when it returns."""
+        changes = overlay.changes
+        parts = steps(changes, self._emit, self._clock(), self._cache.get, self._heads)
+        stored: dict[Key, Any] = dict(changes.rows)
+        for fact, _ in changes.facts.values():
+            stored[Fact, fact.id] = replace(fact, titles=())
+        for id in changes.recorded:
+            known = self._cache.get((Fact, id))
+            stored[Fact, id] = None if known is None else replace(known, recorded=True)
 
         def change(tx: Tx) -> None:
-            tx.on_commit(lambda: self._committed(stored, transaction.pushes))
+            tx.on_commit(lambda: self._committed(stored, changes.pushes))
             for step in parts:
                 step(tx)
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from greenlight.events import Event
+from greenlight.ledger.changes import Key
 from greenlight.ledger.port import Unreadable
 from greenlight.ledger.rows_json import loads
-from greenlight.ledger.sqlite.cache import Cache, Key
+from greenlight.ledger.sqlite.cache import Cache
 from greenlight.ledger.unreadable import NO_TIME, Aside, payload_of, whole_entry
 from greenlight.model.policy import PoliciesInForce
 from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, Target

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from greenlight.events import Event
+from greenlight.ledger.changes import Emitted
 from greenlight.ledger.journal import verify
 from greenlight.ledger.port import Conflict, Transaction
 from greenlight.ledger.rows_json import dumps, loads
@@ -31,9 +31,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store.close()
 
 
-def to_log(event: Event) -> Callable[[Tx], object]:
+def to_log(emitted: Emitted) -> Callable[[Tx], object]:
     """Where the embedded broker takes events."""
-    return lambda tx: tx.execute("INSERT INTO log VALUES (?)", (event.id,))
+    return lambda tx: tx.execute("INSERT INTO log VALUES (?)", (emitted.event.id,))
 
 
 def logged(store: Store) -> list[str]:
@@ -57,7 +57,7 @@ def test_with_emit_a_fact_and_its_event_are_one_commit_and_the_outbox_stays_empt
 def test_an_emit_that_fails_undoes_the_fact(store: Store, tmp_path: Path) -> None:
     """No fact without its event."""
 
-    def fails(event: Event) -> Callable[[Tx], None]:
+    def fails(emitted: Emitted) -> Callable[[Tx], None]:
         def step(tx: Tx) -> None:
             raise LookupError("no log")
 
