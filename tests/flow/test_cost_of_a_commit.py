@@ -33,7 +33,7 @@ class Cost:
     events: int  # in the Broker's log
 
 
-MOST = Cost(reads=16, writes=45, transactions=9, events=6)
+MOST = Cost(reads=13, writes=37, transactions=3, events=6)
 """The limits: what a commit costs now."""
 
 COMMITS = 4

@@ -1,4 +1,4 @@
-"""What some transactions change together: what the ledger holds afterwards, each row once."""
+"""The changes of some transactions together, each row once, as it is after them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Row = Record | Target | DecisionRow | Deployment | PoliciesInForce
 """A row with a version."""
 
 Key = tuple[Any, ...]
-"""What names a row: its kind, then the columns of its key."""
+"""The name of a row: its kind, then the columns of its key."""
 
 
 class Emitted(NamedTuple):
@@ -33,7 +33,7 @@ class AcceptedFact(NamedTuple):
 
 
 def key_of(row: Row) -> Key:
-    """Return what names a row."""
+    """Return the name of a row."""
     if isinstance(row, Record):
         return Record, row.repo, row.sha
     if isinstance(row, Target):

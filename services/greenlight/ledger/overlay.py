@@ -21,7 +21,7 @@ DecisionsSince = tuple[datetime, datetime]
 
 
 class Underneath(Protocol):
-    """What an overlay lies on: a ledger, or another overlay."""
+    """The reads that an overlay is laid on: those of a ledger, or of another overlay."""
 
     def at_hand(self, key: Key) -> Row | None:
         """Return a row if it costs nothing to know it as it is now."""
@@ -218,6 +218,6 @@ class Overlay:
 
 
 def _by_push(row: DecisionRow) -> tuple[Any, ...]:
-    """Order as the ledger does: by place of the push, rows without one last; then by commit."""
+    """Return the place of a decision in lists: by the place of its push, those without one last; then by commit."""
     placed = (row.push.placed,) if row.push is not None else ()
     return placed, row.repo, row.sha

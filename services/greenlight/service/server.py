@@ -17,7 +17,6 @@ from wsgiref.types import WSGIApplication
 from waitress import wasyncore
 from waitress.task import ThreadedTaskDispatcher
 
-from greenlight.lib.keyedlock import KeyedLock
 from greenlight.service.http_connections import Limits, Waitress
 from greenlight.service.turns import Turns
 
@@ -42,11 +41,10 @@ class Server:
         name: str,
         limits: Limits,
         turn: Turn | None = None,
-        lock: KeyedLock | None = None,
     ) -> None:
         """Bind. Raises OSError if the address is taken or not this machine's."""
         self._map: dict[int, Any] = {}
-        self._dispatcher = ThreadedTaskDispatcher() if turn is None else Turns(_by_body(turn), limits.of_one, lock)
+        self._dispatcher = ThreadedTaskDispatcher() if turn is None else Turns(_by_body(turn), limits.of_one)
         self._limits = limits
         bound = _bound(listen)
         self._server = Waitress(app, self._map, bound, self._dispatcher, limits)
@@ -96,14 +94,13 @@ def serve(
     name: str,
     limits: Limits | None = None,
     turn: Turn | None = None,
-    lock: KeyedLock | None = None,
 ) -> Server:
     """Return a server for `app` on `listen` (`HOST:PORT`, port 0 for any free one), bound and not started.
 
     With `turn`, which is given a request's body before anybody has looked at it, the requests for which it says the same
-    wait for each other, and take turns with the others. With `lock`, each is answered while the lock of its turn is held.
+    wait for each other, and take turns with the others.
     """
-    return Server(app, listen, name=name, limits=limits or Limits(), turn=turn, lock=lock)
+    return Server(app, listen, name=name, limits=limits or Limits(), turn=turn)
 
 
 def serve_until(

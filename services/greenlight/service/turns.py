@@ -5,12 +5,9 @@ from __future__ import annotations
 import logging
 from collections import Counter, deque
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any
 
 from waitress.task import ThreadedTaskDispatcher
-
-from greenlight.lib.keyedlock import KeyedLock
 
 LOG = logging.getLogger("greenlight.server")
 
@@ -18,14 +15,12 @@ LOG = logging.getLogger("greenlight.server")
 class Turns(ThreadedTaskDispatcher):  # type: ignore[misc]
     """waitress's dispatcher with a queue for each key, of which at most `at_once` are at work.
 
-    `key` must be quick. What it has no key for (an empty one) is a queue without that limit. A request is answered while
-    `lock` is held for its key, so that it also takes turns with what else is done for that key.
+    `key` must be quick. What it has no key for (an empty one) is a queue without that limit.
     """
 
-    def __init__(self, key: Callable[[Any], str], at_once: int, lock: KeyedLock | None = None) -> None:
+    def __init__(self, key: Callable[[Any], str], at_once: int) -> None:
         super().__init__()
         self._key, self._at_once = key, at_once
-        self._holding = lock.holding if lock is not None else nullcontext
         self._waiting: dict[str, deque[Any]] = {}  # by key, in the keys' turns; none of them empty
         self._at_work: Counter[str] = Counter()
 
@@ -41,8 +36,7 @@ class Turns(ThreadedTaskDispatcher):  # type: ignore[misc]
         while (taken := self._take(thread_no)) is not None:
             key, task = taken
             try:
-                with self._holding(key):
-                    task.service()
+                task.service()
             except BaseException:
                 LOG.exception("a request could not be answered")
             with self.lock:
