@@ -37,9 +37,9 @@ from support import counting
 from support.in_process import deploy_in_process
 
 PLAIN, PARTS, STATEMENTS, CALLS = MEASURES = "plain", "parts", "statements", "calls"
-"""What is measured: nothing but the whole process; CPU by part; SQL; Python calls and SQL."""
+"""What is measured: nothing but the whole process; CPU by part; SQL; Python calls with SQL."""
 
-COMMIT = "commit"
+COMMIT, GARBAGE = "COMMIT, CPU of its fsync included", "garbage collection"
 
 FUNCTIONS = {
     "webhook": [
@@ -91,14 +91,6 @@ FUNCTIONS = {
         "greenlight.broker.threads:Timer._run",
         "greenlight.broker.dispatcher:Dispatcher._committed",
     ],
-    "tracing": [
-        "greenlight.telemetry.tracing:step",
-        "greenlight.telemetry.tracing:Tracer.scope",
-        "greenlight.telemetry.tracing:Scope.arrival",
-        "greenlight.telemetry.tracing:Scope.event",
-        "greenlight.telemetry.tracing:Scope.hop",
-        "greenlight.telemetry.tracing:Scope.note",
-    ],
 }
 """The functions in which a part begins. What they call belongs to it, up to the functions of another part."""
 
@@ -110,6 +102,8 @@ SQL = {
     counting.OTHERS: "ledger and store",
 }
 """The parts of statements, by their kind."""
+
+PARTS_OF_A_COMMIT = [*dict.fromkeys([*FUNCTIONS, *SQL.values(), GARBAGE, stopwatch.REST])]
 
 
 def say(line: str) -> None:
@@ -128,22 +122,21 @@ def measure_nothing(stack: ExitStack) -> Figures:
 def time_parts(stack: ExitStack) -> Figures:
     """Have the functions of all parts be timed. Raises LookupError if one of them is no longer there."""
     watch, waits = Stopwatch(), Counter[str]()
-    watch.time_garbage("garbage collection")
+    watch.time_garbage(GARBAGE)
     for part, names in FUNCTIONS.items():
         for name in names:
             stopwatch.replace(name, lambda function, part=part: watch.timed(part, function))  # type: ignore[misc]
     _time_connections(stack, watch, waits)
-
-    def figures() -> Mapping[str, Any]:
-        parts, own = watch.seconds()
-        return {"parts": parts, "stopwatch": own, "commit_wall": waits[COMMIT] / 1e9}
-
-    return figures
+    return lambda: {"parts": watch.so_far(), "commit_wall": waits[COMMIT] / 1e9}
 
 
 def _time_connections(stack: ExitStack, watch: Stopwatch, waits: Counter[str]) -> None:
     """Time the statements of each connection from now on; in `waits`, by the wall clock, the COMMITs."""
-    by_part = {part: watch.timed(part, sqlite3.Connection.execute) for part in {*SQL.values()}}
+
+    def run(connection: sqlite3.Connection, sql: str, *parameters: Any) -> sqlite3.Cursor:
+        return connection.cursor(Cursor).execute(sql, *parameters)
+
+    by_part = {part: watch.timed(part, run) for part in {*SQL.values()}}
     many, kinds = watch.timed("SQL writes", sqlite3.Connection.executemany), dict[str, str]()
 
     class Cursor(sqlite3.Cursor):
@@ -153,9 +146,6 @@ def _time_connections(stack: ExitStack, watch: Stopwatch, waits: Counter[str]) -
 
     class Connection(sqlite3.Connection):
         executemany = many
-
-        def cursor(self, factory: Any = Cursor) -> Any:
-            return super().cursor(factory)
 
         def execute(self, sql: str, *parameters: Any) -> Any:
             part = kinds.get(sql) or kinds.setdefault(sql, SQL[counting.kind_of(sql)])
@@ -174,6 +164,7 @@ def _time_connections(stack: ExitStack, watch: Stopwatch, waits: Counter[str]) -
 
 
 def count_statements(stack: ExitStack) -> Figures:
+    """Count SQLite's statements by their kind."""
     statements, total = stack.enter_context(counting.counted()), Counter[str]()
 
     def figures() -> Mapping[str, Any]:
@@ -184,12 +175,13 @@ def count_statements(stack: ExitStack) -> Figures:
 
 
 def count_calls(stack: ExitStack) -> Figures:
+    """Count calls of Python functions, and statements."""
     counts: list[list[int]] = []
 
     def begin(frame: FrameType, event: str, argument: object) -> None:
         """Have this thread count from now on, in a list of its own."""
-        mine = [event == "call"]
-        counts.append(mine)  # type: ignore[arg-type]
+        mine = [int(event == "call")]
+        counts.append(mine)
 
         def count(frame: FrameType, event: str, argument: object) -> None:
             if event == "call":
@@ -205,7 +197,7 @@ def count_calls(stack: ExitStack) -> Figures:
 MEASURING = dict(zip(MEASURES, (measure_nothing, time_parts, count_statements, count_calls), strict=True))
 
 
-def _told(event: Event, path: str, headers: Mapping[str, str]) -> SubscriberResponse:
+def _ended(event: Event, path: str, headers: Mapping[str, str]) -> SubscriberResponse:
     """Print which commit an end is about."""
     say(f"ship {event.extensions['commit']}")
     return SubscriberResponse(202, {}, b"")
@@ -226,7 +218,7 @@ def main(folder: Path, measure: str) -> None:
             Folders(folder / "config", folder / "data", folder / "secrets"),
             open_reads=True,
             log=logging.getLogger("greenlight"),
-            third_parties=ThirdParties([trigger], {"ended": LocalService(_told)}),  # type: ignore[dict-item]
+            third_parties=ThirdParties([trigger], {"ended": LocalService(_ended)}),  # type: ignore[dict-item]
         )
         server = greenlight.serve_webhooks("127.0.0.1:0")
         gc.collect()
