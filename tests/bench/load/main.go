@@ -253,7 +253,9 @@ func ship(words []string) {
 			log.Fatal(err)
 		}
 		lanes[one.Lane] = append(lanes[one.Lane], one)
-		waiting[one.Done] = make(chan struct{})
+		if one.Done != "" {
+			waiting[one.Done] = make(chan struct{})
+		}
 	}
 	go func() {
 		for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
@@ -282,7 +284,9 @@ func ship(words []string) {
 						log.Fatalf("%s answered %d", each.Path, status)
 					}
 				}
-				<-waiting[one.Done]
+				if one.Done != "" {
+					<-waiting[one.Done]
+				}
 				times = append(times, time.Since(last))
 			}
 			mutex.Lock()
