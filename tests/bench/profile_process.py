@@ -76,10 +76,16 @@ FUNCTIONS = {
     ],
     "handlers": [
         "greenlight.service.handling:EventService.handle",
+        "greenlight.deployer.app:begin",
+    ],
+    "chain": [
+        "greenlight.service.chain:Chain._write",
     ],
     "ledger and store": [
-        "greenlight.ledger.sqlite.ledger:SqliteLedger.accept",
-        "greenlight.ledger.sqlite.ledger:SqliteLedger.transact",
+        "greenlight.ledger.sqlite.ledger:SqliteLedger.store",
+        "greenlight.ledger.overlay:Overlay.accept",
+        "greenlight.ledger.overlay:Overlay.transact",
+        "greenlight.ledger.overlay:Overlay.absorb",
         "greenlight.ledger.sqlite.rows:Rows.one",
         "greenlight.ledger.sqlite.rows:Rows.all",
         "greenlight.store.store:Store.write",
@@ -89,6 +95,7 @@ FUNCTIONS = {
     "delivery": [
         "greenlight.broker.threads:ThreadPool._serve",
         "greenlight.broker.threads:Timer._run",
+        "greenlight.broker.broker:Broker.hand_over",
         "greenlight.broker.dispatcher:Dispatcher._committed",
     ],
 }
