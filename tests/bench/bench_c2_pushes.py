@@ -74,7 +74,7 @@ def _decisions(folder: Path) -> int:
 def _push(sender: int, n: int, repositories: int) -> str:
     """A line for the load generator: one signed push, and nothing to wait for but its answer."""
     lane = (n // 7 + sender) % repositories
-    body = of_lane(lane, push_payload(f"push {n}", before=f"push {n - repositories}", at=n))
+    body = of_lane(lane, push_payload(f"push {n}", before=f"before push {n}", at=n))
     headers = [
         "Content-Type: application/json",
         "X-GitHub-Event: push",

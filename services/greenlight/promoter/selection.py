@@ -21,24 +21,18 @@ PAGE = 5
 
 
 def decided_since(push: Push, policy: Policy, environment: str, deps: Deps) -> Iterator[DecisionRow]:
-    """Yield the decisions of a target about candidates that are newer than a push.
+    """Yield the decisions of a target that a push may change although their candidates are newer than the push.
 
-    If the push fills a gap, two more kinds are returned, however old the candidate seems: those of what was built on it,
-    and those about whoever may vote, or about paths.
+    Where nothing is counted over pushes, that is what was built on a push that fills a gap. Where authors or paths are
+    counted, it is every newer candidate as well; if the push fills a gap, also those that wait for such a count, however old
+    they seem.
     """
     known = pushes_since(deps.ledger, target_of(policy, environment, deps.ledger)).knowing(push)
     if known.newest is not None and known.newest.fact == push.fact:
         return iter(())
-    limit = 1
-    while True:
-        rows = deps.ledger.decisions(policy.name, environment, OPEN, limit=limit)
-        last = rows[-1].push if rows else None
-        if len(rows) < limit or last is None or last.placed < push.placed:
-            break
-        limit *= PAGE
-    placed = [(row, row.push) for row in rows if row.push is not None and row.sha != push.sha]
-    known = known.knowing(*(other for _, other in placed))
-    found = {row.sha: row for row, other in placed if known.place(other) > known.place(push)}
+    found: dict[str, DecisionRow] = {}
+    if _counts_pushes(policy, environment) or push.forced or push.deleted:
+        found = _newer(push, policy, environment, known, deps)
     if any(child.arrived < push.arrived for child in known.on_top(push.sha)):
         later = (deps.ledger.decision(policy.name, environment, push.repo, sha) for sha in known.descendants(push.sha))
         filled = [
@@ -49,10 +43,28 @@ def decided_since(push: Push, policy: Policy, environment: str, deps: Deps) -> I
     return iter(found.values())
 
 
+def _newer(push: Push, policy: Policy, environment: str, known: Lineage, deps: Deps) -> dict[str, DecisionRow]:
+    """Return the open decisions about candidates that are newer than the push, by sha."""
+    limit = 1
+    while True:
+        rows = deps.ledger.decisions(policy.name, environment, OPEN, limit=limit)
+        last = rows[-1].push if rows else None
+        if len(rows) < limit or last is None or last.placed < push.placed:
+            break
+        limit *= PAGE
+    placed = [(row, row.push) for row in rows if row.push is not None and row.sha != push.sha]
+    known = known.knowing(*(other for _, other in placed))
+    return {row.sha: row for row, other in placed if known.place(other) > known.place(push)}
+
+
+def _counts_pushes(policy: Policy, environment: str) -> bool:
+    """Return whether a decision counts something over the pushes since what runs: who may vote, which paths are touched."""
+    return bool(policy.paths) or any(policy.gates[name].not_author for name in policy.environments[environment].require)
+
+
 def _recounted(policy: Policy, environment: str, deps: Deps) -> list[DecisionRow]:
-    """Return the decisions that wait for what is counted over pushes: who may vote, which paths are touched."""
-    required = [policy.gates[name] for name in policy.environments[environment].require]
-    if not policy.paths and not any(gate.not_author for gate in required):
+    """Return the decisions that wait for what is counted over pushes."""
+    if not _counts_pushes(policy, environment):
         return []
     return [row for row in deps.ledger.decisions(policy.name, environment, ("waiting",), limit=ALL) if row.recount]
 
