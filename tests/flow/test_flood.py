@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +11,6 @@ import pytest
 from greenlight.lib import signing
 from greenlight.promoter import domain
 from support.flow import PIPELINE, Shop, push_payload, sha_of
-from support.timing import PATIENCE
 
 OTHER = """
   - name: site
@@ -46,8 +42,9 @@ def test_a_burst_of_pushes_is_decided_push_by_push(tmp_path: Path, monkeypatch: 
         return consider(*words, **options)
 
     monkeypatch.setattr(domain, "consider", counted)
-    for n in range(count):
-        shop.push(f"c{n}", before=f"c{n - 1}" if n else "nothing")
+    with shop.without_chain():
+        for n in range(count):
+            shop.push(f"c{n}", before=f"c{n - 1}" if n else "nothing")
     shop.start()
     shop.settle()
     assert shop.environment(f"c{count - 1}", "staging")["decision"] == "waiting"
@@ -59,49 +56,13 @@ def test_a_burst_of_pushes_is_decided_push_by_push(tmp_path: Path, monkeypatch: 
 def test_one_repositorys_backlog_does_not_hold_up_anothers_push(tmp_path: Path) -> None:
     """What comes last of all, and of another repository, is recorded among the first."""
     shop = Shop(tmp_path, pipeline=PIPELINE + OTHER)
-    for n in range(300):
-        shop.push(f"c{n}", before=f"c{n - 1}" if n else "nothing")
-    push_to_site(shop, "one")
+    with shop.without_chain():
+        for n in range(300):
+            shop.push(f"c{n}", before=f"c{n - 1}" if n else "nothing")
+        push_to_site(shop, "one")
     shop.start()
     shop.settle()
     recorded = [event.json()["sha"] for event in shop.watch.events if event.type == "commit.recorded"]
     assert len(recorded) == 301
     assert recorded.index(sha_of("one")) < 30, "it waits for a few that are on their way, not for all"
-    shop.stop()
-
-
-def test_of_one_repository_one_webhook_or_event_is_worked_at_and_anothers_commit_passes_by(tmp_path: Path) -> None:
-    """While something of shop is at work, neither a webhook nor an event of shop begins, and site's do."""
-    shop = Shop(tmp_path, pipeline=PIPELINE + OTHER).start()
-    server = shop.greenlight.serve_webhooks("127.0.0.1:0")
-    server.start()
-    at_work = shop.greenlight._at_work
-    at_work.patience = at_work.alone = PATIENCE
-    body = json.dumps(push_payload("sent"))
-    headers = {"Content-Type": "application/json", "X-GitHub-Event": "push"}
-    headers["X-Hub-Signature-256"] = signing.github(shop.secret("github"), body.encode())
-
-    def send() -> int:
-        with closing(http.client.HTTPConnection(*server.address, timeout=PATIENCE)) as link:
-            link.request("POST", "/webhooks/github", body, headers)
-            return link.getresponse().status
-
-    def recorded(word: str) -> bool:
-        return any(
-            event.type == "commit.recorded" and event.json()["sha"] == sha_of(word) for event in shop.watch.events
-        )
-
-    with ThreadPoolExecutor(1) as sender:
-        with at_work.holding("acme/shop"):
-            shop.push("told")  # past the server, so that its event waits
-            sent = sender.submit(send)
-            shop.until(lambda: at_work.waiting("acme/shop") == 2)
-            push_to_site(shop, "other")
-            shop.until(lambda: recorded("other"))
-            assert not recorded("told")
-            assert not sent.done()
-        assert sent.result(PATIENCE) == 202
-    shop.until(lambda: recorded("told") and recorded("sent"))
-    shop.settle()
-    server.stop(5)
     shop.stop()

@@ -8,10 +8,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from werkzeug.test import Client, TestResponse
 
@@ -162,6 +164,10 @@ class Shop:
 
     def stop(self) -> None:
         assert self.greenlight.stop(10)
+
+    def without_chain(self) -> AbstractContextManager[object]:
+        """Leave everything to the Broker, as where a handler fails: a write is stored without what follows from it."""
+        return mock.patch.object(self.greenlight.broker, "hand_over", return_value=False)
 
     def settle(self) -> None:
         """Wait until every Trigger has nothing left to deliver."""
