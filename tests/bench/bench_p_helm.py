@@ -16,6 +16,7 @@ from pathlib import Path
 from measure import Missing, Row, ms
 
 from greenlight.deployer.drivers.helm.program import Helm as Program
+from greenlight.deployer.drivers.helm.program import Prepared
 from greenlight.deployer.rollout import states
 from greenlight.events import types
 from support.cluster import MISSING, Cluster
@@ -57,21 +58,20 @@ def main() -> list[Row]:
             ]  # the first is cold
         finally:
             shop.stop()
-    bare, spawn, ours, added, proof = (statistics.median(column) for column in zip(*rounds, strict=True))
+    bare, spawn, go, ours, added, proof = (statistics.median(column) for column in zip(*rounds, strict=True))
     print(
-        f"  received -> Helm started {ms(spawn)}, -> applied {ms(ours)}, bare {ms(bare)}; up -> proven and told {ms(added)}"
+        f"  received -> Helm started {ms(spawn)}, -> let act {ms(go)}, -> applied {ms(ours)}, bare {ms(bare)}; "
+        f"up -> proven and told {ms(added)}"
     )
     return [
-        Row("P", "promotion.ready -> applied by Helm", ms(ours), ms(bare), ours / bare, at_most=1.3),
+        Row("P", "promotion.ready -> applied by Helm", ms(ours), ms(bare), ours / bare, at_most=1.15),
         Row(
             "P2", "the same to proven, without the pods' own time", ms(proof), "150 ms added", added / 0.150, at_most=1
         ),
     ]
 
 
-def _round(
-    shop: Shop, seen: _Seen, spawned: list[float], chart: Path, namespace: str, n: int
-) -> tuple[float, float, float, float, float]:
+def _round(shop: Shop, seen: _Seen, spawned: list[float], chart: Path, namespace: str, n: int) -> tuple[float, ...]:
     bare = _bare(seen, chart, namespace, n)
     word = f"commit {n}"
     shop.push(word, before=f"commit {n - 1}")
@@ -83,7 +83,7 @@ def _round(
     applied = seen.wait(seen.deployed, ("shop", n + 1))
     up = seen.wait(seen.up, sha)
     added = succeeded - max(applied, up)
-    return bare, spawned[0] - received, applied - received, added, applied - received + added
+    return bare, spawned[0] - received, spawned[1] - received, applied - received, added, applied - received + added
 
 
 def _bare(seen: _Seen, chart: Path, namespace: str, n: int) -> float:
@@ -106,25 +106,30 @@ def _bare(seen: _Seen, chart: Path, namespace: str, n: int) -> float:
         ]
         start = time.perf_counter()
         subprocess.run(argv, check=True, capture_output=True)
-    return seen.wait(seen.deployed, ("bare", n + 1)) - start
+    took = seen.wait(seen.deployed, ("bare", n + 1)) - start
+    seen.wait(seen.up, sha_of(f"bare {n}"))  # the controllers' work for it must not fall into Greenlight's time
+    return took
 
 
 @contextmanager
 def _spawned() -> Iterator[list[float]]:
-    """When Helm was started for an upgrade."""
+    """When Helm was started for an upgrade, and when it was let act."""
     stamps: list[float] = []
-    original = Program.upgrade
+    prepare, go = Program.prepare, Prepared.go
 
-    def upgrade(self, *arguments):  # type: ignore[no-untyped-def]
-        process = original(self, *arguments)
-        stamps.append(time.perf_counter())
-        return process
+    def stamped(original):  # type: ignore[no-untyped-def]
+        def call(*arguments):  # type: ignore[no-untyped-def]
+            found = original(*arguments)
+            stamps.append(time.perf_counter())
+            return found
 
-    Program.upgrade = upgrade  # type: ignore[method-assign]
+        return call
+
+    Program.prepare, Prepared.go = stamped(prepare), stamped(go)  # type: ignore[method-assign]
     try:
         yield stamps
     finally:
-        Program.upgrade = original  # type: ignore[method-assign]
+        Program.prepare, Prepared.go = prepare, go  # type: ignore[method-assign]
 
 
 def _watched(look: Helm) -> _Seen:

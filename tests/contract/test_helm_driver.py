@@ -23,9 +23,12 @@ import pytest
 import yaml
 
 from greenlight.deployer.driver import Busy
-from greenlight.deployer.drivers.helm import release
+from greenlight.deployer.drivers.helm import live_release, release
 from greenlight.deployer.drivers.helm.declaration import Helm as Declared
+from greenlight.deployer.drivers.helm.program import Prepared
 from greenlight.lib.clock import SystemClock
+from greenlight.lib.errors import Unavailable
+from greenlight.lib.process import Process
 from greenlight.policy import rbac
 from support.cluster import Object, kubectl
 from support.helm import Helm, Line, eventually, sha_of
@@ -416,6 +419,35 @@ def test_an_orphaned_helm_holds_its_target_and_is_waited_for(helm: Helm) -> None
     eventually(lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text())
     assert helm.end(helm.order("one", fence=2)).outcome == "succeeded"
     assert helm.revisions() == [(1, "deployed")]
+
+
+def test_a_helm_that_was_started_early_does_nothing_unless_it_is_let(
+    helm: Helm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It starts while the release is looked at. A Greenlight that is killed then, or cannot look, leaves it nothing to do."""
+    helm.end(helm.order("one"))
+    driver = helm.another(env=_stuck(helm, f'exec {shutil.which("helm")} "$@"'))
+
+    def killed(prepared: Prepared, _: str) -> Process:
+        prepared._values.close()  # as the kernel does with all that a killed process had open
+        return prepared._process
+
+    def unreachable(*_: object, **__: object) -> None:
+        _pid(helm)  # Helm runs
+        raise Unavailable("the cluster does not answer")
+
+    for fence, at, name, instead, reason in (
+        (2, Prepared, "go", killed, "failed to parse -"),
+        (3, live_release, "release", unreachable, "the cluster does not answer"),
+    ):
+        (helm.folder / "pid").unlink(missing_ok=True)
+        with monkeypatch.context() as patched:
+            patched.setattr(at, name, instead)
+            end = helm.end(helm.order("two", id=f"{fence}" * 32, fence=fence), driver)
+        assert reason in (end.reason or ""), end
+        assert not Path(f"/proc/{_pid(helm)}").exists()
+        assert (helm.revisions(), helm.runs()) == ([(1, "deployed")], sha_of("one"))
+    assert helm.end(helm.order("two", fence=4), driver).outcome == "succeeded"
 
 
 def test_a_helm_that_is_killed_is_an_error_and_the_next_try_unlocks_what_it_left(helm: Helm) -> None:

@@ -36,6 +36,16 @@ def test_a_field_that_the_kind_does_not_have_is_the_templates_fault(helm: Helm) 
     assert "values" not in reason
 
 
+def test_a_field_that_a_resource_of_somebodys_own_kind_does_not_have_is_refused_too(
+    helm: Helm, widgets: Object
+) -> None:
+    """By the API server, which validates all that is applied: Helm does not."""
+    widget = {"apiVersion": f"{widgets['spec']['group']}/v1", "kind": "Widget", "metadata": {"name": "blue"}}
+    assert helm.end(helm.order("one", values={"extra": [{**widget, "spec": {"size": 1}}]})).outcome == "succeeded"
+    end = helm.end(helm.order("two", fence=2, values={"extra": [{**widget, "spec": {"sise": 2}}]}))
+    failed(end, "the chart's template writes the field .spec.sise, which this kind does not have")
+
+
 def test_an_object_beyond_a_quota_is_no_question_of_rights(helm: Helm) -> None:
     quota: Object = {
         "apiVersion": "v1",
@@ -256,6 +266,8 @@ def test_pods_that_are_never_ready_are_named_while_the_old_ones_are_still_there(
     failed(end, "Deployment shop: 0 of 1 new pods are ready; pod shop-", ": container app runs, not ready for")
 
 
+WIDGET = {"type": "object", "properties": {"size": {"type": "integer"}}}
+
 WIDGETS: Object = {
     "apiVersion": "apiextensions.k8s.io/v1",
     "kind": "CustomResourceDefinition",
@@ -268,7 +280,7 @@ WIDGETS: Object = {
                 "name": "v1",
                 "served": True,
                 "storage": True,
-                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+                "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": WIDGET}}},
             }
         ],
     },

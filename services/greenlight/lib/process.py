@@ -40,6 +40,7 @@ class Start:
     timeout: float  # seconds
     grace: float  # seconds between SIGTERM and SIGKILL
     keep: Sequence[int] = ()
+    stdin: int = subprocess.DEVNULL  # a descriptor
 
 
 _running: set[Process] = set()
@@ -86,7 +87,7 @@ class Process:
         self.cancelled: str | None = None
         self._popen = subprocess.Popen(  # noqa: S603 - an argument list from the pipeline file, without a shell
             list(start.argv),
-            stdin=subprocess.DEVNULL,
+            stdin=start.stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd=start.cwd,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from greenlight.deployer.clusters.api import Api
@@ -18,6 +18,7 @@ from greenlight.deployer.drivers.helm.release import PENDING, Revision
 from greenlight.deployer.drivers.helm.run import Phase, Plan, Run
 from greenlight.deployer.drivers.helm.tools import Tools, conflicts_of, seconds_of
 from greenlight.deployer.rollout.proof import Rollout
+from greenlight.lib.files import private
 
 FOREIGN = 60.0
 """Seconds that a release may stay locked by a Helm that is not Greenlight's, before the deployment fails."""
@@ -47,6 +48,8 @@ def begin(run: Run, tools: Tools) -> Progress | None:
             return locked
     tools.waits.pop(order.deployment, None)
     runs = revision.status == "deployed" and revision.marks.get("identity") == plan.marks["identity"]
+    if not runs and not plan.chart.pull and run.target not in tools.keeping:
+        _prepare(run, [], tools)  # Helm starts while the release is looked at
     if not runs or revision.marks.get("deployment") != order.deployment:
         run.before = _live(api, revision, order)
         runs = runs and _as_applied(run, run.before, api)
@@ -58,16 +61,19 @@ def begin(run: Run, tools: Tools) -> Progress | None:
 
 
 def start_upgrade(run: Run, tools: Tools) -> None:
-    """Start `helm upgrade`: the chart is there."""
-    order, plan = run.order, run.planned()
-    keep = []
+    """Let `helm upgrade` act: the chart is there. One that was started before cannot keep fields, so another is started."""
+    keep: Sequence[str] = []
     if run.before is not None:
         run.notes += run.before.notes()
-        keep = list(post_renderer.arguments(run.before.keeps(), run.folder / "kept.json"))
-    force = conflicts_of(order) == "ours"
-    arguments = upgrade_arguments(order, plan.chart.path, plan.marks, run.timeout, force=force, keep=keep)
-    cluster = tools.clusters.access(order).helm()
-    run.process = tools.helm.upgrade(arguments, cluster, run.folder, run.timeout + 5, run.lock, order.deployment)
+        keep = post_renderer.arguments(run.before.keeps(), run.folder / "kept.json")
+    (tools.keeping.add if keep else tools.keeping.discard)(run.target)
+    if keep:
+        run.drop()
+    if run.prepared is None:
+        _prepare(run, keep, tools)
+    assert run.prepared is not None, "prepared just now"
+    prepared, run.prepared = run.prepared, None
+    run.process = prepared.go(run.order.deployment)
     run.process_began = tools.clock.monotonic()
     run.phase = Phase.UPGRADE
 
@@ -167,13 +173,22 @@ def _unlock(api: Api, revision: Revision, order: Order, tools: Tools) -> Progres
     return None
 
 
+def _prepare(run: Run, keep: Sequence[str], tools: Tools) -> None:
+    """Write the values, and start a Helm that does not act yet."""
+    order, plan = run.order, run.planned()
+    run.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with open(run.folder / "values.json", "wb", opener=private) as out:
+        out.write(json.dumps(plan.values).encode())
+    force = conflicts_of(order) == "ours"
+    arguments = upgrade_arguments(order, plan.chart.path, plan.marks, run.timeout, force=force, keep=keep)
+    cluster = tools.clusters.access(order).helm()
+    run.prepared = tools.helm.prepare(arguments, cluster, run.folder, run.timeout + 5, run.lock)
+
+
 def _apply(run: Run, tools: Tools) -> None:
-    """Write the values; pull the chart if it is not here, else start the upgrade."""
+    """Pull the chart if it is not here, else start the upgrade."""
     plan = run.planned()
     run.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    file = os.open(run.folder / "values.json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(file, "wb") as out:
-        out.write(json.dumps(plan.values).encode())
     if not plan.chart.pull:
         start_upgrade(run, tools)
         return

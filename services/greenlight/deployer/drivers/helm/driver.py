@@ -153,6 +153,7 @@ class HelmDriver:
 
     def _end(self, run: Run, end: Progress) -> None:
         run.close()
+        run.drop()
         run.lock.release()
         shutil.rmtree(run.folder, ignore_errors=True)
         run.end = self._tools.cleaned(end, run.notes)

@@ -13,6 +13,7 @@ from greenlight.deployer.driver import Order, Progress
 from greenlight.deployer.drivers.helm import live_release
 from greenlight.deployer.drivers.helm.charts import Chart
 from greenlight.deployer.drivers.helm.hooks import Hooks
+from greenlight.deployer.drivers.helm.program import Prepared
 from greenlight.deployer.drivers.helm.verification import Verification
 from greenlight.deployer.lock import TargetLock
 from greenlight.deployer.rollout.proof import Rollout
@@ -57,6 +58,7 @@ class Run:
     timeout: float  # seconds
     phase: Phase = Phase.BEGIN
     plan: Plan | None = None
+    prepared: Prepared | None = None  # the upgrade, before it may act
     process: Process | None = None  # of this phase
     process_began: float = 0.0  # monotonic
     hooks: Hooks | None = None  # of the upgrade
@@ -83,6 +85,12 @@ class Run:
         """Return the process of this phase."""
         assert self.process is not None, "started before the phase that waits for it"
         return self.process
+
+    def drop(self) -> None:
+        """End the upgrade that was not to act, if there is one."""
+        prepared, self.prepared = self.prepared, None
+        if prepared is not None:
+            prepared.drop()
 
     def close(self) -> None:
         """Stop following the cluster."""

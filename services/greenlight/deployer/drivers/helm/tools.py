@@ -64,6 +64,7 @@ class Tools:
     charts: Path  # the folder of charts that were pulled
     host: str  # this machine since it started: within it, a Helm that holds no lock is dead
     closed: threading.Event  # Greenlight ends
+    keeping: set[str] = field(default_factory=set)  # targets where the last deployment kept fields
     waits: dict[str, float] = field(
         default_factory=dict
     )  # deployment -> monotonic, since when it waits for a foreign lock
