@@ -186,7 +186,7 @@ def _prepare(run: Run, keep: Sequence[str], tools: Tools) -> None:
 
 
 def _apply(run: Run, tools: Tools) -> None:
-    """Pull the chart if it is not here, else start the upgrade."""
+    """Start the upgrade, or first fetch the chart if it is not here."""
     plan = run.planned()
     run.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not plan.chart.pull:
