@@ -117,4 +117,40 @@ DEFECTS = [
         "return authors(case.record, case.target, case.pushes).left_out(person.id, person.identities)",
         "return None",
     ),
+    # What follows from a fact in one transaction.
+    Defect(
+        "half a chain is stored where a handler fails",
+        "Chain._chain",
+        "if handled is None: overlay = Overlay(batch) write.result = write.apply(overlay)",
+        "if handled is None: pass",
+        caught_by="tests/unit/service/test_chain.py::test_where_a_handler_fails_the_write_alone_is_stored",
+    ),
+    Defect(
+        "an edit beside a chain is not noticed",
+        "Changes.add",
+        "self.unchanged.setdefault(key, read.version)",
+        "pass",
+        caught_by="tests/unit/ledger/test_overlay.py::test_what_another_wrote_meanwhile_is_a_conflict_and_nothing_is_stored",
+    ),
+    Defect(
+        "what was due before a chain stays due",
+        "Changes._no_longer_due",
+        "self.due[key] = None",
+        "del self.due[key]",
+        caught_by="tests/unit/ledger/test_overlay.py::test_what_is_no_longer_due_in_a_chain_leaves_nothing_of_what_was_due_before",
+    ),
+    Defect(
+        "a chain does not see its own push",
+        "Overlay.pushes",
+        "if not mine:",
+        "if True:",
+        caught_by="tests/unit/ledger/test_overlay.py::test_writes_through_overlays_are_the_writes_one_by_one",
+    ),
+    Defect(
+        "what a chain has handled is delivered as well",
+        "page",
+        "instr(handled, ?) = 0",
+        "instr(handled, ?) >= 0",
+        caught_by="tests/flow/test_chain.py::test_what_was_handled_is_not_delivered_from_the_log_either",
+    ),
 ]
