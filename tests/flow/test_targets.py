@@ -407,3 +407,43 @@ def test_an_edit_ships_the_newest_of_what_waits(live: Shop) -> None:
     live.watch.end("live", sha_of("C"))
     live.settle()
     assert ran(live) == ["C"]
+
+
+def test_where_promotion_is_manual_only_people_deploy(tmp_path: Path) -> None:
+    """An edit lets the newest that waits go out by itself, and an edit back keeps the next push waiting."""
+    by_hand = LIVE.replace("require: []", "require: [scan]\n        promote: manual")
+    shop = Shop(tmp_path, pipeline=by_hand).start()
+    for before, word in (("nothing", "A"), ("A", "B"), ("B", "C")):
+        shop.push(word, before=before)
+        shop.scan(word)
+    shop.settle()
+    assert ran(shop) == []
+    seen = shop.environment("B", "live")
+    command = f"greenlight deploy {REPO} {sha_of('B')[:7]} shop live --reason TEXT"
+    assert (seen["decision"], seen["gates"]["scan"]["state"]) == ("waiting", "passed")
+    assert seen["reasons"] == [f"ready, and waits for a person: legal may deploy it with `{command}`"]
+    for word in ("A", "B"):
+        ask(shop, "deploy", word)
+        shop.watch.end("live", sha_of(word))
+        shop.settle()
+    ask(shop, "rollback")
+    shop.watch.end("live", sha_of("A"), n=1)
+    shop.settle()
+    assert ran(shop) == ["A", "B", "A"]
+    assert not [it for it in shop.watch.events if it.type == "promotion.ready" and it.json()["cause"] == "automatic"]
+    edit(shop, by_hand.replace("manual", "automatic"))
+    shop.push("X", before="C")
+    shop.scan("X")
+    shop.watch.end("live", sha_of("X"))
+    edit(shop, by_hand)
+    shop.push("Y", before="X")
+    shop.scan("Y")
+    shop.decided("Y", "live", "waiting")
+    shop.settle()
+    assert ran(shop) == ["A", "B", "A", "X"]
+    assert "waits for a person" in shop.environment("Y", "live")["reasons"][0]
+    edit(shop, by_hand.replace("manual", "automatic"))
+    shop.watch.end("live", sha_of("Y"))
+    shop.settle()
+    assert ran(shop) == ["A", "B", "A", "X", "Y"]
+    shop.stop()

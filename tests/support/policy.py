@@ -77,7 +77,12 @@ def sha(number: int) -> str:
 
 
 def policy(
-    require: Iterable[str] = (), *, ships: str = "branches: [main]", values: str = "", after: str = ""
+    require: Iterable[str] = (),
+    *,
+    ships: str = "branches: [main]",
+    values: str = "",
+    after: str = "",
+    promote: str = "automatic",
 ) -> Policy:
     """Make the application shop with an environment production that requires some of GATES, and an environment staging."""
     driver = (
@@ -99,6 +104,7 @@ applications:
       - name: production
         require: [{", ".join(require)}]
         after: [{after}]
+        promote: {promote}
         deploy: {{{driver}}}
 """
     return parse({"pipeline.yaml": text}, Path("config")).applications["shop"]

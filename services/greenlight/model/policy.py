@@ -89,6 +89,7 @@ class Environment:
     after: tuple[str, ...] = ()
     tries: int = 5  # how often an error is tried before it ends the deployment
     rollback: str = "manual"  # after a failed deployment: automatic goes back to what ran
+    promote: str = "automatic"  # manual: nothing goes out by itself, a person deploys
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,11 +119,16 @@ def _deploy(deploy: Any, path: Path, clusters: Sequence[str], drivers: Drivers) 
 
 NOBODY = "nobody may deploy, retry, roll back, pause, cancel or override: name groups of people as `operators:`"
 
+NOTHING = "nothing is ever deployed here: promotion is manual, and nobody may deploy"
+
 
 def warnings(app: Mapping[str, Any], path: Path) -> Iterator[Fault]:
     """Find what works in a faultless application but is unwise: no operators, several refs that feed its targets."""
     if not app.get("operators"):
         yield Fault(path, NOBODY)
+        for index, env in enumerate(app["environments"]):
+            if env.get("promote") == "manual":
+                yield Fault((*path, "environments", index, "promote"), NOTHING)
     refs = [*(f"branch {name}" for name in app.get("branches", ())), *(f"tag {name}" for name in app.get("tags", ()))]
     if len(refs) > 1 or any("*" in ref or "?" in ref for ref in refs):
         yield Fault(

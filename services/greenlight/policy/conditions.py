@@ -11,8 +11,9 @@ and every condition here holds. Each says why it does not, and what a person may
 | not_paused | waiting | an operator resumes the target |
 | no_request_first | waiting | the request ends (greenlight.policy.requests); an operator may cancel it |
 | not_held | waiting | the commit is deployed by an operator, or a later one is pushed |
+| not_manual | waiting | the commit is deployed by an operator |
 
-Freeze windows, manual promotion and soak time are conditions that are not there yet.
+Freeze windows are a condition that is not there yet. Soak time holds of the commit alone, as `after` does.
 """
 
 from __future__ import annotations
@@ -63,11 +64,26 @@ def no_request_first(case: Situation, push: Push) -> str | None:
 
 
 def not_held(case: Situation, push: Push) -> str | None:
-    """Reject what was not pushed after a rollback, or after a deploy of a commit that had newer candidates."""
+    """Reject what was not pushed after a rollback, or after a deploy of a commit that had newer candidates.
+
+    Where promotion is manual nothing goes out by itself, so there is nothing to hold back.
+    """
     held = case.target.held
-    if held is None or pushed_after(push, held.at, case.pushes):
+    if held is None or case.environment.promote == "manual" or pushed_after(push, held.at, case.pushes):
         return None
     return f"held by {called(held)}; an operator may deploy it, or push a newer commit"
+
+
+def not_manual(case: Situation, push: Push) -> str | None:
+    """Reject every candidate where the policy leaves promotion to people."""
+    if case.environment.promote != "manual":
+        return None
+    policy = case.policy
+    if not policy.operators:
+        return f"ready, and waits for a person, but nobody operates {policy.name}: name groups as its `operators:`"
+    where = f"{policy.repo} {case.record.sha[:7]} {policy.name} {case.environment.name}"
+    who = ", ".join(policy.operators)
+    return f"ready, and waits for a person: {who} may deploy it with `greenlight deploy {where} --reason TEXT`"
 
 
 def may_begin(case: Situation, decision: Decision) -> bool:
@@ -93,6 +109,8 @@ def _was_tried(attempt: Attempt | None, push: Push | None) -> bool:
 
 SUPERSEDED: tuple[Condition, ...] = (newest_by_push, on_its_ref)
 WAITING: tuple[Condition, ...] = (not_paused, no_request_first, not_held)
+WAITING_ONCE_READY: tuple[Condition, ...] = (not_manual,)
+"""Conditions that are told of a commit only when it is ready for itself."""
 
 
 def called(request: Request) -> str:

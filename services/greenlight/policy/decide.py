@@ -13,7 +13,7 @@ from datetime import datetime
 
 from greenlight.model.policy import Decision, Deploy, Gate, GateState, Situation, Standing
 from greenlight.model.rows import Push, Record
-from greenlight.policy.conditions import SUPERSEDED, WAITING, not_paused
+from greenlight.policy.conditions import SUPERSEDED, WAITING, WAITING_ONCE_READY, not_paused
 from greenlight.policy.lineage import Lineage, newer
 from greenlight.policy.paths import candidate
 from greenlight.policy.situation import served
@@ -131,11 +131,12 @@ def _here(case: Situation, push: Push | None, own: Standing) -> Standing:
     superseded = [] if asked else [why for condition in SUPERSEDED if (why := condition(case, push)) is not None]
     if superseded:
         return Standing("superseded", tuple(superseded))
-    conditions = (not_paused,) if asked else WAITING
+    ready = own.state == "ready"
+    conditions = (not_paused,) if asked else (*WAITING, *WAITING_ONCE_READY) if ready else WAITING
     waiting = [why for condition in conditions if (why := condition(case, push)) is not None]
-    if own.state == "ready" and not waiting:
+    if ready and not waiting:
         return Standing("ready", tuple(_behind(case)))
-    return Standing("waiting" if own.state == "ready" else own.state, (*own.reasons, *waiting))
+    return Standing("waiting" if ready else own.state, (*own.reasons, *waiting))
 
 
 def _behind(case: Situation) -> list[str]:

@@ -21,7 +21,7 @@ def _lines(policy: Policy) -> Iterator[str]:
     width = max((len(name) for name in policy.gates), default=0)
     yield from (f"  {name:{width}}  {gate.explained()}" for name, gate in policy.gates.items())
     for environment in policy.environments.values():
-        yield from _environment(environment)
+        yield from _environment(policy, environment)
 
 
 def _refs(policy: Policy) -> Iterator[str]:
@@ -35,12 +35,18 @@ def _only(policy: Policy) -> str:
     return f", if the push changed {', '.join(policy.paths)}" if policy.paths else ""
 
 
-def _environment(environment: Environment) -> Iterator[str]:
+def _environment(policy: Policy, environment: Environment) -> Iterator[str]:
     yield f"environment {environment.name}"
     if environment.after:
         yield f"  after       {', '.join(environment.after)}"
-    yield f"  requires    {', '.join(environment.require) or 'nothing: every candidate is deployed'}"
+    yield f"  requires    {', '.join(environment.require) or _nothing(environment)}"
+    if environment.promote == "manual":
+        yield f"  promotes    nothing by itself: {', '.join(policy.operators) or 'nobody'} may deploy what is ready"
     yield f"  deploys     by {environment.deploy.driver}: {environment.deploy.explained()}"
     yield f"  an error    is tried {environment.tries} times"
     if environment.rollback == "automatic":
         yield "  a failure   goes back to the commit that ran, unless a newer one is ready"
+
+
+def _nothing(environment: Environment) -> str:
+    return "nothing" if environment.promote == "manual" else "nothing: every candidate is deployed"

@@ -254,4 +254,5 @@ def _environment(env: Mapping[str, Any], drivers: Drivers) -> Environment:
         tuple(env["after"]),
         env["tries"],
         env.get("rollback", "manual"),
+        env.get("promote", "automatic"),
     )

@@ -338,6 +338,8 @@ class Model:
             check("after", self._after_holds(target, policy.places[row.environment], run, task), f"{who} skips a stage")
         if request is None:
             check("request", row.cause == "automatic", f"{who} was asked for by nobody")
+            by_people = policy is not None and row.environment in policy.places and policy.places[row.environment].asked
+            check("manual", not by_people, f"{who} begins by itself where people promote")
             self._may_go_by_itself(target, run, task, who)
         else:
             self._is_asked_for(target, run, request, task, who)
@@ -758,6 +760,8 @@ class Model:
         if any(process.words != self._world.words for process in self._world.processes.values()):
             return False
         place = policy.places[target.name]
+        if place.asked:
+            return False  # nothing begins by itself there
         if not self._known_here(target, commit) or self._moved_late(commit):
             return False
         if not self._open(target, place, commit, looked) or not self._open(target, place, commit, self.now):

@@ -39,6 +39,7 @@ applications:
         require: [{production}]
         tries: 2
         rollback: {rollback}
+        promote: {promote}
         deploy: {{command: {{run: [./b]}}}}
 """
 QA = "- {name: qa, require: [build], tries: 2, deploy: {command: {run: [./c]}}}"
@@ -56,6 +57,7 @@ class Place:
     require: tuple[str, ...]
     after: tuple[str, ...] = ()
     automatic: bool = False
+    asked: bool = False  # nothing begins by itself
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def rules(words: str) -> Rules:
     places = {
         "staging": Place(("build", "scan") if "scan" in named else ("build",), (), automatic),
         **({"qa": Place(("build",))} if "qa" in named else {}),
-        "production": Place(GATES if "strict" in named else ("build",), ("staging",), automatic),
+        "production": Place(GATES if "strict" in named else ("build",), ("staging",), automatic, "asked" in named),
     }
     return Rules(named[0], places)
 
@@ -89,6 +91,7 @@ def pipeline(words: str) -> Pipeline:
         staging=", ".join(meant.places["staging"].require),
         production=", ".join(meant.places["production"].require),
         rollback="automatic" if meant.places["staging"].automatic else "manual",
+        promote="manual" if meant.places["production"].asked else "automatic",
         qa=QA if "qa" in meant.places else "",
     )
     return parse({"pipeline.yaml": text}, Path("config"))

@@ -298,6 +298,36 @@ def test_a_hold_keeps_back_what_was_not_pushed_after_it() -> None:
     assert decided(recorded(*GREEN[1:], pushed(new)), new, replace(forced, ref="refs/heads/x"), at=at).state == "ready"
 
 
+BY_HAND = policy(["build", "scan", "legal"], ships="branches: [main]\n    operators: [ops, sre]", promote="manual")
+
+
+def test_where_promotion_is_manual_what_is_ready_waits_for_a_person() -> None:
+    """The reason names who and the command; what is not ready says only what it lacks."""
+    found = decided(green(), of=BY_HAND)
+    command = "greenlight deploy acme/shop 0000000 shop production --reason TEXT"
+    reason = f"ready, and waits for a person: ops, sre may deploy it with `{command}`"
+    assert (found.state, found.reasons, found.own.state) == ("waiting", (reason,), "ready")
+    lacking = decided(green(None, heard(SCAN, "skipped", at=9)), of=BY_HAND)
+    assert lacking.reasons == ("scan: webhook scan: skipped, and only a success passes",)
+    assert decided(green(), HERE, NEWER, at=target(NEWER), of=BY_HAND).state == "superseded"
+    assert decided(green(), at=target(HERE), of=BY_HAND).state == "ready"
+    nobody = decided(green(), of=policy(["build"], promote="manual"))
+    assert nobody.reasons == (
+        "ready, and waits for a person, but nobody operates shop: name groups as its `operators:`",
+    )
+
+
+def test_where_promotion_is_manual_a_request_is_served_and_a_hold_keeps_nothing_back() -> None:
+    """The policy's own rollback is a request; a pause and a person's request in front are told beside it."""
+    for asked in (request("deploy"), request("retry"), request("rollback"), request("rollback", by="policy")):
+        assert decided(green(), of=BY_HAND, asked=asked).state == "ready"
+    (waits,) = decided(green(), of=BY_HAND).reasons
+    assert decided(green(), at=target(held=request("rollback", sha(9))), of=BY_HAND).reasons == (waits,)
+    assert decided(green(), at=target(paused="omar: holidays"), of=BY_HAND).reasons == (PAUSED, waits)
+    failing = green(None, heard(BUILD, "failed", at=9))
+    assert decided(failing, of=BY_HAND, asked=request()).state == "blocked"
+
+
 def test_what_is_ready_says_what_it_is_behind() -> None:
     """Nothing is ready and stays where it is without a word."""
     assert decided(green(), at=target(deployment="d9")).reasons == ("goes after deployment d9, which is under way",)

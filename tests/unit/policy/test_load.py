@@ -440,6 +440,27 @@ def test_a_policy_is_explained_in_words() -> None:
         assert line in words
 
 
+BY_HAND = "require: [tests, scan, legal]\n        promote: manual"
+
+
+def test_manual_promotion_is_read_explained_and_covered_by_the_digest() -> None:
+    """Left out it is automatic, and the digest is what it was before the field existed."""
+    text = GOOD.replace("require: [tests, scan, legal]", BY_HAND)
+    assert [it.promote for it in shop(text).environments.values()] == ["automatic", "manual"]
+    assert shop(text).digest != shop().digest
+    assert "promote" not in shop().text
+    assert "promotes    nothing by itself: nobody may deploy what is ready" in explain(shop(text))
+    assert "promotes    nothing by itself: ops may" in explain(shop(OPERATED.replace(BY_HAND[:29], BY_HAND)))
+    assert [str(one) for one in warnings({"p.yaml": text}, DRIVERS)][1:] == [
+        "p.yaml:22: environments.production.promote: nothing is ever deployed here: promotion is manual, and nobody may"
+        " deploy"
+    ]
+    assert warnings({"p.yaml": OPERATED.replace(BY_HAND[:29], BY_HAND)}, DRIVERS) == []
+    assert problems(p=text.replace("manual", "by hand")) == [
+        "p.yaml:22: environments.production.promote: is 'by hand', but must be automatic or manual"
+    ]
+
+
 def test_the_digest_is_of_the_text() -> None:
     """So that whoever holds the text can check it."""
     import hashlib

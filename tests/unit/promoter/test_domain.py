@@ -106,6 +106,19 @@ def test_nothing_is_promoted_where_it_may_not_begin(at: Target, why: str) -> Non
     assert found.row is not None
 
 
+def test_where_promotion_is_manual_only_a_request_makes_a_promotion() -> None:
+    """What is ready is written as ready, and nothing is emitted."""
+    by_hand = policy(["build", "scan"], ships="branches: [main]\n    operators: [ops]", promote="manual")
+    at = target(policy=by_hand.digest)
+    found = consider(situation(by_hand, green(ONE), at, (ONE,), NOW), None)
+    assert (found.target, found.events) == (None, ())
+    assert found.row is not None
+    assert found.row.decision == "ready"
+    asked = replace(at, requests=(request("deploy", at=30),))
+    (event,) = consider(situation(by_hand, green(ONE), asked, (ONE,), NOW), None).events
+    assert event.json()["cause"] == "deploy"
+
+
 @pytest.mark.parametrize(
     ("promotion", "of", "replaced"),
     [
