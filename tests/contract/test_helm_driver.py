@@ -55,6 +55,16 @@ def test_nothing_is_done_when_the_release_already_runs_that_commit(helm: Helm) -
     assert (helm.labels(1)["greenlight/deployment"], helm.labels(1)["greenlight/fence"]) == ("b" * 32, "2")
 
 
+def test_the_newest_revisions_are_kept_and_the_one_that_is_deployed(helm: Helm) -> None:
+    for n in range(6):
+        assert helm.end(helm.order(f"{n}", fence=n + 1)).outcome == "succeeded"
+    assert helm.revisions() == [*((n, "superseded") for n in range(2, 6)), (6, "deployed")]
+    broken = {"extra": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "dataa": {}}]}
+    for n in range(6, 12):
+        assert helm.end(helm.order(f"{n}", fence=n + 1, values=broken)).outcome == "failed"
+    assert helm.revisions() == [(6, "deployed"), *((n, "failed") for n in range(8, 13))]
+
+
 POD = {"containers": [{"name": "app", "image": "app"}]}
 
 

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
-from greenlight.deployer.clusters.refusals import Conflict
+from greenlight.deployer.clusters.refusals import Conflict, Refused
 from greenlight.deployer.driver import Order, Progress
 from greenlight.deployer.drivers.helm import causes, charts, hooks, release
 from greenlight.deployer.drivers.helm.beginning import follow, mine, start_upgrade
@@ -47,7 +47,12 @@ def _upgrading(run: Run, seconds: float, tools: Tools) -> Progress | None:
     if not _helm_ended(run, process, seconds, tools):
         return None
     api, namespace = tools.clusters.api(order), order.config["namespace"]
-    revision = _own_revision(order, tools)
+    found = release.revisions(api, namespace, order.config["release"])
+    revision = found[-1] if found and mine(found[-1], order) else None
+    try:
+        release.prune(api, namespace, found)
+    except Refused as problem:
+        run.notes.append(f"Old revisions of the release were not deleted: {problem}")
     if process.code == 0 and revision is not None:
         shutil.rmtree(run.folder, ignore_errors=True)
         follow(run, revision, revision.created + timedelta(seconds=run.timeout), tools)

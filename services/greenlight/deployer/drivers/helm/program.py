@@ -18,9 +18,6 @@ from greenlight.lib.clock import Clock
 from greenlight.lib.files import make_folder
 from greenlight.lib.process import Process, Start
 
-HISTORY = "5"
-"""Revisions that Helm keeps: it reads all of them, whole, several times in every run."""
-
 
 class Helm:
     """One object for the process. Nothing is set up for a deployment: no plugin, no repository, no kubeconfig."""
@@ -108,15 +105,16 @@ def upgrade_arguments(
 ) -> Sequence[str]:
     """Return the arguments that install or upgrade the order's release, with `values.json` of the folder Helm runs in.
 
-    Without --wait: the rollout is proven here. Without Helm's own validation by the cluster's OpenAPI documents, because
-    it only asks them whether the API server validates by itself, which it does for everything that is applied. Helm reads
-    all values, also those of its standard input, before it changes anything. `marks` become labels of the revision;
-    `force` takes fields that others have set; `keep` are the arguments by which other fields stay as they are.
+    Without --wait: the rollout is proven here. Without a limit of the history: old revisions are deleted afterwards.
+    Without Helm's own validation by the cluster's OpenAPI documents, because it only asks them whether the API server
+    validates by itself, which it does for everything that is applied. Helm reads all values, also those of its standard
+    input, before it changes anything. `marks` become labels of the revision; `force` takes fields that others have set;
+    `keep` are the arguments by which other fields stay as they are.
     """
     config = order.config
     labels = ",".join(f"{release.OURS}{name}={value}" for name, value in marks.items())
     return [
-        *("upgrade", "--install", "--namespace", config["namespace"], "--reset-values", "--history-max", HISTORY),
+        *("upgrade", "--install", "--namespace", config["namespace"], "--reset-values", "--history-max", "0"),
         *("--timeout", f"{timeout:.0f}s", "--hide-notes", "--labels", labels, "--server-side=true"),
         "--disable-openapi-validation",
         *(["--force-conflicts"] if force else []),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -25,6 +25,9 @@ OURS = "greenlight/"
 until, and revision. A Helm that somebody else runs copies all of them to its own revision, which they then do not name."""
 
 PENDING = "pending-"
+
+HISTORY = 5
+"""Revisions that are kept: Helm reads all of them, whole, several times in every run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +51,21 @@ class Revision:
 
 def newest(api: Api, namespace: str, release: str) -> Revision | None:
     """Return the newest revision; None if nothing of that name was ever installed, or all of it is gone."""
+    return next(reversed(revisions(api, namespace, release)), None)
+
+
+def revisions(api: Api, namespace: str, release: str) -> list[Revision]:
+    """Return all revisions that are there, the newest last."""
     query = {"labelSelector": f"owner=helm,name={release}"}
     found = [_revision(item) for item in api.labels(f"/api/v1/namespaces/{namespace}/secrets", query)]
-    return max(found, key=lambda revision: revision.number, default=None)
+    return sorted(found, key=lambda revision: revision.number)
+
+
+def prune(api: Api, namespace: str, found: Sequence[Revision]) -> None:
+    """Delete all but the newest revisions, and but what is deployed, as Helm does with --history-max."""
+    for revision in found[:-HISTORY]:
+        if revision.status != "deployed":
+            api.delete(f"/api/v1/namespaces/{namespace}/secrets/{revision.secret}")
 
 
 def record(api: Api, namespace: str, revision: Revision) -> dict[str, Any]:
