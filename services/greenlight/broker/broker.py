@@ -17,7 +17,7 @@ from greenlight.broker.log.stored_event import MAX_TTL, TTL, StoredEvent, prepar
 from greenlight.broker.metrics import Metrics
 from greenlight.broker.operations import Operations
 from greenlight.broker.outcomes import Delivered, passed_on
-from greenlight.broker.subscribers import Services, Subscriber, resolve
+from greenlight.broker.subscribers import LocalSubscriber, Services, Subscriber, resolve
 from greenlight.broker.trigger_spec import BrokerSpec, Manifests, TriggerSpec
 from greenlight.events import Event
 from greenlight.lib.clock import Clock, SystemClock
@@ -104,13 +104,16 @@ class Broker:
         key, prepared = self._key(broker), prepare(StoredEvent(event, _hops(event)), self._clock)
         return lambda tx: self._engine.append(tx, key, prepared, handled=handled)
 
-    def hand_over(self, event: Event, trigger: str) -> bool:
+    def hand_over(self, event: Event, trigger: str) -> bool | None:
         """Make one attempt to deliver an event that is not in the log yet to the subscriber of a Trigger.
 
-        Returns whether the subscriber has handled it; False too if there is no such Trigger.
+        Returns whether the subscriber has handled it; None if there is no such Trigger, if it does not want the event, or if
+        its subscriber is not a service in this process.
         """
         worker = self._engine.table.by_key.get(trigger)
-        outcome = worker.delivery.send(StoredEvent(event, _hops(event))) if worker is not None else None
+        if worker is None or not isinstance(worker.delivery.subscriber, LocalSubscriber) or not worker.wants(event):
+            return None
+        outcome = worker.delivery.send(StoredEvent(event, _hops(event)))
         return isinstance(outcome, Delivered) and outcome.reply is None
 
     def publish(self, event: Event, *, broker: str | None = None, headers: Mapping[str, str] | None = None) -> None:

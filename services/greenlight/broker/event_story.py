@@ -51,6 +51,8 @@ def _at_trigger(
     reason = _why_not_wanted(received, row)
     if reason is not None:
         return {**document, "state": "not wanted", "attempts": 0, "why": reason}
+    if row.trigger in received.handled:
+        return {**document, "state": "delivered", "attempts": 1}
     state = "owed" if worker is None else worker.queue.state(received.seq)
     if state is None:
         return {**document, "state": "delivered", "attempts": len(failures) + 1}

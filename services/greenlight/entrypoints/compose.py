@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextvars import Context
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -103,7 +104,8 @@ class Greenlight:
             emit=lambda emitted: self.broker.appending(emitted.event, handled=emitted.handled),
             clock=clock.now,
         )
-        chain = cast(Ledger, Chain(self.ledger, self._follow))
+        self._stopping = False
+        chain = cast(Ledger, Chain(self.ledger, self._follow, log.getChild("chain")))
         common = (clock, traced(chain, tracer), self.pipeline, InLog(), log, tracer)  # what every service gets
         scrub = Scrubber(live=lambda: [secret.value.decode("utf-8", "replace") for secret in self.secrets.all()])
         self.drivers = Drivers(folders.data / "deployer", scrub, clock)
@@ -143,14 +145,12 @@ class Greenlight:
         for edge in wanting(event):
             trigger = f"{NAMESPACE}/{edge.trigger}"
             if edge.service in LEDGER_ALONE:
-                if not self.broker.hand_over(event, trigger):
+                taken = self.broker.hand_over(event, trigger)
+                if taken is False:
                     raise NotFollowed(trigger)
-                handled.append(trigger)
-            elif event.type == types.PROMOTION_READY:
-                try:
-                    deployer.begin(event, self._deploying)
-                except Exception as problem:
-                    raise NotFollowed(trigger) from problem
+                handled += [trigger] if taken else []
+            elif event.type == types.PROMOTION_READY and not self._stopping:
+                Context().run(deployer.begin, event, self._deploying)  # part of no span: the delivery has one
         return handled
 
     def start(self) -> None:
@@ -172,6 +172,7 @@ class Greenlight:
         What was traced is exported in what is left of that time, at least a second.
         """
         end = self.clock.monotonic() + timeout
+        self._stopping = True  # what was promoted now would begin, and nobody would start it
         self.ticker.stop()
         self.watch.stop()
         self.drivers.close()  # first, because deliveries in flight may be waiting for what goes on anyway

@@ -88,7 +88,7 @@ class Changes:
             self._postpone(due)
         self.emitted += [Emitted(event) for event in transaction.emit]
 
-    def handled(self, by: Sequence[Collection[str]]) -> None:
+    def note_handled(self, by: Sequence[Collection[str]]) -> None:
         """Note which Triggers' subscribers have handled each of the events."""
         self.emitted = [Emitted(event, more) for (event, _), more in zip(self.emitted, by, strict=True)]
 

@@ -15,7 +15,8 @@ from typing import Any
 import orjson
 import rfc8785
 
-from greenlight.model.rows import Entry
+from greenlight.events import rfc3339
+from greenlight.model.rows import Entry, NewEntry
 
 ZEROS = "0" * 64
 """The `prev` of a stream's first entry."""
@@ -86,6 +87,14 @@ def link(seq: int, type: str, at: str, id: str, payload: bytes, prev: bytes) -> 
         b',"seq":', canonical(seq), b',"type":', canonical(type), b"}",
     )  # fmt: skip
     return hashlib.sha256(b"\x01" + prev + b"".join(parts)).digest()
+
+
+def next_entry(entry: NewEntry, last: Entry | None) -> Entry:
+    """Return an entry as it is appended to a stream that ends with `last`; None: to an empty one."""
+    seq, prev = (1, ZEROS) if last is None else (last.seq + 1, last.hash)
+    payload, at = portable_form(entry.payload), rfc3339(entry.at)
+    hash = link(seq, entry.type, at, entry.id, payload, bytes.fromhex(prev))
+    return Entry(entry.stream, seq, entry.type, at, entry.id, orjson.loads(payload), prev, hash.hex())
 
 
 @dataclass(frozen=True, slots=True)

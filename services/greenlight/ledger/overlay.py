@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from greenlight.ledger.changes import AcceptedFact, Changes, Key, Row, key_of, versioned
+from greenlight.ledger.journal import ZEROS, next_entry
 from greenlight.ledger.port import Conflict, Reading, Transaction, Unreadable
 from greenlight.lib.errors import Unavailable
 from greenlight.model.policy import PoliciesInForce
@@ -20,7 +21,7 @@ R = TypeVar("R", Record, Target, DecisionRow, Deployment, PoliciesInForce)
 DecisionsSince = tuple[datetime, datetime]
 
 
-class Underneath(Protocol):
+class Readable(Protocol):
     """The reads that an overlay is laid on: those of a ledger, or of another overlay."""
 
     def at_hand(self, key: Key) -> Row | None:
@@ -63,14 +64,18 @@ class Underneath(Protocol):
     def policy(self, digest: str) -> str | None: ...
 
 
-class NotOverlaid(Unavailable):
+class GivenUp(Unavailable):
+    """Report that a handler cannot go on in a chain, though nothing is wrong: outside of it, it can."""
+
+
+class NotOverlaid(GivenUp):
     """Report a read that cannot be answered before the changes are stored."""
 
 
 class Overlay:
     """A ledger with `changes` that only its own reader sees. For one thread."""
 
-    def __init__(self, underneath: Underneath) -> None:
+    def __init__(self, underneath: Readable) -> None:
         self._underneath = underneath
         self.changes = Changes()
         self._pushes: dict[tuple[str, datetime | None, int | None], Sequence[Push]] = {}  # as they were given last
@@ -99,9 +104,9 @@ class Overlay:
             if self.fact(fact.id) is not None:
                 raise Conflict(f"fact {fact.id} is there already")
         for id in transaction.recorded:
-            accepted = self.changes.facts.get(id)
-            if id in self.changes.recorded or (accepted is not None and accepted.fact.recorded):
-                raise Conflict(f"fact {id} is in its record already")
+            accepted = self.fact(id)
+            if accepted is None or accepted.recorded:
+                raise Conflict(f"fact {id} is in its record already, or is not there")
         self.changes.add(transaction)
         if transaction.pushes:
             self._pushes.clear()
@@ -203,9 +208,16 @@ class Overlay:
         return self._pushes[key]
 
     def journal(self, stream: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
-        if any(entry.stream == stream for entry in self.changes.entries):
-            raise NotOverlaid(f"the newest entries of {stream} are not written yet")
-        return self._underneath.journal(stream, after=after, limit=limit)
+        mine = [entry for entry in self.changes.entries if entry.stream == stream]
+        if not mine:
+            return self._underneath.journal(stream, after=after, limit=limit)
+        found = [*self._underneath.journal(stream, limit=limit)]
+        if after or len(found) == limit or any(len(entry.hash) != len(ZEROS) for entry in found[-1:]):
+            raise NotOverlaid(f"the newest entries of {stream} are not stored yet")
+        for entry in mine:
+            if all(entry.id != other.id for other in found):
+                found.append(next_entry(entry, found[-1] if found else None))
+        return found[:limit]
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

@@ -24,14 +24,15 @@ def decided_since(push: Push, policy: Policy, environment: str, deps: Deps) -> I
     """Yield the decisions of a target that a push may change although their candidates are newer than the push.
 
     Where nothing is counted over pushes, that is what was built on a push that fills a gap. Where authors or paths are
-    counted, it is every newer candidate as well; if the push fills a gap, also those that wait for such a count, however old
-    they seem.
+    counted, or it matters what was pushed after a request, it is every newer candidate as well. If the push fills a gap,
+    it is also those that wait for such a count, however old they seem.
     """
-    known = pushes_since(deps.ledger, target_of(policy, environment, deps.ledger)).knowing(push)
+    target = target_of(policy, environment, deps.ledger)
+    known = pushes_since(deps.ledger, target).knowing(push)
     if known.newest is not None and known.newest.fact == push.fact:
         return iter(())
     found: dict[str, DecisionRow] = {}
-    if _counts_pushes(policy, environment) or push.forced or push.deleted:
+    if _counts_pushes(policy, environment) or target.held or target.requests or push.forced or push.deleted:
         found = _newer(push, policy, environment, known, deps)
     if any(child.arrived < push.arrived for child in known.on_top(push.sha)):
         later = (deps.ledger.decision(policy.name, environment, push.repo, sha) for sha in known.descendants(push.sha))

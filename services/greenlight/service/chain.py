@@ -17,43 +17,50 @@ there was no chain. Every event is in the Broker's log in any case, with the Tri
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from greenlight.events import Event
-from greenlight.ledger.overlay import Overlay
-from greenlight.ledger.port import Conflict, Transaction
+from greenlight.ledger.overlay import GivenUp, NotOverlaid, Overlay
+from greenlight.ledger.port import Transaction, Unreadable
 from greenlight.lib.errors import Unavailable
 from greenlight.model.rows import Due, Fact
 
 BATCH = 32
 """Writes that are stored by one transaction, at most, each with what follows from it."""
 
-CALLS = 1000
-"""Reads and writes of the ledger in one chain, at most. What needs more, such as an edited policy by which hundreds of commits
-are decided anew, is done beside the chains, because other writes wait while one runs."""
+LONG = 0.05
+"""Seconds of CPU after which a chain is given up, and after which no further chain is taken into a batch: some ten times what
+one takes. What needs more, such as an edited policy by which hundreds of commits are decided anew, is done beside the chains,
+because all other writes wait while one runs."""
 
-TRIES = 3
-"""How often a write is tried again alone, where a row that it builds on was changed outside of all chains."""
+REST = 5.0
+"""Seconds for which what follows from a repository's events is left to the Broker, after one of its chains was too long: the
+next one would be, too."""
+
+TRIES = 2
+"""How often a write is tried alone with what follows from it, where its batch could not be stored."""
 
 
 class NotFollowed(Exception):
     """Report that a handler failed, so that the Broker has to deliver the event."""
 
 
-class TooLong(Unavailable):
-    """Report that a chain has asked for more than CALLS."""
+class TooLong(GivenUp):
+    """Report that a chain has taken LONG."""
 
 
 Follow = Callable[[Event], Collection[str]]
 """Hands an event to the handlers that follow, and returns the keys of their Triggers. Raises NotFollowed."""
 
 
-class Stored(Protocol):
-    """The ledger below: it collects changes in overlays, and stores them."""
+class LedgerOfOverlays(Protocol):
+    """A ledger whose changes are collected in overlays."""
 
     def overlay(self) -> Overlay: ...
 
@@ -90,6 +97,7 @@ class _Write:
 
     def outcome(self) -> bool:
         """Return the result. Raises the error."""
+        assert self.over, "whoever takes a write from the queue ends it"
         if self.error is not None:
             raise self.error
         return self.result
@@ -98,19 +106,29 @@ class _Write:
 class Chain:
     """A Ledger over `ledger`. Every method may be called from any thread."""
 
-    def __init__(self, ledger: Stored, follow: Follow) -> None:
-        self._ledger, self._follow = ledger, follow
+    def __init__(
+        self,
+        ledger: LedgerOfOverlays,
+        follow: Follow,
+        log: logging.Logger,
+        spent: Callable[[], float] = time.thread_time,
+    ) -> None:
+        """Make a chain. `spent`: the seconds of CPU that the calling thread has used."""
+        self._ledger, self._follow, self._log, self._spent = ledger, follow, log, spent
         self._waiting: deque[_Write] = deque()
         self._gate = threading.Lock()  # guards the queue and what follows
         self._busy = False  # a thread runs chains, or has been woken for it
-        self._runner: int | None = None  # the thread that runs a chain; the two below are its own
+        self._runner: int | None = None  # the thread that runs a chain; what follows is its own
         self._overlay: Overlay | None = None
-        self._calls = 0
+        self._until = 0.0  # what it may have spent by the end of its chain
+        self._resting: dict[str, float] = {}  # by repository, until when its chains are not tried
 
     # What a handler, or anybody else, calls.
 
     def accept(self, fact: Fact, body: bytes | None, due: Due) -> bool:
-        """Store a fact with what follows from it; False if it is there already."""
+        """Store a fact with what follows from it; False if it is there already. No handler in a chain may do that."""
+        if self._chained() is not None:
+            raise NotOverlaid("a fact is accepted in a transaction of its own")
         with self._ledger.keeping(body) as kept:
             return self._write(lambda overlay: overlay.accept(fact, kept, due))
 
@@ -119,24 +137,21 @@ class Chain:
 
         Durable when it returns; what a handler writes in a chain is durable when the chain is.
         """
-        mine = self._mine()
-        if mine is not None:
-            mine.transact(transaction)
+        overlay = self._chained()
+        if overlay is not None:
+            overlay.transact(transaction)
         else:
             self._write(lambda overlay: _transacted(overlay, transaction))
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._mine() or self._ledger, name)
+        return getattr(self._chained() or self._ledger, name)
 
-    def _mine(self) -> Overlay | None:
+    def _chained(self) -> Overlay | None:
         """Return the overlay of the chain that this thread runs; None if it runs none. Raises TooLong."""
         if self._runner != threading.get_ident():
             return None
-        self._calls += 1
-        if self._calls > CALLS:
-            raise TooLong(
-                f"a chain of handlers makes at most {CALLS} calls to the ledger; the Broker delivers its events"
-            )
+        if self._spent() > self._until:
+            raise TooLong(f"a chain of handlers takes at most {LONG} s of CPU; the Broker delivers its events")
         return self._overlay
 
     # Whose turn it is to run chains.
@@ -151,14 +166,10 @@ class Chain:
             write.wait()
         if not write.over:
             try:
-                self._run(self._take())
+                self._run()
             finally:
                 self._pass_on()
         return write.outcome()
-
-    def _take(self) -> Sequence[_Write]:
-        with self._gate:
-            return [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH))]
 
     def _pass_on(self) -> None:
         """Leave what came meanwhile to the first thread that waits, so that no caller works for others again and again."""
@@ -170,78 +181,113 @@ class Chain:
 
     # In the thread whose turn it is.
 
-    def _run(self, writes: Sequence[_Write]) -> None:
+    def _run(self) -> None:
         """Store a batch of writes, and wake those who wait for them."""
+        taken: list[_Write] = []
         try:
-            self._store(writes)
+            self._store(taken)
         except BaseException as error:
-            for write in writes:
+            for write in taken:
                 if not write.over:
                     write.end(error)
             if not isinstance(error, Exception):
                 raise
 
-    def _store(self, writes: Sequence[_Write]) -> None:
-        batch = self._ledger.overlay()
-        stored = []
-        for write in writes:
+    def _store(self, taken: list[_Write]) -> None:
+        batch, end = self._ledger.overlay(), self._spent() + LONG
+        refused: dict[_Write, Exception] = {}
+        while len(taken) < BATCH and (not taken or self._spent() < end) and (write := self._next(taken)) is not None:
             try:
-                self._chain(write, batch)
-                stored.append(write)
-            except (
-                Exception
-            ) as error:  # what it builds on has changed, or cannot be read: nothing of it is in the batch
-                write.end(error)
+                self._collect(write, batch)
+            except Exception as reason:  # what it builds on has changed, or cannot be read: the batch has nothing of it
+                refused[write] = reason
+        collected = [write for write in taken if write not in refused]
+        error = self._stored(batch)
+        together = error is None or (isinstance(error, Unavailable) and not isinstance(error, Unreadable))
+        for write in collected:
+            write.end(error if together else self._alone(write))
+        for write, problem in refused.items():  # now, when what they conflict with can be read
+            write.end(problem)
+
+    def _next(self, taken: list[_Write]) -> _Write | None:
+        """Take the first write that waits."""
+        with self._gate:
+            if not self._waiting:
+                return None
+            taken.append(self._waiting.popleft())
+        return taken[-1]
+
+    def _stored(self, overlay: Overlay) -> Exception | None:
+        """Store what was collected; return the error if that failed."""
         try:
-            if not batch.is_empty():
-                self._ledger.store(batch)
-        except Conflict:
-            for write in stored:
-                write.end(self._alone(write))
-            return
-        for write in stored:
-            write.end()
+            if not overlay.is_empty():
+                self._ledger.store(overlay)
+        except Exception as error:
+            return error
+        return None
 
     def _alone(self, write: _Write) -> Exception | None:
-        """Store one write by a transaction of its own, reading again what was changed meanwhile; return its error."""
+        """Store one write by a transaction of its own, reading again what was changed meanwhile; return its error.
+
+        In the end without what follows from it: only what is wrong with the write itself is its error.
+        """
         error: Exception | None = None
-        for _ in range(TRIES):
+        for follow in [True] * TRIES + [False]:
             overlay = self._ledger.overlay()
             try:
-                self._chain(write, overlay)
-                if not overlay.is_empty():
-                    self._ledger.store(overlay)
-                return None
-            except Conflict as conflict:
-                error = conflict
+                self._collect(write, overlay, follow=follow)
             except Exception as problem:
-                return problem
+                error = problem
+                continue
+            error = self._stored(overlay)
+            if error is None:
+                return None
         return error
 
-    def _chain(self, write: _Write, batch: Overlay) -> None:
+    def _collect(self, write: _Write, batch: Overlay, *, follow: bool = True) -> None:
         """Collect a write with what follows from it in the batch. Raises what the write raises, and then adds nothing."""
         overlay = Overlay(batch)
         write.result = write.apply(overlay)
-        handled = self._followed(overlay)
-        if handled is None:
-            overlay = Overlay(batch)
-            write.result = write.apply(overlay)
-        else:
-            overlay.changes.handled(handled)
+        if follow:
+            handled = self._followed(overlay)
+            if handled is None:
+                overlay = Overlay(batch)
+                write.result = write.apply(overlay)
+            else:
+                overlay.changes.note_handled(handled)
         batch.absorb(overlay)
 
     def _followed(self, overlay: Overlay) -> Sequence[Collection[str]] | None:
-        """Let the handlers follow; return who has handled each event that was emitted, None if one of them failed."""
+        """Let the handlers follow; return who has handled each emitted event, None if the Broker has to deliver them."""
         handled: list[Collection[str]] = []
-        self._runner, self._overlay, self._calls = threading.get_ident(), overlay, 0
+        repositories: set[str] = set()
+        self._runner, self._overlay, self._until = threading.get_ident(), overlay, self._spent() + LONG
         try:
             while len(handled) < len(overlay.changes.emitted):
-                handled.append(self._follow(overlay.changes.emitted[len(handled)].event))
-        except NotFollowed:
+                event = overlay.changes.emitted[len(handled)].event
+                repositories.add(str(event.extensions.get("repo", "")))
+                if self._rest(repositories):
+                    return None
+                handled.append(self._follow(event))
+        except NotFollowed as problem:
+            self._log.debug("the Broker delivers what %s has not handled", problem)
+            return None
+        except Exception:
+            self._log.exception("an internal error in a chain: the Broker delivers its events")
             return None
         finally:
+            if self._spent() > self._until:
+                self._resting |= dict.fromkeys(repositories, time.monotonic() + REST)
             self._runner = self._overlay = None
         return handled
+
+    def _rest(self, repositories: Collection[str]) -> bool:
+        """Return whether a chain of one of these repositories was too long a moment ago."""
+        if not self._resting:
+            return False
+        now = time.monotonic()
+        self._resting = {repo: until for repo, until in self._resting.items() if until > now}
+        return not self._resting.keys().isdisjoint(repositories)
 
 
 def _transacted(overlay: Overlay, transaction: Transaction) -> bool:

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 from greenlight.events import Event, types
 from greenlight.events.build import is_fact
+from greenlight.ledger.overlay import GivenUp
 from greenlight.ledger.port import Unreadable
 from greenlight.lib.errors import Problem, phrase, problem_json
 from greenlight.service.deps import Deps
@@ -85,6 +86,9 @@ class EventService(Generic[D]):
 
     def refused(self, problem: Exception) -> Outcome:
         """Return the outcome of an event that could not be read or handled: the status of its exception."""
+        if isinstance(problem, GivenUp):
+            self._log.debug("left to the Broker: %s", problem)
+            return Outcome(problem.status, problem=problem_json(problem.status, _brief(str(problem))))
         if isinstance(problem, Problem):
             metrics.handled(self.name, DOWN if problem.status == 503 else phrase(problem.status).lower())
             self._log.warning("refused with %d: %s", problem.status, problem)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from operator import is_
 from typing import Any
@@ -101,7 +101,7 @@ def _grown(known: _Known, pushes: Sequence[Push]) -> _Known | None:
     if count > len(pushes) or not all(map(is_, known.pushes, pushes)):
         return None
     if count == len(pushes):
-        return known
+        return replace(known, pushes=pushes)  # the same pushes in another list, which is the one to compare with next
     every, since = known.every, known.since
     for push in pushes[count:]:
         if every.is_built_on(push.sha):

@@ -121,7 +121,7 @@ DEFECTS = [
     # What follows from a fact in one transaction.
     Defect(
         "half a chain is stored where a handler fails",
-        "Chain._chain",
+        "Chain._collect",
         "if handled is None: overlay = Overlay(batch) write.result = write.apply(overlay)",
         "if handled is None: pass",
         caught_by="tests/unit/service/test_chain.py::test_where_a_handler_fails_the_write_alone_is_stored",

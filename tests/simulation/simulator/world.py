@@ -208,7 +208,7 @@ class World:
         self.model = Model(self)
         self.store: MemoryStore | None = None
         self.base: Any = self._sqlite() if ledger is None else ledger(lambda: self.time)
-        self.inner: Any = Chain(self.base, self._follow) if chain else self.base
+        self.inner: Any = Chain(self.base, self._follow, LOG, spent=lambda: 0.0) if chain else self.base
         self.following: Task | None = None  # what a handler that is part of a chain does
         self._followed: list[Callable[[], None]] = []  # what the model is told once the chain is stored
         self.ledger, self.beside = Points(self, self.inner), Points(self, self.base)

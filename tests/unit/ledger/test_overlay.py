@@ -117,8 +117,9 @@ def transaction(some: dict[str, Any], ledger: Any, note: str) -> Transaction:
 
 
 def seen(ledger: Any) -> dict[str, Any]:
-    """Everything that a handler may read, but for journals."""
-    rows = {
+    """Everything that a handler may read."""
+    rows: dict[str, Any] = {
+        **{f"journal {n}": list(ledger.journal(f"commit/{n}")) for n in (1, 2, 3)},
         **{f"fact {n}": ledger.fact(f"f{n}") for n in (1, 2, 3)},
         **{f"record {n}": ledger.record(REPO, sha(n)) for n in (1, 2, 3)},
         **{f"decision {n}": ledger.decision("shop", "staging", REPO, sha(n)) for n in (1, 2, 3)},
@@ -220,11 +221,15 @@ def test_what_another_wrote_meanwhile_is_a_conflict_and_nothing_is_stored() -> N
 
 
 def test_an_overlay_refuses_a_read_that_it_cannot_answer() -> None:
-    """Lists of everything; and a journal to which it has added."""
+    """Lists of everything; and the end of a journal to which it has added."""
     with ledgers() as (_, ledger):
         overlay = ledger.overlay()
         assert overlay.journal("commit/a") == []
         overlay.transact(Transaction(entries=[an_entry("e", stream="commit/a")]))
-        for read in (lambda: overlay.journal("commit/a"), lambda: overlay.targets(), lambda: overlay.records()):
+        for read in (
+            lambda: overlay.journal("commit/a", after=1),
+            lambda: overlay.targets(),
+            lambda: overlay.records(),
+        ):
             with pytest.raises(NotOverlaid):
                 read()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -12,7 +15,8 @@ import pytest
 
 from greenlight.events import Event
 from greenlight.ledger.changes import Emitted
-from greenlight.ledger.port import Conflict, Ledger, Transaction
+from greenlight.ledger.kept import Kept
+from greenlight.ledger.port import Conflict, Ledger, Transaction, Unreadable
 from greenlight.ledger.sqlite.ledger import SCHEMA, SqliteLedger
 from greenlight.lib.errors import Unavailable
 from greenlight.service import chain as chains
@@ -20,6 +24,7 @@ from greenlight.service.chain import Chain, NotFollowed, TooLong
 from greenlight.service.retry import until_settled
 from greenlight.store import Schema, Store, Tx
 from support.ledger import REPO, HandClock, a_due, a_fact, a_record, a_target, an_entry, an_event, at, sha
+from support.timing import PATIENCE
 
 LOG = Schema("log", ("CREATE TABLE log (id TEXT, handled TEXT)",))
 
@@ -31,7 +36,8 @@ class House:
         self.store = Store(folder / "store.db", [SCHEMA, LOG], synchronous="NORMAL")
         self.base = SqliteLedger(self.store, folder / "bodies", emit=self._to_log, clock=HandClock().now)
         self.handler: Callable[[Event], Collection[str]] = lambda event: ()
-        self.ledger = cast(Ledger, Chain(self.base, lambda event: self.handler(event)))
+        log = logging.getLogger("greenlight.tests")
+        self.ledger = cast(Ledger, Chain(self.base, lambda event: self.handler(event), log))
 
     def _to_log(self, emitted: Emitted) -> Callable[[Tx], object]:
         def step(tx: Tx) -> None:
@@ -99,7 +105,7 @@ def test_where_a_handler_fails_the_write_alone_is_stored(house: House, problem: 
 
 def test_a_chain_that_asks_for_too_much_is_given_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that others do not wait for what takes long."""
-    monkeypatch.setattr(chains, "CALLS", 20)
+    monkeypatch.setattr(chains, "LONG", 0.02)
     seen: list[type[BaseException]] = []
 
     def handle(event: Event) -> Collection[str]:
@@ -111,8 +117,12 @@ def test_a_chain_that_asks_for_too_much_is_given_up(house: House, monkeypatch: p
             raise NotFollowed("ns/record") from problem
 
     house.handler = handle
-    house.ledger.transact(Transaction(emit=[an_event("e")]))
+    house.ledger.transact(Transaction(emit=[an_event("e", extensions={"repo": REPO})]))
     assert (seen, house.log()) == ([TooLong], [("e", "")])
+    house.ledger.transact(Transaction(emit=[an_event("next", extensions={"repo": REPO})]))
+    assert len(seen) == 1, "the chains of a repository rest after one that took too long"
+    house.ledger.transact(Transaction(emit=[an_event("other", extensions={"repo": "acme/site"})]))
+    assert len(seen) == 2
 
 
 def test_a_conflict_is_its_writers_alone(house: House) -> None:
@@ -168,6 +178,65 @@ def test_many_writers_share_transactions_and_each_gets_its_own_answer(house: Hou
     assert row is not None
     assert row.version == 16 * 16 + 4
     assert sorted(str(row.tree).split()) == sorted(id for id, _ in house.log())
+
+
+def test_what_is_wrong_with_one_write_stops_no_other(house: House, tmp_path: Path) -> None:
+    """Not even its own fact, where what follows from it cannot be written: another's journal without a hash to go on from."""
+    house.handler = records(house)
+    stream = f"commit/{REPO}/{sha(1)}"
+    house.base.transact(
+        Transaction(entries=[an_entry("first", stream=stream), an_entry("first", stream="commit/other")])
+    )
+    house.base._heads = Kept(10)
+    with closing(sqlite3.connect(tmp_path / "store.db")) as connection, connection:
+        connection.execute("UPDATE entries SET hash = 'none' WHERE stream = ?", (stream,))
+    gate, answers = threading.Event(), []
+
+    def slow(event: Event) -> Collection[str]:
+        gate.wait(PATIENCE)
+        return ()
+
+    house.handler = lambda event: slow(event) if event.id == "f0" else records(house)(event)
+    first = threading.Thread(target=lambda: house.ledger.accept(a_fact("f0"), None, a_due("fact/f0", event="f0")))
+    first.start()
+    entry = an_entry("more", stream="commit/other")
+    threads = [
+        threading.Thread(
+            target=lambda: answers.append(house.ledger.accept(a_fact("f1"), None, a_due("fact/f1", event="f1")))
+        ),
+        threading.Thread(target=lambda: answers.append(house.ledger.transact(Transaction(entries=[entry])))),
+    ]
+    for thread in threads:
+        thread.start()
+    gate.set()
+    for thread in [first, *threads]:
+        thread.join(PATIENCE)
+    assert sorted(answers, key=str) == [None, True]
+    assert house.base.fact("f1") == a_fact("f1")
+    assert [it.id for it in house.base.journal("commit/other")] == ["first", "more"]
+    with pytest.raises(Unreadable):
+        house.ledger.transact(Transaction(entries=[an_entry("more", stream=stream)]))
+
+
+def test_what_follows_never_refuses_a_fact(house: House) -> None:
+    """Not where its rows are changed beside the chain each time, and not where a handler has a defect."""
+    follow = records(house)
+
+    def handle(event: Event) -> Collection[str]:
+        handled = follow(event)
+        row = house.base.record(REPO, sha(1)) or a_record(1)
+        house.base.transact(Transaction(records=[row]))
+        return handled
+
+    house.handler = handle
+    assert house.ledger.accept(a_fact("f1"), None, a_due("fact/f1", event="f1"))
+
+    def broken(event: Event) -> Collection[str]:
+        raise KeyError("a defect")
+
+    house.handler = broken
+    assert house.ledger.accept(a_fact("f2"), None, a_due("fact/f2", event="f2"))
+    assert house.log() == [("f1", ""), ("f2", "")]
 
 
 def test_an_error_of_the_store_is_told_to_all_who_wait(house: House) -> None:

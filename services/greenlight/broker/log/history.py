@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +17,11 @@ from greenlight.events import rfc3339
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """An event as it came in. `only`: the only Trigger that gets it; `reply_to`: the event that it answers, and by whom."""
+    """An event as it came in.
+
+    `only`: the only Trigger that gets it; `reply_to`: the event that it answers, and by whom; `handled`: the Triggers whose
+    subscribers had handled it by then.
+    """
 
     seq: int
     broker: str
@@ -25,6 +29,7 @@ class Received:
     only: str | None
     reply_to: Mapping[str, Any] | None
     stored: StoredEvent
+    handled: Collection[str] = ()
 
 
 def by_id(connection: sqlite3.Connection, id: str, limit: int) -> list[Received]:
@@ -34,7 +39,7 @@ def by_id(connection: sqlite3.Connection, id: str, limit: int) -> list[Received]
     """
     start = orjson.dumps({"id": id}).decode()[:-1]  # how the attributes of such an event begin; see to_row
     rows = connection.execute(
-        f"SELECT seq, broker, at, only, cause, by, {COLUMNS} FROM broker_events "  # noqa: S608
+        f"SELECT seq, broker, at, only, cause, by, handled, {COLUMNS} FROM broker_events "  # noqa: S608
         "WHERE substr(attributes, 1, ?) = ? ORDER BY seq DESC LIMIT ?",
         (len(start), start, limit),
     ).fetchall()
@@ -42,12 +47,12 @@ def by_id(connection: sqlite3.Connection, id: str, limit: int) -> list[Received]
 
 
 def _received(connection: sqlite3.Connection, row: Sequence[Any]) -> Received:
-    seq, broker, at, only, cause, by, *event = row
+    seq, broker, at, only, cause, by, handled, *event = row
     answered = None if cause is None else event_table.get(connection, cause)
     reply_to = None
     if cause is not None:
         reply_to = {"seq": cause, "trigger": by, "id": None if answered is None else answered.event.id}
-    return Received(seq, broker, at, only, reply_to, from_row(event))
+    return Received(seq, broker, at, only, reply_to, from_row(event), (handled or "").split())
 
 
 def failures(connection: sqlite3.Connection, seq: int) -> dict[str, list[dict[str, Any]]]:

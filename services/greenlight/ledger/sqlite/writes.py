@@ -27,7 +27,7 @@ Emit = Callable[[Emitted], Step]
 """Where an emitted event goes: the step that puts it there, inside the transaction that emits it."""
 
 Heads = Kept[str, tuple[int, bytes]]
-"""The newest entries of streams, by stream: number and hash. One may be older than the stream is."""
+"""The newest entries of streams, by stream: number and hash. What is stored may be newer."""
 
 
 class Table:
