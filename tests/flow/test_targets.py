@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -446,4 +447,46 @@ def test_where_promotion_is_manual_only_people_deploy(tmp_path: Path) -> None:
     shop.watch.end("live", sha_of("Y"))
     shop.settle()
     assert ran(shop) == ["A", "B", "A", "X", "Y"]
+    shop.stop()
+
+
+SOAKING = LIVE.replace(
+    "      - name: live\n",
+    "      - {name: staging, require: [], deploy: {command: {run: [sh, deploy.sh]}}}\n"
+    "      - name: live\n        after: [{staging: SOAK}]\n",
+)
+
+
+def test_a_commit_soaks_before_it_goes_on(tmp_path: Path) -> None:
+    """No event has to come when the time is over; a rollback meanwhile ends it, and an edit counts anew."""
+    shop = Shop(tmp_path, pipeline=SOAKING.replace("SOAK", "1s")).start()
+    shop.push("A", before="nothing")
+    shop.watch.end("live", sha_of("A"))
+    before = shop.watch.end("staging", sha_of("A"))
+    record = shop.greenlight.ledger.record(REPO, sha_of("A"))
+    assert record is not None
+    assert before["outcome"] == "succeeded"
+    staged, live = (record.attempts[f"shop/{name}"] for name in ("staging", "live"))
+    assert staged.succeeded_at is not None
+    assert live.started - staged.succeeded_at >= timedelta(seconds=1)
+    edit(shop, SOAKING.replace("SOAK", "1h"))
+    ship(shop, "B", environment="staging")
+    seen = shop.environment("B", "live")
+    assert seen["decision"] == "waiting"
+    assert seen["reasons"][0].startswith("soaks in staging until ")
+    shop.act("/targets/shop/staging/deployments", {"kind": "rollback", "reason": "slow"})
+    shop.watch.end("staging", sha_of("A"), n=1)
+    shop.settle()
+    edit(shop, SOAKING.replace("SOAK", "1s"))
+    why = "lena rolled back from it in staging; it has to succeed there again"
+    assert shop.environment("B", "live")["reasons"] == [why]
+    edit(shop, SOAKING.replace("SOAK", "1h"))
+    shop.push("C", before="B")
+    shop.watch.end("staging", sha_of("C"))
+    shop.settle()
+    assert ran(shop) == ["A"]
+    edit(shop, SOAKING.replace("SOAK", "1s"))
+    shop.watch.end("live", sha_of("C"))
+    shop.settle()
+    assert ran(shop) == ["A", "C"]
     shop.stop()

@@ -90,6 +90,11 @@ def policy(
         if values
         else "command: {run: [./deploy.sh]}"
     )
+    more = "\n      ".join(
+        f"- {{name: {name}, require: [], deploy: {{command: {{run: [./deploy.sh]}}}}}}"
+        for name in ("qa", "pre")
+        if name in after
+    )
     text = f"""
 apiVersion: greenlight/v1
 kind: Pipeline
@@ -101,6 +106,7 @@ applications:
     gates: {GATES}
     environments:
       - {{name: staging, require: [], deploy: {{command: {{run: [./deploy.sh]}}}}}}
+      {more}
       - name: production
         require: [{", ".join(require)}]
         after: [{after}]

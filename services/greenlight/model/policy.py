@@ -89,6 +89,9 @@ class Environment:
     after: tuple[str, ...] = ()
     tries: int = 5  # how often an error is tried before it ends the deployment
     rollback: str = "manual"  # after a failed deployment: automatic goes back to what ran
+    soak: Mapping[str, timedelta] = field(
+        default_factory=dict
+    )  # of those in `after`: how long ago it must have succeeded
     promote: str = "automatic"  # manual: nothing goes out by itself, a person deploys
 
 

@@ -80,15 +80,25 @@ def _required(app: Mapping[str, Any], env: Mapping[str, Any], path: Path) -> Ite
             yield Fault((*path, "require"), message, index)
 
 
+def earlier(item: Any) -> Any:
+    """Return the environment that an item of `after` names, whether it has a soak time or not; else the item."""
+    return next(iter(item), None) if isinstance(item, dict) else item
+
+
 def _afters(env: Mapping[str, Any], names: Sequence[str], path: Path) -> Iterator[Fault]:
-    for index, name in items(env.get("after")):
+    before: list[Any] = []
+    for index, item in items(env.get("after")):
+        name = earlier(item)
+        if item not in before and name in map(earlier, before):  # the same item twice is the schema's to report
+            yield Fault((*path, "after"), f"{name!r} is there twice, with another soak time", index)
+        before.append(item)
         if isinstance(name, str) and name not in names:
             yield Fault((*path, "after"), f"{name!r} is not an environment; {closest(name, names)}", index)
 
 
 def _circles(environments: Sequence[tuple[int, Mapping[str, Any]]], path: Path) -> Iterator[Fault]:
     """Yield environments that would wait for themselves; each circle is reported once, at its first member."""
-    after = {env.get("name"): [name for _, name in items(env.get("after"))] for _, env in environments}
+    after = {env.get("name"): [earlier(it) for _, it in items(env.get("after"))] for _, env in environments}
     reported: set[Any] = set()
     for index, env in environments:
         circle = _circle(env.get("name"), after)

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from greenlight.lib.durations import span
 from greenlight.model.policy import Decision, Deploy, Gate, GateState, Situation, Standing
-from greenlight.model.rows import Push, Record
+from greenlight.model.rows import Attempt, Push, Record
 from greenlight.policy.conditions import SUPERSEDED, WAITING, WAITING_ONCE_READY, not_paused
 from greenlight.policy.lineage import Lineage, newer
 from greenlight.policy.paths import candidate
@@ -40,12 +41,9 @@ def decide(case: Situation) -> Decision:
     gates = required_gates(case, at_last_success=rolls_back)
     own = _untouched(case) if push is not None and untouched else _own(case, push, gates)
     here = _here(case, push, own)
-    over = (
-        here.state == "superseded"
-        or (rolls_back and _succeeded_at(case) is not None)
-        or (here.state == "ready" and case.runs)
-    )
+    over = here.state == "superseded" or _goes_back(case) or (here.state == "ready" and case.runs)
     ends = [gate.until for gate in gates.values() if gate.state == "passed" and gate.until is not None]
+    ends += _soaking(case).values()
     return Decision(
         state=here.state,
         reasons=here.reasons,
@@ -180,18 +178,52 @@ def _pushed_again(case: Situation, push: Push) -> bool:
 def _after(case: Situation) -> list[str]:
     """Return reasons to wait for earlier environments.
 
-    The commit's last deployment there must have succeeded, and must not have been rolled back.
+    The commit's last deployment there must have succeeded, long enough ago, and must not have been rolled back.
     """
+    soaking = _soaking(case)
     reasons = []
     for name in case.environment.after:
-        attempt = case.policy.attempt(case.record, name)
-        if attempt is None or attempt.succeeded_at is None:
-            reasons.append(f"waits until it has succeeded in {name}")
-        elif attempt.outcome != "succeeded":
-            reasons.append(f"its last deployment in {name} {_is(attempt.outcome)}; it has to succeed there again")
-        elif attempt.rolled_back is not None:
-            reasons.append(f"{attempt.rolled_back} rolled back from it in {name}; it has to succeed there again")
+        lacking = _lacks_success(name, case.policy.attempt(case.record, name))
+        if lacking is not None:
+            reasons.append(lacking)
+        elif name in soaking:
+            over = soaking[name].strftime("%Y-%m-%d %H:%M:%S UTC")
+            reasons.append(
+                f"soaks in {name} until {over}, {span(case.environment.soak[name])} after it succeeded there"
+            )
     return reasons
+
+
+def _lacks_success(environment: str, attempt: Attempt | None) -> str | None:
+    """Return why the newest deployment of a commit to an earlier environment does not let it through; None: it does."""
+    if attempt is None or attempt.succeeded_at is None:
+        return f"waits until it has succeeded in {environment}"
+    if attempt.outcome != "succeeded":
+        return f"its last deployment in {environment} {_is(attempt.outcome)}; it has to succeed there again"
+    if attempt.rolled_back is not None:
+        return f"{attempt.rolled_back} rolled back from it in {environment}; it has to succeed there again"
+    return None
+
+
+def _soaking(case: Situation) -> Mapping[str, datetime]:
+    """Return the earlier environments in which the commit has not succeeded long enough ago, with when it will have.
+
+    A rollback to what succeeded here waits for none: the commit soaked before it first came here.
+    """
+    found: dict[str, datetime] = {}
+    for name, length in case.environment.soak.items():
+        attempt = case.policy.attempt(case.record, name)
+        if attempt is None or attempt.succeeded_at is None or _lacks_success(name, attempt) is not None:
+            continue
+        if attempt.succeeded_at + length > case.now and not _goes_back(case):
+            found[name] = attempt.succeeded_at + length
+    return found
+
+
+def _goes_back(case: Situation) -> bool:
+    """Return whether the target serves a rollback to a commit that succeeded there."""
+    request = served(case)
+    return request is not None and request.kind == "rollback" and _succeeded_at(case) is not None
 
 
 def _is(outcome: str) -> str:

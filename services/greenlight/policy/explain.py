@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from greenlight.lib.durations import span
 from greenlight.model.policy import Environment, Policy
 
 
@@ -38,7 +39,7 @@ def _only(policy: Policy) -> str:
 def _environment(policy: Policy, environment: Environment) -> Iterator[str]:
     yield f"environment {environment.name}"
     if environment.after:
-        yield f"  after       {', '.join(environment.after)}"
+        yield f"  after       {', '.join(_earlier(environment))}"
     yield f"  requires    {', '.join(environment.require) or _nothing(environment)}"
     if environment.promote == "manual":
         yield f"  promotes    nothing by itself: {', '.join(policy.operators) or 'nobody'} may deploy what is ready"
@@ -46,6 +47,12 @@ def _environment(policy: Policy, environment: Environment) -> Iterator[str]:
     yield f"  an error    is tried {environment.tries} times"
     if environment.rollback == "automatic":
         yield "  a failure   goes back to the commit that ran, unless a newer one is ready"
+
+
+def _earlier(environment: Environment) -> Iterator[str]:
+    for name in environment.after:
+        soak = environment.soak.get(name)
+        yield name if soak is None else f"{name} (at least {span(soak)} after it succeeded there)"
 
 
 def _nothing(environment: Environment) -> str:

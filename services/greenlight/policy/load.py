@@ -12,6 +12,7 @@ from typing import Any
 import rfc8785
 
 from greenlight.lib.documents import Document, DocumentError, load
+from greenlight.lib.durations import duration
 from greenlight.lib.errors import ConfigurationError
 from greenlight.model.policy import Environment, Pipeline, Policy
 from greenlight.policy import checks
@@ -248,11 +249,12 @@ def _used(environments: Mapping[str, Environment], clusters: Mapping[str, Any]) 
 def _environment(env: Mapping[str, Any], drivers: Drivers) -> Environment:
     ((driver, config),) = env["deploy"].items()
     return Environment(
-        env["name"],
-        tuple(env["require"]),
-        drivers[driver](config),
-        tuple(env["after"]),
-        env["tries"],
-        env.get("rollback", "manual"),
-        env.get("promote", "automatic"),
+        name=env["name"],
+        require=tuple(env["require"]),
+        deploy=drivers[driver](config),
+        after=tuple(str(checks.earlier(item)) for item in env["after"]),
+        tries=env["tries"],
+        rollback=env.get("rollback", "manual"),
+        soak={name: duration(text) for item in env["after"] for name, text in mapping(item).items()},
+        promote=env.get("promote", "automatic"),
     )

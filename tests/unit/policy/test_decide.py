@@ -383,6 +383,58 @@ def test_an_environment_waits_for_the_ones_it_comes_after() -> None:
     assert decided(green(), of=of, asked=request()).state == "waiting"
 
 
+SOAKING = policy(["build"], after="{staging: 2h}")
+
+
+def test_a_commit_soaks_for_a_time_after_it_succeeded_in_an_earlier_environment() -> None:
+    """Counted from the end of its last deployment there, and decided again when the time is over."""
+    record = green({"staging": attempt("succeeded", succeeded=3)})
+    waits = decided(record, of=SOAKING, now=minute(122.9))
+    reason = "soaks in staging until 2026-03-01 14:03:00 UTC, 2h after it succeeded there"
+    assert (waits.state, waits.reasons, waits.next_at) == ("waiting", (reason,), minute(123))
+    over = decided(record, of=SOAKING, now=minute(123))
+    assert (over.state, over.next_at) == ("ready", None)
+    again = decided(green({"staging": attempt("succeeded", succeeded=100)}), of=SOAKING, now=minute(123))
+    assert (again.state, again.next_at) == ("waiting", minute(220))
+    assert decided(record, of=SOAKING, asked=request("deploy")).reasons == (reason,)
+    assert decided(record, HERE, NEWER, at=target(NEWER), of=SOAKING).next_at is None
+
+
+def test_what_ends_the_success_in_an_earlier_environment_ends_the_soak() -> None:
+    """A failed or a running deployment there, or a rollback: time alone then changes nothing."""
+    for ended in (
+        attempt("failed", succeeded=3),
+        attempt("running", succeeded=3),
+        attempt("succeeded", succeeded=3, rolled_back="omar"),
+    ):
+        found = decided(green({"staging": ended}), of=SOAKING)
+        assert (found.state, found.next_at) == ("waiting", None)
+        assert found.reasons[0].endswith("it has to succeed there again")
+
+
+def test_each_earlier_environment_has_its_own_soak_time_or_none() -> None:
+    """The first end comes first, be it of a soak or of a gate."""
+    of = policy(["scan"], after="staging, {qa: 30m}, {pre: 10m}")
+    succeeded = {name: attempt("succeeded", succeeded=0) for name in ("staging", "qa", "pre")}
+    for now, names, next_at in (
+        (5, ["qa", "pre"], minute(10)),
+        (10, ["qa"], minute(30)),
+        (30, [], minute(3 + 7 * DAY)),
+    ):
+        found = decided(green(succeeded), of=of, now=minute(now))
+        assert [reason.split()[2] for reason in found.reasons] == names
+        assert found.next_at == next_at
+
+
+def test_a_rollback_to_what_succeeded_here_waits_for_no_soak() -> None:
+    """A person's and the policy's; a deploy of the same commit does."""
+    record = green({"staging": attempt("succeeded", succeeded=50), "production": attempt("succeeded", succeeded=20)})
+    for asked in (request("rollback"), request("rollback", by="policy")):
+        back = decided(record, HERE, NEWER, at=target(NEWER), of=SOAKING, asked=asked)
+        assert (back.state, back.next_at) == ("ready", None)
+    assert decided(record, HERE, NEWER, at=target(NEWER), of=SOAKING, asked=request()).state == "waiting"
+
+
 def test_two_digests_for_one_artifact_block() -> None:
     """Nobody can tell which of them the gates speak of."""
     two = (heard(BUILD, "passed", at=n, artifacts={"shop": f"sha256:{n}"}) for n in (5, 6))

@@ -159,6 +159,37 @@ BAD = [
         18,
         "environments.staging.after: goes in a circle: staging → production → staging",
     ),
+    (
+        "after: [staging]",
+        "after: [{stagin: 2h}]",
+        20,
+        "environments.production.after: 'stagin' is not an environment; did you mean 'staging'?",
+    ),
+    (
+        "after: [staging]",
+        "after: [{staging: two hours}]",
+        20,
+        "environments.production.after[0].staging: is 'two hours', but must be a duration such as 10m, 7d or 1h30m",
+    ),
+    (
+        "after: [staging]",
+        "after: [staging, {staging: 2h}]",
+        20,
+        "environments.production.after: 'staging' is there twice, with another soak time",
+    ),
+    (
+        "after: [staging]",
+        "after: [{staging: 2h, production: 1h}]",
+        20,
+        "environments.production.after[0]: must be the name of an environment, or one with its soak time, such as "
+        "{staging: 2h}",
+    ),
+    (
+        "        require: [tests]\n",
+        "        require: [tests]\n        after: [{production: 1h}]\n",
+        18,
+        "environments.staging.after: goes in a circle: staging → production → staging",
+    ),
     ("name: production", "name: staging", 19, "environments.staging: there is an environment of that name already"),
     (
         "helm: {cluster: prod",
@@ -459,6 +490,15 @@ def test_manual_promotion_is_read_explained_and_covered_by_the_digest() -> None:
     assert problems(p=text.replace("manual", "by hand")) == [
         "p.yaml:22: environments.production.promote: is 'by hand', but must be automatic or manual"
     ]
+
+
+def test_soak_time_is_read_explained_and_covered_by_the_digest() -> None:
+    """An environment with a time is one of `after` like any other."""
+    text = GOOD.replace("after: [staging]", "after: [{staging: 1h30m}]")
+    production = shop(text).environments["production"]
+    assert (production.after, production.soak) == (("staging",), {"staging": timedelta(minutes=90)})
+    assert shop(text).digest != shop().digest
+    assert "after       staging (at least 1h30m after it succeeded there)" in explain(shop(text))
 
 
 def test_the_digest_is_of_the_text() -> None:

@@ -111,6 +111,18 @@ def test_a_candidate_is_ready_exactly_if_every_required_gate_has_passed(
     assert (found.state == "ready") is _all_passed(every, now), found
 
 
+@given(st.integers(0, 200), st.integers(1, 200), st.integers(200, 600))
+def test_a_soak_is_over_exactly_when_it_was_told_and_never_before(ended: int, length: int, now: int) -> None:
+    """Whatever is decided before: at next_at the commit is ready, and nothing is due any more."""
+    of = policy(after=f"{{staging: {length}m}}")
+    record = recorded(pushed(HERE), attempts={"staging": attempt("succeeded", succeeded=ended)})
+    found = decide(situation(of, record, None, [HERE], minute(now)))
+    assert (found.state == "ready") is (now - ended >= length)
+    assert found.next_at == (None if found.state == "ready" else minute(ended + length))
+    then = decide(situation(of, record, None, [HERE], found.next_at or minute(now)))
+    assert (then.state, then.next_at) == ("ready", None)
+
+
 PUSHES = st.lists(
     st.builds(
         lambda number, at, ref, forced, deleted: push(

@@ -106,6 +106,23 @@ def test_nothing_is_promoted_where_it_may_not_begin(at: Target, why: str) -> Non
     assert found.row is not None
 
 
+def test_a_commit_that_soaks_is_due_when_that_is_over() -> None:
+    """Once, however often it is decided meanwhile; a later success there moves it."""
+    of = policy(after="{staging: 2h}")
+    at, staged = target(policy=of.digest), {"staging": attempt("succeeded", succeeded=5)}
+    soaks = situation(of, recorded(pushed(ONE), attempts=staged), at, (ONE,), NOW)
+    first, second = consider(soaks, None), consider(replace(soaks, now=minute(61)), None)
+    (due,) = first.due
+    assert (due.key, due.at) == (keys.decision_due("shop", "production", REPO, ONE.sha), minute(125))
+    assert second.due == first.due
+    later = soaks.of(recorded(pushed(ONE), attempts={"staging": attempt("succeeded", succeeded=50)}))
+    (moved,) = consider(later, None).due
+    assert (moved.key, moved.at) == (due.key, minute(170))
+    assert moved.event.id != due.event.id
+    over = consider(replace(soaks, now=due.at), first.row)
+    assert [event.type for event in over.events] == [types.PROMOTION_READY]
+
+
 def test_where_promotion_is_manual_only_a_request_makes_a_promotion() -> None:
     """What is ready is written as ready, and nothing is emitted."""
     by_hand = policy(["build", "scan"], ships="branches: [main]\n    operators: [ops]", promote="manual")
