@@ -592,10 +592,11 @@ class Model:
         began = self._began_at(task)
         if run.cause == "rollback":
             return True
-        return all(
+        passed = all(
             any(self.passed_stage(name, run.commit, until) for until in range(began, self.now + 1))
             for name in place.after
         )
+        return passed and all(self._soaked(name, place, run.commit, self._world.time + SLACK) for name in place.after)
 
     def passed_stage(self, name: str, commit: str, until: int) -> bool:
         """Return whether the last deployment of the commit there has succeeded, and was not rolled back from since."""
@@ -605,6 +606,12 @@ class Model:
             return False
         back = [run for run in target.runs if run.cause == "rollback" and run.before == commit and run.commit != commit]
         return not any(run.began > (mine[-1].ended or 0) and run.began <= until for run in back)
+
+    def _soaked(self, name: str, place: Place, commit: str, at: datetime) -> bool:
+        """Return whether the last success of the commit in a stage is old enough at a time."""
+        ends = [run.succeeded_at for run in self.target(name).runs if run.commit == commit]
+        last = max((end for end in ends if end is not None), default=None)
+        return last is not None and last + place.soak <= at
 
     # Which commit is newer.
 
@@ -760,8 +767,8 @@ class Model:
         if any(process.words != self._world.words for process in self._world.processes.values()):
             return False
         place = policy.places[target.name]
-        if place.asked:
-            return False  # nothing begins by itself there
+        if place.asked or place.soak:
+            return False  # nothing begins by itself there, or not before time has passed and somebody has looked again
         if not self._known_here(target, commit) or self._moved_late(commit):
             return False
         if not self._open(target, place, commit, looked) or not self._open(target, place, commit, self.now):
@@ -865,7 +872,8 @@ class Model:
             return False
         latest = self._world.time + SLACK
         gates = all(self.gate(gate, target, request.commit, latest)[0] is True for gate in place.require)
-        return gates and all(self.passed_stage(name, request.commit, self.now) for name in place.after)
+        passed = all(self.passed_stage(name, request.commit, self.now) for name in place.after)
+        return gates and passed and not place.soak
 
     def _expire(self, target: Target) -> None:
         for request in target.requests:

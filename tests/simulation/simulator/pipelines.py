@@ -13,6 +13,9 @@ from support.policy import parse
 EXPIRES, MAX_AGE = timedelta(hours=2), timedelta(hours=6)
 """How long an approval at the gate `legal` counts, and a verdict of the scanner."""
 
+SOAK = timedelta(minutes=20)
+"""How long ago a commit must have succeeded in staging where a story says `soak`."""
+
 REQUEST_LASTS = timedelta(hours=4)
 """How long a request waits, pauses not counted."""
 
@@ -35,7 +38,7 @@ applications:
       - {{name: staging, require: [{staging}], tries: 3, rollback: {rollback}, deploy: {{command: {{run: [./a]}}}}}}
       {qa}
       - name: production
-        after: [staging]
+        after: [{after}]
         require: [{production}]
         tries: 2
         rollback: {rollback}
@@ -58,6 +61,7 @@ class Place:
     after: tuple[str, ...] = ()
     automatic: bool = False
     asked: bool = False  # nothing begins by itself
+    soak: timedelta = timedelta()  # how long ago a commit must have succeeded in each of `after`
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,13 @@ def rules(words: str) -> Rules:
     places = {
         "staging": Place(("build", "scan") if "scan" in named else ("build",), (), automatic),
         **({"qa": Place(("build",))} if "qa" in named else {}),
-        "production": Place(GATES if "strict" in named else ("build",), ("staging",), automatic, "asked" in named),
+        "production": Place(
+            GATES if "strict" in named else ("build",),
+            ("staging",),
+            automatic,
+            "asked" in named,
+            SOAK if "soak" in named else timedelta(),
+        ),
     }
     return Rules(named[0], places)
 
@@ -91,6 +101,7 @@ def pipeline(words: str) -> Pipeline:
         staging=", ".join(meant.places["staging"].require),
         production=", ".join(meant.places["production"].require),
         rollback="automatic" if meant.places["staging"].automatic else "manual",
+        after="{staging: 20m}" if meant.places["production"].soak else "staging",
         promote="manual" if meant.places["production"].asked else "automatic",
         qa=QA if "qa" in meant.places else "",
     )

@@ -25,12 +25,12 @@ BRANCHES = ("refs/heads/main",) * 6 + ("refs/heads/release",) * 2 + ("refs/heads
 WRITERS = ("dev", "dev", "ann", "omar")
 PEOPLE = ("ann", "lena", "lena", "omar")
 WORDS = tuple(
-    f"shop {production} {rollback}{scan}{qa}{asked}"
+    f"shop {production} {rollback}{scan}{qa}{more}"
     for production in ("strict", "lax", "lax")
     for rollback in ("manual", "automatic")
     for scan in ("", " scan")
     for qa in ("", " qa")
-    for asked in ("", "", " asked")
+    for more in ("", "", "", " asked", " soak")
 )
 
 
