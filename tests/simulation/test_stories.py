@@ -34,7 +34,7 @@ def test_it_goes_right_too_where_what_follows_from_a_fact_is_one_transaction(fil
 
 
 def test_no_story_breaks_a_rule() -> None:
-    """The same stories each time, unless SIMULATION_SEED says others; together they see every kind of fault and end."""
+    """The same stories each time, unless SIMULATION_SEED says others; these together see every kind of fault and end."""
     seed = int(os.environ.get("SIMULATION_SEED", "2026"))
     print(f"SIMULATION_SEED={seed}")
     seeds, tally = random.Random(seed), Tally()
@@ -46,6 +46,8 @@ def test_no_story_breaks_a_rule() -> None:
             short = shortened(story)
             pytest.fail(f"seed {one}: {story.violations[0]}\n{short.text()}\n" + "\n".join(short.log))
     print(tally.text())
+    if "SIMULATION_SEED" in os.environ:
+        return  # a few hundred stories of other seeds may well have none of what is rare
     for seen in ("die at a point", "fail at a point", "pause at a point", "event lost", "event twice", "kill", "edit"):
         assert tally.counts[seen] > 0, f"no {seen} in {STORIES} stories"
     for seen in ("chain", "chain of several handlers", "chain given up"):
