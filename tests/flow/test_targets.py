@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -489,4 +489,44 @@ def test_a_commit_soaks_before_it_goes_on(tmp_path: Path) -> None:
     shop.watch.end("live", sha_of("C"))
     shop.settle()
     assert ran(shop) == ["A", "C"]
+    shop.stop()
+
+
+def test_a_freeze_window_keeps_back_what_nobody_may_ask_for(tmp_path: Path) -> None:
+    """A request of a person whom it does not except waits for its end, and says so; an automatic rollback does not."""
+    today = datetime.now(UTC)
+    begin, end = (f"{today + timedelta(days=days):%Y-%m-%d}" for days in (-1, 2))
+    window = f"{{from: {begin}, to: {end}, zone: UTC, reason: sale, except: [legal]}}"
+    free = LIVE.replace("operators: [legal]", "operators: [legal, engineering]")
+    free = free.replace("require: []", "require: []\n        rollback: automatic")
+    shut = free.replace("require: []", f"require: []\n        freeze: [{window}]")
+    shop = Shop(tmp_path, pipeline=free).start()
+    ship(shop, "A")
+    edit(shop, shut)
+    shop.push("B", before="A")
+    shop.settle()
+    until = f"frozen until {end} 00:00:00 UTC: sale (except requests of legal)"
+    seen = shop.environment("B", "live")
+    assert (seen["decision"], seen["reasons"]) == ("waiting", [until])
+    assert shop.api("GET", ENVIRONMENT, who="lena").json["frozen"] == until
+    body = {"kind": "deploy", "reason": "a test", "sha": sha_of("B")}
+    answer = shop.act(f"{ENVIRONMENT}/deployments", body, who="dev")
+    assert answer["waits"] == until
+    shop.settle()
+    reason = f"dev's deploy of {sha_of('B')[:7]} waits: {until}"
+    assert shop.environment("B", "live")["reasons"] == [reason]
+    assert ran(shop) == ["A"]
+    fails(shop, "B")
+    assert "waits" not in ask(shop, "deploy", "B")
+    shop.watch.end("live", sha_of("B"))
+    shop.watch.end("live", sha_of("A"), n=1)
+    shop.settle()
+    assert ran(shop) == ["A", "B", "A"]
+    shop.push("C", before="B")
+    shop.settle()
+    assert ran(shop) == ["A", "B", "A"]
+    edit(shop, free)
+    shop.watch.end("live", sha_of("C"))
+    shop.settle()
+    assert ran(shop) == ["A", "B", "A", "C"]
     shop.stop()

@@ -24,7 +24,7 @@ from greenlight.promoter.deciding import Deciding
 from greenlight.reconciler import app as reconciler
 from greenlight.service.candidates import OPEN
 from greenlight.service.situations import situation
-from support.simulation import LAX, MAIN, PEOPLE, REPO, STRICT, World
+from support.simulation import FROZEN, LAX, MAIN, PEOPLE, REPO, START, STRICT, World
 
 LENA = PEOPLE[1]
 
@@ -259,6 +259,42 @@ def test_an_error_waits_while_its_target_is_paused_and_goes_on_afterwards(story:
     assert story.staging() == [1]
     story.pause(False)
     story.rest(90)
+    assert story.staging() == [1, 1]
+    story.settle()
+
+
+def _freeze(story: Story) -> None:
+    story.pipeline = FROZEN
+    adopt(FROZEN, story.inner, story.clock)
+    story.rest(120)
+
+
+def test_what_was_announced_before_a_freeze_window_opens_begins_when_it_ends(story: Story) -> None:
+    """The deployer decides anew before it begins, and time alone brings the commit back."""
+    _freeze(story)
+    story.green(1)
+    ready = story.until_emitted(types.PROMOTION_READY)
+    story.clock.time = START + timedelta(minutes=11)
+    story.bus.append(ready)
+    story.rest(1000)
+    assert story.staging() == []
+    assert story.say(f"{1:040x}") == "waiting"
+    story.clock.time = START + timedelta(minutes=30)
+    story.rest(120)
+    assert story.staging() == [1]
+    story.settle()
+
+
+def test_an_error_waits_while_a_freeze_window_is_open(story: Story) -> None:
+    """A window holds what would start by itself, also a next try."""
+    _freeze(story)
+    story.driver.outcomes = ["error"]
+    story.green(1)
+    story.until_it_errs()
+    story.clock.time = START + timedelta(minutes=11)
+    story.rest(1000)
+    assert story.staging() == [1]
+    story.rest(600)
     assert story.staging() == [1, 1]
     story.settle()
 

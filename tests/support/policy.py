@@ -83,6 +83,7 @@ def policy(
     values: str = "",
     after: str = "",
     promote: str = "automatic",
+    freeze: str = "",
 ) -> Policy:
     """Make the application shop with an environment production that requires some of GATES, and an environment staging."""
     driver = (
@@ -111,6 +112,7 @@ applications:
         require: [{", ".join(require)}]
         after: [{after}]
         promote: {promote}
+        freeze: [{freeze}]
         deploy: {{{driver}}}
 """
     return parse({"pipeline.yaml": text}, Path("config")).applications["shop"]

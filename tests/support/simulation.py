@@ -68,6 +68,16 @@ applications:
 STRICT, LAX = (
     parse({"pipeline.yaml": POLICY.format(require=require)}, Path("config")) for require in ("build, legal", "build")
 )
+FREEZE = "freeze: [{from: 2026-03-01 12:10, to: 2026-03-01 12:30, zone: UTC, reason: sale}]"
+FROZEN = parse(
+    {
+        "pipeline.yaml": POLICY.format(require="build").replace(
+            "require: [build], tries", f"require: [build], {FREEZE}, tries"
+        )
+    },
+    Path("config"),
+)
+"""A freeze window opens for staging ten minutes after the start, for twenty."""
 
 
 class Died(Exception):
@@ -330,7 +340,7 @@ class World:
                 self.ended.add(row.id)
 
     def _intent(self, row: Deployment) -> None:
-        policy = next(it for it in (STRICT, LAX) if it.applications["shop"].digest == row.policy)
+        policy = next(it for it in (STRICT, LAX, FROZEN) if it.applications["shop"].digest == row.policy)
         gates = policy.applications["shop"].environments[row.environment].require
         self.check("build" not in gates or self._built(row.sha), f"{row.sha[-3:]} was begun without a green build")
         self.check("legal" not in gates or row.cause == "rollback" or self._approved(row.sha),

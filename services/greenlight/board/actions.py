@@ -59,13 +59,13 @@ def request(asks: Asked, person: Person, deps: Deps) -> Request:
         now = deps.clock.now()
         record = _wanted(asks, policy, target, now, deps)
         newest = newest_request(target, now)
-        if newest is not None and (newest.kind, newest.sha, newest.person) == (asks.kind, record.sha, person.id):
+        if newest is not None and _same(newest, asks.kind, record.sha, person):
             return newest, None
         if len(target.requests) >= MOST:
             raise Rejected(f"{MOST} requests wait in {asks.application}/{asks.environment} already: cancel one first")
         at = max([now, *(it + MICROSECOND for it in _known_times(target, deps))])
         id = ids.derive(types.DEPLOYMENT_REQUESTED, asks.application, asks.environment, target.version, person.id)
-        made = Request(asks.kind, record.sha, person.id, at, at + asks.lasts, id, asks.reason)
+        made = Request(asks.kind, record.sha, person.id, at, at + asks.lasts, id, asks.reason, tuple(person.groups))
         fact, due = requested(made, target, record, SOURCE)
         row, entries, events, dues = asked(target, made), [], [fact.event], [due, expiry(target, made)]
         if asks.pause and target.paused is None:
@@ -80,6 +80,12 @@ def request(asks: Asked, person: Person, deps: Deps) -> Request:
         current().arrival(fact.event, fact.repo, fact.sha, None, None)
         logged(person, f"{types.DEPLOYMENT_REQUESTED} ({made.kind})", fact.repo, fact.sha, made.at, deps)
     return made
+
+
+def _same(newest: Request, kind: str, sha: str, person: Person) -> bool:
+    """Return whether a request asks for the same again, by the same person in the same groups."""
+    asks = (newest.kind, newest.sha, newest.person, newest.groups)
+    return asks == (kind, sha, person.id, tuple(person.groups))
 
 
 def _operated(application: str, environment: str, person: Person, deps: Deps) -> Policy:

@@ -15,7 +15,8 @@ from greenlight.ledger.names import clocks_ahead
 from greenlight.lib.durations import duration
 from greenlight.lib.errors import Malformed, NotFound, Rejected
 from greenlight.model import keys
-from greenlight.model.rows import Entry
+from greenlight.model.rows import Entry, Request, Target
+from greenlight.policy.freezes import frozen
 from greenlight.policy.requests import SERVED_WITHIN
 from greenlight.service.deps import Deps
 
@@ -99,7 +100,7 @@ def _targets(api: Blueprint, deps: Deps) -> None:
     def targets() -> Response:
         now = deps.clock.now()
         shown = [
-            {**view.target(row, [], now), **({"unreadable": why} if why else {})}
+            {**view.target(row, [], now, _frozen(row, None, deps)), **({"unreadable": why} if why else {})}
             for row, why in reading.every_target(deps)
         ]
         return _json({"targets": shown})
@@ -113,7 +114,7 @@ def _targets(api: Blueprint, deps: Deps) -> None:
     def target(application: str, environment: str) -> Response:
         row = reading.target_of(application, environment, deps)
         deployments = reading.deployments_of(row, deps)
-        return _json(view.target(row, deployments, deps.clock.now()))
+        return _json(view.target(row, deployments, deps.clock.now(), _frozen(row, None, deps)))
 
     @api.get("/targets/<application>/<environment>/journal")
     def target_journal(application: str, environment: str) -> Response:
@@ -185,7 +186,9 @@ def _writes(api: Blueprint, deps: Deps) -> None:
             body.get("pause") is True,
         )
         made = actions.request(asks, g.person, deps)
-        return _json({"id": made.fact, "sha": made.sha, "until": rfc3339(made.until)}, 202)
+        waits = _frozen(reading.target_of(application, environment, deps), made, deps)
+        answer = {"id": made.fact, "sha": made.sha, "until": rfc3339(made.until)}
+        return _json({**answer, **({"waits": waits} if waits else {})}, 202)
 
     @api.post("/targets/<application>/<environment>/cancel")
     def cancel(application: str, environment: str) -> Response:
@@ -204,6 +207,14 @@ def _writes(api: Blueprint, deps: Deps) -> None:
             raise NotFound(f"no {verb!r} here; there are deployments, cancel, pause and resume")
         reason = _text(_body(), "reason", needed=False)
         return _json({"id": actions.set_paused(application, environment, verb == "pause", reason, g.person, deps)}, 202)
+
+
+def _frozen(row: Target, request: Request | None, deps: Deps) -> str | None:
+    """Return until when and why a freeze window keeps a request, or without one a candidate, from going out; or None."""
+    policy = deps.pipeline().applications.get(row.application)
+    environment = None if policy is None else policy.environments.get(row.environment)
+    shut = None if environment is None else frozen(environment, request, deps.clock.now())
+    return None if shut is None else str(shut)
 
 
 def _lasts(text: str | None) -> timedelta:

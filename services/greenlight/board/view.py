@@ -97,8 +97,8 @@ def _too_late(decision: Decision) -> list[str]:
     return [f"too late: {name} was {gate.reason}" for name, gate in gates if gate.state == "revoked"]
 
 
-def target(row: Target, deployments: Sequence[Deployment], now: datetime) -> dict[str, Any]:
-    """Return a target as the API shows it."""
+def target(row: Target, deployments: Sequence[Deployment], now: datetime, frozen: str | None) -> dict[str, Any]:
+    """Return a target as the API shows it; `frozen` is until when nothing goes out by itself, and why."""
     first = newest_request(row, now)
     waiting = [*reversed(waiting_requests(row, now))]
     return {
@@ -109,7 +109,7 @@ def target(row: Target, deployments: Sequence[Deployment], now: datetime) -> dic
         "wanted": {"sha": row.wanted.sha, "promotion": row.wanted.id} if row.wanted else None,
         "deployment": row.deployment,
         "paused": row.paused,
-        "frozen": None,
+        "frozen": frozen,
         "requested": request(first) if first is not None else None,
         "requests": [request(it) for it in waiting],
         "held": request(row.held) if row.held is not None else None,

@@ -18,6 +18,7 @@ from greenlight.model.policy import Policy
 from greenlight.model.rows import PATIENCE, Deployment, Due, Promotion, Record, Target
 from greenlight.policy.conditions import called, may_begin
 from greenlight.policy.decide import decide
+from greenlight.policy.freezes import frozen
 from greenlight.policy.lineage import newer
 from greenlight.policy.requests import newest_request
 from greenlight.service.handling import EventService, Handler
@@ -170,7 +171,9 @@ def _go_on(id: str, deps: Deps) -> tuple[Deployment | None, Sequence[Event]]:
         pointless = _pointless(deployment, target, deps)
         if pointless is not None:
             return None, _end(deployment, target, Progress("superseded", pointless), deps)
-        if target.paused is not None:
+        environment = environment_of(deployment, deps)
+        shut = environment is not None and deployment.cause == "automatic" and frozen(environment, None, now)
+        if target.paused is not None or shut:
             deps.ledger.transact(Transaction(due=[domain.next_try(deployment, now + PATIENCE, now)]))
             return None, []
     return _take(id, deps), []

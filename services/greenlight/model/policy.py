@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar
 
+from greenlight.lib.windows import Window
 from greenlight.model import keys
 from greenlight.model.rows import Attempt, Push, Record, Request, Target
 
@@ -80,6 +81,15 @@ class Deploy(ABC):
 
 
 @dataclass(frozen=True, slots=True)
+class Freeze:
+    """A window of time in which nothing goes out by itself to an environment."""
+
+    window: Window
+    reason: str
+    excepted: tuple[str, ...] = ()  # groups whose people's requests are served all the same
+
+
+@dataclass(frozen=True, slots=True)
 class Environment:
     """An environment of an application, with its gates and its deployment."""
 
@@ -93,6 +103,7 @@ class Environment:
         default_factory=dict
     )  # of those in `after`: how long ago it must have succeeded
     promote: str = "automatic"  # manual: nothing goes out by itself, a person deploys
+    freeze: tuple[Freeze, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

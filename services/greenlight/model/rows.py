@@ -213,6 +213,7 @@ class Request:
     until: datetime  # expires then, if it was not served; a resume moves it by the length of the pause
     fact: str
     reason: str | None = None
+    groups: tuple[str, ...] = ()  # the groups the person was in then, for freeze windows
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,11 @@ Each check leaves what has the wrong shape to the schema and goes on, so that al
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from greenlight.lib.documents import Document
+from greenlight.lib.windows import moment, zone
 from greenlight.policy.driver import Drivers, DriverSection, Place, items, mapping
 from greenlight.policy.driver import Steps as Path
 from greenlight.policy.shape import Fault, closest
@@ -29,6 +31,7 @@ def application(app: Mapping[str, Any], path: Path, clusters: Sequence[str], dri
             yield Fault(at, "there is an environment of that name already")
         yield from _required(app, env, at)
         yield from _afters(env, [str(name) for name in names], at)
+        yield from _freezes(env, at)
         yield from _deploy(env.get("deploy"), (*at, "deploy"), clusters, drivers)
 
 
@@ -94,6 +97,30 @@ def _afters(env: Mapping[str, Any], names: Sequence[str], path: Path) -> Iterato
         before.append(item)
         if isinstance(name, str) and name not in names:
             yield Fault((*path, "after"), f"{name!r} is not an environment; {closest(name, names)}", index)
+
+
+def _freezes(env: Mapping[str, Any], path: Path) -> Iterator[Fault]:
+    """Yield days and time zones that do not exist, and windows that end before they begin."""
+    for index, item in items(env.get("freeze")):
+        at, known = (*path, "freeze", index), dict[str, Any]()
+        for name, read in (("from", moment), ("to", moment), ("zone", zone)):
+            text = mapping(item).get(name)
+            if not isinstance(text, str):
+                continue
+            try:
+                known[name] = read(text)
+            except ValueError as error:
+                if name == "zone":
+                    yield Fault((*at, name), str(error))
+                elif text[:1] == "2":  # any other shape is the schema's to report
+                    yield Fault((*at, name), f"{text!r} is not a day of the calendar")
+        if len(known) < 3:
+            continue
+        opens, closes = known["from"], known["to"]
+        if type(opens) is not type(closes):
+            yield Fault((*at, "to"), "must be a date if `from` is one, and a time of the week if `from` is one")
+        elif opens == closes or (isinstance(opens, datetime) and closes < opens):
+            yield Fault((*at, "to"), "must be later than `from`: the window is never open")
 
 
 def _circles(environments: Sequence[tuple[int, Mapping[str, Any]]], path: Path) -> Iterator[Fault]:

@@ -11,9 +11,10 @@ and every condition here holds. Each says why it does not, and what a person may
 | not_paused | waiting | an operator resumes the target |
 | no_request_first | waiting | the request ends (greenlight.policy.requests); an operator may cancel it |
 | not_held | waiting | the commit is deployed by an operator, or a later one is pushed |
+| not_frozen | waiting | the window ends; an operator whom it excepts may deploy the commit |
 | not_manual | waiting | the commit is deployed by an operator |
 
-Freeze windows are a condition that is not there yet. Soak time holds of the commit alone, as `after` does.
+Soak time holds of the commit alone, as `after` does.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from collections.abc import Callable
 
 from greenlight.model.policy import Decision, Situation
 from greenlight.model.rows import POLICY, Attempt, Push, Request
+from greenlight.policy.freezes import frozen
 from greenlight.policy.lineage import newer, pushed_after, superseded_by_force
 from greenlight.policy.requests import goes_through_a_pause, waiting_requests
 from greenlight.policy.situation import served, tried
@@ -74,6 +76,15 @@ def not_held(case: Situation, push: Push) -> str | None:
     return f"held by {called(held)}; an operator may deploy it, or push a newer commit"
 
 
+def not_frozen(case: Situation, push: Push) -> str | None:
+    """Reject every candidate while a freeze window is open, and every request of a person whom it does not except."""
+    request = served(case)
+    shut = frozen(case.environment, request, case.now)
+    if shut is None:
+        return None
+    return str(shut) if request is None else f"{called(request)} waits: {shut}"
+
+
 def not_manual(case: Situation, push: Push) -> str | None:
     """Reject every candidate where the policy leaves promotion to people."""
     if case.environment.promote != "manual":
@@ -108,7 +119,7 @@ def _was_tried(attempt: Attempt | None, push: Push | None) -> bool:
 
 
 SUPERSEDED: tuple[Condition, ...] = (newest_by_push, on_its_ref)
-WAITING: tuple[Condition, ...] = (not_paused, no_request_first, not_held)
+WAITING: tuple[Condition, ...] = (not_paused, not_frozen, no_request_first, not_held)
 WAITING_ONCE_READY: tuple[Condition, ...] = (not_manual,)
 """Conditions that are told of a commit only when it is ready for itself."""
 

@@ -1,7 +1,7 @@
 """The decision: pure, total, and the same for the same record, target, policy, pushes and time.
 
 It has two halves. What holds of the commit alone (its gates, the environments before, its artifacts, how its deployment
-ended) is journaled per commit. What holds for the whole target (superseded, paused, held, a request that goes first:
+ended) is journaled per commit. What holds for the whole target (superseded, paused, frozen, held, a request that goes first:
 greenlight.policy.conditions) stands once in the target's row, and is computed for a commit when it is asked for.
 """
 
@@ -14,7 +14,8 @@ from datetime import datetime
 from greenlight.lib.durations import span
 from greenlight.model.policy import Decision, Deploy, Gate, GateState, Situation, Standing
 from greenlight.model.rows import Attempt, Push, Record
-from greenlight.policy.conditions import SUPERSEDED, WAITING, WAITING_ONCE_READY, not_paused
+from greenlight.policy.conditions import SUPERSEDED, WAITING, WAITING_ONCE_READY, not_frozen, not_paused
+from greenlight.policy.freezes import frozen
 from greenlight.policy.lineage import Lineage, newer
 from greenlight.policy.paths import candidate
 from greenlight.policy.situation import served
@@ -44,6 +45,9 @@ def decide(case: Situation) -> Decision:
     over = here.state == "superseded" or _goes_back(case) or (here.state == "ready" and case.runs)
     ends = [gate.until for gate in gates.values() if gate.state == "passed" and gate.until is not None]
     ends += _soaking(case).values()
+    shut = frozen(case.environment, request, case.now)
+    if shut is not None and own.state == "ready" and here.state == "waiting":
+        ends.append(shut.until)
     return Decision(
         state=here.state,
         reasons=here.reasons,
@@ -130,7 +134,7 @@ def _here(case: Situation, push: Push | None, own: Standing) -> Standing:
     if superseded:
         return Standing("superseded", tuple(superseded))
     ready = own.state == "ready"
-    conditions = (not_paused,) if asked else (*WAITING, *WAITING_ONCE_READY) if ready else WAITING
+    conditions = (not_paused, not_frozen) if asked else (*WAITING, *WAITING_ONCE_READY) if ready else WAITING
     waiting = [why for condition in conditions if (why := condition(case, push)) is not None]
     if ready and not waiting:
         return Standing("ready", tuple(_behind(case)))

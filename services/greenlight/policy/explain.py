@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from greenlight.lib.durations import span
-from greenlight.model.policy import Environment, Policy
+from greenlight.model.policy import Environment, Freeze, Policy
 
 
 def explain(policy: Policy) -> str:
@@ -43,10 +43,16 @@ def _environment(policy: Policy, environment: Environment) -> Iterator[str]:
     yield f"  requires    {', '.join(environment.require) or _nothing(environment)}"
     if environment.promote == "manual":
         yield f"  promotes    nothing by itself: {', '.join(policy.operators) or 'nobody'} may deploy what is ready"
+    yield from (f"  freeze      {_freeze(it)}" for it in environment.freeze)
     yield f"  deploys     by {environment.deploy.driver}: {environment.deploy.explained()}"
     yield f"  an error    is tried {environment.tries} times"
     if environment.rollback == "automatic":
         yield "  a failure   goes back to the commit that ran, unless a newer one is ready"
+
+
+def _freeze(freeze: Freeze) -> str:
+    served = f"only requests of {', '.join(freeze.excepted)} are served" if freeze.excepted else "no request is served"
+    return f"{freeze.window}, {freeze.reason}: nothing by itself, {served}"
 
 
 def _earlier(environment: Environment) -> Iterator[str]:

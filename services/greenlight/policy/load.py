@@ -14,7 +14,8 @@ import rfc8785
 from greenlight.lib.documents import Document, DocumentError, load
 from greenlight.lib.durations import duration
 from greenlight.lib.errors import ConfigurationError
-from greenlight.model.policy import Environment, Pipeline, Policy
+from greenlight.lib.windows import Window, moment, zone
+from greenlight.model.policy import Environment, Freeze, Pipeline, Policy
 from greenlight.policy import checks
 from greenlight.policy.driver import Drivers, DriverSection, mapping
 from greenlight.policy.gates import registry as gates
@@ -257,4 +258,10 @@ def _environment(env: Mapping[str, Any], drivers: Drivers) -> Environment:
         rollback=env.get("rollback", "manual"),
         soak={name: duration(text) for item in env["after"] for name, text in mapping(item).items()},
         promote=env.get("promote", "automatic"),
+        freeze=tuple(_freeze(it) for it in env.get("freeze", ())),
     )
+
+
+def _freeze(it: Mapping[str, Any]) -> Freeze:
+    window = Window(moment(it["from"]), moment(it["to"]), zone(it["zone"]))
+    return Freeze(window, it["reason"], tuple(it["except"]))

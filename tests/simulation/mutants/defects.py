@@ -78,6 +78,7 @@ DEFECTS = [
     # What people ask for.
     Defect("pause ignored", "not_paused", "case.target.paused is None or", "True or"),
     Defect("soak time ignored", "_soaking", "attempt.succeeded_at + length > case.now", "False"),
+    Defect("freeze window ignored", "not_frozen", "shut is None", "True"),
     Defect("manual promotion ignored", "not_manual", 'case.environment.promote != "manual"', "True"),
     Defect("hold ignored", "not_held", "held is None or", "True or"),
     Defect("candidates go before a request", "no_request_first", "first is None or", "True or"),

@@ -15,7 +15,7 @@ from typing import Any
 from greenlight.ledger.journal import verify
 
 from .outside import REPO, Report, name_of, sha_of, ships
-from .pipelines import APPLICATIONS, EXPIRES, MAX_AGE, REQUEST_LASTS, TRIES, Place, Rules, pipeline, rules
+from .pipelines import APPLICATIONS, EXPIRES, FROZEN, MAX_AGE, REQUEST_LASTS, TRIES, Place, Rules, pipeline, rules
 
 ENDS = tuple(f"deployment.{end}" for end in ("succeeded", "failed", "error", "superseded", "canceled"))
 REQUESTS = ("deploy", "retry", "rollback")
@@ -335,6 +335,12 @@ class Model:
         run = Run(row.id, commit, row.cause, self.now, running.commit if running else None, request, self.place(commit))
         if policy is not None and row.environment in policy.places:
             self._gates_hold(target, policy.places[row.environment], run, task, who)
+            by_policy = request is not None and request.report.person == "policy"
+            check(
+                "frozen",
+                by_policy or not self._frozen(policy.places[row.environment], task),
+                f"{who} begins in a freeze",
+            )
             check("after", self._after_holds(target, policy.places[row.environment], run, task), f"{who} skips a stage")
         if request is None:
             check("request", row.cause == "automatic", f"{who} was asked for by nobody")
@@ -607,6 +613,12 @@ class Model:
         back = [run for run in target.runs if run.cause == "rollback" and run.before == commit and run.commit != commit]
         return not any(run.began > (mine[-1].ended or 0) and run.began <= until for run in back)
 
+    def _frozen(self, place: Place, task: Any) -> bool:
+        """Return whether a freeze window surely was open all the time since the task looked at the clock."""
+        opens, closes = FROZEN
+        looked = task.started if task is not None else self._world.time
+        return place.frozen and opens + SLACK <= looked and self._world.time <= closes - SLACK
+
     def _soaked(self, name: str, place: Place, commit: str, at: datetime) -> bool:
         """Return whether the last success of the commit in a stage is old enough at a time."""
         ends = [run.succeeded_at for run in self.target(name).runs if run.commit == commit]
@@ -767,7 +779,7 @@ class Model:
         if any(process.words != self._world.words for process in self._world.processes.values()):
             return False
         place = policy.places[target.name]
-        if place.asked or place.soak:
+        if place.asked or place.soak or place.frozen:
             return False  # nothing begins by itself there, or not before time has passed and somebody has looked again
         if not self._known_here(target, commit) or self._moved_late(commit):
             return False
@@ -873,7 +885,7 @@ class Model:
         latest = self._world.time + SLACK
         gates = all(self.gate(gate, target, request.commit, latest)[0] is True for gate in place.require)
         passed = all(self.passed_stage(name, request.commit, self.now) for name in place.after)
-        return gates and passed and not place.soak
+        return gates and passed and not place.soak and not place.frozen
 
     def _expire(self, target: Target) -> None:
         for request in target.requests:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +15,9 @@ EXPIRES, MAX_AGE = timedelta(hours=2), timedelta(hours=6)
 
 SOAK = timedelta(minutes=20)
 """How long ago a commit must have succeeded in staging where a story says `soak`."""
+
+FROZEN = datetime(2026, 3, 1, 12, 45, tzinfo=UTC), datetime(2026, 3, 1, 14, 0, tzinfo=UTC)
+"""From when and until when nothing goes out to production where a story says `frozen`."""
 
 REQUEST_LASTS = timedelta(hours=4)
 """How long a request waits, pauses not counted."""
@@ -43,8 +46,10 @@ applications:
         tries: 2
         rollback: {rollback}
         promote: {promote}
+        freeze: [{freeze}]
         deploy: {{command: {{run: [./b]}}}}
 """
+FREEZE = "{from: 2026-03-01 13:45, to: 2026-03-01 15:00, zone: Europe/Berlin, reason: sale}"
 QA = "- {name: qa, require: [build], tries: 2, deploy: {command: {run: [./c]}}}"
 
 APPLICATIONS = ("shop", "store")
@@ -61,6 +66,7 @@ class Place:
     after: tuple[str, ...] = ()
     automatic: bool = False
     asked: bool = False  # nothing begins by itself
+    frozen: bool = False  # there is a freeze window
     soak: timedelta = timedelta()  # how long ago a commit must have succeeded in each of `after`
 
 
@@ -85,6 +91,7 @@ def rules(words: str) -> Rules:
             ("staging",),
             automatic,
             "asked" in named,
+            "frozen" in named,
             SOAK if "soak" in named else timedelta(),
         ),
     }
@@ -102,6 +109,7 @@ def pipeline(words: str) -> Pipeline:
         production=", ".join(meant.places["production"].require),
         rollback="automatic" if meant.places["staging"].automatic else "manual",
         after="{staging: 20m}" if meant.places["production"].soak else "staging",
+        freeze=FREEZE if meant.places["production"].frozen else "",
         promote="manual" if meant.places["production"].asked else "automatic",
         qa=QA if "qa" in meant.places else "",
     )

@@ -30,7 +30,7 @@ WORDS = tuple(
     for rollback in ("manual", "automatic")
     for scan in ("", " scan")
     for qa in ("", " qa")
-    for more in ("", "", "", " asked", " soak")
+    for more in ("", "", "", " asked", " soak", " frozen")
 )
 
 

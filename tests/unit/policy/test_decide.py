@@ -435,6 +435,46 @@ def test_a_rollback_to_what_succeeded_here_waits_for_no_soak() -> None:
     assert decided(record, HERE, NEWER, at=target(NEWER), of=SOAKING, asked=request()).state == "waiting"
 
 
+FROZEN = policy(
+    ["build"],
+    freeze="{from: 2026-03-01, to: 2026-03-02 08:00, zone: UTC, reason: sale, except: [oncall]}, "
+    "{from: mon 07:30, to: mon 09:00, zone: UTC, reason: standup}",
+)
+
+
+def test_nothing_goes_out_by_itself_while_a_freeze_window_is_open() -> None:
+    """It is decided again when the last of the windows ends that follow each other."""
+    shut = decided(green(), of=FROZEN)
+    end = minute(21 * 60)
+    reason = "frozen until 2026-03-02 09:00:00 UTC: sale (except requests of oncall)"
+    assert (shut.state, shut.reasons, shut.own.state, shut.next_at) == ("waiting", (reason,), "ready", end)
+    both = decided(green(), of=FROZEN, now=minute(19.75 * 60))
+    assert both.reasons == (f"{reason}; standup",)
+    over = decided(green(), of=FROZEN, now=end)
+    assert (over.state, over.next_at) == ("ready", None)
+    failing = decided(green(None, heard(BUILD, "failed", at=9)), of=FROZEN)
+    assert (failing.state, len(failing.reasons), failing.next_at) == ("blocked", 2, None)
+    assert decided(green(), at=target(HERE), of=FROZEN).state == "ready"
+    running = target(deployment="d1")
+    assert decided(green({"production": attempt("running")}), at=running, of=FROZEN).next_at is None
+
+
+def test_a_freeze_window_lets_requests_of_the_people_through_whom_it_excepts() -> None:
+    """By the groups that a person was in when asking; and the policy's own rollback, which restores what ran."""
+    for kind in ("deploy", "retry", "rollback"):
+        asked = request(kind)
+        waits = decided(green(), of=FROZEN, asked=asked)
+        why = (
+            f"lena's {kind} {'to' if kind == 'rollback' else 'of'} 0000000 waits: frozen until 2026-03-02 09:00:00 UTC"
+        )
+        assert (waits.state, waits.next_at) == ("waiting", minute(21 * 60))
+        assert waits.reasons[0].startswith(why)
+        excepted = replace(asked, groups=("ops", "oncall"))
+        assert decided(green(), of=FROZEN, asked=excepted).state == "ready"
+        assert decided(green(), of=FROZEN, asked=excepted, now=minute(20 * 60)).next_at == minute(21 * 60)
+    assert decided(green(), of=FROZEN, asked=request("rollback", by="policy")).state == "ready"
+
+
 def test_two_digests_for_one_artifact_block() -> None:
     """Nobody can tell which of them the gates speak of."""
     two = (heard(BUILD, "passed", at=n, artifacts={"shop": f"sha256:{n}"}) for n in (5, 6))

@@ -501,6 +501,42 @@ def test_soak_time_is_read_explained_and_covered_by_the_digest() -> None:
     assert "after       staging (at least 1h30m after it succeeded there)" in explain(shop(text))
 
 
+FREEZE = (
+    "require: [tests, scan, legal]\n        freeze:\n"
+    "          - {from: fri 18:00, to: mon 08:00, zone: Europe/Berlin, reason: weekend, except: [oncall]}\n"
+    "          - {from: 2026-12-24, to: 2026-12-27, zone: UTC, reason: holidays}"
+)
+
+
+def test_freeze_windows_are_read_explained_and_covered_by_the_digest() -> None:
+    """Left out there are none, and the digest is what it was before the field existed."""
+    text = GOOD.replace("require: [tests, scan, legal]", FREEZE)
+    weekly, dated = shop(text).environments["production"].freeze
+    assert (weekly.reason, weekly.excepted, dated.excepted) == ("weekend", ("oncall",), ())
+    assert shop(text).digest != shop().digest
+    assert "freeze" not in shop().text
+    words = explain(shop(text))
+    for line in (
+        "freeze      every week from fri 18:00 to mon 08:00 (Europe/Berlin), weekend: nothing by itself, only requests "
+        "of oncall are served",
+        "freeze      from 2026-12-24 00:00 to 2026-12-27 00:00 (UTC), holidays: nothing by itself, no request is served",
+    ):
+        assert line in words
+    at = "p.yaml:24: environments.production.freeze[1]"
+    for old, new, why in (
+        ("zone: UTC", "zone: Europe/Berlim", f"{at}.zone: 'Europe/Berlim' is not a time zone; did you mean"),
+        ("to: 2026-12-27", "to: 2026-12-32", f"{at}.to: '2026-12-32' is not a day of the calendar"),
+        ("to: 2026-12-27", "to: 2026-12-24", f"{at}.to: must be later than `from`"),
+        ("to: 2026-12-27", "to: mon 08:00", f"{at}.to: must be a date if `from` is one"),
+        ("to: 2026-12-27", "to: monday", f"{at}.to: is 'monday', but must be a date such as 2026-12-24"),
+        (", reason: holidays", "", f"{at}: 'reason' is missing"),
+    ):
+        (found,) = problems(p=text.replace(old, new))
+        assert found.startswith(why)
+    (found,) = problems(p=text.replace("to: mon 08:00", "to: fri 18:00"))
+    assert found.startswith("p.yaml:23: environments.production.freeze[0].to: must be later than `from`")
+
+
 def test_the_digest_is_of_the_text() -> None:
     """So that whoever holds the text can check it."""
     import hashlib

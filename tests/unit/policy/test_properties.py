@@ -175,3 +175,28 @@ def test_the_naive_reading_knows_the_author() -> None:
     """Or the property above would say nothing of authors."""
     assert identity("github", AUTHOR) in HERE.people
     assert not _legal_passed([word(AUTHOR)], minute(40))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 300), st.integers(1, 120)), min_size=1, max_size=5),
+    st.integers(0, 400),
+)
+def test_what_is_frozen_is_ready_exactly_when_it_was_told_and_never_before(
+    windows: list[tuple[int, int]], now: int
+) -> None:
+    """However the windows overlap or follow each other, the time that is told is in none of them."""
+    written = [
+        f"{{from: '{minute(at):%Y-%m-%d %H:%M}', to: '{minute(at + length):%Y-%m-%d %H:%M}', zone: UTC, reason: r}}"
+        for at, length in windows
+    ]
+    of = policy(freeze=", ".join(written))
+    record = recorded(pushed(HERE))
+
+    def at(when: int) -> bool:
+        return any(begin <= when < begin + length for begin, length in windows)
+
+    found = decide(situation(of, record, None, [HERE], minute(now)))
+    assert (found.state == "ready") is not at(now)
+    end = next(when for when in range(now, 1000) if not at(when))
+    assert found.next_at == (minute(end) if at(now) else None)
+    assert decide(situation(of, record, None, [HERE], minute(end))).state == "ready"

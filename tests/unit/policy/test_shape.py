@@ -15,7 +15,12 @@ from greenlight.policy.shape import faults, filled
 from support.policy import GOOD
 
 SCHEMA = schema(DRIVERS)
-VALUE = yaml.safe_load(GOOD.replace("after: [staging]", "after: [staging, {staging: 2h}]"))
+VALUE = yaml.safe_load(
+    GOOD.replace(
+        "after: [staging]",
+        "after: [staging, {staging: 2h}]\n        freeze: [{from: fri 18:00, to: mon 08:00, zone: UTC, reason: r}]",
+    )
+)
 
 MUTATIONS = st.one_of(
     st.none(), st.booleans(), st.integers(-2, 200), st.floats(0, 3), st.text("ab/*$ -_.:1dD", max_size=8),

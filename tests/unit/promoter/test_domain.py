@@ -123,6 +123,18 @@ def test_a_commit_that_soaks_is_due_when_that_is_over() -> None:
     assert [event.type for event in over.events] == [types.PROMOTION_READY]
 
 
+def test_what_is_frozen_is_due_when_the_window_ends() -> None:
+    """Nothing is emitted before, and then it is."""
+    of = policy(freeze="{from: 2026-03-01, to: 2026-03-01 14:00, zone: UTC, reason: sale}")
+    shut = situation(of, recorded(pushed(ONE)), target(policy=of.digest), (ONE,), NOW)
+    first = consider(shut, None)
+    (due,) = first.due
+    assert (due.key, due.at) == (keys.decision_due("shop", "production", REPO, ONE.sha), minute(120))
+    assert (first.events, first.target) == ((), None)
+    over = consider(replace(shut, now=due.at), first.row)
+    assert [event.type for event in over.events] == [types.PROMOTION_READY]
+
+
 def test_where_promotion_is_manual_only_a_request_makes_a_promotion() -> None:
     """What is ready is written as ready, and nothing is emitted."""
     by_hand = policy(["build", "scan"], ships="branches: [main]\n    operators: [ops]", promote="manual")

@@ -62,6 +62,8 @@ def _request(application: str, environment: str, body: dict[str, Any], as_json: 
         f"requested the {body['kind']} of {answer['sha'][:7]} in {application}/{environment}, until {answer['until']}"
     )
     _done(answer, line, as_json)
+    if "waits" in answer and not as_json:
+        render.line(f"it waits: {answer['waits']}")
 
 
 def _given(body: dict[str, Any]) -> dict[str, Any]:
