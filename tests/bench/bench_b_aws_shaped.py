@@ -73,8 +73,8 @@ def main() -> list[Row]:
         Row("B", f"webhook -> command, AWS-shaped, {each}", ms(ours), ms(p50[each]), p50[each] / ours, at_least=goal,
             note=f"{p50[one] / ours:.1f} if only {one}")
         for each, one, goal in (
-            ("each polls every 250 ms", "one polls every 250 ms", 40),
-            ("each polls every 10 ms", "one polls every 10 ms", 4),
+            ("each polls every 250 ms", "one polls every 250 ms", 60),
+            ("each polls every 10 ms", "one polls every 10 ms", 6),
         )
     ]  # fmt: skip
 
