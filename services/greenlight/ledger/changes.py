@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from greenlight.events import Event
@@ -146,3 +147,8 @@ def versioned(transaction: Transaction) -> Iterator[Row]:
     yield from transaction.deployments
     yield from transaction.in_force
     yield from transaction.decisions
+
+
+def by_time(push: Push) -> tuple[datetime, datetime, str]:
+    """Return the place of a push in `Ledger.pushes`."""
+    return push.pushed_at, push.arrived, push.fact

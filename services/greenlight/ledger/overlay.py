@@ -9,9 +9,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
-from greenlight.ledger.changes import AcceptedFact, Changes, Key, Row, key_of, versioned
+from greenlight.ledger.changes import AcceptedFact, Changes, Key, Row, by_time, key_of, versioned
 from greenlight.ledger.journal import ZEROS, next_entry
-from greenlight.ledger.port import Conflict, Reading, Transaction, Unreadable
+from greenlight.ledger.port import Conflict, Reading, Reads, Transaction, Unreadable
 from greenlight.lib.errors import Unavailable
 from greenlight.model.policy import PoliciesInForce
 from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target
@@ -21,47 +21,12 @@ R = TypeVar("R", Record, Target, DecisionRow, Deployment, PoliciesInForce)
 DecisionsSince = tuple[datetime, datetime]
 
 
-class Readable(Protocol):
+class Readable(Reads, Protocol):
     """The reads that an overlay is laid on: those of a ledger, or of another overlay."""
 
     def at_hand(self, key: Key) -> Row | None:
         """Return a row if it costs nothing to know it as it is now."""
         ...
-
-    def fact(self, id: str) -> Fact | None: ...
-
-    def record(self, repo: str, sha: str) -> Record | None: ...
-
-    def target(self, application: str, environment: str) -> Target | None: ...
-
-    def deployment(self, id: str) -> Deployment | None: ...
-
-    def decision(self, application: str, environment: str, repo: str, sha: str) -> DecisionRow | None: ...
-
-    def decisions(
-        self,
-        application: str,
-        environment: str,
-        states: Sequence[str],
-        *,
-        since: DecisionsSince | None = None,
-        limit: int = 200,
-    ) -> Sequence[DecisionRow]: ...
-
-    def pushes(
-        self,
-        repo: str,
-        *,
-        since: datetime | None = None,
-        of: Callable[[str], bool] | None = None,
-        limit: int | None = 1000,
-    ) -> Sequence[Push]: ...
-
-    def policies_in_force(self, repo: str) -> PoliciesInForce | None: ...
-
-    def journal(self, stream: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]: ...
-
-    def policy(self, digest: str) -> str | None: ...
 
 
 class GivenUp(Unavailable):
@@ -200,7 +165,7 @@ class Overlay:
             for push in mine:
                 if push.fact not in there and (of is None or of(push.ref)):
                     there.add(push.fact)
-                    insort(found, push, key=lambda it: (it.pushed_at, it.arrived, it.fact))
+                    insort(found, push, key=by_time)
             found = found if limit is None else found[max(0, len(found) - limit) :]
             if of is not None:
                 return found

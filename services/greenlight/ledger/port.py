@@ -84,7 +84,56 @@ class Reading:
     due: Sequence[str] = ()  # keys that it will be done with
 
 
-class Ledger(Protocol):
+class Reads(Protocol):
+    """The reads of a handler. The methods that give one row, or pushes, may raise Unreadable; all may raise Unavailable."""
+
+    def fact(self, id: str) -> Fact | None: ...
+
+    def record(self, repo: str, sha: str) -> Record | None: ...
+
+    def pushes(
+        self,
+        repo: str,
+        *,
+        since: datetime | None = None,
+        of: Callable[[str], bool] | None = None,
+        limit: int | None = 1000,
+    ) -> Sequence[Push]:
+        """Return the newest `limit` pushes of a repository; None: all.
+
+        They have pushed_at >= since, and go to refs for which `of` holds (None: to any). By (pushed_at,
+        arrived), oldest first.
+        """
+        ...
+
+    def target(self, application: str, environment: str) -> Target | None: ...
+
+    def decision(self, application: str, environment: str, repo: str, sha: str) -> DecisionRow | None: ...
+
+    def decisions(
+        self,
+        application: str,
+        environment: str,
+        states: Sequence[str],
+        *,
+        since: tuple[datetime, datetime] | None = None,
+        limit: int = 200,
+    ) -> Sequence[DecisionRow]:
+        """Return a target's decisions in one of `states`, newest push first, whose push is `placed` then or later."""
+        ...
+
+    def deployment(self, id: str) -> Deployment | None: ...
+
+    def journal(self, stream: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
+        """Return the entries of a stream with seq > after, in order."""
+        ...
+
+    def policies_in_force(self, repo: str) -> PoliciesInForce | None: ...
+
+    def policy(self, digest: str) -> str | None: ...
+
+
+class Ledger(Reads, Protocol):
     """Facts, records, targets, decisions, deployments, journals, outbox, what is due, policies and bodies.
 
     Every method may raise Unavailable; those that give one row, or pushes, Unreadable.
@@ -105,8 +154,6 @@ class Ledger(Protocol):
         """
         ...
 
-    def fact(self, id: str) -> Fact | None: ...
-
     def title(self, repo: str, sha: str) -> Title | None:
         """Return a commit's title and author; None where no fact has them, or they were erased."""
         ...
@@ -124,8 +171,6 @@ class Ledger(Protocol):
         It is `digest` itself if this is the first use.
         """
         ...
-
-    def record(self, repo: str, sha: str) -> Record | None: ...
 
     def find(self, repo: str, prefix: str) -> Sequence[str]:
         """Return the shas of that repository that begin with `prefix`.
@@ -151,40 +196,7 @@ class Ledger(Protocol):
         """
         ...
 
-    def pushes(
-        self,
-        repo: str,
-        *,
-        since: datetime | None = None,
-        of: Callable[[str], bool] | None = None,
-        limit: int | None = 1000,
-    ) -> Sequence[Push]:
-        """Return the newest `limit` pushes of a repository; None: all.
-
-        They have pushed_at >= since, and go to refs for which `of` holds (None: to any). By (pushed_at,
-        arrived), oldest first.
-        """
-        ...
-
-    def target(self, application: str, environment: str) -> Target | None: ...
-
     def targets(self) -> Sequence[Target]: ...
-
-    def decision(self, application: str, environment: str, repo: str, sha: str) -> DecisionRow | None: ...
-
-    def decisions(
-        self,
-        application: str,
-        environment: str,
-        states: Sequence[str],
-        *,
-        since: tuple[datetime, datetime] | None = None,
-        limit: int = 200,
-    ) -> Sequence[DecisionRow]:
-        """Return a target's decisions in one of `states`, newest push first, whose push is `placed` then or later."""
-        ...
-
-    def deployment(self, id: str) -> Deployment | None: ...
 
     def deployments(self, application: str, environment: str, *, limit: int = 20) -> Sequence[Deployment]:
         """Return the deployments of a target, newest first."""
@@ -192,10 +204,6 @@ class Ledger(Protocol):
 
     def transact(self, transaction: Transaction) -> None:
         """Write it all, or raise Conflict and write nothing. Durable when it returns."""
-        ...
-
-    def journal(self, stream: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
-        """Return the entries of a stream with seq > after, in order."""
         ...
 
     def entries(self, repo: str, sha: str, *, limit: int | None = None) -> Sequence[Entry]:
@@ -220,13 +228,9 @@ class Ledger(Protocol):
 
     def next_due(self) -> datetime | None: ...
 
-    def policies_in_force(self, repo: str) -> PoliciesInForce | None: ...
-
     def all_policies_in_force(self) -> Sequence[PoliciesInForce]: ...
 
     def keep_policy(self, digest: str, text: str) -> None: ...
-
-    def policy(self, digest: str) -> str | None: ...
 
     def body(self, digest: str) -> bytes | None: ...
 

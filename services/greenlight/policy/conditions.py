@@ -121,7 +121,7 @@ def _was_tried(attempt: Attempt | None, push: Push | None) -> bool:
 SUPERSEDED: tuple[Condition, ...] = (newest_by_push, on_its_ref)
 WAITING: tuple[Condition, ...] = (not_paused, not_frozen, no_request_first, not_held)
 WAITING_ONCE_READY: tuple[Condition, ...] = (not_manual,)
-"""Conditions that are told of a commit only when it is ready for itself."""
+"""Conditions that are reported of a commit only when it is ready for itself."""
 
 
 def called(request: Request) -> str:

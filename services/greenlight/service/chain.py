@@ -11,7 +11,7 @@
     stores the batch in one transaction, and wakes those who wait
 
 Handlers know nothing of it: in the thread that runs a chain, this ledger reads and writes the overlay. Where a handler
-fails, or asks for more than a chain may do, the write alone is stored, and its events are delivered by the Broker as if
+fails, or a chain takes too long, the write alone is stored, and its events are delivered by the Broker as if
 there was no chain. Every event is in the Broker's log in any case, with the Triggers that need not deliver it.
 """
 

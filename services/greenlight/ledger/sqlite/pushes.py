@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 
+from greenlight.ledger.changes import by_time
 from greenlight.model.rows import Push
 
 MOST = 10_000
@@ -22,10 +23,6 @@ SHOWN = 16
 
 Of = Callable[[str], bool]
 """Which refs."""
-
-
-def _place(push: Push) -> tuple[datetime, datetime, str]:
-    return push.pushed_at, push.arrived, push.fact
 
 
 def after(push: Push) -> datetime:
@@ -46,7 +43,7 @@ class _Window:
         if push.fact in self.facts or (self.since is not None and push.pushed_at < self.since):
             return
         self.facts.add(push.fact)
-        insort(self.pushes, push, key=_place)
+        insort(self.pushes, push, key=by_time)
         self.shown = {}
         if len(self.pushes) > 2 * MOST:
             self.shorten()
