@@ -98,3 +98,10 @@ def test_tidying_up_ends_no_process_of_others(tmp_path: Path) -> None:
     (tmp_path / "running.json").write_text(json.dumps({"pid": os.getpid(), "url": "", "sha": ""}))
     demo.clean(Folders(config=tmp_path, data=tmp_path, secrets=tmp_path))
     assert not (tmp_path / "running.json").exists()
+
+
+def test_a_second_demo_in_the_same_folder_ships_its_commit_too(tmp_path: Path) -> None:
+    """On top of the first one's: nothing is missing between the two."""
+    for _ in range(2):
+        with _demo(tmp_path, "--listen", "127.0.0.1:0") as said:
+            assert said[-1].startswith("still running"), "\n".join(said)
