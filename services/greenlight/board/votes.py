@@ -84,7 +84,7 @@ def override(
         "person": person.id,
         "reason": reason,
     }
-    return _accept(type, id, record, about, about, deps)
+    return _accept(type, id, record, about, {**about, "identities": list(person.identities)}, deps)
 
 
 def _gate(record: Record, application: str, gate: str, deps: Deps) -> tuple[Policy, Gate]:

@@ -136,6 +136,10 @@ class Policy:
         """Return the keys of a record that belong to this application: "APP/REST", and that of its former name."""
         return tuple(keys.of(name, *rest) for name in self.names)
 
+    def leaves_authors_out(self, environment: str) -> bool:
+        """Return whether a gate that the environment requires has `not: author`."""
+        return any(self.gates[name].not_author for name in self.environments[environment].require)
+
     def target(self, environment: str, stored: Target | None) -> Target:
         """Return the target of an environment as it is stored, or as it begins."""
         return stored or Target(self.name, environment, self.repo)
@@ -220,6 +224,11 @@ class Situation:
     def under_way(self) -> bool:
         """Return whether the target's deployment under way is one of the commit."""
         return self.attempt is not None and self.target.deployment == self.attempt.id
+
+    @property
+    def leaves_authors_out(self) -> bool:
+        """Return whether a gate of the environment has `not: author`."""
+        return self.policy.leaves_authors_out(self.environment.name)
 
     def of(self, record: Record) -> Situation:
         """Return the same target at the same time, for another commit."""

@@ -196,6 +196,7 @@ class Override:
     at: datetime
     fact: str
     reason: str
+    identities: tuple[str, ...] = ()  # of the person then, for `not: author`; rows of before name none
 
 
 POLICY = "policy"

@@ -35,6 +35,18 @@ class Authors:
             )
         return f"{who} is among the authors" if self.among(identities) else None
 
+    def not_counted(self, who: str, identities: Collection[str], again: str) -> str | None:
+        """Return why what `who` said, with the identities of then, does not count as far as is known; None: it does.
+
+        `again` says what they do once they can be told from an author.
+        """
+        if not identities:
+            return (
+                f"people.yaml had no github login or e-mail of {who}, so nobody can tell whether they are an author; "
+                f"once it has one, {again}"
+            )
+        return self.left_out(who, identities)
+
     def refusal(self, who: str, identities: Collection[str]) -> str | None:
         """Return why the vote of `who` does not count where authors are left out; None: it counts."""
         unsure = None if self.gap is None else f"nobody can tell whether {who} is among the authors: {self.gap}"

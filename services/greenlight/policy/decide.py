@@ -13,7 +13,8 @@ from datetime import datetime
 
 from greenlight.lib.durations import span
 from greenlight.model.policy import Decision, Deploy, Gate, GateState, Situation, Standing
-from greenlight.model.rows import Attempt, Push, Record
+from greenlight.model.rows import Attempt, Override, Push, Record
+from greenlight.policy.authors import authors
 from greenlight.policy.conditions import SUPERSEDED, WAITING, WAITING_ONCE_READY, not_frozen, not_paused
 from greenlight.policy.freezes import frozen
 from greenlight.policy.lineage import Lineage, newer
@@ -79,18 +80,35 @@ def _succeeded_at(case: Situation) -> datetime | None:
 def gate_here(case: Situation, gate: Gate) -> GateState:
     """Return the state of a gate for one environment: what the record says of it, or that an operator passed it.
 
-    An override ends with a revocation, or a failure, that is newer than it.
+    An override ends with a revocation, or a failure, that is newer than it. It does not count if the commit turns out to
+    be by whoever gave it, where a gate of the environment leaves authors out.
     """
     state = gate.state(case)
-    keys = case.policy.keys(case.environment.name, gate.name)
-    given = [case.record.overrides[key] for key in keys if key in case.record.overrides]
-    override = max(given, key=lambda each: each.at, default=None)
+    override = _override(case, gate)
     if override is None or state.state == "passed":
         return state
     if state.state in ("failed", "revoked") and state.at is not None and state.at > override.at:
         return state
+    refusal = _left_out(case, override)
+    if refusal is not None:
+        return replace(state, reason=f"{state.reason}; {override.person}'s override does not count: {refusal}")
     reason = f"overridden by {override.person}: {override.reason} (it was {state.state}: {state.reason})"
     return GateState("overridden", reason, override.at, (override.person,), None, None, (override.fact,))
+
+
+def _override(case: Situation, gate: Gate) -> Override | None:
+    """Return the newest override of a gate here, under the application's name or its former one."""
+    keys = case.policy.keys(case.environment.name, gate.name)
+    given = [case.record.overrides[key] for key in keys if key in case.record.overrides]
+    return max(given, key=lambda each: each.at, default=None)
+
+
+def _left_out(case: Situation, override: Override) -> str | None:
+    """Return why an override does not count, as far as is known; a gap in the pushes does not speak against it."""
+    if not case.leaves_authors_out:
+        return None
+    makers = authors(case.record, case.target, case.pushes)
+    return makers.not_counted(override.person, override.identities, "override again")
 
 
 def _may_change_by_range(case: Situation, gate: Gate, state: GateState) -> bool:
@@ -98,7 +116,9 @@ def _may_change_by_range(case: Situation, gate: Gate, state: GateState) -> bool:
 
     `not: author` depends on the commits between the two.
     """
-    return gate.not_author and state.state not in GREEN and gate.has_votes(case)
+    if state.state in GREEN or not case.leaves_authors_out:
+        return False
+    return (gate.not_author and gate.has_votes(case)) or _override(case, gate) is not None
 
 
 def _untouched(case: Situation) -> Standing:

@@ -60,7 +60,7 @@ def _newer(push: Push, policy: Policy, environment: str, known: Lineage, deps: D
 
 def _counts_pushes(policy: Policy, environment: str) -> bool:
     """Return whether a decision counts something over the pushes since what runs: who may vote, which paths are touched."""
-    return bool(policy.paths) or any(policy.gates[name].not_author for name in policy.environments[environment].require)
+    return bool(policy.paths) or policy.leaves_authors_out(environment)
 
 
 def _recounted(policy: Policy, environment: str, deps: Deps) -> list[DecisionRow]:

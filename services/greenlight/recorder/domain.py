@@ -201,7 +201,8 @@ def _overrides(fact: Fact) -> Mapping[str, Override]:
         return {}
     given = fact.details
     key = keys.of(given["application"], given["environment"], given["gate"])
-    return {key: Override(given["person"], fact.at, fact.id, given["reason"])}
+    identities = tuple(given.get("identities", ()))
+    return {key: Override(given["person"], fact.at, fact.id, given["reason"], identities)}
 
 
 def _artifacts(artifacts: Mapping[str, tuple[str, ...]], fact: Fact) -> Mapping[str, tuple[str, ...]]:

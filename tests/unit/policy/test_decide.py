@@ -335,8 +335,9 @@ def test_what_is_ready_says_what_it_is_behind() -> None:
     assert decided(green(), at=target(wanted=wanted)).reasons == ("0000000 goes first",)
 
 
-def override(at: float = 20) -> Fact:
+def override(at: float = 20, identities: tuple[str, ...] = ("github:omar",)) -> Fact:
     about = {
+        "identities": identities,
         "application": "shop",
         "environment": "production",
         "gate": "scan",
@@ -359,6 +360,26 @@ def test_an_override_passes_a_gate_until_something_newer_speaks_against_it() -> 
         assert decided(fold(fold(record, override()), against)).state == "blocked"
     green_again = fold(fold(record, override()), heard(SCAN, "passed", at=22, ref=None))
     assert decided(green_again).gates["scan"].state == "passed"
+
+
+@pytest.mark.parametrize(
+    ("identities", "why"),
+    [
+        (("github:author",), "omar is among the authors"),
+        ((), "people.yaml had no github login or e-mail of omar, so nobody can tell whether they are an author; "
+             "once it has one, override again"),
+    ],
+)  # fmt: skip
+def test_an_override_by_who_turns_out_to_be_an_author_does_not_count(identities: tuple[str, ...], why: str) -> None:
+    """It may be given before the push is known. It counts where no gate leaves authors out."""
+    record = fold(recorded(GREEN[1], GREEN[3]), override(identities=identities))
+    made = replace(HERE, people=("github:author",))
+    found = decided(fold(record, pushed(made)), made)
+    assert found.state == "waiting"
+    assert found.gates["scan"].state == "pending"
+    assert found.gates["scan"].reason.endswith(f"; omar's override does not count: {why}")
+    assert found.recount
+    assert decided(fold(record, pushed(made)), made, of=policy(["build", "scan"])).state == "ready"
 
 
 def test_an_application_keeps_what_it_had_under_its_former_name() -> None:

@@ -87,14 +87,7 @@ class Approval(VotesGate):
         """
         if not set(word.groups) & set(self.groups):
             return f"{word.person} was not in {' or '.join(self.groups)}"
-        if makers is None:
-            return None
-        if not word.identities:
-            return (
-                f"people.yaml had no github login or e-mail of {word.person}, so nobody can tell whether they are an author; "
-                "once it has one, approve again"
-            )
-        return makers.left_out(word.person, word.identities)
+        return None if makers is None else makers.not_counted(word.person, word.identities, "approve again")
 
 
 def newest_words(policy: Policy, record: Record, gate: str) -> Mapping[str, Word]:
