@@ -147,7 +147,7 @@ def test_an_operator_erases_an_author(tmp_path: Path) -> None:
     shop.settle()
     ledger, path = shop.greenlight.ledger, "/people/erasures"
     before = ledger.journal(f"commit/{REPO}/{sha_of('one')}")
-    title = ledger.title(REPO, sha_of("one"))
+    title = ledger.titles(REPO, [sha_of("one")]).get(sha_of("one"))
     assert title is not None
     assert (title.title, title.author) == ("one", "acme-developer")
     assert "acme-developer" not in json.dumps([entry.payload for entry in before])
@@ -156,10 +156,10 @@ def test_an_operator_erases_an_author(tmp_path: Path) -> None:
     assert shop.api("POST", path, body, who="dev").status_code == 403
     for wrong in ({}, {"github": [" "]}, {"github": "acme-developer"}, {"emails": [5]}):
         assert shop.api("POST", path, wrong, who="lena").status_code == 422
-    assert ledger.title(REPO, sha_of("one")) == title
+    assert ledger.titles(REPO, [sha_of("one")]).get(sha_of("one")) == title
     assert shop.act(path, body | {"emails": ["nobody@acme.example"]}) == {"erased": 1}
     assert shop.act(path, body) == {"erased": 0}
-    assert ledger.title(REPO, sha_of("one")) is None
+    assert ledger.titles(REPO, [sha_of("one")]).get(sha_of("one")) is None
     assert ledger.journal(f"commit/{REPO}/{sha_of('one')}") == before
     shop.stop()
 

@@ -6,7 +6,7 @@ that was read; otherwise nothing of the transaction happens and Conflict is rais
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -154,8 +154,18 @@ class Ledger(Reads, Protocol):
         """
         ...
 
-    def title(self, repo: str, sha: str) -> Title | None:
-        """Return a commit's title and author; None where no fact has them, or they were erased."""
+    def titles(self, repo: str, shas: Collection[str]) -> Mapping[str, Title]:
+        """Return the titles and authors of commits, by sha.
+
+        A commit is left out where no fact has them, or they were erased.
+        """
+        ...
+
+    def changes(self) -> int | None:
+        """Return a number that is another one after each change of anything in the store.
+
+        None: where several processes write, which nobody can tell without reading.
+        """
         ...
 
     def erase_titles(self, identities: Collection[str]) -> int:

@@ -67,6 +67,7 @@ class Store:
         self._busy = False  # somebody commits, or the writer thread has been woken for it
         self._handed = False  # it has been woken
         self._commits = 0  # since the last checkpoint
+        self.changes = 0  # commits since the start
         self._closed = False
         self._committing: int | None = None  # the thread that commits
         self._copying = threading.Lock()  # held during a checkpoint
@@ -247,6 +248,7 @@ class Store:
             self._write(batch)
         finally:
             self._committing = None
+            self.changes += 1
             self._commits += 1
             if self._commits == CHECKPOINT_COMMITS:
                 with self._gate:

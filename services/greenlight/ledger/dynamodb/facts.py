@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 
 from greenlight.events.ids import derive
@@ -66,9 +66,10 @@ class Facts:
         there = self._dynamo.put_first(item(key, digest={"S": digest}, expires={"N": expires}))
         return digest if there is None else str(there["digest"]["S"])
 
-    def title(self, repo: str, sha: str) -> Title | None:
-        """Return a commit's title and author, or None."""
-        return self._reader.row(Title, items.title_key(repo, sha))
+    def titles(self, repo: str, shas: Collection[str]) -> Mapping[str, Title]:
+        """Return titles and authors of commits, by sha."""
+        there = self._reader.get_all([items.title_key(repo, sha) for sha in sorted(set(shas))])
+        return {title.sha: title for title in self._reader.those(Title, there.values())}
 
     def erase_titles(self, identities: Collection[str]) -> int:
         """Erase the titles of the commits of an author with one of these identities; return how many."""

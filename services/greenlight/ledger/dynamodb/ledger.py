@@ -6,7 +6,7 @@ to look, for listings that people read and for hints that come again (docs/ledge
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from itertools import count, islice
@@ -72,8 +72,11 @@ class DynamoLedger:
     def fact(self, id: str) -> Fact | None:
         return self._facts.fact(id)
 
-    def title(self, repo: str, sha: str) -> Title | None:
-        return self._facts.title(repo, sha)
+    def titles(self, repo: str, shas: Collection[str]) -> Mapping[str, Title]:
+        return self._facts.titles(repo, shas)
+
+    def changes(self) -> int | None:
+        return None
 
     def erase_titles(self, identities: Collection[str]) -> int:
         return self._facts.erase_titles(identities)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -86,9 +87,14 @@ class SqliteLedger:
     def fact(self, id: str) -> Fact | None:
         return self._rows.row(Fact, "SELECT json, recorded FROM facts WHERE id = ?", (id,), "recorded")
 
-    def title(self, repo: str, sha: str) -> Title | None:
-        row = self._rows.one("SELECT json FROM titles WHERE repo = ? AND sha = ?", repo, sha)
-        return None if row is None else self._aside.read("titles", (repo, sha), lambda: loads(Title, row[0]))
+    def titles(self, repo: str, shas: Collection[str]) -> Mapping[str, Title]:
+        sql = "SELECT repo, sha, json FROM titles WHERE repo = ? AND sha IN (SELECT value FROM json_each(?))"
+        return {
+            title.sha: title for title in self._rows.those(Title, self._rows.all(sql, repo, json.dumps(list(shas))))
+        }
+
+    def changes(self) -> int | None:
+        return self._store.changes
 
     def erase_titles(self, identities: Collection[str]) -> int:
         sql = "DELETE FROM titles WHERE ? IN (login, email)"
