@@ -222,7 +222,8 @@ class Team:
         answer = self.up.http.request(
             "POST", self.up.webhooks + path, body=body, headers={"Content-Type": "application/json", **headers}
         )
-        assert answer.status == 202 and "id" in answer.json(), answer.data
+        assert answer.status == 202, answer.data
+        assert "id" in answer.json(), answer.data
 
 
 def _now() -> str:

@@ -116,6 +116,12 @@ BODIES: dict[str, Any] = {
     f"{TARGET}/cancel": {"what": "request", "reason": "not now"},
     f"{COMMIT}/overrides": {"application": "shop", "environment": "production", "gate": "scan", "reason": "it is down"},
 }
+FORMS = (
+    "/commits/<owner>/<name>/<sha>/<any(approve, refuse, override):verb>",
+    "/targets/<application>/<environment>/<any(deploy, retry, rollback, pause, resume, cancel, withdraw):verb>",
+)
+"""The forms of the pages; what people may do by them is in test_pages.py."""
+
 OPERATED = [path for path in BODIES if path.startswith(TARGET)]
 
 
@@ -136,6 +142,7 @@ def test_every_route_that_writes_is_in_the_matrix_below(shop: Shop) -> None:
         "/api/v1/dead-letters/<int:id>/discard",
         "/api/v1/dead-letters/replay",
         "/api/v1/dead-letters/discard",
+        *FORMS,
     }
 
 
@@ -369,23 +376,25 @@ def test_the_pages_say_what_a_person_must_know_and_escape_the_rest(shop: Shop) -
     client = Client(shop.greenlight.apps["board"])
     index = client.get("/")
     text = index.get_data(as_text=True)
-    assert "needs 1 more approval from legal" in text
-    assert 'class="state failed"' in text
+    assert "anyone of legal" in text
+    assert 'class="tag failed"' in text
     assert "<script>" not in text
     assert "&lt;script&gt;" in text
     assert "default-src &#39;none&#39;" not in index.headers["Content-Security-Policy"]
-    assert "script-src" not in index.headers["Content-Security-Policy"]
+    assert "script-src 'self';" in index.headers["Content-Security-Policy"]
+    assert "unsafe" not in index.headers["Content-Security-Policy"]
     page = client.get(f"/commits/{REPO}/{sha_of('two')}").get_data(as_text=True)
     assert "exit status 3" in page
     assert "the new version does not answer" in page
-    assert "Waterfall" in page
+    assert "Where the time went" in page
     shop.act(
         f"/commits/{REPO}/{sha_of('two')}/revocations", {"application": "shop", "gate": "build", "comment": "<i>no</i>"}
     )
     shop.settle()
     page = client.get(f"/commits/{REPO}/{sha_of('two')}").get_data(as_text=True)
-    assert "shop build by lena: &lt;i&gt;no&lt;/i&gt;" in page, "the journal says who and why"
-    with client.get("/static/style.css") as sheet:
+    assert "lena refused build" in page.replace("<wbr>", "")
+    assert "“&lt;i&gt;no&lt;/i&gt;”" in page, "the journal says who and why"
+    with client.get("/static/board.css") as sheet:
         assert sheet.status_code == 200
 
 
@@ -401,7 +410,7 @@ def test_what_is_taken_back_after_the_deployment_is_shown_as_too_late(shop: Shop
     production = shop.environment("one", "production")
     assert production["decision"] == "blocked"
     assert not any("too late" in reason for reason in production["reasons"])
-    assert "too late: build was revoked" in Client(shop.greenlight.apps["board"]).get("/").get_data(as_text=True)
+    assert "too late:</b> build was revoked" in Client(shop.greenlight.apps["board"]).get("/").get_data(as_text=True)
 
 
 def test_a_page_of_commits_reads_what_they_share_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -434,7 +443,7 @@ def test_a_page_of_commits_reads_what_they_share_once(shop: Shop, monkeypatch: p
 
 def test_the_page_of_a_commit_with_thousands_of_entries_shows_the_newest_and_says_so(shop: Shop) -> None:
     """As many rows as ever; with all of them, nothing is said."""
-    board, path = Client(shop.greenlight.apps["board"]), f"/commits/{REPO}/{sha_of('one')}"
+    board, path = Client(shop.greenlight.apps["board"]), f"/commits/{REPO}/{sha_of('one')}?everything"
     assert "are shown" not in board.get(path).get_data(as_text=True)
     now = datetime.now(UTC)
     for start in range(0, 6000, 1000):
@@ -445,5 +454,4 @@ def test_the_page_of_a_commit_with_thousands_of_entries_shows_the_newest_and_say
         shop.greenlight.ledger.transact(Transaction(entries=entries))
     page = board.get(path).get_data(as_text=True)
     assert "the newest 500 entries" in page
-    assert page.count("com.github.status</th>") == 2 * 500  # in the waterfall and in the journal
-    assert page.count("<tr>") < 1100
+    assert page.count(">com.github.status") == 500

@@ -93,6 +93,7 @@ def test_what_cannot_be_read_stops_only_what_builds_on_it(
         seen = client.get("/api/v1/commits").json["commits"]
         assert {commit["sha"] for commit in seen if commit["repo"] == "acme/stall"} == {sha_of("s1"), sha_of("s2")}
         assert client.get(f"/commits/acme/stall/{sha_of('s2')}").status_code == 200
+        assert client.get("/targets/shop/staging").status_code in (200, 503)
         assert client.get(f"/api/v1/commits/{REPO}/{sha_of('one')}").status_code in (200, 503)
         assert client.get(f"/api/v1/commits/{REPO}/{sha_of('one')}/trace").status_code in (200, 503)
         assert client.get(f"/commits/{REPO}/{sha_of('one')}").status_code in (200, 503)

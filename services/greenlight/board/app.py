@@ -67,7 +67,8 @@ def create_app(deps: Deps) -> Flask:
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "no-referrer"
         response.headers["Content-Security-Policy"] = (
-            "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+            "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; "
+            "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
         )
         return response
 
@@ -118,6 +119,8 @@ def _person(deps: Deps) -> object:
 
 def _problem(problem: Exception, deps: Deps) -> Response:
     response = refusal(problem, deps.log.getChild("board"))
+    if pages.is_for_people():
+        response = pages.error_page(response)
     if response.status_code == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response

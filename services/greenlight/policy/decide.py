@@ -141,7 +141,11 @@ def _own(case: Situation, push: Push | None, gates: Mapping[str, GateState]) -> 
         *_ambiguous(case.record),
         *(_ended(case, push) if served(case) is None else []),
     ]
-    waiting = [*_after(case), *_reasons(gates, ("pending", "expired")), *_lacking(case.environment.deploy, case.record)]
+    waiting = [
+        *earlier_environments(case),
+        *_reasons(gates, ("pending", "expired")),
+        *_lacking(case.environment.deploy, case.record),
+    ]
     return Standing("blocked" if blocked else "waiting" if waiting else "ready", (*blocked, *waiting))
 
 
@@ -176,7 +180,7 @@ def _reasons(gates: Mapping[str, GateState], states: Sequence[str]) -> list[str]
 def _ended(case: Situation, push: Push) -> list[str]:
     """Return why the commit is not deployed again by itself after its deployment ended; a re-push is a new start."""
     attempt = case.attempt
-    if attempt is None or _pushed_again(case, push):
+    if attempt is None or pushed_again(case, push):
         return []
     if attempt.outcome in OVER:
         how = "ended in error" if attempt.outcome == "error" else attempt.outcome
@@ -187,7 +191,7 @@ def _ended(case: Situation, push: Push) -> list[str]:
     return [f"rolled back by {attempt.rolled_back}; deploy it again or push a newer commit"]
 
 
-def _pushed_again(case: Situation, push: Push) -> bool:
+def pushed_again(case: Situation, push: Push) -> bool:
     """Return whether the commit was pushed again since its deployment began.
 
     A push that is no longer known is older.
@@ -199,7 +203,7 @@ def _pushed_again(case: Situation, push: Push) -> bool:
     return not known or newer(push, known[0], case.pushes)
 
 
-def _after(case: Situation) -> list[str]:
+def earlier_environments(case: Situation) -> list[str]:
     """Return reasons to wait for earlier environments.
 
     The commit's last deployment there must have succeeded, long enough ago, and must not have been rolled back.

@@ -1,0 +1,357 @@
+"""The state of all applications: what runs where, what is on its way, and what needs a person."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from statistics import median
+
+from greenlight.board import domain, reading
+from greenlight.board.commits import Known, known, pushed_since
+from greenlight.board.stops import OPEN, Missing, Need, Stop, stops
+from greenlight.ledger.port import Reading, Unreadable
+from greenlight.model.policy import Policy
+from greenlight.model.rows import Attempt, DecisionRow, Target
+from greenlight.policy.decide import required_gates
+from greenlight.policy.history import History
+from greenlight.policy.requests import waiting_requests
+from greenlight.service.deps import Deps
+from greenlight.service.people import Person
+from greenlight.service.pushes import pushes_since
+from greenlight.service.situations import situation
+
+DECIDED = ("ready", "waiting", "blocked")
+TURN = ("pending", "paused", "frozen", "blocked", "revoked")
+"""The states of a commit that has come as far as an environment, and waits there."""
+
+TROUBLE = ("failed", "error", "revoked", "paused")
+"""The states of a target that needs somebody."""
+
+ROWS = 25
+"""Commits on their way that are shown at once; of each target, its newest is looked at in any case."""
+
+DEPLOYMENTS = 20
+"""Deployments from which it is told how long one usually takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A commit on its way through the environments of one application."""
+
+    policy: Policy
+    commit: Known
+    stops: Sequence[Stop]
+
+    @property
+    def first(self) -> Stop | None:
+        """Return the first environment that waits for something."""
+        return next((it for it in self.stops if it.need is not None), None)
+
+    @property
+    def need(self) -> Need | None:
+        """Return what the commit waits for first."""
+        return None if self.first is None else self.first.need
+
+    @property
+    def state(self) -> str:
+        """Return a key of WORDS for the whole: how it stands where it waits, else where it came last."""
+        return self.first.state if self.first is not None else self.stops[-1].state
+
+    def at(self, environment: str) -> Stop | None:
+        """Return where it stands in an environment."""
+        return next((it for it in self.stops if it.environment == environment), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One target: what runs there, what is behind, what comes next, and what is wrong with it."""
+
+    policy: Policy
+    target: Target
+    running: Known | None
+    behind: int  # commits on shipped refs that it does not run; at most commits.MOST
+    next: Row | None  # the newest commit that has not arrived
+    failed: tuple[Known, Attempt] | None  # its newest commit, if its deployment ended so
+    told: str  # the last line that the driver of that one printed
+    under_way: tuple[Known, Attempt] | None
+    late: Sequence[str]  # gates of what runs that were revoked after it was deployed, with the reason
+    usually: timedelta | None  # how long a deployment takes here, while one is under way
+    unreadable: str | None
+
+    @property
+    def name(self) -> str:
+        """Return "APPLICATION/ENVIRONMENT"."""
+        return f"{self.policy.name}/{self.target.environment}"
+
+    @property
+    def state(self) -> str:
+        """Return a key of WORDS: the worst that is true of it."""
+        if self.unreadable is not None:
+            return "error"
+        if self.under_way is not None:
+            return "running"
+        if self.failed is not None:
+            return self.failed[1].outcome
+        if self.late:
+            return "revoked"
+        return "paused" if self.target.paused is not None else "succeeded"
+
+    @property
+    def cause(self) -> str:
+        """Return why its deployment failed: the reason, and the last line of the output."""
+        reason = (self.failed[1].reason if self.failed else None) or "no reason was given"
+        return f"{self.told} · {reason}" if self.told else reason
+
+    @property
+    def stop(self) -> Stop | None:
+        """Return where its next commit stands here."""
+        return None if self.next is None else self.next.at(self.target.environment)
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Every target, and the commits on their way, newest first."""
+
+    now: datetime
+    cells: Mapping[str, Sequence[Cell]]  # by application, in the files' order
+    rows: Sequence[Row]
+    more: bool  # there are more rows
+
+    @property
+    def every_cell(self) -> Sequence[Cell]:
+        """Return the targets of all applications."""
+        return [cell for cells in self.cells.values() for cell in cells]
+
+    @property
+    def troubles(self) -> Sequence[Cell]:
+        """Return the targets that need somebody."""
+        return [it for it in self.every_cell if it.state in TROUBLE]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An approval that a person may give."""
+
+    row: Row
+    stop: Stop
+    missing: Missing
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """One target as it was read."""
+
+    policy: Policy
+    target: Target
+    unreadable: str | None
+    pushes: History | None
+    open: Sequence[DecisionRow]
+
+
+def overview(deps: Deps, *, applications: Collection[str] | None = None) -> Overview:
+    """Return what the board shows, of these applications alone or of all."""
+    now, policies = deps.clock.now(), deps.pipeline().applications
+    found = [
+        _read(policies[target.application], target, why, deps)
+        for target, why in reading.every_target(deps)
+        if target.application in (policies if applications is None else applications)
+    ]
+    wanted = _candidates(found)
+    shown = {key for key, _ in wanted[:ROWS]} | {key for it in found for key in _newest(it)}
+    with deps.ledger.session(Reading(records=sorted({(it.target.repo, sha) for it in found for sha in _shas(it)}))):
+        named = _names(found, shown, deps)
+        rows = {key: _row(key, found, named, now, deps) for key, _ in wanted if key in shown}
+        cells: dict[str, list[Cell]] = {}
+        for it in found:
+            cells.setdefault(it.policy.name, []).append(_cell(it, rows, named, now, deps))
+    on_their_way = [row for key, _ in wanted if (row := rows.get(key)) and _is_on_its_way(row)]
+    return Overview(now, cells, on_their_way[:ROWS], len(wanted) > ROWS)
+
+
+def inbox(seen: Overview, person: Person) -> Sequence[Waiting]:
+    """Return the approvals that a person may give now: at the newest commit of each target, each gate once."""
+    found: dict[tuple[str, str, str], Waiting] = {}
+    for cell in seen.every_cell:
+        stop = cell.stop
+        if cell.next is None or stop is None or stop.state in ("none", "superseded") or stop.need is None:
+            continue
+        for missing in stop.need.missing:
+            key = (cell.policy.name, stop.case.record.sha, missing.gate)
+            if key not in found and may_give(person, missing, stop):
+                found[key] = Waiting(cell.next, stop, missing)
+    return list(found.values())
+
+
+def may_give(person: Person, missing: Missing, stop: Stop) -> bool:
+    """Return whether a person's approval would count, and is not there yet."""
+    gate = stop.case.policy.gates[missing.gate]
+    if person.id in stop.decision.gates[missing.gate].by:
+        return False
+    return domain.may_approve(person, gate, stop.case) is None
+
+
+def _read(policy: Policy, target: Target, why: str | None, deps: Deps) -> _Found:
+    """Return what is read of a target; one that cannot be read has no commits, and says why."""
+    if why is None:
+        try:
+            runs = target.running.push if target.running else None
+            since = None if runs is None else runs.placed
+            names = policy.name, target.environment
+            rows = deps.ledger.decisions(*names, DECIDED, since=since, limit=2 * ROWS)
+            open = [row for row in rows if target.running is None or row.sha != target.running.sha]
+            return _Found(policy, target, None, pushes_since(deps.ledger, target), open)
+        except Unreadable as problem:
+            why = str(problem)
+    return _Found(policy, target, why, None, ())
+
+
+Key = tuple[str, str]
+"""(application, sha)"""
+
+
+def _candidates(found: Iterable[_Found]) -> list[tuple[Key, DecisionRow]]:
+    """Return the commits with an open decision in any target, newest push first."""
+    newest: dict[Key, DecisionRow] = {}
+    for it in found:
+        for row in it.open:
+            if row.push is not None:
+                newest.setdefault((it.policy.name, row.sha), row)
+    return sorted(newest.items(), key=lambda item: item[1].push.placed if item[1].push else (), reverse=True)
+
+
+def _newest(it: _Found) -> Iterable[Key]:
+    """Yield the commits that a target's cell may show as the next one: the newest few, of which some were superseded."""
+    return [(it.policy.name, row.sha) for row in it.open[:3]]
+
+
+def _shas(it: _Found) -> Iterable[str]:
+    """Yield the commits of a target whose record is read in any case."""
+    yield from (sha for _, sha in _newest(it))
+    running = it.target.running and it.target.running.sha
+    yield from (sha for sha in (running, it.target.newest and it.target.newest.sha, it.target.last) if sha)
+
+
+def _names(found: Sequence[_Found], shown: Collection[Key], deps: Deps) -> Mapping[tuple[str, str], Known]:
+    """Return the commits that are shown, with title and author, by (repository, sha)."""
+    wanted: dict[str, set[str]] = {}
+    repos = {it.policy.name: it.policy.repo for it in found}
+    for application, sha in shown:
+        wanted.setdefault(repos[application], set()).add(sha)
+    for it in found:
+        running = [it.target.running.sha] if it.target.running else []
+        newest = [it.target.newest.sha] if it.target.newest else []
+        last = [it.target.last] if it.target.last else []
+        wanted.setdefault(it.policy.repo, set()).update((*running, *newest, *last))
+    return {(repo, sha): one for repo, shas in wanted.items() for sha, one in known(repo, shas, deps).items()}
+
+
+def _row(
+    key: Key, found: Sequence[_Found], named: Mapping[tuple[str, str], Known], now: datetime, deps: Deps
+) -> Row | None:
+    """Return a commit with where it stands in each environment that can be read; None if its record cannot be."""
+    application, sha = key
+    targets = [it for it in found if it.policy.name == application]
+    policy = targets[0].policy
+    try:
+        record = deps.ledger.record(policy.repo, sha)
+        if record is None:
+            return None
+        places = stops(
+            situation(policy, record, it.target, deps.ledger, now, pushes=it.pushes)
+            for it in targets
+            if it.pushes is not None
+        )
+    except Unreadable:
+        return None
+    commit = replace(named[policy.repo, sha], refs=tuple(sorted(record.pushes)), pushed=_pushed(places))
+    return Row(policy, commit, places) if places else None
+
+
+def _pushed(stops: Sequence[Stop]) -> datetime | None:
+    return next((it.decision.push.heard for it in stops if it.decision.push is not None), None)
+
+
+def _is_on_its_way(row: Row) -> bool:
+    """Return whether the commit still has somewhere to go by itself or with somebody's help."""
+    return row.need is not None and any(it.state in OPEN for it in row.stops)
+
+
+def _cell(
+    it: _Found, rows: Mapping[Key, Row | None], named: Mapping[tuple[str, str], Known], now: datetime, deps: Deps
+) -> Cell:
+    policy, target = it.policy, it.target
+    running = named[policy.repo, target.running.sha] if target.running else None
+    following = [row for each in it.open if (row := rows.get((policy.name, each.sha))) is not None]
+    here = [(row, stop) for row in following if (stop := row.at(target.environment)) is not None]
+    waits = [row for row, stop in here if stop.state in TURN] + [row for row, stop in here if stop.state == "none"]
+    failed = None if target.newest is None else _failed(it, named, deps)
+    under_way = _attempt(it, target.last, named, deps) if target.deployment else None
+    return Cell(
+        policy,
+        target,
+        running,
+        0 if it.pushes is None else len(pushed_since(policy, target, it.pushes)),
+        next(iter(waits), None),
+        failed,
+        last_line(failed[1].id, deps) if failed is not None else "",
+        under_way,
+        _late(it, now, deps),
+        usual(target, deps) if under_way is not None else None,
+        it.unreadable,
+    )
+
+
+def _late(it: _Found, now: datetime, deps: Deps) -> Sequence[str]:
+    """Return the gates of what runs that were revoked since, with the reason: it stays, and nobody may overlook it."""
+    runs = it.target.running
+    if runs is None or it.pushes is None:
+        return []
+    try:
+        record = deps.ledger.record(it.policy.repo, runs.sha)
+        if record is None or not record.revocations:
+            return []
+        gates = required_gates(situation(it.policy, record, it.target, deps.ledger, now, pushes=it.pushes))
+    except Unreadable:
+        return []
+    return [f"{name} was {gate.reason}" for name, gate in gates.items() if gate.state == "revoked"]
+
+
+def _failed(it: _Found, named: Mapping[tuple[str, str], Known], deps: Deps) -> tuple[Known, Attempt] | None:
+    """Return the newest commit that was tried here, if its deployment failed and nobody has succeeded with it since."""
+    newest = it.target.newest.sha if it.target.newest else None
+    found = _attempt(it, newest, named, deps)
+    return found if found is not None and found[1].outcome in ("failed", "error") else None
+
+
+def _attempt(
+    it: _Found, sha: str | None, named: Mapping[tuple[str, str], Known], deps: Deps
+) -> tuple[Known, Attempt] | None:
+    try:
+        record = deps.ledger.record(it.policy.repo, sha) if sha else None
+    except Unreadable:
+        return None
+    attempt = it.policy.attempt(record, it.target.environment) if record is not None else None
+    return None if attempt is None or sha is None else (named[it.policy.repo, sha], attempt)
+
+
+def last_line(deployment: str, deps: Deps) -> str:
+    """Return the last line that the driver printed: what a failure is most often understood by."""
+    try:
+        row = deps.ledger.deployment(deployment)
+    except Unreadable:
+        return ""
+    lines = [line.strip() for line in (row.output or "").splitlines() if line.strip()] if row is not None else []
+    return lines[-1][:200] if lines else ""
+
+
+def usual(target: Target, deps: Deps) -> timedelta | None:
+    """Return how long a deployment to the target that succeeds usually takes: the median of the last ones."""
+    rows = deps.ledger.deployments(target.application, target.environment, limit=DEPLOYMENTS)
+    took = [(it.ended - it.started).total_seconds() for it in rows if it.ended and it.outcome == "succeeded"]
+    return timedelta(seconds=median(took)) if took else None
+
+
+def requests(cell: Cell, now: datetime) -> Sequence[str]:
+    """Return the requests that wait in a target, in words."""
+    return [f"{it.person} asked for a {it.kind} of {it.sha[:7]}" for it in waiting_requests(cell.target, now)]

@@ -1,0 +1,187 @@
+"""The routes of the pages, and what their templates may use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from importlib.metadata import version
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import Blueprint, Response, g, request
+
+from greenlight.board import domain, overview, reading
+from greenlight.board.commits import known
+from greenlight.board.listing import STATES, Search, listing
+from greenlight.board.overview import Cell, Overview, Row, Waiting
+from greenlight.board.pages import commit as commit_page
+from greenlight.board.pages import forms, home
+from greenlight.board.pages import target as target_page
+from greenlight.board.pages.fresh import Fresh
+from greenlight.board.pages.shown import MINUTE, SOON, Pages
+from greenlight.board.pages.words import broken, initials, length, time_tag
+from greenlight.board.stops import Missing, Stop
+from greenlight.board.track import track
+from greenlight.lib.errors import NotFound
+from greenlight.service.deps import Deps
+
+VERSION = version("greenlight-pipeline")
+
+
+class Board:
+    """The data of several pages: the overview, read once for all who look at the same time."""
+
+    def __init__(self, deps: Deps) -> None:
+        self.deps = deps
+        self.fresh = Fresh(deps)
+        self.pages = Pages(self.fresh)
+
+    def seen(self) -> Overview:
+        """Return every target and what is on its way."""
+        return self.fresh.get(
+            "overview", lambda: overview.overview(self.deps), lasts=lambda _: SOON, patient="part" in request.args
+        )
+
+    def inbox(self) -> Sequence[Waiting]:
+        """Return the approvals that the person who asks may give now."""
+        return [] if g.person is None else overview.inbox(self.seen(), g.person)
+
+
+def blueprint(deps: Deps) -> Blueprint:
+    """Return the routes of the pages."""
+    pages = Blueprint("pages", __name__, template_folder="../templates", static_folder="../static")
+    board = Board(deps)
+    _filters(pages, deps)
+
+    @pages.app_context_processor
+    def every_page() -> dict[str, Any]:
+        return {
+            "person": g.get("person"),
+            "approvals_waiting": lambda: len(board.inbox()),
+            "version": VERSION,
+            "live": _live(),
+        }
+
+    _lists(pages, board, deps)
+    _details(pages, board, deps)
+    forms.routes(pages, deps)
+    return pages
+
+
+def _lists(pages: Blueprint, board: Board, deps: Deps) -> None:
+    @pages.get("/")
+    def index() -> Response:
+        return board.pages.show("home.html", lambda: home.values(board.seen(), board.inbox(), deps))
+
+    @pages.get("/approvals")
+    def approvals() -> Response:
+        def values() -> dict[str, Any]:
+            inbox = board.inbox()
+            return {"inbox": inbox, "others": _others(board.seen(), inbox)}
+
+        return board.pages.show("approvals.html", values)
+
+    @pages.get("/commits")
+    def commits() -> Response:
+        asked = {name: request.args.get(name, "") for name in ("repo", "application", "environment", "state", "author")}
+        search = Search(request.args.get("q", "").strip(), **asked)
+
+        def values() -> dict[str, Any]:
+            policies = deps.pipeline().applications
+            found = listing(search, request.args.get("cursor") or None, deps)
+            kept = {key: value for key, value in request.args.items() if value and key not in ("cursor", "part")}
+            return {
+                "search": search,
+                "rows": found.rows,
+                "next": found.next,
+                "query": urlencode(kept) + "&" if kept else "",
+                "applications": list(policies),
+                "environments": list(dict.fromkeys(name for it in policies.values() for name in it.environments)),
+                "states": list(STATES),
+            }
+
+        return board.pages.show("commits.html", values)
+
+
+def _others(seen: Overview, inbox: Sequence[Waiting]) -> list[tuple[Row, Stop, Missing]]:
+    """Return the approvals that somebody else has to give, at the newest commit of each target."""
+    mine = {(it.row.commit.sha, it.row.policy.name, it.missing.gate) for it in inbox}
+    found: dict[tuple[str, str, str], tuple[Row, Stop, Missing]] = {}
+    for cell in seen.every_cell:
+        if cell.next is None or cell.stop is None or cell.stop.need is None:
+            continue
+        for missing in cell.stop.need.missing:
+            key = (cell.next.commit.sha, cell.policy.name, missing.gate)
+            if key not in mine:
+                found[key] = (cell.next, cell.stop, missing)
+    return list(found.values())
+
+
+def _details(pages: Blueprint, board: Board, deps: Deps) -> None:
+    @pages.get("/commits/<owner>/<name>/<sha>")
+    def commit(owner: str, name: str, sha: str) -> Response:
+        return board.pages.show("commit.html", lambda: commit_page.values(owner, name, sha, g.person, deps))
+
+    @pages.get("/targets/<application>/<environment>")
+    def target(application: str, environment: str) -> Response:
+        return board.pages.show("target.html", lambda: target_page.values(application, environment, g.person, deps))
+
+    @pages.get("/deployments/<id>")
+    def deployment(id: str) -> Response:
+        def values() -> dict[str, Any]:
+            row = deps.ledger.deployment(id)
+            if row is None:
+                raise NotFound(f"no deployment {id} is known")
+            named = known(row.repo, [row.sha, *([row.previous] if row.previous else [])], deps)
+            target = reading.target_of(row.application, row.environment, deps)
+            return {
+                "row": row,
+                "commit": named[row.sha],
+                "previous": named.get(row.previous or ""),
+                "output": row.output,
+                "usually": overview.usual(target, deps) if row.ended is None else None,
+                "now": deps.clock.now(),
+                "actions": target_page.of_deployment(row, g.person, deps),
+                "lasts": SOON if row.ended is None else MINUTE,
+            }
+
+        return board.pages.show("deployment.html", values)
+
+
+def _live() -> str:
+    """Return the address of this page's changing part."""
+    query = request.query_string.decode("ascii", "replace")
+    return f"{request.path}?{query + '&' if query else ''}part"
+
+
+def _filters(pages: Blueprint, deps: Deps) -> None:
+    """Add what the templates say times, lengths and names with."""
+
+    def when(then: datetime | None) -> str:
+        return time_tag(then, deps.clock.now())
+
+    def when_ago(then: datetime | None) -> str:
+        return time_tag(then, deps.clock.now(), "ago")
+
+    def progress(cell: Cell, now: datetime) -> int:
+        """Return how much of the usual time a deployment has taken, in percent; at most 97, since it has not ended."""
+        if cell.under_way is None or not cell.usually:
+            return 33
+        return min(round((now - cell.under_way[1].started) / cell.usually * 100), 97)
+
+    def yours(row: Row) -> bool:
+        """Return whether the person who asks may give what the commit waits for first."""
+        first = row.first
+        if g.person is None or first is None or first.need is None:
+            return False
+        return any(overview.may_give(g.person, missing, first) for missing in first.need.missing)
+
+    def why_not(row: Row, stop: Stop, missing: Missing) -> str | None:
+        """Return why the person who asks may not give an approval."""
+        return None if g.person is None else domain.may_approve(g.person, row.policy.gates[missing.gate], stop.case)
+
+    def clock(took: timedelta) -> str:
+        return length(took)
+
+    for filter in (when, when_ago, clock, initials, broken, track, progress, yours, why_not):
+        pages.add_app_template_filter(filter, filter.__name__)

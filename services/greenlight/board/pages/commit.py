@@ -1,0 +1,232 @@
+"""The page of a commit: where it stands and who must act, where its time went, what goes out with it, its journal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flask import request
+from markupsafe import Markup
+
+from greenlight.board import domain, reading, waterfall
+from greenlight.board.commits import Known, known, pushed_since
+from greenlight.board.overview import last_line, may_give
+from greenlight.board.pages.shown import MINUTE, SOON
+from greenlight.board.stops import Need, Stop, stops
+from greenlight.board.story import story
+from greenlight.board.timeline import Timeline, timeline
+from greenlight.events import ids
+from greenlight.ledger.journal import verify
+from greenlight.ledger.port import Reading
+from greenlight.model import keys
+from greenlight.model.policy import Policy
+from greenlight.model.rows import Entry, Record
+from greenlight.policy.decide import OVER
+from greenlight.service.deps import Deps
+from greenlight.service.people import Person
+
+ENTRIES = 500
+"""Of a commit's entries, how many its page shows: the newest."""
+
+BRINGS = 50
+"""Commits that go out with it which are listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """An action that a person may take, with the address of its form."""
+
+    label: str
+    path: str
+    main: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One application of the commit, as the page shows it."""
+
+    policy: Policy
+    stops: Sequence[Stop]
+    unreadable: Mapping[str, str]  # by environment
+    verdict: Markup
+    need: Need | None
+    told: str  # the last line that the driver printed, if the deployment failed
+    late: Sequence[str]  # what was revoked after the commit was deployed
+    note: str  # why the person who asks may not give what is missing
+    actions: Sequence[Action]
+    time: Timeline | None
+    to: Stop | None  # the first environment that lacks the commit
+    brings: Sequence[Known]
+    more: int  # commits that go out with it beyond those
+
+    @property
+    def state(self) -> str:
+        """Return the state whose colour the verdict has."""
+        return self.need.state if self.need else self.stops[-1].state if self.stops else "error"
+
+
+def values(owner: str, name: str, sha: str, person: Person | None, deps: Deps) -> Mapping[str, Any]:
+    """Return what the template needs. Raises NotFound, Ambiguous."""
+    record = reading.record_of(f"{owner}/{name}", sha, deps)
+    commit = known(record.repo, [record.sha], deps)[record.sha]
+    entries = deps.ledger.entries(record.repo, record.sha, limit=ENTRIES + 1)
+    more, entries = len(entries) > ENTRIES, entries[-ENTRIES:]
+    spans = waterfall.spans(record.repo, record.sha, entries)
+    policies = deps.pipeline().of(record.repo)
+    with deps.ledger.session(Reading(targets=[(it.name, env) for it in policies for env in it.environments])):
+        parts = [_part(record, policy, spans, person, deps) for policy in policies]
+    sentences = story(entries, commit.author)
+    every = "everything" in request.args
+    running = any(stop.state == "running" for part in parts for stop in part.stops)
+    return {
+        "record": record,
+        "commit": commit,
+        "refs": sorted(record.pushes),
+        "pushed": min((push.heard for push in record.pushes.values()), default=None),
+        "trace": ids.trace_id(record.repo, record.sha),
+        "parts": parts,
+        "sentences": [it for it in sentences if every or not it.minor],
+        "hidden": 0 if every else sum(it.minor for it in sentences),
+        "newest": ENTRIES if more else None,
+        "chain": _chain(record, deps),
+        "lasts": SOON if running else MINUTE,
+    }
+
+
+def _chain(record: Record, deps: Deps) -> Mapping[str, Any]:
+    """Return how many entries of the commit's journal hold, and the hash of the last one."""
+    entries: Sequence[Entry] = deps.ledger.journal(keys.commit_stream(record.repo, record.sha), limit=ENTRIES)
+    found = verify(entries)
+    return {"entries": found.entries, "head": found.head, "holds": found.holds, "reason": found.reason}
+
+
+def _part(
+    record: Record, policy: Policy, spans: Sequence[Mapping[str, Any]], person: Person | None, deps: Deps
+) -> Part:
+    now = deps.clock.now()
+    cases, unreadable = reading.situations_of(record, [policy], now, deps)
+    places = stops(cases[policy.name, name] for name in policy.environments if (policy.name, name) in cases)
+    first = next((it for it in places if it.need is not None), None)
+    to = next((it for it in places if it.state not in ("succeeded", "done", "superseded")), None)
+    brings: Sequence[str] = ()
+    if to is not None and to.decision.push is not None:
+        brings = pushed_since(policy, to.case.target, to.case.pushes, until=to.decision.push)
+    listed = list(dict.fromkeys((record.sha, *brings)))[:BRINGS]
+    titles = known(record.repo, listed, deps)
+    folded = request.args.get("scale") != "true"
+    return Part(
+        policy,
+        places,
+        {name: why for (_, name), why in unreadable.items()},
+        verdict(places, first),
+        None if first is None else first.need,
+        _told(first, deps),
+        _late(places),
+        _note(first, person),
+        [] if person is None else list(_actions(record, policy, first, person)),
+        timeline(spans, policy.name, list(policy.environments), now, folded=folded),
+        to,
+        [titles[sha] for sha in listed] if brings else [],
+        max(len(brings) - BRINGS, 0),
+    )
+
+
+def verdict(stops: Sequence[Stop], first: Stop | None) -> Markup:
+    """Return where the commit stands, and what it waits for, in one or two sentences."""
+    runs = [it.environment for it in stops if it.state == "succeeded"]
+    said = Markup("Runs in {}. ").format(_and(runs)) if runs else Markup("")
+    if first is None or first.need is None:
+        if runs:
+            return said
+        last = next((it for it in reversed(stops) if it.state in ("done", "superseded")), None)
+        if last is None:
+            return Markup("It runs nowhere yet.")
+        return Markup("It runs nowhere now. {} in {}.").format(last.word, last.environment)
+    need, name = first.need, first.environment
+    if need.state == "running":
+        return said + Markup('<b class="running">It is being deployed to {}</b>.').format(name)
+    if need.state in ("failed", "error", "canceled"):
+        what = need.what[:1].upper() + need.what[1:]
+        return said + Markup('<b class="{}">{}</b>.').format(need.state, what)
+    if need.state in ("paused", "frozen"):
+        return said + Markup('It would go out, but <b class="{}">{}</b>.').format(need.state, need.what)
+    waits = "is blocked" if need.state == "blocked" else "waits"
+    joint = ":" if need.state == "blocked" else " for"
+    return said + Markup('{} {}{} <b class="{}">{}</b>.').format(
+        name[:1].upper() + name[1:], waits, joint, need.state, need.what
+    )
+
+
+def _and(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _told(first: Stop | None, deps: Deps) -> str:
+    attempt = None if first is None or first.state not in OVER else first.case.attempt
+    return "" if attempt is None else last_line(attempt.id, deps)
+
+
+def _late(places: Sequence[Stop]) -> Sequence[str]:
+    """Return what was revoked too late, of the environments that run the commit."""
+    return [
+        f"too late for {it.environment}: {name} was {gate.reason}"
+        for it in places
+        if it.state == "succeeded"
+        for name, gate in it.decision.gates.items()
+        if gate.state == "revoked"
+    ]
+
+
+def _note(first: Stop | None, person: Person | None) -> str:
+    """Return why the person who asks can give none of the approvals that are missing."""
+    if first is None or first.need is None or not first.need.missing:
+        return ""
+    if person is None:
+        return "You are not logged in, so you cannot approve."
+    if any(may_give(person, it, first) for it in first.need.missing):
+        return "You may approve it, and made none of it." if _leaves_out(first) else "You may approve it."
+    missing = first.need.missing[0]
+    if person.id in first.decision.gates[missing.gate].by:
+        return "You have approved it."
+    why = domain.may_approve(person, first.case.policy.gates[missing.gate], first.case)
+    return f"You may not approve it: {why}." if why else ""
+
+
+def _leaves_out(stop: Stop) -> bool:
+    return stop.case.leaves_authors_out
+
+
+def _actions(record: Record, policy: Policy, first: Stop | None, person: Person) -> Sequence[Action]:
+    """Return what this person may do with the commit, what it waits for first."""
+    base = f"/commits/{record.repo}/{record.sha}"
+    about = Markup("application={}").format(policy.name)
+    found: list[Action] = []
+    if first is not None and first.need is not None:
+        for missing in first.need.missing:
+            if domain.may_revoke(person, policy, policy.gates[missing.gate]) is None:
+                found.append(Action("Refuse…", f"{base}/refuse?{about}&gate={missing.gate}"))
+            if may_give(person, missing, first):
+                found.append(
+                    Action(f"Approve for {first.environment}…", f"{base}/approve?{about}&gate={missing.gate}", True)
+                )
+            break
+    if domain.may_operate(person, policy) is None:
+        found += _operations(base, policy, first)
+    return found
+
+
+def _operations(base: str, policy: Policy, first: Stop | None) -> Sequence[Action]:
+    if first is None or first.need is None:
+        return []
+    target = f"/targets/{policy.name}/{first.environment}"
+    sha = first.case.record.sha
+    if first.state in ("failed", "error", "canceled"):
+        return [Action("Retry…", f"{target}/retry?sha={sha}", True)]
+    if first.state == "running":
+        return [Action("Cancel…", f"{target}/cancel")]
+    if first.state == "paused":
+        return [Action("Resume…", f"{target}/resume")]
+    if first.state == "pending" and all(it.state in ("passed", "overridden") for it in first.decision.gates.values()):
+        return [Action(f"Deploy to {first.environment}…", f"{target}/deploy?sha={sha}", True)]
+    return [Action("Override a gate…", f"{base}/override?application={policy.name}&environment={first.environment}")]

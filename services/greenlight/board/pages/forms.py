@@ -1,0 +1,333 @@
+"""The forms by which people act: each says what will happen before it is sent, and why somebody may not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import Blueprint, Response, g, redirect, render_template, request
+
+from greenlight.board import actions, domain, reading, votes
+from greenlight.board.commits import Known, known, pushed_since
+from greenlight.board.stops import Stop, stops
+from greenlight.lib.errors import Forbidden, NotFound, Rejected, Unauthenticated
+from greenlight.model.policy import Policy
+from greenlight.model.rows import Record, Target
+from greenlight.policy.decide import GREEN
+from greenlight.policy.freezes import frozen
+from greenlight.service.deps import Deps
+from greenlight.service.people import Person
+
+SHOWN = 20
+"""Commits that a form lists; of more it says how many there are."""
+
+PICKS = 10
+"""Commits that a rollback can be picked from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """An action of a person, as it is described before it is taken."""
+
+    title: str
+    button: str
+    effects: Sequence[str]
+    back: str
+    refused: str | None = None  # why this person may not
+    brings: Sequence[Known] = ()
+    more: int = 0
+    reason: str | None = "Reason, for the journal"  # the label of its text; None: it has none
+    needed: bool = True  # whether a reason must be given
+    hidden: Mapping[str, str] = field(default_factory=dict)
+    gates: Sequence[tuple[str, str]] = ()  # to pick from: name and state
+    picks: Sequence[tuple[Known, str]] = ()  # commits to pick from, with what is known of each
+    danger: bool = False
+    pause: bool = False  # whether the target may be paused with it
+
+
+def routes(pages: Blueprint, deps: Deps) -> None:
+    """Add the forms of commits and targets."""
+
+    @pages.route("/commits/<owner>/<name>/<sha>/<any(approve, refuse, override):verb>", methods=["GET", "POST"])
+    def on_commit(owner: str, name: str, sha: str, verb: str) -> Any:
+        person = _somebody()
+        record = reading.record_of(f"{owner}/{name}", sha, deps)
+        application = request.values.get("application", "")
+        policy = reading.policy_of(application, deps)
+        if policy.repo != record.repo:
+            raise NotFound(f"{application} is made from {policy.repo}, not from {record.repo}")
+        describe = {"approve": _approve, "refuse": _refuse, "override": _override}[verb]
+
+        def act() -> None:
+            with reading.acted_on(record.repo, record.sha, deps) as current:
+                _vote(verb, current, application, person, deps)
+
+        return _answer(lambda: describe(record, policy, person, deps), act)
+
+    @pages.route(
+        "/targets/<application>/<environment>/<any(deploy, retry, rollback, pause, resume, cancel, withdraw):verb>",
+        methods=["GET", "POST"],
+    )
+    def on_target(application: str, environment: str, verb: str) -> Any:
+        person = _somebody()
+        row = reading.target_of(application, environment, deps)
+        policy = reading.policy_of(application, deps)
+        return _answer(
+            lambda: _of_target(verb, row, policy, person, deps),
+            lambda: _on_target(verb, application, environment, person, deps),
+        )
+
+
+def _somebody() -> Person:
+    if g.person is None:
+        raise Unauthenticated("log in to act here; in the terminal the same is done with a token")
+    person: Person = g.person
+    return person
+
+
+def _answer(describe: Callable[[], Form], act: Callable[[], None]) -> Any:
+    """Show the form; if it was sent, do it and go back to where it came from, or say in the form why it was not done."""
+    form = describe()
+    if request.method != "POST":
+        return render_template("act.html", frame="base.html", form=form, wrong=None, typed="", live=None)
+    try:
+        act()
+    except (Rejected, Forbidden) as problem:
+        text = render_template(
+            "act.html",
+            frame="base.html",
+            form=form,
+            wrong=str(problem),
+            typed=request.form.get("reason", ""),
+            live=None,
+        )
+        return Response(text, problem.status, content_type="text/html; charset=utf-8")
+    return redirect(form.back, 303)
+
+
+def _text(name: str) -> str | None:
+    return request.form.get(name, "").strip() or None
+
+
+def _vote(verb: str, record: Record, application: str, person: Person, deps: Deps) -> None:
+    gate, reason = request.form.get("gate", ""), _text("reason")
+    if verb == "approve":
+        votes.approve(record, application, gate, reason, person, deps)
+    elif verb == "refuse":
+        if reason is None:
+            raise Rejected("say why: whoever made the commit reads it")
+        votes.revoke(record, application, gate, reason, person, deps)
+    else:
+        votes.override(record, application, request.form.get("environment", ""), gate, reason, person, deps)
+
+
+def _on_target(verb: str, application: str, environment: str, person: Person, deps: Deps) -> None:
+    reason = _text("reason")
+    if verb in ("pause", "resume"):
+        actions.set_paused(application, environment, verb == "pause", reason, person, deps)
+    elif verb == "cancel":
+        actions.cancel_deployment(application, environment, reason, person, deps)
+    elif verb == "withdraw":
+        actions.cancel_request(application, environment, reason, person, deps)
+    else:
+        if reason is None:
+            raise Rejected("a reason must be given")
+        sha, pause = request.form.get("sha", ""), "pause" in request.form
+        asked = actions.Asked(application, environment, verb, sha, reason, pause=pause)
+        actions.request(asked, person, deps)
+
+
+# What the forms about a commit say.
+
+
+def _stops(record: Record, policy: Policy, deps: Deps) -> Sequence[Stop]:
+    cases, _ = reading.situations_of(record, [policy], deps.clock.now(), deps)
+    return stops(cases.values())
+
+
+def _approve(record: Record, policy: Policy, person: Person, deps: Deps) -> Form:
+    gate = _gate(policy)
+    places = _stops(record, policy, deps)
+    concerned = [it for it in places if gate in it.decision.gates]
+    refused = _every([domain.may_approve(person, policy.gates[gate], it.case) for it in concerned or places])
+    effects = [_effect(it, gate) for it in concerned if it.state not in ("succeeded", "done", "superseded")]
+    first = next((it for it in concerned if it.state not in ("succeeded", "done", "superseded")), None)
+    brings, more = _brings(record, policy, first, deps)
+    lasts = getattr(policy.gates[gate], "expires", None)
+    note = [] if lasts is None else [f"It holds {lasts.days} days." if lasts.days else f"It holds {lasts}."]
+    return Form(
+        f"Approve “{_called(record, deps)}” at {gate}?",
+        "Approve",
+        [*(effects or ["No environment waits for it now."]), *note],
+        _commit(record),
+        refused,
+        brings,
+        more,
+        reason="Comment, if you like",
+        needed=False,
+        hidden={"application": policy.name, "gate": gate},
+    )
+
+
+def _effect(it: Stop, gate: str) -> str:
+    """Return what follows in an environment once the gate has one more approval."""
+    states = it.decision.gates
+    left = [name for name, state in states.items() if state.state not in GREEN and name != gate]
+    missing = next((each for each in (it.need.missing if it.need else ()) if each.gate == gate), None)
+    if missing is not None and missing.count > 1:
+        left.insert(0, f"{missing.count - 1} more of {' or '.join(missing.groups)}")
+    name, where = it.environment, it.case.target
+    if it.state == "none":
+        return f"{name}: it has to succeed in {', '.join(it.case.environment.after)} first."
+    if left:
+        return f"{name} then still waits for {', '.join(left)}."
+    if where.paused is not None:
+        return f"{name} is paused by {where.paused}; it goes out once that ends."
+    shut = frozen(it.case.environment, None, it.case.now)
+    if shut is not None:
+        return f"{name} is {shut}; it goes out afterwards."
+    if it.case.environment.promote == "manual":
+        return f"{name}: everything is green then, and an operator deploys it."
+    replaced = "" if where.running is None else f" It replaces {where.running.sha[:7]}, which runs there."
+    return f"It is deployed to {name} at once.{replaced}"
+
+
+def _refuse(record: Record, policy: Policy, person: Person, deps: Deps) -> Form:
+    gate = _gate(policy)
+    effects = ["The commit is blocked where this gate is required, until a new approval or a later run."]
+    running = [it.environment for it in _stops(record, policy, deps) if it.state in ("succeeded", "running")]
+    if running:
+        effects.append(f"It stays where it runs ({', '.join(running)}); an operator may roll it back there.")
+    return Form(
+        f"Refuse “{_called(record, deps)}” at {gate}?",
+        "Refuse",
+        effects,
+        _commit(record),
+        domain.may_revoke(person, policy, policy.gates[gate]),
+        reason="Why, for whoever made the commit",
+        hidden={"application": policy.name, "gate": gate},
+        danger=True,
+    )
+
+
+def _override(record: Record, policy: Policy, person: Person, deps: Deps) -> Form:
+    environment = request.values.get("environment", "")
+    it = next((it for it in _stops(record, policy, deps) if it.environment == environment), None)
+    if it is None:
+        raise NotFound(f"{policy.name} has no environment {environment!r}; it has {', '.join(policy.environments)}")
+    gates = [(name, gate.state) for name, gate in it.decision.gates.items() if gate.state not in GREEN]
+    return Form(
+        f"Override a gate of “{_called(record, deps)}” in {environment}?",
+        "Override",
+        [
+            f"The gate counts as passed for this commit in {environment} alone. It is shown in red wherever it is shown.",
+            "A revocation, or a failure that is newer, ends it.",
+        ],
+        _commit(record),
+        domain.may_override(person, it.case) or (None if gates else f"every gate of {environment} is green"),
+        hidden={"application": policy.name, "environment": environment},
+        gates=gates,
+        danger=True,
+    )
+
+
+def _gate(policy: Policy) -> str:
+    name = request.values.get("gate", "")
+    if name not in policy.gates:
+        raise NotFound(f"{policy.name} has no gate {name!r}; it has {', '.join(policy.gates)}")
+    return name
+
+
+def _every(refusals: Sequence[str | None]) -> str | None:
+    """Return the first reason, if there is one for every environment: a vote that counts somewhere is none to refuse."""
+    return None if not refusals or None in refusals else refusals[0]
+
+
+def _called(record: Record, deps: Deps) -> str:
+    return known(record.repo, [record.sha], deps)[record.sha].called
+
+
+def _commit(record: Record) -> str:
+    return f"/commits/{record.repo}/{record.sha}"
+
+
+def _brings(record: Record, policy: Policy, it: Stop | None, deps: Deps) -> tuple[Sequence[Known], int]:
+    """Return the commits that go out with one to where it waits, and how many there are beyond those."""
+    if it is None or it.decision.push is None:
+        return (), 0
+    lacking = pushed_since(policy, it.case.target, it.case.pushes, until=it.decision.push)
+    shas = list(dict.fromkeys((record.sha, *lacking)))
+    titles = known(record.repo, shas[:SHOWN], deps)
+    return [titles[sha] for sha in shas[:SHOWN]], max(len(shas) - SHOWN, 0)
+
+
+# What the forms about a target say.
+
+
+def _of_target(verb: str, row: Target, policy: Policy, person: Person, deps: Deps) -> Form:
+    where = f"{policy.name} in {row.environment}"
+    back = f"/targets/{policy.name}/{row.environment}"
+    refused = domain.may_operate(person, policy)
+    if verb == "pause":
+        effects = ["Nothing goes out there until an operator resumes it; a person's rollback does."]
+        return Form(f"Pause {where}?", "Pause", effects, back, refused)
+    if verb == "resume":
+        effects = [
+            f"Paused by {row.paused}." if row.paused else "It is not paused.",
+            "What waited goes out, newest first.",
+        ]
+        return Form(f"Resume {where}?", "Resume", effects, back, refused, needed=False)
+    if verb == "cancel":
+        effects = ["The deployment under way ends as canceled. What it changed so far stays; nothing is rolled back."]
+        nothing = None if row.deployment else f"no deployment is under way in {where}"
+        return Form(f"End the deployment to {where}?", "End it", effects, back, refused or nothing, danger=True)
+    if verb == "withdraw":
+        effects = [f"{it.person} asked for a {it.kind} of {it.sha[:7]}." for it in row.requests[-1:]]
+        nothing = None if row.requests else f"no request waits in {where}"
+        return Form(f"Withdraw the newest request for {where}?", "Withdraw", effects, back, refused or nothing)
+    if verb == "rollback":
+        return _rollback(row, policy, back, refused, deps)
+    return _deploy(verb, row, policy, back, refused, deps)
+
+
+def _deploy(verb: str, row: Target, policy: Policy, back: str, refused: str | None, deps: Deps) -> Form:
+    record = reading.record_of(policy.repo, request.values.get("sha", ""), deps)
+    it = next(it for it in _stops(record, policy, deps) if it.environment == row.environment)
+    left = [name for name, state in it.decision.gates.items() if state.state not in GREEN]
+    runs = f"It replaces {row.running.sha[:7]}, which runs there." if row.running else "Nothing runs there yet."
+    effects = [runs]
+    if left:
+        effects.append(f"It still waits for {', '.join(left)}: no request passes a gate. It waits for at most 4 hours.")
+    if row.paused is not None:
+        effects.append(f"The target is paused by {row.paused}: it waits until that ends.")
+    shut = frozen(it.case.environment, None, it.case.now)
+    if shut is not None:
+        effects.append(f"The target is {shut}.")
+    brings, more = _brings(record, policy, it, deps)
+    name = {"deploy": "Deploy", "retry": "Try again"}[verb]
+    title = f"{name}: “{_called(record, deps)}” to {policy.name} in {row.environment}?"
+    return Form(title, name, effects, back, refused, brings, more, hidden={"sha": record.sha})
+
+
+def _rollback(row: Target, policy: Policy, back: str, refused: str | None, deps: Deps) -> Form:
+    leaves = row.last or (row.running.sha if row.running else "")
+    shas = [sha for sha in row.history if sha != leaves][:PICKS]
+    titles = known(policy.repo, shas, deps)
+    picks = []
+    for sha in shas:
+        record = deps.ledger.record(policy.repo, sha)
+        attempt = policy.attempt(record, row.environment) if record is not None else None
+        if attempt is not None:
+            note = f"rolled back from by {attempt.rolled_back}" if attempt.rolled_back else ""
+            succeeded = f"{attempt.succeeded_at:%Y-%m-%d %H:%M UTC}" if attempt.succeeded_at else ""
+            picks.append((titles[sha], note or f"succeeded {succeeded}"))
+    effects = [
+        "It begins as soon as its gates allow it, through a pause as well.",
+        "What was not pushed after it is held back until an operator deploys it, or a newer commit is pushed.",
+    ]
+    nothing = None if picks else "nothing else has succeeded there"
+    title = f"Roll back {policy.name} in {row.environment}?"
+    return Form(
+        title, "Roll back", effects, back, refused or nothing, picks=picks, danger=True, pause=row.paused is None
+    )

@@ -1,0 +1,136 @@
+"""The page of a target: what runs, what it lacks, who paused or froze it, and its deployments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from greenlight.board import domain, reading
+from greenlight.board.commits import Known, known, pushed_since
+from greenlight.board.overview import Cell, overview, usual
+from greenlight.board.pages.commit import Action
+from greenlight.board.pages.shown import MINUTE, SOON
+from greenlight.board.story import story
+from greenlight.ledger.port import Unreadable
+from greenlight.lib.errors import NotFound
+from greenlight.model import keys
+from greenlight.model.policy import Policy
+from greenlight.model.rows import POLICY, Deployment, Target
+from greenlight.policy.decide import OVER
+from greenlight.policy.freezes import frozen
+from greenlight.policy.requests import waiting_requests
+from greenlight.service.deps import Deps
+from greenlight.service.people import Person
+from greenlight.service.pushes import pushes_since
+
+BEHIND = 30
+"""Commits that it lacks which are listed."""
+
+SENTENCES = 12
+"""Entries of its journal that are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A deployment with its commit."""
+
+    row: Deployment
+    commit: Known
+
+    @property
+    def took(self) -> timedelta | None:
+        """Return how long it took; None while it goes on."""
+        return None if self.row.ended is None else self.row.ended - self.row.started
+
+
+def values(application: str, environment: str, person: Person | None, deps: Deps) -> Mapping[str, Any]:
+    """Return what the template needs. Raises NotFound."""
+    row = reading.target_of(application, environment, deps)
+    policy = reading.policy_of(application, deps)
+    cell = _cell(application, environment, deps)
+    now = deps.clock.now()
+    past = _past(row, policy, deps)
+    lacking = [] if cell.unreadable else _lacking(policy, row, deps)
+    titles = known(policy.repo, lacking[:BEHIND], deps)
+    shut = frozen(policy.environments[environment], None, now)
+    stream = keys.target_stream(row.application, row.environment)
+    return {
+        "cell": cell,
+        "target": row,
+        "policy": policy,
+        "environment": policy.environments[environment],
+        "past": past,
+        "usually": usual(row, deps),
+        "behind": [titles[sha] for sha in lacking[:BEHIND]],
+        "more": max(len(lacking) - BEHIND, 0),
+        "shut": shut,
+        "requests": waiting_requests(row, now),
+        "by_policy": POLICY,
+        "sentences": [it for it in story(_newest(stream, deps)) if not it.minor][:SENTENCES],
+        "actions": [] if person is None else actions(cell, person),
+        "refused": None if person is None else domain.may_operate(person, policy),
+        "lasts": SOON if row.deployment else MINUTE,
+    }
+
+
+def _cell(application: str, environment: str, deps: Deps) -> Cell:
+    seen = overview(deps, applications=[application])
+    found = next((it for it in seen.every_cell if it.target.environment == environment), None)
+    if found is None:
+        raise NotFound(f"{application}/{environment} is not in the pipeline file any more")
+    return found
+
+
+def _past(row: Target, policy: Policy, deps: Deps) -> Sequence[Past]:
+    rows = reading.deployments_of(row, deps)
+    titles = known(policy.repo, [it.sha for it in rows], deps)
+    return [Past(it, titles[it.sha]) for it in rows]
+
+
+def _lacking(policy: Policy, row: Target, deps: Deps) -> Sequence[str]:
+    try:
+        return pushed_since(policy, row, pushes_since(deps.ledger, row))
+    except Unreadable:
+        return []
+
+
+def _newest(stream: str, deps: Deps) -> Sequence[Any]:
+    """Return the last entries of a stream."""
+    entries: list[Any] = []
+    after = 0
+    while page := deps.ledger.journal(stream, after=after):
+        entries, after = [*entries, *page][-100:], page[-1].seq
+        if len(page) < 1000:
+            break
+    return entries
+
+
+def actions(cell: Cell, person: Person) -> Sequence[Action]:
+    """Return what an operator may do with the target; nothing for anybody else."""
+    if domain.may_operate(person, cell.policy) is not None:
+        return []
+    base, found = f"/targets/{cell.name}", []
+    if cell.target.deployment is not None:
+        found.append(Action("End the deployment…", f"{base}/cancel"))
+    elif cell.failed is not None:
+        found.append(Action("Retry…", f"{base}/retry?sha={cell.failed[0].sha}", True))
+    if len(cell.target.history) > 1 or (cell.target.history and cell.failed is not None):
+        found.append(Action("Roll back…", f"{base}/rollback"))
+    if cell.target.paused is None:
+        found.append(Action("Pause…", f"{base}/pause"))
+    else:
+        found.append(Action("Resume…", f"{base}/resume", True))
+    return found
+
+
+def of_deployment(row: Deployment, person: Person | None, deps: Deps) -> Sequence[Action]:
+    """Return what this person may do about a deployment: end it while it runs, or try it again after a failure."""
+    policy = deps.pipeline().applications.get(row.application)
+    if person is None or policy is None or domain.may_operate(person, policy) is not None:
+        return []
+    base = f"/targets/{row.application}/{row.environment}"
+    if row.ended is None:
+        return [Action("End it…", f"{base}/cancel")]
+    return [Action("Retry…", f"{base}/retry?sha={row.sha}", True)] if row.outcome in OVER else []
