@@ -56,6 +56,13 @@ FLOW = (
     ),
     Edge("target-resumed-to-promoter", 60, "promoter", (types.TARGET_RESUMED,), (types.PROMOTION_READY,)),
     Edge("ping-to-reconciler", 70, "reconciler", (types.PING,), ()),
+    Edge(
+        "changes-to-feedback",
+        80,
+        "feedback",
+        (types.COMMIT_RECORDED, types.PROMOTION_READY, types.DEPLOYMENT_APPLIED, *types.ENDS, types.FEEDBACK_DUE),
+        (),
+    ),
 )
 
 

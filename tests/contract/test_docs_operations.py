@@ -121,7 +121,7 @@ def test_the_overlay_of_ones_own_renders_to_what_the_page_promises(tmp_path: Pat
     objects = list(yaml.safe_load_all(kubectl("kustomize", str(mine))))
     by = {(it["kind"], it["metadata"]["name"]): it for it in objects}
     services = [it for it in objects if it["kind"] == "Service"]
-    assert len(services) == 6
+    assert len(services) == 7
     for service in services:
         (container,) = service["spec"]["template"]["spec"]["containers"]
         assert re.fullmatch(r"123456789012\.dkr\.ecr\..*/greenlight@sha256:[0-9a-f]{64}", container["image"])

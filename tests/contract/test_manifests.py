@@ -61,7 +61,8 @@ def test_a_service_is_a_knative_service_that_may_do_nothing_it_need_not(service:
     assert spec["containerConcurrency"] == {"webhooks": 0, "deployer": WATCHES}.get(service, THREADS)
     internet = "networking.knative.dev/visibility" not in found["metadata"]["labels"]
     assert internet == (service == "webhooks")
-    assert ("secrets" in {volume["name"] for volume in spec["volumes"]}) == (service == "webhooks")
+    secrets = {volume["secret"]["secretName"] for volume in spec["volumes"] if "secret" in volume}
+    assert secrets == {"webhooks": {"greenlight-secrets"}, "feedback": {"greenlight-feedback"}}.get(service, set())
 
 
 @pytest.mark.parametrize("service", SERVICES)

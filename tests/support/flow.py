@@ -22,6 +22,7 @@ from greenlight.entrypoints.compose import Folders, Greenlight, ThirdParties
 from greenlight.events import Event, rfc3339, types
 from greenlight.events.http import from_http
 from greenlight.lib import signing
+from greenlight.lib.clock import Clock, SystemClock
 from greenlight.telemetry.tracing import OFF, Tracer
 from support.timing import PATIENCE
 
@@ -133,6 +134,7 @@ class Shop:
     pushes: int = 0
     tracer: Tracer = OFF
     pipeline: str = PIPELINE
+    clock: Clock = field(default_factory=SystemClock)
 
     def __post_init__(self) -> None:
         config = self.folder / "config"
@@ -156,6 +158,7 @@ class Shop:
             log=logging.getLogger("greenlight.tests"),
             third_parties=ThirdParties(triggers, {"watch": self.watch, **self.third_parties.services}),
             tracer=self.tracer,
+            clock=self.clock,
         )
 
     def start(self) -> Shop:
@@ -223,6 +226,16 @@ class Shop:
         body = json.dumps(payload).encode()
         headers = {"X-GitHub-Event": "push", "X-Hub-Signature-256": signing.github(self.secret("github"), body)}
         return self._webhook("/webhooks/github", body, headers)
+
+    def github(self, event: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """Send any webhook of GitHub's; return the answer."""
+        body = json.dumps(payload).encode()
+        headers = {"X-GitHub-Event": event, "X-Hub-Signature-256": signing.github(self.secret("github"), body)}
+        answer = Client(self.greenlight.apps["webhooks"]).post(
+            "/webhooks/github", data=body, headers=headers, content_type="application/json"
+        )
+        document: dict[str, Any] = json.loads(answer.get_data())
+        return document
 
     def build(self, word: str, status: str = "success", *, number: int = 1) -> str:
         """Send CircleCI's result of the workflow build-test of the commit."""

@@ -149,7 +149,12 @@ def _check(service: str, settings: Settings) -> None:
     """Read every file that the service is going to read, so that errors are reported before anything is forked."""
     problems = []
     reads: list[Callable[[], object]] = [lambda: read_pipeline(settings.config, DRIVERS)]
-    if service == "webhooks":
+    if service == "feedback":
+        from greenlight.feedback.configuration import NAME
+        from greenlight.feedback.configuration import read as read_feedback
+
+        reads.append(lambda: read_feedback(settings.config / NAME))
+    if service in ("webhooks", "feedback"):
         from greenlight.service.secrets import Secrets
         from greenlight.webhooks.providers.registry import FILES
 
@@ -239,6 +244,19 @@ def _deployer(base: dict[str, Any], settings: Settings) -> EventService[Any]:
     return deployer.create_service(deployer.Deps(**base, drivers=drivers, owner=owner))
 
 
+def _feedback(base: dict[str, Any], settings: Settings) -> EventService[Any]:
+    from greenlight.feedback import app as feedback
+    from greenlight.feedback.configuration import ConfigurationFile
+    from greenlight.feedback.github.hub import Hub
+    from greenlight.service.secrets import Secrets
+    from greenlight.webhooks.providers.registry import FILES
+
+    configuration = ConfigurationFile(settings.config, base["clock"], base["log"])
+    secrets = Secrets(settings.secrets, FILES, base["clock"])
+    hub = Hub(configuration, secrets, base["clock"], base["log"].getChild("feedback"))
+    return feedback.create_service(feedback.Deps(**base, hub=hub))
+
+
 def _recorder(base: dict[str, Any], settings: Settings) -> EventService[Any]:
     from greenlight.recorder import app as recorder
 
@@ -271,4 +289,5 @@ _APPS: Mapping[str, Callable[[dict[str, Any], Settings], WSGIApplication | Event
     "recorder": _recorder,
     "promoter": _promoter,
     "reconciler": _reconciler,
+    "feedback": _feedback,
 }

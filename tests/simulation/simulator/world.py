@@ -276,6 +276,8 @@ class World:
         handled = []
         deps, began = self.deps(next(iter(self.processes))), self.tasks.current
         for edge in wanting(event):
+            if edge.service == "feedback":
+                continue  # which is no part of the chain
             handler = HANDLERS[edge.service].get(event.type) or HANDLERS[edge.service].get(types.FACT)
             if edge.service in LEDGER_ALONE and handler is not None:
                 handled.append(edge.trigger)

@@ -11,7 +11,7 @@ import click
 from greenlight.cli import arguments as args
 from greenlight.cli import render
 
-SERVICES = ("webhooks", "recorder", "promoter", "deployer", "reconciler", "board")
+SERVICES = ("webhooks", "recorder", "promoter", "deployer", "reconciler", "board", "feedback")
 
 
 @click.command()

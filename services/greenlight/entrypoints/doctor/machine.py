@@ -48,6 +48,7 @@ def machine(config: Path, data: Path, secrets: Path, clock: Clock, running: Runn
     yield from looked("people", lambda: _people(config, pipeline))
     if pipeline:
         yield from looked("secrets", lambda: _secrets(pipeline[0], secrets))
+        yield from looked("feedback", lambda: _feedback(config, secrets))
         yield from looked("operators", lambda: _operators(pipeline[0]))
         yield from looked("deploys", lambda: _deploys(pipeline[0], data, clock))
     yield from looked("running", lambda: _running(running))
@@ -126,6 +127,22 @@ def _secrets(pipeline: Pipeline, folder: Path) -> Iterator[Finding]:
 
     files = {secret.file for secret in Secrets(folder, FILES).all()}
     yield from present(pipeline, files, str(folder), "greenlight up makes it when it starts, or write one into {}")
+
+
+def _feedback(config: Path, folder: Path) -> Iterator[Finding]:
+    """Yield the findings about reports on GitHub, where they are configured."""
+    from greenlight.feedback.configuration import NAME, read
+    from greenlight.feedback.github.credentials import KEY, TOKEN
+    from greenlight.service.secrets import Secrets
+    from greenlight.webhooks.providers.registry import FILES
+
+    app = read(config / NAME).app
+    files = {secret.file for secret in Secrets(folder, FILES).all()}
+    if app is not None and KEY not in files:
+        text = f"{NAME} names the GitHub App {app}, and {folder} has no file {KEY}, so nothing is reported on GitHub"
+        yield Finding("feedback", WRONG, text, f"put the private key of the App into {folder / KEY}")
+    elif app is not None or TOKEN in files:
+        yield Finding("feedback", OK, f"commits are reported on GitHub by {f'the App {app}' if app else 'a token'}")
 
 
 def _deploys(pipeline: Pipeline, data: Path, clock: Clock) -> Iterator[Finding]:

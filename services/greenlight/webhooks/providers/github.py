@@ -34,8 +34,8 @@ from greenlight.webhooks.provider import (
 )
 from greenlight.webhooks.providers import commits
 
-OWN = "greenlight/"
-"""Names of statuses and checks that Greenlight itself writes: its own voice must not move it."""
+OWN = ("greenlight/", "Greenlight: ")
+"""How the names of statuses and checks begin that Greenlight itself writes (feedback/): its own voice must not move it."""
 
 _STAGES = {"queued": 0, "requested": 0, "waiting": 0, "pending": 0, "in_progress": 1, "completed": 2}
 _INSIDERS = ("OWNER", "MEMBER", "COLLABORATOR")

@@ -1,0 +1,1 @@
+"""Feedback: reports of commits where their people look."""

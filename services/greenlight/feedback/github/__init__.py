@@ -1,0 +1,1 @@
+"""GitHub's API, as far as feedback uses it."""

@@ -1,0 +1,204 @@
+"""Requests to GitHub's API: bounded in time and size, conditional where they can be, and none while GitHub asks to wait."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+import urllib3
+
+from greenlight.feedback.github.errors import Away, Refused
+from greenlight.lib.clock import Clock
+from greenlight.lib.printable import printable
+from greenlight.telemetry import metrics
+
+VERSION = "2022-11-28"
+TIMEOUT = urllib3.Timeout(connect=3.0, read=8.0)
+LARGEST = 8 << 20
+"""Bytes of an answer that are read."""
+
+KEPT = 1000
+"""Answers that are kept with their ETag, so that asking again costs nothing of the rate limit."""
+
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=10), timedelta(minutes=10)
+"""How long nothing is sent after a failure; each further one doubles it."""
+
+UNSAID = timedelta(minutes=1)
+"""How long to wait where GitHub limits the rate without saying how long, as its documentation asks for."""
+
+FURTHEST = timedelta(hours=1)
+"""The longest wait that an answer may ask for: GitHub's windows are an hour."""
+
+RESERVE = 200
+"""Requests of the rate limit that are left for reports: what is only looked up stops there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer of GitHub's that is a success."""
+
+    value: Any
+    more: str | None = None  # the path of the next page, with its query
+
+
+class Client:
+    """One GitHub. Every method may be called from any thread."""
+
+    def __init__(self, url: str, clock: Clock, log: logging.Logger) -> None:
+        """Make a client of the API at `url`."""
+        self._url, self._clock, self._log = url, clock, log.getChild("github")
+        self._http = urllib3.PoolManager(maxsize=8, retries=False, timeout=TIMEOUT)
+        self._kept: OrderedDict[tuple[str, str], tuple[str, Answer]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._closed: datetime | None = None  # nothing is sent before then
+        self._failures = 0
+        self._left: int | None = None  # of the rate limit, as the last answer said
+
+    def scarce(self) -> bool:
+        """Return whether what is left of the rate limit is for reports."""
+        return self._left is not None and self._left < RESERVE
+
+    def get(self, path: str, token: str, **query: str | int) -> Answer:
+        """Return the answer to a GET. Raises Away, Refused."""
+        return self._send("GET", _with(path, query), token, None)
+
+    def post(self, path: str, token: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Return the value of the answer to a POST. Raises Away, Refused."""
+        return self._send("POST", path, token, body).value
+
+    def patch(self, path: str, token: str, body: Mapping[str, Any]) -> Any:
+        """Return the value of the answer to a PATCH. Raises Away, Refused."""
+        return self._send("PATCH", path, token, body).value
+
+    def _send(self, method: str, path: str, token: str, body: Mapping[str, Any] | None) -> Answer:
+        self._may_send()
+        kept = self._kept.get((path, token)) if method == "GET" else None
+        headers = {
+            "Accept": "application/vnd.github+json",
+            "Authorization": f"Bearer {token}",
+            "X-GitHub-Api-Version": VERSION,
+            "User-Agent": "greenlight",
+            **({"If-None-Match": kept[0]} if kept else {}),
+            **({"Content-Type": "application/json"} if body is not None else {}),
+        }
+        try:
+            response = self._http.request(
+                method,
+                self._url + path,
+                body=json.dumps(body).encode() if body is not None else None,
+                headers=headers,
+                redirect=False,
+                preload_content=False,
+            )
+            try:
+                content = response.read(LARGEST + 1, decode_content=True)
+            finally:
+                response.drain_conn() if response.length_remaining == 0 else response.close()
+        except (urllib3.exceptions.HTTPError, OSError) as problem:
+            metrics.GITHUB.labels(method, "none").inc()
+            raise self._failed(f"{method} {path}: no answer: {type(problem).__name__}") from problem
+        metrics.GITHUB.labels(method, str(response.status)).inc()
+        return self._answer(method, path, token, response, content, kept[1] if kept else None)
+
+    def _answer(self, method: str, path: str, token: str, response: Any, content: bytes, kept: Answer | None) -> Answer:
+        headers, what = response.headers, f"{method} {path.partition('?')[0]}"
+        self._left = _number(headers.get("x-ratelimit-remaining"))
+        if response.status in (403, 429) and (again := self._limited(headers, content)) is not None:
+            self._closed = again
+            raise Away(f"{what}: the rate limit is reached", again)
+        if response.status >= 500:
+            raise self._failed(f"{what}: {response.status}")
+        self._failures, self._closed = 0, None
+        if response.status == 304 and kept is not None:
+            return kept
+        if not 200 <= response.status < 300:
+            raise Refused(response.status, f"{what}: {response.status}: {_message(content)}")
+        if len(content) > LARGEST:
+            raise Refused(response.status, f"{what}: an answer of more than {LARGEST} bytes")
+        try:
+            answer = Answer(json.loads(content) if content else None, self._next(headers.get("link", "")))
+        except ValueError:
+            raise self._failed(f"{what}: the answer is not JSON") from None
+        if method == "GET" and "etag" in headers:
+            self._keep((path, token), (headers["etag"], answer))
+        return answer
+
+    def _keep(self, key: tuple[str, str], value: tuple[str, Answer]) -> None:
+        with self._lock:
+            self._kept[key] = value
+            self._kept.move_to_end(key)
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+
+    def _may_send(self) -> None:
+        closed = self._closed
+        if closed is not None and self._clock.now() < closed:
+            raise Away("GitHub is not asked again yet", closed)
+
+    def _failed(self, why: str) -> Away:
+        pause = min(FIRST_PAUSE * 2 ** min(self._failures, 10), LONGEST_PAUSE)
+        self._failures += 1
+        self._closed = self._clock.now() + pause
+        self._log.warning("%s; asked again after %d s", why, pause.total_seconds())
+        return Away(why, self._closed)
+
+    def _limited(self, headers: Mapping[str, str], content: bytes) -> datetime | None:
+        """Return until when the rate is limited; None if the answer is another refusal."""
+        now = self._clock.now()
+        after, reset = _number(headers.get("retry-after")), _number(headers.get("x-ratelimit-reset"))
+        if after is not None:
+            again = now + timedelta(seconds=min(after, FURTHEST.total_seconds()))
+        elif headers.get("x-ratelimit-remaining") == "0" and reset is not None and reset < 1 << 40:
+            again = datetime.fromtimestamp(reset, UTC)
+        elif b"rate limit" in content[:2000].lower():
+            again = now + UNSAID
+        else:
+            return None
+        again = min(max(again, now + timedelta(seconds=1)), now + FURTHEST)
+        self._log.warning("the rate limit is reached; nothing is sent for %d s", (again - now).total_seconds())
+        return again
+
+    def _next(self, link: str) -> str | None:
+        """Return the path of the next page, if a Link header names one of this API."""
+        for part in link.split(","):
+            address, _, relation = part.partition(";")
+            address = address.strip().strip("<>")
+            if 'rel="next"' in relation and address.startswith(f"{self._url}/"):
+                return address.removeprefix(self._url)
+        return None
+
+
+def pages(get: Callable[..., Answer], path: str, most: int, **query: str | int) -> list[Any]:
+    """Return the values of at most `most` pages, in order. Raises as `get` does."""
+    found, answer = [], get(path, **query)
+    for _ in range(most - 1):
+        found.append(answer.value)
+        if answer.more is None:
+            return found
+        answer = get(answer.more)
+    return [*found, answer.value]
+
+
+def _with(path: str, query: Mapping[str, str | int]) -> str:
+    return f"{path}?{urlencode(query)}" if query else path
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isascii() and text.isdecimal() and len(text) < 16 else None
+
+
+def _message(content: bytes) -> str:
+    """Return what GitHub says is wrong, shortened, for the log."""
+    try:
+        value = json.loads(content)
+        text = f"{value.get('message', '')} {value.get('errors', '')}" if isinstance(value, dict) else ""
+    except (ValueError, RecursionError):
+        text = ""
+    return printable(text.strip()[:300]) or "no reason was given"

@@ -1,0 +1,61 @@
+"""GitHub as the configuration in force names it: another file means another client."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import datetime
+
+from greenlight.feedback.configuration import Configuration
+from greenlight.feedback.github.client import Client
+from greenlight.feedback.github.credentials import Credentials
+from greenlight.feedback.github.reports import Commit
+from greenlight.feedback.sent import SentBefore
+from greenlight.lib.clock import Clock
+from greenlight.service.secrets import Secrets
+
+
+class Hub:
+    """The GitHub that feedback reports to. Every method may be called from any thread."""
+
+    def __init__(
+        self, configuration: Callable[[], Configuration], secrets: Secrets, clock: Clock, log: logging.Logger
+    ) -> None:
+        """Make a client for what `configuration` returns, whenever that changes."""
+        self._configuration, self._secrets, self._clock, self._log = configuration, secrets, clock, log
+        self._lock = threading.Lock()  # guards `_made`
+        self._commits = [threading.Lock() for _ in range(64)]
+        self._made: tuple[Configuration, Client, Credentials] | None = None
+
+    def there(self) -> bool:
+        """Return whether somebody gave Greenlight a right on GitHub."""
+        return self._now()[2].there()
+
+    @property
+    def is_app(self) -> bool:
+        """Return whether Greenlight is a GitHub App."""
+        return self._now()[2].is_app
+
+    def commit(self, repo: str, sha: str, before: SentBefore, now: Callable[[], datetime]) -> Commit:
+        """Return a commit on GitHub."""
+        configuration, client, credentials = self._now()
+        page = configuration.page(repo, sha)
+        return Commit(repo, sha, page, client, lambda: credentials.of(repo), before, now, self._log)
+
+    def alone(self, repo: str, sha: str) -> AbstractContextManager[object]:
+        """Return a lock: one thread at a time reports of a commit, so that no two make the same check."""
+        return self._commits[hash((repo, sha)) % len(self._commits)]
+
+    def forget(self, repo: str) -> None:
+        """Discard the token of a repository, after it was refused."""
+        self._now()[2].refused(repo)
+
+    def _now(self) -> tuple[Configuration, Client, Credentials]:
+        configuration = self._configuration()
+        with self._lock:
+            if self._made is None or self._made[0] != configuration:
+                client = Client(configuration.url, self._clock, self._log)
+                self._made = configuration, client, Credentials(configuration, client, self._secrets, self._clock)
+            return self._made

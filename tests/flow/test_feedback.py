@@ -1,0 +1,316 @@
+"""Feedback of a whole Greenlight to a GitHub of the tests: checks, statuses and deployments, through every kind of fault."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+
+from greenlight.events import Event, types
+from greenlight.lib.clock import SystemClock
+from greenlight.model.rows import Due
+from support import github as fake
+from support.flow import REPO, Shop, sha_of
+from support.github import APP, FakeGitHub, private_key
+from support.process import Up, signed
+
+NAME = "Greenlight: shop"
+BOARD = "https://greenlight.example.com"
+
+
+@pytest.fixture
+def github() -> Iterator[FakeGitHub]:
+    yield from fake.listening()
+
+
+def prepared(folder: Path, github: FakeGitHub, *, app: bool = True) -> None:
+    """Write the shop's files, and who it is on GitHub."""
+    Shop(folder).stop()
+    as_app = f"  app: {APP}\n" if app else ""
+    (folder / "config/feedback.yaml").write_text(f"github:\n  url: {github.url}\n{as_app}board: {BOARD}\n")
+    name, text = ("github-app", private_key()) if app else ("github-api", github.token)
+    (folder / "secrets" / name).write_text(text)
+
+
+def shipped(shop: Shop, word: str, **push: Any) -> None:
+    """Take a commit to production."""
+    shop.push(word, **push)
+    shop.build(word)
+    shop.watch.end("staging", sha_of(word))
+    shop.settle()
+    shop.scan(word)
+    shop.approve(word)
+    shop.watch.end("production", sha_of(word))
+    shop.settle()
+
+
+def test_a_commit_on_its_way_is_seen_on_github(tmp_path: Path, github: FakeGitHub) -> None:
+    """One check with a verdict at each step, deployments with their states, links to the board; what waits for a person
+    alone does not keep anybody from merging."""
+    prepared(tmp_path, github)
+    shop, sha = Shop(tmp_path).start(), sha_of("one")
+    try:
+        shop.push("one")
+        shop.settle()
+        assert github.told(sha, "check") == [
+            (NAME, "in_progress", None, "staging: waits for build; production: waits for build, scan, legal")
+        ]
+        shop.build("one")
+        shop.watch.end("staging", sha)
+        shop.settle()
+        assert github.told(sha, "check")[-1] == (
+            *(NAME, "in_progress", None, "staging: deployed; production: waits for scan, legal"),
+        )
+        shop.scan("one")
+        shop.settle()
+        assert github.told(sha, "check")[-1] == (
+            *(NAME, "completed", "neutral", "staging: deployed; production: waits for legal"),
+        )
+        shop.approve("one")
+        shop.watch.end("production", sha)
+        shop.settle()
+        check = github.check(sha, NAME)
+        assert (check["status"], check["conclusion"]) == ("completed", "success")
+        assert check["output"]["title"] == "staging: deployed; production: deployed"
+        assert check["details_url"] == f"{BOARD}/commits/{REPO}/{sha}"
+        assert "| legal | ✅ passed | production | given by lena" in check["output"]["summary"].replace("\\", "")
+        assert github.told(sha, "deployment") == [
+            ("staging", "created"),
+            ("staging", "in_progress"),
+            ("staging", "success"),
+            ("production", "created"),
+            ("production", "in_progress"),
+            ("production", "success"),
+        ]
+    finally:
+        shop.stop()
+
+
+def test_the_commit_that_is_replaced_becomes_inactive_and_keeps_its_green_check(
+    tmp_path: Path, github: FakeGitHub
+) -> None:
+    """Also in an environment that GitHub takes for production, where it does not do so by itself."""
+    prepared(tmp_path, github)
+    shop = Shop(tmp_path).start()
+    try:
+        shipped(shop, "one")
+        shipped(shop, "two", before="one")
+        assert [it for it in github.told(sha_of("one"), "deployment") if it[1] in ("success", "inactive")] == [
+            ("staging", "success"),
+            ("production", "success"),
+            ("staging", "inactive"),
+            ("production", "inactive"),
+        ]
+        assert github.check(sha_of("one"), NAME)["conclusion"] == "success"
+        assert github.told(sha_of("two"), "deployment")[-1] == ("production", "success")
+    finally:
+        shop.stop()
+
+
+def test_a_repetition_sends_nothing(tmp_path: Path, github: FakeGitHub) -> None:
+    """Neither a redelivered webhook, nor an event that comes again, nor a new process."""
+    prepared(tmp_path, github)
+    shop = Shop(tmp_path).start()
+    try:
+        shipped(shop, "one")
+        before = list(github.requests)
+        for event in list(shop.watch.events):
+            shop.greenlight.services["feedback"].handle(event)
+        shop.push("one", at=1)
+        shop.build("one")
+        shop.settle()
+    finally:
+        shop.stop()
+    shop = Shop(tmp_path).start()
+    try:
+        shop.settle()
+        assert [it for it in github.requests if it not in before and it[0] != "GET"] == []
+        assert len([it for it in github.requests if it[0] != "GET"]) == len([it for it in before if it[0] != "GET"])
+    finally:
+        shop.stop()
+
+
+def test_a_failed_gate_and_a_failed_deployment_are_failures(tmp_path: Path, github: FakeGitHub) -> None:
+    """With the reason, as plain text."""
+    prepared(tmp_path, github)
+    shop, sha = Shop(tmp_path).start(), sha_of("bad")
+    try:
+        (tmp_path / "config" / f"fail-{sha}").touch()
+        shop.push("bad")
+        shop.build("bad")
+        assert shop.watch.end("staging", sha)["outcome"] == "failed"
+        shop.settle()
+        check = github.check(sha, NAME)
+        assert (check["conclusion"], "exit" in check["output"]["title"]) == ("failure", True)
+        assert github.told(sha, "deployment")[-1] == ("staging", "failure")
+    finally:
+        shop.stop()
+
+
+def test_with_a_token_there_are_statuses_because_only_apps_have_checks(tmp_path: Path, github: FakeGitHub) -> None:
+    """A status has no `neutral`: what waits is pending."""
+    prepared(tmp_path, github, app=False)
+    shop = Shop(tmp_path).start()
+    try:
+        shipped(shop, "one")
+        states = [state for _, state, _ in github.told(sha_of("one"), "status")]
+        assert (states[0], states[-1], set(states)) == ("pending", "success", {"pending", "success"})
+        assert github.statuses[-1]["context"] == "greenlight/shop"
+        assert github.told(sha_of("one"), "deployment")[-1] == ("production", "success")
+        assert github.checks == {}
+    finally:
+        shop.stop()
+
+
+def test_its_own_checks_and_statuses_move_nothing(tmp_path: Path, github: FakeGitHub) -> None:
+    """GitHub sends a webhook for each: it is ignored."""
+    prepared(tmp_path, github)
+    shop, sha = Shop(tmp_path).start(), sha_of("one")
+    try:
+        shop.push("one")
+        shop.settle()
+        requests = len(github.requests)
+        run = {**github.check(sha, NAME), "status": "completed", "conclusion": "success", "completed_at": fake._stamp()}
+        body = {"action": "completed", "check_run": run, "repository": {"full_name": REPO, "id": 1}}
+        assert shop.github("check_run", body) == {"ignored": "Greenlight itself caused it"}
+        shop.settle()
+        assert len(github.requests) == requests
+    finally:
+        shop.stop()
+
+
+def test_text_from_outside_is_no_markup(tmp_path: Path, github: FakeGitHub) -> None:
+    """Of the evidence, a comment or a reason: no link, no mention, no table."""
+    prepared(tmp_path, github)
+    shop, sha = Shop(tmp_path).start(), sha_of("one")
+    evil = "| @everyone <img src=x> [a](https://evil.example) `x` \x1b[2J"
+    try:
+        shop.push("one")
+        shop.build("one")
+        shop.watch.end("staging", sha)
+        shop.act(
+            f"/commits/{REPO}/{sha}/overrides",
+            {"application": "shop", "environment": "production", "gate": "scan", "reason": evil},
+        )
+        shop.settle()
+        text = github.check(sha, NAME)["output"]["summary"]
+        (line,) = [line for line in text.splitlines() if "everyone" in line and "| scan |" in line]
+        assert "\\| @\u200beveryone \\<img src\\=x\\> \\[a\\]\\(https\\:\\/\\/evil\\.example\\)" in line
+        assert "\x1b" not in text
+    finally:
+        shop.stop()
+
+
+@pytest.mark.parametrize("fault", ["500", "cut", "lost", "limited", "not-json"])
+def test_a_deployment_waits_for_no_report_and_the_report_comes_later(
+    tmp_path: Path, github: FakeGitHub, fault: str
+) -> None:
+    """While GitHub is away the commit ships; then one report says all that happened, once."""
+    prepared(tmp_path, github)
+    clock = Ahead()
+    shop, sha = Shop(tmp_path, clock=clock).start(), sha_of("one")
+    github.headers = {"retry-after": "1"}
+    try:
+        github.fail(*[fault] * 500)
+        shipped(shop, "one")
+        assert shop.environment("one", "production")["deployment"]["outcome"] == "succeeded"
+        assert len(github.requests) < 20, "it is not asked again and again"
+        github.faults.clear()
+        assert len(reports_due(shop)) == 1
+        clock.ahead = github.ahead = timedelta(hours=1)
+        ping(shop)
+        github.until(lambda: ("production", "success") in github.told(sha, "deployment"))
+        shop.settle()
+        assert github.check(sha, NAME)["conclusion"] == "success"
+        assert len(github.checks) == 1
+        assert sorted(it["environment"] for it in github.deployments.values()) == ["production", "staging"]
+        assert reports_due(shop) == []
+    finally:
+        shop.stop()
+
+
+def test_a_process_that_is_killed_while_it_reports_reports_once(tmp_path: Path, github: FakeGitHub) -> None:
+    """After GitHub has made the check, and before Greenlight knows its number."""
+    prepared(tmp_path, github)
+    up, sha = Up(tmp_path), sha_of("one")
+    made, go_on = threading.Event(), threading.Event()
+
+    def hold(method: str, path: str) -> None:
+        if method == "POST" and path.endswith("/check-runs"):
+            made.set()
+            go_on.wait(60)
+
+    github.hold = hold
+    send(up, "push", "one")
+    assert made.wait(60)
+    up.kill()
+    github.hold = None
+    go_on.set()
+    up = Up(tmp_path)
+    try:
+        send(up, "build", "one")
+        github.until(lambda: ("staging", "success") in github.told(sha, "deployment"))
+        github.until(lambda: "staging: deployed" in github.check(sha, NAME)["output"]["title"])
+        assert len(github.checks) == 1
+        assert len(github.deployments) == 1
+    finally:
+        up.stop()
+
+
+def test_without_a_right_on_github_nothing_is_sent_and_nothing_waits(tmp_path: Path) -> None:
+    """The events of feedback are settled with the fact: no delivery of the Broker's."""
+    shop = Shop(tmp_path).start()
+    try:
+        shipped(shop, "one")
+        assert shop.greenlight.services["feedback"].deps.hub.there() is False
+    finally:
+        shop.stop()
+
+
+class Ahead(SystemClock):
+    """A clock that a test sets forward."""
+
+    ahead = timedelta(0)
+
+    def now(self) -> datetime:
+        return super().now() + self.ahead
+
+
+def send(up: Up, kind: str, word: str) -> None:
+    """Send a webhook to a process."""
+    _, path, body, headers = signed(up.folder, kind, word)
+    assert up.http.request("POST", f"{up.webhooks}{path}", body=body, headers=headers).status == 202
+
+
+def ping(shop: Shop) -> None:
+    """Wake the reconciler."""
+    event = Event.of(types.PING, id="ping", source="tests", time=shop.greenlight.clock.now(), data={})
+    assert shop.greenlight.services["reconciler"].handle(event).status == 202
+
+
+def reports_due(shop: Shop) -> list[Due]:
+    """Return what feedback has put off."""
+    return [it for it in shop.greenlight.ledger.due(fake.START.replace(year=2100)) if it.key.startswith("report/")]
+
+
+@pytest.mark.npm
+@pytest.mark.skipif(
+    fake.OPENAPI is None, reason="needs npm install @octokit/openapi, and its folder in GREENLIGHT_GITHUB_OPENAPI"
+)
+def test_githubs_description_of_its_api_is_what_the_others_are_held_to(github: FakeGitHub) -> None:
+    """It finds a wrong path, query, body and answer; so the other tests of this file, with it, show that there is none."""
+    found = fake.description()
+    assert found is not None
+    path = f"/repos/{REPO}/check-runs"
+    assert found.request("POST", path, {}, {"name": "x", "head_sha": "y", "status": "in_progress"}) == []
+    assert found.request("POST", path, {}, {"name": "x", "head_sha": "y", "status": "away"}) != []
+    assert found.request("POST", path, {}, {"name": "x", "head_sha": "y", "strange": 1}) != []
+    assert found.request("GET", f"/repos/{REPO}/deployments", {"shaa": "x"}, None) != []
+    assert found.request("GET", f"/repos/{REPO}/deploymentss", {}, None) != []
+    assert found.answer("POST", path, 201, {"id": "text"}) != []
+    assert urllib3.request("GET", f"{github.url}/app/hook/deliveries").status == 401
