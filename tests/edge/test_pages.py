@@ -1,0 +1,193 @@
+"""The pages as a browser asks for them: what they say, how they stay current, and what people do by their forms."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from werkzeug.test import Client, TestResponse
+
+from support.flow import REPO, TOKENS, Shop, sha_of
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """`one` runs in staging, and production waits for legal."""
+    started = Shop(tmp_path_factory.mktemp("shop")).start()
+    started.push("one")
+    started.build("one")
+    started.scan("one")
+    started.watch.end("staging", sha_of("one"))
+    started.settle()
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def client(shop: Shop) -> Client:
+    return Client(shop.greenlight.apps["board"])
+
+
+def look(client: Client, path: str, who: str | None = None) -> TestResponse:
+    headers = {**BROWSER, **({"Authorization": f"Bearer {TOKENS[who]}"} if who else {})}
+    return client.get(path, headers=headers)
+
+
+def send(client: Client, path: str, who: str, **fields: str) -> TestResponse:
+    return client.post(path, data=fields, headers={**BROWSER, "Authorization": f"Bearer {TOKENS[who]}"})
+
+
+def words(answer: TestResponse) -> str:
+    """Return what people read of a page, on one line."""
+    text = answer.get_data(as_text=True)
+    text = re.sub(r"<wbr>", "", text[text.index("<main") :])
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text))
+
+
+COMMIT = f"/commits/{REPO}/{sha_of('one')}"
+
+
+def test_the_board_says_what_runs_and_who_has_to_act(client: Client) -> None:
+    """By title, with a name in the sentence; whoever may act sees that it waits for them."""
+    said = words(look(client, "/"))
+    assert "one" in said
+    assert "anyone of legal" in said
+    assert "Nobody is logged in here" in said
+    said = words(look(client, "/", "lena"))
+    assert "1 approval waits for you" in said
+    assert "you or anyone of legal" in said
+    assert "No approval waits for you" in words(look(client, "/", "dev"))
+
+
+def test_the_page_of_a_commit_says_the_verdict_and_offers_what_the_person_may_do(client: Client) -> None:
+    """Nobody is offered what would be refused; the reason stands there instead."""
+    for who, note, offered in (
+        (None, "You are not logged in", ()),
+        ("lena", "You may approve it", ("/approve?", "/refuse?", "/override?")),
+        ("dev", "You may not approve it", ()),
+    ):
+        page = look(client, COMMIT, who)
+        assert "Runs in staging. Production waits for anyone of legal ." in words(page).replace(" .", " ."), who
+        assert note in words(page)
+        found = {link for link in ("/approve?", "/refuse?", "/override?") if link in page.get_data(as_text=True)}
+        assert found == set(offered), who
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/approvals", "/commits", f"/commits?q={sha_of('one')[:8]}", COMMIT, "/targets/shop/staging"],
+)
+def test_an_open_page_asks_for_its_changing_part_and_gets_it_once(client: Client, path: str) -> None:
+    """The part is what stands in the page's main element; a second time it is `304`, without a body."""
+    page = look(client, path)
+    assert page.status_code == 200
+    address = re.search(r'hx-get="([^"]+)"', page.get_data(as_text=True))
+    assert address is not None
+    part = client.get(address[1].replace("&amp;", "&"), headers=BROWSER)
+    assert "<html" not in part.get_data(as_text=True)
+    numbers = re.compile(r"[\d.]+ ?m?s?")  # how long a wait has lasted is another figure a moment later
+    inner, whole = (numbers.sub("#", it.get_data(as_text=True)) for it in (part, page))
+    assert inner.strip() in whole
+    again = client.get(address[1].replace("&amp;", "&"), headers={**BROWSER, "If-None-Match": part.headers["ETag"]})
+    assert (again.status_code, again.get_data()) == (304, b"")
+    packed = client.get(path, headers={**BROWSER, "Accept-Encoding": "gzip"})
+    assert gzip.decompress(packed.get_data()) == page.get_data()
+
+
+def test_what_one_person_sees_is_not_kept_for_another(client: Client) -> None:
+    """The same address, asked for in turns."""
+    for _ in range(2):
+        assert "waits for you" in words(look(client, "/", "lena"))
+        assert "Nobody is logged in here" in words(look(client, "/"))
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "said"),
+    [
+        ("/nope", 404, "Not Found"),
+        (f"/commits/{REPO}/{'9' * 40}", 404, "no commit 9999"),
+        (f"/commits/{REPO}/12", 404, "too short"),
+        ("/targets/shop/nope", 404, "it has staging"),
+        ("/deployments/nope", 404, "no deployment nope is known"),
+        ("/commits?cursor=%00", 422, "cursor"),
+        ("/commits?state=lost", 422, "there are waiting"),
+    ],
+)
+def test_an_error_is_a_page_with_what_happened_and_a_way_on(client: Client, path: str, status: int, said: str) -> None:
+    """For a program that asks for the same, it is JSON."""
+    page = look(client, path)
+    assert page.status_code == status
+    assert page.content_type.startswith("text/html")
+    assert said.casefold() in words(page).casefold()
+    assert 'href="/"' in page.get_data(as_text=True)
+    assert client.get(path).content_type == "application/problem+json"
+
+
+def test_a_list_is_searched_and_filtered_by_its_address(client: Client, shop: Shop) -> None:
+    """Title, author, sha; application, environment, state; and what is typed is text."""
+    title = shop.greenlight.ledger.titles(REPO, [sha_of("one")])[sha_of("one")]
+    link = f'href="{COMMIT}"'
+    for query, found in (
+        (f"q={title.title}", True),
+        (f"q={title.author[:4].upper()}", True),
+        (f"q={sha_of('one')[:9]}", True),
+        ("q=nothing+like+it", False),
+        ("application=shop&environment=staging&state=deployed", True),
+        ("application=shop&environment=production&state=deployed", False),
+        ("application=other", False),
+        (f"author={title.author}", True),
+        ("author=nobody", False),
+    ):
+        assert (link in look(client, f"/commits?{query}").get_data(as_text=True)) is found, query
+    page = look(client, "/commits?q=%3Cscript%3Ealert(1)%3C/script%3E").get_data(as_text=True)
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)" in page
+
+
+def test_a_form_says_what_will_happen_and_then_it_does(tmp_path: Path) -> None:
+    """An approval in the browser ships the commit; a refusal of the wrong person changes nothing and says why."""
+    shop = Shop(tmp_path).start()
+    shop.push("one")
+    shop.build("one")
+    shop.scan("one")
+    shop.watch.end("staging", sha_of("one"))
+    client = Client(shop.greenlight.apps["board"])
+    path = f"{COMMIT}/approve?application=shop&gate=legal"
+    gates = shop.commit("one")["applications"]["shop"]["gates"]
+    gate = next(name for name, it in gates.items() if "approval" in it["reason"])
+    path = f"{COMMIT}/approve?application=shop&gate={gate}"
+    assert "It is deployed to production at once" in words(look(client, path, "lena"))
+    assert "You may not: dev is not in legal" in words(look(client, path, "dev"))
+    assert look(client, path).status_code == 401
+    refused = send(client, path, "dev", application="shop", gate=gate)
+    assert (refused.status_code, "dev is not in legal" in words(refused)) == (403, True)
+    assert shop.commit("one")["applications"]["shop"]["gates"][gate]["state"] == "pending"
+    done = send(client, path, "lena", application="shop", gate=gate, reason="fine")
+    assert (done.status_code, done.headers["Location"]) == (303, COMMIT)
+    shop.watch.end("production", sha_of("one"))
+    said = words(look(client, COMMIT, "lena"))
+    assert f"lena approved {gate}" in said
+    assert "“fine”" in said
+    shop.stop()
+
+
+def test_what_a_form_needs_is_asked_for_and_what_was_typed_stays(client: Client) -> None:
+    """A pause without a reason is refused in the form; with one it is done, and the target's page says so."""
+    path = "/targets/shop/production/pause"
+    missing = send(client, path, "omar", reason=" ")
+    assert missing.status_code == 422
+    assert "A pause needs a reason" in words(missing)
+    assert send(client, path, "omar", reason="<b>release week</b>").status_code == 303
+    page = look(client, "/targets/shop/production")
+    assert "&lt;b&gt;release week&lt;/b&gt;" in page.get_data(as_text=True)
+    assert "Resume…" in words(look(client, "/targets/shop/production", "omar"))
+    assert "It is not paused" not in words(look(client, "/targets/shop/production/resume", "omar"))
+    assert send(client, "/targets/shop/production/resume", "omar").status_code == 303
+    for verb in ("cancel", "withdraw", "rollback"):
+        said = words(look(client, f"/targets/shop/production/{verb}", "omar"))
+        assert "You may not:" in said, verb
