@@ -18,6 +18,7 @@ from support.flow import REPO, Shop, build_payload, push_payload, sha_of
 from support.policy import parse
 
 NASTY = "x{{7*7}}${GREENLIGHT_SHA}$(touch owned)`id`;--upload-pack=evil,../../etc<script>alert(1)</script>"
+TAG = "v1;$(touch${IFS}owned)`id`'é{{7-7}}"
 ARGUMENTS = ["a,b={x}", "{}", "[999999999]", "a.b\\c", "--set-file=x,y", "https://x,y/", "é {{ .Values }}"]
 SEEN = "import json, os, sys; json.dump([sys.argv[1:], dict(os.environ)], open('seen.json', 'w'))"
 
@@ -68,6 +69,22 @@ def test_row_41_every_file_that_we_make_has_a_name_of_ours(nasty: Shop) -> None:
     assert not list(nasty.folder.rglob("owned"))
 
 
+def test_the_ref_of_a_tag_reaches_a_command_as_it_is(tmp_path: Path) -> None:
+    """Where git allows the name; of one that it does not, as the branch above, the command hears nothing."""
+    text = flow.PIPELINE.replace("[main]", '[main]\n    tags: ["**"]')
+    text = text.replace("[sh, deploy.sh]", json.dumps([sys.executable, "-c", SEEN]))
+    shop = Shop(tmp_path, pipeline=text).start()
+    github(shop, "push", push_payload("one") | {"ref": f"refs/tags/{TAG}", "created": True})
+    shop.build("one")
+    shop.watch.end("staging", sha_of("one"))
+    shop.settle()
+    _, environment = json.loads((shop.folder / "config" / "seen.json").read_text())
+    shop.stop()
+    assert environment["GREENLIGHT_REF"] == f"refs/tags/{TAG}"
+    assert [name for name, value in environment.items() if TAG in value] == ["GREENLIGHT_REF"]
+    assert not list(tmp_path.rglob("owned"))
+
+
 @pytest.mark.parametrize("cwd", ["..", "../other", "/etc", "a/../../b", "oci://x/../../y"])
 def test_row_42_a_path_that_leads_out_of_the_pipeline_files_folder_is_refused(tmp_path: Path, cwd: str) -> None:
     """When the file is read, before anything starts."""
@@ -89,6 +106,7 @@ def test_row_46_text_of_an_event_is_no_template(nasty: Shop) -> None:
     """Not for the command, whose environment has nothing of it; not on the pages, which show it as it is."""
     _, environment = json.loads((nasty.folder / "config" / "seen.json").read_text())
     assert environment["GREENLIGHT_SHA"] == sha_of("one")
+    assert "GREENLIGHT_REF" not in environment, "git allows no .. in a name"
     assert not [value for value in environment.values() if "{{" in value or "script" in value]
     client = Client(nasty.greenlight.apps["board"])
     for path in ("/", f"/commits/{REPO}/{sha_of('one')}"):

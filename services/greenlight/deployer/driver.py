@@ -30,6 +30,7 @@ class Order:
     artifacts: Mapping[str, str] = field(default_factory=dict)
     deadline: datetime | None = None
     cause: str = "automatic"  # or what a person asked for: deploy, retry, rollback, which the policy may ask for, too
+    ref: str | None = None  # of the push by which the commit is a candidate; None: no push that git can have made
     cluster: Mapping[str, Any] = field(default_factory=dict)  # what the pipeline file says of the cluster it names
 
 

@@ -17,7 +17,9 @@ def inherited(env: Mapping[str, str]) -> dict[str, str]:
 
 def variables(order: Order) -> dict[str, str]:
     """Return the variables that describe the deployment to its command."""
+    ref = {} if order.ref is None else {"GREENLIGHT_REF": order.ref}
     return {
+        **ref,
         "GREENLIGHT_REPO": order.repo,
         "GREENLIGHT_SHA": order.sha,
         "GREENLIGHT_APPLICATION": order.application,

@@ -12,6 +12,7 @@ from greenlight.events import ids
 from greenlight.model.policy import Environment, Policy
 from greenlight.model.rows import Deployment
 from greenlight.policy.load import PolicyError
+from greenlight.policy.refs import ref_of
 from greenlight.service.deps import Deps as BaseDeps
 from greenlight.telemetry.tracing import Step, step
 
@@ -105,6 +106,7 @@ def job_of(deployment: Deployment, deps: Deps) -> Job | None:
         artifacts=deployment.artifacts,
         deadline=deployment.deadline,
         cause=deployment.cause,
+        ref=ref_of(deployment.push),
         cluster=policy.clusters.get(environment.deploy.cluster or "", {}),
     )
     return Job(deployment, environment, deps.drivers[environment.deploy.driver], order)

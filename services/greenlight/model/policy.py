@@ -75,6 +75,11 @@ class Deploy(ABC):
         """Return the artifacts whose digests it puts in: a commit waits until facts have named them."""
         return ()
 
+    @property
+    def needs_tag(self) -> bool:
+        """Return whether it puts in the name of the tag that is deployed: a commit of a branch waits for one."""
+        return False
+
     @abstractmethod
     def explained(self) -> str:
         """Return what a deployment does, in words, for `greenlight policy explain`."""

@@ -33,6 +33,8 @@ def application(app: Mapping[str, Any], path: Path, clusters: Sequence[str], dri
         yield from _afters(env, [str(name) for name in names], at)
         yield from _freezes(env, at)
         yield from _deploy(env.get("deploy"), (*at, "deploy"), clusters, drivers)
+        if "tags" not in app:
+            yield from _tagless(env.get("deploy"), (*at, "deploy"), drivers)
 
 
 def places(
@@ -152,6 +154,13 @@ def _deploy(deploy: Any, path: Path, clusters: Sequence[str], drivers: Drivers) 
     for name, written in _sections(deploy, drivers):
         found = drivers[name].faults(written, clusters)
         yield from (Fault((*path, name, *fault.path), fault.message, fault.key) for fault in found)
+
+
+def _tagless(deploy: Any, path: Path, drivers: Drivers) -> Iterator[Fault]:
+    """Yield places where the name of a tag is wanted, in an application that ships none."""
+    for name, written in _sections(deploy, drivers):
+        for at in drivers[name].tagged(written):
+            yield Fault((*path, name, *at), "${tag} is never known, since the application ships no tags; give it tags")
 
 
 NOBODY = "nobody may deploy, retry, roll back, pause, cancel or override: name groups of people as `operators:`"

@@ -19,6 +19,7 @@ from greenlight.policy.conditions import SUPERSEDED, WAITING, WAITING_ONCE_READY
 from greenlight.policy.freezes import frozen
 from greenlight.policy.lineage import Lineage, newer
 from greenlight.policy.paths import candidate
+from greenlight.policy.refs import ref_of, tag_of
 from greenlight.policy.situation import served
 
 OVER = ("failed", "error", "canceled")
@@ -144,7 +145,7 @@ def _own(case: Situation, push: Push | None, gates: Mapping[str, GateState]) -> 
     waiting = [
         *earlier_environments(case),
         *_reasons(gates, ("pending", "expired")),
-        *_lacking(case.environment.deploy, case.record),
+        *_lacking(case.environment.deploy, case.record, push),
     ]
     return Standing("blocked" if blocked else "waiting" if waiting else "ready", (*blocked, *waiting))
 
@@ -267,7 +268,10 @@ def _ambiguous(record: Record) -> list[str]:
     ]
 
 
-def _lacking(deploy: Deploy, record: Record) -> list[str]:
-    """Return reasons to wait for the digests that the deployment needs and that no fact has named yet."""
+def _lacking(deploy: Deploy, record: Record, push: Push) -> list[str]:
+    """Return reasons to wait for what the deployment needs: digests that no fact has named yet, the name of a tag."""
     lacking = (name for name in deploy.artifacts if not record.artifacts.get(name))
-    return [f"no fact has named the digest of artifact {name} yet" for name in lacking]
+    reasons = [f"no fact has named the digest of artifact {name} yet" for name in lacking]
+    if deploy.needs_tag and tag_of(ref_of(push)) is None:
+        reasons.append(f"the values need a tag, and the commit was pushed to {push.ref}; push it to a tag first")
+    return reasons

@@ -51,6 +51,15 @@ class DriverSection(Deploy):
         yield from ()
 
     @classmethod
+    def tagged(cls, section: Section) -> Iterator[Steps]:
+        """Find where a section, of any shape, puts in the name of the tag that is deployed."""
+        yield from ()
+
+    @property
+    def needs_tag(self) -> bool:
+        return any(True for _ in self.tagged(self.config))
+
+    @classmethod
     def place(cls, section: Section, clusters: Mapping[str, Any]) -> Place | None:
         """Return the place that no other environment may share, whatever the shape of the section.
 

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from greenlight.model.policy import Policy
+from greenlight.model.rows import Push
 
 MAX_NAME = 256
 """Longer names match no pattern."""
 
 BRANCH, TAG = "refs/heads/", "refs/tags/"
 QUEUE = "gh-readonly-queue/"
+
+_NOT_GITS = re.compile(r"[\x00-\x20\x7f~^:?*\[\\\ud800-\udfff]|\.\.|@\{|//|/$")
+"""What git allows in no ref (git-check-ref-format), or UTF-8 in no text. Git allows $, ;, quotes and parentheses."""
+
+
+def ref_of(push: Push | None) -> str | None:
+    """Return the ref of a push, as it may reach a command or a chart's values; None: git can have no such ref."""
+    return None if push is None or _NOT_GITS.search(push.ref) else push.ref
+
+
+def tag_of(ref: str | None) -> str | None:
+    """Return the name of a tag; None: the ref is another one."""
+    return ref.removeprefix(TAG) or None if ref is not None and ref.startswith(TAG) else None
 
 
 def shipped(policy: Policy, ref: str) -> bool:

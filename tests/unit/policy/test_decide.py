@@ -505,6 +505,18 @@ def test_two_digests_for_one_artifact_block() -> None:
     assert found.artifacts == {}
 
 
+def test_values_that_name_the_tag_wait_for_a_push_of_one() -> None:
+    """A rollback to a commit of a tag has it, too; a name that git can give to no tag is none."""
+    of = policy(ships='branches: [main], tags: ["**"]'.replace(", tags", "\n    tags"), values='{tag: "${tag}"}')
+    why = "the values need a tag, and the commit was pushed to refs/heads/main; push it to a tag first"
+    assert decided(recorded(pushed(HERE)), of=of).reasons == (why,)
+    tagged = replace(HERE, ref="refs/tags/v1;$(id)é")
+    assert decided(recorded(pushed(tagged)), tagged, of=of).state == "ready"
+    for name in ("", "a\nb", "a b", "a..b", "\ud800", "a\x00"):
+        bad = replace(HERE, ref=f"refs/tags/{name}")
+        assert decided(recorded(pushed(bad)), bad, of=of).state == "waiting", name
+
+
 def test_values_that_name_an_artifact_wait_for_its_digest() -> None:
     """Wherever in the values it is named."""
     of = policy(values='{a: [{b: "x@${artifacts.shop}"}], c: "${sha}"}')

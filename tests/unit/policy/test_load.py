@@ -217,8 +217,10 @@ BAD = [
         '"${sha}"',
         '"x-${shaa}"',
         18,
-        "helm.values.tag: '${shaa}' is not known; there are ${sha}, ${repo} and ${artifacts.NAME}",
+        "helm.values.tag: '${shaa}' is not known; there are ${sha}, ${short_sha}, ${repo}, ${environment}, "
+        "${tag} and ${artifacts.NAME}",
     ),
+    ('"${sha}"', '"v-${tag}"', 18, "helm.values.tag: ${tag} is never known, since the application ships no tags"),
     ('"${sha}"', '"${sha"', 18, "helm.values.tag: '${sha' is not known"),
     ('"${sha}"', '"${artifacts.A B}"', 18, "helm.values.tag: '${artifacts.A B}' is not known"),
     (

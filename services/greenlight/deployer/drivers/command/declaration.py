@@ -17,6 +17,7 @@ from greenlight.policy.driver import Section, Steps, inside, mapping, texts
 from greenlight.policy.shape import Fault, Schema
 
 _PLACEHOLDER = re.compile(r"\$\{(?:[a-z][a-z0-9_.-]*)\}")
+_VARIABLES = {"${repo}": "REPO", "${environment}": "ENVIRONMENT", "${tag}": "REF"}
 _PLACES = ("_FILE", "_PATH", "_DIR")
 _READABLE = "which whoever reads this file or the ledger can read"
 _INSTEAD = "name where it is: env: {{{}: {{file: PATH}}}} or {{from: VARIABLE}}"
@@ -97,7 +98,7 @@ class Command(Declaration):
         for field in ("run", "env"):
             for at, text in texts(section.get(field)):
                 for found in _PLACEHOLDER.findall(text):
-                    variable = "$GREENLIGHT_REPO" if found == "${repo}" else "$GREENLIGHT_SHA"
+                    variable = f"$GREENLIGHT_{_VARIABLES.get(found, 'SHA')}"
                     message = (
                         f"{found} is not replaced in a command; its arguments are constants, so have it read {variable}"
                     )

@@ -19,7 +19,8 @@ from greenlight.policy.rbac import READ, WRITE
 from greenlight.policy.shape import Fault, Schema, closest
 
 _PLACEHOLDER = re.compile(r"\$\{([^}]*)\}?")
-_ALLOWED = re.compile(r"sha|repo|artifacts\.[a-z0-9][a-z0-9_-]{0,62}")
+_ALLOWED = re.compile(r"sha|short_sha|repo|environment|tag|artifacts\.[a-z0-9][a-z0-9_-]{0,62}")
+_KNOWN = "${sha}, ${short_sha}, ${repo}, ${environment}, ${tag} and ${artifacts.NAME}"
 _ARTIFACT = re.compile(r"\$\{artifacts\.([a-z0-9_-]+)\}")
 _OCI = re.compile(r"oci://[a-z0-9][a-z0-9.:/_-]{0,500}@sha256:[0-9a-f]{64}")
 
@@ -58,7 +59,7 @@ class Helm(Declaration):
                 "errorMessage": "must be the name of a Kubernetes namespace",
             },
             "values": {
-                "description": "Helm values. Texts may hold ${sha}, ${repo} and ${artifacts.NAME}.",
+                "description": f"Helm values. Texts may hold {_KNOWN}.",
                 "type": "object",
                 "default": {},
             },
@@ -178,8 +179,7 @@ class Helm(Declaration):
         for at, text in texts(section.get("values")):
             for found in _PLACEHOLDER.finditer(text):
                 if not _ALLOWED.fullmatch(found[1]) or not found[0].endswith("}"):
-                    known = "${sha}, ${repo} and ${artifacts.NAME}"
-                    yield Fault(("values", *at), f"{found[0]!r} is not known; there are {known}")
+                    yield Fault(("values", *at), f"{found[0]!r} is not known; there are {_KNOWN}")
 
     @classmethod
     def warnings(cls, section: Section, plain: Mapping[Steps, str]) -> Iterator[Fault]:
@@ -187,6 +187,11 @@ class Helm(Declaration):
         from greenlight.deployer.drivers.helm import values
 
         yield from values.warnings(section.get("values", {}), ("values",), plain)
+
+    @classmethod
+    def tagged(cls, section: Section) -> Iterator[Steps]:
+        """Find the values that hold ${tag}."""
+        yield from (("values", *at) for at, text in texts(section.get("values")) if "${tag}" in text)
 
     @classmethod
     def place(cls, section: Section, clusters: Mapping[str, Any]) -> Place | None:

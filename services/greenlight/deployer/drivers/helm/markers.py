@@ -11,14 +11,27 @@ import rfc8785
 
 from greenlight.deployer.driver import Order
 from greenlight.deployer.drivers.helm.charts import Chart
+from greenlight.policy.refs import tag_of
 
-_MARKUP = re.compile(r"\$\{(sha|repo|artifacts\.([a-z0-9_-]+))\}")
+SHORT = 7
+"""Digits of `${short_sha}`, as many as the board and the command line show."""
+
+_MARKUP = re.compile(r"\$\{(sha|short_sha|repo|environment|tag|artifacts\.([a-z0-9_-]+))\}")
 
 
 def filled(value: Any, order: Order) -> Any:
-    """Return values with their markers replaced; an artifact without a digest was waited for before."""
+    """Return values with their markers replaced, each once: what is put in is text, whatever it looks like.
+
+    An artifact without a digest, and a tag, were waited for before.
+    """
     if isinstance(value, str):
-        known = {"sha": order.sha, "repo": order.repo}
+        known = {
+            "sha": order.sha,
+            "short_sha": order.sha[:SHORT],
+            "repo": order.repo,
+            "environment": order.environment,
+            "tag": tag_of(order.ref) or "",
+        }
         return _MARKUP.sub(lambda found: known[found[1]] if found[1] in known else order.artifacts[found[2]], value)
     if isinstance(value, Mapping):
         return {name: filled(item, order) for name, item in value.items()}

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,14 @@ def test_the_environment_is_closed(driver: CommandDriver, tmp_path: Path, monkey
     expected = sorted({f"GREENLIGHT_{name}" for name in own} | {"TRACEPARENT", "PATH", "HOME", "REGION"})
     assert progress.output is not None
     assert progress.output.strip() == str(expected)
+
+
+def test_the_ref_arrives_as_it_is(driver: CommandDriver, tmp_path: Path) -> None:
+    """Git allows signs of a shell in it; a shell that reads it in quotes evaluates none of them."""
+    ref = "refs/tags/v1;$(touch${IFS}owned)`id`'\"é\u202e"
+    begun = replace(sh(tmp_path, 'printf %s "$GREENLIGHT_REF"'), ref=ref)
+    assert ended(driver, begun) == Progress("succeeded", None, ref)
+    assert not list(tmp_path.rglob("owned"))
 
 
 def test_its_folder_may_be_named_from_where_greenlight_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
