@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Blueprint, Response, g, request
 
-from greenlight.board import actions, preview, reading, view, votes, waterfall
+from greenlight.board import actions, api_deployments, preview, reading, view, votes, waterfall
 from greenlight.events import ids, rfc3339
 from greenlight.ledger.names import clocks_ahead
 from greenlight.lib.durations import duration
@@ -32,6 +32,7 @@ def blueprint(deps: Deps) -> Blueprint:
     _reads(api, deps)
     _senders(api, deps)
     _targets(api, deps)
+    api_deployments.mount(api, deps)
     _writes(api, deps)
     return api
 
@@ -98,9 +99,13 @@ def _is_decided(commit: dict[str, Any], decision: str, application: str | None, 
 def _targets(api: Blueprint, deps: Deps) -> None:
     @api.get("/targets")
     def targets() -> Response:
-        now = deps.clock.now()
+        now, counted = deps.clock.now(), request.args.get("behind") == "true"  # which reads the pushes of each
         shown = [
-            {**view.target(row, [], now, _frozen(row, None, deps)), **({"unreadable": why} if why else {})}
+            {
+                **view.target(row, [], now, _frozen(row, None, deps)),
+                **({"behind": None if why else api_deployments.behind(row, deps)} if counted else {}),
+                **({"unreadable": why} if why else {}),
+            }
             for row, why in reading.every_target(deps)
         ]
         return _json({"targets": shown})
@@ -114,7 +119,8 @@ def _targets(api: Blueprint, deps: Deps) -> None:
     def target(application: str, environment: str) -> Response:
         row = reading.target_of(application, environment, deps)
         deployments = reading.deployments_of(row, deps)
-        return _json(view.target(row, deployments, deps.clock.now(), _frozen(row, None, deps)))
+        shown = view.target(row, deployments, deps.clock.now(), _frozen(row, None, deps))
+        return _json({**shown, "behind": api_deployments.behind(row, deps)})
 
     @api.get("/targets/<application>/<environment>/journal")
     def target_journal(application: str, environment: str) -> Response:

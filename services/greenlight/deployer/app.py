@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from greenlight.deployer import domain
-from greenlight.deployer.driver import Progress
+from greenlight.deployer.driver import Output, Progress
 from greenlight.deployer.jobs import Deps as Deps
 from greenlight.deployer.jobs import environment_of, job_of, no_driver, start, watch
 from greenlight.deployer.messages import RUNNING, end_event
@@ -68,7 +68,7 @@ def on_deployment_under_way(event: Event, deps: Deps) -> Sequence[Event]:
     if target.fence != deployment.fence:
         return []  # it was taken over between the two reads, and whoever did that goes on with it
     held, job = deployment, job_of(deployment, deps)
-    progress = no_driver(deployment) if job is None else watch(job)
+    progress = no_driver(deployment) if job is None else watch(job, lambda output: _show(held, output, deps))
     return until_settled(lambda: _conclude(held, progress, event, deps))
 
 
@@ -243,13 +243,22 @@ def _conclude(held: Deployment, progress: Progress, cause: Event, deps: Deps) ->
     return _end(deployment, target, progress, deps)
 
 
+def _show(held: Deployment, output: Output, deps: Deps) -> None:
+    """Write down what a deployment under way has printed, unless another process holds its target by now."""
+
+    def attempt() -> None:
+        deployment, target = _rows(held.id, deps)
+        if deployment.outcome == RUNNING and domain.holds(held, deployment, target, deps.owner):
+            deps.ledger.transact(domain.shown(deployment, output))
+
+    until_settled(attempt)
+
+
 def _end(deployment: Deployment, target: Target, progress: Progress, deps: Deps) -> Sequence[Event]:
     record = deps.ledger.record(deployment.repo, deployment.sha)
     assert record is not None, "a deployment begins by writing its commit's record"
     progress = domain.canceled(deployment, target, progress)
-    event, transaction = domain.end(
-        deployment, target, record, progress.outcome, progress.reason, progress.output, deps.clock.now()
-    )
+    event, transaction = domain.end(deployment, target, record, progress, deps.clock.now())
     deps.ledger.transact(transaction)
     metrics.DEPLOYMENTS.labels(deployment.application, deployment.environment, progress.outcome).inc()
     return [event]

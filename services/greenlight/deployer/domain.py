@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from greenlight.deployer.driver import Progress
+from greenlight.deployer.driver import Output, Progress
 from greenlight.deployer.messages import RUNNING, entry, event_of
 from greenlight.events import Event, types
 from greenlight.ledger.port import Transaction
@@ -114,7 +115,7 @@ def canceled(deployment: Deployment, target: Target, progress: Progress) -> Prog
     cancel = target.cancel
     if cancel is None or cancel.deployment != deployment.id or progress.outcome in ("succeeded", "superseded"):
         return progress
-    return Progress("canceled", f"canceled by {cancel.person}: {cancel.reason}", progress.output)
+    return replace(progress, outcome="canceled", reason=f"canceled by {cancel.person}: {cancel.reason}")
 
 
 def hold(deployment: Deployment, target: Target, owner: str, now: datetime) -> Transaction | None:
@@ -126,8 +127,13 @@ def hold(deployment: Deployment, target: Target, owner: str, now: datetime) -> T
     fence = target.fence + taken_over
     return Transaction(
         targets=[replace(target, fence=fence, lease=Lease(owner, now + LEASE))],
-        deployments=[replace(deployment, fence=fence, tries=deployment.tries + taken_over, again=None)],
+        deployments=[_next_try(deployment, fence) if taken_over else replace(deployment, again=None)],
     )
+
+
+def _next_try(deployment: Deployment, fence: int) -> Deployment:
+    """Return the deployment with one more try, whose output begins anew."""
+    return replace(deployment, fence=fence, tries=deployment.tries + 1, again=None, output=None, printed=0)
 
 
 def has_just_begun(deployment: Deployment, target: Target, owner: str, now: datetime) -> bool:
@@ -187,14 +193,12 @@ def end(
     deployment: Deployment,
     target: Target,
     record: Record,
-    outcome: str,
-    reason: str | None,
-    output: str | None,
+    progress: Progress,
     now: datetime,
 ) -> tuple[Event, Transaction]:
     """Return the one end that every deployment reaches: succeeded, failed, error, superseded or canceled."""
-    key = keys.of(target.application, target.environment)
-    ended = replace(deployment, outcome=outcome, ended=now, reason=reason, output=output)
+    key, outcome, reason = keys.of(target.application, target.environment), progress.outcome, progress.reason
+    ended = replace(deployment, outcome=outcome, ended=now, reason=reason, **_output_at_end(deployment, progress))
     attempt = replace(
         record.attempts[key],
         outcome=outcome,
@@ -212,6 +216,21 @@ def end(
         emit=[event],
         due=[Due(keys.deployment_due(deployment.id), now + PATIENCE, event)],
     )
+
+
+def _output_at_end(deployment: Deployment, progress: Progress) -> dict[str, Any]:
+    """Return the fields of the output: its end as the driver has it, or else what was shown of it."""
+    if progress.output is None:
+        return {}
+    return {
+        "output": progress.output,
+        "printed": deployment.printed + len(progress.output) if progress.printed is None else progress.printed,
+    }
+
+
+def shown(deployment: Deployment, output: Output) -> Transaction:
+    """Return the write of what a deployment under way has printed by now."""
+    return Transaction(deployments=[replace(deployment, output=output.text, printed=output.printed)])
 
 
 def _after(target: Target, ended: Deployment, now: datetime) -> Target:

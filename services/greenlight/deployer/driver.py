@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
 class Busy(Exception):
@@ -44,6 +44,24 @@ class Progress:
     outcome: str  # running, succeeded, failed, error
     reason: str | None = None
     output: str | None = None  # the end of what was printed, scrubbed, at most 16 KiB
+    printed: int | None = None  # characters of the whole output, up to that end; None: not known
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """The output of a deployment under way, as far as it may be shown."""
+
+    text: str  # its end, scrubbed, at most 16 KiB
+    printed: int  # characters of all of it
+
+
+@runtime_checkable
+class Prints(Protocol):
+    """A driver whose output can be read while a deployment runs."""
+
+    def output(self, order: Order) -> Output | None:
+        """Return what the deployment has printed by now; None: that cannot be known, or may not be shown before its end."""
+        ...
 
 
 class Driver(Protocol):

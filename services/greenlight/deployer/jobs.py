@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from greenlight.deployer.driver import Busy, Driver, Order, Progress
+from greenlight.deployer.driver import Busy, Driver, Order, Output, Prints, Progress
 from greenlight.deployer.messages import RUNNING
 from greenlight.events import ids
 from greenlight.model.policy import Environment, Policy
@@ -18,6 +18,9 @@ from greenlight.telemetry.tracing import Step, step
 
 WATCH = 20.0
 """Seconds that one watch waits at most: below the delivery's timeout, and below the lease."""
+
+LOOKS = 10
+"""How often the output is read during one watch."""
 
 
 @dataclass(frozen=True)
@@ -47,16 +50,16 @@ def start(job: Job, deps: Deps) -> Progress:
         return Progress(RUNNING)
 
 
-def watch(job: Job) -> Progress:
-    """Wait for news.
+def watch(job: Job, show: Callable[[Output], None]) -> Progress:
+    """Wait for news, and `show` the output that comes meanwhile.
 
     Where something else held the target when the deployment began, start it as soon as that has ended.
     """
     try:
         progress = _apply_order(job)
     except Busy:
-        return _watch_order(job)
-    return _watch_order(job) if progress.outcome == RUNNING else progress
+        return _watch_order(job, show)
+    return _watch_order(job, show) if progress.outcome == RUNNING else progress
 
 
 def _apply_order(job: Job) -> Progress:
@@ -70,10 +73,28 @@ def _apply_order(job: Job) -> Progress:
     return progress
 
 
-def _watch_order(job: Job) -> Progress:
+def _watch_order(job: Job, show: Callable[[Output], None]) -> Progress:
     with _part_of_deploy("watch", job) as part:
-        progress = job.driver.watch(job.order, WATCH)
+        progress = _watch_and_show(job, job.driver, show) if isinstance(job.driver, Prints) else _watch(job, WATCH)
         part.note(outcome=progress.outcome)
+    return progress
+
+
+def _watch(job: Job, seconds: float) -> Progress:
+    return job.driver.watch(job.order, seconds)
+
+
+def _watch_and_show(job: Job, prints: Prints, show: Callable[[Output], None]) -> Progress:
+    """Wait in short pieces, and read the output after each; only what is new is shown."""
+    last = None
+    for _ in range(LOOKS):
+        progress = _watch(job, WATCH / LOOKS)
+        if progress.outcome != RUNNING:
+            return progress
+        output = prints.output(job.order)
+        if output is not None and output != last:
+            show(output)
+            last = output
     return progress
 
 

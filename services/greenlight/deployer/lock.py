@@ -31,6 +31,7 @@ class Holder:
     deployment: str
     until: float  # seconds since 1970, when its time limit is reached
     is_parent: bool  # of the command: it sees to the time limit, and writes down the end
+    begun: bool = True  # whether the command was started
 
 
 def write_holder(descriptor: int, pid: int, deployment: str, until: float, command: int | None) -> None:
@@ -113,7 +114,9 @@ class TargetLock:
         for process in (who, command):
             if process is not None and _is_alive(process):
                 is_parent = process is who and "command" in who
-                return Holder(process["pid"], who["deployment"], who.get("until", math.inf), is_parent)
+                return Holder(
+                    process["pid"], who["deployment"], who.get("until", math.inf), is_parent, command is not None
+                )
         return None
 
     def wait_for_holder(self, seconds: float, now: float, grace: float, wake: int = -1) -> bool:

@@ -343,7 +343,8 @@ class Deployment:
     reason: str | None = None
     tries: int = 0  # how often the driver was asked to apply; errors are tried again as the same deployment
     again: datetime | None = None  # not before then, after an error
-    output: str | None = None  # the end of what the driver printed, scrubbed
+    output: str | None = None  # the end of what the driver printed, scrubbed; it grows while the deployment runs
+    printed: int = 0  # characters of the whole output of the last try, whose end is `output`
     previous: str | None = None  # the sha that ran before
     request: str | None = None
     push: Push | None = None

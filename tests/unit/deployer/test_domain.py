@@ -117,7 +117,7 @@ def test_every_end_frees_the_target(outcome: str) -> None:
     """Only a success changes what runs, and what a later rollback may go to."""
     at = target(runs=ONE, fence=4, history=(sha(1),))
     deployment, row, record = begun(at)
-    event, transaction = domain.end(deployment, row, record, outcome, "why", None, NOW)
+    event, transaction = domain.end(deployment, row, record, Progress(outcome, "why"), NOW)
     (free,), (ended,) = transaction.targets, transaction.records
     assert (free.deployment, free.lease, free.cancel, free.fence) == (None, None, None, 5)
     assert free.running is not None
@@ -132,7 +132,7 @@ def test_every_end_frees_the_target(outcome: str) -> None:
 
 def test_a_target_remembers_twenty_commits_each_once() -> None:
     deployment, row, record = begun(target(runs=ONE, history=(sha(5), sha(2), *(sha(n) for n in range(10, 28)))))
-    _, transaction = domain.end(deployment, row, record, "succeeded", None, None, NOW)
+    _, transaction = domain.end(deployment, row, record, Progress("succeeded"), NOW)
     (free,) = transaction.targets
     assert free.history[:3] == (sha(2), sha(5), sha(10))
     assert len(free.history) == len(set(free.history)) == 20

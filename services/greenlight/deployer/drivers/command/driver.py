@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from greenlight.deployer.driver import Busy, Order, Progress
+from greenlight.deployer.driver import Busy, Order, Output, Progress
 from greenlight.deployer.drivers.command.ends import End, read_end
 from greenlight.deployer.drivers.command.parent import CANCEL
+from greenlight.deployer.drivers.command.printed import Printed
 from greenlight.deployer.drivers.command.spawner import Spawner
 from greenlight.deployer.environment import inherited, variables
 from greenlight.deployer.lock import TargetLock
@@ -32,6 +33,10 @@ OUTPUT = 16 * 1024
 """Characters of the output's end that a deployment keeps."""
 
 
+FEW = 100
+"""Characters that tell whether the output's file has its end: of a very long output it has not."""
+
+
 class CommandDriver:
     """Keep locks, output and ends below `state`. See docs/deployer-command.md for what a command may rely on.
 
@@ -48,6 +53,7 @@ class CommandDriver:
         self._mutex = threading.Lock()
         self._begun: dict[str, Order] = {}  # the last that was started here, by target
         self._canceled: dict[str, tuple[str, str]] = {}  # by target: the last deployment that was canceled, and why
+        self._printed: dict[str, tuple[str, int, Printed]] = {}  # by target: of that deployment's try
         self._path = inherited(os.environ)
         self._spawner = Spawner()
         self._closed, self._closing = os.pipe()
@@ -85,6 +91,22 @@ class CommandDriver:
             if end is None and not is_known:
                 wait_until_readable(self._closed, min(seconds, 1.0))  # look again soon
         return end or Progress("running")
+
+    def output(self, order: Order) -> Output | None:
+        """Return what the command has printed by now, in whole lines.
+
+        None where its secrets are not known: this process has not started it, and they may have been changed since.
+        """
+        holder = TargetLock(self._lock_path(order)).holder()
+        if holder is None or holder.deployment != order.deployment or not holder.begun:
+            return None
+        printed = self._printed_by(order)
+        if printed is None and not any(is_reference(value) for value in order.config.get("env", {}).values()):
+            printed = self._to_read(order, _hidden(order.config, order.config.get("env", {})))
+        if printed is None:
+            return None
+        printed.read()
+        return Output(printed.text, printed.total)
 
     def cancel(self, order: Order, reason: str) -> None:
         """End the command's process group."""
@@ -129,9 +151,7 @@ class CommandDriver:
         cwd = working_folder(config, order.directory)
         configured = config.get("env", {})
         env = {**self._path, **variables(order), **_values(configured, order.directory)}
-        hidden = [part for name in configured for part in secrets_in(env[name], name)]
-        hidden += [env[name] for name, value in configured.items() if is_reference(value)]
-        hidden += secrets_of_arguments(config["run"])
+        hidden = _hidden(config, env)
         timeout = _seconds(config.get("timeout"))
         start = {
             "argv": [program(config, cwd, env.get("PATH")), *config["run"][1:]],
@@ -151,7 +171,20 @@ class CommandDriver:
         finally:
             lock.hand_over()
         self._begun[target] = order
+        self._to_read(order, hidden)
         return Progress("running")
+
+    def _to_read(self, order: Order, hidden: Sequence[str]) -> Printed:
+        """Return the output of a try that has just been found, to be read from its beginning."""
+        environment = Scrubber(hidden)
+        log = self._outputs / f"{_target(order)}.log"
+        printed = Printed(log, lambda text: self._scrub(environment(text)), OUTPUT)
+        self._printed[_target(order)] = order.deployment, order.fence, printed
+        return printed
+
+    def _printed_by(self, order: Order) -> Printed | None:
+        deployment, fence, printed = self._printed.get(_target(order), ("", 0, None))
+        return printed if (deployment, fence) == (order.deployment, order.fence) else None
 
     def _end(self, order: Order) -> Progress | None:
         """Return how the deployment's command ended, if it is the last in its target.
@@ -168,7 +201,17 @@ class CommandDriver:
         outcome, reason = _meaning(end, why if canceled == order.deployment else "canceled")
         if outcome == "error" and end.fence != order.fence:
             return None
-        return Progress(outcome, reason, self._scrub(end.output)[-OUTPUT:])
+        output = self._scrub(end.output)[-OUTPUT:]
+        return Progress(outcome, reason, output, self._count(order, output))
+
+    def _count(self, order: Order, output: str) -> int | None:
+        """Return how many characters the output has that was shown while the command ran; None: nothing of it was."""
+        printed = self._printed_by(order)
+        if printed is None or printed.total == 0:
+            return None
+        while printed.read(ended=True):
+            pass
+        return printed.total if output.endswith(printed.text[-FEW:]) else printed.total + len(output)
 
     def _begun_in_vain(self, order: Order) -> Progress | None:
         """Return why this try must not start a command, though the target is free and no end is written down."""
@@ -204,6 +247,14 @@ def _values(configured: Mapping[str, Any], directory: Path) -> dict[str, str]:
         except OSError as problem:
             raise OSError(f"env.{name}: {problem}") from problem
     return values
+
+
+def _hidden(config: Mapping[str, Any], env: Mapping[str, str]) -> list[str]:
+    """Return the secrets of a command's variables and arguments."""
+    configured = config.get("env", {})
+    hidden = [part for name in configured for part in secrets_in(env[name], name)]
+    hidden += [env[name] for name, value in configured.items() if is_reference(value)]
+    return hidden + secrets_of_arguments(config["run"])
 
 
 def _seconds(timeout: Any) -> float:

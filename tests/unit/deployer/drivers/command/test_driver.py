@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from greenlight.deployer.driver import Busy, Order, Progress
+from greenlight.deployer.driver import Busy, Order, Output, Progress
 from greenlight.deployer.drivers.command.driver import CommandDriver
 from greenlight.deployer.drivers.command.ends import read_end
 from greenlight.entrypoints.drivers import Drivers
 from greenlight.lib.clock import SystemClock
 from greenlight.lib.process import wait_for_exit
 from greenlight.lib.scrub import Scrubber
+from support.helm import eventually
 from support.policy import parse
 
 SHA = "f" * 40
@@ -301,3 +302,25 @@ applications:
         f"shop/live: env.B: {tmp_path}/missing",
         "shop/live: env.C: the variable NOT_SET_ANYWHERE",
     ]
+
+
+def test_after_a_restart_output_is_shown_only_if_its_secrets_are_known(tmp_path: Path) -> None:
+    """A secret that was read from a file may have been replaced since; one that the pipeline file has is the same."""
+    (tmp_path / "secret").write_text("was-secret-then")
+    script = 'echo "$A_TOKEN"; read line < go'
+    os.mkfifo(tmp_path / "go")
+    for environment, value in (("one", {"file": "secret"}), ("two", "in-the-file")):
+        begun = sh(tmp_path, script, environment=environment, env={"A_TOKEN": value})
+        first = make(tmp_path)
+        assert first.apply(begun).outcome == "running"
+        eventually(lambda first=first, begun=begun: first.output(begun) == Output("[secret]\n", 9))
+        first.close()
+        (tmp_path / "secret").write_text("is-secret-now")
+        restarted = make(tmp_path)
+        later = replace(begun, fence=8)
+        assert restarted.apply(later).outcome == "running"
+        assert restarted.output(later) == (None if environment == "one" else Output("[secret]\n", 9))
+        assert restarted.output(replace(later, deployment="d2")) is None, "another deployment's"
+        (tmp_path / "go").write_text("go\n")
+        assert restarted.watch(later, 20).output == "[secret]\n"
+        restarted.close()

@@ -1,0 +1,59 @@
+"""The output of a command that still runs: read from its file, without secrets, and only in whole lines.
+
+A secret that is printed in two pieces would be seen in its first one, so a line is read once it has ended. Secrets over
+several lines are found because each part is scrubbed together with the text before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import takewhile
+from pathlib import Path
+
+CONTEXT = 16 * 1024
+"""Bytes before a new part that are scrubbed together with it."""
+
+PART = 256 * 1024
+"""Bytes that are read at once; a longer line is left out."""
+
+TOO_LONG = "[a line that is too long to be shown]"
+
+
+class Printed:
+    """The output of one command, as far as it was read. `text` is its end, `total` counts all of its characters."""
+
+    def __init__(self, path: Path, scrub: Callable[[str], str], keep: int) -> None:
+        self._path, self._scrub, self._keep = path, scrub, keep
+        self._at = 0
+        self._before = b""  # what was read last, with its secrets
+        self.text, self.total = "", 0
+
+    def read(self, *, ended: bool = False) -> bool:
+        """Read the lines that were printed since, as many as fit into one part; return whether there were any.
+
+        With `ended`, the last line needs no end. A file that cannot be read now has nothing new.
+        """
+        try:
+            with open(self._path, "rb") as file:
+                file.seek(self._at)
+                part = file.read(PART)
+        except OSError:
+            return False
+        lines = part[: part.rfind(b"\n") + 1]
+        new = self._scrubbed(lines) if lines else ""
+        if not lines and len(part) == PART:
+            lines, new = part, TOO_LONG
+        elif not lines and ended:
+            lines, new = part, self._scrubbed(part)
+        self._at += len(lines)
+        self._before = (self._before + lines)[-CONTEXT:]
+        self.text, self.total = (self.text + new)[-self._keep :], self.total + len(new)
+        return bool(lines)
+
+    def _scrubbed(self, part: bytes) -> str:
+        """Return what scrubbing the part together with the text before it adds to that text."""
+        before = self._scrub(self._before.decode("utf-8", "replace"))
+        both = self._scrub((self._before + part).decode("utf-8", "replace"))
+        if both.startswith(before):
+            return both[len(before) :]
+        return both[sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, both, strict=False))) :]
