@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Blueprint, Response, g, request
 
-from greenlight.board import actions, api_deployments, preview, reading, view, votes, waterfall
+from greenlight.board import actions, api_deployments, filters, preview, reading, view, votes, waterfall
 from greenlight.events import ids, rfc3339
 from greenlight.ledger.names import clocks_ahead
 from greenlight.lib.durations import duration
@@ -47,6 +47,7 @@ def _reads(api: Blueprint, deps: Deps) -> None:
         if asked["repo"]:
             asked["repo"] = asked["repo"].lower()
         decision = asked.pop("decision")
+        outcome, author = (request.args.get(name) or None for name in ("outcome", "author"))
         # The ledger keeps what holds of the commit alone: only these two say no less than the decision in the target.
         kept = decision if decision in ("ready", "blocked") else None
         try:
@@ -54,8 +55,11 @@ def _reads(api: Blueprint, deps: Deps) -> None:
         except ValueError:
             raise Rejected("the cursor is not one that this API gave") from None
         shown = reading.commits_of(page.records, deps)
-        if decision is not None:
-            shown = [it for it in shown if _is_decided(it, decision, asked["application"], asked["environment"])]
+        if decision is not None or outcome is not None:
+            where = (asked["application"], asked["environment"])
+            shown = [it for it in shown if filters.stands(it, decision, outcome, *where)]
+        if author is not None:
+            shown = filters.by_author(shown, author, deps)
         return _json({"commits": shown, "next": page.next})
 
     @api.get("/commits/<owner>/<name>/<sha>")
@@ -83,17 +87,6 @@ def _senders(api: Blueprint, deps: Deps) -> None:
     def senders() -> Response:
         ahead = clocks_ahead(deps.ledger, deps.clock.now())
         return _json({"repositories": reading.repositories(deps), "clocks_ahead": ahead})
-
-
-def _is_decided(commit: dict[str, Any], decision: str, application: str | None, environment: str | None) -> bool:
-    """Return whether one of the commit's environments, or the one that is named, has that decision."""
-    return any(
-        it["decision"] == decision
-        for name, found in commit["applications"].items()
-        if application in (None, name)
-        for env, it in found["environments"].items()
-        if environment in (None, env)
-    )
 
 
 def _targets(api: Blueprint, deps: Deps) -> None:

@@ -15,6 +15,7 @@ from greenlight.ledger.port import Unreadable
 from greenlight.lib.errors import NotFound, Rejected, Unavailable
 from greenlight.model.policy import Policy
 from greenlight.model.rows import Deployment, Record, Target
+from greenlight.policy.shape import closest
 from greenlight.service.deps import Deps
 from greenlight.service.pushes import silent_since
 from greenlight.service.reading import reading_of_commit
@@ -54,7 +55,7 @@ def policy_of(application: str, deps: Deps) -> Policy:
     """Return the policy of an application. Raises NotFound."""
     policies = deps.pipeline().applications
     if application not in policies:
-        raise NotFound(f"no application {application!r}; there are {', '.join(policies)}")
+        raise NotFound(f"no application {application!r}; {closest(application, list(policies))}")
     return policies[application]
 
 
@@ -62,7 +63,8 @@ def target_of(application: str, environment: str, deps: Deps) -> Target:
     """Return the target, as it is stored or as it begins. Raises NotFound, Unavailable while the file is read again."""
     policy = policy_of(application, deps)
     if environment not in policy.environments:
-        raise NotFound(f"{application} has no environment {environment!r}; it has {', '.join(policy.environments)}")
+        names = list(policy.environments)
+        raise NotFound(f"{application} has no environment {environment!r}; {closest(environment, names)}")
     target = target_in(policy, environment, deps.ledger)
     if target.renamed is None:
         return target

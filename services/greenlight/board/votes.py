@@ -17,6 +17,7 @@ from greenlight.model.rows import Record
 from greenlight.policy.decide import gate_here
 from greenlight.policy.gates.approval import newest_words
 from greenlight.policy.gates.kind import newest_revocation
+from greenlight.policy.shape import closest
 from greenlight.service.deps import Deps
 from greenlight.service.handling import sending
 from greenlight.service.people import Person
@@ -92,7 +93,7 @@ def _gate(record: Record, application: str, gate: str, deps: Deps) -> tuple[Poli
     if policy.repo != record.repo:
         raise NotFound(f"{application} is made from {policy.repo}, not from {record.repo}")
     if gate not in policy.gates:
-        raise NotFound(f"{application} has no gate {gate!r}; it has {', '.join(policy.gates)}")
+        raise NotFound(f"{application} has no gate {gate!r}; {closest(gate, list(policy.gates))}")
     return policy, policy.gates[gate]
 
 

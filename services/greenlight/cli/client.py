@@ -21,6 +21,8 @@ USAGE = 2
 """Exit code: bad usage or configuration."""
 UNKNOWN = 3
 """Exit code: could not find out."""
+WAITS = 4
+"""Exit code: still waiting."""
 
 _URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
 _TOKEN = re.compile(r"[!-~]{1,4096}")

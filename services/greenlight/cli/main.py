@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from greenlight.lib.printable import printable
+from greenlight.policy.shape import closest
 
 COMMANDS = {
     "up": ("run", "run the whole pipeline on one machine"),
@@ -17,7 +18,12 @@ COMMANDS = {
     "dead-letters": ("broker", "list, show, replay and discard dead letters"),
     "serve": ("run", "run one service on $PORT, as the image does"),
     "send": ("send", "sign and send a webhook as a provider would"),
-    "status": ("look", "show the state of commits"),
+    "status": ("status", "show the state of commits"),
+    "targets": ("targets", "show what runs in each environment"),
+    "history": ("history", "show the deployments to a target"),
+    "logs": ("logs", "print or follow the output of a deployment"),
+    "diff": ("diff", "show the commits that a deployment would bring"),
+    "open": ("open", "open the board or a commit's page in a browser"),
     "why": ("look", "show what a commit waits for, and who can give it"),
     "trace": ("look", "show a commit's waterfall, with the waiting"),
     "journal": ("look", "print a commit's facts and decisions"),
@@ -35,6 +41,10 @@ COMMANDS = {
     "policy": ("policy", "check and explain the pipeline file"),
     "ledger": ("ledger", "create and check the table of a ledger on DynamoDB"),
 }
+
+
+_FUNCTIONS = {"open": "open_page"}
+"""The functions of commands whose names mean something else in Python."""
 
 
 class Lazy(click.Group):
@@ -57,8 +67,16 @@ class Lazy(click.Group):
         if name not in COMMANDS:
             return None
         module = importlib.import_module(f"greenlight.cli.commands.{COMMANDS[name][0]}")
-        command: click.Command = getattr(module, name.replace("-", "_"))
+        command: click.Command = getattr(module, _FUNCTIONS.get(name, name.replace("-", "_")))
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; an unknown one is answered with the one that was probably meant."""
+        if args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
+            raise click.UsageError(f"there is no command {args[0]!r}; {closest(args[0], list(COMMANDS))}", ctx)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -84,7 +102,7 @@ def main() -> None:
     """Ship a commit the moment every gate is green.
 
     A running one is found by GREENLIGHT_URL (default http://127.0.0.1:8080) and GREENLIGHT_TOKEN. Exit codes: 0 what was asked
-    holds; 1 the world says no; 2 bad usage or configuration; 3 it could not be found out.
+    holds; 1 the world says no; 2 bad usage or configuration; 3 it could not be found out; 4 it still waits.
     """
 
 

@@ -6,8 +6,10 @@ line ends, is shown as an escape and never acted on, on a terminal and in a pipe
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -69,6 +71,8 @@ def state(word: str) -> Word:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
     """Print a table on a terminal, tab-separated lines otherwise."""
+    if not rows:
+        return
     cells = [["".join(_coloured(part) for part in _parts(cell)) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         for row in cells:
@@ -78,14 +82,62 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    rich = Table(*head, box=None, pad_edge=False, header_style="dim")
+    rich = Table(*head, box=None, pad_edge=False, header_style="dim" if _in_colour() else "")
     for row in cells:
         rich.add_row(*(Text.from_ansi(cell) for cell in row))
-    Console().print(rich)
+    console = Console()
+    with console.capture() as drawn:
+        console.print(rich)
+    _write(drawn.get().removesuffix("\n"))
+
+
+def redrawn(draw: Callable[[], None], changed: Callable[[], bool]) -> None:
+    """Show what `draw` prints, and again after each change: in place on a terminal, below otherwise. Ctrl-C ends it.
+
+    `changed` waits a moment, and returns whether there is something new.
+    """
+    if not sys.stdout.isatty():
+        draw()
+        while True:
+            if changed():
+                draw()
+    from rich.live import Live
+    from rich.text import Text
+
+    def shown() -> Text:
+        with _collected() as parts:
+            draw()
+        return Text.from_ansi("\n".join(parts))
+
+    with Live(shown(), auto_refresh=False, vertical_overflow="crop") as live:
+        while True:
+            if changed():
+                live.update(shown(), refresh=True)
+
+
+_collecting: list[list[str]] = []
+
+
+@contextmanager
+def _collected() -> Iterator[list[str]]:
+    """Collect what is printed instead of printing it."""
+    _collecting.append([])
+    try:
+        yield _collecting[-1]
+    finally:
+        _collecting.pop()
 
 
 def _write(text: str, *, err: bool = False) -> None:
-    click.echo(text, err=err)  # noqa: TID251 - the one place
+    if _collecting:
+        _collecting[-1].append(text)
+    else:
+        click.echo(text, err=err)  # noqa: TID251 - the one place
+
+
+def _in_colour() -> bool:
+    """Return whether colours are wanted; whether they are possible, click finds out."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def _parts(cell: Cell) -> Sequence[str | Word]:
@@ -94,7 +146,7 @@ def _parts(cell: Cell) -> Sequence[str | Word]:
 
 def _coloured(part: str | Word) -> str:
     text = printable.printable(str(part))
-    return click.style(text, fg=part.colour) if isinstance(part, Word) else text
+    return click.style(text, fg=part.colour) if isinstance(part, Word) and _in_colour() else text
 
 
 def commit(value: dict[str, Any]) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import click
 
 from greenlight.cli import arguments as args
-from greenlight.cli import render
+from greenlight.cli import render, waiting
 from greenlight.cli.client import Client
+from greenlight.cli.waiting import State
 
 reason = click.option("--reason", required=True, help="The reason, for the journal.")
 lasts = click.option(
@@ -19,29 +23,53 @@ lasts = click.option(
 )
 
 
-def _done(answer: dict[str, Any], line: str, as_json: bool) -> None:
-    if as_json:
-        render.document(answer)
-    else:
+def _done(
+    answer: dict[str, Any],
+    line: str,
+    as_json: bool,
+    look: Callable[[], State] | None = None,
+    timeout: float = 0,
+) -> None:
+    """Print what was done; with `look`, wait for what follows, and exit with its code."""
+    if not as_json:
         render.line(f"{line} ({answer['id']})")
+        if "waits" in answer:
+            render.line(f"it waits: {answer['waits']}")
+    state = None if look is None else waiting.until(look, timeout)
+    if as_json:
+        render.document(answer if state is None else {**answer, "deployments": state.deployments})
+    if state is not None:
+        sys.exit(state.code)
 
 
-@click.command()
+@click.command(cls=args.OfCommit)
 @args.commit
 @args.application
 @args.gate
 @click.option("--comment", help="A remark, for the journal.")
+@waiting.option
 @args.as_json
-def approve(repo: str, sha: str, application: str, gate: str, comment: str | None, as_json: bool) -> None:
-    """Approve a commit at a gate.
+def approve(
+    repo: str,
+    sha: str,
+    application: str,
+    gate: str,
+    comment: str | None,
+    wait: bool,
+    timeout: float,
+    as_json: bool,
+) -> None:
+    """Approve a commit at a gate. --wait waits until it runs in every environment that requires the gate.
 
     Example: greenlight approve acme/shop 3f2a91c shop approval_from_legal
     """
-    body = {"application": application, "gate": gate} | ({"comment": comment} if comment else {})
-    _done(Client().post(f"/commits/{repo}/{sha}/approvals", body), f"approved {gate} of {application}", as_json)
+    client, body = Client(), {"application": application, "gate": gate} | ({"comment": comment} if comment else {})
+    answer = client.post(f"/commits/{repo}/{sha}/approvals", body)
+    look = partial(waiting.of_gate, client, repo, sha, application, gate)
+    _done(answer, f"approved {gate} of {application}", as_json, look if wait else None, timeout)
 
 
-@click.command()
+@click.command(cls=args.OfCommit)
 @args.commit
 @args.application
 @args.gate
@@ -56,28 +84,39 @@ def revoke(repo: str, sha: str, application: str, gate: str, reason: str, as_jso
     _done(Client().post(f"/commits/{repo}/{sha}/revocations", body), f"revoked {gate} of {application}", as_json)
 
 
-def _request(application: str, environment: str, body: dict[str, Any], as_json: bool) -> None:
-    answer = Client().post(f"/targets/{application}/{environment}/deployments", _given(body))
+def _request(
+    application: str, environment: str, body: dict[str, Any], as_json: bool, wait: bool, timeout: float
+) -> None:
+    client = Client()
+    answer = client.post(f"/targets/{application}/{environment}/deployments", _given(body))
     line = (
         f"requested the {body['kind']} of {answer['sha'][:7]} in {application}/{environment}, until {answer['until']}"
     )
-    _done(answer, line, as_json)
-    if "waits" in answer and not as_json:
-        render.line(f"it waits: {answer['waits']}")
+    look = partial(waiting.of_request, client, application, environment, answer["id"])
+    _done(answer, line, as_json, look if wait else None, timeout)
 
 
 def _given(body: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if value not in (None, False)}
 
 
-@click.command()
+@click.command(cls=args.OfCommit)
 @args.commit
 @args.target
 @reason
 @lasts
+@waiting.option
 @args.as_json
 def deploy(
-    repo: str, sha: str, application: str, environment: str, reason: str, lasts: str | None, as_json: bool
+    repo: str,
+    sha: str,
+    application: str,
+    environment: str,
+    reason: str,
+    lasts: str | None,
+    wait: bool,
+    timeout: float,
+    as_json: bool,
 ) -> None:
     """Request the deployment of a commit, also of an older one. Its gates must have passed all the same.
 
@@ -85,23 +124,34 @@ def deploy(
 
     Example: greenlight deploy acme/shop 3f2a91c shop staging --reason "compare with the one before"
     """
-    _request(application, environment, {"kind": "deploy", "sha": sha, "reason": reason, "for": lasts}, as_json)
+    body = {"kind": "deploy", "sha": sha, "reason": reason, "for": lasts}
+    _request(application, environment, body, as_json, wait, timeout)
 
 
-@click.command()
+@click.command(cls=args.OfCommit)
 @args.commit
 @args.target
 @reason
 @lasts
+@waiting.option
 @args.as_json
 def retry(
-    repo: str, sha: str, application: str, environment: str, reason: str, lasts: str | None, as_json: bool
+    repo: str,
+    sha: str,
+    application: str,
+    environment: str,
+    reason: str,
+    lasts: str | None,
+    wait: bool,
+    timeout: float,
+    as_json: bool,
 ) -> None:
     """Deploy a commit again whose deployment did not succeed.
 
     Example: greenlight retry acme/shop 3f2a91c shop staging --reason "the registry is back"
     """
-    _request(application, environment, {"kind": "retry", "sha": sha, "reason": reason, "for": lasts}, as_json)
+    body = {"kind": "retry", "sha": sha, "reason": reason, "for": lasts}
+    _request(application, environment, body, as_json, wait, timeout)
 
 
 @click.command()
@@ -110,16 +160,25 @@ def retry(
 @click.option("--pause", is_flag=True, help="Pause the target as well: nothing follows until it is resumed.")
 @reason
 @lasts
+@waiting.option
 @args.as_json
 def rollback(
-    application: str, environment: str, sha: str | None, pause: bool, reason: str, lasts: str | None, as_json: bool
+    application: str,
+    environment: str,
+    sha: str | None,
+    pause: bool,
+    reason: str,
+    lasts: str | None,
+    wait: bool,
+    timeout: float,
+    as_json: bool,
 ) -> None:
     """Go back to a commit that succeeded before. Earlier pushes are not deployed again by themselves.
 
     Example: greenlight rollback shop production --reason "checkout is slow"
     """
     body = {"kind": "rollback", "sha": sha, "reason": reason, "pause": pause, "for": lasts}
-    _request(application, environment, body, as_json)
+    _request(application, environment, body, as_json, wait, timeout)
 
 
 @click.command()
@@ -139,7 +198,7 @@ def cancel(application: str, environment: str, what: str | None, reason: str, as
     _done(answer, f"canceled the {what} in {application}/{environment}", as_json)
 
 
-@click.command()
+@click.command(cls=args.OfCommit)
 @args.commit
 @args.target
 @args.gate
@@ -172,11 +231,16 @@ def pause(application: str, environment: str, reason: str, as_json: bool) -> Non
 
 @click.command()
 @args.target
+@waiting.option
 @args.as_json
-def resume(application: str, environment: str, as_json: bool) -> None:
-    """Resume a target; the newest commit that became ready meanwhile is deployed.
+def resume(application: str, environment: str, wait: bool, timeout: float, as_json: bool) -> None:
+    """Resume a target; the newest commit that became ready meanwhile is deployed. --wait waits for that, if there is one.
 
     Example: greenlight resume shop production
     """
-    answer = Client().post(f"/targets/{application}/{environment}/resume", {})
-    _done(answer, f"resumed {application}/{environment}", as_json)
+    client, path = Client(), f"/targets/{application}/{environment}"
+    deployments = client.get(f"{path}/deployments")["deployments"] if wait else []
+    known = deployments[0]["id"] if deployments else None
+    answer = client.post(f"{path}/resume", {})
+    look = partial(waiting.of_target, client, application, environment, known)
+    _done(answer, f"resumed {application}/{environment}", as_json, look if wait else None, timeout)

@@ -1,0 +1,51 @@
+"""The command history: the deployments of a target."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import click
+
+from greenlight.cli import arguments as args
+from greenlight.cli import render
+from greenlight.cli.client import Client
+from greenlight.telemetry.layout import duration
+
+
+@click.command()
+@args.target
+@args.as_json
+def history(application: str, environment: str, as_json: bool) -> None:
+    """Show the newest 20 deployments to a target: what, why, by whom, how it ended and how long it took.
+
+    Example: greenlight history shop production
+    """
+    found = Client().get(f"/targets/{application}/{environment}/deployments")
+    if as_json:
+        render.document(found)
+        return
+    head = ("started", "deployment", "commit", "cause", "by", "outcome", "took", "reason")
+    render.table(head, [_row(it) for it in found["deployments"]])
+    if not found["deployments"]:
+        render.line(f"nothing has been deployed to {application}/{environment} yet", err=True)
+
+
+def _row(it: dict[str, Any]) -> tuple[render.Cell, ...]:
+    asked = it["requested"] or {}
+    return (
+        it["started"],
+        it["id"][:12],
+        it["sha"][:7],
+        it["cause"],
+        asked.get("person") or "-",
+        [render.state(it["outcome"])],
+        _took(it["started"], it["ended"]),
+        "; ".join(filter(None, (it["reason"], asked.get("reason")))),
+    )
+
+
+def _took(started: str, ended: str | None) -> str:
+    if ended is None:
+        return "-"
+    return duration((datetime.fromisoformat(ended) - datetime.fromisoformat(started)).total_seconds())

@@ -1,0 +1,140 @@
+"""The command status: where commits stand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from greenlight.cli import arguments as args
+from greenlight.cli import render
+from greenlight.cli.client import Client
+
+MOST = 50
+"""Commits that are shown."""
+
+PAGES = 40
+"""Pages of the API that are looked through for commits that a filter finds."""
+
+DECISIONS = ("ready", "waiting", "blocked", "superseded")
+OUTCOMES = ("running", "succeeded", "failed", "error", "canceled")
+
+
+@click.command(cls=args.OfCommit)
+@click.argument("repo", type=args.REPO, required=False)
+@click.argument("sha", type=args.SHA, required=False)
+@click.option("--application", type=args.NAME, help="Show this application only.")
+@click.option("--environment", type=args.NAME, help="Show this environment only.")
+@click.option("--state", type=click.Choice([*DECISIONS, *OUTCOMES]), help="Show commits with this decision or outcome.")
+@click.option(
+    "--author",
+    metavar="TEXT",
+    help="Show commits of authors whose name contains the text, or by login or address.",
+)
+@click.option("--watch", is_flag=True, help="Show again after every change, until Ctrl-C; in place on a terminal.")
+@args.as_json
+def status(
+    repo: str | None,
+    sha: str | None,
+    application: str | None,
+    environment: str | None,
+    state: str | None,
+    author: str | None,
+    watch: bool,
+    as_json: bool,
+) -> None:
+    """Show the state of commits: of all, those of REPO, or the one with SHA.
+
+    Example: greenlight status acme/shop --environment production --state waiting
+    """
+    client = Client()
+    asked = {
+        "repo": repo,
+        "application": application,
+        "environment": environment,
+        "author": author,
+        "decision": state if state in DECISIONS else None,
+        "outcome": state if state in OUTCOMES else None,
+    }
+    if sha is not None and any(asked[name] for name in asked if name != "repo"):
+        raise click.UsageError("filters choose among commits: leave out SHA")
+
+    def look() -> dict[str, Any]:
+        return client.get(f"/commits/{repo}/{sha}") if repo and sha else _newest(client, asked)
+
+    found = look()
+
+    def changed() -> bool:
+        nonlocal found
+        time.sleep(1)  # noqa: TID251 - a person watches; the API has no stream yet
+        before, found = found, look()
+        return found != before
+
+    def draw() -> None:
+        _show(found, asked, as_json=as_json)
+
+    if not as_json and not sha:
+        _warn(client.get("/senders")["repositories"])
+    if not watch:
+        draw()
+        return
+    try:
+        render.redrawn(draw, changed)
+    except KeyboardInterrupt:
+        return  # how a watch ends
+
+
+def _newest(client: Client, asked: Mapping[str, str | None]) -> dict[str, Any]:
+    """Return the newest commits that the filters find, page by page, in the form of one page."""
+    page = client.get("/commits", **asked)
+    commits = page["commits"]
+    for _ in range(PAGES):
+        if page["next"] is None or len(commits) >= MOST:
+            break
+        page = client.get("/commits", **asked, cursor=page["next"])
+        commits += page["commits"]
+    return {"commits": commits, "next": page["next"]}
+
+
+def _show(found: dict[str, Any], asked: Mapping[str, str | None], *, as_json: bool) -> None:
+    if as_json:
+        render.document(found)
+    elif "commits" not in found:
+        render.commit(found)
+    else:
+        rows = [row for commit in found["commits"] for row in render.standings(_chosen(commit, asked))]
+        render.table(("commit", "repository", "target", "stands"), rows)
+        filtered = any(value for name, value in asked.items() if name != "repo")
+        if not rows:
+            render.line("no such commit is known" if filtered else "no commit is known yet", err=True)
+        if found["next"]:
+            more = "older ones were not looked at" if filtered else "name REPO and SHA for an older one"
+            render.line(f"these are the newest {len(found['commits'])} commits; {more}", err=True)
+
+
+def _chosen(commit: dict[str, Any], asked: Mapping[str, str | None]) -> dict[str, Any]:
+    """Return a commit with only the targets that the filters ask for."""
+    applications = {}
+    for name, application in commit["applications"].items():
+        environments = {
+            environment: it
+            for environment, it in application["environments"].items()
+            if asked["application"] in (None, name)
+            and asked["environment"] in (None, environment)
+            and asked["decision"] in (None, it["decision"])
+            and asked["outcome"] in (None, (it["deployment"] or {}).get("outcome"))
+        }
+        if environments:
+            applications[name] = {**application, "environments": environments}
+    return {**commit, "applications": applications}
+
+
+def _warn(repositories: list[dict[str, Any]]) -> None:
+    """Warn of what keeps Greenlight from hearing of a configured repository's commits."""
+    for it in repositories:
+        if it["called"] != it["repo"]:
+            render.line(f"{it['repo']} is called {it['called']} now: change `repo` in the pipeline file", err=True)
+        elif it["silent_since"]:
+            render.line(f"{it['repo']} has sent no push since {it['silent_since']}: see greenlight doctor", err=True)

@@ -1,0 +1,306 @@
+"""How the command line finds, shows, filters, follows and waits."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from greenlight.cli.folder import repository_of
+from greenlight.cli.main import main
+from greenlight.service.server import Server, serve
+from support.flow import REPO, TOKENS, Shop, sha_of
+
+ONE, TWO = sha_of("one"), sha_of("two")
+
+
+class Terminal:
+    """Runs commands as lena, against one running Shop."""
+
+    def __init__(self, shop: Shop, board: Server) -> None:
+        self.shop = shop
+        self.env = {
+            "GREENLIGHT_URL": "http://{}:{}".format(*board.address),
+            "GREENLIGHT_TOKEN": TOKENS["lena"],
+            "DISPLAY": "",
+            "WAYLAND_DISPLAY": "",
+        }
+
+    def __call__(self, *words: str, **env: str) -> Result:
+        return CliRunner().invoke(main, list(words), env={**self.env, **env})
+
+    def while_running(self, *words: str, then: Callable[[], object]) -> Result:
+        """Run a command, and do something meanwhile."""
+        with subprocess.Popen(
+            [sys.executable, "-m", "greenlight.cli.main", *words],
+            env={**os.environ, **self.env},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stderr is not None
+            first = process.stderr.readline()
+            then()
+            out, err = process.communicate(timeout=120)
+        return Result(CliRunner(), out.encode(), (first + err).encode(), b"", None, process.returncode, None)
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    shop = Shop(tmp_path).start()
+    server = serve(shop.greenlight.apps["board"], "127.0.0.1:0", name="board")
+    server.start()
+    shop.push("one")
+    shop.build("one")
+    shop.watch.end("staging", ONE)
+    shop.settle()
+    yield Terminal(shop, server)
+    server.stop(5)
+    shop.stop()
+
+
+def test_targets_history_and_diff_show_an_environment(terminal: Terminal) -> None:
+    """What runs, what ran, and what would come."""
+    shop = terminal.shop
+    staging, production = terminal("targets").stdout.splitlines()
+    assert staging.split("\t")[:2] == ["shop/staging", ONE[:7]]
+    assert production.split("\t") == ["shop/production", "-", "-", "-", ""]
+    shop.push("two", before="one")
+    shop.settle()
+    terminal("pause", "shop", "staging", "--reason", "sale")
+    terminal("deploy", REPO, TWO, "shop", "staging", "--reason", "x")
+    (row,) = terminal("targets", "shop", "staging").stdout.splitlines()
+    assert row.split("\t")[3] == "1"
+    assert re.search(r"paused by lena: sale.*, requested deploy of \w{7} by lena, until", row)
+    assert terminal("targets", "shop", "stagin").stderr.endswith("did you mean 'staging'?\n")
+    assert terminal("targets", "shop", "stagin").exit_code == 1
+    shown = terminal("diff", "shop", "staging").stdout.splitlines()
+    assert shown[0] == f"{TWO[:7]}\tacme-developer\ttwo"
+    assert shown[1].startswith("https://github.com/acme/shop/compare/")
+    assert json.loads(terminal("diff", "shop", "staging", TWO[:8], "--json").stdout)["complete"]
+    (row,) = terminal("history", "shop", "staging").stdout.splitlines()
+    assert row.split("\t")[2:6] == [ONE[:7], "automatic", "-", "succeeded"]
+    assert "nothing has been deployed" in terminal("history", "shop", "production").stderr
+
+
+def test_logs_prints_an_output_and_follows_one_that_grows(terminal: Terminal) -> None:
+    """Until the deployment ends, with its exit code; what the command prints never drives a terminal."""
+    shop, config = terminal.shop, terminal.shop.folder / "config"
+    assert terminal("logs", "shop", "production").exit_code == 1
+    script = config / "deploy.sh"
+    held = 'printf "begin \\033[31m\\nlogin token=abcdefgh\\n"; read line < hold; echo "end"; exit 3\n'
+    script.write_text(held)
+    os.mkfifo(config / "hold")
+    shop.push("two", before="one")
+    shop.build("two")
+    shop.until(lambda: shop.environment("two", "staging")["deployment"] is not None)
+
+    def go() -> None:
+        id = shop.environment("two", "staging")["deployment"]["id"]
+        shop.until(lambda: b"begin" in shop.api("GET", f"/deployments/{id}/log").get_data())
+        (config / "hold").write_text("go\n")
+
+    done = threading.Thread(target=go)
+    done.start()
+    followed = terminal("logs", "shop", "staging", "-f")
+    done.join()
+    assert followed.stdout.splitlines() == ["begin \\x1b[31m", "login token=[secret]", "end"]
+    assert (followed.exit_code, "failed: exit status 3" in followed.stderr) == (1, True)
+    first = terminal("history", "shop", "staging").stdout.splitlines()[1].split("\t")[1]
+    assert terminal("logs", "shop", "staging", "--deployment", first).exit_code == 0
+    assert "no deployment 'zzz'" in terminal("logs", "shop", "staging", "--deployment", "zzz").stderr
+    assert json.loads(terminal("logs", "shop", "staging", "--json").stdout)["outcome"] == "failed"
+
+
+def test_wait_ends_with_the_deployment_that_follows(terminal: Terminal) -> None:
+    """0: it succeeded, 1: it can no longer come, 4: it still waits when the time is up."""
+    shop = terminal.shop
+    terminal("pause", "shop", "staging", "--reason", "sale")
+    asked = ("deploy", REPO, ONE, "shop", "staging", "--reason", "x", "--wait")
+    waits = terminal(*asked, "--timeout", "1s")
+    assert (waits.exit_code, "the request waits in shop/staging: paused by lena" in waits.stderr) == (4, True)
+    canceled = ("cancel", "shop", "staging", "--request", "--reason", "no")
+    gone = terminal.while_running(*asked, then=lambda: terminal(*canceled))
+    assert (gone.exit_code, "ended without a deployment" in gone.stderr) == (1, True)
+    nothing = terminal("resume", "shop", "staging", "--wait")
+    assert (nothing.exit_code, "nothing waits" in nothing.stderr) == (0, True)
+    succeeded = terminal(*asked, "--json")
+    assert succeeded.exit_code == 0
+    assert json.loads(succeeded.stdout)["deployments"][0]["outcome"] == "succeeded"
+    (shop.folder / "config" / f"fail-{TWO}").touch()
+    terminal("pause", "shop", "staging", "--reason", "sale")
+    shop.push("two", before="one")
+    shop.build("two")
+    shop.settle()
+    assert terminal("resume", "shop", "staging", "--wait").exit_code == 1
+    assert terminal("retry", REPO, TWO, "shop", "staging", "--reason", "x", "--wait").exit_code == 1
+    assert terminal("deploy", REPO, TWO, "shop", "staging", "--reason", "x", "--wait", "--timeout", "x").exit_code == 2
+
+
+def test_approve_waits_for_what_its_gate_lets_through(terminal: Terminal) -> None:
+    """In every environment that requires the gate; `why` has the same codes."""
+    approve = ("approve", REPO, ONE, "shop", "legal", "--wait")
+    assert terminal(*approve, "--timeout", "1s").exit_code == 4
+    assert terminal("why", REPO, ONE, "shop", "production").exit_code == 4
+    terminal.shop.scan("one")
+    done = terminal(*approve)
+    assert (done.exit_code, "shop/production: succeeded" in done.stderr) == (0, True)
+    assert terminal("why", REPO, ONE).exit_code == 0
+    terminal("revoke", REPO, ONE, "shop", "legal", "--reason", "x")
+    terminal.shop.scan("one", "failed", run=2)
+    terminal.shop.push("two", before="one")
+    terminal.shop.settle()
+    terminal.shop.scan("two", "failed")
+    terminal.shop.settle()
+    assert terminal("why", REPO, TWO).exit_code == 1, "a gate failed"
+
+
+def test_status_filters(terminal: Terminal) -> None:
+    """By application, environment, state and author; only the targets that are asked for are shown."""
+    shop = terminal.shop
+    shop.push("two", before="one", by="acme-other")
+    shop.settle()
+    assert len(terminal("status").stdout.splitlines()) == 4
+    for words, expected in (
+        (("--environment", "staging"), [(TWO, "staging"), (ONE, "staging")]),
+        (("--state", "succeeded"), [(ONE, "staging")]),
+        (("--state", "waiting", "--author", "OTHER"), [(TWO, "staging"), (TWO, "production")]),
+        (("--author", "other@acme.example", "--environment", "staging"), [(TWO, "staging")]),
+        (("--application", "none"), []),
+        (("--author", "none"), []),
+    ):
+        rows = [line.split("\t") for line in terminal("status", *words).stdout.splitlines()]
+        assert [(row[0], row[2]) for row in rows] == [(sha[:7], f"shop/{env}") for sha, env in expected], words
+    assert "no such commit" in terminal("status", "--author", "none").stderr
+    assert terminal("status", REPO, ONE, "--state", "ready").exit_code == 2
+    assert terminal("status", "--state", "redy").exit_code == 2
+
+
+def test_a_filter_looks_further_than_one_page(terminal: Terminal) -> None:
+    """For what it finds."""
+    for n in range(60):
+        terminal.shop.push(f"c{n}", before="one", by="acme-other")
+    terminal.shop.settle()
+    assert f"{ONE[:7]}\t" in terminal("status", "--author", "acme-developer").stdout
+
+
+def test_the_repository_comes_from_the_folder(
+    terminal: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the remote `origin`; what is checked out only for commands that read."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    assert "Missing argument 'REPO'" in terminal("why", ONE[:8]).stderr
+    for words in (("init", "-q"), ("remote", "add", "origin", "git@github.com:Acme/Shop.git")):
+        subprocess.run(["git", *words], check=True)
+    assert f"acme/shop {ONE[:7]}" in terminal("why", ONE[:8], "shop", "staging").stdout
+    assert terminal("why", "--json", ONE[:8]).exit_code == 4
+    assert terminal("why").exit_code == 2, "nothing is checked out"
+    assert terminal("approve", "--comment", "fine", ONE[:8], "shop", "legal").exit_code == 0
+    assert terminal("open", ONE[:8]).stdout == f"{terminal.env['GREENLIGHT_URL']}/commits/acme/shop/{ONE}\n"
+    assert terminal("open").stdout == f"{terminal.env['GREENLIGHT_URL']}/\n"
+    assert len(terminal("status").stdout.splitlines()) == 2, "all commits, not those of the folder"
+    author = ["-c", "user.name=a", "-c", "user.email=a@example.com"]
+    subprocess.run(["git", *author, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
+    made = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    assert f"no commit {made} of acme/shop is known" in terminal("why").stderr
+    assert f"no commit {made} of acme/shop is known" in terminal("why", "shop", "staging").stderr
+    assert terminal("approve", "shop", "legal").exit_code == 2, "an action names its commit"
+
+
+@pytest.mark.parametrize(
+    ("url", "repo"),
+    [
+        ("https://github.com/acme/shop", REPO.lower()),
+        ("https://x:token@github.com/acme/shop.git/", "acme/shop"),
+        ("ssh://git@github.com:22/acme/shop.git", "acme/shop"),
+        ("git@github.com:acme/shop.git", "acme/shop"),
+        ("gh:acme/shop.name", "acme/shop.name"),
+        ("https://gitlab.com/group/acme/shop", None),
+        ("/srv/git/acme/shop", None),
+        ("../shop", None),
+        ("", None),
+    ],
+)
+def test_the_forms_of_a_remotes_address(url: str, repo: str | None) -> None:
+    assert repository_of(url) == repo
+
+
+def test_an_unknown_word_is_answered_with_the_probable_one(terminal: Terminal) -> None:
+    """Commands, applications, environments and gates."""
+    for words, code, said in (
+        (("statsu",), 2, "did you mean 'status'?"),
+        (("pause", "shp", "staging", "--reason", "x"), 1, "did you mean 'shop'?"),
+        (("pause", "shop", "prodution", "--reason", "x"), 1, "did you mean 'production'?"),
+        (("approve", REPO, ONE, "shop", "leagl"), 1, "did you mean 'legal'?"),
+        (("why", REPO, ONE, "shop", "stging"), 1, "did you mean 'staging'?"),
+        (("why", REPO, ONE, "shoop"), 1, "did you mean 'shop'?"),
+        (("history", "shop", "zzz"), 1, "known are staging, production"),
+    ):
+        result = terminal(*words)
+        assert (result.exit_code, said in result.stderr) == (code, True), result.output
+
+
+def on_terminal(
+    terminal: Terminal, *words: str, steps: Sequence[tuple[str, Callable[[], object] | None]] = (), **env: str
+) -> str:
+    """Return what a command writes to a terminal.
+
+    `steps` say what is done once it has written a text; None: it is interrupted.
+    """
+    todo = list(steps)
+    parent, child = pty.openpty()
+    whole = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    whole |= {**terminal.env, "TERM": "xterm", "COLUMNS": "200", **env}
+    command = [sys.executable, "-m", "greenlight.cli.main", *words]
+    seen = b""
+    with subprocess.Popen(command, env=whole, stdout=child, stderr=child, stdin=child) as process:
+        os.close(child)
+        while True:
+            try:
+                seen += os.read(parent, 65536)
+            except OSError:  # nothing has the terminal's other end any more
+                break
+            if todo and todo[0][0].encode() in seen:
+                _, act = todo.pop(0)
+                act() if act is not None else process.send_signal(signal.SIGINT)
+        os.close(parent)
+    return seen.decode()
+
+
+@pytest.mark.parametrize("words", [("status",), ("why", REPO, ONE), ("history", "shop", "staging"), ("targets",)])
+def test_colours_are_for_terminals_that_want_them(terminal: Terminal, words: tuple[str, ...]) -> None:
+    """Not with NO_COLOR, and not on a dumb one."""
+    assert "\x1b[" in on_terminal(terminal, *words)
+    assert "\x1b[" not in on_terminal(terminal, *words, NO_COLOR="1")
+    assert "\x1b[" not in on_terminal(terminal, *words, TERM="dumb")
+
+
+def test_a_watch_redraws_in_place(terminal: Terminal) -> None:
+    """On a terminal: it goes back up and writes over what was there. Elsewhere it prints below."""
+    steps = [(ONE[:7], lambda: terminal.shop.push("two", before="one")), (TWO[:7], None)]
+    drawn = on_terminal(terminal, "status", "--watch", steps=steps)
+    assert re.search(r"\x1b\[(1A|2K)", drawn), drawn
+    plain = subprocess.Popen(
+        [sys.executable, "-m", "greenlight.cli.main", "status", "--watch"],
+        env={**os.environ, **terminal.env},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert plain.stdout is not None
+    assert plain.stdout.readline().startswith(TWO[:7])
+    plain.send_signal(signal.SIGINT)
+    rest, _ = plain.communicate(timeout=60)
+    assert ("\x1b" not in rest, plain.returncode) == (True, 0)
