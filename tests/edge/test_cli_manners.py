@@ -220,6 +220,29 @@ def test_the_repository_comes_from_the_folder(
     assert terminal("approve", "shop", "legal").exit_code == 2, "an action names its commit"
 
 
+def test_a_browser_is_opened_where_there_is_a_display(terminal: Terminal, tmp_path: Path) -> None:
+    """And nothing but the address is given to it."""
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\nprintf "%s " "$@" >> "{tmp_path}/opened"\n')
+    browser.chmod(0o755)
+    env = {**os.environ, **terminal.env, "BROWSER": f"{browser} %s"}
+    command = [sys.executable, "-m", "greenlight.cli.main", "open", REPO, ONE[:8]]
+    for display in ("", ":0"):
+        subprocess.run(command, env={**env, "DISPLAY": display}, check=True, stdout=subprocess.DEVNULL)
+    terminal.shop.until((tmp_path / "opened").exists)
+    page = f"{terminal.env['GREENLIGHT_URL']}/commits/acme/shop/{ONE}"
+    terminal.shop.until(lambda: (tmp_path / "opened").read_text() != "")
+    assert (tmp_path / "opened").read_text() == f"{page} "
+
+
+def test_a_shell_completes_commands_and_options() -> None:
+    """By click's own script, without a running Greenlight."""
+    for words, at, found in (("greenlight hist", 1, "plain,history"), ("greenlight status --st", 2, "plain,--state")):
+        env = {**os.environ, "_GREENLIGHT_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(at)}
+        command = [str(Path(sys.executable).parent / "greenlight")]
+        assert subprocess.run(command, env=env, capture_output=True, text=True).stdout.split() == [found]
+
+
 @pytest.mark.parametrize(
     ("url", "repo"),
     [

@@ -66,7 +66,10 @@ def _requested(row: Deployment, deps: Deps) -> dict[str, Any] | None:
     """Return the request that a deployment served; None: it served none."""
     if row.request is None:
         return None
-    fact = deps.ledger.fact(row.request)
+    try:
+        fact = deps.ledger.fact(row.request)
+    except Unreadable:
+        fact = None
     details = fact.details if fact is not None else {}
     return {"id": row.request, "person": details.get("person"), "reason": details.get("reason")}
 

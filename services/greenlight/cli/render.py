@@ -182,7 +182,7 @@ def standing(environment: dict[str, Any]) -> list[str | Word]:
         words.append(deployment["outcome"])
     if not deployment or environment["decision"] != "ready":
         words.append(environment["decision"])
-    requested = environment["requested"]
+    requested = environment.get("requested")  # which an environment that cannot be read lacks
     if requested:
         words.append(f"requested by {requested['person']} ({requested['kind']}) until {requested['until']}")
     parts = [part for word in words for part in (", ", state(word))][1:]

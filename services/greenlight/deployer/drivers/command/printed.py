@@ -6,6 +6,7 @@ several lines are found because each part is scrubbed together with the text bef
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from itertools import takewhile
 from pathlib import Path
@@ -26,6 +27,7 @@ class Printed:
         self._path, self._scrub, self._keep = path, scrub, keep
         self._at = 0
         self._before = b""  # what was read last, with its secrets
+        self._reading = threading.Lock()  # two deliveries may look at one deployment
         self.text, self.total = "", 0
 
     def read(self, *, ended: bool = False) -> bool:
@@ -33,6 +35,10 @@ class Printed:
 
         With `ended`, the last line needs no end. A file that cannot be read now has nothing new.
         """
+        with self._reading:
+            return self._read(ended)
+
+    def _read(self, ended: bool) -> bool:
         try:
             with open(self._path, "rb") as file:
                 file.seek(self._at)
