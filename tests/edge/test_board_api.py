@@ -119,6 +119,7 @@ BODIES: dict[str, Any] = {
 FORMS = (
     "/commits/<owner>/<name>/<sha>/<any(approve, refuse, override):verb>",
     "/targets/<application>/<environment>/<any(deploy, retry, rollback, pause, resume, cancel, withdraw):verb>",
+    "/activity/dead-letters/<int:id>/<any(replay, discard):verb>",
 )
 """The forms of the pages; what people may do by them is in test_pages.py."""
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from werkzeug.test import Client, TestResponse
 
+from greenlight.broker.trigger_spec import TriggerSpec
+from greenlight.entrypoints.compose import ThirdParties
 from support.flow import REPO, TOKENS, Shop, sha_of
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -90,7 +93,7 @@ def test_an_open_page_asks_for_its_changing_part_and_gets_it_once(client: Client
     assert address is not None
     part = client.get(address[1].replace("&amp;", "&"), headers=BROWSER)
     assert "<html" not in part.get_data(as_text=True)
-    numbers = re.compile(r"[\d.]+ ?m?s?")  # how long a wait has lasted is another figure a moment later
+    numbers = re.compile(r"[\d.]+ ?(?:ms|s|min)?")  # how long a wait has lasted is another figure a moment later
     inner, whole = (numbers.sub("#", it.get_data(as_text=True)) for it in (part, page))
     assert inner.strip() in whole
     again = client.get(address[1].replace("&amp;", "&"), headers={**BROWSER, "If-None-Match": part.headers["ETag"]})
@@ -112,7 +115,7 @@ def test_what_one_person_sees_is_not_kept_for_another(client: Client) -> None:
         ("/nope", 404, "Not Found"),
         (f"/commits/{REPO}/{'9' * 40}", 404, "no commit 9999"),
         (f"/commits/{REPO}/12", 404, "too short"),
-        ("/targets/shop/nope", 404, "it has staging"),
+        ("/targets/shop/nope", 404, "known are staging"),
         ("/deployments/nope", 404, "no deployment nope is known"),
         ("/commits?cursor=%00", 422, "cursor"),
         ("/commits?state=lost", 422, "there are waiting"),
@@ -191,3 +194,51 @@ def test_what_a_form_needs_is_asked_for_and_what_was_typed_stays(client: Client)
     for verb in ("cancel", "withdraw", "rollback"):
         said = words(look(client, f"/targets/shop/production/{verb}", "omar"))
         assert "You may not:" in said, verb
+
+
+def test_webhooks_and_their_verdicts_are_shown_with_the_reason(client: Client, shop: Shop) -> None:
+    """Accepted with its commit, ignored and refused with the reason; a forged one hides no other."""
+    webhooks = Client(shop.greenlight.apps["webhooks"])
+    forged = {"X-GitHub-Event": "push", "X-Hub-Signature-256": f"sha256={'0' * 64}"}
+    for _ in range(300):
+        assert webhooks.post("/webhooks/github", json={}, headers=forged).status_code == 401
+    said = words(look(client, "/activity"))
+    assert "unauthenticated 401" in said
+    assert "Every event is delivered." in said
+    said = words(look(client, "/setup"))
+    assert "Point GitHub at it" in said
+    assert "Last heard" in said
+    assert f"{REPO} {sha_of('one')[:7]}" in said
+    assert "The last one that was refused came now : 401" in said
+
+
+def refusing() -> ThirdParties:
+    """A subscriber that refuses every event, so that none is tried again."""
+
+    def app(environ: Mapping[str, Any], start_response: Any) -> list[bytes]:
+        start_response("400 Bad Request", [])
+        return [b"<i>not for me</i>"]
+
+    return ThirdParties([TriggerSpec.to_service("refusing", "refusing")], {"refusing": app})
+
+
+def test_a_dead_letter_is_replayed_or_discarded_in_the_browser(tmp_path: Path) -> None:
+    """Whoever operates its application may discard it, with a reason; it is gone then, and the page says what happened."""
+    shop = Shop(tmp_path, third_parties=refusing()).start()
+    shop.push("one")
+    shop.settle()
+    client = Client(shop.greenlight.apps["board"])
+    (letter,) = shop.api("GET", "/dead-letters").json["dead_letters"][:1]
+    path = f"/activity/dead-letters/{letter['id']}"
+    assert "dead letter" in words(look(client, "/activity"))
+    assert letter["event"]["type"] in words(look(client, path, "omar"))
+    assert "&lt;i&gt;not for me&lt;/i&gt;" in look(client, path, "omar").get_data(as_text=True)
+    assert send(client, f"{path}/replay", "omar").headers["Location"] == "/activity"
+    shop.settle()
+    (letter,) = shop.api("GET", "/dead-letters").json["dead_letters"][:1]
+    path = f"/activity/dead-letters/{letter['id']}"
+    assert send(client, f"{path}/discard", "omar").status_code == 422
+    assert send(client, f"{path}/discard", "omar", reason="the receiver is gone").status_code == 303
+    assert "It is closed" in words(look(client, path, "omar"))
+    assert look(client, "/activity/dead-letters/99999").status_code == 404
+    shop.stop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -11,6 +11,7 @@ from flask import Blueprint, Flask, Response, g, request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from greenlight.board import actions, api, pages
+from greenlight.board.sources import Sources
 from greenlight.events import Event
 from greenlight.lib.errors import Forbidden, Unauthenticated
 from greenlight.lib.origins import foreign
@@ -32,6 +33,7 @@ class Deps(BaseDeps):
     people: People
     open_reads: bool = False
     guests: Sequence[Blueprint] = ()
+    sources: Sources = field(default_factory=Sources)
 
 
 def create_app(deps: Deps) -> Flask:
@@ -40,7 +42,7 @@ def create_app(deps: Deps) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     mount_health(app, deps)
     app.register_blueprint(api.blueprint(deps))
-    app.register_blueprint(pages.blueprint(deps))
+    app.register_blueprint(pages.blueprint(deps, deps.sources))
     for routes in deps.guests:
         app.register_blueprint(routes)
 

@@ -7,12 +7,14 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import Context
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 from wsgiref.types import WSGIApplication
 
 from greenlight.board import app as board
 from greenlight.board import waterfall
+from greenlight.board.sources import Sources
 from greenlight.broker import log as broker_log
 from greenlight.broker.api import blueprint as broker_api
 from greenlight.broker.broker import Broker
@@ -25,6 +27,7 @@ from greenlight.deployer import app as deployer
 from greenlight.deployer.drivers.registry import DRIVERS
 from greenlight.entrypoints.drivers import Drivers
 from greenlight.entrypoints.ledgers import DATABASE
+from greenlight.entrypoints.pointed import pointed
 from greenlight.events import Event, ids, rfc3339, types
 from greenlight.events.http import to_binary
 from greenlight.feedback import app as feedback
@@ -41,6 +44,7 @@ from greenlight.promoter import app as promoter
 from greenlight.reconciler import app as reconciler
 from greenlight.recorder import app as recorder
 from greenlight.service.adoption import adopt
+from greenlight.service.arrivals import Arrivals
 from greenlight.service.chain import Chain, NotFollowed
 from greenlight.service.configuration import PipelineFiles, pipeline_warnings
 from greenlight.service.deps import Deps
@@ -108,6 +112,7 @@ class Greenlight:
             clock=clock.now,
         )
         self._stopping = False
+        self._webhooks_at: tuple[str, int] = ("127.0.0.1", 8081)  # until they are served
         chain = cast(Ledger, Chain(self.ledger, self._follow, log.getChild("chain")))
         common = (clock, traced(chain, tracer), self.pipeline, InLog(), log, tracer)  # what every service gets
         reported = ConfigurationFile(folders.config, clock, log)
@@ -126,12 +131,20 @@ class Greenlight:
         called = {name: as_function(service) for name, service in self.services.items()}
         self.broker, self.watch = _broker(self.store, called, third_parties, folders.config / "triggers", tracer)
         operators = broker_api(self.broker.operations, lambda: board.discards(self.pipeline()))
-        board_deps = board.Deps(*common, people=self.people, open_reads=open_reads, guests=[operators])
+        arrivals = Arrivals()
+        expected = partial(self._expected, folders.secrets)
+        sources = Sources(arrivals, self.broker.operations, expected)
+        board_deps = board.Deps(*common, people=self.people, open_reads=open_reads, guests=[operators], sources=sources)
         self.apps: Mapping[str, WSGIApplication] = {
-            "webhooks": webhooks.create_app(webhooks.Deps(*common, secrets=self.secrets)),
+            "webhooks": webhooks.create_app(webhooks.Deps(*common, secrets=self.secrets, arrivals=arrivals)),
             "board": board.create_app(board_deps),
         }
         self.ticker = Ticker(_pinger(self.services["reconciler"], clock), self.ledger.next_due, clock, log)
+
+    def _expected(self, secrets: Path) -> Sequence[tuple[str, str]]:
+        """Return the senders that are expected, with how to set up each."""
+        host, port = self._webhooks_at
+        return list(pointed(f"http://{host}:{port}", secrets, self.pipeline()))
 
     def serve_webhooks(self, listen: str, servers: int = 1) -> Server:
         """Return a server for the webhooks on `listen`, bound; `servers` of this process share its descriptors.
@@ -140,7 +153,9 @@ class Greenlight:
         address is taken or not this machine's.
         """
         limits = Limits(servers=servers, of_one=1)
-        return serve(self.apps["webhooks"], listen, name="webhooks", limits=limits, turn=repository_of)
+        server = serve(self.apps["webhooks"], listen, name="webhooks", limits=limits, turn=repository_of)
+        self._webhooks_at = server.address[:2]
+        return server
 
     def _follow(self, event: Event) -> Collection[str]:
         """Hand an event to the services that need nothing but the ledger; return the keys of their Triggers.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from prometheus_client import REGISTRY
 from greenlight.deployer.drivers.registry import DRIVERS
 from greenlight.entrypoints import demo
 from greenlight.entrypoints.compose import Folders, Greenlight, ThirdParties
+from greenlight.entrypoints.pointed import pointed, senders
 from greenlight.lib.errors import ConfigurationError, Unavailable
 from greenlight.lib.files import keep_private, make_folder
 from greenlight.lib.foreground import is_loopback, log_to_stderr, stop_on_signals
@@ -27,8 +28,7 @@ from greenlight.service.secrets import Secrets, create
 from greenlight.service.server import Server, serve, serve_until
 from greenlight.store.errors import Locked, Newer
 from greenlight.telemetry.setup import tracer_of
-from greenlight.webhooks.provider import Place
-from greenlight.webhooks.providers.registry import FILES, ROUTES
+from greenlight.webhooks.providers.registry import FILES
 
 DRAIN = 10.0
 """Seconds that deliveries in flight get to finish after SIGTERM."""
@@ -38,9 +38,6 @@ FAILED = 1
 
 USAGE = 2
 """Exit code: bad usage or configuration."""
-
-ALWAYS = ("github", "circleci")
-"""Who is expected to send webhooks also where no gate names them, by the file of the secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +165,7 @@ def _folders(options: UpOptions) -> Folders:
 def _create_secrets(folders: Folders, pipeline: Pipeline, log: logging.Logger) -> None:
     """Make a secret for every sender that the pipeline listens to and that has none yet."""
     try:
-        made = create(folders.secrets, sorted(_senders(pipeline)), FILES)
+        made = create(folders.secrets, sorted(senders(pipeline)), FILES)
     except OSError as problem:
         raise ConfigurationError(
             f"{folders.secrets}: cannot keep secrets: {problem.strerror}. Name another folder with GREENLIGHT_SECRETS"
@@ -187,22 +184,6 @@ def _add_secrets(folders: Folders, secrets: Secrets, pipeline: Pipeline, log: lo
     _create_secrets(folders, pipeline, log)
 
 
-def _senders(pipeline: Pipeline) -> list[str]:
-    """Return the expected senders of webhooks, by the file of the secret."""
-    gates = (gate for policy in pipeline.applications.values() for gate in policy.gates.values())
-    named = {gate.sender for gate in gates if gate.sender is not None}
-    return [*ALWAYS, *sorted(named.difference(ALWAYS))]
-
-
-def pointed(webhooks: str, secrets: Path, pipeline: Pipeline) -> Iterator[str]:
-    """Yield how to set each sender up, first those whose route has no name. `webhooks`: the URL of that port."""
-    repo = min(policy.repo for policy in pipeline.applications.values())
-    senders = [(sender, it) for sender in _senders(pipeline) for it in ROUTES.values() if it.files.has(sender)]
-    for sender, provider in sorted(senders, key=lambda found: found[1].files.word):
-        name = sender.removeprefix(f"{provider.files.name}-") if provider.files.word else ""
-        yield provider.pointed(Place(name, provider.route + name, webhooks, secrets / sender, repo))
-
-
 def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -216,5 +197,5 @@ def _announce(addresses: Addresses, folders: Folders, options: UpOptions, pipeli
         f"  secrets   {folders.secrets}\n"
     )
     if not options.demo:
-        sys.stdout.writelines(f"{line}\n" for line in pointed(addresses.webhooks, folders.secrets, pipeline))
+        sys.stdout.writelines(f"{line}\n" for _, line in pointed(addresses.webhooks, folders.secrets, pipeline))
     sys.stdout.flush()

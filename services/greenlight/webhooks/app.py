@@ -7,7 +7,8 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -23,6 +24,7 @@ from greenlight.model import keys
 from greenlight.model.policy import Pipeline
 from greenlight.model.rows import PATIENCE, Due, Fact
 from greenlight.policy.refs import shipped
+from greenlight.service.arrivals import Arrival, Arrivals
 from greenlight.service.deps import Deps as BaseDeps
 from greenlight.service.handling import sending
 from greenlight.service.health import HEALTHZ, Answer, alive
@@ -42,6 +44,7 @@ class Deps(BaseDeps):
     """The dependencies of the webhooks alone: the senders' secrets."""
 
     secrets: Secrets
+    arrivals: Arrivals = field(default_factory=Arrivals)
 
 
 class _Refused(Exception):
@@ -104,8 +107,9 @@ class _Taken:
 
     status_code = 202
 
-    def __init__(self, document: Mapping[str, str]) -> None:
-        self.ignored = document.get("ignored", "")
+    def __init__(self, document: Mapping[str, str], repo: str | None, sha: str | None = None) -> None:
+        self.ignored, self.fact = document.get("ignored", ""), document.get("id")
+        self.repo, self.sha = repo, sha
         self._body = json.dumps(document).encode()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -125,6 +129,7 @@ def _answer(
         scope.note("http.response.status_code", response.status_code)
     metrics.WEBHOOKS.labels(provider.label, verdict).inc()
     ignored = response.ignored if isinstance(response, _Taken) else ""
+    deps.arrivals.add(_arrival(provider, name, verdict, response, deps.clock.now()))
     log.log(
         logging.INFO if response.status_code == 202 else logging.WARNING,
         "%s %s %d in %.1f ms, delivery %.64r%.300s",
@@ -136,6 +141,15 @@ def _answer(
         f": {ignored!r}" if ignored else "",
     )
     return response
+
+
+def _arrival(provider: Provider, name: str, verdict: str, response: Response | _Taken, now: datetime) -> Arrival:
+    """Return what the board shows of a webhook; who sent one that was not signed right is not known."""
+    if isinstance(response, _Taken):
+        sender, status = provider.sender(name), response.status_code
+        return Arrival(now, sender, verdict, status, response.ignored, response.repo, response.sha, response.fact)
+    why = str((response.get_json(silent=True, force=True) or {}).get("detail", ""))
+    return Arrival(now, provider.label, verdict, response.status_code, why[:300])
 
 
 def _take(
@@ -171,13 +185,13 @@ def _take(
         if renamed is not None:
             fact = Ignored(renamed)
         if isinstance(fact, Ignored):
-            return "ignored", _Taken({"ignored": fact.reason})
+            return "ignored", _Taken({"ignored": fact.reason}, fact.repo)
         _unclaimed(provider, delivery, fact, deps)
         scope.arrival(fact.event, fact.repo, fact.sha, fact.signal, fact.outcome, contexts(delivery.headers, fact))
         if AHEAD in fact.details:
             notices.ahead(provider.sender(name), moment(fact.details[AHEAD]), fact.accepted)
         _accept(fact, delivery.body, deps)
-        return "accepted", _Taken({"id": fact.id})
+        return "accepted", _Taken({"id": fact.id}, fact.repo, fact.sha)
     except _Refused as refusal:
         return "refused", problem_response(refusal.status, str(refusal), refusal.headers)
     except BadSignature as problem:

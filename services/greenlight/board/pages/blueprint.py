@@ -14,12 +14,13 @@ from greenlight.board import domain, overview, reading
 from greenlight.board.commits import known
 from greenlight.board.listing import STATES, Search, listing
 from greenlight.board.overview import Cell, Overview, Row, Waiting
+from greenlight.board.pages import activity, forms, home
 from greenlight.board.pages import commit as commit_page
-from greenlight.board.pages import forms, home
 from greenlight.board.pages import target as target_page
 from greenlight.board.pages.fresh import Fresh
 from greenlight.board.pages.shown import MINUTE, SOON, Pages
 from greenlight.board.pages.words import broken, initials, length, time_tag
+from greenlight.board.sources import Sources
 from greenlight.board.stops import Missing, Stop
 from greenlight.board.track import track
 from greenlight.lib.errors import NotFound
@@ -47,7 +48,7 @@ class Board:
         return [] if g.person is None else overview.inbox(self.seen(), g.person)
 
 
-def blueprint(deps: Deps) -> Blueprint:
+def blueprint(deps: Deps, sources: Sources) -> Blueprint:
     """Return the routes of the pages."""
     pages = Blueprint("pages", __name__, template_folder="../templates", static_folder="../static")
     board = Board(deps)
@@ -65,6 +66,7 @@ def blueprint(deps: Deps) -> Blueprint:
     _lists(pages, board, deps)
     _details(pages, board, deps)
     forms.routes(pages, deps)
+    activity.routes(pages, board.pages, sources, deps)
     return pages
 
 

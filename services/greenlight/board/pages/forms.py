@@ -51,7 +51,7 @@ def routes(pages: Blueprint, deps: Deps) -> None:
 
     @pages.route("/commits/<owner>/<name>/<sha>/<any(approve, refuse, override):verb>", methods=["GET", "POST"])
     def on_commit(owner: str, name: str, sha: str, verb: str) -> Any:
-        person = _somebody()
+        person = somebody()
         record = reading.record_of(f"{owner}/{name}", sha, deps)
         application = request.values.get("application", "")
         policy = reading.policy_of(application, deps)
@@ -63,30 +63,31 @@ def routes(pages: Blueprint, deps: Deps) -> None:
             with reading.acted_on(record.repo, record.sha, deps) as current:
                 _vote(verb, current, application, person, deps)
 
-        return _answer(lambda: describe(record, policy, person, deps), act)
+        return answer(lambda: describe(record, policy, person, deps), act)
 
     @pages.route(
         "/targets/<application>/<environment>/<any(deploy, retry, rollback, pause, resume, cancel, withdraw):verb>",
         methods=["GET", "POST"],
     )
     def on_target(application: str, environment: str, verb: str) -> Any:
-        person = _somebody()
+        person = somebody()
         row = reading.target_of(application, environment, deps)
         policy = reading.policy_of(application, deps)
-        return _answer(
+        return answer(
             lambda: _of_target(verb, row, policy, person, deps),
             lambda: _on_target(verb, application, environment, person, deps),
         )
 
 
-def _somebody() -> Person:
+def somebody() -> Person:
+    """Return the person who asks. Raises Unauthenticated."""
     if g.person is None:
         raise Unauthenticated("log in to act here; in the terminal the same is done with a token")
     person: Person = g.person
     return person
 
 
-def _answer(describe: Callable[[], Form], act: Callable[[], None]) -> Any:
+def answer(describe: Callable[[], Form], act: Callable[[], None]) -> Any:
     """Show the form; if it was sent, do it and go back to where it came from, or say in the form why it was not done."""
     form = describe()
     if request.method != "POST":

@@ -1,0 +1,143 @@
+"""The pages for operators: webhooks and their verdicts, Triggers and dead letters, and how to set up the senders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Blueprint, Response, g, redirect, render_template, request
+
+from greenlight.board import actions, domain, reading
+from greenlight.board.pages.forms import Form, answer, somebody
+from greenlight.board.pages.shown import Pages
+from greenlight.board.sources import Deliveries, Sources
+from greenlight.lib.errors import NotFound, Rejected
+from greenlight.service.arrivals import Arrival
+from greenlight.service.deps import Deps
+
+SHOWN = 60
+"""Webhooks that are shown."""
+
+LETTERS = 50
+"""Dead letters that are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """A sender that is expected, as the page of the setup shows it."""
+
+    name: str
+    how: str  # how to point it at Greenlight
+    last: Arrival | None
+    refused: Arrival | None  # the last one of its route whose signature was wrong
+
+
+def routes(blueprint: Blueprint, pages: Pages, sources: Sources, deps: Deps) -> None:
+    """Add the pages of activity and setup, and the forms about dead letters."""
+
+    @blueprint.get("/activity")
+    def activity() -> Response:
+        return pages.show("activity.html", lambda: _activity(sources))
+
+    @blueprint.get("/setup")
+    def setup() -> Response:
+        return pages.show("setup.html", lambda: _setup(sources, deps))
+
+    @blueprint.get("/activity/dead-letters/<int:id>")
+    def dead_letter(id: int) -> str:
+        letter = _letter(_deliveries(sources), id)
+        refused = None if g.person is None else _may_discard(letter, deps)
+        return render_template("dead_letter.html", frame="base.html", live=None, letter=letter, refused=refused)
+
+    @blueprint.route("/activity/dead-letters/<int:id>/<any(replay, discard):verb>", methods=["GET", "POST"])
+    def on_dead_letter(id: int, verb: str) -> Any:
+        person = somebody()
+        deliveries = _deliveries(sources)
+        letter = _letter(deliveries, id)
+
+        def act() -> None:
+            if verb == "replay":
+                deliveries.replay(id)
+                return
+            reason = request.form.get("reason", "").strip()
+            if not reason:
+                raise Rejected("a reason must be given")
+            deliveries.discard(id, reason, actions.discards(person, list(deps.pipeline().applications.values())))
+
+        return answer(lambda: _form(verb, letter, deps), act)
+
+    @blueprint.get("/me")
+    def me() -> Any:
+        if g.person is None:
+            return redirect("/login")
+        policies = list(deps.pipeline().applications.values())
+        return render_template("me.html", frame="base.html", live=None, policies=policies, operates=_operates(policies))
+
+
+def _activity(sources: Sources) -> Mapping[str, Any]:
+    arrivals = None if sources.arrivals is None else sources.arrivals.newest(SHOWN)
+    deliveries = sources.deliveries
+    return {
+        "arrivals": arrivals,
+        "triggers": None if deliveries is None else deliveries.triggers(),
+        "letters": [] if deliveries is None else deliveries.dead_letters(limit=LETTERS),
+        "lasts": 2.0,  # webhooks that were refused change nothing in the ledger
+    }
+
+
+def _setup(sources: Sources, deps: Deps) -> Mapping[str, Any]:
+    arrivals = sources.arrivals
+    senders = [
+        Sender(
+            name,
+            how,
+            None if arrivals is None else arrivals.last_of(name),
+            None if arrivals is None else arrivals.last_refused(_label(name)),
+        )
+        for name, how in sources.senders()
+    ]
+    return {
+        "senders": senders,
+        "heard": arrivals is not None,
+        "repositories": reading.repositories(deps),
+        "policies": list(deps.pipeline().applications.values()),
+        "lasts": 2.0,
+    }
+
+
+def _label(sender: str) -> str:
+    """Return the label of a sender's route: "gates" for gate-NAME, "events" for events-NAME, else its own name."""
+    return {"gate": "gates", "events": "events"}.get(sender.partition("-")[0], sender)
+
+
+def _deliveries(sources: Sources) -> Deliveries:
+    if sources.deliveries is None:
+        raise NotFound("Knative's Broker delivers here, and keeps its own dead letters: see docs/operations.md")
+    return sources.deliveries
+
+
+def _letter(deliveries: Deliveries, id: int) -> Mapping[str, Any]:
+    try:
+        return deliveries.dead_letter(id)
+    except LookupError as problem:
+        raise NotFound(str(problem.args[0])) from None
+
+
+def _form(verb: str, letter: Mapping[str, Any], deps: Deps) -> Form:
+    what = f"{letter['event']['type']} for {letter['trigger']}"
+    closed = "it is closed already" if letter["closed"] else None
+    if verb == "replay":
+        effects = ["The event is delivered again, to this Trigger alone, with the same id."]
+        return Form(f"Replay {what}?", "Replay", effects, "/activity", closed, reason=None)
+    effects = ["The event is not delivered any more. The dead letter stays in the log, with your name and the reason."]
+    return Form(f"Discard {what}?", "Discard", effects, "/activity", closed or _may_discard(letter, deps), danger=True)
+
+
+def _may_discard(letter: Mapping[str, Any], deps: Deps) -> str | None:
+    about = letter["event"].get("extensions") or letter["event"]
+    return domain.may_discard(g.person, list(deps.pipeline().applications.values()), about)
+
+
+def _operates(policies: Sequence[Any]) -> Sequence[str]:
+    return [policy.name for policy in policies if domain.may_operate(g.person, policy) is None]
