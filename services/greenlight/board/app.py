@@ -7,31 +7,37 @@ from dataclasses import dataclass, field
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from flask import Blueprint, Flask, Response, g, request
+from flask import Blueprint, Flask, Response, g
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from greenlight.board import actions, api, pages
+from greenlight.board.login import mount
+from greenlight.board.login.config import LoginConfig
+from greenlight.board.login.guard import Guard, to_login
 from greenlight.board.sources import Sources
 from greenlight.events import Event
-from greenlight.lib.errors import Forbidden, Unauthenticated
-from greenlight.lib.origins import foreign
+from greenlight.lib.errors import TooManyRequests, Unauthenticated
 from greenlight.lib.problems import refusal
 from greenlight.model.policy import Pipeline
 from greenlight.service.deps import Deps as BaseDeps
-from greenlight.service.health import HEALTHZ, READYZ, mount_health
+from greenlight.service.health import mount_health
 from greenlight.service.people import People
 from greenlight.telemetry.tracing import OFF, SERVER, Tracer
 
 MAX_BODY = 64 << 10
-_OPEN = (HEALTHZ, READYZ)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Deps(BaseDeps):
-    """The dependencies of the board alone: people, whether it listens on loopback only, other routes to guard."""
+    """The dependencies of the board alone.
+
+    People and how they log in, whether it listens on loopback only, the secrets of web logins, other routes to guard.
+    """
 
     people: People
     open_reads: bool = False
+    login: LoginConfig = field(default_factory=LoginConfig)
+    secret: Callable[[str], str | None] = lambda name: None
     guests: Sequence[Blueprint] = ()
     sources: Sources = field(default_factory=Sources)
 
@@ -46,35 +52,32 @@ def create_app(deps: Deps) -> Flask:
     for routes in deps.guests:
         app.register_blueprint(routes)
 
-    @app.before_request
-    def who() -> None:
-        if request.path in _OPEN:
-            return
-        if (why := foreign(request.environ, named=deps.open_reads)) is not None:
-            raise Forbidden(why)
-        g.person = _person(deps)
-        if g.person is None and not (
-            deps.open_reads and request.method in ("GET", "HEAD") and request.path != "/api/v1/people/me"
-        ):
-            raise Unauthenticated(
-                "the token is missing: send `Authorization: Bearer TOKEN`; `greenlight people token ID` makes one"
-            )
+    guard = Guard(
+        deps.login,
+        deps.people,
+        deps.ledger,
+        deps.clock,
+        deps.log.getChild("board"),
+        on_loopback=deps.open_reads,
+        secret=deps.secret,
+    )
+    mount.login(app, guard)
 
     @app.get("/metrics")
     def metrics() -> Response:
         return Response(generate_latest(), content_type=CONTENT_TYPE_LATEST)
 
     @app.after_request
-    def guard(response: Response) -> Response:
+    def headers(response: Response) -> Response:
         response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Referrer-Policy"] = "no-referrer"
+        response.headers["Referrer-Policy"] = "same-origin"  # with no-referrer, browsers send forms with `Origin: null`
         response.headers["Content-Security-Policy"] = (
             "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; "
             "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
         )
         return response
 
-    app.register_error_handler(Exception, lambda problem: _problem(problem, deps))
+    app.register_error_handler(Exception, lambda problem: _problem(problem, guard, deps))
     if deps.tracer is not OFF:
         app.wsgi_app = _Traced(app.wsgi_app, deps.tracer)  # type: ignore[method-assign]
     return app
@@ -107,20 +110,12 @@ class _Traced:
             return self._rest(environ, answer)
 
 
-def _person(deps: Deps) -> object:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if not token:
-        return None
-    person = deps.people.by_token(token.strip()) if scheme.lower() == "bearer" else None
-    if person is None:
-        raise Unauthenticated(
-            "this token belongs to no person; it may have been replaced: `greenlight people token ID` makes a new one"
-        )
-    return person
-
-
-def _problem(problem: Exception, deps: Deps) -> Response:
+def _problem(problem: Exception, guard: Guard, deps: Deps) -> Response:
+    if type(problem) is Unauthenticated and guard.can_ask_to_log_in():
+        return to_login()
     response = refusal(problem, deps.log.getChild("board"))
+    if isinstance(problem, TooManyRequests):
+        response.headers["Retry-After"] = str(problem.wait)
     if pages.is_for_people():
         response = pages.error_page(response)
     if response.status_code == 401:

@@ -11,7 +11,7 @@ from typing import IO, Any
 import click
 import urllib3
 
-from greenlight.cli import render
+from greenlight.cli import credentials, render
 from greenlight.lib.printable import printable
 
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -26,7 +26,7 @@ WAITS = 4
 
 _URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
 _TOKEN = re.compile(r"[!-~]{1,4096}")
-_HINTS = {401: ["The command line sends the token in GREENLIGHT_TOKEN."]}
+_HINTS = {401: ["The command line sends the token in GREENLIGHT_TOKEN, or the one that `greenlight login` kept."]}
 
 
 class Failure(click.ClickException):
@@ -42,22 +42,33 @@ class Failure(click.ClickException):
         render.lines(f"Error: {self.message}", err=True)
 
 
+def board_url(env: Mapping[str, str]) -> str:
+    """Return the address of the board. Raises Failure."""
+    url = (env.get("GREENLIGHT_URL") or DEFAULT_URL).rstrip("/")
+    if not _URL.fullmatch(url):
+        raise Failure(f"GREENLIGHT_URL is {url!r}; it must be http(s)://HOST:PORT, such as {DEFAULT_URL}", USAGE)
+    return url
+
+
 class Client:
-    """The board's JSON API, found by GREENLIGHT_URL and GREENLIGHT_TOKEN."""
+    """The board's JSON API, found by GREENLIGHT_URL, with the token of GREENLIGHT_TOKEN or `greenlight login`."""
 
     def __init__(self, env: Mapping[str, str] = os.environ) -> None:
-        self.url = (env.get("GREENLIGHT_URL") or DEFAULT_URL).rstrip("/")
-        if not _URL.fullmatch(self.url):
-            raise Failure(
-                f"GREENLIGHT_URL is {self.url!r}; it must be http(s)://HOST:PORT, such as {DEFAULT_URL}", USAGE
-            )
-        token = env.get("GREENLIGHT_TOKEN")
+        self.url = board_url(env)
+        token = env.get("GREENLIGHT_TOKEN") or self._kept(env)
         if token and not _TOKEN.fullmatch(token):
             raise Failure(
                 "GREENLIGHT_TOKEN has characters that no token has: `greenlight people token ID` makes one", USAGE
             )
         self._headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
         self._http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(connect=3, read=30))
+
+    def _kept(self, env: Mapping[str, str]) -> str | None:
+        """Return the token that `greenlight login` kept for this address."""
+        try:
+            return credentials.token_for(self.url, env)
+        except (credentials.Exposed, OSError, ValueError) as problem:
+            raise Failure(f"the tokens of `greenlight login` cannot be used: {problem}", USAGE) from None
 
     def get(self, path: str, **query: str | None) -> dict[str, Any]:
         """Return a document.

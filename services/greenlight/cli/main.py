@@ -36,6 +36,8 @@ COMMANDS = {
     "resume": ("act", "end a pause of a target"),
     "cancel": ("act", "withdraw a request, or end a running deployment"),
     "override": ("act", "pass a gate for one commit in one environment"),
+    "login": ("login", "keep your token for a board"),
+    "logout": ("login", "forget the token for a board"),
     "people": ("people", "list people, make tokens, erase data of authors"),
     "doctor": ("doctor", "check an installation, and suggest repairs"),
     "policy": ("policy", "check and explain the pipeline file"),

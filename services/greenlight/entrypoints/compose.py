@@ -14,6 +14,7 @@ from wsgiref.types import WSGIApplication
 
 from greenlight.board import app as board
 from greenlight.board import waterfall
+from greenlight.board.login.config import LoginConfig
 from greenlight.board.sources import Sources
 from greenlight.broker import log as broker_log
 from greenlight.broker.api import blueprint as broker_api
@@ -27,6 +28,7 @@ from greenlight.deployer import app as deployer
 from greenlight.deployer.drivers.registry import DRIVERS
 from greenlight.entrypoints.drivers import Drivers
 from greenlight.entrypoints.ledgers import DATABASE
+from greenlight.entrypoints.login_settings import login_secret
 from greenlight.entrypoints.pointed import pointed
 from greenlight.events import Event, ids, rfc3339, types
 from greenlight.events.http import to_binary
@@ -96,6 +98,7 @@ class Greenlight:
         clock: Clock | None = None,
         third_parties: ThirdParties | None = None,
         tracer: Tracer = OFF,
+        login: LoginConfig | None = None,
     ) -> None:
         clock = clock or SystemClock()
         third_parties = third_parties or ThirdParties()
@@ -134,7 +137,16 @@ class Greenlight:
         arrivals = Arrivals()
         expected = partial(self._expected, folders.secrets)
         sources = Sources(arrivals, self.broker.operations, expected)
-        board_deps = board.Deps(*common, people=self.people, open_reads=open_reads, guests=[operators], sources=sources)
+        login = login or LoginConfig(tokens=True)
+        board_deps = board.Deps(
+            *common,
+            people=self.people,
+            open_reads=open_reads,
+            login=login,
+            secret=login_secret(login, self.secrets),
+            guests=[operators],
+            sources=sources,
+        )
         self.apps: Mapping[str, WSGIApplication] = {
             "webhooks": webhooks.create_app(webhooks.Deps(*common, secrets=self.secrets, arrivals=arrivals)),
             "board": board.create_app(board_deps),

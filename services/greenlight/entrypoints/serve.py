@@ -15,6 +15,7 @@ from wsgiref.types import WSGIApplication
 
 from greenlight.deployer.drivers.registry import DRIVERS
 from greenlight.entrypoints.ledgers import ledger_of
+from greenlight.entrypoints.login_settings import login_secret
 from greenlight.entrypoints.settings import Settings
 from greenlight.ledger.port import Ledger
 from greenlight.ledger.traced import traced
@@ -162,7 +163,7 @@ def _check(service: str, settings: Settings) -> None:
     if service == "board":
         from greenlight.service.people import read as read_people
 
-        reads.append(lambda: read_people(settings.config / "people.yaml"))
+        reads += [lambda: read_people(settings.config / "people.yaml"), lambda: _login_secret(settings)]
     for read in reads:
         try:
             read()
@@ -226,7 +227,18 @@ def _board(base: dict[str, Any], settings: Settings) -> WSGIApplication:
     from greenlight.service.people import People
 
     people = People(settings.config / "people.yaml", clock=base["clock"], log=base["log"])
-    return board.create_app(board.Deps(**base, people=people))
+    secret = _login_secret(settings)
+    return board.create_app(board.Deps(**base, people=people, login=settings.login, secret=secret))
+
+
+def _login_secret(settings: Settings) -> Callable[[str], str | None]:
+    """Return what gives the secrets of web logins; where none is configured, no folder is read. Raises ConfigurationError."""
+    if settings.login.oidc is None and settings.login.github is None:
+        return lambda name: None
+    from greenlight.service.secrets import Secrets
+    from greenlight.webhooks.providers.registry import FILES
+
+    return login_secret(settings.login, Secrets(settings.secrets, FILES))
 
 
 def _deployer(base: dict[str, Any], settings: Settings) -> EventService[Any]:

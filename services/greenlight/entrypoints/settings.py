@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from greenlight.board.login.config import LoginConfig
+from greenlight.entrypoints.login_settings import login_config
 from greenlight.lib.errors import ConfigurationError
 
 
@@ -43,6 +45,9 @@ class Settings:
     metrics: int | None = None
     """GREENLIGHT_METRICS_PORT: where Prometheus is answered. Default: nowhere, except that the board has /metrics."""
 
+    login: LoginConfig = field(default_factory=LoginConfig)
+    """GREENLIGHT_BOARD_URL and others (login_settings.py): how people log in to the board."""
+
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
         """Read the settings; ConfigurationError names everything that is wrong, a line each."""
@@ -59,6 +64,7 @@ class Settings:
             metrics=_port("GREENLIGHT_METRICS_PORT", metrics, problems) if metrics else None,
             table=_table(env.get("GREENLIGHT_LEDGER", "sqlite"), problems),
             bodies=_bodies(env.get("GREENLIGHT_BODIES"), env.get("GREENLIGHT_LEDGER", "sqlite"), problems),
+            login=login_config(env, problems, one_machine=False),
         )
         if problems:
             raise ConfigurationError("\n".join(problems))

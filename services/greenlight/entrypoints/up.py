@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from prometheus_client import REGISTRY
 
+from greenlight.board.login.config import LoginConfig
 from greenlight.deployer.drivers.registry import DRIVERS
 from greenlight.entrypoints import demo
 from greenlight.entrypoints.compose import Folders, Greenlight, ThirdParties
+from greenlight.entrypoints.login_settings import login_config
 from greenlight.entrypoints.pointed import pointed, senders
 from greenlight.lib.errors import ConfigurationError, Unavailable
 from greenlight.lib.files import keep_private, make_folder
@@ -80,6 +83,7 @@ def run(options: UpOptions, show_trace: Callable[[dict[str, Any]], None]) -> int
             log=log,
             third_parties=watcher.third_parties() if options.demo else ThirdParties(),
             tracer=tracer_of(None, log),
+            login=_login(os.environ),
         )
     except (ConfigurationError, Locked, Newer, Unavailable) as problem:
         what = printable(str(problem), keep="\n")
@@ -108,6 +112,15 @@ def run(options: UpOptions, show_trace: Callable[[dict[str, Any]], None]) -> int
     if code == 0:
         code = 0 if serve_until(stopping, servers, lambda: _look(greenlight)) else FAILED
     return _stop(servers, greenlight, folders, options, code)
+
+
+def _login(env: Mapping[str, str]) -> LoginConfig:
+    """Return how people log in. Raises ConfigurationError."""
+    problems: list[str] = []
+    config = login_config(env, problems, one_machine=True)
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    return config
 
 
 def _look(greenlight: Greenlight) -> None:

@@ -15,7 +15,19 @@ from typing import Protocol
 from greenlight.events import Event
 from greenlight.lib.errors import Unavailable
 from greenlight.model.policy import PoliciesInForce
-from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, NewEntry, Push, Record, Target, Title
+from greenlight.model.rows import (
+    DecisionRow,
+    Deployment,
+    Due,
+    Entry,
+    Fact,
+    NewEntry,
+    Push,
+    Record,
+    Target,
+    Title,
+    WebSession,
+)
 
 
 class Conflict(Exception):
@@ -246,6 +258,22 @@ class Ledger(Reads, Protocol):
 
     def forget_bodies(self, before: datetime) -> int:
         """Drop providers' bodies stored before `before`; return how many."""
+        ...
+
+    def begin_web_session(self, session: WebSession, now: datetime) -> None:
+        """Store a new session. Those that ended before `now` may be removed with it."""
+        ...
+
+    def web_session(self, digest: str) -> WebSession | None:
+        """Return the session as the last write left it; None where there is none. The caller compares `until`."""
+        ...
+
+    def see_web_session(self, digest: str, seen: datetime, until: datetime) -> None:
+        """Write down that the session was used, and its new end. One that has been ended stays ended."""
+        ...
+
+    def end_web_session(self, digest: str) -> None:
+        """Remove the session, for every process. Nothing happens if there is none."""
         ...
 
     def unreadable(self) -> Sequence[SetAside]:

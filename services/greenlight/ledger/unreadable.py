@@ -19,7 +19,7 @@ from greenlight.events import Event
 from greenlight.ledger.port import SetAside, Unreadable
 from greenlight.ledger.rows_json import NO_ROW, plain
 from greenlight.model.policy import PoliciesInForce
-from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target
+from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target, WebSession
 from greenlight.telemetry import metrics
 
 R = TypeVar("R")
@@ -46,6 +46,7 @@ NAMES: Keys = {
     Push: lambda row: (row.fact,),
     Due: lambda row: (row.key,),
     Event: lambda row: (row.id,),
+    WebSession: lambda row: (row.digest,),
 }
 """Keys by the names that people know, which the columns of a table have."""
 

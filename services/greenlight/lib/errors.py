@@ -65,6 +65,16 @@ class Rejected(Problem):
     status = 422
 
 
+class TooManyRequests(Problem):
+    """The sender asked too often; `wait` is how many seconds later another try is answered."""
+
+    status = 429
+
+    def __init__(self, message: str, wait: int) -> None:
+        super().__init__(message)
+        self.wait = wait
+
+
 class Unavailable(Problem):
     """A dependency is down: nothing is known to be written, and trying again helps."""
 

@@ -19,17 +19,22 @@ _UNREGISTERED = (".localhost", ".svc", ".svc.cluster.local", ".internal")
 (RFC 6761), of a cluster's Services, and of private networks (ICANN, 2024), such as `host.docker.internal`."""
 
 
-def foreign(environ: WSGIEnvironment, *, named: bool) -> str | None:
+def foreign(environ: WSGIEnvironment, *, named: bool, own: str | None = None) -> str | None:
     """Return why a request may be a web page's, to be shown to its sender; None if it is not.
 
-    Its Origin, if it has one, must be the address that it asks. With `named`, that address must be a name that no page of
-    the internet can be loaded under, too: one of loopback, of a Service of a cluster, or of a private network.
+    Its Origin, if it has one, must be the address that it asks, or `own`, the one (SCHEME://HOST) under which browsers reach
+    it through a reverse proxy. With `named`, that address must be a name that no page of the internet can be loaded under,
+    too: one of loopback, of a Service of a cluster, or of a private network; or that of `own`.
     """
     asked = str(environ.get("HTTP_HOST", ""))
     origin = environ.get("HTTP_ORIGIN")
-    if origin is not None and _authority(origin) != asked.lower():
-        return "requests of other origins are refused"
-    host = _hostname(asked)
+    if origin is not None and origin.lower() != own:
+        authority = _authority(origin)
+        if authority != asked.lower() or (own is not None and authority == _authority(own)):
+            return "requests of other origins are refused"
+    if own is not None and asked.lower() == _authority(own):
+        return None
+    host = hostname(asked)
     if named and not is_loopback(host) and not host.endswith(_UNREGISTERED):
         return f"this machine is not called {host[:64]!r} here: ask for 127.0.0.1 or localhost"
     return None
@@ -68,7 +73,8 @@ def _authority(origin: str) -> str:
         return ""
 
 
-def _hostname(authority: str) -> str:
+def hostname(authority: str) -> str:
+    """Return the host of HOST:PORT, without brackets; empty where there is none."""
     try:
         return urlsplit(f"//{authority}").hostname or ""
     except ValueError:

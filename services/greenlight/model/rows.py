@@ -86,6 +86,18 @@ class Title:
 
 
 @dataclass(frozen=True, slots=True)
+class WebSession:
+    """A person's login in a browser, known by the digest of the id in their cookie. The id itself is stored nowhere."""
+
+    digest: str  # SHA-256 of the id, hex
+    person: str  # the id of the person
+    claims: Mapping[str, Any]  # what the login said of the person: they are looked up by it at each request
+    created: datetime
+    seen: datetime  # the last use that was written down
+    until: datetime  # it has ended then
+
+
+@dataclass(frozen=True, slots=True)
 class Fact:
     """An event that happened to a commit, as accepted."""
 

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ NAME_THEM = "add `github` or `emails`"
 
 _ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _TOKEN = re.compile(r"sha256:[0-9a-f]{64}")
-_WORDS = ("name", "github")
+_WORDS = ("name", "github", "subject")
 _LISTS = ("emails", "groups", "tokens")
 
 
@@ -38,17 +38,29 @@ class Person:
     emails: tuple[str, ...]
     groups: tuple[str, ...]
     tokens: tuple[str, ...]  # sha256:HEX
+    subject: str | None = None  # ISSUER#SUB: whom a web login names so
+    more: tuple[str, ...] = ()  # identities that a web login has proved beside those of the file
 
     @property
     def identities(self) -> tuple[str, ...]:
         """Return the person's identities in facts. None: the person cannot be recognized as an author."""
-        logins = [ids.identity("github", self.github)] if self.github else []
-        return (*logins, *(ids.identity("email", email) for email in self.emails))
+        return tuple(dict.fromkeys([*identities(self.github, self.emails), *self.more]))
+
+
+def identities(github: str | None, emails: Iterable[str]) -> Sequence[str]:
+    """Return the identities of a GitHub login and addresses."""
+    logins = [ids.identity("github", github)] if github else []
+    return [*logins, *(ids.identity("email", email) for email in emails)]
 
 
 def nameless(people: Iterable[Person]) -> Sequence[str]:
     """Return the ids of people without a GitHub login and address, who cannot be recognized as authors."""
     return [person.id for person in people if not person.identities]
+
+
+def digest_of(token: str) -> str:
+    """Return the digest of a token, as the file keeps it."""
+    return "sha256:" + hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
 
 
 class People:
@@ -66,13 +78,24 @@ class People:
 
     def by_token(self, token: str) -> Person | None:
         """Return the person with that token; every digest is compared, in constant time."""
-        given = "sha256:" + hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
+        return self.by_digest(digest_of(token))
+
+    def by_digest(self, given: str) -> Person | None:
+        """Return the person with the token of that digest."""
         found = [
             person
             for person in self._files().values()
             if sum(hmac.compare_digest(given, known) for known in person.tokens)
         ]
         return found[0] if found else None
+
+    def known_as(self, subject: str, identities: Container[str]) -> Sequence[Person]:
+        """Return the persons with that subject or one of these identities; more than one is a mistake in the file."""
+        return [
+            person
+            for person in self._files().values()
+            if (subject and person.subject == subject) or any(each in identities for each in person.identities)
+        ]
 
     def all(self) -> Mapping[str, Person]:
         """Return everybody, by id."""
@@ -139,6 +162,7 @@ def _twice(document: Document, path: Path, people: Mapping[str, Person]) -> Iter
     for id, person in people.items():
         shown = {ids.identity("email", email): f"the address {email}" for email in person.emails}
         shown |= {ids.identity("github", person.github): f"the GitHub login {person.github}"} if person.github else {}
+        shown |= {person.subject: f"the subject {person.subject}"} if person.subject else {}
         shown |= dict.fromkeys(person.tokens, "a token")
         for key, what in shown.items():
             other = first.setdefault(key, id)
@@ -153,7 +177,7 @@ def _person(document: Document, path: Path, id: Any, row: Any, problems: list[st
         problems.append(f"{where}: an id is lower-case letters, digits, - and _")
         return None
     if not isinstance(row, dict):
-        problems.append(f"{where}: must have name, github, emails, groups, tokens")
+        problems.append(f"{where}: must have name, github, emails, subject, groups, tokens")
         return None
     wrong = [
         f"unknown field {key!r}; there are {', '.join((*_WORDS, *_LISTS))}"
@@ -162,7 +186,11 @@ def _person(document: Document, path: Path, id: Any, row: Any, problems: list[st
     ]
     wrong += [f"{key} must be a list of texts, such as [legal]" for key in _LISTS if not _texts(row.get(key, []))]
     wrong += [f"{key} must be text" for key in _WORDS if not isinstance(row.get(key, ""), str)]
-    wrong += [f"{key} is empty: leave it out, or fill it in" for key in ("github", "emails") if _blank(row.get(key))]
+    wrong += [
+        f"{key} is empty: leave it out, or fill it in"
+        for key in ("github", "emails", "subject")
+        if _blank(row.get(key))
+    ]
     if wrong:
         problems.extend(f"{where}: {each}" for each in wrong)
         return None
@@ -176,6 +204,7 @@ def _person(document: Document, path: Path, id: Any, row: Any, problems: list[st
         emails=tuple(row.get("emails", [])),
         groups=tuple(row.get("groups", [])),
         tokens=tuple(row.get("tokens", [])),
+        subject=row.get("subject"),
     )
 
 

@@ -58,7 +58,10 @@ class Files:
         return re.fullmatch(f"{re.escape(self.name)}-{_NAME}" if self.word else re.escape(self.name), file) is not None
 
 
-OWN = (Files("github-api"), Files("github-app", whole=True))
+LOGIN = Files("login", "NAME")
+"""Client secrets of web logins: `login-oidc`, `login-github`."""
+
+OWN = (Files("github-api"), Files("github-app", whole=True), LOGIN)
 """The files of secrets that Greenlight itself uses, and no sender: beside those of the senders in every folder."""
 
 

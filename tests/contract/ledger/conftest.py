@@ -102,7 +102,7 @@ class DynamoDB:
 PREFIXES = {
     "facts": "fact#", "records": "records#", "pushes": "pushes#", "targets": "targets", "decisions": "decisions#",
     "deployments": "deployment#", "entries": "journal#", "outbox": "outbox#", "due": "due#", "policies": "policy#",
-    "policies_in_force": "policies-in-force",
+    "policies_in_force": "policies-in-force", "web_sessions": "web-session#",
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from greenlight.events.ids import identity
 from greenlight.ledger.rows_json import loads
 from greenlight.model.policy import GateState
 from greenlight.model.rows import Fact, Push, Record, Target
@@ -295,8 +296,6 @@ def test_row_50_an_author_cannot_approve() -> None:
 
 def test_row_50_an_author_of_the_pull_request_cannot_approve_either() -> None:
     """Whoever a fact counts among the authors."""
-    from greenlight.events.ids import identity
-
     authored = replace(heard(BUILD, "passed"), people=(identity("github", "LENA "),))
     assert state("legal", pushed(push()), authored, word("lena")).state == "pending"
 
@@ -310,6 +309,18 @@ def test_row_50_nobody_is_taken_for_no_author_only_because_nothing_is_known_of_t
     assert "people.yaml had no github login or e-mail of lena" in found.reason
     board = (replace(nobody, details={**nobody.details, "gate": "board"}), word("omar", "board", groups=["board"]))
     assert state("board", *board).state == "passed"
+
+
+def test_row_50_one_person_has_one_vote_under_whatever_id() -> None:
+    """As an entry that was renamed, or by a login without one: whoever has a login or an address in common is one."""
+    both = [identity("github", "lena"), identity("email", "lena@acme.example")]
+    first = word("lena", "board", groups=["board"])
+    again = word("oidc-1", "board", at=1, groups=["board"])
+    again = replace(again, details={**again.details, "identities": both})
+    found = state("board", first, again)
+    assert (found.state, found.by) == ("pending", ("oidc-1",))
+    assert "lena's approval does not count: oidc-1, who approved later, has the same GitHub login" in found.reason
+    assert state("board", first, again, word("omar", "board", at=2, groups=["board"])).by == ("oidc-1", "omar")
 
 
 def test_row_50_the_groups_of_the_moment_count() -> None:

@@ -26,7 +26,7 @@ def test_every_mistake_is_named_with_its_line_and_what_is_right(tmp_path: Path) 
         read(path)
     said = str(refused.value).splitlines()
     assert [line.split(": ")[0].removeprefix(str(path)) for line in said] == [":2", ":2", ":5", ":6"]
-    assert "unknown field 'mail'; there are name, github, emails, groups, tokens" in said[0]
+    assert "unknown field 'mail'; there are name, github, subject, emails, groups, tokens" in said[0]
     assert "groups must be a list of texts, such as [legal]" in said[1]
     assert "lower-case letters" in said[2]
     assert "greenlight people token kim" in said[3]

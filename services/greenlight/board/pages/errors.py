@@ -14,7 +14,7 @@ def is_for_people() -> bool:
     if request.path.startswith(_FOR_PROGRAMS):
         return False
     return (
-        request.accept_mimetypes.best_match(["text/html", PROBLEM, "application/json"], "application/json")
+        request.accept_mimetypes.best_match([PROBLEM, "application/json", "text/html"], "application/json")
         == "text/html"
     )
 

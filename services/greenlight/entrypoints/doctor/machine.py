@@ -51,6 +51,7 @@ def machine(config: Path, data: Path, secrets: Path, clock: Clock, running: Runn
         yield from looked("feedback", lambda: _feedback(config, secrets))
         yield from looked("operators", lambda: _operators(pipeline[0]))
         yield from looked("deploys", lambda: _deploys(pipeline[0], data, clock))
+    yield from looked("login", lambda: login(os.environ, secrets, clock))
     yield from looked("running", lambda: _running(running))
     yield from table(os.environ)
     if pipeline:
@@ -84,6 +85,34 @@ def table(env: Mapping[str, str]) -> Iterator[Finding]:
     kind, _, name = env.get("GREENLIGHT_LEDGER", "").partition(":")
     if kind == "dynamodb":
         yield from looked("table", lambda: _table(name))
+
+
+def login(env: Mapping[str, str], folder: Path, clock: Clock) -> Iterator[Finding]:
+    """Yield the findings about login: its settings, the client secrets, and whether the provider can be asked."""
+    from greenlight.board.login.provider import LoginFailed
+    from greenlight.board.login.web import providers
+    from greenlight.entrypoints.login_settings import login_config, login_secret
+    from greenlight.service.secrets import Secrets
+    from greenlight.webhooks.providers.registry import FILES
+
+    problems: list[str] = []
+    config = login_config(env, problems, one_machine=True)
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    if config.oidc is None and config.github is None:
+        return
+    secret = login_secret(config, Secrets(folder, FILES))
+    for provider in providers(config, secret, clock).values():
+        try:
+            provider.check()
+        except LoginFailed as problem:
+            yield Finding("login", WRONG, str(problem), "docs/login.md describes the settings")
+        else:
+            yield Finding("login", OK, f"{provider.title} can be asked")
+    if config.url is None:
+        yield Finding(
+            "login", WRONG, "GREENLIGHT_BOARD_URL is not set, so only this machine can log in", "set it to https://HOST"
+        )
 
 
 def _pipeline(config: Path, found: list[Pipeline]) -> Iterator[Finding]:

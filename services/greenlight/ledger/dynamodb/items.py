@@ -181,6 +181,10 @@ def in_force_key(repo: str) -> Key:
     return IN_FORCE, joined("r", repo)
 
 
+def web_session_key(digest: str) -> Key:
+    return joined("web-session", digest), ALONE
+
+
 def policy_key(digest: str) -> Key:
     return joined("policy", digest), ALONE
 

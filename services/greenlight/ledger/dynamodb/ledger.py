@@ -25,12 +25,13 @@ from greenlight.ledger.dynamodb.provider_bodies import ProviderBodies
 from greenlight.ledger.dynamodb.pushes import Pushes
 from greenlight.ledger.dynamodb.reader import Reader
 from greenlight.ledger.dynamodb.records import Records
+from greenlight.ledger.dynamodb.web_sessions import WebSessions
 from greenlight.ledger.dynamodb.writes import Write, needed, slices, writes
 from greenlight.ledger.port import Conflict, Page, Reading, SetAside, Transaction, Unreadable
 from greenlight.ledger.unreadable import policy_of
 from greenlight.lib.jitter import full_jitter
 from greenlight.model.policy import PoliciesInForce
-from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target, Title
+from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target, Title, WebSession
 
 __all__ = ["DynamoLedger"]
 
@@ -60,6 +61,7 @@ class DynamoLedger:
         self._pushes = Pushes(self._reader)
         self._decisions = Decisions(self._reader, clock)
         self._journals = Journals(self._reader)
+        self._web_sessions = WebSessions(self._reader, clock)
 
     def session(self, reading: Reading) -> AbstractContextManager[None]:
         return self._reader.begin(reading)
@@ -256,6 +258,20 @@ class DynamoLedger:
 
     def forget_bodies(self, before: datetime) -> int:
         return self._bodies.forget(before)
+
+    # Logins in browsers.
+
+    def begin_web_session(self, session: WebSession, now: datetime) -> None:
+        self._web_sessions.begin(session)
+
+    def web_session(self, digest: str) -> WebSession | None:
+        return self._web_sessions.get(digest)
+
+    def see_web_session(self, digest: str, seen: datetime, until: datetime) -> None:
+        self._web_sessions.see(digest, seen, until)
+
+    def end_web_session(self, digest: str) -> None:
+        self._web_sessions.end(digest)
 
     def unreadable(self) -> Sequence[SetAside]:
         return self._reader.aside.listed()

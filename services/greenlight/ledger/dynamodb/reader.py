@@ -17,7 +17,7 @@ from greenlight.ledger.dynamodb.session import Session
 from greenlight.ledger.port import Reading
 from greenlight.ledger.unreadable import Aside, Keys
 from greenlight.model.policy import PoliciesInForce
-from greenlight.model.rows import DecisionRow, Deployment, Due, Fact, Record, Target, Title
+from greenlight.model.rows import DecisionRow, Deployment, Due, Fact, Record, Target, Title, WebSession
 
 R = TypeVar("R")
 
@@ -36,6 +36,7 @@ KEYS: Keys = {
     PoliciesInForce: lambda row: items.in_force_key(row.repo),
     Due: lambda row: items.due_key(row.key),
     Event: lambda row: items.outbox_key(row.id),
+    WebSession: lambda row: items.web_session_key(row.digest),
 }
 
 

@@ -25,10 +25,11 @@ from greenlight.ledger.sqlite.provider_bodies import ProviderBodies
 from greenlight.ledger.sqlite.pushes import Pushes, after
 from greenlight.ledger.sqlite.rows import Rows
 from greenlight.ledger.sqlite.schema import SCHEMA, from_micros, micros
+from greenlight.ledger.sqlite.web_sessions import WebSessions
 from greenlight.ledger.sqlite.writes import Emit, Heads, steps
 from greenlight.ledger.unreadable import LATER, NAMES, Aside, policy_of
 from greenlight.model.policy import PoliciesInForce
-from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target, Title
+from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target, Title, WebSession
 from greenlight.store import Store, Tx
 
 __all__ = ["SCHEMA", "SqliteLedger"]
@@ -63,6 +64,7 @@ class SqliteLedger:
         self._aside = Aside(clock, NAMES)
         self._rows = Rows(store, self._cache, self._aside)
         self._bodies = ProviderBodies(store, self._rows, self._aside, bodies)
+        self._web_sessions = WebSessions(store, self._rows, self._aside)
 
     def session(self, reading: Reading) -> AbstractContextManager[None]:
         return nullcontext()  # the cache has what was read, and hears of every write
@@ -364,6 +366,20 @@ class SqliteLedger:
 
     def forget_bodies(self, before: datetime) -> int:
         return self._bodies.forget(before)
+
+    # Logins in browsers.
+
+    def begin_web_session(self, session: WebSession, now: datetime) -> None:
+        self._web_sessions.begin(session, now)
+
+    def web_session(self, digest: str) -> WebSession | None:
+        return self._web_sessions.get(digest)
+
+    def see_web_session(self, digest: str, seen: datetime, until: datetime) -> None:
+        self._web_sessions.see(digest, seen, until)
+
+    def end_web_session(self, digest: str) -> None:
+        self._web_sessions.end(digest)
 
     def unreadable(self) -> Sequence[SetAside]:
         return self._aside.listed()

@@ -94,6 +94,13 @@ CREATE TABLE titles (
         """
 CREATE TABLE policies_in_force (repo TEXT PRIMARY KEY, version INTEGER NOT NULL, json TEXT NOT NULL) WITHOUT ROWID;
 """,
+        # Logins in browsers.
+        """
+CREATE TABLE web_sessions (
+    digest TEXT PRIMARY KEY, seen INTEGER NOT NULL, until INTEGER NOT NULL, json TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX web_sessions_by_end ON web_sessions (until);
+""",
     ),
 )
 

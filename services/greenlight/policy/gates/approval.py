@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -74,6 +74,7 @@ class Approval(VotesGate):
         given = [word for word in words if word.granted and (taken_back is None or word.at > taken_back.at)]
         makers = self.makers(case) if given else None
         refusals = {word.person: self.left_out(word, makers) or _unsure(word, makers) for word in given}
+        refusals |= _twice([word for word in given if refusals[word.person] is None])
         votes = [(word.at, word.person, word.fact) for word in given if refusals[word.person] is None]
         if taken_back is not None and not votes:
             return revoked(taken_back, "a new approval")
@@ -94,6 +95,24 @@ def newest_words(policy: Policy, record: Record, gate: str) -> Mapping[str, Word
     """Return the newest vote of each person at a gate, under the application's name or its former one."""
     words = [word for key in policy.keys(gate) for word in record.approvals.get(key, {}).values()]
     return {word.person: word for word in sorted(words, key=lambda word: (word.at, word.fact))}
+
+
+def _twice(words: Sequence[Word]) -> dict[str, str]:
+    """Return why an approval does not count beside a newer one, by person: they have a login or address in common.
+
+    Two ids are one person where an entry of people.yaml was renamed, or a login made a person who is an entry since.
+    """
+    newest: dict[str, str] = {}
+    again: dict[str, str] = {}
+    for word in sorted(words, key=lambda word: (word.at, word.fact), reverse=True):
+        same = next((newest[identity] for identity in word.identities if identity in newest), None)
+        if same is not None:
+            again[word.person] = (
+                f"{same}, who approved later, has the same GitHub login or address: one person, one vote"
+            )
+        else:
+            newest |= dict.fromkeys(word.identities, word.person)
+    return again
 
 
 def _unsure(word: Word, makers: Authors | None) -> str | None:
