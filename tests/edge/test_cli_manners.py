@@ -122,6 +122,32 @@ def test_logs_prints_an_output_and_follows_one_that_grows(terminal: Terminal) ->
     assert json.loads(terminal("logs", "shop", "staging", "--json").stdout)["outcome"] == "failed"
 
 
+def test_logs_goes_on_after_a_restart_of_the_board(terminal: Terminal) -> None:
+    """Where it was; nothing is printed twice."""
+    shop, config = terminal.shop, terminal.shop.folder / "config"
+    (config / "deploy.sh").write_text("echo begin; read line < hold; echo end\n")
+    os.mkfifo(config / "hold")
+    shop.push("two", before="one")
+    shop.build("two")
+    shop.until(lambda: shop.environment("two", "staging")["deployment"] is not None)
+    boards = [serve(shop.greenlight.apps["board"], "127.0.0.1:0", name="board")]
+    boards[0].start()
+    address = "{}:{}".format(*boards[0].address)
+    command = [sys.executable, "-m", "greenlight.cli.main", "logs", "shop", "staging", "-f"]
+    env = {**os.environ, **terminal.env, "GREENLIGHT_URL": f"http://{address}"}
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begin\n"
+        boards[0].stop(5)
+        (config / "hold").write_text("go\n")
+        shop.watch.end("staging", TWO)
+        boards.append(serve(shop.greenlight.apps["board"], address, name="board"))
+        boards[1].start()
+        out, err = process.communicate(timeout=120)
+    boards[1].stop(5)
+    assert (out, process.returncode) == ("end\n", 0), err
+
+
 def test_wait_ends_with_the_deployment_that_follows(terminal: Terminal) -> None:
     """0: it succeeded, 1: it can no longer come, 4: it still waits when the time is up."""
     shop = terminal.shop

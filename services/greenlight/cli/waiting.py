@@ -16,6 +16,10 @@ from greenlight.lib.durations import duration
 FIRST, LONGEST = 0.25, 5.0
 """Seconds of the first pause, and of the longest."""
 
+AGAIN = 30
+"""Seconds, and tries, in which a Greenlight that does not answer has to answer again."""
+
+T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -71,6 +75,18 @@ def until(look: Callable[[], State], seconds: float) -> State:
             return state
         time.sleep(min(pause, left))  # noqa: TID251
         pause = min(pause * 1.5, LONGEST)
+
+
+def patiently(ask: Callable[[], T]) -> T:
+    """Return what `ask` returns; a Greenlight that is being restarted is asked again. Raises Failure after AGAIN tries."""
+    for _ in range(AGAIN):
+        try:
+            return ask()
+        except Failure as problem:
+            if problem.exit_code != UNKNOWN:
+                raise
+        time.sleep(1)  # noqa: TID251 - a person or script waits
+    return ask()
 
 
 def of_deployment(found: dict[str, Any]) -> State:

@@ -31,9 +31,11 @@ def diff(application: str, environment: str, sha: str | None, as_json: bool) -> 
     if found["back"]:
         render.line(f"{found['to'][:7]} is older: these commits of {where} would be taken back", err=True)
     if not found["complete"]:
-        runs = (
-            f"do not lead back to {found['from'][:7]}" if found["from"] else f"are all that is known: {where} is empty"
+        known = (
+            f"the stored pushes do not lead back to {found['from'][:7]}"
+            if found["from"]
+            else f"nothing runs in {where}"
         )
-        render.line(f"the stored pushes {runs}", err=True)
+        render.line(f"{known}: there may be more commits", err=True)
     if found["compare"]:
         render.line(found["compare"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
 from typing import Any
 
 import click
@@ -63,7 +64,7 @@ def _follow(client: Client, id: str) -> None:
     """Print the output of a deployment until it has ended."""
     printer, after = _Printer(), None
     while True:
-        found = client.get(f"/deployments/{id}/log", after=after)
+        found = waiting.patiently(partial(client.get, f"/deployments/{id}/log", after=after))
         printer.show(found, last=found["ended"] is not None)
         if found["ended"] is not None:
             return
