@@ -60,7 +60,14 @@ FLOW = (
         "changes-to-feedback",
         80,
         "feedback",
-        (types.COMMIT_RECORDED, types.PROMOTION_READY, types.DEPLOYMENT_APPLIED, *types.ENDS, types.FEEDBACK_DUE),
+        (
+            types.COMMIT_RECORDED,
+            types.PROMOTION_READY,
+            types.DEPLOYMENT_APPLIED,
+            *types.ENDS,
+            types.FEEDBACK_DUE,
+            types.FEEDBACK_TEST,
+        ),
         (),
     ),
 )

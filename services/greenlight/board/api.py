@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Blueprint, Response, g, request
 
-from greenlight.board import actions, api_deployments, filters, preview, reading, view, votes, waterfall
+from greenlight.board import actions, api_deployments, filters, notifications, preview, reading, view, votes, waterfall
 from greenlight.events import ids, rfc3339
 from greenlight.ledger.names import clocks_ahead
 from greenlight.lib.durations import duration
@@ -34,6 +34,7 @@ def blueprint(deps: Deps) -> Blueprint:
     _targets(api, deps)
     api_deployments.mount(api, deps)
     _writes(api, deps)
+    notifications.mount(api, deps)
     return api
 
 

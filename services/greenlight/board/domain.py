@@ -72,6 +72,13 @@ def may_discard(person: Person, policies: Sequence[Policy], about: Mapping[str, 
     return f"{person.id} does not operate {names}, and the event of this dead letter belongs to it"
 
 
+def may_test_destinations(person: Person, policies: Sequence[Policy]) -> str | None:
+    """Return why this person may not test destinations of notifications; None: go ahead. It takes any operator."""
+    if any(policy.operators and may_operate(person, policy) is None for policy in policies):
+        return None
+    return f"{person.id} operates no application: only operators may test destinations"
+
+
 def may_erase(person: Person, policies: Sequence[Policy]) -> str | None:
     """Return why this person may not erase titles and names of authors; None: go ahead, as any operator may."""
     if any(policy.operators and may_operate(person, policy) is None for policy in policies):

@@ -39,6 +39,7 @@ COMMANDS = {
     "login": ("login", "keep your token for a board"),
     "logout": ("login", "forget the token for a board"),
     "people": ("people", "list people, make tokens, erase data of authors"),
+    "notify": ("notify", "try the destinations of notifications"),
     "doctor": ("doctor", "check an installation, and suggest repairs"),
     "policy": ("policy", "check and explain the pipeline file"),
     "ledger": ("ledger", "create and check the table of a ledger on DynamoDB"),

@@ -34,7 +34,9 @@ from greenlight.events import Event, ids, rfc3339, types
 from greenlight.events.http import to_binary
 from greenlight.feedback import app as feedback
 from greenlight.feedback.configuration import ConfigurationFile
+from greenlight.feedback.deps import Deps as FeedbackDeps
 from greenlight.feedback.github.hub import Hub
+from greenlight.feedback.notify.notifier import Notifier
 from greenlight.flow import wanting
 from greenlight.ledger.port import Ledger, Transaction
 from greenlight.ledger.sqlite import ledger as sqlite
@@ -118,8 +120,12 @@ class Greenlight:
         self._webhooks_at: tuple[str, int] = ("127.0.0.1", 8081)  # until they are served
         chain = cast(Ledger, Chain(self.ledger, self._follow, log.getChild("chain")))
         common = (clock, traced(chain, tracer), self.pipeline, InLog(), log, tracer)  # what every service gets
-        reported = ConfigurationFile(folders.config, clock, log)
-        self._hub = Hub(reported, self.secrets, clock, log.getChild("feedback"))
+        told = ConfigurationFile(folders.config, clock, log)
+        self._feedback = FeedbackDeps(
+            *common,
+            hub=Hub(told, self.secrets, clock, log.getChild("feedback")),
+            notifier=Notifier(told, self.secrets, self.ledger, clock, log.getChild("feedback")),
+        )
         scrub = Scrubber(live=lambda: [secret.value.decode("utf-8", "replace") for secret in self.secrets.all()])
         self.drivers = Drivers(folders.data / "deployer", scrub, clock)
         owner = ids.derive("process", str(clock.now().timestamp()), os.getpid())
@@ -129,7 +135,7 @@ class Greenlight:
             "promoter": promoter.create_service(Deps(*common)),
             "deployer": deployer.create_service(self._deploying),
             "reconciler": reconciler.create_service(Deps(*common)),
-            "feedback": feedback.create_service(feedback.Deps(*common, hub=self._hub)),
+            "feedback": feedback.create_service(self._feedback),
         }  # what events are delivered to, by the name of its Knative Service
         called = {name: as_function(service) for name, service in self.services.items()}
         self.broker, self.watch = _broker(self.store, called, third_parties, folders.config / "triggers", tracer)
@@ -183,9 +189,7 @@ class Greenlight:
                     raise NotFollowed(trigger)
                 handled += [trigger] if taken else []
             elif edge.service == "feedback":
-                handled += (
-                    [] if self._hub.there() else [trigger]
-                )  # else the Broker delivers it, for the network is slow
+                handled += [trigger] if feedback.idle(event, self._feedback) else []  # the network is slow
             elif event.type == types.PROMOTION_READY and not self._stopping:
                 Context().run(deployer.begin, event, self._deploying)  # part of no span: the delivery has one
         return handled

@@ -259,14 +259,18 @@ def _deployer(base: dict[str, Any], settings: Settings) -> EventService[Any]:
 def _feedback(base: dict[str, Any], settings: Settings) -> EventService[Any]:
     from greenlight.feedback import app as feedback
     from greenlight.feedback.configuration import ConfigurationFile
+    from greenlight.feedback.deps import Deps as FeedbackDeps
     from greenlight.feedback.github.hub import Hub
+    from greenlight.feedback.notify.notifier import Notifier
     from greenlight.service.secrets import Secrets
     from greenlight.webhooks.providers.registry import FILES
 
     configuration = ConfigurationFile(settings.config, base["clock"], base["log"])
     secrets = Secrets(settings.secrets, FILES, base["clock"])
-    hub = Hub(configuration, secrets, base["clock"], base["log"].getChild("feedback"))
-    return feedback.create_service(feedback.Deps(**base, hub=hub))
+    clock, log = base["clock"], base["log"].getChild("feedback")
+    hub = Hub(configuration, secrets, clock, log)
+    notifier = Notifier(configuration, secrets, base["ledger"], clock, log)
+    return feedback.create_service(FeedbackDeps(**base, hub=hub, notifier=notifier))
 
 
 def _recorder(base: dict[str, Any], settings: Settings) -> EventService[Any]:

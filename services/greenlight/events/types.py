@@ -22,6 +22,8 @@ CANCEL_REQUESTED = "deployment.cancel-requested"
 TARGET_PAUSED = "target.paused"
 TARGET_RESUMED = "target.resumed"
 FEEDBACK_DUE = "feedback.due"
+FEEDBACK_TEST = "feedback.test-requested"
+FEEDBACK_NOTICE = "feedback.notice"
 
 PING = "dev.knative.sources.ping"
 

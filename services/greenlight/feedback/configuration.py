@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -15,7 +15,7 @@ from greenlight.lib.clock import Clock
 from greenlight.lib.documents import Document, DocumentError, load
 from greenlight.lib.errors import ConfigurationError, UnreadableFile
 from greenlight.lib.watched import Messages, Watched, stamp_of
-from greenlight.policy.shape import faults, filled
+from greenlight.policy.shape import closest, faults, filled
 
 NAME = "feedback.yaml"
 """The file in the folder of the configuration."""
@@ -25,12 +25,37 @@ LOOK_EVERY = 1.0
 
 
 @dataclass(frozen=True, slots=True)
+class Destination:
+    """A receiver of notifications. Its secrets are the file notify-NAME in the secrets folder."""
+
+    name: str
+    webhook: str | None = None  # where CloudEvents are posted; None: each line of the secret is a URL of Apprise's
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The notices that go to some destinations."""
+
+    to: tuple[str, ...]
+    application: str | None = None  # None: of every one
+    environment: str | None = None
+    outcomes: tuple[str, ...] = ()  # none: all
+
+    def takes(self, application: str, environment: str, outcome: str) -> bool:
+        """Return whether a notice goes this way."""
+        here = self.application in (None, application) and self.environment in (None, environment)
+        return here and (not self.outcomes or outcome in self.outcomes)
+
+
+@dataclass(frozen=True, slots=True)
 class Configuration:
     """The content of feedback.yaml, or the defaults where there is no such file."""
 
     url: str = "https://api.github.com"  # of GitHub's API, without a slash at its end
     app: int | None = None  # id of the GitHub App; None: a token is used
     board: str | None = None  # public URL of the board, without a slash at its end; None: no links
+    destinations: Mapping[str, Destination] = field(default_factory=dict)
+    routes: tuple[Route, ...] = ()
 
     def page(self, repo: str, sha: str) -> str | None:
         """Return the address of a commit's page on the board; None if the board has no public URL."""
@@ -87,9 +112,27 @@ def _configuration(document: Document, path: Path) -> Configuration:
     if wrong:
         raise ConfigurationError("\n".join(wrong))
     value = filled(document.value, schema(), schema())
-    board = value.get("board")
+    board, notifications = value.get("board"), value["notifications"]
+    destinations = {
+        name: Destination(name, (it or {}).get("webhook")) for name, it in notifications["destinations"].items()
+    }
+    for index, route in enumerate(notifications["routes"]):
+        line = document.line(["notifications", "routes", index, "to"])
+        unknown = [name for name in route["to"] if name not in destinations]
+        wrong += [
+            f"{path}:{line}: there is no destination {name!r}; {closest(name, list(destinations))}" for name in unknown
+        ]
+    if wrong:
+        raise ConfigurationError("\n".join(wrong))
     return Configuration(
         url=value["github"]["url"].rstrip("/"),
         app=value["github"].get("app"),
         board=board.rstrip("/") if board is not None else None,
+        destinations=destinations,
+        routes=tuple(_route(it) for it in notifications["routes"]),
     )
+
+
+def _route(written: Mapping[str, Any]) -> Route:
+    outcomes = tuple(written.get("outcomes", ()))
+    return Route(tuple(written["to"]), written.get("application"), written.get("environment"), outcomes)

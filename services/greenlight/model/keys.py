@@ -14,6 +14,8 @@ A key is words between slashes. Its first word names its kind, so that keys of t
 | cancel/DEPLOYMENT | the end of a deployment that a person canceled is due |
 | resumed/APPLICATION/ENVIRONMENT | a target that goes on again is due to be decided |
 | feedback/OWNER/NAME/SHA | the stream of what was reported of a commit outside Greenlight |
+| destinations | the stream of which destinations of notifications fail |
+| notification-test/ID | the stream of the results of a test of destinations |
 | report/OWNER/NAME/SHA | a commit is due to be reported again |
 | policy/DIGEST/APPLICATION/ENVIRONMENT | a target is due to be decided under an edited policy |
 """
@@ -126,3 +128,13 @@ def feedback_stream(repo: str, sha: str) -> str:
 def report_due(repo: str, sha: str) -> str:
     """Name that a commit is due to be reported again, after a report did not get through."""
     return of("report", repo, sha)
+
+
+def destinations_stream() -> str:
+    """Name the journal of which destinations of notifications fail."""
+    return "destinations"
+
+
+def notification_test_stream(test: str) -> str:
+    """Name the journal of the results of one test of destinations."""
+    return of("notification-test", test)

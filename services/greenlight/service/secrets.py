@@ -61,7 +61,7 @@ class Files:
 LOGIN = Files("login", "NAME")
 """Client secrets of web logins: `login-oidc`, `login-github`."""
 
-OWN = (Files("github-api"), Files("github-app", whole=True), LOGIN)
+OWN = (Files("github-api"), Files("github-app", whole=True), Files("notify", "NAME"), LOGIN)
 """The files of secrets that Greenlight itself uses, and no sender: beside those of the senders in every folder."""
 
 

@@ -41,6 +41,9 @@ FEEDBACK = Counter(
     "Commits that feedback looked at: in step, away (GitHub cannot be asked now) or refused.",
     ["outcome"],
 )
+NOTIFICATIONS = Counter(
+    "greenlight_notifications_total", "Messages to destinations: sent or failed.", ["destination", "outcome"]
+)
 GITHUB = Counter(
     "greenlight_github_requests_total", "Requests to GitHub's API by status; none: no answer.", ["method", "status"]
 )

@@ -226,6 +226,9 @@ def _running(running: Running) -> Iterator[Finding]:
         )
     if not worst and not dead:
         yield Finding("triggers", OK, f"{len(triggers)} deliver, and there is no dead letter")
+    for it in running.get("/notifications")["failing"]:
+        text = f"the destination {it['destination']} has taken no message since {it['since']}: {it['reason']}"
+        yield Finding("notifications", WRONG, text, f"repair it, then: greenlight notify test {it['destination']}")
     yield from _senders(running.get("/senders"))
 
 

@@ -14,7 +14,9 @@ from urllib.parse import urlencode
 
 import urllib3
 
+from greenlight.events import rfc3339
 from greenlight.feedback.github.errors import Away, Refused
+from greenlight.feedback.pause import Pause
 from greenlight.lib.clock import Clock
 from greenlight.lib.printable import printable
 from greenlight.telemetry import metrics
@@ -26,9 +28,6 @@ LARGEST = 8 << 20
 
 KEPT = 1000
 """Answers that are kept with their ETag, so that asking again costs nothing of the rate limit."""
-
-FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=10), timedelta(minutes=10)
-"""How long nothing is sent after a failure; each further one doubles it."""
 
 UNSAID = timedelta(minutes=1)
 """How long to wait where GitHub limits the rate without saying how long, as its documentation asks for."""
@@ -57,8 +56,7 @@ class Client:
         self._http = urllib3.PoolManager(maxsize=8, retries=False, timeout=TIMEOUT)
         self._kept: OrderedDict[tuple[str, str], tuple[str, Answer]] = OrderedDict()
         self._lock = threading.Lock()
-        self._closed: datetime | None = None  # nothing is sent before then
-        self._failures = 0
+        self._pause = Pause(clock)
         self._left: int | None = None  # of the rate limit, as the last answer said
 
     def scarce(self) -> bool:
@@ -111,11 +109,11 @@ class Client:
         headers, what = response.headers, f"{method} {path.partition('?')[0]}"
         self._left = _number(headers.get("x-ratelimit-remaining"))
         if response.status in (403, 429) and (again := self._limited(headers, content)) is not None:
-            self._closed = again
+            self._pause.asked(again)
             raise Away(f"{what}: the rate limit is reached", again)
         if response.status >= 500:
             raise self._failed(f"{what}: {response.status}")
-        self._failures, self._closed = 0, None
+        self._pause.over()
         if response.status == 304 and kept is not None:
             return kept
         if not 200 <= response.status < 300:
@@ -138,16 +136,14 @@ class Client:
                 self._kept.popitem(last=False)
 
     def _may_send(self) -> None:
-        closed = self._closed
-        if closed is not None and self._clock.now() < closed:
-            raise Away("GitHub is not asked again yet", closed)
+        until = self._pause.until()
+        if until is not None:
+            raise Away("GitHub is not asked again yet", until)
 
     def _failed(self, why: str) -> Away:
-        pause = min(FIRST_PAUSE * 2 ** min(self._failures, 10), LONGEST_PAUSE)
-        self._failures += 1
-        self._closed = self._clock.now() + pause
-        self._log.warning("%s; asked again after %d s", why, pause.total_seconds())
-        return Away(why, self._closed)
+        again = self._pause.failed()
+        self._log.warning("%s; not asked again before %s", why, rfc3339(again))
+        return Away(why, again)
 
     def _limited(self, headers: Mapping[str, str], content: bytes) -> datetime | None:
         """Return until when the rate is limited; None if the answer is another refusal."""

@@ -44,6 +44,10 @@ class Hub:
         page = configuration.page(repo, sha)
         return Commit(repo, sha, page, client, lambda: credentials.of(repo), before, now, self._log)
 
+    def page(self, repo: str, sha: str) -> str | None:
+        """Return the address of a commit's page on the board; None if that has no public URL."""
+        return self._configuration().page(repo, sha)
+
     def alone(self, repo: str, sha: str) -> AbstractContextManager[object]:
         """Return a lock: one thread at a time reports of a commit, so that no two make the same check."""
         return self._commits[hash((repo, sha)) % len(self._commits)]

@@ -1,0 +1,83 @@
+"""Notices of destinations beside facts: which of them fail, and how a test of one went. Kept in streams of the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from greenlight.events import Event, ids, rfc3339, types
+from greenlight.events.schemas import dataschema
+from greenlight.ledger.port import Ledger, Transaction
+from greenlight.model import keys
+from greenlight.model.rows import NewEntry
+
+FAILED, RESTORED = "destination.failed", "destination.restored"
+TESTED, OVER = "destination.tested", "test.over"
+NEWEST = 1000
+
+
+def failing(ledger: Ledger) -> Mapping[str, dict[str, Any]]:
+    """Return the destinations that fail, as `{"destination", "since", "reason"}` by name."""
+    found: dict[str, dict[str, Any]] = {}
+    after = 0
+    while entries := ledger.journal(keys.destinations_stream(), after=after, limit=NEWEST):
+        for entry in entries:
+            name = str(entry.payload["destination"])
+            found.pop(name, None)
+            if entry.type == FAILED:
+                found[name] = {"destination": name, "since": entry.at, "reason": str(entry.payload["reason"])}
+        after = entries[-1].seq
+    return found
+
+
+def note(ledger: Ledger, destination: str, problem: str | None, now: datetime) -> None:
+    """Write down that a destination fails, or (None) that it works again; once until that changes."""
+    if (destination in failing(ledger)) == (problem is not None):
+        return
+    payload = {"destination": destination, **({"reason": problem} if problem is not None else {})}
+    _keep(ledger, keys.destinations_stream(), FAILED if problem is not None else RESTORED, payload, now)
+
+
+def test_requested(id: str, person: str, destination: str | None, now: datetime) -> Event:
+    """Return the event by which a person tries a destination, or (None) all."""
+    return Event.of(
+        types.FEEDBACK_TEST,
+        id=id,
+        source="greenlight/board",
+        time=now,
+        dataschema=dataschema(types.FEEDBACK_TEST),
+        data={"test": id, "person": person, **({"destination": destination} if destination is not None else {})},
+        extensions={"partitionkey": "notifications"},
+    )
+
+
+def tested(ledger: Ledger, test: str, destination: str, problem: str | None, now: datetime) -> None:
+    """Write down the result of a test: why it failed, or None."""
+    payload = {"destination": destination, **({"reason": problem} if problem is not None else {})}
+    _keep(ledger, keys.notification_test_stream(test), TESTED, payload, now)
+
+
+def test_over(ledger: Ledger, test: str, now: datetime) -> None:
+    """Write down that a test has no further results."""
+    _keep(ledger, keys.notification_test_stream(test), OVER, {}, now)
+
+
+def results(ledger: Ledger, test: str) -> tuple[Sequence[dict[str, Any]], bool]:
+    """Return the results of a test, as `{"destination", "outcome", "reason"}`, and whether it is over."""
+    entries = ledger.journal(keys.notification_test_stream(test))
+    found = [
+        {
+            "destination": str(it.payload["destination"]),
+            "outcome": "failed" if "reason" in it.payload else "sent",
+            "reason": it.payload.get("reason"),
+        }
+        for it in entries
+        if it.type == TESTED
+    ]
+    return found, any(it.type == OVER for it in entries)
+
+
+def _keep(ledger: Ledger, stream: str, type: str, payload: Mapping[str, Any], now: datetime) -> None:
+    id = ids.derive(type, stream, *map(str, payload.values()), rfc3339(now))
+    ledger.transact(Transaction(entries=[NewEntry(stream, type, now, id, payload, "", "")]))
