@@ -20,7 +20,10 @@ DOCS, SOURCE = ROOT / "docs", ROOT / "services" / "greenlight"
 PAGE = (DOCS / "glossary.md").read_text()
 SECTIONS = ("Words", "Commands", "Event types", "Fields", "States")
 ANSWERS = [
-    *(f"board/{name}.py" for name in ("api", "api_deployments", "notifications", "preview", "reading", "view", "waterfall")),
+    *(
+        f"board/{name}.py"
+        for name in ("api", "api_deployments", "notifications", "preview", "reading", "view", "waterfall")
+    ),
     *(f"broker/{name}.py" for name in ("documents", "event_story", "log/history", "operations")),
 ]
 """The modules that make what the API answers."""

@@ -45,7 +45,7 @@ def on_commit_changed(event: Event, deps: Deps) -> Sequence[Event]:
 
 
 def on_test_requested(event: Event, deps: Deps) -> Sequence[Event]:
-    """Try destinations of notifications, and write down how each went."""
+    """Send a test message to destinations of notifications, and write down how each went."""
     data = required_fields(event, "test", "person", optional=("destination",))
     test, asked = data["test"], data.get("destination")
     addresses = deps.notifier.tried(asked)
