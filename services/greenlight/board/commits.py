@@ -8,11 +8,9 @@ from datetime import datetime
 
 from greenlight.model.policy import Policy
 from greenlight.model.rows import Push, Target
-from greenlight.policy.refs import shipped
+from greenlight.policy.between import between, newest
+from greenlight.policy.history import History
 from greenlight.service.deps import Deps
-
-MOST = 1000
-"""Commits that are counted or listed; of more it is said that there are more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +50,8 @@ def known(repo: str, shas: Iterable[str], deps: Deps) -> Mapping[str, Known]:
     }
 
 
-def pushed_since(policy: Policy, target: Target, pushes: Sequence[Push], *, until: Push | None = None) -> Sequence[str]:
-    """Return the commits that were pushed to shipped refs since what the target runs, newest first; at most MOST.
-
-    `until`: only those that this push brought, or a push before it.
-    """
-    runs = target.running
-    found: dict[str, None] = {}
-    for push in reversed(pushes):
-        if push.deleted or not shipped(policy, push.ref) or (until is not None and push.placed > until.placed):
-            continue
-        if runs is not None and (push.sha == runs.sha or (runs.push is not None and push.placed <= runs.push.placed)):
-            continue
-        found.update(dict.fromkeys((push.sha, *reversed(push.commits))))
-        if len(found) >= MOST:
-            break
-    if runs is not None:
-        found.pop(runs.sha, None)
-    return list(found)[:MOST]
+def lacking(policy: Policy, target: Target, history: History, *, until: Push | None = None) -> Sequence[str]:
+    """Return the commits that would come to a target with a push, or with the newest one, newest first."""
+    push = until or newest(policy, history)
+    runs = target.running.sha if target.running else None
+    return () if push is None or push.sha == runs else between(push, runs, history).shas

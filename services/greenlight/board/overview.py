@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from statistics import median
 
 from greenlight.board import domain, reading
-from greenlight.board.commits import Known, known, pushed_since
+from greenlight.board.commits import Known, known, lacking
 from greenlight.board.stops import OPEN, Missing, Need, Stop, stops
 from greenlight.ledger.port import Reading, Unreadable
 from greenlight.model.policy import Policy
@@ -70,7 +70,7 @@ class Cell:
     policy: Policy
     target: Target
     running: Known | None
-    behind: int  # commits on shipped refs that it does not run; at most commits.MOST
+    behind: int  # commits on shipped refs that it does not run; at most between.MOST
     next: Row | None  # the newest commit that has not arrived
     failed: tuple[Known, Attempt] | None  # its newest commit, if its deployment ended so
     told: str  # the last line that the driver of that one printed
@@ -291,7 +291,7 @@ def _cell(
         policy,
         target,
         running,
-        0 if it.pushes is None else len(pushed_since(policy, target, it.pushes)),
+        0 if it.pushes is None else len(lacking(policy, target, it.pushes)),
         next(iter(waits), None),
         failed,
         last_line(failed[1].id, deps) if failed is not None else "",

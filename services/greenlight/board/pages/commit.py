@@ -10,7 +10,7 @@ from flask import request
 from markupsafe import Markup
 
 from greenlight.board import domain, reading, waterfall
-from greenlight.board.commits import Known, known, pushed_since
+from greenlight.board.commits import Known, known, lacking
 from greenlight.board.overview import last_line, may_give
 from greenlight.board.pages.shown import MINUTE, SOON
 from greenlight.board.stops import Need, Stop, stops
@@ -23,6 +23,7 @@ from greenlight.model import keys
 from greenlight.model.policy import Policy
 from greenlight.model.rows import Entry, Record
 from greenlight.policy.decide import OVER
+from greenlight.policy.history import History
 from greenlight.service.deps import Deps
 from greenlight.service.people import Person
 
@@ -111,7 +112,7 @@ def _part(
     to = next((it for it in places if it.state not in ("succeeded", "done", "superseded")), None)
     brings: Sequence[str] = ()
     if to is not None and to.decision.push is not None:
-        brings = pushed_since(policy, to.case.target, to.case.pushes, until=to.decision.push)
+        brings = lacking(policy, to.case.target, History.of(to.case.pushes), until=to.decision.push)
     listed = list(dict.fromkeys((record.sha, *brings)))[:BRINGS]
     titles = known(record.repo, listed, deps)
     folded = request.args.get("scale") != "true"

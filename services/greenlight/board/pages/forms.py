@@ -9,13 +9,14 @@ from typing import Any
 from flask import Blueprint, Response, g, redirect, render_template, request
 
 from greenlight.board import actions, domain, reading, votes
-from greenlight.board.commits import Known, known, pushed_since
+from greenlight.board.commits import Known, known, lacking
 from greenlight.board.stops import Stop, stops
 from greenlight.lib.errors import Forbidden, NotFound, Rejected, Unauthenticated
 from greenlight.model.policy import Policy
 from greenlight.model.rows import Record, Target
 from greenlight.policy.decide import GREEN
 from greenlight.policy.freezes import frozen
+from greenlight.policy.history import History
 from greenlight.service.deps import Deps
 from greenlight.service.people import Person
 
@@ -257,8 +258,8 @@ def _brings(record: Record, policy: Policy, it: Stop | None, deps: Deps) -> tupl
     """Return the commits that go out with one to where it waits, and how many there are beyond those."""
     if it is None or it.decision.push is None:
         return (), 0
-    lacking = pushed_since(policy, it.case.target, it.case.pushes, until=it.decision.push)
-    shas = list(dict.fromkeys((record.sha, *lacking)))
+    brought = lacking(policy, it.case.target, History.of(it.case.pushes), until=it.decision.push)
+    shas = list(dict.fromkeys((record.sha, *brought)))
     titles = known(record.repo, shas[:SHOWN], deps)
     return [titles[sha] for sha in shas[:SHOWN]], max(len(shas) - SHOWN, 0)
 

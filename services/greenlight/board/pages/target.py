@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from greenlight.board import domain, reading
-from greenlight.board.commits import Known, known, pushed_since
+from greenlight.board.commits import Known, known, lacking
 from greenlight.board.overview import Cell, overview, usual
 from greenlight.board.pages.commit import Action
 from greenlight.board.pages.shown import MINUTE, SOON
@@ -52,8 +52,8 @@ def values(application: str, environment: str, person: Person | None, deps: Deps
     cell = _cell(application, environment, deps)
     now = deps.clock.now()
     past = _past(row, policy, deps)
-    lacking = [] if cell.unreadable else _lacking(policy, row, deps)
-    titles = known(policy.repo, lacking[:BEHIND], deps)
+    behind = [] if cell.unreadable else _lacking(policy, row, deps)
+    titles = known(policy.repo, behind[:BEHIND], deps)
     shut = frozen(policy.environments[environment], None, now)
     stream = keys.target_stream(row.application, row.environment)
     return {
@@ -63,8 +63,8 @@ def values(application: str, environment: str, person: Person | None, deps: Deps
         "environment": policy.environments[environment],
         "past": past,
         "usually": usual(row, deps),
-        "behind": [titles[sha] for sha in lacking[:BEHIND]],
-        "more": max(len(lacking) - BEHIND, 0),
+        "behind": [titles[sha] for sha in behind[:BEHIND]],
+        "more": max(len(behind) - BEHIND, 0),
         "shut": shut,
         "requests": waiting_requests(row, now),
         "by_policy": POLICY,
@@ -91,7 +91,7 @@ def _past(row: Target, policy: Policy, deps: Deps) -> Sequence[Past]:
 
 def _lacking(policy: Policy, row: Target, deps: Deps) -> Sequence[str]:
     try:
-        return pushed_since(policy, row, pushes_since(deps.ledger, row))
+        return lacking(policy, row, pushes_since(deps.ledger, row))
     except Unreadable:
         return []
 
