@@ -12,7 +12,8 @@ import pytest
 from greenlight.board.login.config import GitHubConfig, LoginConfig, OidcConfig, ProxyConfig
 from greenlight.entrypoints.doctor import machine
 from greenlight.entrypoints.doctor.findings import OK, UNKNOWN, WRONG, looked
-from greenlight.entrypoints.login_settings import login_config, login_secret
+from greenlight.entrypoints.login_secrets import login_secret
+from greenlight.entrypoints.login_settings import login_config
 from greenlight.lib.clock import SystemClock
 from greenlight.lib.errors import ConfigurationError
 from greenlight.service.secrets import Secrets

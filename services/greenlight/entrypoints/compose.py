@@ -28,7 +28,7 @@ from greenlight.deployer import app as deployer
 from greenlight.deployer.drivers.registry import DRIVERS
 from greenlight.entrypoints.drivers import Drivers
 from greenlight.entrypoints.ledgers import DATABASE
-from greenlight.entrypoints.login_settings import login_secret
+from greenlight.entrypoints.login_secrets import login_secret
 from greenlight.entrypoints.pointed import pointed
 from greenlight.events import Event, ids, rfc3339, types
 from greenlight.events.http import to_binary

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from urllib.parse import urlsplit
 
 from greenlight.board.login.config import (
     EVERYBODY,
-    GITHUB,
     GITHUB_COM,
     LOOPBACK,
     NOBODY,
@@ -20,9 +19,7 @@ from greenlight.board.login.config import (
     ProxyConfig,
 )
 from greenlight.lib.durations import duration
-from greenlight.lib.errors import ConfigurationError
 from greenlight.lib.foreground import is_loopback
-from greenlight.service.secrets import LOGIN, Secrets
 
 URL, ANONYMOUS = "GREENLIGHT_BOARD_URL", "GREENLIGHT_ANONYMOUS_READS"
 IDLE, LIFETIME = "GREENLIGHT_SESSION_IDLE", "GREENLIGHT_SESSION_LIFETIME"
@@ -46,24 +43,6 @@ def login_config(env: Mapping[str, str], problems: list[str], *, one_machine: bo
         github=_github(env, problems),
         proxy=_proxy(env, problems),
     )
-
-
-def login_secret(config: LoginConfig, secrets: Secrets) -> Callable[[str], str | None]:
-    """Return what gives the secret of a web login by its name, as the folder has it now.
-
-    Raises ConfigurationError where one is missing that there has to be.
-    """
-
-    def secret(name: str) -> str | None:
-        lines = secrets.of(LOGIN.of(name))
-        return lines[0].value.decode("utf-8").strip() if lines else None
-
-    if config.github is not None and secret(GITHUB) is None:
-        raise ConfigurationError(
-            f"GREENLIGHT_GITHUB_CLIENT is set, and the folder of secrets has no file {LOGIN.of(GITHUB)}: "
-            "write the OAuth app's client secret there"
-        )
-    return secret
 
 
 def _oidc(env: Mapping[str, str], problems: list[str]) -> OidcConfig | None:

@@ -10,12 +10,11 @@ import atexit
 import logging
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from wsgiref.types import WSGIApplication
 
 from greenlight.deployer.drivers.registry import DRIVERS
 from greenlight.entrypoints.ledgers import ledger_of
-from greenlight.entrypoints.login_settings import login_secret
 from greenlight.entrypoints.settings import Settings
 from greenlight.ledger.port import Ledger
 from greenlight.ledger.traced import traced
@@ -32,6 +31,9 @@ from greenlight.service.publisher import Afterwards
 from greenlight.service.sink import Sink
 from greenlight.telemetry.setup import tracer_of
 from greenlight.telemetry.tracing import OFF, Tracer
+
+if TYPE_CHECKING:
+    from greenlight.board.login.config import LoginConfig
 
 THREADS = 8
 """Requests that are handled at once; Knative sends no more (`containerConcurrency`)."""
@@ -163,7 +165,7 @@ def _check(service: str, settings: Settings) -> None:
     if service == "board":
         from greenlight.service.people import read as read_people
 
-        reads += [lambda: read_people(settings.config / "people.yaml"), lambda: _login_secret(settings)]
+        reads += [lambda: read_people(settings.config / "people.yaml"), lambda: _login(settings)]
     for read in reads:
         try:
             read()
@@ -227,18 +229,28 @@ def _board(base: dict[str, Any], settings: Settings) -> WSGIApplication:
     from greenlight.service.people import People
 
     people = People(settings.config / "people.yaml", clock=base["clock"], log=base["log"])
-    secret = _login_secret(settings)
-    return board.create_app(board.Deps(**base, people=people, login=settings.login, secret=secret))
+    login, secret = _login(settings)
+    return board.create_app(board.Deps(**base, people=people, login=login, secret=secret))
 
 
-def _login_secret(settings: Settings) -> Callable[[str], str | None]:
-    """Return what gives the secrets of web logins; where none is configured, no folder is read. Raises ConfigurationError."""
-    if settings.login.oidc is None and settings.login.github is None:
-        return lambda name: None
+def _login(settings: Settings) -> tuple[LoginConfig, Callable[[str], str | None]]:
+    """Return how people log in, and what gives the secrets of web logins. Raises ConfigurationError.
+
+    Where no web login is configured, no folder is read.
+    """
+    from greenlight.entrypoints.login_settings import login_config
+
+    problems: list[str] = []
+    login = login_config(settings.login, problems, one_machine=False)
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    if login.oidc is None and login.github is None:
+        return login, lambda name: None
+    from greenlight.entrypoints.login_secrets import login_secret
     from greenlight.service.secrets import Secrets
     from greenlight.webhooks.providers.registry import FILES
 
-    return login_secret(settings.login, Secrets(settings.secrets, FILES))
+    return login, login_secret(login, Secrets(settings.secrets, FILES))
 
 
 def _deployer(base: dict[str, Any], settings: Settings) -> EventService[Any]:

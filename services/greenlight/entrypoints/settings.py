@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from greenlight.board.login.config import LoginConfig
-from greenlight.entrypoints.login_settings import login_config
 from greenlight.lib.errors import ConfigurationError
+
+_LOGIN = re.compile("GREENLIGHT_(BOARD_URL|ANONYMOUS_READS|SESSION_|OIDC_|GITHUB_CLIENT|GITHUB_URL|PROXY_)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,8 @@ class Settings:
     metrics: int | None = None
     """GREENLIGHT_METRICS_PORT: where Prometheus is answered. Default: nowhere, except that the board has /metrics."""
 
-    login: LoginConfig = field(default_factory=LoginConfig)
-    """GREENLIGHT_BOARD_URL and others (login_settings.py): how people log in to the board."""
+    login: Mapping[str, str] = field(default_factory=dict)
+    """GREENLIGHT_BOARD_URL and others, as they are written: the board alone reads them (login_settings.py)."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
@@ -64,7 +64,7 @@ class Settings:
             metrics=_port("GREENLIGHT_METRICS_PORT", metrics, problems) if metrics else None,
             table=_table(env.get("GREENLIGHT_LEDGER", "sqlite"), problems),
             bodies=_bodies(env.get("GREENLIGHT_BODIES"), env.get("GREENLIGHT_LEDGER", "sqlite"), problems),
-            login=login_config(env, problems, one_machine=False),
+            login={name: value for name, value in env.items() if _LOGIN.match(name)},
         )
         if problems:
             raise ConfigurationError("\n".join(problems))

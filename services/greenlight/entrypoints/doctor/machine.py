@@ -91,7 +91,8 @@ def login(env: Mapping[str, str], folder: Path, clock: Clock) -> Iterator[Findin
     """Yield the findings about login: its settings, the client secrets, and whether the provider can be asked."""
     from greenlight.board.login.provider import LoginFailed
     from greenlight.board.login.web import providers
-    from greenlight.entrypoints.login_settings import login_config, login_secret
+    from greenlight.entrypoints.login_secrets import login_secret
+    from greenlight.entrypoints.login_settings import login_config
     from greenlight.service.secrets import Secrets
     from greenlight.webhooks.providers.registry import FILES
 
