@@ -81,6 +81,9 @@ ROUTES: dict[str, tuple[tuple[int, int, int, int], Any]] = {
     "GET /api/v1/deployments/<id>/log": (READS, None),
     "GET /api/v1/people/me": (READS, None),
     "GET /api/v1/triggers": (READS, None),
+    "GET /api/v1/notifications": (READS, None),
+    "GET /api/v1/notifications/tests/<id>": (READS, None),
+    "POST /api/v1/notifications/tests": (OPERATORS, {}),
     "GET /api/v1/events": ((401, 400, 400, 400), None),  # it asks for an id
     "GET /api/v1/dead-letters": (READS, None),
     "GET /api/v1/dead-letters/<int:id>": ((401, 404, 404, 404), None),

@@ -163,6 +163,19 @@ def test_a_ledger_that_cannot_be_meant_stops_the_start(folder: Path, env: dict[s
     assert problem in done.stderr.decode()
 
 
+@pytest.mark.parametrize(
+    ("env", "problem"),
+    [
+        ({"GREENLIGHT_BOARD_URL": "http://greenlight.acme.example"}, "GREENLIGHT_BOARD_URL is"),
+        ({"GREENLIGHT_GITHUB_CLIENT": "id"}, "no file login-github"),
+    ],
+)
+def test_a_wrong_setting_of_login_stops_the_board_alone(folder: Path, env: dict[str, str], problem: str) -> None:
+    """Before anything is forked."""
+    done = subprocess.run(_command("board"), env=_environment(folder, **env), capture_output=True, timeout=60)
+    assert (done.returncode, problem in done.stderr.decode()) == (2, True)
+
+
 def test_a_service_exports_what_it_traced_before_it_ends(folder: Path) -> None:
     """Under its own name, below the commit; the sender's trace is a link."""
     with otlp_backend() as backend:
