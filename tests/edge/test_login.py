@@ -113,6 +113,30 @@ def test_no_login_leads_to_another_site(shop: Shop, clock: Hands, next: str) -> 
     assert local_path("/commits/a/b/c?d=//e") == "/commits/a/b/c?d=//e"
 
 
+def test_every_answer_has_the_security_headers(shop: Shop, clock: Hands) -> None:
+    """Pages, redirects, errors and files."""
+    client = browser(board_of(shop, clock, IN_PUBLIC, loopback=False))
+    log_in(stranger := browser(board_of(shop, clock, IN_PUBLIC, loopback=False)), "omar")
+    for who, path, status in (
+        (client, "/", 303),
+        (client, "/login", 200),
+        (client, "/api/v1/commits", 401),
+        (client, "/static/board.css", 200),
+        (client, "/login/nothing", 404),
+        (stranger, "/", 200),
+        (stranger, "/commits/acme/shop/none", 404),
+    ):
+        with who.get(path) as answer:
+            assert (path, answer.status_code) == (path, status)
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+            assert answer.headers["Referrer-Policy"] == "same-origin"
+            assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin"
+            assert answer.headers["Strict-Transport-Security"].startswith("max-age=")
+            policy = dict(part.strip().split(" ", 1) for part in answer.headers["Content-Security-Policy"].split(";"))
+            assert (policy["frame-ancestors"], policy["form-action"]) == ("'none'", "'self'")
+            assert "unsafe" not in answer.headers["Content-Security-Policy"]
+
+
 # Sessions.
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -13,6 +14,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from greenlight.board.login.config import GitHubConfig, LoginConfig, OidcConfig, ProxyConfig
+from greenlight.board.login.outside import AT_ONCE, asking
 from support.board import HERE, PUBLIC, Hands, board_of, browser
 from support.flow import REPO, Shop, sha_of
 from support.idp import MISSING, SECRET, Accounts, Answers, Traveller, a_key, real_provider
@@ -351,6 +353,38 @@ def test_a_provider_that_cannot_be_used_is_named(
     assert lying.board.get("/login").status_code == 200
 
 
+def test_a_provider_that_drips_is_given_up(lying: Traveller, answers: Answers, clock: Hands) -> None:
+    """However often a little more of its answer comes."""
+    sent: list[int] = []
+
+    def dripping(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.end_headers()
+        try:
+            for number in range(10_000):
+                clock.move(seconds=3)
+                request.wfile.write(b" ")
+                sent.append(number)
+        except OSError:
+            pass
+
+    answers.by_path["/.well-known/openid-configuration"] = dripping
+    answer = lying.board.get("/login/oidc")
+    assert (answer.status_code, "ReadTimeout" in said(answer)) == (503, True)
+
+
+def test_a_provider_does_not_hold_every_thread_of_the_board(lying: Traveller, answers: Answers) -> None:
+    """Who comes while so many wait for it is asked to come again; everything else is answered."""
+    answers.be_a_provider(dict)
+    with ExitStack() as waiting:
+        for _ in range(AT_ONCE):
+            waiting.enter_context(asking("it"))
+        refused = lying.board.get("/login/oidc")
+        assert (refused.status_code, "at once" in said(refused)) == (503, True)
+        assert lying.board.get("/login").status_code == 200
+    assert lying.board.get("/login/oidc").status_code == 303
+
+
 # GitHub.
 
 
@@ -377,6 +411,10 @@ def test_a_person_logs_in_by_github(shop: Shop, clock: Hands, answers: Answers) 
     refused = as_github("somebody", {**lena, "verified": False})
     assert refused.status_code == 403
     assert "`github: somebody` or `subject: " in said(refused)
+    del answers.by_path["/api/v3/user/emails"]
+    state = parse_qs(urlsplit(it.to_provider("github")).query)["state"][0]
+    answers.by_path["/api/v3/user"] = {"login": "omar-gh", "id": 7}
+    assert it.board.get("/login/github/callback", query_string={"code": "c", "state": state}).status_code == 303
     answers.by_path["/login/oauth/access_token"] = {"error": "bad_verification_code"}
     state = parse_qs(urlsplit(it.to_provider("github")).query)["state"][0]
     assert it.board.get("/login/github/callback", query_string={"code": "c", "state": state}).status_code == 401
@@ -431,8 +469,10 @@ def test_a_proxys_keys_that_cannot_be_asked_for_are_no_reason_to_let_anybody_in(
         request.end_headers()
 
     answers.by_path["/keys"] = failing
-    assert it.get("/api/v1/people/me", headers=head).status_code == 503
+    assert [it.get("/api/v1/people/me", headers=head).status_code for _ in range(3)] == [503] * 3
+    assert len(answers.asked) == 1, "nobody asks again at once"
     answers.by_path["/keys"] = answers.keys
+    clock.move(seconds=6)
     assert it.get("/api/v1/people/me", headers=head).status_code == 200
     answers.by_path["/keys"] = failing
     clock.move(minutes=61)

@@ -49,7 +49,7 @@ class GitHub:
             except (OAuthError, ValueError) as problem:
                 raise LoginFailed(f"{whom} does not accept the login's code: begin the login again") from problem
             user = document(session, f"{api}/user", whom)
-            addresses = document(session, f"{api}/user/emails", whom)
+            addresses = self._addresses(session)
         login = github_login(user.get("login")) if isinstance(user, dict) else None
         if login is None or not isinstance(user.get("id"), int):
             raise LoginFailed(f"{whom} does not say who you are")
@@ -61,6 +61,13 @@ class GitHub:
             github=login,
             emails=_verified(addresses),
         )
+
+    def _addresses(self, session: OAuth2Session) -> Any:
+        """Return the person's addresses; none where a GitHub App has no permission to read them."""
+        try:
+            return document(session, f"{self._config.api}/user/emails", self._config.url)
+        except LoginFailed:
+            return []
 
     def check(self) -> None:
         with asking(self._config.url):

@@ -30,6 +30,9 @@ AT_ONCE = 4
 FRESH = 3600.0
 """Seconds that a document which seldom changes is kept."""
 
+PAUSE = 5.0
+"""Seconds after a failure in which nobody asks again, so that those who wait for the answer do not all ask in turn."""
+
 _turns = threading.BoundedSemaphore(AT_ONCE)
 
 
@@ -107,6 +110,7 @@ class Kept:
         self._fetch, self._clock = fetch, clock
         self._lock = threading.Lock()
         self._found: tuple[float, Mapping[str, Any]] | None = None
+        self._failed: tuple[float, Exception] | None = None
 
     def __call__(self, *, missed: bool = False) -> Mapping[str, Any]:
         """Return the document; `missed`: something that should be in it is not."""
@@ -118,9 +122,13 @@ class Kept:
             return before[1]
         try:
             if self._found is before:
+                if self._failed is not None and self._clock.monotonic() < self._failed[0] + PAUSE:
+                    raise self._failed[1]
                 self._found = self._clock.monotonic(), self._fetch()
-        except (requests.RequestException, Unavailable):
+        except (requests.RequestException, Unavailable) as problem:
             if before is None:
+                if self._failed is None or self._failed[1] is not problem:
+                    self._failed = self._clock.monotonic(), problem
                 raise
             self._found = self._clock.monotonic() - FRESH + 60.0, before[1]
         finally:
