@@ -116,6 +116,7 @@ def test_who_may_say_what_is_what_the_flow_says() -> None:
             whole = {type for other in FLOW if other.service == edge.service for type in other.emits} | again
             assert may["Trigger", edge.trigger] == may["SinkBinding", edge.service] == whole
     assert may["SinkBinding", "webhooks"] == {type for type in every if type.startswith(("gate.", "com."))}
+    assert may["SinkBinding", "feedback"] == {type for type in every if type.startswith("com.github.")}
     assert may["PingSource", "every-minute"] == {types.PING}
     assert may["SinkBinding", "reconciler"] == {*every} - {types.PING}
     assert [name for name, said in may.items() if types.PROMOTION_READY in said and name[0] == "SinkBinding"] == [

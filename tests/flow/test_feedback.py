@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -15,7 +16,7 @@ from greenlight.events import Event, types
 from greenlight.lib.clock import SystemClock
 from greenlight.model.rows import Due
 from support import github as fake
-from support.flow import REPO, Shop, sha_of
+from support.flow import PIPELINE, REPO, Shop, sha_of
 from support.github import APP, FakeGitHub, private_key
 from support.process import Up, signed
 
@@ -296,6 +297,78 @@ def ping(shop: Shop) -> None:
 def reports_due(shop: Shop) -> list[Due]:
     """Return what feedback has put off."""
     return [it for it in shop.greenlight.ledger.due(fake.START.replace(year=2100)) if it.key.startswith("report/")]
+
+
+def test_a_webhook_that_did_not_arrive_is_asked_for_again(tmp_path: Path, github: FakeGitHub) -> None:
+    """Only one of which no attempt succeeded, that may succeed, is not on its way, and was not tried too often."""
+    prepared(tmp_path, github)
+    minute, day = 60, 86400
+    github.deliveries = [
+        fake.delivery(1, "young", 502, age=5),
+        *[fake.delivery(1000 + n, f"well {n}", 202) for n in range(250)],
+        fake.delivery(2, "lost", 502, age=10 * minute),
+        fake.delivery(3, "tried again", 202, again=True, age=10 * minute),
+        fake.delivery(4, "tried again", 502, age=11 * minute),
+        fake.delivery(5, "never right", 422),
+        fake.delivery(6, "twice", 0, again=True, age=90),
+        fake.delivery(7, "twice", 502, age=5 * minute),
+        *[fake.delivery(10 + n, "too often", 500, again=n > 0, age=day - n) for n in range(5)],
+        fake.delivery(20, "too old", 500, age=4 * day),
+    ]
+    shop = Shop(tmp_path)
+    github.deliver = lambda _: shop.push("lost") and None
+    shop.start()
+    try:
+        github.until(lambda: github.told(sha_of("lost"), "check"))
+        assert github.redelivered == [2]
+    finally:
+        shop.stop()
+
+
+GATES_ON_GITHUB = PIPELINE.replace(
+    "build: {circleci: {workflow: build-test}}", "build: {github-check: {name: test, app: github-actions}}"
+).replace("scan: {webhook: scan}", "scan: {github-workflow: {name: CI}}")
+
+
+def test_results_that_no_webhook_brought_are_read_after_an_outage(tmp_path: Path, github: FakeGitHub) -> None:
+    """As the same facts: the commit ships, the late webhook is a repetition, and the broken webhook is reported."""
+    clock = Ahead()
+    Shop(tmp_path, pipeline=GATES_ON_GITHUB).stop()
+    prepared(tmp_path, github)
+    shop, sha = Shop(tmp_path, clock=clock).start(), sha_of("one")
+    try:
+        shop.push("one")
+        shop.settle()
+        run = github.reported(sha, "test")
+        github.runs.append(fake.workflow_run(77, sha, "CI"))
+        github.reported(sha, "test-of-now", age=-7200)  # its webhook is on its way
+        clock.ahead = github.ahead = timedelta(hours=1)
+        ping(shop)
+        shop.watch.end("staging", sha)
+        shop.settle()
+        assert shop.environment("one", "production")["gates"]["scan"]["state"] == "passed"
+        (repository,) = json.loads(shop.api("GET", "/senders").get_data())["repositories"]
+        assert repository["found_by_asking"] == 2
+        before = shop.commit("one")["signals"]
+        late = {**run, "check_suite": {"id": 5, "head_branch": "main"}}
+        body = {"action": "completed", "check_run": late, "repository": _repository_of(github)}
+        found = [it.id for it in shop.watch.events if it.type == "com.github.check_run.completed"]
+        assert shop.github("check_run", body) == {"id": found[0]}
+        shop.settle()
+        assert shop.commit("one")["signals"] == before
+        requests = len(github.requests)
+        clock.ahead = github.ahead = timedelta(hours=1, minutes=10)
+        ping(shop)
+        github.until(lambda: len(github.requests) >= requests + 2)
+        shop.settle()
+        listed = [it for it in github.requests[requests:] if it[1].endswith(("/hooks", "/deliveries"))]
+        assert {status for _, _, status in listed} == {304}, "asking again costs nothing of the limit"
+    finally:
+        shop.stop()
+
+
+def _repository_of(github: FakeGitHub) -> dict[str, Any]:
+    return {"full_name": "Acme/Shop", "html_url": "https://github.com/Acme/Shop"}
 
 
 @pytest.mark.npm

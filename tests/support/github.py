@@ -60,6 +60,7 @@ class FakeGitHub:
     history: list[tuple[str, ...]] = field(default_factory=list)  # every change of a check, status or deployment
     statuses: list[dict[str, Any]] = field(default_factory=list)
     deliveries: list[dict[str, Any]] = field(default_factory=list)  # newest first
+    runs: list[dict[str, Any]] = field(default_factory=list)  # of workflows
     redelivered: list[int] = field(default_factory=list)
     requests: list[tuple[str, str, int]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)  # deviations from the description
@@ -161,6 +162,23 @@ class FakeGitHub:
         )
         return run
 
+    def reported(self, sha: str, name: str, conclusion: str = "success", *, age: float = 600) -> dict[str, Any]:
+        """Add a check of another App, completed `age` seconds ago."""
+        run = _check_run(self.new_id(), "acme/shop", sha, self.url)
+        at = (datetime.now(UTC) - timedelta(seconds=age)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        run |= {"name": name, "status": "completed", "conclusion": conclusion, "completed_at": at, "started_at": at}
+        run |= {"app": {**_app(), "id": 15368, "slug": "github-actions"}}
+        run |= {"html_url": f"https://github.com/acme/shop/runs/{run['id']}"}
+        self.checks[run["id"]] = run
+        return run
+
+    def check_suites(self, repo: str, sha: str, query: dict[str, str]) -> Answer:
+        return 200, {"total_count": 1, "check_suites": [_suite(sha, self.url)]}
+
+    def workflow_runs(self, repo: str, query: dict[str, str]) -> Answer:
+        found = [it for it in self.runs if it["head_sha"] == query.get("head_sha")]
+        return 200, {"total_count": len(found), "workflow_runs": found}
+
     def create_status(self, repo: str, sha: str, body: Any) -> Answer:
         status = _status(self.new_id(), repo, sha, body, self.url)
         self.statuses.append(status)
@@ -212,6 +230,8 @@ _ROUTES: list[tuple[str, str, Callable[..., Answer]]] = [
     ("GET", f"{_REPO}/installation", FakeGitHub.installation),
     ("POST", "/app/installations/([0-9]+)/access_tokens", FakeGitHub.access_token),
     ("GET", f"{_REPO}/commits/{_SHA}/check-runs", FakeGitHub.check_runs),
+    ("GET", f"{_REPO}/commits/{_SHA}/check-suites", FakeGitHub.check_suites),
+    ("GET", f"{_REPO}/actions/runs", FakeGitHub.workflow_runs),
     ("GET", f"{_REPO}/commits/{_SHA}/statuses", FakeGitHub.list_statuses),
     ("POST", f"{_REPO}/check-runs", FakeGitHub.create_check),
     ("PATCH", f"{_REPO}/check-runs/([0-9]+)", FakeGitHub.update_check),
@@ -369,6 +389,48 @@ def _check_run(id: int, repo: str, sha: str, url: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _suite(sha: str, url: str) -> dict[str, Any]:
+    return {
+        "id": 5, "node_id": "n", "head_branch": "main", "head_sha": sha, "status": "completed", "conclusion": "success",
+        "url": url, "before": None, "after": None, "pull_requests": [], "app": _app(), "repository": _repository(),
+        "created_at": _stamp(), "updated_at": _stamp(), "latest_check_runs_count": 1, "check_runs_url": url,
+        "head_commit": _commit(sha),
+    }  # fmt: skip
+
+
+def _commit(sha: str) -> dict[str, Any]:
+    person = {"name": "dev", "email": "dev@acme.example"}
+    return {"id": sha, "tree_id": sha, "message": "m", "timestamp": _stamp(), "author": person, "committer": person}
+
+
+def _repository() -> dict[str, Any]:
+    at = "https://api.github.com/repos/acme/shop"
+    words = "archive assignees blobs branches collaborators comments commits compare contents contributors deployments"
+    words += " downloads events forks git_commits git_refs git_tags hooks issue_comment issue_events issues keys labels"
+    words += " languages merges milestones notifications pulls releases stargazers statuses subscribers subscription"
+    words += " tags teams trees"
+    return {
+        "id": 1, "node_id": "n", "name": "shop", "full_name": "acme/shop", "owner": _user(), "private": False,
+        "html_url": "https://github.com/acme/shop", "description": None, "fork": False, "url": at, "hooks_url": at,
+        **{f"{word}_url": at for word in words.split()},
+    }  # fmt: skip
+
+
+def workflow_run(id: int, sha: str, name: str, *, number: int = 1, age: float = 600) -> dict[str, Any]:
+    """Return a run of a workflow as GitHub lists it, completed `age` seconds ago."""
+    at = (datetime.now(UTC) - timedelta(seconds=age)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    url = f"https://github.com/acme/shop/actions/runs/{id}"
+    words = ["jobs", "logs", "check_suite", "artifacts", "cancel", "rerun", "workflow"]
+    return {
+        "id": id, "name": name, "node_id": "n", "check_suite_id": 5, "head_branch": "main", "head_sha": sha,
+        "path": ".github/workflows/ci.yml", "run_number": number, "run_attempt": 1, "event": "push",
+        "status": "completed", "conclusion": "success", "workflow_id": 20, "url": url, "html_url": url,
+        "pull_requests": [], "created_at": at, "updated_at": at, "head_commit": _commit(sha),
+        "repository": _repository(), "head_repository": _repository(), "display_title": name,
+        **{f"{word}_url": url for word in words},
+    }  # fmt: skip
+
+
 def _status(id: int, repo: str, sha: str, body: Any, url: str) -> dict[str, Any]:
     return {
         "url": f"{url}/repos/{repo}/statuses/{sha}", "avatar_url": None, "id": id, "node_id": "n", "state": body["state"],
@@ -401,7 +463,7 @@ def _hook(url: str, repo: str) -> dict[str, Any]:
     return {
         "type": "Repository", "id": 7, "name": "web", "active": True, "events": ["push"],
         "config": {"url": "https://greenlight.example.com/webhooks/github", "content_type": "json"},
-        "updated_at": _stamp(), "created_at": _stamp(), "url": at, "test_url": at, "ping_url": at,
+        "updated_at": "2026-01-01T12:00:00Z", "created_at": "2026-01-01T12:00:00Z", "url": at, "test_url": at, "ping_url": at,
         "deliveries_url": f"{at}/deliveries", "last_response": {"code": None, "status": "unused", "message": None},
     }  # fmt: skip
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from greenlight.board import view
 from greenlight.events import rfc3339
+from greenlight.ledger.found import found_lately
 from greenlight.ledger.names import name_of
 from greenlight.ledger.port import Unreadable
 from greenlight.lib.errors import NotFound, Rejected, Unavailable
@@ -178,6 +179,7 @@ def repositories(deps: Deps) -> list[dict[str, Any]]:
                 "repo": repo,
                 "called": name_of(deps.ledger, repo).now or repo,
                 "silent_since": rfc3339(silent) if silent else None,
+                "found_by_asking": found_lately(deps.ledger, repo, now),
             }
         )
     return found

@@ -33,6 +33,7 @@ from greenlight.entrypoints.pointed import pointed
 from greenlight.events import Event, ids, rfc3339, types
 from greenlight.events.http import to_binary
 from greenlight.feedback import app as feedback
+from greenlight.feedback import looking
 from greenlight.feedback.configuration import ConfigurationFile
 from greenlight.feedback.deps import Deps as FeedbackDeps
 from greenlight.feedback.github.hub import Hub
@@ -61,6 +62,7 @@ from greenlight.service.server import Server, serve
 from greenlight.store.store import Store
 from greenlight.telemetry.tracing import OFF, Tracer
 from greenlight.webhooks import app as webhooks
+from greenlight.webhooks.asked import Asked
 from greenlight.webhooks.providers.registry import FILES
 from greenlight.webhooks.turns import repository_of
 
@@ -125,6 +127,7 @@ class Greenlight:
             *common,
             hub=Hub(told, self.secrets, clock, log.getChild("feedback")),
             notifier=Notifier(told, self.secrets, self.ledger, clock, log.getChild("feedback")),
+            accept=Asked(Deps(*common)),
         )
         scrub = Scrubber(live=lambda: [secret.value.decode("utf-8", "replace") for secret in self.secrets.all()])
         self.drivers = Drivers(folders.data / "deployer", scrub, clock)
@@ -203,6 +206,7 @@ class Greenlight:
         for warning in pipeline_warnings(self._config, DRIVERS):
             self.log.warning("%s", warning)
         self.pipeline.on_change(lambda pipeline: adopt(pipeline, self.ledger, self.clock))
+        self.pipeline.on_change(lambda pipeline: looking.plan(pipeline, self._feedback))
         self.broker.start()
         self.watch.start()
         self.ticker.start()

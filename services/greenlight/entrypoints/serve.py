@@ -273,8 +273,10 @@ def _feedback(base: dict[str, Any], settings: Settings) -> EventService[Any]:
     from greenlight.feedback.configuration import ConfigurationFile
     from greenlight.feedback.deps import Deps as FeedbackDeps
     from greenlight.feedback.github.hub import Hub
+    from greenlight.feedback.looking import plan
     from greenlight.feedback.notify.notifier import Notifier
     from greenlight.service.secrets import Secrets
+    from greenlight.webhooks.asked import Asked
     from greenlight.webhooks.providers.registry import FILES
 
     configuration = ConfigurationFile(settings.config, base["clock"], base["log"])
@@ -282,7 +284,9 @@ def _feedback(base: dict[str, Any], settings: Settings) -> EventService[Any]:
     clock, log = base["clock"], base["log"].getChild("feedback")
     hub = Hub(configuration, secrets, clock, log)
     notifier = Notifier(configuration, secrets, base["ledger"], clock, log)
-    return feedback.create_service(FeedbackDeps(**base, hub=hub, notifier=notifier))
+    deps = FeedbackDeps(**base, hub=hub, notifier=notifier, accept=Asked(Deps(**base)))
+    base["pipeline"].on_change(lambda pipeline: plan(pipeline, deps))
+    return feedback.create_service(deps)
 
 
 def _recorder(base: dict[str, Any], settings: Settings) -> EventService[Any]:

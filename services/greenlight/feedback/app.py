@@ -10,7 +10,8 @@ from datetime import datetime
 
 from greenlight.events import Event, types
 from greenlight.feedback.deps import Deps
-from greenlight.feedback.due import report_again
+from greenlight.feedback.due import look, report_again
+from greenlight.feedback.looking import BUDGET, EVERY, look_at, plan
 from greenlight.feedback.notify.message import trial
 from greenlight.feedback.notify.senders import Undelivered
 from greenlight.feedback.notifying import notified
@@ -33,6 +34,7 @@ def on_commit_changed(event: Event, deps: Deps) -> Sequence[Event]:
     repo, sha = data["repo"], data["sha"]
     done = [(data["due"], event.id)] if event.type == types.FEEDBACK_DUE and "due" in data else []
     again = None
+    plan(deps.pipeline(), deps)
     if not idle(event, deps) and deps.pipeline().knows(repo):
         for each in _replaced(data.get("deployment"), sha, deps):
             _due(repo, each, _told(repo, each, deps), deps)
@@ -41,6 +43,24 @@ def on_commit_changed(event: Event, deps: Deps) -> Sequence[Event]:
         deps.ledger.transact(Transaction(done=done)) if done else None
     elif not done or again > deps.clock.now() + PATIENCE:
         _due(repo, sha, again, deps)  # else it is due already, later each time
+    return []
+
+
+def on_due(event: Event, deps: Deps) -> Sequence[Event]:
+    """Report of a commit again, or look at a repository: redeliver, read, and report what no event has led to."""
+    data = required_fields(event, "repo", "due", optional=("sha",))
+    if "sha" in data:
+        return on_commit_changed(event, deps)
+    repo = data["repo"]
+    if not deps.pipeline().knows(repo):
+        deps.ledger.transact(Transaction(done=[(data["due"], event.id)]))
+        return []
+    deps.ledger.transact(Transaction(due=[look(repo, deps.clock.now() + EVERY)]))  # first: a crash ends no looks
+    if deps.hub.there():
+        until = deps.clock.monotonic() + BUDGET
+        for sha in look_at(repo, deps):
+            if deps.clock.monotonic() < until:
+                _due(repo, sha, _told(repo, sha, deps), deps)
     return []
 
 
@@ -87,7 +107,7 @@ HANDLERS: Mapping[str, Handler[Deps]] = {
     types.PROMOTION_READY: on_commit_changed,
     types.DEPLOYMENT_APPLIED: on_commit_changed,
     **dict.fromkeys(types.ENDS, on_commit_changed),
-    types.FEEDBACK_DUE: on_commit_changed,
+    types.FEEDBACK_DUE: on_due,
     types.FEEDBACK_TEST: on_test_requested,
 }
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from greenlight.feedback.github.hub import Hub
 from greenlight.feedback.notify.notifier import Notifier
+from greenlight.model.rows import Fact
 from greenlight.service.deps import Deps as BaseDeps
 
 
@@ -15,3 +18,5 @@ class Deps(BaseDeps):
 
     hub: Hub
     notifier: Notifier
+    accept: Callable[[str, Mapping[str, Any]], Fact | None]
+    """Accepts a payload of GitHub's, under the name of its event, as its webhook would be. None: it is known, or of no use."""

@@ -16,6 +16,12 @@ def report_again(repo: str, sha: str, at: datetime) -> Due:
     return Due(key, at, _event(key, at, repo, {"sha": sha}))
 
 
+def look(repo: str, at: datetime) -> Due:
+    """Return when a repository is to be looked at on GitHub."""
+    key = keys.look_due(repo)
+    return Due(key, at, _event(key, at, repo, {}))
+
+
 def _event(key: str, at: datetime, repo: str, more: dict[str, str]) -> Event:
     return Event.of(
         types.FEEDBACK_DUE,

@@ -7,7 +7,7 @@ from datetime import datetime
 from greenlight.feedback import domain
 from greenlight.feedback.deps import Deps
 from greenlight.feedback.github import reports
-from greenlight.feedback.github.errors import Away, Refused
+from greenlight.feedback.github.errors import UNEXPECTED, Away, Refused
 from greenlight.feedback.sent import SentBefore
 from greenlight.feedback.situations import cases_of
 from greenlight.lib.errors import ConfigurationError
@@ -35,9 +35,9 @@ def reported(repo: str, sha: str, deps: Deps) -> datetime | None:
         metrics.FEEDBACK.labels("away").inc()
         log.info("%s %s is reported later: %s", repo, sha[:7], problem)
         return max(problem.again, deps.clock.now() + PATIENCE)
-    except (Refused, ConfigurationError) as problem:
+    except (Refused, ConfigurationError, *UNEXPECTED) as problem:
         metrics.FEEDBACK.labels("refused").inc()
-        log.error("%s %s is not reported: %s", repo, sha[:7], problem)
+        log.error("%s %s is not reported: %s: %s", repo, sha[:7], type(problem).__name__, problem)
         if isinstance(problem, Refused) and problem.status == 401:
             deps.hub.forget(repo)
         return deps.clock.now() + REFUSED

@@ -16,6 +16,8 @@ A key is words between slashes. Its first word names its kind, so that keys of t
 | feedback/OWNER/NAME/SHA | the stream of what was reported of a commit outside Greenlight |
 | destinations | the stream of which destinations of notifications fail |
 | notification-test/ID | the stream of the results of a test of destinations |
+| found/OWNER/NAME/MONTH | the stream of the facts of a repository that were found only by asking, that month |
+| look/OWNER/NAME | a repository is due to be looked at on its provider |
 | report/OWNER/NAME/SHA | a commit is due to be reported again |
 | policy/DIGEST/APPLICATION/ENVIRONMENT | a target is due to be decided under an edited policy |
 """
@@ -138,3 +140,13 @@ def destinations_stream() -> str:
 def notification_test_stream(test: str) -> str:
     """Name the journal of the results of one test of destinations."""
     return of("notification-test", test)
+
+
+def found_stream(repo: str, month: str) -> str:
+    """Name the journal of the facts of a repository that were found only by asking its provider in a month."""
+    return of("found", repo, month)
+
+
+def look_due(repo: str) -> str:
+    """Name that a repository is due to be looked at on its provider."""
+    return of("look", repo)

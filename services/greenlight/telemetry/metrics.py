@@ -41,6 +41,10 @@ FEEDBACK = Counter(
     "Commits that feedback looked at: in step, away (GitHub cannot be asked now) or refused.",
     ["outcome"],
 )
+FOUND = Counter(
+    "greenlight_facts_found_total", "Facts that were found only by asking GitHub: its webhook is broken.", ["repo"]
+)
+REDELIVERED = Counter("greenlight_redeliveries_total", "Webhooks that GitHub was asked to deliver again.", ["repo"])
 NOTIFICATIONS = Counter(
     "greenlight_notifications_total", "Messages to destinations: sent or failed.", ["destination", "outcome"]
 )

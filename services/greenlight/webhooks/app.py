@@ -181,7 +181,7 @@ def _take(
         if fact.repo is not None and not _speaks(used, fact.repo):
             raise BadSignature("this secret does not speak for that repository")
         if isinstance(fact, Fact):
-            fact = _wanted(fact, pipeline)
+            fact = wanted(fact, pipeline)
         if renamed is not None:
             fact = Ignored(renamed)
         if isinstance(fact, Ignored):
@@ -190,7 +190,7 @@ def _take(
         scope.arrival(fact.event, fact.repo, fact.sha, fact.signal, fact.outcome, contexts(delivery.headers, fact))
         if AHEAD in fact.details:
             notices.ahead(provider.sender(name), moment(fact.details[AHEAD]), fact.accepted)
-        _accept(fact, delivery.body, deps)
+        accept(fact, delivery.body, deps)
         return "accepted", _Taken({"id": fact.id}, fact.repo, fact.sha)
     except _Refused as refusal:
         return "refused", problem_response(refusal.status, str(refusal), refusal.headers)
@@ -251,7 +251,7 @@ def _renamed(found: Fact | Ignored, used: Sequence[Secret], pipeline: Pipeline, 
     return notices.seen(found.repo, found.repository, former, pipeline, partial(_speaks, used))
 
 
-def _wanted(fact: Fact, pipeline: Pipeline) -> Fact | Ignored:
+def wanted(fact: Fact, pipeline: Pipeline) -> Fact | Ignored:
     """Return the fact, or why no application can use it."""
     if not pipeline.knows(fact.repo):
         return Ignored(f"no application of the pipeline file is made from {fact.repo}")
@@ -276,8 +276,10 @@ def _unclaimed(provider: Provider, delivery: Delivery, fact: Fact, deps: Deps) -
         raise Rejected("this webhook-id was used before, with another body or event")
 
 
-def _accept(fact: Fact, body: bytes, deps: Deps) -> None:
-    """Write fact, event and body in one transaction; then publish the event. A repetition changes nothing."""
+def accept(fact: Fact, body: bytes, deps: BaseDeps) -> bool:
+    """Write fact, event and body in one transaction; then publish the event. A repetition changes nothing: False."""
     if deps.ledger.accept(fact, body, Due(keys.fact_due(fact.id), fact.accepted + PATIENCE, fact.event)):
         with sending(fact.event):
             deps.publisher.publish([fact.event])
+        return True
+    return False

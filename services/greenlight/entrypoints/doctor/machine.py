@@ -243,6 +243,13 @@ def _senders(status: Mapping[str, Any]) -> Iterator[Finding]:
             text = f"{it['repo']} has sent no push since {it['silent_since']}, more than twice its longest pause"
             todo = "look at the recent deliveries in the settings of its webhook, or remove it from the pipeline file"
             yield Finding("repositories", WRONG, text, todo)
+        if it["found_by_asking"]:
+            text = (
+                f"the webhook of {it['repo']} is broken: {it['found_by_asking']} facts of the last 7 days were found only "
+                "by asking GitHub"
+            )
+            todo = "look at the recent deliveries in the settings of its webhook, or of the App"
+            yield Finding("repositories", WRONG, text, todo)
     ahead = [it for it in status["clocks_ahead"] if it["seconds"] > SKEW.total_seconds()]
     if len(ahead) > 1:
         most, who = max(it["seconds"] for it in ahead), ", ".join(it["sender"] for it in ahead)

@@ -54,7 +54,7 @@ class Client:
         """Make a client of the API at `url`."""
         self._url, self._clock, self._log = url, clock, log.getChild("github")
         self._http = urllib3.PoolManager(maxsize=8, retries=False, timeout=TIMEOUT)
-        self._kept: OrderedDict[tuple[str, str], tuple[str, Answer]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[str, Answer]] = OrderedDict()
         self._lock = threading.Lock()
         self._pause = Pause(clock)
         self._left: int | None = None  # of the rate limit, as the last answer said
@@ -77,7 +77,7 @@ class Client:
 
     def _send(self, method: str, path: str, token: str, body: Mapping[str, Any] | None) -> Answer:
         self._may_send()
-        kept = self._kept.get((path, token)) if method == "GET" else None
+        kept = self._kept.get(path) if method == "GET" else None
         headers = {
             "Accept": "application/vnd.github+json",
             "Authorization": f"Bearer {token}",
@@ -103,9 +103,9 @@ class Client:
             metrics.GITHUB.labels(method, "none").inc()
             raise self._failed(f"{method} {path}: no answer: {type(problem).__name__}") from problem
         metrics.GITHUB.labels(method, str(response.status)).inc()
-        return self._answer(method, path, token, response, content, kept[1] if kept else None)
+        return self._answer(method, path, response, content, kept[1] if kept else None)
 
-    def _answer(self, method: str, path: str, token: str, response: Any, content: bytes, kept: Answer | None) -> Answer:
+    def _answer(self, method: str, path: str, response: Any, content: bytes, kept: Answer | None) -> Answer:
         headers, what = response.headers, f"{method} {path.partition('?')[0]}"
         self._left = _number(headers.get("x-ratelimit-remaining"))
         if response.status in (403, 429) and (again := self._limited(headers, content)) is not None:
@@ -125,10 +125,10 @@ class Client:
         except ValueError:
             raise self._failed(f"{what}: the answer is not JSON") from None
         if method == "GET" and "etag" in headers:
-            self._keep((path, token), (headers["etag"], answer))
+            self._keep(path, (headers["etag"], answer))
         return answer
 
-    def _keep(self, key: tuple[str, str], value: tuple[str, Answer]) -> None:
+    def _keep(self, key: str, value: tuple[str, Answer]) -> None:
         with self._lock:
             self._kept[key] = value
             self._kept.move_to_end(key)

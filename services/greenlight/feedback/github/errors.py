@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
+UNEXPECTED = (KeyError, TypeError, ValueError, AttributeError, IndexError)
+"""Errors from an answer of GitHub's that is shaped in another way than it is described."""
+
 
 class Away(Exception):
     """Report that GitHub cannot be asked now: it is down, or the rate limit is reached. Trying again helps."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 
 from greenlight.feedback.configuration import Configuration
+from greenlight.feedback.github import deliveries
 from greenlight.feedback.github.client import Client
 from greenlight.feedback.github.credentials import Credentials
 from greenlight.feedback.github.reports import Commit
+from greenlight.feedback.github.results import Webhook, results
 from greenlight.feedback.sent import SentBefore
 from greenlight.lib.clock import Clock
 from greenlight.service.secrets import Secrets
@@ -26,6 +28,7 @@ class Hub:
         """Make a client for what `configuration` returns, whenever that changes."""
         self._configuration, self._secrets, self._clock, self._log = configuration, secrets, clock, log
         self._lock = threading.Lock()  # guards `_made`
+        self._known: set[str] = set()
         self._commits = [threading.Lock() for _ in range(64)]
         self._made: tuple[Configuration, Client, Credentials] | None = None
 
@@ -43,6 +46,32 @@ class Hub:
         configuration, client, credentials = self._now()
         page = configuration.page(repo, sha)
         return Commit(repo, sha, page, client, lambda: credentials.of(repo), before, now, self._log)
+
+    def scarce(self) -> bool:
+        """Return whether what is left of the rate limit is for reports."""
+        return self._now()[1].scarce()
+
+    def first(self, repo: str) -> bool:
+        """Return whether a repository is asked about for the first time."""
+        with self._lock:
+            new = repo not in self._known
+            self._known.add(repo)
+        return new
+
+    def redeliver(self, repo: str, *, with_app: bool, now: datetime) -> int:
+        """Ask for the webhooks of a repository, and of the App, that did not arrive; return how many.
+
+        Raises Away, Refused, ConfigurationError.
+        """
+        _, client, credentials = self._now()
+        sources = [deliveries.of_app(credentials.for_app())] if credentials.is_app and with_app else []
+        sources += deliveries.of_repository(repo, credentials.of(repo), client)
+        return sum(deliveries.redeliver(source, client, now) for source in sources)
+
+    def results(self, repo: str, sha: str, kinds: Sequence[str], now: datetime) -> Iterator[Webhook]:
+        """Yield the results of a commit that gates of these kinds wait for. Raises Away, Refused, ConfigurationError."""
+        _, client, credentials = self._now()
+        return results(repo, sha, kinds, client, credentials.of(repo), now)
 
     def page(self, repo: str, sha: str) -> str | None:
         """Return the address of a commit's page on the board; None if that has no public URL."""

@@ -1,0 +1,62 @@
+"""Results of checks, statuses and workflows, read from GitHub in the form of the webhooks that report them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+from greenlight.events import moment
+from greenlight.feedback.github.client import Client
+from greenlight.feedback.github.errors import Refused
+
+LATE = timedelta(minutes=2)
+"""How old a result must be: the webhook of a newer one is on its way."""
+
+Webhook = tuple[str, dict[str, Any]]
+"""The name of an event, and its payload as far as Greenlight reads it."""
+
+
+def results(repo: str, sha: str, kinds: Sequence[str], client: Client, token: str, now: datetime) -> Iterator[Webhook]:
+    """Yield the results of a commit that gates of these kinds wait for. Raises Away, Refused."""
+    path = f"/repos/{quote(repo)}"
+    if "github-check" in kinds:
+        yield from _checks(repo, f"{path}/commits/{sha}", client, token, now)
+    if "github-status" in kinds:
+        for it in client.get(f"{path}/commits/{sha}/statuses", token, per_page=100).value:
+            if _is_late(it.get("created_at"), now):
+                yield "status", {**_about(repo, it.get("target_url")), **it, "sha": sha, "branches": []}
+    if "github-workflow" in kinds:
+        for it in client.get(f"{path}/actions/runs", token, head_sha=sha, per_page=100).value["workflow_runs"]:
+            if it.get("status") == "completed" and _is_late(it.get("updated_at"), now):
+                about = _about(repo, it.get("html_url"))
+                yield "workflow_run", {**about, "action": "completed", "workflow_run": it}
+
+
+def _checks(repo: str, path: str, client: Client, token: str, now: datetime) -> Iterator[Webhook]:
+    runs = client.get(f"{path}/check-runs", token, per_page=100).value["check_runs"]
+    runs = [it for it in runs if it.get("status") == "completed" and _is_late(it.get("completed_at"), now)]
+    branches = _branches(path, client, token) if runs else {}
+    for it in runs:
+        suite = it.get("check_suite") or {}
+        whole = {**it, "check_suite": {**suite, "head_branch": branches.get(suite.get("id", 0))}}
+        yield "check_run", {**_about(repo, it.get("html_url")), "action": "completed", "check_run": whole}
+
+
+def _branches(path: str, client: Client, token: str) -> dict[int, str | None]:
+    """Return the branch of each check suite, which a list of checks leaves out."""
+    try:
+        suites = client.get(f"{path}/check-suites", token, per_page=100).value["check_suites"]
+    except Refused:
+        return {}
+    return {int(it["id"]): it.get("head_branch") for it in suites}
+
+
+def _about(repo: str, page: Any) -> dict[str, Any]:
+    """Return the repository as a webhook names it; `page`: an address of the same GitHub."""
+    return {"repository": {"full_name": repo, **({"html_url": page} if isinstance(page, str) else {})}}
+
+
+def _is_late(at: Any, now: datetime) -> bool:
+    return isinstance(at, str) and now - moment(at.upper()) >= LATE
