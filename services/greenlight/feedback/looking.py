@@ -37,7 +37,7 @@ def plan(pipeline: Pipeline, deps: Deps) -> None:
 
 
 def look_at(repo: str, deps: Deps) -> Sequence[str]:
-    """Redeliver what was missed and read what is waited for; return the commits that may have to be reported again."""
+    """Ask for webhooks that were missed, and read what is waited for; return the commits that may have to be reported."""
     log, until = deps.log.getChild("feedback"), deps.clock.monotonic() + BUDGET
     records = deps.ledger.records(repo=repo, limit=NEWEST).records
     try:
