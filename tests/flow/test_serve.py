@@ -420,7 +420,7 @@ ADAPTERS = {
 """What only some services need, and which do; nobody needs what none of them names."""
 
 SCARCE = re.compile(
-    r"(flask|opentelemetry|gunicorn|waitress|rich|cloudevents|kubernetes|jsonschema"
+    r"(flask|authlib|joserfc|cryptography|opentelemetry|gunicorn|waitress|rich|cloudevents|kubernetes|jsonschema"
     r"|greenlight\.(webhooks|board|recorder|promoter|reconciler|broker|entrypoints\.compose|service\.(secrets|people))"
     r"|greenlight\.deployer\.(app|clusters|rollout|drivers\.\w+\.driver))"  # what drivers declare is everybody's
     r"(?:\.|$)"
