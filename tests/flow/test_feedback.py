@@ -207,7 +207,7 @@ def test_text_from_outside_is_no_markup(tmp_path: Path, github: FakeGitHub) -> N
         shop.stop()
 
 
-@pytest.mark.parametrize("fault", ["500", "cut", "lost", "limited", "not-json"])
+@pytest.mark.parametrize("fault", ["500", "cut", "lost", "slow", "limited", "not-json"])
 def test_a_deployment_waits_for_no_report_and_the_report_comes_later(
     tmp_path: Path, github: FakeGitHub, fault: str
 ) -> None:
@@ -231,6 +231,70 @@ def test_a_deployment_waits_for_no_report_and_the_report_comes_later(
         assert len(github.checks) == 1
         assert sorted(it["environment"] for it in github.deployments.values()) == ["production", "staging"]
         assert reports_due(shop) == []
+    finally:
+        shop.stop()
+
+
+def test_an_app_that_is_not_installed_is_asked_about_once_and_reports_once_it_is(
+    tmp_path: Path, github: FakeGitHub, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One request, one error in the log that says what to do, however many commits there are."""
+    prepared(tmp_path, github)
+    github.installed = False
+    clock = Ahead()
+    shop = Shop(tmp_path, clock=clock).start()
+    try:
+        shipped(shop, "one")
+        shipped(shop, "two", before="one")
+        assert [it[1] for it in github.requests if it[1].endswith("/installation")] == [f"/repos/{REPO}/installation"]
+        errors = [it for it in caplog.records if "is not reported" in it.message and it.levelname == "ERROR"]
+        assert [("install it" in it.message) for it in errors] == [True]
+        github.installed = True
+        clock.ahead = github.ahead = timedelta(hours=1)
+        ping(shop)
+        github.until(lambda: ("production", "success") in github.told(sha_of("two"), "deployment"))
+        shop.settle()
+        assert github.check(sha_of("one"), NAME)["conclusion"] == "success"
+    finally:
+        shop.stop()
+
+
+def test_a_commit_of_a_branch_that_is_not_shipped_keeps_no_pull_request_open(
+    tmp_path: Path, github: FakeGitHub
+) -> None:
+    """GitHub takes `neutral` as passed, where the check is required."""
+    prepared(tmp_path, github)
+    shop, sha = Shop(tmp_path).start(), sha_of("one")
+    try:
+        shop.push("one", ref="refs/heads/feature")
+        shop.settle()
+        verdict = "not a candidate: not seen on a shipped ref (main)"
+        assert github.told(sha, "check") == [(NAME, "completed", "neutral", verdict)]
+        assert github.told(sha, "deployment") == []
+    finally:
+        shop.stop()
+
+
+def test_two_applications_of_a_repository_have_a_check_and_environments_each(
+    tmp_path: Path, github: FakeGitHub
+) -> None:
+    """So that none hides the other's."""
+    both = PIPELINE + PIPELINE.split("applications:\n")[1].replace("name: shop", "name: till")
+    Shop(tmp_path, pipeline=both).stop()
+    prepared(tmp_path, github)
+    shop, sha = Shop(tmp_path).start(), sha_of("one")
+    try:
+        shop.push("one")
+        shop.build("one")
+        github.until(
+            lambda: (
+                {"shop/staging", "till/staging"}
+                <= {it[0] for it in github.told(sha, "deployment") if it[1] == "success"}
+            )
+        )
+        shop.settle()
+        assert {it["name"] for it in github.checks.values()} == {NAME, "Greenlight: till"}
+        assert [it for it in github.told(sha, "deployment") if it[1] == "inactive"] == []
     finally:
         shop.stop()
 

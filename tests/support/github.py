@@ -6,11 +6,13 @@ GitHub's own description of its API.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -89,7 +91,7 @@ class FakeGitHub:
         assert self.problems == []
 
     def fail(self, *kinds: str) -> None:
-        """Let the next requests fail: 500, cut, lost (done, and no answer), limited, not-json."""
+        """Let the next requests fail: 500, cut, limited, not-json; or be done with no answer (lost) or an endless one (slow)."""
         self.faults.extend(kinds)
 
     def until(self, seen: Callable[[], Any], timeout: float = 60) -> Any:
@@ -295,6 +297,8 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "lost":
             self.close_connection = True
             return
+        if fault == "slow":
+            return self._trickle(status)
         more = {"ETag": tag, "x-ratelimit-limit": "5000", "x-ratelimit-remaining": "4999"}
         if method == "GET" and parts.path.endswith("/deliveries"):
             size, begin = int(query.get("per_page", 30)), int(query.get("cursor") or 0)
@@ -323,6 +327,18 @@ class _Handler(BaseHTTPRequestHandler):
         if "/check-runs" in path and self.command != "GET":
             return token in self.github.tokens
         return token in self.github.tokens or token == self.github.token
+
+    def _trickle(self, status: int) -> None:
+        """Send a byte of the answer every now and then, until the client has had enough."""
+        self.close_connection = True
+        self.send_response(status)
+        self.send_header("Content-Length", "100000")
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            while True:
+                self.wfile.write(b" ")
+                self.wfile.flush()
+                time.sleep(0.2)
 
     def _send(self, status: int, value: Any, more: dict[str, str] | None = None) -> None:
         content = value if isinstance(value, bytes) else json.dumps(value).encode()

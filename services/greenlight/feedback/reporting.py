@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 
 from greenlight.feedback import domain
@@ -37,7 +38,8 @@ def reported(repo: str, sha: str, deps: Deps) -> datetime | None:
         return max(problem.again, deps.clock.now() + PATIENCE)
     except (Refused, ConfigurationError, *UNEXPECTED) as problem:
         metrics.FEEDBACK.labels("refused").inc()
-        log.error("%s %s is not reported: %s: %s", repo, sha[:7], type(problem).__name__, problem)
+        level = logging.ERROR if deps.hub.news(repo, str(problem)) else logging.DEBUG
+        log.log(level, "%s %s is not reported: %s: %s", repo, sha[:7], type(problem).__name__, problem)
         if isinstance(problem, Refused) and problem.status == 401:
             deps.hub.forget(repo)
         return deps.clock.now() + REFUSED

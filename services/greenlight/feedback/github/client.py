@@ -23,8 +23,11 @@ from greenlight.telemetry import metrics
 
 VERSION = "2022-11-28"
 TIMEOUT = urllib3.Timeout(connect=3.0, read=8.0)
-LARGEST = 8 << 20
-"""Bytes of an answer that are read."""
+LARGEST, CHUNK = 8 << 20, 64 << 10
+"""Bytes of an answer that are read, and at once."""
+
+LONGEST = 10.0
+"""Seconds that an answer may take to come in: a slow one holds no thread for longer."""
 
 KEPT = 1000
 """Answers that are kept with their ETag, so that asking again costs nothing of the rate limit."""
@@ -96,7 +99,7 @@ class Client:
                 preload_content=False,
             )
             try:
-                content = response.read(LARGEST + 1, decode_content=True)
+                content = self._read(response)
             finally:
                 response.drain_conn() if response.length_remaining == 0 else response.close()
         except (urllib3.exceptions.HTTPError, OSError) as problem:
@@ -104,6 +107,15 @@ class Client:
             raise self._failed(f"{method} {path}: no answer: {type(problem).__name__}") from problem
         metrics.GITHUB.labels(method, str(response.status)).inc()
         return self._answer(method, path, response, content, kept[1] if kept else None)
+
+    def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
+        """Read an answer, at most a byte more than LARGEST. Raises TimeoutError after LONGEST."""
+        content, until = bytearray(), self._clock.monotonic() + LONGEST
+        while len(content) <= LARGEST and (part := response.read1(CHUNK)):
+            content += part
+            if self._clock.monotonic() > until:
+                raise TimeoutError(f"an answer of more than {LONGEST:.0f} s")
+        return bytes(content)
 
     def _answer(self, method: str, path: str, response: Any, content: bytes, kept: Answer | None) -> Answer:
         headers, what = response.headers, f"{method} {path.partition('?')[0]}"

@@ -29,6 +29,7 @@ class Hub:
         self._configuration, self._secrets, self._clock, self._log = configuration, secrets, clock, log
         self._lock = threading.Lock()  # guards `_made`
         self._known: set[str] = set()
+        self._said: dict[str, str] = {}
         self._commits = [threading.Lock() for _ in range(64)]
         self._made: tuple[Configuration, Client, Credentials] | None = None
 
@@ -46,6 +47,12 @@ class Hub:
         configuration, client, credentials = self._now()
         page = configuration.page(repo, sha)
         return Commit(repo, sha, page, client, lambda: credentials.of(repo), before, now, self._log)
+
+    def news(self, repo: str, text: str) -> bool:
+        """Return whether this was not the last thing that was said of a repository: it is no second error in the log."""
+        with self._lock:
+            before, self._said[repo] = self._said.get(repo), text
+        return before != text
 
     def scarce(self) -> bool:
         """Return whether what is left of the rate limit is for reports."""
