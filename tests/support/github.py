@@ -91,7 +91,7 @@ class FakeGitHub:
         assert self.problems == []
 
     def fail(self, *kinds: str) -> None:
-        """Let the next requests fail: 500, cut, limited, not-json; or be done with no answer (lost) or an endless one (slow)."""
+        """Let requests fail: 500, cut, limited, not-json; or be done with no answer (lost) or an endless one (slow)."""
         self.faults.extend(kinds)
 
     def until(self, seen: Callable[[], Any], timeout: float = 60) -> Any:
