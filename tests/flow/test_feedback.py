@@ -363,11 +363,12 @@ def reports_due(shop: Shop) -> list[Due]:
     return [it for it in shop.greenlight.ledger.due(fake.START.replace(year=2100)) if it.key.startswith("report/")]
 
 
-def test_a_webhook_that_did_not_arrive_is_asked_for_again(tmp_path: Path, github: FakeGitHub) -> None:
+@pytest.mark.parametrize("app", [True, False], ids=["of the App", "of a repository"])
+def test_a_webhook_that_did_not_arrive_is_asked_for_again(tmp_path: Path, github: FakeGitHub, app: bool) -> None:
     """Only one of which no attempt succeeded, that may succeed, is not on its way, and was not tried too often."""
-    prepared(tmp_path, github)
+    prepared(tmp_path, github, app=app)
     minute, day = 60, 86400
-    github.deliveries = [
+    deliveries = [
         fake.delivery(1, "young", 502, age=5),
         *[fake.delivery(1000 + n, f"well {n}", 202) for n in range(250)],
         fake.delivery(2, "lost", 502, age=10 * minute),
@@ -379,11 +380,13 @@ def test_a_webhook_that_did_not_arrive_is_asked_for_again(tmp_path: Path, github
         *[fake.delivery(10 + n, "too often", 500, again=n > 0, age=day - n) for n in range(5)],
         fake.delivery(20, "too old", 500, age=4 * day),
     ]
+    github.deliveries, github.hook_deliveries = (deliveries, []) if app else ([], deliveries)
     shop = Shop(tmp_path)
     github.deliver = lambda _: shop.push("lost") and None
     shop.start()
     try:
-        github.until(lambda: github.told(sha_of("lost"), "check"))
+        github.until(lambda: github.told(sha_of("lost"), "check" if app else "status"))
+        shop.settle()
         assert github.redelivered == [2]
     finally:
         shop.stop()

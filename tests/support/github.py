@@ -61,7 +61,8 @@ class FakeGitHub:
     deployments: dict[int, dict[str, Any]] = field(default_factory=dict)
     history: list[tuple[str, ...]] = field(default_factory=list)  # every change of a check, status or deployment
     statuses: list[dict[str, Any]] = field(default_factory=list)
-    deliveries: list[dict[str, Any]] = field(default_factory=list)  # newest first
+    deliveries: list[dict[str, Any]] = field(default_factory=list)  # of the App, newest first
+    hook_deliveries: list[dict[str, Any]] = field(default_factory=list)  # of the repository's webhook
     runs: list[dict[str, Any]] = field(default_factory=list)  # of workflows
     redelivered: list[int] = field(default_factory=list)
     requests: list[tuple[str, str, int]] = field(default_factory=list)
@@ -207,12 +208,15 @@ class FakeGitHub:
         self.history.append(("deployment", deployment["sha"], deployment["environment"], body["state"]))
         return 201, _deployment_status(self.new_id(), deployment, body, self.url)
 
+    def listed(self, path: str) -> list[dict[str, Any]]:
+        """Return the deliveries that a path lists."""
+        return self.deliveries if path.startswith("/app/") else self.hook_deliveries
+
     def list_deliveries(self, query: dict[str, str]) -> Answer:
-        begin, size = int(query.get("cursor") or 0), int(query.get("per_page", 30))
-        return 200, self.deliveries[begin : begin + size]
+        return 200, _page(self.deliveries, query)
 
     def list_hook_deliveries(self, repo: str, hook: str, query: dict[str, str]) -> Answer:
-        return self.list_deliveries(query)
+        return 200, _page(self.hook_deliveries, query)
 
     def redeliver(self, number: str, body: Any) -> Answer:
         self.redelivered.append(int(number))
@@ -225,6 +229,11 @@ class FakeGitHub:
 
     def hooks(self, repo: str, query: dict[str, str]) -> Answer:
         return 200, [_hook(self.url, repo)]
+
+
+def _page(listed: list[dict[str, Any]], query: dict[str, str]) -> list[dict[str, Any]]:
+    begin, size = int(query.get("cursor") or 0), int(query.get("per_page", 30))
+    return listed[begin : begin + size]
 
 
 _REPO, _SHA = "/repos/([^/]+/[^/]+)", "([0-9a-f]{40})"
@@ -302,7 +311,7 @@ class _Handler(BaseHTTPRequestHandler):
         more = {"ETag": tag, "x-ratelimit-limit": "5000", "x-ratelimit-remaining": "4999"}
         if method == "GET" and parts.path.endswith("/deliveries"):
             size, begin = int(query.get("per_page", 30)), int(query.get("cursor") or 0)
-            if begin + size < len(github.deliveries):
+            if begin + size < len(github.listed(parts.path)):
                 more["Link"] = f'<{github.url}{parts.path}?per_page={size}&cursor={begin + size}>; rel="next"'
         self._send(status, content, more)
 
