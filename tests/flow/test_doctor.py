@@ -74,6 +74,30 @@ def test_what_is_missing_is_said_with_what_to_do(folder: Path) -> None:
     assert "pipeline.yaml:1" in found["pipeline"][0].said
 
 
+def test_feedback_that_cannot_reach_anybody_is_said(folder: Path) -> None:
+    """A GitHub App without its key, a destination without its secret, and, while it runs, one that fails."""
+    text = "github: {app: 1}\nnotifications:\n  destinations: {chat: , hook: {webhook: 'http://127.0.0.1:9/'}}\n"
+    text += "  routes: [{to: [hook]}]\n"
+    (folder / "config" / "feedback.yaml").write_text(text)
+    (folder / "secrets" / "notify-hook").write_text("whsec_" + "YXVkaXQgc2VjcmV0IG9mIHRoZSB0ZXN0cyE=\n")
+    up = Up(folder)
+    for kind in ("push", "build"):
+        _, path, body, headers = signed(folder, kind, "one")
+        assert up.http.request("POST", up.webhooks + path, body=body, headers=headers).status == 202
+    deadline = time.monotonic() + PATIENCE
+    while not up.get("/notifications")["failing"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    code, found = _doctor(folder, up.board)
+    up.stop()
+    assert code == 1
+    said = [it.said for it in found["feedback"]]
+    assert "no file github-app" in said[0]
+    assert "no file notify-chat" in said[1]
+    assert "the destination hook has taken no message since" in found["notifications"][0].said
+    assert "greenlight notify test hook" in found["notifications"][0].todo
+
+
 def test_dead_letters_are_told(folder: Path) -> None:
     """A Trigger of the operator's own, whose subscriber is gone."""
     triggers = folder / "config" / "triggers"

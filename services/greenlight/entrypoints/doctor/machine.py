@@ -166,13 +166,20 @@ def _feedback(config: Path, folder: Path) -> Iterator[Finding]:
     from greenlight.service.secrets import Secrets
     from greenlight.webhooks.providers.registry import FILES
 
-    app = read(config / NAME).app
+    configuration = read(config / NAME)
+    app = configuration.app
     files = {secret.file for secret in Secrets(folder, FILES).all()}
     if app is not None and KEY not in files:
         text = f"{NAME} names the GitHub App {app}, and {folder} has no file {KEY}, so nothing is reported on GitHub"
         yield Finding("feedback", WRONG, text, f"put the private key of the App into {folder / KEY}")
     elif app is not None or TOKEN in files:
         yield Finding("feedback", OK, f"commits are reported on GitHub by {f'the App {app}' if app else 'a token'}")
+    for name in configuration.destinations:
+        if f"notify-{name}" not in files:
+            text = (
+                f"{NAME} names the destination {name}, and {folder} has no file notify-{name}, so nothing is sent there"
+            )
+            yield Finding("feedback", WRONG, text, f"write its URL or secret into {folder / f'notify-{name}'}")
 
 
 def _deploys(pipeline: Pipeline, data: Path, clock: Clock) -> Iterator[Finding]:
