@@ -22,7 +22,9 @@ SECTIONS = ("Words", "Commands", "Event types", "Fields", "States")
 ANSWERS = [
     *(
         f"board/{name}.py"
-        for name in ("api", "api_deployments", "notifications", "preview", "reading", "view", "waterfall")
+        for name in (
+            *("api", "api_deployments", "details", "notifications", "preview", "reading", "usual", "view", "waterfall"),
+        )
     ),
     *(f"broker/{name}.py" for name in ("documents", "event_story", "log/history", "operations")),
 ]

@@ -9,8 +9,10 @@ from typing import Any
 
 from flask import Blueprint, Response, g, request
 
-from greenlight.board import actions, api_deployments, filters, notifications, preview, reading, view, votes, waterfall
-from greenlight.events import ids, rfc3339
+from greenlight.board import actions, api_deployments, filters, notifications, preview, reading, view, votes
+from greenlight.board.trace import trace_of
+from greenlight.board.usual import Usual
+from greenlight.events import rfc3339
 from greenlight.ledger.names import clocks_ahead
 from greenlight.lib.durations import duration
 from greenlight.lib.errors import Malformed, NotFound, Rejected
@@ -39,6 +41,8 @@ def blueprint(deps: Deps) -> Blueprint:
 
 
 def _reads(api: Blueprint, deps: Deps) -> None:
+    usual = Usual(deps)
+
     @api.get("/commits")
     def commits() -> Response:
         asked = {
@@ -78,9 +82,7 @@ def _reads(api: Blueprint, deps: Deps) -> None:
     @api.get("/commits/<owner>/<name>/<sha>/trace")
     def trace(owner: str, name: str, sha: str) -> Response:
         record = reading.record_of(f"{owner}/{name}", sha, deps)
-        entries = deps.ledger.entries(record.repo, record.sha)
-        spans = waterfall.spans(record.repo, record.sha, entries)
-        return _json({"trace_id": ids.trace_id(record.repo, record.sha), "spans": spans})
+        return _json(trace_of(record, deps, usual))
 
 
 def _senders(api: Blueprint, deps: Deps) -> None:

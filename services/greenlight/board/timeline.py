@@ -75,7 +75,7 @@ def timeline(
         return None
     begin = min(part.start for part in parts)
     end = max(part.end or now for part in parts)
-    scale = _Scale(begin, end, sorted({time for it in parts for time in (it.start, it.end or now)}), folded=folded)
+    scale = Scale(begin, end, sorted({time for it in parts for time in (it.start, it.end or now)}), folded=folded)
     longest = max((it for it in parts if it.kind == "wait"), key=lambda it: (it.end or now) - it.start, default=None)
     bars = [_bar(it, scale, now, it is longest) for it in parts]
     goes_on = any(it.end is None for it in parts)
@@ -114,7 +114,7 @@ def _deployments(spans: Sequence[Mapping[str, Any]], application: str, environme
     ]
 
 
-def _bar(part: _Part, scale: _Scale, now: datetime, longest: bool) -> Bar:
+def _bar(part: _Part, scale: Scale, now: datetime, longest: bool) -> Bar:
     end = max(part.end or now, part.start)
     x = min(scale.x(part.start), WIDTH - 3.0)
     width = max(scale.x(end) - x, 3.0)
@@ -123,10 +123,11 @@ def _bar(part: _Part, scale: _Scale, now: datetime, longest: bool) -> Bar:
     )
 
 
-class _Scale:
+class Scale:
     """Place times on the line; stretches without an event are narrow where the line is folded."""
 
     def __init__(self, begin: datetime, end: datetime, times: Sequence[datetime], *, folded: bool) -> None:
+        self.begin = begin
         whole = max((end - begin).total_seconds(), 0.001)
         least = max(whole * QUIET, LEAST.total_seconds())
         lengths = [(b - a).total_seconds() for a, b in pairwise(times)]

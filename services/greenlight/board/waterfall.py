@@ -34,8 +34,13 @@ def spans(repo: str, sha: str, entries: Sequence[Entry]) -> list[dict[str, Any]]
     found += _deployments(ordered, root, repo, sha)
     end = None if any(span["end"] is None for span in found) else ordered[-1].at
     whole = _span(root, None, f"commit {repo}@{sha[:7]}", "greenlight", ordered[0].at, end, {})
+    return tree((whole, *found))
+
+
+def tree(spans: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return spans in order: parents before their children, siblings by start."""
     children: dict[str | None, list[dict[str, Any]]] = {}
-    for span in (whole, *found):
+    for span in spans:
         children.setdefault(span["parent_id"], []).append(span)
     return list(_tree(children, None))
 
@@ -59,7 +64,6 @@ def _is_whole(entry: Entry) -> bool:
 
 
 def _tree(children: Mapping[str | None, list[dict[str, Any]]], parent: str | None) -> Iterable[dict[str, Any]]:
-    """Sort spans: parents before their children, siblings by start."""
     for span in sorted(children.get(parent, ()), key=_place):
         yield span
         yield from _tree(children, span["span_id"])

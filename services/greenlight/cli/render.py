@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from greenlight.lib import printable
-from greenlight.telemetry.layout import Bar, bars
+from greenlight.telemetry.layout import Bar, bars, duration
 
 _COLOURS = {
     **dict.fromkeys(("passed", "ready", "succeeded", "ok"), "green"),
@@ -193,14 +193,26 @@ def waterfall(trace: dict[str, Any]) -> None:
     """Print a commit's spans on one line of time, with how long each took. A span without end lasts until now."""
     line(f"trace {trace['trace_id']}")
     now = datetime.now(UTC)  # noqa: TID251 - what goes on is shown as it is now
-    rows = [("  " * bar.depth + bar.span["name"], _drawn(bar), bar.length) for bar in bars(trace["spans"], now)]
-    wide = min(max((len(name) for name, _, _ in rows), default=0), _NAME)
-    long = max((len(took) for _, _, took in rows), default=0)
-    for name, drawn, took in rows:
-        line(f"{name[:wide]:{wide}} {drawn:{_BAR}} {took:>{long}}")
+    marked = any(span["attributes"].get("critical") for span in trace["spans"])
+    rows = [
+        ("  " * bar.depth + bar.span["name"], _drawn(bar, marked=marked), bar.length, _usually(bar.span))
+        for bar in bars(trace["spans"], now)
+    ]
+    wide = min(max((len(name) for name, *_ in rows), default=0), _NAME)
+    long = max((len(took) for _, _, took, _ in rows), default=0)
+    for name, drawn, took, usually in rows:
+        line(f"{name[:wide]:{wide}} {drawn:{_BAR}} {took:>{long}}{usually}")
+    if marked:
+        line("━ what the time until the last deployment consisted of   ─ everything else")
 
 
-def _drawn(bar: Bar) -> str:
+def _drawn(bar: Bar, *, marked: bool) -> str:
     left = min(int(bar.start * _BAR), _BAR - 1)
     width = max(int(bar.share * _BAR), 1)
-    return " " * left + ("━" * min(width, _BAR - left) if bar.share > 0 else "╵")
+    stroke = "━" if not marked or bar.span["attributes"].get("critical") else "─"
+    return " " * left + (stroke * min(width, _BAR - left) if bar.share > 0 else "╵")
+
+
+def _usually(span: Mapping[str, Any]) -> str:
+    usual = span["attributes"].get("usually_ms")
+    return f"  usually {duration(usual / 1000)}" if isinstance(usual, (int, float)) else ""

@@ -35,6 +35,17 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a deployment that is over: a command, or another step of its driver."""
+
+    name: str
+    began: datetime
+    ended: datetime
+    cmd: str = ""  # the command line, scrubbed
+    output: str = ""  # the end of what it printed, scrubbed
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """A driver's result.
 
@@ -45,6 +56,7 @@ class Progress:
     reason: str | None = None
     output: str | None = None  # the end of what was printed, scrubbed, at most 16 KiB
     printed: int | None = None  # characters of the whole output, up to that end; None: not known
+    parts: Sequence[Part] = field(default=(), compare=False)  # what the try consisted of, as far as it is known
 
 
 @dataclass(frozen=True, slots=True)

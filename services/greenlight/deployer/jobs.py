@@ -14,7 +14,7 @@ from greenlight.model.rows import Deployment
 from greenlight.policy.load import PolicyError
 from greenlight.policy.refs import ref_of
 from greenlight.service.deps import Deps as BaseDeps
-from greenlight.telemetry.tracing import Step, step
+from greenlight.telemetry.tracing import OUTPUT, Step, past, step
 
 WATCH = 20.0
 """Seconds that one watch waits at most: below the delivery's timeout, and below the lease."""
@@ -44,7 +44,7 @@ class Job:
 def start(job: Job, deps: Deps) -> Progress:
     """Let the driver begin. While something else holds the target, a watch tries it again."""
     try:
-        return _apply_order(job)
+        return _apply_order(job, "prepare")
     except Busy as busy:
         deps.log.info("%s/%s waits: %s", job.order.application, job.order.environment, busy)
         return Progress(RUNNING)
@@ -62,14 +62,16 @@ def watch(job: Job, show: Callable[[Output], None]) -> Progress:
     return _watch_order(job, show) if progress.outcome == RUNNING else progress
 
 
-def _apply_order(job: Job) -> Progress:
-    with _part_of_deploy("apply", job) as part:
+def _apply_order(job: Job, name: str = "apply") -> Progress:
+    key = f"{job.order.deployment}/{job.order.fence}" if name == "prepare" else None
+    with _part_of_deploy(name, job, key) as part:
         try:
             progress = job.driver.apply(job.order)
         except Busy:
             part.expected()
             raise
         part.note(outcome=progress.outcome)
+    _tell_parts(job, progress)
     return progress
 
 
@@ -77,7 +79,17 @@ def _watch_order(job: Job, show: Callable[[Output], None]) -> Progress:
     with _part_of_deploy("watch", job) as part:
         progress = _watch_and_show(job, job.driver, show) if isinstance(job.driver, Prints) else _watch(job, WATCH)
         part.note(outcome=progress.outcome)
+    _tell_parts(job, progress)
     return progress
+
+
+def _tell_parts(job: Job, progress: Progress) -> None:
+    """Report the parts of a try that is over as steps below the deployment's own span."""
+    order = job.order
+    parent, key = ids.span_id(order.deployment, "deploy"), f"{order.deployment}/{order.fence}"
+    for part in progress.parts:
+        about = {name: text for name, text in (("cmd", part.cmd), (OUTPUT, part.output)) if text}
+        past(part.name, part.began, part.ended, key=key, parent=parent, **about)
 
 
 def _watch(job: Job, seconds: float) -> Progress:
@@ -98,11 +110,11 @@ def _watch_and_show(job: Job, prints: Prints, show: Callable[[Output], None]) ->
     return progress
 
 
-def _part_of_deploy(name: str, job: Job) -> Step:
+def _part_of_deploy(name: str, job: Job, key: str | None = None) -> Step:
     """Begin a step below the deployment's own span in the waterfall, which lasts over many events."""
     order = job.order
     parent = ids.span_id(order.deployment, "deploy")
-    return step(name, parent=parent, application=order.application, environment=order.environment)
+    return step(name, key=key, parent=parent, application=order.application, environment=order.environment)
 
 
 def job_of(deployment: Deployment, deps: Deps) -> Job | None:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import Context
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -30,6 +31,8 @@ from greenlight.entrypoints.drivers import Drivers
 from greenlight.entrypoints.ledgers import DATABASE
 from greenlight.entrypoints.login_secrets import login_secret
 from greenlight.entrypoints.pointed import pointed
+from greenlight.entrypoints.settings import SPANS
+from greenlight.entrypoints.spans import keeping
 from greenlight.events import Event, ids, rfc3339, types
 from greenlight.events.http import to_binary
 from greenlight.feedback import app as feedback
@@ -103,10 +106,12 @@ class Greenlight:
         third_parties: ThirdParties | None = None,
         tracer: Tracer = OFF,
         login: LoginConfig | None = None,
+        spans: timedelta | None = SPANS,
     ) -> None:
+        """Make it. `tracer` exports spans; `spans` is for how long they are kept beside the ledger, None: not at all."""
         clock = clock or SystemClock()
         third_parties = third_parties or ThirdParties()
-        self.log, self.clock, self.tracer = log, clock, tracer
+        self.log, self.clock = log, clock
         self._config = folders.config
         self.pipeline = PipelineFiles(folders.config, DRIVERS, clock, log)
         self.secrets = Secrets(folders.secrets, FILES)
@@ -118,6 +123,7 @@ class Greenlight:
             emit=lambda emitted: self.broker.appending(emitted.event, handled=emitted.handled),
             clock=clock.now,
         )
+        self.tracer = tracer = keeping(self.ledger.spans, spans, log, tracer)
         self._stopping = False
         self._webhooks_at: tuple[str, int] = ("127.0.0.1", 8081)  # until they are served
         chain = cast(Ledger, Chain(self.ledger, self._follow, log.getChild("chain")))

@@ -16,6 +16,7 @@ from wsgiref.types import WSGIApplication
 from greenlight.deployer.drivers.registry import DRIVERS
 from greenlight.entrypoints.ledgers import ledger_of
 from greenlight.entrypoints.settings import Settings
+from greenlight.entrypoints.spans import keeping
 from greenlight.ledger.port import Ledger
 from greenlight.ledger.traced import traced
 from greenlight.lib.clock import SystemClock
@@ -29,6 +30,7 @@ from greenlight.service.handling import EventService
 from greenlight.service.health import DOWN, MISCONFIGURED
 from greenlight.service.publisher import Afterwards
 from greenlight.service.sink import Sink
+from greenlight.telemetry.keeping import SERVICES as KEPT
 from greenlight.telemetry.setup import tracer_of
 from greenlight.telemetry.tracing import OFF, Tracer
 
@@ -49,6 +51,8 @@ LAST = 25
 be locked until its time is over. Together they are within the deployer's `timeoutSeconds`, which Knative lets a pod end in."""
 FLUSH = 5.0
 """Seconds that what was traced gets to be exported when the worker ends."""
+SPANS_DELAY = 10.0
+"""Seconds between two writes of spans: each is a request to DynamoDB, and nobody waits for it."""
 
 FAILED, USAGE, UNKNOWN = 1, 2, 3
 
@@ -190,14 +194,17 @@ def app(service: str, settings: Settings) -> WSGIApplication:
     log, clock = logging.getLogger("greenlight"), SystemClock()
     ledger = ledger_of(settings, clock)
     pipeline = PipelineFiles(settings.config, DRIVERS, clock, log)
-    tracer = tracer_of(service, log)
+    exports = tracer_of(service, log)
+    tracer = exports
+    if service in KEPT:
+        tracer = keeping(ledger.spans, settings.spans, log, exports, delay=SPANS_DELAY)
     base: dict[str, Any] = {"clock": clock, "pipeline": pipeline, "log": log, "tracer": tracer}
     base["ledger"] = traced(ledger, tracer)
     base["publisher"] = Sink(settings.sink or "http://127.0.0.1:9", ledger, log, authorities=settings.authorities)
     if service in _ASKED:
         base["publisher"] = Afterwards(base["publisher"])
     if tracer is not OFF:
-        _follow(tracer, ledger)
+        _follow(tracer, ledger if exports is not OFF else None)
     if service in _ADOPTERS:
         pipeline.on_change(lambda edited: base["publisher"].publish(adopt(edited, ledger, clock)))
     made = _APPS[service](base, settings)
@@ -208,11 +215,18 @@ def app(service: str, settings: Settings) -> WSGIApplication:
     return event_app(made)
 
 
-def _follow(tracer: Tracer, ledger: Ledger) -> None:
-    """Export what ends in the journals, and what is left when the worker ends: gunicorn lets it run to its last line."""
-    from greenlight.board import waterfall
+def _follow(tracer: Tracer, ledger: Ledger | None) -> None:
+    """Start the tracer; with a ledger, it exports what ends in the journals.
 
-    tracer.start(lambda repo, sha: waterfall.spans(repo, sha, ledger.entries(repo, sha)))
+    What is left is for the end of the worker: gunicorn lets it run to its last line.
+    """
+    if ledger is None:
+        tracer.start(None)
+    else:
+        from greenlight.board import waterfall
+
+        entries = ledger.entries
+        tracer.start(lambda repo, sha: waterfall.spans(repo, sha, entries(repo, sha)))
     atexit.register(tracer.stop, FLUSH)
 
 

@@ -6,12 +6,17 @@ import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from greenlight.lib.durations import duration
 from greenlight.lib.errors import ConfigurationError
 
 _LOGIN = re.compile("GREENLIGHT_(BOARD_URL|ANONYMOUS_READS|SESSION_|OIDC_|GITHUB_CLIENT|GITHUB_URL|PROXY_)")
+
+SPANS = timedelta(days=7)
+"""For how long spans are kept, unless GREENLIGHT_SPANS says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,9 @@ class Settings:
     login: Mapping[str, str] = field(default_factory=dict)
     """GREENLIGHT_BOARD_URL and others, as they are written: the board alone reads them (login_settings.py)."""
 
+    spans: timedelta | None = SPANS
+    """GREENLIGHT_SPANS: for how long spans are kept beside the ledger, as 7d, the default; `off`: None, not at all."""
+
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
         """Read the settings; ConfigurationError names everything that is wrong, a line each."""
@@ -63,12 +71,32 @@ class Settings:
             port=_port("PORT", env.get("PORT", "8080"), problems),
             metrics=_port("GREENLIGHT_METRICS_PORT", metrics, problems) if metrics else None,
             table=_table(env.get("GREENLIGHT_LEDGER", "sqlite"), problems),
+            spans=_spans(env.get("GREENLIGHT_SPANS"), problems),
             bodies=_bodies(env.get("GREENLIGHT_BODIES"), env.get("GREENLIGHT_LEDGER", "sqlite"), problems),
             login={name: value for name, value in env.items() if _LOGIN.match(name)},
         )
         if problems:
             raise ConfigurationError("\n".join(problems))
         return settings
+
+
+def spans_of(env: Mapping[str, str]) -> timedelta | None:
+    """Return for how long `greenlight up` keeps spans; None: not at all. Raises ConfigurationError."""
+    problems: list[str] = []
+    found = _spans(env.get("GREENLIGHT_SPANS"), problems)
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    return found
+
+
+def _spans(text: str | None, problems: list[str]) -> timedelta | None:
+    if text is None or text == "off":
+        return None if text else SPANS
+    try:
+        return duration(text)
+    except ValueError:
+        problems.append(f"GREENLIGHT_SPANS is {text!r}; it must be off, or for how long spans are kept, such as 7d")
+        return None
 
 
 def _sink(text: str | None, problems: list[str]) -> str | None:

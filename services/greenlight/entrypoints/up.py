@@ -19,6 +19,7 @@ from greenlight.entrypoints import demo
 from greenlight.entrypoints.compose import Folders, Greenlight, ThirdParties
 from greenlight.entrypoints.login_settings import login_config
 from greenlight.entrypoints.pointed import pointed, senders
+from greenlight.entrypoints.settings import spans_of
 from greenlight.lib.errors import ConfigurationError, Unavailable
 from greenlight.lib.files import keep_private, make_folder
 from greenlight.lib.foreground import is_loopback, log_to_stderr, stop_on_signals
@@ -84,6 +85,7 @@ def run(options: UpOptions, show_trace: Callable[[dict[str, Any]], None]) -> int
             third_parties=watcher.third_parties() if options.demo else ThirdParties(),
             tracer=tracer_of(None, log),
             login=_login(os.environ),
+            spans=spans_of(os.environ),
         )
     except (ConfigurationError, Locked, Newer, Unavailable) as problem:
         what = printable(str(problem), keep="\n")

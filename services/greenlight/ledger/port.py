@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Protocol
 
 from greenlight.events import Event
+from greenlight.ledger.spans import Spans
 from greenlight.lib.errors import Unavailable
 from greenlight.model.policy import PoliciesInForce
 from greenlight.model.rows import (
@@ -150,6 +151,11 @@ class Ledger(Reads, Protocol):
 
     Every method may raise Unavailable; those that give one row, or pushes, Unreadable.
     """
+
+    @property
+    def spans(self) -> Spans:
+        """Return what is kept of traces."""
+        ...
 
     def session(self, reading: Reading) -> AbstractContextManager[None]:
         """Keep, in this thread until the context ends, what was read, so that it is read again only after a Conflict.

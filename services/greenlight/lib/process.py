@@ -102,6 +102,11 @@ class Process:
         threading.Thread(target=self._drain, name=f"drain-{self.pid}", daemon=True).start()
 
     @property
+    def command(self) -> Sequence[str]:
+        """Return the argument list."""
+        return self._start.argv
+
+    @property
     def code(self) -> int | None:
         """Return the exit status; negative for the signal that ended it; None while it runs."""
         return self._popen.returncode if self._done.is_set() else None

@@ -87,7 +87,7 @@ class Exporting(Tracer):
         self._sampled = lru_cache(4096)(self._ask)
 
     def scope(self, service: str, name: str, kind: str = INTERNAL) -> Scope:
-        return Recording(self._keep, service, name, kind)
+        return Recording(self.ended, service, name, kind)
 
     def touched(self, repo: str, sha: str) -> None:
         with self._lock:
@@ -128,7 +128,7 @@ class Exporting(Tracer):
         if self._thread.is_alive():
             self._thread.join(timeout)
 
-    def _keep(self, scope: Recording) -> None:
+    def ended(self, scope: Recording) -> None:
         """Queue a scope's spans. Never waits for the export."""
         try:
             if self._sampled(scope.trace, scope.sampled):

@@ -56,7 +56,8 @@ UNREADABLE = Gauge(
 )
 SPANS = Counter(
     "greenlight_spans_total",
-    "Spans by outcome: exported, or dropped because the queue was full or the backend refused them.",
+    "Spans by outcome: exported, or dropped because the queue was full or the backend refused them; kept in the ledger's "
+    "store, or lost because too many waited or the store refused them.",
     ["outcome"],
 )
 

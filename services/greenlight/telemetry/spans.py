@@ -14,7 +14,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 
 from greenlight.events import ids
 from greenlight.events.context import Context
-from greenlight.telemetry.tracing import INTERNAL, Recording
+from greenlight.telemetry.tracing import INTERNAL, OUTPUT, Recording, step_ids
 
 MAX_TEXT = 256
 """Characters of an attribute's value."""
@@ -74,8 +74,13 @@ def _context(trace_id: str, span_id: str) -> SpanContext:
 
 
 def _kept(attributes: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
-    """Yield the attributes whose value is a text, a number, a boolean or a list, cut to what a backend takes."""
+    """Yield the attributes whose value is a text, a number, a boolean or a list, cut to what a backend takes.
+
+    What a command printed stays here.
+    """
     for name, value in attributes.items():
+        if name == OUTPUT:
+            continue
         if isinstance(value, str):
             yield _text(name), _text(value)
         elif isinstance(value, (bool, float)) or (isinstance(value, int) and -(2**63) <= value < 2**63):
@@ -96,12 +101,9 @@ def of_scope(scope: Recording) -> Iterable[ReadableSpan]:
         scope.service, scope.name, _context(scope.trace, own), scope.parent, scope.kind, scope.start, scope.end,
         scope.attributes, scope.links, scope.error,
     )  # fmt: skip
-    times: dict[tuple[str, str | None], int] = {}
     made: dict[int, str] = {}
-    for step in scope.steps:
-        nth = times[step.name, step.key] = times.get((step.name, step.key), 0) + 1
-        name = step.name if nth == 1 else f"{step.name} {nth}"
-        span = ids.span_id(step.key, name) if step.key else ids.span_id(scope.key, f"{scope.service}: {name}")
+    names = step_ids(scope.service, scope.key, [(step.name, step.key) for step in scope.steps])
+    for step, span in zip(scope.steps, names, strict=True):
         made[id(step)] = span
         parent = step.parent or (own if step.outer is None else made.get(id(step.outer), own))
         yield _span(

@@ -9,8 +9,10 @@ where tracing is off nothing is kept at all.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar, Token
+from datetime import datetime
 from types import TracebackType
 from typing import Any
 
@@ -22,6 +24,9 @@ INTERNAL, SERVER, CLIENT, PRODUCER, CONSUMER = "INTERNAL", "SERVER", "CLIENT", "
 
 MAX_STEPS = 64
 """Steps that one scope keeps; a push may have hundreds of candidates decided again, which are other commits' business."""
+
+OUTPUT = "output"
+"""The attribute with what a command printed: it is kept beside the ledger, and never exported."""
 
 Waterfall = Callable[[str, str], Sequence[Mapping[str, Any]]]
 """The spans of a commit (repo, sha) as its journals have them; see board.waterfall."""
@@ -96,6 +101,25 @@ def step(
     return NO_STEP if scope is None else _Recorded(scope, name, kind, key, parent, attributes)
 
 
+def past(name: str, start: datetime, end: datetime, *, key: str, parent: str, **attributes: Any) -> None:
+    """Add to this thread's scope a step that is over, as `step` would have; `duration_ms` becomes one of its attributes."""
+    scope = _current.get()
+    if scope is not None and len(scope.steps) < MAX_STEPS:
+        length = round((end - start).total_seconds() * 1000, 1)
+        done = _Recorded(scope, name, INTERNAL, key, parent, {"duration_ms": length, **attributes})
+        done.start, done.end = (round(time.timestamp() * 1_000_000) * 1000 for time in (start, end))
+        scope.steps.append(done)
+
+
+def step_ids(service: str, event: str, steps: Iterable[tuple[str, str | None]]) -> Iterator[str]:
+    """Yield the span id of each step (name, key) of a scope about `event`: of steps that are called alike, by their place."""
+    times: Counter[tuple[str, str | None]] = Counter()
+    for name, key in steps:
+        times[name, key] += 1
+        nth = name if times[name, key] == 1 else f"{name} {times[name, key]}"
+        yield ids.span_id(key, nth) if key else ids.span_id(event, f"{service}: {nth}")
+
+
 def current() -> Scope:
     """Return this thread's scope, to name it where its name is known; one that keeps nothing if there is none."""
     return _current.get() or NO_SCOPE
@@ -112,6 +136,9 @@ class Tracer:
     def scope(self, service: str, name: str, kind: str = INTERNAL) -> Scope:
         """Return a scope as a context manager."""
         return NO_SCOPE
+
+    def ended(self, scope: Recording) -> None:
+        """Take a scope that has ended, in the thread that it was of. Never raises, and never waits."""
 
     def touched(self, repo: str, sha: str) -> None:
         """Note that a journal has news about that commit."""
@@ -140,6 +167,7 @@ class Recording(Scope):
         "_keep",
         "_token",
         "attributes",
+        "cause",
         "context",
         "end",
         "error",
@@ -162,6 +190,7 @@ class Recording(Scope):
         self._keep, self.service, self.name, self.kind = keep, service, name, kind
         self.key = self.step = self.trace = ""
         self.parent: str | None = None
+        self.cause: str | None = None  # the parent, as far as Greenlight's own events name it: no hop of a broker
         self.sampled: bool | None = None  # what a third party decided about its trace; None: it is for us to decide
         self.traceparent = None
         self.attributes: dict[str, Any] = {}
@@ -177,6 +206,7 @@ class Recording(Scope):
     ) -> None:
         self.name, self.key, self.step = receive_name(event.type, signal), event.id, "receive"
         self.trace, self.parent = ids.trace_id(repo, sha), ids.root_span_id(repo, sha)
+        self.cause = self.parent
         self.links = links
         self._about(event)
         about = {
@@ -195,6 +225,7 @@ class Recording(Scope):
         brought = parse(header)
         self.key, self.step, self.trace = event.id, f"{self.service}: {self.name}", sent.trace
         self.parent = brought.span if brought is not None and brought.trace == sent.trace else sent.span
+        self.cause = sent.span
         self._about(event)
         for name in ("repo", "commit", "application", "environment", "gate", "outcome"):
             value = event.extensions.get(name)

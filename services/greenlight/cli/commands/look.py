@@ -64,7 +64,7 @@ def _only(applications: dict[str, Any], application: str | None, environment: st
 @args.commit
 @args.as_json
 def trace(repo: str, sha: str, as_json: bool) -> None:
-    """Show a commit's waterfall, computed from the journal: what arrived, was waited for, and was deployed.
+    """Show a commit's waterfall: what arrived, was waited for, was deployed, and each step of it that was kept.
 
     Example: greenlight trace acme/shop 3f2a91c
     """

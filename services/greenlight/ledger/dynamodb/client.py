@@ -212,6 +212,12 @@ class Dynamo:
             else:
                 raise Unavailable(f"DynamoDB had no capacity for {len(asked)} deletes in {ROUNDS} rounds")
 
+    def put_some(self, items: Sequence[Item]) -> None:
+        """Store items of different keys, without another try for what DynamoDB has no capacity for."""
+        for start in range(0, len(items), MOST_DELETES):
+            asked = [{"PutRequest": {"Item": one}} for one in items[start : start + MOST_DELETES]]
+            self._batch("BatchWriteItem", {self.table: asked})
+
     def transact(self, operations: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         """Write all of ("Put", …), ("Update", …), ("Delete", …), ("ConditionCheck", …), or raise Cancelled and write none."""
         items = [{kind: {"TableName": self.table, **operation}} for kind, operation in operations]

@@ -25,6 +25,7 @@ from greenlight.ledger.dynamodb.provider_bodies import ProviderBodies
 from greenlight.ledger.dynamodb.pushes import Pushes
 from greenlight.ledger.dynamodb.reader import Reader
 from greenlight.ledger.dynamodb.records import Records
+from greenlight.ledger.dynamodb.spans import DynamoSpans
 from greenlight.ledger.dynamodb.web_sessions import WebSessions
 from greenlight.ledger.dynamodb.writes import Write, needed, slices, writes
 from greenlight.ledger.port import Conflict, Page, Reading, SetAside, Transaction, Unreadable
@@ -62,6 +63,7 @@ class DynamoLedger:
         self._decisions = Decisions(self._reader, clock)
         self._journals = Journals(self._reader)
         self._web_sessions = WebSessions(self._reader, clock)
+        self.spans = DynamoSpans(dynamo, clock)
 
     def session(self, reading: Reading) -> AbstractContextManager[None]:
         return self._reader.begin(reading)

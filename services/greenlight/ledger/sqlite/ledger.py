@@ -25,6 +25,7 @@ from greenlight.ledger.sqlite.provider_bodies import ProviderBodies
 from greenlight.ledger.sqlite.pushes import Pushes, after
 from greenlight.ledger.sqlite.rows import Rows
 from greenlight.ledger.sqlite.schema import SCHEMA, from_micros, micros
+from greenlight.ledger.sqlite.spans import SqliteSpans
 from greenlight.ledger.sqlite.web_sessions import WebSessions
 from greenlight.ledger.sqlite.writes import Emit, Heads, steps
 from greenlight.ledger.unreadable import LATER, NAMES, Aside, policy_of
@@ -65,6 +66,7 @@ class SqliteLedger:
         self._rows = Rows(store, self._cache, self._aside)
         self._bodies = ProviderBodies(store, self._rows, self._aside, bodies)
         self._web_sessions = WebSessions(store, self._rows, self._aside)
+        self.spans = SqliteSpans(store, clock)
 
     def session(self, reading: Reading) -> AbstractContextManager[None]:
         return nullcontext()  # the cache has what was read, and hears of every write

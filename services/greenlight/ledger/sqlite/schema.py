@@ -101,6 +101,11 @@ CREATE TABLE web_sessions (
 ) WITHOUT ROWID;
 CREATE INDEX web_sessions_by_end ON web_sessions (until);
 """,
+        # Details of the last days: parts of traces, oldest first (greenlight.ledger.spans).
+        """
+CREATE TABLE spans (id INTEGER PRIMARY KEY, trace BLOB NOT NULL, at INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE INDEX spans_by_trace ON spans (trace, id);
+""",
     ),
 )
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import threading
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from greenlight.deployer.driver import Busy, Order, Output, Progress
+from greenlight.deployer.driver import Busy, Order, Output, Part, Progress
 from greenlight.deployer.drivers.command.ends import End, read_end
 from greenlight.deployer.drivers.command.parent import CANCEL
 from greenlight.deployer.drivers.command.printed import Printed
@@ -32,6 +34,9 @@ GRACE = 15.0
 OUTPUT = 16 * 1024
 """Characters of the output's end that a deployment keeps."""
 
+
+CMD = 500
+"""Characters of a command line that its span has."""
 
 FEW = 100
 """Characters that tell whether the output's file has its end: of a very long output it has not."""
@@ -202,7 +207,16 @@ class CommandDriver:
         if outcome == "error" and end.fence != order.fence:
             return None
         output = self._scrub(end.output)[-OUTPUT:]
-        return Progress(outcome, reason, output, self._count(order, output))
+        return Progress(outcome, reason, output, self._count(order, output), self._parts(order, end, output))
+
+    def _parts(self, order: Order, end: End, output: str) -> Sequence[Part]:
+        """Return the one command of a try, where its parent wrote down when it began."""
+        if end.began is None or end.ended is None:
+            return []
+        run = order.config["run"]
+        cmd = self._scrub(Scrubber(secrets_of_arguments(run))(shlex.join(run)))[:CMD]
+        began, ended = (datetime.fromtimestamp(time, UTC) for time in (end.began, end.ended))
+        return [Part("command", began, ended, cmd, output)]
 
     def _count(self, order: Order, output: str) -> int | None:
         """Return how many characters the output has that was shown while the command ran; None: nothing of it was."""

@@ -20,6 +20,12 @@ class End:
     timeout: float  # seconds that it was given
     ended_by: str | None  # what ended it on Greenlight's side: "timeout", "cancel", or nothing
     output: str  # the end of what it printed, without the secrets of its environment
+    began: float | None = None  # seconds since 1970; None: a version wrote it that did not know
+    ended: float | None = None
+
+
+_LATER = ("began", "ended")
+"""Fields that ends of earlier versions lack."""
 
 
 def write_end(path: Path, end: End) -> None:
@@ -44,6 +50,6 @@ def read_end(path: Path) -> End | None:
         return None
     try:
         found = json.loads(text)
-        return End(**{name: found[name] for name in End.__slots__})
+        return End(**{name: found[name] for name in End.__slots__ if name in found or name not in _LATER})
     except (KeyError, TypeError) as problem:
         raise ValueError(f"{path} is not the end of a command") from problem

@@ -158,6 +158,7 @@ class _Parent:
         self._tail: deque[bytes] = deque()
         self._tail_size = 0
         self._canceled = False
+        self._began = 0.0  # seconds since 1970
 
     def start(self, control: socket.socket) -> subprocess.Popen[bytes] | None:
         """Start the command, and report it to Greenlight.
@@ -165,6 +166,7 @@ class _Parent:
         If it cannot be started, report why, and release the target.
         """
         self._name(command=None)
+        self._began = self._now()
         try:
             command = self._start()
         except (OSError, ValueError) as problem:
@@ -180,8 +182,9 @@ class _Parent:
     def see_to_its_end(self, command: subprocess.Popen[bytes]) -> None:
         """Wait for the end, write it down, and release the target."""
         ended_by = self._end_of(command)
+        ended = self._now()
         self._read_last_lines()
-        self._write_down(command.returncode, ended_by)
+        self._write_down(command.returncode, ended_by, ended)
         unlock(self._lock)
         if self._printing and os.fork() == 0:  # for what the command left running: without a reader it would be ended
             os.close(self._lock)
@@ -250,12 +253,15 @@ class _Parent:
             except OSError:  # no room: what it prints is worth less than that it goes on
                 self._filled = FILE_LIMIT
 
-    def _write_down(self, status: int, ended_by: str | None) -> None:
+    def _now(self) -> float:
+        return self._clock.now().timestamp()
+
+    def _write_down(self, status: int, ended_by: str | None, ended: float) -> None:
         """Write the end to the disk before the target is released; while there is no room, the target is held."""
         order = self._order
         printed = b"".join(self._tail)[-TAIL:].decode("utf-8", "replace")
         output = Scrubber(order["hidden"])(printed)
-        end = End(order["deployment"], order["fence"], status, order["timeout"], ended_by, output)
+        end = End(order["deployment"], order["fence"], status, order["timeout"], ended_by, output, self._began, ended)
         while True:
             try:
                 return write_end(Path(order["end"]), end)

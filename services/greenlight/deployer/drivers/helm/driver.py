@@ -12,6 +12,7 @@ import shutil
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,7 @@ class HelmDriver:
             self._runs[order.deployment] = run
         try:
             end = begin(run, self._tools)
+            run.began = self._clock.now()
         except Busy:
             self._forget(run)
             raise
@@ -137,6 +139,7 @@ class HelmDriver:
 
     def _step(self, run: Run, seconds: float) -> Progress | None:
         """Continue with one phase. A cluster that does not answer is asked again; a missing right is an error."""
+        phase = run.phase
         try:
             progress = step(run, seconds, self._tools)
         except Unavailable as problem:
@@ -149,6 +152,9 @@ class HelmDriver:
         except (ConfigurationError, Refused, OSError) as problem:
             return Progress("error", str(problem))
         run.unreachable = None
+        if run.began is not None and (run.phase is not phase or progress is not None):
+            run.parts.append(self._tools.part(run, phase, run.began))
+            run.began = self._clock.now()
         return progress
 
     def _end(self, run: Run, end: Progress) -> None:
@@ -156,7 +162,7 @@ class HelmDriver:
         run.drop()
         run.lock.release()
         shutil.rmtree(run.folder, ignore_errors=True)
-        run.end = self._tools.cleaned(end, run.notes)
+        run.end = replace(self._tools.cleaned(end, run.notes), parts=tuple(run.parts))
 
     def _forget(self, run: Run) -> None:
         run.lock.release()

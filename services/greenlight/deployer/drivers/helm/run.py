@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
-from greenlight.deployer.driver import Order, Progress
+from greenlight.deployer.driver import Order, Part, Progress
 from greenlight.deployer.drivers.helm import live_release
 from greenlight.deployer.drivers.helm.charts import Chart
 from greenlight.deployer.drivers.helm.hooks import Hooks
@@ -65,6 +66,8 @@ class Run:
     rollout: Rollout | None = None
     verification: Verification | None = None
     before: live_release.Release | None = None  # the release as it is in the cluster before the upgrade
+    began: datetime | None = None  # this phase
+    parts: list[Part] = field(default_factory=list)  # the phases that are over
     notes: list[str] = field(default_factory=list)  # what the deployment's output has besides, whatever its end
     unreachable: float | None = None  # monotonic, since when the cluster does not answer
     canceled: str | None = None  # the reason

@@ -6,17 +6,19 @@ They are the clusters, the program, the clock, and the scrubber of output.
 from __future__ import annotations
 
 import json
+import shlex
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from greenlight.deployer.clusters.access import Access
 from greenlight.deployer.clusters.api import Api
-from greenlight.deployer.driver import Order, Progress
+from greenlight.deployer.driver import Order, Part, Progress
 from greenlight.deployer.drivers.helm.program import Helm
-from greenlight.deployer.drivers.helm.run import Run
+from greenlight.deployer.drivers.helm.run import Phase, Run
 from greenlight.lib.clock import Clock
 from greenlight.lib.durations import duration
 from greenlight.lib.scrub import Scrubber
@@ -27,6 +29,18 @@ OUTPUT = 16 * 1024
 PAUSE = 0.5
 """Seconds between two questions to what reports nothing by itself: a cluster that does not answer, the address of `verify`,
 a release that Helm has not written down yet."""
+
+CMD = 500
+"""Characters of a command line that its span has."""
+
+PARTS = {
+    Phase.BEGIN: "prepare",
+    Phase.PULL: "helm pull",
+    Phase.UPGRADE: "helm upgrade",
+    Phase.ROLLOUT: "rollout",
+    Phase.VERIFY: "verify",
+}
+"""What a waterfall calls the phases."""
 
 REASON = 600
 """Characters of its reason."""
@@ -71,9 +85,20 @@ class Tools:
 
     def output(self, run: Run) -> str:
         """Return the output of the run's process, without the secrets of its environment."""
+        return self._shown(run, run.started().output())
+
+    def part(self, run: Run, phase: Phase, began: datetime) -> Part:
+        """Return a phase that is over, as a part of the deployment, with what Helm was called with and has printed."""
+        now, process = self.clock.now(), run.process
+        if process is None or phase not in (Phase.PULL, Phase.UPGRADE):
+            return Part(PARTS[phase], began, now)
+        cmd = self._shown(run, shlex.join(["helm", *process.command[1:]]))[:CMD]
+        return Part(PARTS[phase], began, now, cmd, self.output(run)[-OUTPUT:])
+
+    def _shown(self, run: Run, text: str) -> str:
         environment = self.clusters.access(run.order).helm()
         hidden = [value for name, value in environment.items() if "TOKEN" in name]
-        return (self.scrub.also(hidden) if hidden else self.scrub)(run.started().output())
+        return (self.scrub.also(hidden) if hidden else self.scrub)(text)
 
     def pause(self, seconds: float) -> None:
         """Wait for the next question, at most `seconds`, or until Greenlight ends."""
@@ -87,7 +112,7 @@ class Tools:
         """Return an end as it may be shown, with the notes below its output."""
         output = "\n".join(filter(None, (end.output, *notes)))
         reason = None if end.reason is None else self.reason(end.reason)
-        return Progress(end.outcome, reason, self.scrub(output)[-OUTPUT:] if output else None)
+        return replace(end, reason=reason, output=self.scrub(output)[-OUTPUT:] if output else None)
 
 
 def seconds_of(order: Order, name: str) -> float | None:

@@ -1,0 +1,114 @@
+"""Scopes as bytes, to be kept beside the ledger, and the spans that are made of them again when somebody looks.
+
+What can be computed later is not stored: a scope has the names and times of its steps, and their ids follow from these.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from greenlight.events import ids, rfc3339
+from greenlight.telemetry.tracing import MAX_STEPS, OUTPUT, Recording, step_ids
+
+VERSION = 1
+"""The first element of what is stored. Another one is not read."""
+
+TEXT = 256
+"""Characters of an attribute's value that are kept."""
+
+PRINTED = 4096
+"""Characters of a command's output that are kept: its end."""
+
+WHOLE = 1 << 20
+"""Bytes that one stored text may unfold to."""
+
+_NOT_KEPT = frozenset({
+    "repo", "commit", "url.path", "http.request.method",
+    "cloudevents.event_source", "cloudevents.event_subject", "cloudevents.event_spec_version",
+})  # fmt: skip
+"""Attributes that are the same for all spans of a commit or a service, or come from outside."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SHORT = {"cloudevents.event_id": "event", "cloudevents.event_type": "type", "http.response.status_code": "status"}
+
+
+def packed(scopes: Sequence[Recording]) -> bytes:
+    """Return scopes of one trace as bytes, of the deployer's only what a deployment consists of."""
+    return zlib.compress(json.dumps([VERSION, *map(_scope, scopes)], separators=(",", ":")).encode(), 1)
+
+
+def unpacked(body: bytes) -> Iterator[dict[str, Any]]:
+    """Yield the spans of what `packed` returned, as the API shows them; nothing where it cannot be read."""
+    try:
+        version, *scopes = json.loads(zlib.decompressobj().decompress(body, WHOLE))
+        found = [span for scope in scopes for span in _spans(*scope)] if version == VERSION else []
+    except (zlib.error, ValueError, TypeError, IndexError, OverflowError):  # a detail: the journal is what must hold
+        return
+    yield from found
+
+
+def count(scope: Recording) -> int:
+    """Return the spans of a scope."""
+    return len(scope.steps) + 1
+
+
+def _scope(scope: Recording) -> list[Any]:
+    steps = [step for step in scope.steps if step.key is not None] if scope.service == "deployer" else scope.steps
+    places = {id(step): n for n, step in enumerate(steps)}
+    return [
+        *(scope.service, None if scope.service == "deployer" else scope.name, scope.key, scope.step, scope.cause),
+        *(scope.start // 1000, scope.end // 1000, _kept(scope.attributes, scope.error)),
+        [
+            [
+                *(step.name, step.key, step.parent, places.get(id(step.outer))),
+                *(step.start // 1000, (step.end or scope.end) // 1000, _kept(step.attributes, step.error)),
+            ]
+            for step in steps
+        ],
+    ]
+
+
+def _kept(attributes: Mapping[str, Any], error: str | None) -> dict[str, Any]:
+    found = {
+        _SHORT.get(name, name): _cut(name, value)
+        for name, value in attributes.items()
+        if name not in _NOT_KEPT and isinstance(value, (str, int, float))
+    }
+    return found if error is None else {**found, "error": error}
+
+
+def _cut(name: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return value[-PRINTED:] if name == OUTPUT else value[:TEXT]
+
+
+def _spans(
+    service: str, name: str | None, key: str, step: str, cause: str | None, start: int, end: int, about: Any, steps: Any
+) -> Iterator[dict[str, Any]]:
+    own = ids.span_id(key, step)
+    if name is not None:
+        yield _span(own, cause, name, service, start, end, about)
+    made = list(step_ids(service, key, [(one[0], one[1]) for one in steps[:MAX_STEPS]]))
+    for id, (title, _, parent, outer, began, ended, more) in zip(made, steps, strict=False):
+        yield _span(id, parent or (own if outer is None else made[outer]), title, service, began, ended, more)
+
+
+def _span(id: str, parent: str | None, name: str, service: str, start: int, end: int, about: Any) -> dict[str, Any]:
+    return {
+        "span_id": id,
+        "parent_id": parent,
+        "name": str(name),
+        "service": str(service),
+        "start": _time(start),
+        "end": _time(max(start, end)),
+        "attributes": dict(about),
+    }
+
+
+def _time(micros: int) -> str:
+    return rfc3339(_EPOCH + timedelta(microseconds=micros))
