@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jsonschema
 
-from greenlight.entrypoints.up import pointed
+from greenlight.entrypoints.pointed import pointed
 from greenlight.events.schemas import schema
 from support.flow import Shop
 from support.policy import MAIN, parse, recorded, situation
@@ -57,7 +57,7 @@ def buildkite(folder: Path) -> None:
     policy = pipeline.applications["shop"]
     assert policy.gates["build"].sender == "buildkite"
     line = f"Point buildkite at it: https://YOUR-HOST/webhooks/buildkite, the secret in {folder}/buildkite"
-    assert line in pointed("http://127.0.0.1:8081", folder, pipeline)
+    assert line in [how for _, how in pointed("http://127.0.0.1:8081", folder, pipeline)]
     for of, state in ((fact, "passed"), (forked, "pending")):
         case = situation(policy, recorded(of, commit=SHA))
         assert policy.gates["build"].state(case).state == state

@@ -294,7 +294,7 @@ def _cell(
         0 if it.pushes is None else len(lacking(policy, target, it.pushes)),
         next(iter(waits), None),
         failed,
-        last_line(failed[1].id, deps) if failed is not None else "",
+        last_line(failed[1].id, deps) if failed is not None and failed[1].outcome == "failed" else "",
         under_way,
         _late(it, now, deps),
         usual(target, deps) if under_way is not None else None,

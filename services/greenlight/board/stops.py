@@ -54,9 +54,16 @@ class Need:
     """The next thing that a commit needs in an environment."""
 
     state: str  # a key of WORDS
-    what: str  # who or what has to act
+    who: str  # the person, group or machine that has to act
     why: str = ""
-    missing: tuple[Missing, ...] = ()  # approvals, of which the first is in `what` if nothing else is missing
+    missing: tuple[Missing, ...] = ()  # approvals
+    names: Missing | None = None  # the one of them that `who` is about
+    lead: str = ""  # what comes before `who`
+
+    @property
+    def what(self) -> str:
+        """Return what has to happen, with the name of who or what does it."""
+        return self.lead + self.who
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +174,9 @@ def _blocked(case: Situation, decision: Decision) -> Need | None:
         if gate.state == "revoked":
             kind = case.policy.gates[name]
             if isinstance(kind, Approval):
-                return Need(
-                    "revoked", f"a new approval of {' or '.join(kind.groups)}", gate.reason, _missing(case, decision)
-                )
+                missing = _missing(case, decision)
+                one = next(it for it in missing if it.gate == name)
+                return Need("revoked", one.who, gate.reason, missing, one, "a new approval by ")
             return Need("revoked", f"a new run of {kind.subject}", gate.reason)
     return None
 
@@ -190,7 +197,7 @@ def _gates(case: Situation, decision: Decision) -> Need | None:
     if missing:
         rest = [it.who for it in missing[1:]]
         why = _joined(f"and {', '.join(rest)}" if rest else "everything else is green", *(it.note for it in missing))
-        return Need("pending", missing[0].who, why, missing)
+        return Need("pending", missing[0].who, why, missing, missing[0])
     return None
 
 

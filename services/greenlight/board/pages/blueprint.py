@@ -174,9 +174,9 @@ def _filters(pages: Blueprint, deps: Deps) -> None:
     def yours(row: Row) -> bool:
         """Return whether the person who asks may give what the commit waits for first."""
         first = row.first
-        if g.person is None or first is None or first.need is None:
+        if g.person is None or first is None or first.need is None or first.need.names is None:
             return False
-        return any(overview.may_give(g.person, missing, first) for missing in first.need.missing)
+        return overview.may_give(g.person, first.need.names, first)
 
     def why_not(row: Row, stop: Stop, missing: Missing) -> str | None:
         """Return why the person who asks may not give an approval."""

@@ -22,7 +22,6 @@ from greenlight.ledger.port import Reading
 from greenlight.model import keys
 from greenlight.model.policy import Policy
 from greenlight.model.rows import Entry, Record
-from greenlight.policy.decide import OVER
 from greenlight.policy.history import History
 from greenlight.service.deps import Deps
 from greenlight.service.people import Person
@@ -164,7 +163,7 @@ def _and(names: Sequence[str]) -> str:
 
 
 def _told(first: Stop | None, deps: Deps) -> str:
-    attempt = None if first is None or first.state not in OVER else first.case.attempt
+    attempt = None if first is None or first.state != "failed" else first.case.attempt
     return "" if attempt is None else last_line(attempt.id, deps)
 
 
@@ -203,15 +202,14 @@ def _actions(record: Record, policy: Policy, first: Stop | None, person: Person)
     base = f"/commits/{record.repo}/{record.sha}"
     about = Markup("application={}").format(policy.name)
     found: list[Action] = []
-    if first is not None and first.need is not None:
-        for missing in first.need.missing:
+    if first is not None and first.need is not None and first.need.missing:
+        mine = [it for it in first.need.missing if may_give(person, it, first)]
+        for missing in mine or first.need.missing:
+            asks = f"{about}&gate={missing.gate}"
             if domain.may_revoke(person, policy, policy.gates[missing.gate]) is None:
-                found.append(Action("Refuse…", f"{base}/refuse?{about}&gate={missing.gate}"))
-            if may_give(person, missing, first):
-                found.append(
-                    Action(f"Approve for {first.environment}…", f"{base}/approve?{about}&gate={missing.gate}", True)
-                )
-            break
+                found.append(Action(f"Refuse {missing.gate}…", f"{base}/refuse?{asks}"))
+            if missing in mine:
+                found.append(Action(f"Approve {missing.gate}…", f"{base}/approve?{asks}", True))
     if domain.may_operate(person, policy) is None:
         found += _operations(base, policy, first)
     return found

@@ -1,0 +1,104 @@
+"""Every page of the board in a browser: light and dark, wide and narrow; without an error, and for everybody to use."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from browser.conftest import Opens
+from browser.sample import Team
+
+Week = tuple[Team, dict[str, str]]
+
+PAGES = {
+    "board": "/",
+    "not-well": "/?targets=trouble&show=blocked",
+    "approvals": "/approvals",
+    "commits": "/commits",
+    "search": "/commits?q=scan&state=waiting",
+    "commit-waits": "/commits/acme/web/{waits for approval}",
+    "commit-failed": "/commits/acme/checkout/{failed}",
+    "commit-revoked": "/commits/acme/checkout/{revoked}",
+    "commit-journal": "/commits/acme/web/{scan failed}?everything",
+    "target": "/targets/checkout/production",
+    "target-paused": "/targets/search/staging",
+    "target-running": "/targets/search/production",
+    "activity": "/activity",
+    "setup": "/setup",
+    "me": "/me",
+    "approve": "/commits/acme/web/{waits for approval}/approve?application=web&gate=approval_from_legal",
+    "refuse": "/commits/acme/web/{waits for approval}/refuse?application=web&gate=approval_from_legal",
+    "override": "/commits/acme/web/{scan failed}/override?application=web&environment=staging",
+    "retry": "/targets/checkout/production/retry?sha={failed}",
+    "rollback": "/targets/web/production/rollback",
+    "pause": "/targets/web/production/pause",
+    "not-found": "/commits/acme/web/9999999",
+}
+NOT_FOUND = "not-found"
+
+
+def address(week: Week, path: str) -> str:
+    team, shas = week
+    return team.up.board + re.sub(r"{([^}]+)}", lambda found: shas[found[1]], path)
+
+
+def log_in(page, week: Week, person: str):
+    """Log in with the person's token, as on one machine."""
+    page.goto(f"{week[0].up.board}/login")
+    page.get_by_label("Token").fill(person)
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url("**/")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_page_fits_and_can_be_used_by_everybody(
+    opens: Opens, week: Week, pictures: Path, scheme: str, width: int
+) -> None:
+    """No violation of axe's rules, nothing wider than the screen; the pictures are for people to look at."""
+    page = opens(color_scheme=scheme, viewport={"width": width, "height": 900})
+    log_in(page, week, "rob")
+    found: dict[str, list[str]] = {}
+    for name, path in PAGES.items():
+        if name == NOT_FOUND:
+            continue
+        answer = page.goto(address(week, path))
+        assert answer is not None
+        assert answer.status == 200, name
+        page.screenshot(path=pictures / f"{name}-{scheme}-{width}.png", full_page=True)
+        wrong = [f"{it['id']}: {it['nodes'][0]['html'][:200]}" for it in Axe().run(page).response["violations"]]
+        if page.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
+            wrong.append("wider than the screen")
+        if wrong:
+            found[name] = wrong
+    assert found == {}
+
+
+def test_pages_that_are_not_there_are_pages(opens: Opens, week: Week, pictures: Path) -> None:
+    """With what happened and a way on; the browser's own error about the status is the only one."""
+    for scheme in ("light", "dark"):
+        page = opens(expected=("404",), color_scheme=scheme, java_script_enabled=False)
+        answer = page.goto(address(week, PAGES[NOT_FOUND]))
+        assert answer is not None
+        assert answer.status == 404
+        page.screenshot(path=pictures / f"{NOT_FOUND}-{scheme}-1280.png", full_page=True)
+        page.get_by_role("link", name="To the board").click()
+        page.get_by_role("heading", name="What runs where").wait_for()
+
+
+def test_the_board_answers_the_questions_of_a_team(opens: Opens, week: Week) -> None:
+    """What runs in production, what comes next, who must act, and why: in the words of the page."""
+    page = opens()
+    page.goto(address(week, "/"))
+    production = page.locator("tr", has=page.get_by_role("link", name="web", exact=True)).locator("td").nth(2)
+    assert "Lazy-load product images" in production.inner_text()
+    assert "A/B test of the buy button waits for anyone of legal" in production.inner_text()
+    trouble = page.locator("section", has=page.get_by_role("heading", name="Needs somebody"))
+    assert "KeyError" in trouble.inner_text() or "health check failed: 503" in trouble.inner_text()
+    assert "index v7 is being rebuilt, until Monday" in trouble.inner_text()
+    row = page.locator("tr", has=page.get_by_role("link", name="Gift cards")).last
+    assert "a new approval by anyone of legal" in row.inner_text()
+    assert "licence of the font is missing" in row.inner_text()
