@@ -15,14 +15,17 @@ from greenlight.board.usual import Usual
 from greenlight.events import rfc3339
 from greenlight.ledger.names import clocks_ahead
 from greenlight.lib.durations import duration
-from greenlight.lib.errors import Malformed, NotFound, Rejected
+from greenlight.lib.errors import Malformed, Rejected
+from greenlight.lib.paging import BAD_CURSOR, limit_of, number_of
 from greenlight.model import keys
 from greenlight.model.rows import Entry, Request, Target
 from greenlight.policy.freezes import frozen
 from greenlight.policy.requests import SERVED_WITHIN
 from greenlight.service.deps import Deps
 
-PAGE = 50
+PAGE, MOST = 50, 200
+"""Commits of a page, and the most that can be asked for."""
+
 ENTRIES = 1000
 LONGEST = timedelta(days=30)
 """How long a request may wait."""
@@ -55,10 +58,11 @@ def _reads(api: Blueprint, deps: Deps) -> None:
         outcome, author = (request.args.get(name) or None for name in ("outcome", "author"))
         # The ledger keeps what holds of the commit alone: only these two say no less than the decision in the target.
         kept = decision if decision in ("ready", "blocked") else None
+        limit = limit_of(request.args, PAGE, MOST)
         try:
-            page = deps.ledger.records(**asked, decision=kept, limit=PAGE)
+            page = deps.ledger.records(**asked, decision=kept, limit=limit)
         except ValueError:
-            raise Rejected("the cursor is not one that this API gave") from None
+            raise Rejected(BAD_CURSOR) from None
         shown = reading.commits_of(page.records, deps)
         if decision is not None or outcome is not None:
             where = (asked["application"], asked["environment"])
@@ -74,10 +78,7 @@ def _reads(api: Blueprint, deps: Deps) -> None:
     @api.get("/commits/<owner>/<name>/<sha>/journal")
     def journal(owner: str, name: str, sha: str) -> Response:
         record = reading.record_of(f"{owner}/{name}", sha, deps)
-        after = _number(request.args.get("cursor", "0"))
-        entries = deps.ledger.journal(keys.commit_stream(record.repo, record.sha), after=after, limit=ENTRIES)
-        following = str(entries[-1].seq) if len(entries) == ENTRIES else None
-        return _json({"entries": [_entry(entry) for entry in entries], "next": following})
+        return _json(_entries(keys.commit_stream(record.repo, record.sha), deps))
 
     @api.get("/commits/<owner>/<name>/<sha>/trace")
     def trace(owner: str, name: str, sha: str) -> Response:
@@ -121,10 +122,7 @@ def _targets(api: Blueprint, deps: Deps) -> None:
     @api.get("/targets/<application>/<environment>/journal")
     def target_journal(application: str, environment: str) -> Response:
         row = reading.target_of(application, environment, deps)
-        after = _number(request.args.get("cursor", "0"))
-        entries = deps.ledger.journal(keys.target_stream(row.application, row.environment), after=after, limit=ENTRIES)
-        following = str(entries[-1].seq) if len(entries) == ENTRIES else None
-        return _json({"entries": [_entry(entry) for entry in entries], "next": following})
+        return _json(_entries(keys.target_stream(row.application, row.environment), deps))
 
     @api.get("/people/me")
     def me() -> Response:
@@ -203,12 +201,15 @@ def _writes(api: Blueprint, deps: Deps) -> None:
             return _json({"id": actions.cancel_deployment(application, environment, reason, g.person, deps)}, 202)
         raise Rejected("what must be request or deployment")
 
-    @api.post("/targets/<application>/<environment>/<verb>")
-    def pause(application: str, environment: str, verb: str) -> Response:
-        if verb not in ("pause", "resume"):
-            raise NotFound(f"no {verb!r} here; there are deployments, cancel, pause and resume")
+    @api.post("/targets/<application>/<environment>/pause")
+    def pause(application: str, environment: str) -> Response:
         reason = _text(_body(), "reason", needed=False)
-        return _json({"id": actions.set_paused(application, environment, verb == "pause", reason, g.person, deps)}, 202)
+        return _json({"id": actions.set_paused(application, environment, True, reason, g.person, deps)}, 202)
+
+    @api.post("/targets/<application>/<environment>/resume")
+    def resume(application: str, environment: str) -> Response:
+        reason = _text(_body(), "reason", needed=False)
+        return _json({"id": actions.set_paused(application, environment, False, reason, g.person, deps)}, 202)
 
 
 def _frozen(row: Target, request: Request | None, deps: Deps) -> str | None:
@@ -266,10 +267,12 @@ def _texts(body: dict[str, Any], name: str) -> list[str]:
     return value
 
 
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 16):
-        raise Rejected("the cursor is not one that this API gave")
-    return int(text)
+def _entries(stream: str, deps: Deps) -> dict[str, Any]:
+    """Return a page of a journal. Raises Rejected."""
+    limit = limit_of(request.args, ENTRIES, ENTRIES)
+    entries = deps.ledger.journal(stream, after=number_of(request.args), limit=limit)
+    following = str(entries[-1].seq) if len(entries) == limit else None
+    return {"entries": [_entry(entry) for entry in entries], "next": following}
 
 
 def _entry(entry: Entry) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from greenlight.board import reading, view
 from greenlight.events import rfc3339
 from greenlight.ledger.port import Unreadable
 from greenlight.lib.errors import NotFound, Rejected
+from greenlight.lib.paging import limit_of
 from greenlight.model.policy import Policy
 from greenlight.model.rows import Deployment, Push, Target
 from greenlight.policy.between import between, newest
@@ -19,6 +20,9 @@ from greenlight.policy.history import History
 from greenlight.policy.paths import candidate
 from greenlight.service.deps import Deps
 from greenlight.service.pushes import pushes_since
+
+PAGE, MOST = 20, 100
+"""Deployments of a page, and the most that can be asked for."""
 
 _AFTER = re.compile(r"([0-9]{1,9})\.([0-9]{1,15})")
 _ID = re.compile(r"[0-9a-zA-Z_-]{1,100}")
@@ -37,8 +41,10 @@ def mount(api: Blueprint, deps: Deps) -> None:
 
     @api.get("/targets/<application>/<environment>/deployments")
     def history(application: str, environment: str) -> Response:
-        rows = reading.deployments_of(reading.target_of(application, environment, deps), deps)
-        return _json({"deployments": [deployment_of(row, deps) for row in rows]})
+        target, limit = reading.target_of(application, environment, deps), limit_of(request.args, PAGE, MOST)
+        rows = reading.deployments_of(target, deps, limit=limit + 1, after=request.args.get("cursor") or None)
+        following = rows[limit - 1].id if len(rows) > limit else None
+        return _json({"deployments": [deployment_of(row, deps) for row in rows[:limit]], "next": following})
 
     @api.get("/targets/<application>/<environment>/diff")
     def diff(application: str, environment: str) -> Response:

@@ -10,7 +10,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from flask import Blueprint, Flask, Response, g
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from greenlight.board import actions, api, pages
+from greenlight.board import actions, answers, api, pages
 from greenlight.board.login import mount
 from greenlight.board.login.config import LoginConfig
 from greenlight.board.login.guard import Guard, to_login
@@ -66,6 +66,8 @@ def create_app(deps: Deps) -> Flask:
     @app.get("/metrics")
     def metrics() -> Response:
         return Response(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+
+    app.after_request(answers.finished)
 
     @app.after_request
     def headers(response: Response) -> Response:

@@ -14,6 +14,7 @@ from greenlight.ledger.found import found_lately
 from greenlight.ledger.names import name_of
 from greenlight.ledger.port import Unreadable
 from greenlight.lib.errors import NotFound, Rejected, Unavailable
+from greenlight.lib.paging import BAD_CURSOR
 from greenlight.model.policy import Policy
 from greenlight.model.rows import Deployment, Record, Target
 from greenlight.policy.shape import closest
@@ -77,13 +78,24 @@ def target_of(application: str, environment: str, deps: Deps) -> Target:
     return target
 
 
-def deployments_of(target: Target, deps: Deps) -> Sequence[Deployment]:
-    """Return the deployments of a target, newest first.
+def deployments_of(target: Target, deps: Deps, *, limit: int = 20, after: str | None = None) -> Sequence[Deployment]:
+    """Return deployments of a target, newest first: the first `limit`, or those that follow the one with the id `after`.
 
-    Those under the application's former name come after its own.
+    Those under the application's former name come after its own. Raises Rejected for an `after` of no deployment there.
     """
     names = policy_of(target.application, deps).names
-    return [each for name in names for each in deps.ledger.deployments(name, target.environment)]
+    last = None if after is None else deps.ledger.deployment(after)
+    if after is not None:
+        if last is None or last.application not in names or last.environment != target.environment:
+            raise Rejected(BAD_CURSOR)
+        names = names[names.index(last.application) :]
+    found: list[Deployment] = []
+    for name in names:
+        before = last if last is not None and last.application == name else None
+        found += deps.ledger.deployments(name, target.environment, limit=limit - len(found), before=before)
+        if len(found) >= limit:
+            break
+    return found
 
 
 def every_target(deps: Deps) -> Sequence[tuple[Target, str | None]]:

@@ -13,6 +13,7 @@ from flask import Blueprint, Response, jsonify, request
 from greenlight.broker.log.dead_letters import FILTERS
 from greenlight.broker.operations import Discards, Operations, anonymous
 from greenlight.lib.errors import Malformed, Rejected
+from greenlight.lib.paging import limit_of, number_of
 from greenlight.lib.problems import problem_response
 
 MAX_PAGE = 500
@@ -38,9 +39,9 @@ def blueprint(operations: Operations, discards: Callable[[], Discards] = lambda:
 
     @routes.get("/dead-letters")
     def dead_letters() -> Response:
-        limit = _number("limit", 100, MAX_PAGE)
+        limit = limit_of(request.args, 100, MAX_PAGE)
         where = {name: value for name in FILTERS if (value := request.args.get(name)) is not None}
-        found = operations.dead_letters(where=where, after=_number("cursor", 0, 2**62), limit=limit)
+        found = operations.dead_letters(where=where, after=number_of(request.args), limit=limit)
         return jsonify(dead_letters=found, next=str(found[-1]["id"]) if len(found) == limit else None)
 
     @routes.get("/dead-letters/<int:id>")
@@ -72,15 +73,6 @@ def blueprint(operations: Operations, discards: Callable[[], Discards] = lambda:
         return problem_response(404, str(problem.args[0]))
 
     return routes
-
-
-def _number(name: str, default: int, most: int) -> int:
-    text = request.args.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit()) or not int(text) <= most:
-        raise Malformed(f"{name} is a number up to {most}, not {text!r}")
-    return int(text)
 
 
 def _body(shape: Mapping[str, type]) -> Mapping[str, Any]:

@@ -226,8 +226,10 @@ class Ledger(Reads, Protocol):
 
     def targets(self) -> Sequence[Target]: ...
 
-    def deployments(self, application: str, environment: str, *, limit: int = 20) -> Sequence[Deployment]:
-        """Return the deployments of a target, newest first."""
+    def deployments(
+        self, application: str, environment: str, *, limit: int = 20, before: Deployment | None = None
+    ) -> Sequence[Deployment]:
+        """Return the deployments of a target, newest first; `before`: only those that began before this one."""
         ...
 
     def transact(self, transaction: Transaction) -> None:

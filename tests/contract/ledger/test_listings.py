@@ -152,7 +152,18 @@ def test_deployments_of_a_target_come_newest_first(ledger: Ledger) -> None:
     ledger.transact(Transaction(deployments=[a_deployment("p", 9, "production")]))
     ledger.transact(Transaction(deployments=[a_deployment("d1", 1, version=1, outcome="failed")]))
     assert [row.id for row in ledger.deployments("shop", "staging")] == ["d4", "d3", "d2", "d1", "d0"]
-    assert [row.id for row in ledger.deployments("shop", "staging", limit=2)] == ["d4", "d3"]
+    first = ledger.deployments("shop", "staging", limit=2)
+    assert [row.id for row in first] == ["d4", "d3"]
+    assert [row.id for row in ledger.deployments("shop", "staging", limit=2, before=first[-1])] == ["d2", "d1"]
+
+
+def test_deployments_that_began_at_once_are_each_on_one_page(ledger: Ledger) -> None:
+    """By their ids, in the same order on every page."""
+    ledger.transact(Transaction(deployments=[a_deployment(f"d{n}", 1) for n in range(5)]))
+    found = [*ledger.deployments("shop", "staging", limit=2)]
+    while page := ledger.deployments("shop", "staging", limit=2, before=found[-1]):
+        found += page
+    assert [row.id for row in found] == ["d4", "d3", "d2", "d1", "d0"]
 
 
 def test_a_listing_of_nothing_is_an_empty_last_page(ledger: Ledger) -> None:

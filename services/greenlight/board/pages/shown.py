@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
-from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
 from flask import Response, g, render_template, request
 
+from greenlight.board.answers import etag_of, is_known, packed, takes_gzip
 from greenlight.board.pages.fresh import Fresh
 from greenlight.service.people import Person
 
@@ -55,12 +53,9 @@ class Pages:
 def answered(body: Body) -> Response:
     """Return the body as the browser can take it, or nothing if it has it."""
     response = Response(content_type="text/html; charset=utf-8")
-    response.headers["Cache-Control"] = "private, no-cache"
-    response.headers["Vary"] = "Accept-Encoding, Cookie, Authorization"
-    response.set_etag(body.etag, weak=True)
-    if request.if_none_match.contains_weak(body.etag):
-        response.status_code = 304
-    elif request.accept_encodings.quality("gzip") > 0:
+    if is_known(response, body.etag):
+        return response
+    if takes_gzip():
         response.data, response.headers["Content-Encoding"] = body.packed, "gzip"
     else:
         response.data = body.text
@@ -71,5 +66,4 @@ def _rendered(template: str, values: Mapping[str, Any], *, part: bool, **more: A
     frame = "part.html" if part else "base.html"
     arguments = {key: value for key, value in request.args.items(multi=True) if key != "part"}
     text = render_template(template, frame=frame, arguments=arguments, **values, **more).encode()
-    etag = urlsafe_b64encode(sha256(text).digest()[:15]).decode()
-    return Body(text, gzip.compress(text, 6, mtime=0), etag, values.get("lasts", MINUTE))
+    return Body(text, packed(text), etag_of(text), values.get("lasts", MINUTE))

@@ -164,9 +164,13 @@ class DynamoLedger:
     def deployment(self, id: str) -> Deployment | None:
         return self._reader.row(Deployment, items.deployment_key(id))
 
-    def deployments(self, application: str, environment: str, *, limit: int = 20) -> Sequence[Deployment]:
-        partition = joined("deployments", application, environment)
-        found = self._dynamo.query("q = :q", {"q": partition}, index=ORDERED, newest=True, page=limit)
+    def deployments(
+        self, application: str, environment: str, *, limit: int = 20, before: Deployment | None = None
+    ) -> Sequence[Deployment]:
+        place = {"q": joined("deployments", application, environment)}
+        earlier = {} if before is None else {"o": joined(stamp(before.started), before.id)}
+        condition = "q = :q AND o < :o" if earlier else "q = :q"
+        found = self._dynamo.query(condition, place | earlier, index=ORDERED, newest=True, page=limit)
         return self._reader.those(Deployment, self._reader.behind(islice(found, limit)))
 
     # Writing.

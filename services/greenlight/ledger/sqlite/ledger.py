@@ -248,11 +248,14 @@ class SqliteLedger:
     def deployment(self, id: str) -> Deployment | None:
         return self._rows.row(Deployment, "SELECT json, version FROM deployments WHERE id = ?", (id,))
 
-    def deployments(self, application: str, environment: str, *, limit: int = 20) -> Sequence[Deployment]:
+    def deployments(
+        self, application: str, environment: str, *, limit: int = 20, before: Deployment | None = None
+    ) -> Sequence[Deployment]:
+        earlier = () if before is None else (micros(before.started), before.id)
         rows = self._rows.all(
-            "SELECT id, json, version FROM deployments WHERE application = ? AND environment = ?"
-            " ORDER BY started DESC, id DESC LIMIT ?",
-            *(application, environment, limit),
+            "SELECT id, json, version FROM deployments WHERE application = ? AND environment = ?"  # noqa: S608
+            f"{' AND (started, id) < (?, ?)' if earlier else ''} ORDER BY started DESC, id DESC LIMIT ?",
+            *(application, environment, *earlier, limit),
         )
         return self._rows.those(Deployment, rows)
 
