@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from werkzeug.test import Client
 
 from greenlight.events import ids
 from greenlight.telemetry import keeping, metrics
@@ -128,6 +129,30 @@ def test_the_time_of_the_last_deployment_is_marked_and_compared(shop: Shop) -> N
     waits = [f"wait for {gate} (shop/production)" for gate in ("build", "scan", "legal")]
     assert {*usual} == {*waits, "wait for build (shop/staging)", "deploy shop/staging", "deploy shop/production"}
     assert usual["deploy shop/production"] >= 50
+
+
+def test_the_page_shows_the_same(shop: Shop) -> None:
+    """Every span with its attributes, escaped; the critical path alone; a link from the commit's page."""
+    (shop.folder / "config" / "deploy.sh").write_text("echo '<b>bold</b>'; exit 3")
+    shop.push("one")
+    shop.build("one")
+    shop.watch.end("staging", sha_of("one"))
+    shop.settle()
+    spans, client = trace(shop), Client(shop.greenlight.apps["board"])
+    path = f"/commits/{REPO}/{sha_of('one')}"
+
+    def page(path: str) -> str:
+        return client.get(path, headers={"Accept": "text/html"}).get_data(as_text=True)
+
+    assert f'href="{path}/trace"' in page(path)
+    whole = page(f"{path}/trace")
+    assert [whole.count(f'id="span-{span["span_id"]}"') for span in spans] == [1] * len(spans)
+    assert "&lt;b&gt;bold&lt;/b&gt;" in whole
+    assert "<b>bold</b>" not in whole
+    assert "style=" not in whole
+    marked = [span for span in spans if span["attributes"].get("critical")]
+    assert page(f"{path}/trace?critical").count("<details") == len(marked) < len(spans)
+    assert client.get(f"/commits/{REPO}/{'0' * 40}/trace", headers={"Accept": "text/html"}).status_code == 404
 
 
 def test_no_names_and_no_words_of_people_are_kept(shop: Shop) -> None:

@@ -17,12 +17,14 @@ from greenlight.board.overview import Cell, Overview, Row, Waiting
 from greenlight.board.pages import activity, forms, home
 from greenlight.board.pages import commit as commit_page
 from greenlight.board.pages import target as target_page
+from greenlight.board.pages import trace as trace_page
 from greenlight.board.pages.fresh import Fresh
 from greenlight.board.pages.shown import MINUTE, SOON, Pages
 from greenlight.board.pages.words import broken, initials, length, time_tag
 from greenlight.board.sources import Sources
 from greenlight.board.stops import Missing, Stop
 from greenlight.board.track import track
+from greenlight.board.usual import Usual
 from greenlight.lib.errors import NotFound
 from greenlight.service.deps import Deps
 
@@ -123,6 +125,12 @@ def _details(pages: Blueprint, board: Board, deps: Deps) -> None:
     @pages.get("/commits/<owner>/<name>/<sha>")
     def commit(owner: str, name: str, sha: str) -> Response:
         return board.pages.show("commit.html", lambda: commit_page.values(owner, name, sha, g.person, deps))
+
+    usually = Usual(deps)
+
+    @pages.get("/commits/<owner>/<name>/<sha>/trace")
+    def trace(owner: str, name: str, sha: str) -> Response:
+        return board.pages.show("trace.html", lambda: trace_page.values(owner, name, sha, usually, deps))
 
     @pages.get("/targets/<application>/<environment>")
     def target(application: str, environment: str) -> Response:
