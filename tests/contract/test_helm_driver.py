@@ -47,6 +47,19 @@ def test_a_commit_is_installed_then_replaced_and_proven_up(helm: Helm) -> None:
     assert (helm.revisions(), helm.runs()) == ([(1, "superseded"), (2, "deployed")], sha_of("two"))
 
 
+def test_an_end_tells_what_the_deployment_consisted_of(helm: Helm) -> None:
+    """Phase by phase without a gap, with Helm's command line and what it printed; also of one that failed."""
+    end = helm.end(helm.order("one"))
+    assert [part.name for part in end.parts] == ["helm upgrade", "rollout", "verify"]
+    assert [before.ended for before in end.parts[:-1]] == [after.began for after in end.parts[1:]]
+    assert all(part.began <= part.ended for part in end.parts)
+    upgrade = end.parts[0]
+    assert upgrade.cmd.startswith("helm upgrade --install --namespace ")
+    assert "has been upgraded" in upgrade.output or "STATUS: deployed" in upgrade.output
+    failed = helm.end(helm.order("two", fence=2, values={"behaviour": "crash-loop"}))
+    assert (failed.outcome, [part.name for part in failed.parts]) == ("failed", ["helm upgrade", "rollout"])
+
+
 def test_nothing_is_done_when_the_release_already_runs_that_commit(helm: Helm) -> None:
     """The record only says from then on whose it is."""
     helm.end(helm.order("one"))

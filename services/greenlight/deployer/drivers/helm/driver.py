@@ -153,8 +153,9 @@ class HelmDriver:
             return Progress("error", str(problem))
         run.unreachable = None
         if run.began is not None and (run.phase is not phase or progress is not None):
-            run.parts.append(self._tools.part(run, phase, run.began))
-            run.began = self._clock.now()
+            over = self._tools.part(run, phase, run.began)
+            run.parts.append(over)
+            run.began = over.ended
         return progress
 
     def _end(self, run: Run, end: Progress) -> None:
