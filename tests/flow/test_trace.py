@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -231,3 +234,15 @@ def test_it_can_be_switched_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert up.stop() == 0
     assert {span["service"] for span in spans} == {"greenlight", "webhooks", "promoter"}
     assert "receiving request" not in {span["name"] for span in spans}
+
+
+def test_a_wrong_setting_prevents_the_start(tmp_path: Path) -> None:
+    """It says what it may be."""
+    Shop(tmp_path).stop()
+    command = [sys.executable, "-m", "greenlight.cli.main", "up", "--config", str(tmp_path / "config")]
+    env = {**os.environ, "GREENLIGHT_SPANS": "soon", "GREENLIGHT_SECRETS": str(tmp_path / "secrets")}
+    done = subprocess.run(
+        [*command, "--data", str(tmp_path / "data")], env=env, capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert done.returncode == 2
+    assert "GREENLIGHT_SPANS is 'soon'; it must be off, or for how long spans are kept, such as 7d" in done.stderr

@@ -23,7 +23,7 @@ TEXT = 256
 PRINTED = 4096
 """Characters of a command's output that are kept: its end."""
 
-WHOLE = 1 << 20
+WHOLE = 4 << 20
 """Bytes that one stored text may unfold to."""
 
 _NOT_KEPT = frozenset({
