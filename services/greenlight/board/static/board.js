@@ -35,13 +35,11 @@
   });
   document.addEventListener("htmx:afterRequest", (event) => { if (event.detail.successful) say("live", ""); });
 
-  // Keys: / goes to the search field, ? shows the keys.
+  // Keys: / goes to the search field, a letter to a page.
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.target.closest("input, textarea, select")) return;
     if (event.key === "/") { event.preventDefault(); document.getElementById("find").focus(); }
-    const keys = document.getElementById("keys");
-    if (event.key === "?" && keys) keys.showModal();
     const goes = { b: "/", a: "/approvals", c: "/commits", t: "/activity" }[event.key];
     if (goes) location.assign(goes);
   });
