@@ -18,7 +18,7 @@ from greenlight.service.deps import Deps
 PAGE = 30
 """Rows of one page."""
 
-LOOKED_AT = 600
+LOOKED_AT = 300
 """Records that one page looks at, at most; a search that found too little goes on from there when it is asked to."""
 
 BATCH = 60

@@ -41,9 +41,8 @@ class Board:
 
     def seen(self) -> Overview:
         """Return every target and what is on its way."""
-        return self.fresh.get(
-            "overview", lambda: overview.overview(self.deps), lasts=lambda _: SOON, patient="part" in request.args
-        )
+        patient = "part" in request.args or self.deps.ledger.changes() is None
+        return self.fresh.get("overview", lambda: overview.overview(self.deps), lasts=lambda _: SOON, patient=patient)
 
     def inbox(self) -> Sequence[Waiting]:
         """Return the approvals that the person who asks may give now."""

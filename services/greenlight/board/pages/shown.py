@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,8 +24,7 @@ SOON = 2.0
 class Body:
     """A rendered page."""
 
-    text: bytes
-    packed: bytes  # gzip
+    packed: bytes  # gzip: what nearly every browser takes, and a tenth of the memory
     etag: str
     lasts: float
 
@@ -58,7 +58,7 @@ def answered(body: Body) -> Response:
     if takes_gzip():
         response.data, response.headers["Content-Encoding"] = body.packed, "gzip"
     else:
-        response.data = body.text
+        response.data = gzip.decompress(body.packed)
     return response
 
 
@@ -66,4 +66,4 @@ def _rendered(template: str, values: Mapping[str, Any], *, part: bool, **more: A
     frame = "part.html" if part else "base.html"
     arguments = {key: value for key, value in request.args.items(multi=True) if key != "part"}
     text = render_template(template, frame=frame, arguments=arguments, **values, **more).encode()
-    return Body(text, packed(text), etag_of(text), values.get("lasts", MINUTE))
+    return Body(packed(text), etag_of(text), values.get("lasts", MINUTE))
