@@ -95,7 +95,7 @@ def test_the_board_answers_the_questions_of_a_team(opens: Opens, week: Week) -> 
     page.goto(address(week, "/"))
     production = page.locator("tr", has=page.get_by_role("link", name="web", exact=True)).locator("td").nth(2)
     assert "Lazy-load product images" in production.inner_text()
-    assert "A/B test of the buy button waits for anyone of legal" in production.inner_text()
+    assert "A/B test of the buy button waits for anyone of legal, and 2 of release" in production.inner_text()
     trouble = page.locator("section", has=page.get_by_role("heading", name="Needs somebody"))
     assert "KeyError" in trouble.inner_text() or "health check failed: 503" in trouble.inner_text()
     assert "index v7 is being rebuilt, until Monday" in trouble.inner_text()

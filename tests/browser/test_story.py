@@ -80,7 +80,7 @@ def test_people_ship_a_commit_pause_and_roll_back(opens: Opens, team: Team, scri
     page.get_by_role("link", name="Resume…").click()
     page.get_by_role("button", name="Resume").click()
     assert page.get_by_text("First of all").first.is_visible()
-    assert page.get_by_text("holds back what was not pushed after it").is_visible()
+    assert page.get_by_text("commits that were pushed before it are not deployed by themselves").is_visible()
 
 
 def test_whoever_may_not_is_told_why_and_can_change_nothing(opens: Opens, team: Team) -> None:
@@ -89,7 +89,7 @@ def test_whoever_may_not_is_told_why_and_can_change_nothing(opens: Opens, team: 
     page = opens()
     log_in(page, team, "dana")
     page.get_by_role("table").last.get_by_role("link", name="Say hello").click()
-    assert page.get_by_text("You may not approve it: dana is not in legal").is_visible()
+    assert page.get_by_text("You may not sign approval_from_legal: dana is not in legal").is_visible()
     assert page.get_by_role("link", name="Approve").count() == 0
     page.goto(f"{team.up.board}/commits/acme/web/{sha}/approve?application=web&gate=approval_from_legal")
     assert page.get_by_text("You may not: dana is not in legal").is_visible()

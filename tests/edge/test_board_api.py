@@ -395,7 +395,7 @@ def test_the_pages_say_what_a_person_must_know_and_escape_the_rest(shop: Shop) -
     )
     shop.settle()
     page = client.get(f"/commits/{REPO}/{sha_of('two')}").get_data(as_text=True)
-    assert "lena refused build" in page.replace("<wbr>", "")
+    assert "lena revoked build" in page.replace("<wbr>", "")
     assert "“&lt;i&gt;no&lt;/i&gt;”" in page, "the journal says who and why"
     with client.get("/static/board.css") as sheet:
         assert sheet.status_code == 200

@@ -71,8 +71,8 @@ def test_the_page_of_a_commit_says_the_verdict_and_offers_what_the_person_may_do
     """Nobody is offered what would be refused, with the reason there instead; operators may do more."""
     for who, note, offered in (
         (None, "You are not logged in", ()),
-        ("lena", "You may approve it", ("/approve?", "/refuse?", "/override?")),
-        ("dev", "You may not approve it", ("/override?",)),
+        ("lena", "You may sign legal", ("/approve?", "/refuse?", "/override?")),
+        ("dev", "You may not sign legal", ("/override?",)),
     ):
         page = look(client, COMMIT, who)
         assert "Runs in staging. Production waits for anyone of legal ." in words(page).replace(" .", " ."), who

@@ -15,7 +15,7 @@ from greenlight.lib.errors import NotFound, Rejected
 from greenlight.lib.paging import limit_of
 from greenlight.model.policy import Policy
 from greenlight.model.rows import Deployment, Push, Target
-from greenlight.policy.between import between, newest
+from greenlight.policy.between import between, lacking, newest
 from greenlight.policy.history import History
 from greenlight.policy.paths import candidate
 from greenlight.service.deps import Deps
@@ -138,18 +138,14 @@ def diff_of(target: Target, sha: str | None, deps: Deps) -> dict[str, Any]:
 
 
 def behind(target: Target, deps: Deps) -> int | None:
-    """Return how many commits a target runs behind the newest one; None: that is not known."""
+    """Return how many commits came to shipped refs since what a target runs; None: nothing runs, or it is not known."""
+    policy = deps.pipeline().applications.get(target.application)
+    if policy is None or target.running is None:
+        return None
     try:
-        policy, history = deps.pipeline().applications.get(target.application), pushes_since(deps.ledger, target)
+        return len(lacking(policy, target, pushes_since(deps.ledger, target)))
     except Unreadable:
         return None
-    push = newest(policy, history) if policy is not None else None
-    if target.running is None or push is None:
-        return None
-    if push.sha == target.running.sha:
-        return 0
-    found = between(push, target.running.sha, history)
-    return len(found.shas) if found.complete else None
 
 
 def _push_of(policy: Policy, target: Target, sha: str, history: History, deps: Deps) -> Push:

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from greenlight.model.policy import Policy
 from greenlight.model.rows import Push, Target
-from greenlight.policy.between import between, newest
+from greenlight.policy.between import between
 from greenlight.policy.history import History
 from greenlight.service.deps import Deps
 
@@ -50,8 +49,7 @@ def known(repo: str, shas: Iterable[str], deps: Deps) -> Mapping[str, Known]:
     }
 
 
-def lacking(policy: Policy, target: Target, history: History, *, until: Push | None = None) -> Sequence[str]:
-    """Return the commits that would come to a target with a push, or with the newest one, newest first."""
-    push = until or newest(policy, history)
+def brought(push: Push, target: Target, history: History) -> Sequence[str]:
+    """Return the commits that a push would bring to a target, newest first."""
     runs = target.running.sha if target.running else None
-    return () if push is None or push.sha == runs else between(push, runs, history).shas
+    return () if push.sha == runs else between(push, runs, history).shas

@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 from statistics import median
 
 from greenlight.board import domain, reading
-from greenlight.board.commits import Known, known, lacking
+from greenlight.board.commits import Known, known
 from greenlight.board.stops import OPEN, Missing, Need, Stop, stops
 from greenlight.ledger.port import Reading, Unreadable
 from greenlight.model.policy import Policy
 from greenlight.model.rows import Attempt, DecisionRow, Target
+from greenlight.policy.between import lacking
 from greenlight.policy.decide import required_gates
 from greenlight.policy.history import History
 from greenlight.policy.requests import waiting_requests
@@ -25,11 +26,14 @@ DECIDED = ("ready", "waiting", "blocked")
 TURN = ("pending", "paused", "frozen", "blocked", "revoked")
 """The states of a commit that has come as far as an environment, and waits there."""
 
-TROUBLE = ("failed", "error", "revoked", "paused")
+TROUBLE = ("failed", "error", "revoked", "overdue", "paused")
 """The states of a target that needs somebody."""
 
 ROWS = 25
 """Commits on their way that are shown at once; of each target, its newest is looked at in any case."""
+
+OVERDUE, PATIENT = 3, timedelta(minutes=2)
+"""A deployment is overdue after so many times its usual time, and at least so much longer."""
 
 DEPLOYMENTS = 20
 """Deployments from which it is told how long one usually takes."""
@@ -77,6 +81,7 @@ class Cell:
     under_way: tuple[Known, Attempt] | None
     late: Sequence[str]  # gates of what runs that were revoked after it was deployed, with the reason
     usually: timedelta | None  # how long a deployment takes here, while one is under way
+    took: timedelta  # how long the one under way has taken
     unreadable: str | None
 
     @property
@@ -90,12 +95,19 @@ class Cell:
         if self.unreadable is not None:
             return "error"
         if self.under_way is not None:
-            return "running"
+            return "overdue" if self.overdue else "running"
         if self.failed is not None:
             return self.failed[1].outcome
         if self.late:
             return "revoked"
         return "paused" if self.target.paused is not None else "succeeded"
+
+    @property
+    def overdue(self) -> bool:
+        """Return whether its deployment takes far longer than usual."""
+        if self.under_way is None or self.usually is None:
+            return False
+        return self.took > max(OVERDUE * self.usually, self.usually + PATIENT)
 
     @property
     def cause(self) -> str:
@@ -298,6 +310,7 @@ def _cell(
         under_way,
         _late(it, now, deps),
         usual(target, deps) if under_way is not None else None,
+        now - under_way[1].started if under_way is not None else timedelta(),
         it.unreadable,
     )
 

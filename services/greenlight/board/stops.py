@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from greenlight.model.policy import Decision, Policy, Situation
@@ -49,6 +49,19 @@ class Missing:
         return f"anyone of {groups}" if self.count == 1 else f"{self.count} of {groups}"
 
 
+def people(missing: Sequence[Missing], mine: Collection[str] = ()) -> str:
+    """Return who has to approve, those first who read it: "you or anyone of legal, and 2 of release".
+
+    `mine` are the gates at which the reader may approve.
+    """
+    parts = []
+    for it in sorted(missing, key=lambda each: each.gate not in mine):
+        groups = " or ".join(it.groups)
+        yours = {1: f"you or anyone of {groups}"}.get(it.count, f"you and {it.count - 1} more of {groups}")
+        parts.append(yours if it.gate in mine else it.who)
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])}, and {parts[-1]}"
+
+
 @dataclass(frozen=True, slots=True)
 class Need:
     """The next thing that a commit needs in an environment."""
@@ -57,7 +70,7 @@ class Need:
     who: str  # the person, group or machine that has to act
     why: str = ""
     missing: tuple[Missing, ...] = ()  # approvals
-    names: Missing | None = None  # the one of them that `who` is about
+    people: bool = False  # whether `who` names whoever can give the approvals
     lead: str = ""  # what comes before `who`
 
     @property
@@ -175,8 +188,7 @@ def _blocked(case: Situation, decision: Decision) -> Need | None:
             kind = case.policy.gates[name]
             if isinstance(kind, Approval):
                 missing = _missing(case, decision)
-                one = next(it for it in missing if it.gate == name)
-                return Need("revoked", one.who, gate.reason, missing, one, "a new approval by ")
+                return Need("revoked", people(missing), gate.reason, missing, True, "a new approval by ")
             return Need("revoked", f"a new run of {kind.subject}", gate.reason)
     return None
 
@@ -189,15 +201,13 @@ def _gates(case: Situation, decision: Decision) -> Need | None:
         if gate.state in ("pending", "expired") and not isinstance(case.policy.gates[name], Approval)
     ]
     missing = _missing(case, decision)
-    people = [f"{it.who} for {it.gate}" for it in missing]
     if machines:
-        first, rest = machines[0], [*machines[1:], *people]
+        first, rest = machines[0], [*machines[1:], *([people(missing)] if missing else [])]
         why = decision.gates[first].reason if not rest else f"then {', '.join(rest)}"
         return Need("pending", case.policy.gates[first].subject, why, missing)
     if missing:
-        rest = [it.who for it in missing[1:]]
-        why = _joined(f"and {', '.join(rest)}" if rest else "everything else is green", *(it.note for it in missing))
-        return Need("pending", missing[0].who, why, missing, missing[0])
+        why = _joined("everything else is green", *(it.note for it in missing))
+        return Need("pending", people(missing), why, missing, True)
     return None
 
 

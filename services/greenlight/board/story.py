@@ -26,18 +26,26 @@ class Sentence:
     minor: bool = False  # left out unless everything is asked for
 
 
-def story(entries: Sequence[Entry], author: str = "") -> Sequence[Sentence]:
-    """Return entries in words, newest first; `author` is who made the commit, as far as is known."""
-    return [_sentence(entry, author) for entry in reversed(entries)]
+def story(entries: Sequence[Entry], author: str = "", titles: Mapping[str, str] | None = None) -> Sequence[Sentence]:
+    """Return entries in words, newest first.
+
+    `author` is who made the commit, as far as is known; `titles` names commits by sha, where entries are about several.
+    """
+    return [_sentence(entry, author, titles or {}) for entry in reversed(entries)]
 
 
-def _sentence(entry: Entry, author: str) -> Sentence:
+def _sentence(entry: Entry, author: str, titles: Mapping[str, str]) -> Sentence:
     payload = entry.payload
     if "unreadable" in payload:
         return Sentence(entry.at, "error", f"{entry.type} cannot be read", str(payload["unreadable"]))
     told = _TOLD.get(entry.type)
     details = payload.get("details")
-    it = {**payload, **(details if isinstance(details, dict) else {}), "author": author}
+    it = {
+        **payload,
+        **(details if isinstance(details, dict) else {}),
+        "author": author,
+        "title": titles.get(str(payload.get("sha")), ""),
+    }
     if told is not None:
         state, what, more, minor = told(it)
         return Sentence(entry.at, state, what, more, _address(payload), minor)
@@ -89,7 +97,7 @@ def _approved(it: Payload) -> Told:
 
 
 def _revoked(it: Payload) -> Told:
-    return "revoked", f"{it.get('person')} refused {it.get('gate')}", _quoted(it.get("comment")), False
+    return "revoked", f"{it.get('person')} revoked {it.get('gate')}", _quoted(it.get("comment")), False
 
 
 def _overrode(it: Payload) -> Told:
@@ -119,13 +127,13 @@ def _ready(it: Payload) -> Told:
 
 def _began(it: Payload) -> Told:
     cause = "" if it.get("cause") in (None, "automatic") else f" ({it.get('cause')})"
-    return "running", f"The deployment to {it.get('environment')} began{cause}", "", False
+    return "superseded", f"The deployment to {it.get('environment')} began{cause}", str(it["title"]), False
 
 
 def _ended(state: str, how: str) -> Callable[[Payload], Told]:
     def told(it: Payload) -> Told:
-        reason = str(it.get("reason") or "")
-        return state, how.format(it.get("environment")), reason, False
+        more = [str(it["title"]), str(it.get("reason") or "")]
+        return state, how.format(it.get("environment")), " · ".join(part for part in more if part), False
 
     return told
 

@@ -19,6 +19,9 @@ FOLD = 90
 QUIET = 0.12
 """The part of the whole from which on a stretch without an event is folded."""
 
+APART = 160
+"""Units between the texts of two times."""
+
 LEAST = timedelta(seconds=2)
 """No stretch shorter than this is folded."""
 
@@ -34,7 +37,6 @@ class Bar:
     width: float
     took: timedelta
     open: bool  # it still goes on
-    longest: bool  # the longest wait: what the commit waited for most
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Timeline:
 
     bars: Sequence[Bar]
     tears: Sequence[Tear]
-    marks: Sequence[tuple[float, datetime]]
+    marks: Sequence[tuple[float, timedelta]]  # places, with the time since the first push
     now: float | None  # where now is, if something still goes on
     took: timedelta
 
@@ -76,8 +78,8 @@ def timeline(
     begin = min(part.start for part in parts)
     end = max(part.end or now for part in parts)
     scale = Scale(begin, end, sorted({time for it in parts for time in (it.start, it.end or now)}), folded=folded)
-    longest = max((it for it in parts if it.kind == "wait"), key=lambda it: (it.end or now) - it.start, default=None)
-    bars = [_bar(it, scale, now, it is longest) for it in parts]
+    parts.sort(key=lambda it: (it.end or now, it.start))
+    bars = [_bar(it, scale, now) for it in parts]
     goes_on = any(it.end is None for it in parts)
     return Timeline(bars, scale.tears, scale.marks(), scale.x(now) if goes_on else None, end - begin)
 
@@ -96,7 +98,7 @@ def _waits(spans: Sequence[Mapping[str, Any]], application: str) -> Sequence[_Pa
             start = min(start, known.start)
             end = None if end is None or known.end is None else max(end, known.end)
         found[name] = _Part(name, "wait", "pending", start, end)
-    return sorted(found.values(), key=lambda it: (it.end is not None, -(it.end or it.start).timestamp()))
+    return list(found.values())
 
 
 def _deployments(spans: Sequence[Mapping[str, Any]], application: str, environments: Sequence[str]) -> Sequence[_Part]:
@@ -114,13 +116,11 @@ def _deployments(spans: Sequence[Mapping[str, Any]], application: str, environme
     ]
 
 
-def _bar(part: _Part, scale: Scale, now: datetime, longest: bool) -> Bar:
+def _bar(part: _Part, scale: Scale, now: datetime) -> Bar:
     end = max(part.end or now, part.start)
     x = min(scale.x(part.start), WIDTH - 3.0)
     width = max(scale.x(end) - x, 3.0)
-    return Bar(
-        part.name, part.kind, part.state, round(x, 1), round(width, 1), end - part.start, part.end is None, longest
-    )
+    return Bar(part.name, part.kind, part.state, round(x, 1), round(width, 1), end - part.start, part.end is None)
 
 
 class Scale:
@@ -155,10 +155,11 @@ class Scale:
                 return left + (right - left) * max(part, 0.0)
         return self._points[-1][1]
 
-    def marks(self) -> Sequence[tuple[float, datetime]]:
-        """Return a few times with their places, so that their texts do not touch."""
-        found = [(0.0, self._points[0][0])]
+    def marks(self) -> Sequence[tuple[float, timedelta]]:
+        """Return a few times since the begin with their places, so that no two texts touch, nor the one of a fold."""
+        found = [(0.0, timedelta())]
+        folds = [tear.x for tear in self.tears]
         for time, x in self._points[1:]:
-            if x - found[-1][0] >= 150:
-                found.append((round(x, 1), time))
+            if x - found[-1][0] >= APART and x <= WIDTH - APART / 2 and all(abs(x - fold) >= APART for fold in folds):
+                found.append((round(x, 1), time - self.begin))
         return found

@@ -15,9 +15,7 @@ LEAST = 62
 
 EDGE = 22
 MOST = 8
-"""Gates that are drawn one by one; of more, the worst come first."""
-
-WORST = ("failed", "revoked", "expired", "pending", "overridden", "passed")
+"""Gates that are drawn; the rest is on the page of the commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +52,7 @@ def track(stops: Sequence[Stop]) -> Track:
     lamps: list[Lamp] = []
     x = 0
     for stop in stops:
-        states = sorted((gate.state for gate in stop.decision.gates.values()), key=WORST.index)[:MOST]
-        states = list(reversed(states))
+        states = [gate.state for gate in stop.decision.gates.values()][:MOST]
         begin = x + (SPACE if lamps else EDGE)
         at = begin + GATE * (len(states) - 1) + ROOM if states else begin
         at = max(at, x + LEAST) if lamps else max(at, EDGE)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from greenlight.model.policy import Policy
-from greenlight.model.rows import Push
+from greenlight.model.rows import Push, Running, Target
 from greenlight.policy.history import History, link
 from greenlight.policy.lineage import superseded_by_force
 from greenlight.policy.refs import shipped
 
 MOST = 1000
-"""Commits that are followed back."""
+"""Commits that are followed back, or counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,29 @@ def between(start: Push, end: str | None, history: History) -> Between:
         following = history.before(here)
         here = None if following is not None and following.sha in shas else following
     return Between(tuple(shas), False)
+
+
+def lacking(policy: Policy, target: Target, history: History) -> tuple[str, ...]:
+    """Return the commits that came to shipped refs since what the target runs, newest first; at most MOST.
+
+    What was forced away is left out.
+    """
+    runs, shas = target.running, dict[str, None]()
+    for push in reversed(history):
+        if push.deleted or not shipped(policy, push.ref) or (runs is not None and _is_in(push, runs, history)):
+            continue
+        if len(shas) >= MOST:
+            break
+        if not superseded_by_force(history, push):
+            shas.update(dict.fromkeys((push.sha, *reversed(push.commits))))
+    if runs is not None:
+        shas.pop(runs.sha, None)
+    return tuple(shas)[:MOST]
+
+
+def _is_in(push: Push, runs: Running, history: History) -> bool:
+    """Return whether a push came no later than the one that a target runs."""
+    return push.sha == runs.sha or (runs.push is not None and history.place(push) <= history.place(runs.push))
 
 
 def newest(policy: Policy, history: History) -> Push | None:

@@ -22,7 +22,7 @@ from greenlight.board.pages.fresh import Fresh
 from greenlight.board.pages.shown import MINUTE, SOON, Pages
 from greenlight.board.pages.words import broken, initials, length, time_tag
 from greenlight.board.sources import Sources
-from greenlight.board.stops import Missing, Stop
+from greenlight.board.stops import Missing, Stop, people
 from greenlight.board.track import track
 from greenlight.board.usual import Usual
 from greenlight.lib.errors import NotFound
@@ -172,25 +172,29 @@ def _filters(pages: Blueprint, deps: Deps) -> None:
     def when_ago(then: datetime | None) -> str:
         return time_tag(then, deps.clock.now(), "ago")
 
-    def progress(cell: Cell, now: datetime) -> int:
+    def progress(cell: Cell) -> int:
         """Return how much of the usual time a deployment has taken, in percent; at most 97, since it has not ended."""
         if cell.under_way is None or not cell.usually:
             return 33
-        return min(round((now - cell.under_way[1].started) / cell.usually * 100), 97)
+        return min(round(cell.took / cell.usually * 100), 97)
 
-    def yours(row: Row) -> bool:
-        """Return whether the person who asks may give what the commit waits for first."""
+    def mine(row: Row) -> list[str]:
+        """Return the gates at which the person who asks may approve the commit, where it waits."""
         first = row.first
-        if g.person is None or first is None or first.need is None or first.need.names is None:
-            return False
-        return overview.may_give(g.person, first.need.names, first)
+        if g.person is None or first is None or first.need is None:
+            return []
+        return [it.gate for it in first.need.missing if overview.may_give(g.person, it, first)]
 
     def why_not(row: Row, stop: Stop, missing: Missing) -> str | None:
         """Return why the person who asks may not give an approval."""
-        return None if g.person is None else domain.may_approve(g.person, row.policy.gates[missing.gate], stop.case)
+        if g.person is None:
+            return None
+        if g.person.id in stop.decision.gates[missing.gate].by:
+            return "you have signed it"
+        return domain.may_approve(g.person, row.policy.gates[missing.gate], stop.case)
 
     def clock(took: timedelta) -> str:
         return length(took)
 
-    for filter in (when, when_ago, clock, initials, broken, track, progress, yours, why_not):
+    for filter in (when, when_ago, clock, initials, broken, track, progress, mine, people, why_not):
         pages.add_app_template_filter(filter, filter.__name__)

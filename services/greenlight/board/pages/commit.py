@@ -10,7 +10,7 @@ from flask import request
 from markupsafe import Markup
 
 from greenlight.board import domain, reading, waterfall
-from greenlight.board.commits import Known, known, lacking
+from greenlight.board.commits import Known, brought, known
 from greenlight.board.overview import last_line, may_give
 from greenlight.board.pages.shown import MINUTE, SOON
 from greenlight.board.stops import Need, Stop, stops
@@ -22,6 +22,7 @@ from greenlight.ledger.port import Reading
 from greenlight.model import keys
 from greenlight.model.policy import Policy
 from greenlight.model.rows import Entry, Record
+from greenlight.policy.decide import OVER
 from greenlight.policy.history import History
 from greenlight.service.deps import Deps
 from greenlight.service.people import Person
@@ -52,6 +53,8 @@ class Part:
     verdict: Markup
     need: Need | None
     told: str  # the last line that the driver printed, if the deployment failed
+    running: Mapping[str, Known]  # what the environments run, by sha
+    terminal: Sequence[str]  # the commands that do what the person who asks may do
     late: Sequence[str]  # what was revoked after the commit was deployed
     note: str  # why the person who asks may not give what is missing
     actions: Sequence[Action]
@@ -109,10 +112,10 @@ def _part(
     places = stops(cases[policy.name, name] for name in policy.environments if (policy.name, name) in cases)
     first = next((it for it in places if it.need is not None), None)
     to = next((it for it in places if it.state not in ("succeeded", "done", "superseded")), None)
-    brings: Sequence[str] = ()
+    shas: Sequence[str] = ()
     if to is not None and to.decision.push is not None:
-        brings = lacking(policy, to.case.target, History.of(to.case.pushes), until=to.decision.push)
-    listed = list(dict.fromkeys((record.sha, *brings)))[:BRINGS]
+        shas = brought(to.decision.push, to.case.target, History.of(to.case.pushes))
+    listed = list(dict.fromkeys((record.sha, *shas)))[:BRINGS]
     titles = known(record.repo, listed, deps)
     folded = request.args.get("scale") != "true"
     return Part(
@@ -122,13 +125,15 @@ def _part(
         verdict(places, first),
         None if first is None else first.need,
         _told(first, deps),
+        known(record.repo, [it.case.target.running.sha for it in places if it.case.target.running], deps),
+        _terminal(record, policy, first, person),
         _late(places),
         _note(first, person),
-        [] if person is None else list(_actions(record, policy, first, person)),
+        list(_actions(record, policy, first, person)),
         timeline(spans, policy.name, list(policy.environments), now, folded=folded),
         to,
-        [titles[sha] for sha in listed] if brings else [],
-        max(len(brings) - BRINGS, 0),
+        [titles[sha] for sha in listed] if shas else [],
+        max(len(shas) - BRINGS, 0),
     )
 
 
@@ -162,6 +167,17 @@ def _and(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
+def _terminal(record: Record, policy: Policy, first: Stop | None, person: Person | None) -> Sequence[str]:
+    """Return the commands for what the page offers, or for what is missing where nobody is logged in."""
+    commit = f"{record.repo} {record.sha[:7]}"
+    if first is None or first.need is None:
+        return []
+    if first.state in OVER:
+        return [f"greenlight retry {commit} {policy.name} {first.environment} --reason TEXT"]
+    offered = [it for it in first.need.missing if person is None or may_give(person, it, first)]
+    return [f"greenlight approve {commit} {policy.name} {it.gate}" for it in offered]
+
+
 def _told(first: Stop | None, deps: Deps) -> str:
     attempt = None if first is None or first.state != "failed" else first.case.attempt
     return "" if attempt is None else last_line(attempt.id, deps)
@@ -184,24 +200,26 @@ def _note(first: Stop | None, person: Person | None) -> str:
         return ""
     if person is None:
         return "You are not logged in, so you cannot approve."
-    if any(may_give(person, it, first) for it in first.need.missing):
-        return "You may approve it, and made none of it." if _leaves_out(first) else "You may approve it."
+    mine = [it.gate for it in first.need.missing if may_give(person, it, first)]
+    if mine:
+        made = "; you wrote none of these commits" if first.case.leaves_authors_out else ""
+        return f"You may sign {' and '.join(mine)}{made}."
     missing = first.need.missing[0]
     if person.id in first.decision.gates[missing.gate].by:
-        return "You have approved it."
+        return f"You have signed {missing.gate}."
     why = domain.may_approve(person, first.case.policy.gates[missing.gate], first.case)
-    return f"You may not approve it: {why}." if why else ""
+    return f"You may not sign {missing.gate}: {why}." if why else ""
 
 
-def _leaves_out(stop: Stop) -> bool:
-    return stop.case.leaves_authors_out
-
-
-def _actions(record: Record, policy: Policy, first: Stop | None, person: Person) -> Sequence[Action]:
+def _actions(record: Record, policy: Policy, first: Stop | None, person: Person | None) -> Sequence[Action]:
     """Return what this person may do with the commit, what it waits for first."""
     base = f"/commits/{record.repo}/{record.sha}"
     about = Markup("application={}").format(policy.name)
     found: list[Action] = []
+    if first is not None and first.case.attempt is not None and first.state in (*OVER, "running"):
+        found.append(Action("Output", f"/deployments/{first.case.attempt.id}"))
+    if person is None:
+        return found
     if first is not None and first.need is not None and first.need.missing:
         mine = [it for it in first.need.missing if may_give(person, it, first)]
         for missing in mine or first.need.missing:
@@ -221,9 +239,9 @@ def _operations(base: str, policy: Policy, first: Stop | None) -> Sequence[Actio
     target = f"/targets/{policy.name}/{first.environment}"
     sha = first.case.record.sha
     if first.state in ("failed", "error", "canceled"):
-        return [Action("Retry…", f"{target}/retry?sha={sha}", True)]
+        return [Action("Retry…", f"{target}/retry?sha={sha}", first.case.target.held is None)]
     if first.state == "running":
-        return [Action("Cancel…", f"{target}/cancel")]
+        return [Action("End the deployment…", f"{target}/cancel")]
     if first.state == "paused":
         return [Action("Resume…", f"{target}/resume")]
     if first.state == "pending" and all(it.state in ("passed", "overridden") for it in first.decision.gates.values()):

@@ -9,7 +9,7 @@ from typing import Any
 from flask import Blueprint, Response, g, redirect, render_template, request
 
 from greenlight.board import actions, domain, reading, votes
-from greenlight.board.commits import Known, known, lacking
+from greenlight.board.commits import Known, brought, known
 from greenlight.board.stops import Stop, stops
 from greenlight.lib.errors import Forbidden, NotFound, Rejected, Unauthenticated
 from greenlight.model.policy import Policy
@@ -155,7 +155,7 @@ def _approve(record: Record, policy: Policy, person: Person, deps: Deps) -> Form
     refused = _every([domain.may_approve(person, policy.gates[gate], it.case) for it in concerned or places])
     effects = [_effect(it, gate) for it in concerned if it.state not in ("succeeded", "done", "superseded")]
     first = next((it for it in concerned if it.state not in ("succeeded", "done", "superseded")), None)
-    brings, more = _brings(record, policy, first, deps)
+    brings, more = _brings(record, first, deps)
     lasts = getattr(policy.gates[gate], "expires", None)
     note = [] if lasts is None else [f"It holds {lasts.days} days." if lasts.days else f"It holds {lasts}."]
     return Form(
@@ -254,12 +254,12 @@ def _commit(record: Record) -> str:
     return f"/commits/{record.repo}/{record.sha}"
 
 
-def _brings(record: Record, policy: Policy, it: Stop | None, deps: Deps) -> tuple[Sequence[Known], int]:
+def _brings(record: Record, it: Stop | None, deps: Deps) -> tuple[Sequence[Known], int]:
     """Return the commits that go out with one to where it waits, and how many there are beyond those."""
     if it is None or it.decision.push is None:
         return (), 0
-    brought = lacking(policy, it.case.target, History.of(it.case.pushes), until=it.decision.push)
-    shas = list(dict.fromkeys((record.sha, *brought)))
+    others = brought(it.decision.push, it.case.target, History.of(it.case.pushes))
+    shas = list(dict.fromkeys((record.sha, *others)))
     titles = known(record.repo, shas[:SHOWN], deps)
     return [titles[sha] for sha in shas[:SHOWN]], max(len(shas) - SHOWN, 0)
 
@@ -306,7 +306,7 @@ def _deploy(verb: str, row: Target, policy: Policy, back: str, refused: str | No
     shut = frozen(it.case.environment, None, it.case.now)
     if shut is not None:
         effects.append(f"The target is {shut}.")
-    brings, more = _brings(record, policy, it, deps)
+    brings, more = _brings(record, it, deps)
     name = {"deploy": "Deploy", "retry": "Try again"}[verb]
     title = f"{name}: “{_called(record, deps)}” to {policy.name} in {row.environment}?"
     return Form(title, name, effects, back, refused, brings, more, hidden={"sha": record.sha})

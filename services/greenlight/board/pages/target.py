@@ -8,16 +8,17 @@ from datetime import timedelta
 from typing import Any
 
 from greenlight.board import domain, reading
-from greenlight.board.commits import Known, known, lacking
+from greenlight.board.commits import Known, known
 from greenlight.board.overview import Cell, overview, usual
 from greenlight.board.pages.commit import Action
 from greenlight.board.pages.shown import MINUTE, SOON
-from greenlight.board.story import story
+from greenlight.board.story import Sentence, story
 from greenlight.ledger.port import Unreadable
 from greenlight.lib.errors import NotFound
 from greenlight.model import keys
 from greenlight.model.policy import Policy
 from greenlight.model.rows import POLICY, Deployment, Target
+from greenlight.policy.between import lacking
 from greenlight.policy.decide import OVER
 from greenlight.policy.freezes import frozen
 from greenlight.policy.requests import waiting_requests
@@ -68,7 +69,7 @@ def values(application: str, environment: str, person: Person | None, deps: Deps
         "shut": shut,
         "requests": waiting_requests(row, now),
         "by_policy": POLICY,
-        "sentences": [it for it in story(_newest(stream, deps)) if not it.minor][:SENTENCES],
+        "sentences": _sentences(stream, policy, deps),
         "actions": [] if person is None else actions(cell, person),
         "refused": None if person is None else domain.may_operate(person, policy),
         "lasts": SOON if row.deployment else MINUTE,
@@ -96,6 +97,14 @@ def _lacking(policy: Policy, row: Target, deps: Deps) -> Sequence[str]:
         return []
 
 
+def _sentences(stream: str, policy: Policy, deps: Deps) -> Sequence[Sentence]:
+    """Return the last entries of the target's journal in words, with the titles of their commits."""
+    entries = _newest(stream, deps)
+    shas = {str(it.payload["sha"]) for it in entries if isinstance(it.payload.get("sha"), str)}
+    titles = {sha: one.called for sha, one in known(policy.repo, shas, deps).items()}
+    return [it for it in story(entries, titles=titles) if not it.minor][:SENTENCES]
+
+
 def _newest(stream: str, deps: Deps) -> Sequence[Any]:
     """Return the last entries of a stream."""
     entries: list[Any] = []
@@ -115,7 +124,9 @@ def actions(cell: Cell, person: Person) -> Sequence[Action]:
     if cell.target.deployment is not None:
         found.append(Action("End the deployment…", f"{base}/cancel"))
     elif cell.failed is not None:
-        found.append(Action("Retry…", f"{base}/retry?sha={cell.failed[0].sha}", True))
+        title = cell.failed[0].called
+        name = title if len(title) <= 30 else f"{title[:29]}…"
+        found.append(Action(f"Retry “{name}”…", f"{base}/retry?sha={cell.failed[0].sha}", cell.target.held is None))
     if len(cell.target.history) > 1 or (cell.target.history and cell.failed is not None):
         found.append(Action("Roll back…", f"{base}/rollback"))
     if cell.target.paused is None:

@@ -95,9 +95,8 @@ def _scale(spans: Sequence[Span], now: datetime, *, folded: bool) -> Scale | Non
 
 def _marks(scale: Scale) -> Iterator[tuple[int, str]]:
     """Yield texts for the axis, with their places in percent: the time of the beginning, then how long after it."""
-    for x, time in scale.marks():
-        after = time - scale.begin
-        yield round(x / WIDTH * 100), f"+{_length(after)}" if after else time.strftime("%m-%d %H:%M:%S")
+    for x, after in scale.marks():
+        yield round(x / WIDTH * 100), f"+{_length(after)}" if after else scale.begin.strftime("%m-%d %H:%M:%S")
 
 
 def _rows(spans: Sequence[Span], scale: Scale, now: datetime) -> Iterator[Row]:
