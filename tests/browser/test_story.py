@@ -11,9 +11,17 @@ import pytest
 
 from browser.conftest import Opens, free_port
 from browser.sample import Team, prepare
+from support import github as fake_github
+from support.github import APP, FakeGitHub, private_key
 from support.idp import MISSING as NO_PROVIDER
 from support.idp import SECRET, real_provider
 from support.process import Up
+
+
+@pytest.fixture
+def github() -> Iterator[FakeGitHub]:
+    yield from fake_github.listening()
+
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'</title><script>alert(2)</script>"
 
@@ -188,11 +196,16 @@ def test_names_from_outside_are_text_on_every_page(opens: Opens, team: Team) -> 
 
 
 @pytest.mark.skipif(bool(NO_PROVIDER), reason=NO_PROVIDER)
-def test_an_approval_under_a_real_login_ships_the_commit(
-    opens: Opens, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_approval_under_a_real_login_ships_the_commit_and_github_shows_it(
+    opens: Opens, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, github: FakeGitHub
 ) -> None:
-    """An OpenID Connect provider logs the approver in; the vote is in the journal under the person of people.yaml."""
+    """An OpenID Connect provider logs the approver in; the vote is in the journal under the person of people.yaml.
+
+    GitHub has the check on the commit, where a pull request shows it.
+    """
     prepare(tmp_path)
+    (tmp_path / "config" / "feedback.yaml").write_text(f"github:\n  url: {github.url}\n  app: {APP}\n")
+    (tmp_path / "secrets" / "github-app").write_text(private_key())
     (tmp_path / "secrets" / "login-oidc").write_text(SECRET)
     port = free_port()
     accounts = {"lena": {"name": "Lena Böhm", "github": "lena"}}
@@ -221,6 +234,8 @@ def test_an_approval_under_a_real_login_ships_the_commit(
         entries = up.get(f"/commits/acme/web/{sha}/journal")["entries"]
         votes = [it["payload"]["details"]["person"] for it in entries if it["type"] == "approval.granted"]
         assert votes == ["rob", "ria", "lena"]
+        github.until(lambda: [it[1:3] for it in github.told(sha, "check")][-1:] == [("completed", "success")])
+        assert "production: deployed" in github.check(sha, "Greenlight: web")["output"]["title"]
 
 
 def test_the_scripts_are_those_that_their_packages_hold() -> None:
