@@ -23,6 +23,8 @@ PAGES = {
     "commit-failed": "/commits/acme/checkout/{failed}",
     "commit-revoked": "/commits/acme/checkout/{revoked}",
     "commit-journal": "/commits/acme/web/{scan failed}?everything",
+    "trace": "/commits/acme/checkout/{failed}/trace",
+    "trace-critical": "/commits/acme/web/{waits for approval}/trace?critical",
     "target": "/targets/checkout/production",
     "target-paused": "/targets/search/staging",
     "target-running": "/targets/search/production",
