@@ -1,8 +1,8 @@
 """Spans of the last days, kept beside the ledger: what is inside the spans of a waterfall, without a tracing backend.
 
-Whoever traces only appends to a bounded queue. A thread writes what has waited, all of it at once, at most once in DELAY. So
-no handler waits for it, none of it is in a handler's transaction, and what is lost with a process, or finds no room, is a
-detail: the waterfall is computed from the journals.
+Whoever traces only appends a text to a bounded queue. A thread writes what has waited, all of it at once, at most once in
+DELAY. So no handler waits for it, none of it is in a handler's transaction, and what is lost with a process, or finds no
+room, is a detail: the waterfall is computed from the journals.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any
 
 from greenlight.telemetry import metrics
-from greenlight.telemetry.kept import count, packed
+from greenlight.telemetry.kept import count, packed, text_of
 from greenlight.telemetry.tracing import INTERNAL, OFF, Recording, Scope, Tracer, Waterfall
 
 SERVICES = frozenset({"webhooks", "board", "recorder", "promoter", "deployer"})
@@ -29,6 +29,9 @@ QUEUE = 4096
 
 TOGETHER = 32
 """Scopes of one trace that are one row, at most."""
+
+_Ended = tuple[str, str, int]
+"""A scope's trace, its text, and how many spans that is."""
 
 Keep = Callable[[Sequence[tuple[str, bytes]]], None]
 """Writes (trace id, bytes) for a while. Raises if it cannot."""
@@ -48,7 +51,7 @@ class Keeping(Tracer):
     ) -> None:
         self._keep, self._log, self._beside = keep, log.getChild("spans"), beside
         self._delay, self._limit = DELAY if delay is None else delay, queue
-        self._waiting: deque[Recording] = deque()
+        self._waiting: deque[_Ended] = deque()
         self._news, self._stopping = threading.Event(), threading.Event()
         self._writing = threading.Lock()
         self._refused = False
@@ -66,7 +69,10 @@ class Keeping(Tracer):
         if len(self._waiting) >= self._limit:
             metrics.SPANS.labels("lost").inc(count(scope))
             return
-        self._waiting.append(scope)
+        try:
+            self._waiting.append((scope.trace, text_of(scope), count(scope)))
+        except Exception:
+            self._log.exception("internal error; spans are lost")
         if not self._news.is_set():
             self._news.set()
 
@@ -105,10 +111,10 @@ class Keeping(Tracer):
             self.flush()
         self.flush()
 
-    def _write(self, scopes: Sequence[Recording]) -> None:
-        spans = sum(map(count, scopes))
+    def _write(self, scopes: Sequence[_Ended]) -> None:
+        spans = sum(count for _, _, count in scopes)
         try:
-            self._keep(list(_parts(scopes)))
+            self._keep(_parts(scopes))
         except Exception as problem:
             metrics.SPANS.labels("lost").inc(spans)
             if not self._refused:
@@ -121,13 +127,13 @@ class Keeping(Tracer):
         self._refused = False
 
 
-def _parts(scopes: Sequence[Recording]) -> Sequence[tuple[str, bytes]]:
-    by_trace: dict[str, list[Recording]] = {}
-    for scope in scopes:
-        by_trace.setdefault(scope.trace, []).append(scope)
+def _parts(scopes: Sequence[_Ended]) -> Sequence[tuple[str, bytes]]:
+    by_trace: dict[str, list[str]] = {}
+    for trace, text, _ in scopes:
+        by_trace.setdefault(trace, []).append(text)
     found = []
-    for trace, one in by_trace.items():
-        rest = iter(one)
+    for trace, texts in by_trace.items():
+        rest = iter(texts)
         while some := list(islice(rest, TOGETHER)):
             found.append((trace, packed(some)))
     return found

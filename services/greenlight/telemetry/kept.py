@@ -32,13 +32,22 @@ _NOT_KEPT = frozenset({
 })  # fmt: skip
 """Attributes that are the same for all spans of a commit or a service, or come from outside."""
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SHORT = {"cloudevents.event_id": "event", "cloudevents.event_type": "type", "http.response.status_code": "status"}
 
 
-def packed(scopes: Sequence[Recording]) -> bytes:
-    """Return scopes of one trace as bytes, of the deployer's only what a deployment consists of."""
-    return zlib.compress(json.dumps([VERSION, *map(_scope, scopes)], separators=(",", ":")).encode(), 1)
+def text_of(scope: Recording) -> str:
+    """Return a scope as text, of the deployer's only what a deployment consists of.
+
+    A text, because what waits must be nothing that the garbage collector looks at.
+    """
+    return _encode(_scope(scope))
+
+
+def packed(texts: Sequence[str]) -> bytes:
+    """Return the texts of scopes of one trace as bytes."""
+    return zlib.compress(f"[{VERSION},{','.join(texts)}]".encode(), 1)
 
 
 def unpacked(body: bytes) -> Iterator[dict[str, Any]]:
@@ -65,7 +74,8 @@ def _scope(scope: Recording) -> list[Any]:
         [
             [
                 *(step.name, step.key, step.parent, places.get(id(step.outer))),
-                *(step.start // 1000, (step.end or scope.end) // 1000, _kept(step.attributes, step.error)),
+                *(step.start // 1000, (step.end or scope.end) // 1000),
+                _kept(step.attributes, step.error) if step.attributes or step.error else None,
             ]
             for step in steps
         ],
@@ -73,18 +83,16 @@ def _scope(scope: Recording) -> list[Any]:
 
 
 def _kept(attributes: Mapping[str, Any], error: str | None) -> dict[str, Any]:
-    found = {
-        _SHORT.get(name, name): _cut(name, value)
-        for name, value in attributes.items()
-        if name not in _NOT_KEPT and isinstance(value, (str, int, float))
-    }
-    return found if error is None else {**found, "error": error}
-
-
-def _cut(name: str, value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    return value[-PRINTED:] if name == OUTPUT else value[:TEXT]
+    found: dict[str, Any] = {}
+    for name, value in attributes.items():
+        if name not in _NOT_KEPT:
+            if isinstance(value, str):
+                found[_SHORT.get(name, name)] = value[-PRINTED:] if name == OUTPUT else value[:TEXT]
+            elif isinstance(value, (int, float)):
+                found[_SHORT.get(name, name)] = value
+    if error is not None:
+        found["error"] = error
+    return found
 
 
 def _spans(
@@ -106,7 +114,7 @@ def _span(id: str, parent: str | None, name: str, service: str, start: int, end:
         "service": str(service),
         "start": _time(start),
         "end": _time(max(start, end)),
-        "attributes": dict(about),
+        "attributes": dict(about or {}),
     }
 
 

@@ -219,10 +219,11 @@ class Recording(Scope):
         self.attributes |= {name: value for name, value in about.items() if value is not None}
 
     def event(self, event: Event, header: str | None) -> None:
-        sent = parse(event.extensions.get("traceparent"))
+        named = event.extensions.get("traceparent")
+        sent = parse(named)
         if sent is None or "commit" not in event.extensions:
             return  # an event of a third party
-        brought = parse(header)
+        brought = sent if header == named else parse(header)
         self.key, self.step, self.trace = event.id, f"{self.service}: {self.name}", sent.trace
         self.parent = brought.span if brought is not None and brought.trace == sent.trace else sent.span
         self.cause = sent.span
@@ -270,6 +271,7 @@ class Recording(Scope):
             self.error = kind.__name__
         if self.key:
             self._keep(self)
+        self.steps.clear()  # a step names its scope: without this, both would be left to the garbage collector
 
 
 class _Recorded(Step):
