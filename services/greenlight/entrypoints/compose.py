@@ -44,7 +44,7 @@ from greenlight.feedback.notify.notifier import Notifier
 from greenlight.flow import wanting
 from greenlight.ledger.port import Ledger, Transaction
 from greenlight.ledger.sqlite import ledger as sqlite
-from greenlight.ledger.traced import traced
+from greenlight.ledger.traced import reporting
 from greenlight.lib.clock import Clock, SystemClock
 from greenlight.lib.scrub import Scrubber
 from greenlight.lib.ticker import Ticker
@@ -123,11 +123,11 @@ class Greenlight:
             emit=lambda emitted: self.broker.appending(emitted.event, handled=emitted.handled),
             clock=clock.now,
         )
-        self.tracer = tracer = keeping(self.ledger.spans, spans, log, tracer)
+        self.tracer = keeping(self.ledger.spans, spans, log, tracer)
         self._stopping = False
         self._webhooks_at: tuple[str, int] = ("127.0.0.1", 8081)  # until they are served
         chain = cast(Ledger, Chain(self.ledger, self._follow, log.getChild("chain")))
-        common = (clock, traced(chain, tracer), self.pipeline, InLog(), log, tracer)  # what every service gets
+        common = (clock, reporting(chain, tracer), self.pipeline, InLog(), log, self.tracer)  # what every service gets
         told = ConfigurationFile(folders.config, clock, log)
         self._feedback = FeedbackDeps(
             *common,

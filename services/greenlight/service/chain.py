@@ -28,6 +28,7 @@ from typing import Any, Protocol
 from greenlight.events import Event
 from greenlight.ledger.overlay import GivenUp, NotOverlaid, Overlay
 from greenlight.ledger.port import Transaction, Unreadable
+from greenlight.ledger.traced import as_step, writing
 from greenlight.lib.errors import Unavailable
 from greenlight.model.rows import Due, Fact
 
@@ -129,7 +130,7 @@ class Chain:
         """Store a fact with what follows from it; False if it is there already. No handler in a chain may do that."""
         if self._chained() is not None:
             raise NotOverlaid("a fact is accepted in a transaction of its own")
-        with self._ledger.keeping(body) as kept:
+        with writing(), self._ledger.keeping(body) as kept:
             return self._write(lambda overlay: overlay.accept(fact, kept, due))
 
     def transact(self, transaction: Transaction) -> None:
@@ -137,6 +138,9 @@ class Chain:
 
         Durable when it returns; what a handler writes in a chain is durable when the chain is.
         """
+        as_step(self._transact, transaction)
+
+    def _transact(self, transaction: Transaction) -> None:
         overlay = self._chained()
         if overlay is not None:
             overlay.transact(transaction)
