@@ -88,7 +88,7 @@ def test_people_ship_a_commit_pause_and_roll_back(opens: Opens, team: Team, scri
     page.get_by_role("link", name="Resume…").click()
     page.get_by_role("button", name="Resume").click()
     assert page.get_by_text("First of all").first.is_visible()
-    assert page.get_by_text("commits that were pushed before it are not deployed by themselves").is_visible()
+    assert page.get_by_text("commits that were pushed before that rollback are not deployed by themselves").is_visible()
 
 
 def test_whoever_may_not_is_told_why_and_can_change_nothing(opens: Opens, team: Team) -> None:
@@ -158,7 +158,7 @@ def test_the_keyboard_alone_is_enough(opens: Opens, team: Team) -> None:
     page.get_by_role("searchbox").blur()
     page.keyboard.press("a")
     page.wait_for_url("**/approvals")
-    tab_to(page, "Approve…")
+    tab_to(page, "Approve approval_from_legal…")
     page.keyboard.press("Enter")
     page.get_by_role("heading", level=1, name="approval_from_legal").wait_for()
     tab_to(page, "Approve")

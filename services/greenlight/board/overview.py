@@ -23,6 +23,9 @@ from greenlight.service.pushes import pushes_since
 from greenlight.service.situations import situation
 
 DECIDED = ("ready", "waiting", "blocked")
+READY = ("paused", "frozen")
+"""The states of a commit that goes out as soon as its target lets it."""
+
 TURN = ("pending", "paused", "frozen", "blocked", "revoked")
 """The states of a commit that has come as far as an environment, and waits there."""
 
@@ -296,7 +299,7 @@ def _cell(
     running = named[policy.repo, target.running.sha] if target.running else None
     following = [row for each in it.open if (row := rows.get((policy.name, each.sha))) is not None]
     here = [(row, stop) for row in following if (stop := row.at(target.environment)) is not None]
-    waits = [row for row, stop in here if stop.state in TURN] + [row for row, stop in here if stop.state == "none"]
+    waits = [row for states in (READY, TURN, ("none",)) for row, stop in here if stop.state in states]
     failed = None if target.newest is None else _failed(it, named, deps)
     under_way = _attempt(it, target.last, named, deps) if target.deployment else None
     return Cell(

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from greenlight.model.policy import Decision, Policy, Situation
-from greenlight.policy.conditions import not_paused
+from greenlight.policy.conditions import not_held, not_paused
 from greenlight.policy.decide import GREEN, OVER, decide, earlier_environments, pushed_again
 from greenlight.policy.freezes import frozen
 from greenlight.policy.gates.approval import Approval
@@ -40,12 +40,16 @@ class Missing:
     gate: str
     groups: tuple[str, ...]
     count: int  # how many more people
+    given: int = 0  # how many have given it
+    revoked: bool = False  # it was given, and taken back
     note: str = ""  # what became of earlier ones
 
     @property
     def who(self) -> str:
-        """Return who can give it: "anyone of legal", "2 of release"."""
+        """Return who can give it: "anyone of legal", "2 of release", "1 more of release"."""
         groups = " or ".join(self.groups)
+        if self.given:
+            return f"{self.count} more of {groups}"
         return f"anyone of {groups}" if self.count == 1 else f"{self.count} of {groups}"
 
 
@@ -58,7 +62,7 @@ def people(missing: Sequence[Missing], mine: Collection[str] = ()) -> str:
     for it in sorted(missing, key=lambda each: each.gate not in mine):
         groups = " or ".join(it.groups)
         yours = {1: f"you or anyone of {groups}"}.get(it.count, f"you and {it.count - 1} more of {groups}")
-        parts.append(yours if it.gate in mine else it.who)
+        parts.append(("a new approval by " if it.revoked else "") + (yours if it.gate in mine else it.who))
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])}, and {parts[-1]}"
 
 
@@ -71,12 +75,10 @@ class Need:
     why: str = ""
     missing: tuple[Missing, ...] = ()  # approvals
     people: bool = False  # whether `who` names whoever can give the approvals
-    lead: str = ""  # what comes before `who`
 
-    @property
-    def what(self) -> str:
-        """Return what has to happen, with the name of who or what does it."""
-        return self.lead + self.who
+    def what(self, mine: Collection[str] = ()) -> str:
+        """Return who or what has to act, to a reader who may approve at the gates `mine`."""
+        return people(self.missing, mine) if self.people else self.who
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,11 @@ class Stop:
     def environment(self) -> str:
         """Return the environment's name."""
         return self.case.environment.name
+
+    @property
+    def held(self) -> str | None:
+        """Return what holds the commit back, or None."""
+        return not_held(self.case, self.decision.push) if self.decision.push is not None else None
 
     @property
     def word(self) -> str:
@@ -188,7 +195,7 @@ def _blocked(case: Situation, decision: Decision) -> Need | None:
             kind = case.policy.gates[name]
             if isinstance(kind, Approval):
                 missing = _missing(case, decision)
-                return Need("revoked", people(missing), gate.reason, missing, True, "a new approval by ")
+                return Need("revoked", people(missing), gate.reason, missing, True)
             return Need("revoked", f"a new run of {kind.subject}", gate.reason)
     return None
 
@@ -217,7 +224,8 @@ def _missing(case: Situation, decision: Decision) -> tuple[Missing, ...]:
         kind = case.policy.gates[name]
         if isinstance(kind, Approval) and gate.state not in GREEN:
             note = gate.reason.partition("; ")[2] if gate.state in ("pending", "expired") else ""
-            found.append(Missing(name, kind.groups, max(kind.count - len(gate.by), 1), note))
+            count, taken = max(kind.count - len(gate.by), 1), gate.state == "revoked"
+            found.append(Missing(name, kind.groups, count, 0 if taken else len(gate.by), taken, note))
     return tuple(found)
 
 

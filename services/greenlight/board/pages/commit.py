@@ -122,7 +122,7 @@ def _part(
         policy,
         places,
         {name: why for (_, name), why in unreadable.items()},
-        verdict(places, first),
+        verdict(places, first, person),
         None if first is None else first.need,
         _told(first, deps),
         known(record.repo, [it.case.target.running.sha for it in places if it.case.target.running], deps),
@@ -137,8 +137,8 @@ def _part(
     )
 
 
-def verdict(stops: Sequence[Stop], first: Stop | None) -> Markup:
-    """Return where the commit stands, and what it waits for, in one or two sentences."""
+def verdict(stops: Sequence[Stop], first: Stop | None, person: Person | None) -> Markup:
+    """Return where the commit stands, and what it waits for, in one or two sentences, to this reader."""
     runs = [it.environment for it in stops if it.state == "succeeded"]
     said = Markup("Runs in {}. ").format(_and(runs)) if runs else Markup("")
     if first is None or first.need is None:
@@ -149,17 +149,17 @@ def verdict(stops: Sequence[Stop], first: Stop | None) -> Markup:
             return Markup("It runs nowhere yet.")
         return Markup("It runs nowhere now. {} in {}.").format(last.word, last.environment)
     need, name = first.need, first.environment
+    what = need.what([it.gate for it in need.missing if person is not None and may_give(person, it, first)])
     if need.state == "running":
         return said + Markup('<b class="running">It is being deployed to {}</b>.').format(name)
     if need.state in ("failed", "error", "canceled"):
-        what = need.what[:1].upper() + need.what[1:]
-        return said + Markup('<b class="{}">{}</b>.').format(need.state, what)
+        return said + Markup('<b class="{}">{}</b>.').format(need.state, what[:1].upper() + what[1:])
     if need.state in ("paused", "frozen"):
-        return said + Markup('It would go out, but <b class="{}">{}</b>.').format(need.state, need.what)
+        return said + Markup('It would go out, but <b class="{}">{}</b>.').format(need.state, what)
     waits = "is blocked" if need.state == "blocked" else "waits"
     joint = ":" if need.state == "blocked" else " for"
     return said + Markup('{} {}{} <b class="{}">{}</b>.').format(
-        name[:1].upper() + name[1:], waits, joint, need.state, need.what
+        name[:1].upper() + name[1:], waits, joint, need.state, what
     )
 
 

@@ -272,7 +272,7 @@ def _of_target(verb: str, row: Target, policy: Policy, person: Person, deps: Dep
     back = f"/targets/{policy.name}/{row.environment}"
     refused = domain.may_operate(person, policy)
     if verb == "pause":
-        effects = ["Nothing goes out there until an operator resumes it; a person's rollback does."]
+        effects = ["Nothing goes out there until an operator resumes it, except a rollback that a person asks for."]
         return Form(f"Pause {where}?", "Pause", effects, back, refused)
     if verb == "resume":
         effects = [
@@ -325,8 +325,10 @@ def _rollback(row: Target, policy: Policy, back: str, refused: str | None, deps:
             succeeded = f"{attempt.succeeded_at:%Y-%m-%d %H:%M UTC}" if attempt.succeeded_at else ""
             picks.append((titles[sha], note or f"succeeded {succeeded}"))
     effects = [
-        "It begins as soon as its gates allow it, through a pause as well.",
-        "What was not pushed after it is held back until an operator deploys it, or a newer commit is pushed.",
+        f"{leaves[:7]}, which was deployed last, is replaced." if leaves else "Nothing was deployed here yet.",
+        "It begins at once if the gates of that commit are green; a pause does not stop it.",
+        "Commits that were pushed before the rollback are then not deployed by themselves: an operator deploys one, or a "
+        "newer commit is pushed.",
     ]
     nothing = None if picks else "nothing else has succeeded there"
     title = f"Roll back {policy.name} in {row.environment}?"

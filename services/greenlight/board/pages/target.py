@@ -64,6 +64,7 @@ def values(application: str, environment: str, person: Person | None, deps: Deps
         "environment": policy.environments[environment],
         "past": past,
         "usually": usual(row, deps),
+        "now": now,
         "behind": [titles[sha] for sha in behind[:BEHIND]],
         "more": max(len(behind) - BEHIND, 0),
         "shut": shut,

@@ -37,7 +37,8 @@ def time_tag(then: datetime | None, now: datetime, word: str = "") -> Markup:
         return Markup("")
     exact = then.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     shown = ago(then, now)
-    shown = f"{shown} {word}" if word and shown != "now" else shown
+    if word:
+        shown = "just now" if shown == "now" else f"{shown} {word}"
     return Markup('<time datetime="{}" title="{}">{}</time>').format(then.isoformat(), exact, shown)
 
 
