@@ -69,8 +69,9 @@ clean: ## remove what make installed (not the data in .greenlight)
 
 # Each set of packages is installed once per change of its lock file, by hash, and the project itself without building tools
 # that the lock does not name.
-# .venv/browser adds what drives a browser to .venv/test. .venv/lowest is for trying the oldest versions that pyproject.toml admits, over .venv/test.
-.venv/runtime .venv/test .venv/lint .venv/lowest .venv/browser: .venv/%: requirements/%.txt pyproject.toml
+# .venv/browser adds what drives a browser to .venv/test, .venv/api what checks the API against its description. .venv/lowest is
+# for trying the oldest versions that pyproject.toml admits, over .venv/test.
+.venv/runtime .venv/test .venv/lint .venv/lowest .venv/browser .venv/api: .venv/%: requirements/%.txt pyproject.toml
 	@$(supported)
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<

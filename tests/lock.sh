@@ -11,6 +11,8 @@ compile() {
 compile lint pyproject.toml --group build --group test --group lint
 compile test pyproject.toml --group build --group test --constraint requirements/lint.txt
 compile browser pyproject.toml --group build --group test --group browser --constraint requirements/test.txt
+# And what checks the API against its description.
+compile api pyproject.toml --group build --group test --group api --constraint requirements/test.txt
 compile runtime pyproject.toml --group build --constraint requirements/lint.txt
 # What the image is made of: the services' packages alone; and what builds the wheel and Helm.
 compile image pyproject.toml --constraint requirements/lint.txt

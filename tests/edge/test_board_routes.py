@@ -51,6 +51,7 @@ class Form(dict[str, str]):
 ROUTES: dict[str, tuple[tuple[int, int, int, int], Any]] = {
     "GET /": (READS, None),
     "GET /commits/<owner>/<name>/<sha>": (READS, None),
+    "GET /commits/<owner>/<name>/<sha>/trace": (READS, None),
     "GET /approvals": (READS, None),
     "GET /commits": (READS, None),
     "GET /deployments/<id>": (READS, None),
@@ -80,6 +81,7 @@ ROUTES: dict[str, tuple[tuple[int, int, int, int], Any]] = {
     "GET /api/v1/deployments/<id>": (READS, None),
     "GET /api/v1/deployments/<id>/log": (READS, None),
     "GET /api/v1/people/me": (READS, None),
+    "GET /api/v1/openapi.json": (READS, None),
     "GET /api/v1/triggers": (READS, None),
     "GET /api/v1/notifications": (READS, None),
     "GET /api/v1/notifications/tests/<id>": (READS, None),

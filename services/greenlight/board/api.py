@@ -9,13 +9,14 @@ from typing import Any
 
 from flask import Blueprint, Response, g, request
 
-from greenlight.board import actions, api_deployments, filters, notifications, preview, reading, view, votes
+from greenlight.board import actions, api_deployments, filters, notifications, openapi, preview, reading, view, votes
 from greenlight.board.trace import trace_of
 from greenlight.board.usual import Usual
 from greenlight.events import rfc3339
 from greenlight.ledger.names import clocks_ahead
+from greenlight.lib.bodies import LONGEST_TEXT, json_object
 from greenlight.lib.durations import duration
-from greenlight.lib.errors import Malformed, Rejected
+from greenlight.lib.errors import Rejected
 from greenlight.lib.paging import BAD_CURSOR, limit_of, number_of
 from greenlight.model import keys
 from greenlight.model.rows import Entry, Request, Target
@@ -124,6 +125,10 @@ def _targets(api: Blueprint, deps: Deps) -> None:
         row = reading.target_of(application, environment, deps)
         return _json(_entries(keys.target_stream(row.application, row.environment), deps))
 
+    @api.get("/openapi.json")
+    def description() -> Response:
+        return Response(openapi.text(), mimetype="application/json")
+
     @api.get("/people/me")
     def me() -> Response:
         person = g.person
@@ -133,7 +138,7 @@ def _targets(api: Blueprint, deps: Deps) -> None:
 def _writes(api: Blueprint, deps: Deps) -> None:
     @api.post("/commits/<owner>/<name>/<sha>/approvals")
     def approvals(owner: str, name: str, sha: str) -> Response:
-        body = _body()
+        body = json_object()
         with reading.acted_on(f"{owner}/{name}", sha, deps) as record:
             comment = _text(body, "comment", needed=False)
             id = votes.approve(record, _need(body, "application"), _need(body, "gate"), comment, g.person, deps)
@@ -141,7 +146,7 @@ def _writes(api: Blueprint, deps: Deps) -> None:
 
     @api.post("/commits/<owner>/<name>/<sha>/revocations")
     def revocations(owner: str, name: str, sha: str) -> Response:
-        body = _body()
+        body = json_object()
         with reading.acted_on(f"{owner}/{name}", sha, deps) as record:
             comment = _text(body, "comment", needed=False)
             id = votes.revoke(record, _need(body, "application"), _need(body, "gate"), comment, g.person, deps)
@@ -149,20 +154,20 @@ def _writes(api: Blueprint, deps: Deps) -> None:
 
     @api.post("/people/erasures")
     def erasures() -> Response:
-        body = _body()
+        body = json_object()
         erased = actions.erase_author(_texts(body, "github"), _texts(body, "emails"), g.person, deps)
         return _json({"erased": erased}, 202)
 
     @api.post("/policy/preview")
     def previews() -> Response:
-        files = _body().get("files")
+        files = json_object().get("files")
         if not isinstance(files, dict) or not all(isinstance(text, str) for text in files.values()):
             raise Rejected("files must be an object of the pipeline files' texts, by name")
         return _json({"targets": preview.of_edit(files, deps)})
 
     @api.post("/commits/<owner>/<name>/<sha>/overrides")
     def overrides(owner: str, name: str, sha: str) -> Response:
-        body = _body()
+        body = json_object()
         with reading.acted_on(f"{owner}/{name}", sha, deps) as record:
             application, environment, gate = (_need(body, name) for name in ("application", "environment", "gate"))
             reason = _text(body, "reason", needed=False)
@@ -171,7 +176,7 @@ def _writes(api: Blueprint, deps: Deps) -> None:
 
     @api.post("/targets/<application>/<environment>/deployments")
     def deployments(application: str, environment: str) -> Response:
-        body = _body()
+        body = json_object()
         reading.target_of(application, environment, deps)
         kind, sha = _need(body, "kind"), _text(body, "sha", needed=False)
         if sha is None and kind != "rollback":
@@ -183,7 +188,7 @@ def _writes(api: Blueprint, deps: Deps) -> None:
             sha or "",
             _text(body, "reason", needed=False) or "",
             _lasts(_text(body, "for", needed=False)),
-            body.get("pause") is True,
+            _flag(body, "pause"),
         )
         made = actions.request(asks, g.person, deps)
         waits = _frozen(reading.target_of(application, environment, deps), made, deps)
@@ -192,7 +197,7 @@ def _writes(api: Blueprint, deps: Deps) -> None:
 
     @api.post("/targets/<application>/<environment>/cancel")
     def cancel(application: str, environment: str) -> Response:
-        body = _body()
+        body = json_object()
         what, reason = _need(body, "what"), _text(body, "reason", needed=False)
         if what == "request":
             request = actions.cancel_request(application, environment, reason, g.person, deps)
@@ -203,12 +208,12 @@ def _writes(api: Blueprint, deps: Deps) -> None:
 
     @api.post("/targets/<application>/<environment>/pause")
     def pause(application: str, environment: str) -> Response:
-        reason = _text(_body(), "reason", needed=False)
+        reason = _text(json_object(), "reason", needed=False)
         return _json({"id": actions.set_paused(application, environment, True, reason, g.person, deps)}, 202)
 
     @api.post("/targets/<application>/<environment>/resume")
     def resume(application: str, environment: str) -> Response:
-        reason = _text(_body(), "reason", needed=False)
+        reason = _text(json_object(), "reason", needed=False)
         return _json({"id": actions.set_paused(application, environment, False, reason, g.person, deps)}, 202)
 
 
@@ -233,18 +238,6 @@ def _lasts(text: str | None) -> timedelta:
     return lasts
 
 
-def _body() -> dict[str, Any]:
-    if request.mimetype != "application/json":
-        raise Malformed("send a JSON object, as application/json")
-    try:
-        body = json.loads(request.get_data() or b"{}")
-    except ValueError:
-        raise Malformed("the body is not JSON") from None
-    if not isinstance(body, dict):
-        raise Malformed("the body is not a JSON object")
-    return body
-
-
 def _need(body: dict[str, Any], name: str) -> str:
     value = _text(body, name, needed=True)
     assert value is not None
@@ -255,14 +248,21 @@ def _text(body: dict[str, Any], name: str, *, needed: bool) -> str | None:
     value = body.get(name)
     if value is None and not needed:
         return None
-    if not isinstance(value, str) or not value or len(value) > 2000:
-        raise Rejected(f"{name} is missing, or not a text of at most 2000 characters")
+    if not isinstance(value, str) or not value or len(value) > LONGEST_TEXT:
+        raise Rejected(f"{name} is missing, or not a text of at most {LONGEST_TEXT} characters")
     return value
+
+
+def _flag(body: dict[str, Any], name: str) -> bool:
+    value = body.get(name)
+    if not isinstance(value, bool | None):
+        raise Rejected(f"{name} is neither true nor false")
+    return value is True
 
 
 def _texts(body: dict[str, Any], name: str) -> list[str]:
     value = body.get(name, [])
-    if not isinstance(value, list) or not all(isinstance(each, str) and len(each) <= 2000 for each in value):
+    if not isinstance(value, list) or not all(isinstance(each, str) and len(each) <= LONGEST_TEXT for each in value):
         raise Rejected(f"{name} is not a list of texts")
     return value
 

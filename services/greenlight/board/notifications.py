@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response, g
 
 from greenlight.board import domain
 from greenlight.events import ids, rfc3339, types
 from greenlight.ledger.notifications import failing, results, test_requested
 from greenlight.ledger.port import Transaction
-from greenlight.lib.errors import Forbidden, Malformed
+from greenlight.lib.bodies import LONGEST_TEXT, json_object
+from greenlight.lib.errors import Forbidden, Rejected
 from greenlight.lib.printable import document
 from greenlight.service.deps import Deps
 from greenlight.service.people import Person
@@ -23,10 +24,9 @@ def mount(api: Blueprint, deps: Deps) -> None:
 
     @api.post("/notifications/tests")
     def test() -> Response:
-        body = request.get_json(silent=True)
-        destination = body.get("destination") if isinstance(body, dict) else None
-        if not isinstance(body, dict) or not isinstance(destination, str | None):
-            raise Malformed('the body must be a JSON object, such as {"destination": NAME} or {}')
+        destination = json_object().get("destination")
+        if destination is not None and not (isinstance(destination, str) and 0 < len(destination) <= LONGEST_TEXT):
+            raise Rejected(f"destination is not a text of at most {LONGEST_TEXT} characters")
         return _json({"id": request_test(destination, g.person, deps)}, 202)
 
     @api.get("/notifications/tests/<id>")

@@ -12,6 +12,7 @@ from flask import Blueprint, Response, jsonify, request
 
 from greenlight.broker.log.dead_letters import FILTERS
 from greenlight.broker.operations import Discards, Operations, anonymous
+from greenlight.lib.bodies import LONGEST_TEXT, json_object
 from greenlight.lib.errors import Malformed, Rejected
 from greenlight.lib.paging import limit_of, number_of
 from greenlight.lib.problems import problem_response
@@ -76,10 +77,8 @@ def blueprint(operations: Operations, discards: Callable[[], Discards] = lambda:
 
 
 def _body(shape: Mapping[str, type]) -> Mapping[str, Any]:
-    """Return the body: a JSON object with these members at most. A web page cannot send one across origins unasked."""
-    body = request.get_json(silent=True) if request.is_json else None
-    if not isinstance(body, dict):
-        raise Malformed("the body is a JSON object, with content type application/json")
+    """Return the body: a JSON object with these members at most. Raises Malformed."""
+    body = json_object()
     for name, value in body.items():
         if name not in shape or not isinstance(value, shape[name]):
             raise Malformed(
@@ -92,11 +91,17 @@ def _where(body: Mapping[str, Any]) -> Mapping[str, str]:
     """Return the selection. An empty one means all, and must be given: {"where": {}}."""
     if "where" not in body:
         raise Malformed("`where` is missing: it selects dead letters; {} selects all of them")
+    for name, value in body["where"].items():
+        number = name == "code" and isinstance(value, int) and not isinstance(value, bool)
+        if not (isinstance(value, str) and len(value) <= LONGEST_TEXT) and not number:
+            raise Rejected(f"the value of {name!r} in `where` is not a text of at most {LONGEST_TEXT} characters")
     return {name: str(value) for name, value in body["where"].items()}
 
 
 def _reason(body: Mapping[str, Any]) -> str:
     reason: str = body.get("reason", "").strip()
-    if not reason:
-        raise Rejected("`reason` is missing: it is stored with the discarded dead letter")
+    if not reason or len(reason) > LONGEST_TEXT:
+        raise Rejected(
+            f"`reason` is missing, or longer than {LONGEST_TEXT} characters: it is stored with the discarded dead letter"
+        )
     return reason

@@ -73,11 +73,18 @@ def set_sink_outcome(tx: Tx, id: int, sink: str) -> None:
 
 def close(tx: Tx, id: int, closed: str) -> DeadLetter | None:
     """Close an open dead letter and return it; None if there is no open one with this id."""
+    if not _is_id(id):
+        return None
     row = tx.execute(
         f"UPDATE broker_dead_letters SET closed = ? WHERE id = ? AND closed IS NULL RETURNING {_ALL}",  # noqa: S608
         (closed, id),
     ).fetchone()
     return None if row is None else _from(row)
+
+
+def _is_id(id: int) -> bool:
+    """Return whether SQLite can hold a number."""
+    return id.bit_length() < 64
 
 
 def prune(tx: Tx, before: float) -> int:
@@ -105,6 +112,8 @@ def find(
 
 def get(connection: sqlite3.Connection | Tx, id: int) -> DeadLetter | None:
     """Return the dead letter with this id, open or not; None if there is none."""
+    if not _is_id(id):
+        return None
     row = connection.execute(f"SELECT {_ALL} FROM broker_dead_letters WHERE id = ?", (id,)).fetchone()  # noqa: S608
     return None if row is None else _from(row)
 
