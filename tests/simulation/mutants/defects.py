@@ -71,9 +71,12 @@ DEFECTS = [
         "if False:",
         "tests/simulation/test_sequences.py",
     ),
-    Defect("a stage is skipped", "_after", 'elif attempt.outcome != "succeeded":', "elif False:"),
+    Defect("a stage is skipped", "_lacks_success", 'if attempt.outcome != "succeeded":', "if False:"),
     Defect(
-        "what was rolled back from passes a stage", "_after", "elif attempt.rolled_back is not None:", "elif False:"
+        "what was rolled back from passes a stage",
+        "_lacks_success",
+        "if attempt.rolled_back is not None:",
+        "if False:",
     ),
     # What people ask for.
     Defect("pause ignored", "not_paused", "case.target.paused is None or", "True or"),
@@ -118,6 +121,13 @@ DEFECTS = [
         "an author may override",
         "may_override",
         "return authors(case.record, case.target, case.pushes).left_out(person.id, person.identities)",
+        "return None",
+        caught_by="tests/flow/test_targets.py::test_an_operator_passes_a_gate_for_one_commit",
+    ),
+    Defect(
+        "an override counts though its person turns out to be an author",
+        "_left_out",
+        "if not case.leaves_authors_out: return None",
         "return None",
     ),
     # What follows from a fact in one transaction.
