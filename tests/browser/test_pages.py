@@ -30,6 +30,8 @@ PAGES = {
     "target-running": "/targets/search/production",
     "activity": "/activity",
     "setup": "/setup",
+    "api": "/api",
+    "api-route": "/api?one#requestDeployment",
     "me": "/me",
     "approve": "/commits/acme/web/{waits for approval}/approve?application=web&gate=approval_from_legal",
     "refuse": "/commits/acme/web/{waits for approval}/refuse?application=web&gate=approval_from_legal",

@@ -52,6 +52,7 @@ ROUTES: dict[str, tuple[tuple[int, int, int, int], Any]] = {
     "GET /": (READS, None),
     "GET /commits/<owner>/<name>/<sha>": (READS, None),
     "GET /commits/<owner>/<name>/<sha>/trace": (READS, None),
+    "GET /api": (READS, None),
     "GET /approvals": (READS, None),
     "GET /commits": (READS, None),
     "GET /deployments/<id>": (READS, None),

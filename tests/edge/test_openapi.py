@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import html
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -212,6 +214,37 @@ def test_the_command_that_is_named_exists(command: str) -> None:
         found = found.get_command(click.Context(found), word)
         assert found is not None, command
     assert program == "greenlight"
+
+
+def test_the_page_shows_every_route_with_a_command_that_works(app: Flask, shop: Shop) -> None:
+    """As it stands there: with the names of the examples, of which a deployment and a test are made up."""
+    text = Client(app).get("/api", headers={"Accept": "text/html"}).get_data(as_text=True)
+    shown = re.findall(r'<pre class="log curl".*?>(.*?)</pre>', text, re.DOTALL)
+    assert len(shown) == len(OPERATIONS)
+    for (method, path, operation), command in zip(OPERATIONS, shown, strict=True):
+        assert path in text
+        assert operation["summary"] in html.unescape(text)
+        *options, address = shlex.split(html.unescape(command))[1:]
+        headers = dict(zip(options[::2], options[1::2], strict=True))
+        assert headers["-H"] in ("Authorization: Bearer $GREENLIGHT_TOKEN", "Content-Type: application/json")
+        answer = Client(app).open(
+            address.removeprefix("$GREENLIGHT_URL"),
+            method="POST" if "-d" in headers else "GET",
+            data=headers.get("-d"),
+            content_type="application/json" if "-d" in headers else None,
+            headers=_token(),
+        )
+        assert method == answer.request.environ["REQUEST_METHOD"].lower()
+        assert answer.status_code in (200, 202, 403, 404, 422), (command, answer.get_data(as_text=True))
+
+
+def test_the_links_of_the_page_lead_somewhere(app: Flask) -> None:
+    """To schemas on it, and nothing is in it twice."""
+    text = Client(app).get("/api", headers={"Accept": "text/html"}).get_data(as_text=True)
+    names = re.findall(r' id="([^"]+)"', text)
+    assert len(names) == len(set(names))
+    assert set(re.findall(r'href="#([^"]+)"', text)) <= {*names, "main"}
+    assert {it["operationId"] for *_, it in OPERATIONS} <= set(names)
 
 
 # The command line uses the API, and nothing else of a running Greenlight.

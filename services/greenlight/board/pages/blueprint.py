@@ -14,7 +14,7 @@ from greenlight.board import domain, overview, reading
 from greenlight.board.commits import known
 from greenlight.board.listing import STATES, Search, listing
 from greenlight.board.overview import Cell, Overview, Row, Waiting
-from greenlight.board.pages import activity, forms, home
+from greenlight.board.pages import activity, api, forms, home
 from greenlight.board.pages import commit as commit_page
 from greenlight.board.pages import target as target_page
 from greenlight.board.pages import trace as trace_page
@@ -68,6 +68,7 @@ def blueprint(deps: Deps, sources: Sources) -> Blueprint:
     _details(pages, board, deps)
     forms.routes(pages, deps)
     activity.routes(pages, board.pages, sources, deps)
+    api.routes(pages, board.pages)
     return pages
 
 
