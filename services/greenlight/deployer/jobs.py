@@ -19,7 +19,7 @@ from greenlight.telemetry.tracing import OUTPUT, Step, past, step
 WATCH = 20.0
 """Seconds that one watch waits at most: below the delivery's timeout, and below the lease."""
 
-LOOKS = 10
+LOOKS = 20
 """How often the output is read during one watch."""
 
 

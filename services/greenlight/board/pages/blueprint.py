@@ -152,6 +152,7 @@ def _details(pages: Blueprint, board: Board, deps: Deps) -> None:
                 "usually": overview.usual(target, deps) if row.ended is None else None,
                 "now": deps.clock.now(),
                 "actions": target_page.of_deployment(row, g.person, deps),
+                "every": 1 if row.ended is None else 2,
                 "lasts": SOON if row.ended is None else MINUTE,
             }
 
