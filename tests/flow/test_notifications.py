@@ -197,6 +197,6 @@ def test_who_operates_nothing_may_test_nothing(tmp_path: Path) -> None:
     try:
         assert shop.api("POST", "/notifications/tests", {}, who="dev").status_code == 403
         assert shop.api("POST", "/notifications/tests", {}).status_code == 401
-        assert shop.api("POST", "/notifications/tests", {"destination": 1}, who="lena").status_code == 400
+        assert shop.api("POST", "/notifications/tests", {"destination": 1}, who="lena").status_code == 422
     finally:
         shop.stop()
