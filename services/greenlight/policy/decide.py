@@ -99,6 +99,8 @@ def gate_here(case: Situation, gate: Gate) -> GateState:
 
 def _override(case: Situation, gate: Gate) -> Override | None:
     """Return the newest override of a gate here, under the application's name or its former one."""
+    if not case.record.overrides:
+        return None
     keys = case.policy.keys(case.environment.name, gate.name)
     given = [case.record.overrides[key] for key in keys if key in case.record.overrides]
     return max(given, key=lambda each: each.at, default=None)
@@ -117,9 +119,11 @@ def _may_change_by_range(case: Situation, gate: Gate, state: GateState) -> bool:
 
     `not: author` depends on the commits between the two.
     """
-    if state.state in GREEN or not case.leaves_authors_out:
+    if state.state in GREEN:
         return False
-    return (gate.not_author and gate.has_votes(case)) or _override(case, gate) is not None
+    if gate.not_author and gate.has_votes(case):
+        return True
+    return _override(case, gate) is not None and case.leaves_authors_out
 
 
 def _untouched(case: Situation) -> Standing:
