@@ -16,19 +16,8 @@ from greenlight.events import Event
 from greenlight.ledger.spans import Spans
 from greenlight.lib.errors import Unavailable
 from greenlight.model.policy import PoliciesInForce
-from greenlight.model.rows import (
-    DecisionRow,
-    Deployment,
-    Due,
-    Entry,
-    Fact,
-    NewEntry,
-    Push,
-    Record,
-    Target,
-    Title,
-    WebSession,
-)
+from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, NewEntry, Push, Record, Target, Title
+from greenlight.model.web_sessions import WebSession
 
 
 class Conflict(Exception):

@@ -19,7 +19,8 @@ from greenlight.events import Event
 from greenlight.ledger.port import SetAside, Unreadable
 from greenlight.ledger.rows_json import NO_ROW, plain
 from greenlight.model.policy import PoliciesInForce
-from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target, WebSession
+from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target
+from greenlight.model.web_sessions import WebSession
 from greenlight.telemetry import metrics
 
 R = TypeVar("R")

@@ -41,12 +41,8 @@ class Push:
     fact: str  # id of the fact that says so
     forced: bool = False
     deleted: bool = False
-    people: tuple[
-        str, ...
-    ] = ()  # identities (events.ids.identity) of who authored, committed or pushed any commit of it
-    paths: tuple[str, ...] | None = (
-        None  # what it changed, at most 1 000; None: unknown or more, so it may touch anything
-    )
+    people: tuple[str, ...] = ()  # identities (events.ids.identity) of who authored, committed or pushed any of it
+    paths: tuple[str, ...] | None = None  # what it changed, at most 1 000; None: unknown, so it may be anything
     pushers: tuple[str, ...] = ()  # identities of who pushed; in rows of before they are among `people` alone
     commits: tuple[str, ...] = ()  # the commits that it lists besides `sha`
     cut: bool = False  # it has more commits than it lists
@@ -60,10 +56,7 @@ class Push:
 
     @property
     def placed(self) -> tuple[datetime, datetime]:
-        """Return what orders the push: when it was made, and when it was heard of.
-
-        They are never earlier than those of the push before it.
-        """
+        """Return when it was made and heard of, which orders it: never earlier than the push that it is on top of."""
         own = (self.heard, self.arrived)
         return own if self.place is None else max(own, (self.place.made, self.place.heard))
 
@@ -83,18 +76,6 @@ class Title:
     author: str  # the author's name, at most 100 characters
     login: str | None = None  # identities of the author (events.ids.identity), by which it is found to be erased
     email: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class WebSession:
-    """A person's login in a browser, known by the digest of the id in their cookie. The id itself is stored nowhere."""
-
-    digest: str  # SHA-256 of the id, hex
-    person: str  # the id of the person
-    claims: Mapping[str, Any]  # what the login said of the person: they are looked up by it at each request
-    created: datetime
-    seen: datetime  # the last use that was written down
-    until: datetime  # it has ended then
 
 
 @dataclass(frozen=True, slots=True)

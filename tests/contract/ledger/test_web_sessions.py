@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from greenlight.ledger.port import Ledger, Unreadable
-from greenlight.model.rows import WebSession
+from greenlight.model.web_sessions import WebSession
 from support.ledger import HandClock
 
 DIGEST = "ab" * 32

@@ -17,7 +17,7 @@ from greenlight.lib.clock import Clock
 from greenlight.lib.errors import Forbidden
 from greenlight.lib.foreground import is_loopback
 from greenlight.lib.origins import hostname
-from greenlight.model.rows import WebSession
+from greenlight.model.web_sessions import WebSession
 from greenlight.service.people import People, Person
 
 SEEN_EVERY = timedelta(minutes=1)

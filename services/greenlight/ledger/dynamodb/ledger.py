@@ -32,7 +32,8 @@ from greenlight.ledger.port import Conflict, Page, Reading, SetAside, Transactio
 from greenlight.ledger.unreadable import policy_of
 from greenlight.lib.jitter import full_jitter
 from greenlight.model.policy import PoliciesInForce
-from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target, Title, WebSession
+from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target, Title
+from greenlight.model.web_sessions import WebSession
 
 __all__ = ["DynamoLedger"]
 

@@ -17,7 +17,8 @@ from greenlight.ledger.dynamodb.session import Session
 from greenlight.ledger.port import Reading
 from greenlight.ledger.unreadable import Aside, Keys
 from greenlight.model.policy import PoliciesInForce
-from greenlight.model.rows import DecisionRow, Deployment, Due, Fact, Record, Target, Title, WebSession
+from greenlight.model.rows import DecisionRow, Deployment, Due, Fact, Record, Target, Title
+from greenlight.model.web_sessions import WebSession
 
 R = TypeVar("R")
 

@@ -11,7 +11,7 @@ from greenlight.ledger.dynamodb import items as items
 from greenlight.ledger.dynamodb.client import ConditionFailed
 from greenlight.ledger.dynamodb.items import from_stamp, item, stamp
 from greenlight.ledger.dynamodb.reader import Reader
-from greenlight.model.rows import WebSession
+from greenlight.model.web_sessions import WebSession
 
 
 class WebSessions:

@@ -30,7 +30,8 @@ from greenlight.ledger.sqlite.web_sessions import WebSessions
 from greenlight.ledger.sqlite.writes import Emit, Heads, steps
 from greenlight.ledger.unreadable import LATER, NAMES, Aside, policy_of
 from greenlight.model.policy import PoliciesInForce
-from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target, Title, WebSession
+from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target, Title
+from greenlight.model.web_sessions import WebSession
 from greenlight.store import Store, Tx
 
 __all__ = ["SCHEMA", "SqliteLedger"]

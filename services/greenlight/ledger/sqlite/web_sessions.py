@@ -9,7 +9,7 @@ from greenlight.ledger.rows_json import dumps, loads
 from greenlight.ledger.sqlite.rows import Rows
 from greenlight.ledger.sqlite.schema import from_micros, micros
 from greenlight.ledger.unreadable import Aside
-from greenlight.model.rows import WebSession
+from greenlight.model.web_sessions import WebSession
 from greenlight.store import Store, Tx
 
 
