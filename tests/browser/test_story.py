@@ -61,7 +61,7 @@ def approve(page, gate: str) -> None:
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
-def test_people_ship_a_commit_pause_and_roll_back(opens: Opens, team: Team, scripts: bool) -> None:
+def test_people_ship_a_commit_pause_and_roll_back(team: Team, opens: Opens, scripts: bool) -> None:
     """Three approvals in three browsers; an operator pauses with a reason, resumes, and rolls back to the one before."""
     first = waiting(team, "First of all")
     for person, gate in (("lena", "approval_from_legal"), ("rob", "release_signoff"), ("ria", "release_signoff")):
@@ -91,7 +91,7 @@ def test_people_ship_a_commit_pause_and_roll_back(opens: Opens, team: Team, scri
     assert page.get_by_text("commits that were pushed before that rollback are not deployed by themselves").is_visible()
 
 
-def test_whoever_may_not_is_told_why_and_can_change_nothing(opens: Opens, team: Team) -> None:
+def test_whoever_may_not_is_told_why_and_can_change_nothing(team: Team, opens: Opens) -> None:
     """A developer sees who has to act; the form that is opened by its address refuses with the reason."""
     sha = waiting(team)
     page = opens()
@@ -106,7 +106,7 @@ def test_whoever_may_not_is_told_why_and_can_change_nothing(opens: Opens, team: 
     assert page.get_by_text("dana is in none of release").is_visible()
 
 
-def test_an_open_page_shows_what_somebody_else_did_and_loses_nothing(opens: Opens, team: Team) -> None:
+def test_an_open_page_shows_what_somebody_else_did_and_loses_nothing(team: Team, opens: Opens) -> None:
     """Without a reload: what is typed, selected and where one has scrolled stays."""
     sha = waiting(team)
     watching, acting = opens(), opens()
@@ -141,7 +141,7 @@ def test_a_page_that_loses_its_board_says_so_and_comes_back(opens: Opens, tmp_pa
     again.stop()
 
 
-def test_the_keyboard_alone_is_enough(opens: Opens, team: Team) -> None:
+def test_the_keyboard_alone_is_enough(team: Team, opens: Opens) -> None:
     """From the login to an approval: by Tab, Enter and the keys that the footer names."""
     waiting(team)
     page = opens()
@@ -176,7 +176,7 @@ def tab_to(page, text: str) -> None:
     raise AssertionError(f"{text} cannot be reached")
 
 
-def test_names_from_outside_are_text_on_every_page(opens: Opens, team: Team) -> None:
+def test_names_from_outside_are_text_on_every_page(team: Team, opens: Opens) -> None:
     """Title, author, branch, comment, reason, search: nothing is markup, and no script of theirs runs."""
     page = opens()
     sha = team.push("web", HOSTILE, ref="refs/heads/release/<b>x")

@@ -27,8 +27,8 @@ WATCHES = "Watching for changes"
 """What Skaffold prints when a round has come to its end."""
 
 TEMPLATE = Path("services/greenlight/board/templates/base.html")
-LINE = '<header><a href="/">Greenlight</a></header>\n'
-CHANGED = '<header><a href="/">Greenlight, changed</a></header>\n'
+LINE = "<span>All times in UTC</span>"
+CHANGED = "<span>All times in UTC, changed</span>"
 
 
 class Dev:

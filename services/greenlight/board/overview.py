@@ -306,7 +306,7 @@ def _cell(
         policy,
         target,
         running,
-        0 if it.pushes is None else len(lacking(policy, target, it.pushes)),
+        0 if it.pushes is None or running is None else len(lacking(policy, target, it.pushes)),
         next(iter(waits), None),
         failed,
         last_line(failed[1].id, deps) if failed is not None and failed[1].outcome == "failed" else "",
