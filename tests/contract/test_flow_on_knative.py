@@ -102,6 +102,7 @@ def test_a_last_step_that_fails_is_called_once_and_as_often_again_as_its_trigger
         "promoter": Recorder(lambda n, request: reply(request.event.id, types.PROMOTION_READY)),
         "deployer": Recorder(lambda n, request: (503, {}, b"")),
         "reconciler": Recorder(),  # which gets the dead letters
+        "feedback": Recorder(),
     }
 
     def called(service: str, id: str) -> int:

@@ -14,7 +14,7 @@ A key is words between slashes. Its first word names its kind, so that keys of t
 | cancel/DEPLOYMENT | the end of a deployment that a person canceled is due |
 | resumed/APPLICATION/ENVIRONMENT | a target that goes on again is due to be decided |
 | feedback/OWNER/NAME/SHA | the stream of what was reported of a commit outside Greenlight |
-| destinations | the stream of which destinations of notifications fail |
+| destinations/failing | the stream of which destinations of notifications fail |
 | notification-test/ID | the stream of the results of a test of destinations |
 | found/OWNER/NAME/MONTH | the stream of the facts of a repository that were found only by asking, that month |
 | look/OWNER/NAME | a repository is due to be looked at on its provider |
@@ -134,7 +134,7 @@ def report_due(repo: str, sha: str) -> str:
 
 def destinations_stream() -> str:
     """Name the journal of which destinations of notifications fail."""
-    return "destinations"
+    return of("destinations", "failing")
 
 
 def notification_test_stream(test: str) -> str:

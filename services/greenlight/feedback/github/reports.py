@@ -121,13 +121,13 @@ def deployments(found: Sequence[Deployed], commit: Commit, *, several: bool) -> 
     for each in found:
         _deployment(each, commit, f"{each.application}/{each.environment}" if several else each.environment)
     newest = {each.id for each in found}
-    for id, last in commit.before.under("deployment/").items():
+    for id, last in commit.before.under("deployed/").items():
         if id not in newest and last.number is not None and last.state == "success":
-            _state(f"deployment/{id}", last, "inactive", "replaced by a later deployment of the commit", commit)
+            _state(f"deployed/{id}", last, "inactive", "replaced by a later deployment of the commit", commit)
 
 
 def _deployment(each: Deployed, commit: Commit, environment: str) -> None:
-    key = f"deployment/{each.id}"
+    key = f"deployed/{each.id}"
     last = commit.before.of(key)
     if last is None:
         if each.state == "inactive":
