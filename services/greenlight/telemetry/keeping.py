@@ -30,7 +30,7 @@ QUEUE = 4096
 TOGETHER = 32
 """Scopes of one trace that are one row, at most."""
 
-_Ended = tuple[str, str, int]
+_Ended = tuple[str, bytes, int]
 """A scope's trace, its text, and how many spans that is."""
 
 Keep = Callable[[Sequence[tuple[str, bytes]]], None]
@@ -128,7 +128,7 @@ class Keeping(Tracer):
 
 
 def _parts(scopes: Sequence[_Ended]) -> Sequence[tuple[str, bytes]]:
-    by_trace: dict[str, list[str]] = {}
+    by_trace: dict[str, list[bytes]] = {}
     for trace, text, _ in scopes:
         by_trace.setdefault(trace, []).append(text)
     found = []

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
+
 from greenlight.events import ids, rfc3339
 from greenlight.telemetry.tracing import MAX_STEPS, OUTPUT, Recording, step_ids
 
@@ -37,17 +39,21 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SHORT = {"cloudevents.event_id": "event", "cloudevents.event_type": "type", "http.response.status_code": "status"}
 
 
-def text_of(scope: Recording) -> str:
-    """Return a scope as text, of the deployer's only what a deployment consists of.
+def text_of(scope: Recording) -> bytes:
+    """Return a scope as JSON, of the deployer's only what a deployment consists of.
 
-    A text, because what waits must be nothing that the garbage collector looks at.
+    As bytes, because what waits must be nothing that the garbage collector looks at.
     """
-    return _encode(_scope(scope))
+    found = _scope(scope)
+    try:
+        return orjson.dumps(found)
+    except orjson.JSONEncodeError:  # half a surrogate pair, or a number of more than 64 bits
+        return _encode(found).encode()
 
 
-def packed(texts: Sequence[str]) -> bytes:
-    """Return the texts of scopes of one trace as bytes."""
-    return zlib.compress(f"[{VERSION},{','.join(texts)}]".encode(), 1)
+def packed(texts: Sequence[bytes]) -> bytes:
+    """Return the texts of scopes of one trace, packed."""
+    return zlib.compress(b"[%d,%b]" % (VERSION, b",".join(texts)), 1)
 
 
 def unpacked(body: bytes) -> Iterator[dict[str, Any]]:
