@@ -20,6 +20,7 @@ from greenlight.cli.folder import repository_of
 from greenlight.cli.main import main
 from greenlight.service.server import Server, serve
 from support.flow import REPO, TOKENS, Shop, sha_of
+from support.timing import PATIENCE
 
 ONE, TWO = sha_of("one"), sha_of("two")
 
@@ -302,6 +303,14 @@ def test_an_unknown_word_is_answered_with_the_probable_one(terminal: Terminal) -
         assert (result.exit_code, said in result.stderr) == (code, True), result.output
 
 
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """Let commands be interrupted, also where the tests run in the background of a shell, which ignores SIGINT there."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def on_terminal(
     terminal: Terminal, *words: str, steps: Sequence[tuple[str, Callable[[], object] | None]] = (), **env: str
 ) -> str:
@@ -317,6 +326,8 @@ def on_terminal(
     seen = b""
     with subprocess.Popen(command, env=whole, stdout=child, stderr=child, stdin=child) as process:
         os.close(child)
+        guard = threading.Timer(PATIENCE, process.kill)
+        guard.start()
         while True:
             try:
                 seen += os.read(parent, 65536)
@@ -325,7 +336,9 @@ def on_terminal(
             if todo and todo[0][0].encode() in seen:
                 _, act = todo.pop(0)
                 act() if act is not None else process.send_signal(signal.SIGINT)
+        guard.cancel()
         os.close(parent)
+    assert todo == [], seen.decode()
     return seen.decode()
 
 
