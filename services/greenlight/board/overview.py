@@ -9,14 +9,13 @@ from statistics import median
 
 from greenlight.board import domain, reading
 from greenlight.board.commits import Known, known
-from greenlight.board.stops import OPEN, Missing, Need, Stop, stops
+from greenlight.board.stops import OPEN, Missing, Need, Stop, first_waiting, revoked, stops
 from greenlight.ledger.port import Reading, Unreadable
 from greenlight.model.policy import Policy
 from greenlight.model.rows import Attempt, DecisionRow, Target
 from greenlight.policy.between import lacking
 from greenlight.policy.decide import required_gates
 from greenlight.policy.history import History
-from greenlight.policy.requests import waiting_requests
 from greenlight.service.deps import Deps
 from greenlight.service.people import Person
 from greenlight.service.pushes import pushes_since
@@ -39,7 +38,7 @@ OVERDUE, PATIENT = 3, timedelta(minutes=2)
 """A deployment is overdue after so many times its usual time, and at least so much longer."""
 
 DEPLOYMENTS = 20
-"""Deployments from which it is told how long one usually takes."""
+"""Deployments over which the usual length of one is computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,7 @@ class Row:
     @property
     def first(self) -> Stop | None:
         """Return the first environment that waits for something."""
-        return next((it for it in self.stops if it.need is not None), None)
+        return first_waiting(self.stops)
 
     @property
     def need(self) -> Need | None:
@@ -80,7 +79,7 @@ class Cell:
     behind: int  # commits on shipped refs that it does not run; at most between.MOST
     next: Row | None  # the newest commit that has not arrived
     failed: tuple[Known, Attempt] | None  # its newest commit, if its deployment ended so
-    told: str  # the last line that the driver of that one printed
+    printed: str  # the last line of its output
     under_way: tuple[Known, Attempt] | None
     late: Sequence[str]  # gates of what runs that were revoked after it was deployed, with the reason
     usually: timedelta | None  # how long a deployment takes here, while one is under way
@@ -116,7 +115,7 @@ class Cell:
     def cause(self) -> str:
         """Return why its deployment failed: the reason, and the last line of the output."""
         reason = (self.failed[1].reason if self.failed else None) or "no reason was given"
-        return f"{self.told} · {reason}" if self.told else reason
+        return f"{self.printed} · {reason}" if self.printed else reason
 
     @property
     def stop(self) -> Stop | None:
@@ -189,21 +188,23 @@ def inbox(seen: Overview, person: Person) -> Sequence[Waiting]:
     found: dict[tuple[str, str, str], Waiting] = {}
     for cell in seen.every_cell:
         stop = cell.stop
-        if cell.next is None or stop is None or stop.state in ("none", "superseded") or stop.need is None:
+        if cell.next is None or stop is None:
             continue
-        for missing in stop.need.missing:
-            key = (cell.policy.name, stop.case.record.sha, missing.gate)
-            if key not in found and may_give(person, missing, stop):
-                found[key] = Waiting(cell.next, stop, missing)
+        for missing in signable(stop, person):
+            found.setdefault((cell.policy.name, stop.case.record.sha, missing.gate), Waiting(cell.next, stop, missing))
     return list(found.values())
 
 
-def may_give(person: Person, missing: Missing, stop: Stop) -> bool:
-    """Return whether a person's approval would count, and is not there yet."""
-    gate = stop.case.policy.gates[missing.gate]
-    if person.id in stop.decision.gates[missing.gate].by:
-        return False
-    return domain.may_approve(person, gate, stop.case) is None
+def signable(stop: Stop | None, person: Person | None) -> Sequence[Missing]:
+    """Return the missing approvals that this person may give in an environment: they would count, and are not there yet."""
+    if stop is None or stop.need is None or person is None:
+        return ()
+    gates, there = stop.case.policy.gates, stop.decision.gates
+    return [
+        it
+        for it in stop.need.missing
+        if person.id not in there[it.gate].by and domain.may_approve(person, gates[it.gate], stop.case) is None
+    ]
 
 
 def _read(policy: Policy, target: Target, why: str | None, deps: Deps) -> _Found:
@@ -330,7 +331,7 @@ def _late(it: _Found, now: datetime, deps: Deps) -> Sequence[str]:
         gates = required_gates(situation(it.policy, record, it.target, deps.ledger, now, pushes=it.pushes))
     except Unreadable:
         return []
-    return [f"{name} was {gate.reason}" for name, gate in gates.items() if gate.state == "revoked"]
+    return revoked(gates)
 
 
 def _failed(it: _Found, named: Mapping[tuple[str, str], Known], deps: Deps) -> tuple[Known, Attempt] | None:
@@ -366,8 +367,3 @@ def usual(target: Target, deps: Deps) -> timedelta | None:
     rows = deps.ledger.deployments(target.application, target.environment, limit=DEPLOYMENTS)
     took = [(it.ended - it.started).total_seconds() for it in rows if it.ended and it.outcome == "succeeded"]
     return timedelta(seconds=median(took)) if took else None
-
-
-def requests(cell: Cell, now: datetime) -> Sequence[str]:
-    """Return the requests that wait in a target, in words."""
-    return [f"{it.person} asked for a {it.kind} of {it.sha[:7]}" for it in waiting_requests(cell.target, now)]

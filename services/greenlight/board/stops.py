@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from greenlight.model.policy import Decision, Policy, Situation
+from greenlight.model.policy import Decision, GateState, Policy, Situation
 from greenlight.policy.conditions import not_held, not_paused
 from greenlight.policy.decide import GREEN, OVER, decide, earlier_environments, pushed_again
 from greenlight.policy.freezes import frozen
@@ -121,6 +121,16 @@ def stops(cases: Iterable[Situation]) -> Sequence[Stop]:
     return list(found.values())
 
 
+def first_waiting(places: Sequence[Stop]) -> Stop | None:
+    """Return the first environment in which a commit waits for something; None: nothing more is to come."""
+    return next((it for it in places if it.need is not None), None)
+
+
+def revoked(gates: Mapping[str, GateState]) -> Sequence[str]:
+    """Return each gate that was revoked, with the reason: what runs stays, and nobody may overlook it."""
+    return [f"{name} was {gate.reason}" for name, gate in gates.items() if gate.state == "revoked"]
+
+
 def _stop(case: Situation) -> Stop:
     decision = decide(case)
     state = _state(case, decision)
@@ -161,7 +171,7 @@ def _waits(case: Situation, decision: Decision) -> str:
 
 def _need(case: Situation, decision: Decision, state: str) -> Need | None:
     name = case.environment.name
-    if state in ("succeeded", "done", "superseded", "none"):
+    if state == "none" or state not in OPEN:
         return None
     if state == "running":
         return Need(state, f"deploying to {name}")

@@ -38,7 +38,7 @@ def _sentence(entry: Entry, author: str, titles: Mapping[str, str]) -> Sentence:
     payload = entry.payload
     if "unreadable" in payload:
         return Sentence(entry.at, "error", f"{entry.type} cannot be read", str(payload["unreadable"]))
-    told = _TOLD.get(entry.type)
+    words = _SENTENCES.get(entry.type)
     details = payload.get("details")
     it = {
         **payload,
@@ -46,8 +46,8 @@ def _sentence(entry: Entry, author: str, titles: Mapping[str, str]) -> Sentence:
         "author": author,
         "title": titles.get(str(payload.get("sha")), ""),
     }
-    if told is not None:
-        state, what, more, minor = told(it)
+    if words is not None:
+        state, what, more, minor = words(it)
         return Sentence(entry.at, state, what, more, _address(payload), minor)
     if payload.get("signal"):
         return Sentence(entry.at, _outcome(it), f"{called(str(it['signal']))} {_word(it)}", "", _address(payload))
@@ -70,10 +70,10 @@ def called(signal: str) -> str:
     return f"{kinds.get(kind, kind)} {name}".strip()
 
 
-Told = tuple[str, str, str, bool]
+Words = tuple[str, str, str, bool]
 
 
-def _push(it: Payload) -> Told:
+def _push(it: Payload) -> Words:
     refs = ", ".join(str(ref).split("/", 2)[-1] for ref in it.get("refs") or ())
     who = it.get("author") or "Somebody"
     if it.get("deleted"):
@@ -87,25 +87,25 @@ def _push(it: Payload) -> Told:
     )
 
 
-def _gate(it: Payload) -> Told:
+def _gate(it: Payload) -> Words:
     name = parts(str(it.get("signal", "")))[2] or "a gate"
     return _outcome(it), f"{name} {_word(it)}", "", False
 
 
-def _approved(it: Payload) -> Told:
+def _approved(it: Payload) -> Words:
     return "passed", f"{it.get('person')} approved {it.get('gate')}", _quoted(it.get("comment")), False
 
 
-def _revoked(it: Payload) -> Told:
+def _revoked(it: Payload) -> Words:
     return "revoked", f"{it.get('person')} revoked {it.get('gate')}", _quoted(it.get("comment")), False
 
 
-def _overrode(it: Payload) -> Told:
+def _overrode(it: Payload) -> Words:
     where = f"{it.get('person')} passed {it.get('gate')} for {it.get('environment')}"
     return "overridden", where, _quoted(it.get("reason")), False
 
 
-def _asked(it: Payload) -> Told:
+def _asked(it: Payload) -> Words:
     what = {"deploy": "a deployment", "retry": "another try", "rollback": "a rollback"}.get(str(it.get("kind")), "it")
     return (
         "pending",
@@ -115,45 +115,45 @@ def _asked(it: Payload) -> Told:
     )
 
 
-def _decided(it: Payload) -> Told:
+def _decided(it: Payload) -> Words:
     state = {"ready": "done", "blocked": "blocked", "superseded": "superseded"}.get(str(it.get("decision")), "pending")
     what = f"Decided for {it.get('environment')}: {it.get('decision')}"
     return state, what, "; ".join(map(str, it.get("reasons") or ())), True
 
 
-def _ready(it: Payload) -> Told:
+def _ready(it: Payload) -> Words:
     return "done", f"Ready for {it.get('environment')}", "", True
 
 
-def _began(it: Payload) -> Told:
+def _began(it: Payload) -> Words:
     cause = "" if it.get("cause") in (None, "automatic") else f" ({it.get('cause')})"
     return "superseded", f"The deployment to {it.get('environment')} began{cause}", str(it["title"]), False
 
 
-def _ended(state: str, how: str) -> Callable[[Payload], Told]:
-    def told(it: Payload) -> Told:
+def _ended(state: str, how: str) -> Callable[[Payload], Words]:
+    def words(it: Payload) -> Words:
         more = [str(it["title"]), str(it.get("reason") or "")]
         return state, how.format(it.get("environment")), " · ".join(part for part in more if part), False
 
-    return told
+    return words
 
 
-def _target(state: str, how: str) -> Callable[[Payload], Told]:
-    def told(it: Payload) -> Told:
+def _target(state: str, how: str) -> Callable[[Payload], Words]:
+    def words(it: Payload) -> Words:
         return state, f"{it.get('person')} {how} {it.get('environment')}", _quoted(it.get("reason")), False
 
-    return told
+    return words
 
 
-def _request(how: str) -> Callable[[Payload], Told]:
-    def told(it: Payload) -> Told:
+def _request(how: str) -> Callable[[Payload], Words]:
+    def words(it: Payload) -> Words:
         who = it.get("requested_by") or it.get("person") or "somebody"
         return "none", f"The request of {who} for {it.get('environment')} {how}", _quoted(it.get("reason")), False
 
-    return told
+    return words
 
 
-_TOLD: Mapping[str, Callable[[Payload], Told]] = {
+_SENTENCES: Mapping[str, Callable[[Payload], Words]] = {
     "com.github.push": _push,
     types.GATE_PASSED: _gate,
     types.GATE_FAILED: _gate,

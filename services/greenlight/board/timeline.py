@@ -136,7 +136,6 @@ class Scale:
             quiet = [False] * len(quiet)
         room = WIDTH - FOLD * sum(quiet)
         shown = max(sum(length for length, it in zip(lengths, quiet, strict=True) if not it), 0.001)
-        self._begin = begin
         self._points: list[tuple[datetime, float]] = [(times[0], 0.0)]
         self.tears: list[Tear] = []
         x = 0.0

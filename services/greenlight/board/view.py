@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from greenlight.board.stops import revoked
 from greenlight.events import ids, rfc3339
 from greenlight.model.policy import Decision, GateState, Policy, Situation
 from greenlight.model.rows import Attempt, Deployment, Record, Request, Target
@@ -93,8 +94,7 @@ def _too_late(decision: Decision) -> list[str]:
     """
     if decision.state != "ready":
         return []
-    gates = decision.gates.items()
-    return [f"too late: {name} was {gate.reason}" for name, gate in gates if gate.state == "revoked"]
+    return [f"too late: {it}" for it in revoked(decision.gates)]
 
 
 def target(row: Target, deployments: Sequence[Deployment], now: datetime, frozen: str | None) -> dict[str, Any]:

@@ -180,15 +180,9 @@ def _filters(pages: Blueprint, deps: Deps) -> None:
             return 33
         return min(round(cell.took / cell.usually * 100), 97)
 
-    def mine_at(_: Row, stop: Stop | None) -> list[str]:
+    def mine(stop: Stop | None) -> list[str]:
         """Return the gates at which the person who asks may approve the commit, in an environment."""
-        if g.person is None or stop is None or stop.need is None:
-            return []
-        return [it.gate for it in stop.need.missing if overview.may_give(g.person, it, stop)]
-
-    def mine(row: Row) -> list[str]:
-        """Return the same where the commit waits first."""
-        return mine_at(row, row.first)
+        return [it.gate for it in overview.signable(stop, g.person)]
 
     def why_not(row: Row, stop: Stop, missing: Missing) -> str | None:
         """Return why the person who asks may not give an approval."""
@@ -201,5 +195,5 @@ def _filters(pages: Blueprint, deps: Deps) -> None:
     def clock(took: timedelta) -> str:
         return length(took)
 
-    for filter in (when, when_ago, clock, initials, broken, track, progress, mine, mine_at, people, why_not):
+    for filter in (when, when_ago, clock, initials, broken, track, progress, mine, people, why_not):
         pages.add_app_template_filter(filter, filter.__name__)

@@ -11,9 +11,9 @@ from markupsafe import Markup
 
 from greenlight.board import domain, reading, waterfall
 from greenlight.board.commits import Known, brought, known
-from greenlight.board.overview import last_line, may_give
+from greenlight.board.overview import last_line, signable
 from greenlight.board.pages.shown import MINUTE, SOON
-from greenlight.board.stops import Need, Stop, stops
+from greenlight.board.stops import OPEN, Missing, Need, Stop, first_waiting, revoked, stops
 from greenlight.board.story import story
 from greenlight.board.timeline import Timeline, timeline
 from greenlight.events import ids
@@ -22,7 +22,7 @@ from greenlight.ledger.port import Reading
 from greenlight.model import keys
 from greenlight.model.policy import Policy
 from greenlight.model.rows import Entry, Record
-from greenlight.policy.decide import OVER
+from greenlight.policy.decide import GREEN, OVER
 from greenlight.policy.history import History
 from greenlight.service.deps import Deps
 from greenlight.service.people import Person
@@ -52,7 +52,7 @@ class Part:
     unreadable: Mapping[str, str]  # by environment
     verdict: Markup
     need: Need | None
-    told: str  # the last line that the driver printed, if the deployment failed
+    printed: str  # the last line of the output, if the deployment failed
     running: Mapping[str, Known]  # what the environments run, by sha
     terminal: Sequence[str]  # the commands that do what the person who asks may do
     late: Sequence[str]  # what was revoked after the commit was deployed
@@ -110,8 +110,9 @@ def _part(
     now = deps.clock.now()
     cases, unreadable = reading.situations_of(record, [policy], now, deps)
     places = stops(cases[policy.name, name] for name in policy.environments if (policy.name, name) in cases)
-    first = next((it for it in places if it.need is not None), None)
-    to = next((it for it in places if it.state not in ("succeeded", "done", "superseded")), None)
+    first = first_waiting(places)
+    mine = signable(first, person)
+    to = next((it for it in places if it.state in OPEN), None)
     shas: Sequence[str] = ()
     if to is not None and to.decision.push is not None:
         shas = brought(to.decision.push, to.case.target, History.of(to.case.pushes))
@@ -122,14 +123,14 @@ def _part(
         policy,
         places,
         {name: why for (_, name), why in unreadable.items()},
-        verdict(places, first, person),
+        verdict(places, first, mine),
         None if first is None else first.need,
-        _told(first, deps),
+        _printed(first, deps),
         known(record.repo, [it.case.target.running.sha for it in places if it.case.target.running], deps),
-        _terminal(record, policy, first, person),
+        _terminal(record, policy, first, mine if person is not None else None),
         _late(places),
-        _note(first, person),
-        list(_actions(record, policy, first, person)),
+        _note(first, mine, person),
+        list(_actions(record, policy, first, mine, person)),
         timeline(spans, policy.name, list(policy.environments), now, folded=folded),
         to,
         [titles[sha] for sha in listed] if shas else [],
@@ -137,8 +138,8 @@ def _part(
     )
 
 
-def verdict(stops: Sequence[Stop], first: Stop | None, person: Person | None) -> Markup:
-    """Return where the commit stands, and what it waits for, in one or two sentences, to this reader."""
+def verdict(stops: Sequence[Stop], first: Stop | None, mine: Sequence[Missing]) -> Markup:
+    """Return where the commit stands, and what it waits for, to a reader who may give the approvals `mine`."""
     runs = [it.environment for it in stops if it.state == "succeeded"]
     said = Markup("Runs in {}. ").format(_and(runs)) if runs else Markup("")
     if first is None or first.need is None:
@@ -149,10 +150,10 @@ def verdict(stops: Sequence[Stop], first: Stop | None, person: Person | None) ->
             return Markup("It runs nowhere yet.")
         return Markup("It runs nowhere now. {} in {}.").format(last.word, last.environment)
     need, name = first.need, first.environment
-    what = need.what([it.gate for it in need.missing if person is not None and may_give(person, it, first)])
+    what = need.what([it.gate for it in mine])
     if need.state == "running":
         return said + Markup('<b class="running">It is being deployed to {}</b>.').format(name)
-    if need.state in ("failed", "error", "canceled"):
+    if need.state in OVER:
         return said + Markup('<b class="{}">{}</b>.').format(need.state, what[:1].upper() + what[1:])
     if need.state in ("paused", "frozen"):
         return said + Markup('It would go out, but <b class="{}">{}</b>.').format(need.state, what)
@@ -167,43 +168,37 @@ def _and(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _terminal(record: Record, policy: Policy, first: Stop | None, person: Person | None) -> Sequence[str]:
-    """Return the commands for what the page offers, or for what is missing where nobody is logged in."""
+def _terminal(record: Record, policy: Policy, first: Stop | None, mine: Sequence[Missing] | None) -> Sequence[str]:
+    """Return the commands for what the page offers; `mine` None: for what is missing, where nobody is logged in."""
     commit = f"{record.repo} {record.sha[:7]}"
     if first is None or first.need is None:
         return []
     if first.state in OVER:
         return [f"greenlight retry {commit} {policy.name} {first.environment} --reason TEXT"]
-    offered = [it for it in first.need.missing if person is None or may_give(person, it, first)]
+    offered = first.need.missing if mine is None else mine
     return [f"greenlight approve {commit} {policy.name} {it.gate}" for it in offered]
 
 
-def _told(first: Stop | None, deps: Deps) -> str:
+def _printed(first: Stop | None, deps: Deps) -> str:
     attempt = None if first is None or first.state != "failed" else first.case.attempt
     return "" if attempt is None else last_line(attempt.id, deps)
 
 
 def _late(places: Sequence[Stop]) -> Sequence[str]:
     """Return what was revoked too late, of the environments that run the commit."""
-    return [
-        f"too late for {it.environment}: {name} was {gate.reason}"
-        for it in places
-        if it.state == "succeeded"
-        for name, gate in it.decision.gates.items()
-        if gate.state == "revoked"
-    ]
+    runs = [it for it in places if it.state == "succeeded"]
+    return [f"too late for {it.environment}: {each}" for it in runs for each in revoked(it.decision.gates)]
 
 
-def _note(first: Stop | None, person: Person | None) -> str:
-    """Return why the person who asks can give none of the approvals that are missing."""
+def _note(first: Stop | None, mine: Sequence[Missing], person: Person | None) -> str:
+    """Return which of the missing approvals this person may give, or why none."""
     if first is None or first.need is None or not first.need.missing:
         return ""
     if person is None:
         return "You are not logged in, so you cannot approve."
-    mine = [it.gate for it in first.need.missing if may_give(person, it, first)]
     if mine:
         made = "; you wrote none of these commits" if first.case.leaves_authors_out else ""
-        return f"You may sign {' and '.join(mine)}{made}."
+        return f"You may sign {' and '.join(it.gate for it in mine)}{made}."
     missing = first.need.missing[0]
     if person.id in first.decision.gates[missing.gate].by:
         return f"You have signed {missing.gate}."
@@ -211,7 +206,9 @@ def _note(first: Stop | None, person: Person | None) -> str:
     return f"You may not sign {missing.gate}: {why}." if why else ""
 
 
-def _actions(record: Record, policy: Policy, first: Stop | None, person: Person | None) -> Sequence[Action]:
+def _actions(
+    record: Record, policy: Policy, first: Stop | None, mine: Sequence[Missing], person: Person | None
+) -> Sequence[Action]:
     """Return what this person may do with the commit, what it waits for first."""
     base = f"/commits/{record.repo}/{record.sha}"
     about = Markup("application={}").format(policy.name)
@@ -221,7 +218,6 @@ def _actions(record: Record, policy: Policy, first: Stop | None, person: Person 
     if person is None:
         return found
     if first is not None and first.need is not None and first.need.missing:
-        mine = [it for it in first.need.missing if may_give(person, it, first)]
         for missing in mine or first.need.missing:
             asks = f"{about}&gate={missing.gate}"
             if domain.may_revoke(person, policy, policy.gates[missing.gate]) is None:
@@ -238,12 +234,12 @@ def _operations(base: str, policy: Policy, first: Stop | None) -> Sequence[Actio
         return []
     target = f"/targets/{policy.name}/{first.environment}"
     sha = first.case.record.sha
-    if first.state in ("failed", "error", "canceled"):
+    if first.state in OVER:
         return [Action("Retry…", f"{target}/retry?sha={sha}", first.case.target.held is None)]
     if first.state == "running":
         return [Action("End the deployment…", f"{target}/cancel")]
     if first.state == "paused":
         return [Action("Resume…", f"{target}/resume")]
-    if first.state == "pending" and all(it.state in ("passed", "overridden") for it in first.decision.gates.values()):
+    if first.state == "pending" and all(it.state in GREEN for it in first.decision.gates.values()):
         return [Action(f"Deploy to {first.environment}…", f"{target}/deploy?sha={sha}", True)]
     return [Action("Override a gate…", f"{base}/override?application={policy.name}&environment={first.environment}")]

@@ -10,7 +10,7 @@ from flask import Blueprint, Response, g, redirect, render_template, request
 
 from greenlight.board import actions, domain, reading, votes
 from greenlight.board.commits import Known, brought, known
-from greenlight.board.stops import Stop, stops
+from greenlight.board.stops import OPEN, Stop, stops
 from greenlight.lib.errors import Forbidden, NotFound, Rejected, Unauthenticated
 from greenlight.model.policy import Policy
 from greenlight.model.rows import Record, Target
@@ -153,9 +153,9 @@ def _approve(record: Record, policy: Policy, person: Person, deps: Deps) -> Form
     places = _stops(record, policy, deps)
     concerned = [it for it in places if gate in it.decision.gates]
     refused = _every([domain.may_approve(person, policy.gates[gate], it.case) for it in concerned or places])
-    effects = [_effect(it, gate) for it in concerned if it.state not in ("succeeded", "done", "superseded")]
-    first = next((it for it in concerned if it.state not in ("succeeded", "done", "superseded")), None)
-    brings, more = _brings(record, first, deps)
+    open = [it for it in concerned if it.state in OPEN]
+    effects = [_effect(it, gate) for it in open]
+    brings, more = _brings(record, next(iter(open), None), deps)
     lasts = getattr(policy.gates[gate], "expires", None)
     note = [] if lasts is None else [f"It holds {lasts.days} days." if lasts.days else f"It holds {lasts}."]
     return Form(

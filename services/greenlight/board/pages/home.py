@@ -11,10 +11,11 @@ from markupsafe import Markup
 
 from greenlight.board.overview import TROUBLE, Cell, Overview, Row, Waiting
 from greenlight.board.pages.shown import MINUTE, SOON
+from greenlight.policy.decide import OVER
 from greenlight.service.deps import Deps
 
 CHIPS = (("All", ""), ("Waiting", "waiting"), ("Blocked", "blocked"))
-BLOCKED = ("failed", "error", "canceled", "blocked", "revoked")
+BLOCKED = (*OVER, "blocked", "revoked")
 
 
 @dataclass(frozen=True, slots=True)
