@@ -225,6 +225,10 @@ class Ledger(Reads, Protocol):
         """Write it all, or raise Conflict and write nothing. Durable when it returns."""
         ...
 
+    def newest_entries(self, stream: str, *, limit: int) -> Sequence[Entry]:
+        """Return the last `limit` entries of a stream, in order."""
+        ...
+
     def entries(self, repo: str, sha: str, *, limit: int | None = None) -> Sequence[Entry]:
         """Return the newest `limit` entries about a commit in any stream, by time.
 

@@ -86,6 +86,17 @@ def test_chains_stay_unbroken_when_many_append_at_once(ledger: Ledger) -> None:
         assert sorted(entry.payload["number"] for entry in entries) == list(range(stream, 100, 2))
 
 
+def test_the_last_entries_of_a_stream_are_read_without_the_rest(ledger: Ledger) -> None:
+    """In order; all of a short stream, none of one that is not there, and none of another stream."""
+    for n in range(7):
+        ledger.transact(Transaction(entries=[an_entry(f"e{n}"), an_entry(f"o{n}", "target/shop/live")]))
+    stream = an_entry().stream
+    whole = ledger.journal(stream)
+    assert ledger.newest_entries(stream, limit=3) == whole[-3:]
+    assert ledger.newest_entries(stream, limit=100) == whole
+    assert ledger.newest_entries("target/shop/nowhere", limit=3) == []
+
+
 def test_a_commit_has_its_entries_of_every_stream_by_time(ledger: Ledger) -> None:
     """Its own and its targets', and nobody else's."""
     target = "target/shop/staging"

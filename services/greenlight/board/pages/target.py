@@ -29,8 +29,8 @@ from greenlight.service.pushes import pushes_since
 BEHIND = 30
 """Commits that it lacks which are listed."""
 
-SENTENCES = 12
-"""Entries of its journal that are shown."""
+SENTENCES, LOOKED_AT = 12, 100
+"""Entries of its journal that are shown, and of how many they are chosen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,21 +100,10 @@ def _lacking(policy: Policy, row: Target, deps: Deps) -> Sequence[str]:
 
 def _sentences(stream: str, policy: Policy, deps: Deps) -> Sequence[Sentence]:
     """Return the last entries of the target's journal in words, with the titles of their commits."""
-    entries = _newest(stream, deps)
+    entries = deps.ledger.newest_entries(stream, limit=LOOKED_AT)
     shas = {str(it.payload["sha"]) for it in entries if isinstance(it.payload.get("sha"), str)}
     titles = {sha: one.called for sha, one in known(policy.repo, shas, deps).items()}
     return [it for it in story(entries, titles=titles) if not it.minor][:SENTENCES]
-
-
-def _newest(stream: str, deps: Deps) -> Sequence[Any]:
-    """Return the last entries of a stream."""
-    entries: list[Any] = []
-    after = 0
-    while page := deps.ledger.journal(stream, after=after):
-        entries, after = [*entries, *page][-100:], page[-1].seq
-        if len(page) < 1000:
-            break
-    return entries
 
 
 def actions(cell: Cell, person: Person) -> Sequence[Action]:

@@ -34,6 +34,13 @@ class Journals:
         found = self._dynamo.query("pk = :p AND sk BETWEEN :a AND :z", values, page=min(limit, PAGE))
         return [self._entry(one) for one in islice(found, limit)]
 
+    def newest_entries(self, stream: str, limit: int) -> Sequence[Entry]:
+        """Return the last `limit` entries of a stream, in order."""
+        partition, first = items.entry_key(stream, 1)
+        values = {"p": partition, "a": first, "z": LAST}
+        found = self._dynamo.query("pk = :p AND sk BETWEEN :a AND :z", values, newest=True, page=min(limit, PAGE))
+        return [self._entry(one) for one in islice(found, limit)][::-1]
+
     def entries(self, repo: str, sha: str, limit: int | None) -> Sequence[Entry]:
         """Return the newest `limit` entries about a commit in any stream, by time."""
         own, first = items.entry_key(commit_stream(repo, sha), 1)

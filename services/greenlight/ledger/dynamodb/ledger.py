@@ -222,6 +222,9 @@ class DynamoLedger:
     def journal(self, stream: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
         return self._journals.journal(stream, after, limit)
 
+    def newest_entries(self, stream: str, *, limit: int) -> Sequence[Entry]:
+        return self._journals.newest_entries(stream, limit)
+
     def entries(self, repo: str, sha: str, *, limit: int | None = None) -> Sequence[Entry]:
         return self._journals.entries(repo, sha, limit)
 

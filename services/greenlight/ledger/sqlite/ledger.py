@@ -303,6 +303,9 @@ class SqliteLedger:
     def journal(self, stream: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
         return self._entries("WHERE stream = ? AND seq > ? ORDER BY seq LIMIT ?", stream, after, limit)
 
+    def newest_entries(self, stream: str, *, limit: int) -> Sequence[Entry]:
+        return self._entries("WHERE stream = ? ORDER BY seq DESC LIMIT ?", stream, limit)[::-1]
+
     def entries(self, repo: str, sha: str, *, limit: int | None = None) -> Sequence[Entry]:
         newest = "WHERE repo = ? AND sha = ? ORDER BY at DESC, stream DESC, seq DESC LIMIT ?"
         return self._entries(newest, repo, sha, -1 if limit is None else limit)[::-1]
