@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 
 from browser.conftest import Opens
 from browser.sample import Team
+
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no Playwright: make .venv/browser")
 
 Week = tuple[Team, dict[str, str]]
 
@@ -73,7 +74,7 @@ def test_every_page_fits_and_can_be_used_by_everybody(
         assert answer is not None
         assert answer.status == 200, name
         page.screenshot(path=pictures / f"{name}-{scheme}-{width}.png", full_page=True)
-        wrong = [f"{it['id']}: {it['nodes'][0]['html'][:200]}" for it in Axe().run(page).response["violations"]]
+        wrong = [f"{it['id']}: {it['nodes'][0]['html'][:200]}" for it in axe.Axe().run(page).response["violations"]]
         if page.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
             wrong.append("wider than the screen")
         if wrong:
