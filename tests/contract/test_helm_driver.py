@@ -127,7 +127,7 @@ def test_every_kind_of_workload_in_the_release_has_to_come_up(helm: Helm) -> Non
     helm.cluster.patch_status(there, {**status, "observedGeneration": there["metadata"]["generation"]})
     end = helm.end(order)
     assert end.outcome == "succeeded", end
-    lines = (end.output or "").splitlines()
+    lines = (end.output or "").partition("rollout: waiting for ")[2].splitlines()[1:]
     assert {line.partition(":")[0] for line in lines} == {
         "Deployment shop",
         "StatefulSet extra-statefulset",
@@ -202,6 +202,43 @@ def test_a_crash_loop_fails_at_once_with_what_a_person_needs(helm: Helm) -> None
 def test_what_will_not_come_up_is_told_before_the_time_is_up(helm: Helm, values: dict[str, Any], reason: str) -> None:
     end = helm.end(helm.order("one", values=values, patience="1s"), seconds=40)
     assert (end.outcome, reason in (end.reason or "")) == ("failed", True), end
+
+
+def test_what_helm_and_the_rollout_do_is_told_while_it_runs(helm: Helm) -> None:
+    """What was shown stays; a secret in a name is not."""
+    order = helm.order("one", values={"hook": "slow", "behaviour": "not-ready", "image": "hunter22"}, timeout="10m")
+    helm.driver.apply(order)
+    shown = [""]
+
+    def tells(words: str) -> bool:
+        assert helm.driver.watch(order, 0.2).outcome == "running"
+        printed = helm.driver.output(order)
+        assert printed is not None
+        assert (printed.text.startswith(shown[0]), printed.printed) == (True, len(printed.text)), printed
+        shown[0] = printed.text
+        return words in printed.text
+
+    def patch(behaviour: str, status: Object) -> None:
+        pods = helm.cluster.items("v1", "Pod", helm.namespace, f"greenlight-test={behaviour}")
+        helm.cluster.patch_status({**pods[0], "apiVersion": "v1", "kind": "Pod"}, status)
+
+    eventually(lambda: tells("hook Job shop-migrate: 0 of 1 done; pod shop-migrate-"), 60)
+    eventually(lambda: tells(": container migrate waits: ContainerCreating"), 60)
+    patch("slow", {"phase": "Succeeded"})
+    eventually(lambda: tells("Deployment shop: 0 of 1 new pods are available; pod shop-"), 60)
+    eventually(lambda: tells(": container app runs, not ready yet"), 60)
+    ready = [{"type": name, "status": "True"} for name in ("Initialized", "Ready", "ContainersReady")]
+    patch("not-ready", {"conditions": ready, "containerStatuses": []})
+    end = helm.end(order)
+    assert (end.outcome, (end.output or "").startswith(shown[0]), end.printed) == (
+        "succeeded",
+        True,
+        len(end.output or ""),
+    ), end
+    assert shown[0].startswith(f"helm upgrade shop, in namespace {helm.namespace}\n")
+    assert "rollout: waiting for Deployment shop\n" in shown[0]
+    assert "Deployment shop: 1 of 1 pods of the new revision are available" in (end.output or "")
+    assert "hunter22" not in (end.output or "")
 
 
 def test_a_quota_and_a_failing_probe_are_told_with_the_clusters_own_words(helm: Helm) -> None:

@@ -107,6 +107,16 @@ class Process:
         return self._start.argv
 
     @property
+    def environment(self) -> Mapping[str, str]:
+        """Return the variables that the command was started with."""
+        return self._start.env
+
+    @property
+    def log(self) -> Path:
+        """Return the file with what the command prints."""
+        return self._start.log
+
+    @property
     def code(self) -> int | None:
         """Return the exit status; negative for the signal that ended it; None while it runs."""
         return self._popen.returncode if self._done.is_set() else None

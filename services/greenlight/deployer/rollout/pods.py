@@ -112,17 +112,20 @@ def not_ready(item: Object, pods: Sequence[Object], sets: Sequence[Object], now:
     return f"{count}; pod {bad[0]['metadata']['name']}: {_idle(bad[0], now)}"
 
 
-def first_idle(item: Object, pods: Sequence[Object], sets: Sequence[Object], now: datetime) -> str:
-    """Return the state of the first pod that has neither ended nor become ready; empty if there is none."""
+def first_idle(item: Object, pods: Sequence[Object], sets: Sequence[Object], now: datetime | None = None) -> str:
+    """Return the state of the first pod that has neither ended nor become ready; empty if there is none.
+
+    Without `now` it has no seconds, so that it is the same until something happens.
+    """
     known = [
         pod
         for pod in new_pods(item, pods, sets)
-        if (pod.get("status") or {}).get("phase") in (None, "Pending", "Running")
+        if (pod.get("status") or {}).get("phase") in (None, "Pending", "Running") and not is_true(pod, "Ready")
     ]
     return f"pod {known[0]['metadata']['name']}: {_idle(known[0], now)}" if known else ""
 
 
-def _idle(pod: Object, now: datetime) -> str:
+def _idle(pod: Object, now: datetime | None) -> str:
     """Return the state of a pod that is not ready."""
     status: Mapping[str, Any] = pod.get("status") or {}
     statuses = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
@@ -131,8 +134,9 @@ def _idle(pod: Object, now: datetime) -> str:
         if one.get("ready") or (state.get("terminated") or {}).get("exitCode") == 0:
             continue
         if "running" in state:
-            seconds = (now - datetime.fromisoformat(state["running"]["startedAt"])).total_seconds()
-            return f"container {one['name']} runs, not ready for {max(seconds, 0):.0f} s"
+            began = datetime.fromisoformat(state["running"]["startedAt"])
+            lasts = "yet" if now is None else f"for {max((now - began).total_seconds(), 0):.0f} s"
+            return f"container {one['name']} runs, not ready {lasts}"
         if "terminated" in state:
             return f"container {one['name']} ended with exit status {state['terminated'].get('exitCode')}"
         waiting = state.get("waiting") or {}

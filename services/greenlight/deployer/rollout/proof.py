@@ -92,6 +92,12 @@ class Rollout:
         self._following = False
         self._running: dict[str, float] = {}  # a container's life -> since when we have seen it run
         self._look_at = math.inf
+        self._told: dict[Workload, str] = {}
+
+    @property
+    def objects(self) -> Sequence[Workload]:
+        """Return what has to come up."""
+        return self._all
 
     def watch(self, seconds: float) -> Verdict | None:
         """Wait at most `seconds` for the end.
@@ -135,6 +141,19 @@ class Rollout:
                 why = signs[0].message if signs else podsof.first_idle(item, pods, sets, self._clock.now())
                 return f"{each}: {why or state.message}"
         return ""
+
+    def news(self, *, made: bool = False) -> list[str]:
+        """Return a line for each object whose state has changed since the last call: how far it is, and why no further.
+
+        With `made`, only for objects made since the release was applied.
+        """
+        if not self._followed.complete:
+            return []
+        each_of = [each for each, _ in self._made_since()] if made else self._followed.known
+        words = {each: self._words(each) for each in each_of}
+        changed = [f"{each}: {said}" for each, said in words.items() if self._told.get(each) != said]
+        self._told.update(words)
+        return changed
 
     def close(self) -> None:
         """Stop following."""
@@ -233,6 +252,15 @@ class Rollout:
         state = states.state(item)
         quiet = state.silent and self._clock.monotonic() - self._begun < SILENT
         return State(False, "has no status yet") if quiet else state
+
+    def _words(self, each: Workload) -> str:
+        state, item = self._state(each), self._followed.item(each)
+        if state.done or state.failed or item is None:
+            return state.message
+        pods, sets = self._followed.of_kind("Pod"), self._followed.of_kind("ReplicaSet")
+        bad = self._signs(each, pods, sets, self._followed.warnings())
+        why = bad[0].message if bad else podsof.first_idle(item, pods, sets)
+        return f"{state.message}; {why}" if why else state.message
 
     def _signs(
         self, each: Workload, pods: Sequence[Object], sets: Sequence[Object], events: Sequence[Object]

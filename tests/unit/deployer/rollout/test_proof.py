@@ -21,6 +21,7 @@ Object = dict[str, Any]
 NAMESPACE = "/namespaces/here"
 JOBS, DEPLOYMENTS = f"/apis/batch/v1{NAMESPACE}/jobs", f"/apis/apps/v1{NAMESPACE}/deployments"
 EVENTS = f"/api/v1{NAMESPACE}/events"
+SETS, PODS = f"/apis/apps/v1{NAMESPACE}/replicasets", f"/api/v1{NAMESPACE}/pods"
 
 
 class Watched:
@@ -153,6 +154,33 @@ def test_a_kind_that_the_cluster_no_longer_has_is_the_releases_failure() -> None
 
 def test_an_available_deployment_whose_pods_another_list_does_not_have_yet_is_waited_for_only_so_long() -> None:
     assert end(Scripted({DEPLOYMENTS: [web(1)]}), [WEB]).proven
+
+
+def test_each_object_is_told_once_a_state_with_why_it_is_not_up() -> None:
+    """Until it is up; a state has no seconds in it, so that it is news only where something happened."""
+    running = {"name": "app", "ready": False, "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}
+    pod = {"metadata": meta("web-1"), "spec": {"containers": []}, "status": {"containerStatuses": [running]}}
+    owners = {"metadata": {**meta("set"), "ownerReferences": [{"uid": "web"}]}}
+    pod["metadata"]["ownerReferences"] = [{"uid": "set"}]
+    lists = {DEPLOYMENTS: [web(0)], SETS: [owners], PODS: [pod]}
+    api = Scripted(lists)
+    deadline = datetime.now(UTC) + timedelta(hours=1)
+    rollout = Rollout(api, [WEB], "here", deadline, SystemClock(), settle=0.0)  # type: ignore[arg-type]
+    told: list[str] = []
+    while not told:
+        assert rollout.watch(0.05) is None
+        told = rollout.news()
+    while told[-1].endswith("are available"):  # the pods are listed by another thread
+        assert rollout.watch(0.05) is None
+        told += rollout.news()
+    assert told[-1] == "Deployment web: 0 of 1 new pods are available; pod web-1: container app runs, not ready yet"
+    assert (rollout.watch(0.1), rollout.news()) == (None, [])
+    api.watches[PODS].news.put(("MODIFIED", {**pod, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}))
+    api.watches[DEPLOYMENTS].news.put(("MODIFIED", web(1)))
+    found = rollout.watch(PATIENCE)
+    assert found is not None
+    assert rollout.news()[-1:] == ["Deployment web: 1 of 1 pods of the new revision are available"]
+    rollout.close()
 
 
 def test_who_waits_for_a_rollout_goes_on_as_soon_as_it_is_closed() -> None:

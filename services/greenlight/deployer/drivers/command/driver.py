@@ -15,10 +15,10 @@ from typing import Any
 from greenlight.deployer.driver import Busy, Order, Output, Part, Progress
 from greenlight.deployer.drivers.command.ends import End, read_end
 from greenlight.deployer.drivers.command.parent import CANCEL
-from greenlight.deployer.drivers.command.printed import Printed
 from greenlight.deployer.drivers.command.spawner import Spawner
 from greenlight.deployer.environment import inherited, variables
 from greenlight.deployer.lock import TargetLock
+from greenlight.deployer.printed import Printed
 from greenlight.lib.clock import Clock
 from greenlight.lib.durations import duration
 from greenlight.lib.files import make_folder
@@ -183,7 +183,8 @@ class CommandDriver:
         """Return the output of a try that has just been found, to be read from its beginning."""
         environment = Scrubber(hidden)
         log = self._outputs / f"{_target(order)}.log"
-        printed = Printed(log, lambda text: self._scrub(environment(text)), OUTPUT)
+        printed = Printed(self._scrub, OUTPUT)
+        printed.follow(log, lambda text: self._scrub(environment(text)))
         self._printed[_target(order)] = order.deployment, order.fence, printed
         return printed
 
@@ -223,8 +224,7 @@ class CommandDriver:
         printed = self._printed_by(order)
         if printed is None or printed.total == 0:
             return None
-        while printed.read(ended=True):
-            pass
+        printed.finish()
         return printed.total if output.endswith(printed.text[-FEW:]) else printed.total + len(output)
 
     def _begun_in_vain(self, order: Order) -> Progress | None:

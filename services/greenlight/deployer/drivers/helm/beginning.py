@@ -64,7 +64,8 @@ def start_upgrade(run: Run, tools: Tools) -> None:
     """Let `helm upgrade` act: the chart is there. One that was started before cannot keep fields, so another is started."""
     keep: Sequence[str] = []
     if run.before is not None:
-        run.notes += run.before.notes()
+        for note in run.before.notes():
+            run.printed.say(note)
         keep = post_renderer.arguments(run.before.keeps(), run.folder / "kept.json")
     (tools.keeping.add if keep else tools.keeping.discard)(run.target)
     if keep:
@@ -73,7 +74,8 @@ def start_upgrade(run: Run, tools: Tools) -> None:
         _prepare(run, keep, tools)
     assert run.prepared is not None, "prepared just now"
     prepared, run.prepared = run.prepared, None
-    run.process = prepared.go(run.order.deployment)
+    run.printed.say(f"helm upgrade {run.order.config['release']}, in namespace {run.order.config['namespace']}")
+    tools.follow(run, prepared.go(run.order.deployment))
     run.process_began = tools.clock.monotonic()
     run.phase = Phase.UPGRADE
 
@@ -87,6 +89,8 @@ def follow(run: Run, revision: Revision, deadline: datetime, tools: Tools) -> No
     run.rollout = Rollout(
         api, manifest, namespace, deadline, tools.clock, patience=patience, settle=settle, since=revision.made
     )
+    waits = ", ".join(map(str, run.rollout.objects)) or "nothing: no object of the release has to come up"
+    run.printed.say(f"rollout: waiting for {waits}")
     run.phase = Phase.ROLLOUT
 
 
@@ -129,7 +133,7 @@ def _as_applied(run: Run, before: live_release.Release, api: Api) -> bool:
         return False
     drift = live_release.drift(api, before, force=conflicts_of(run.order) == "ours")
     if drift is not None:
-        run.notes.append(f"The release ran this already, but {drift}, so it was applied again")
+        run.printed.say(f"The release ran this already, but {drift}, so it was applied again")
     return drift is None
 
 
@@ -140,6 +144,7 @@ def _follow_what_runs(run: Run, api: Api, revision: Revision, tools: Tools) -> N
         marks = {**run.planned().marks, "revision": str(revision.number)}
         release.mark(api, order.config["namespace"], revision, marks)
     run.lock.release()
+    run.printed.say("The release runs this already, so Helm is not run")
     taken_over = revision.marks.get("deployment") == order.deployment  # its time has been running since
     follow(run, revision, (revision.created if taken_over else tools.clock.now()) + timeout, tools)
 
@@ -195,7 +200,8 @@ def _apply(run: Run, tools: Tools) -> None:
     into = run.folder / "pull"
     shutil.rmtree(into, ignore_errors=True)
     into.mkdir(mode=0o700)
-    run.process = tools.helm.run(plan.chart.pull, tools.clusters.access(run.order).helm(), into, PULL)
+    run.printed.say(f"helm pull, chart {plan.chart.digest}")
+    tools.follow(run, tools.helm.run(plan.chart.pull, tools.clusters.access(run.order).helm(), into, PULL))
     run.phase = Phase.PULL
 
 

@@ -12,20 +12,20 @@ import shutil
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from greenlight.deployer.clusters.access import Access
 from greenlight.deployer.clusters.named import access_of
 from greenlight.deployer.clusters.refusals import Forbidden, Refused
-from greenlight.deployer.driver import Busy, Order, Progress
+from greenlight.deployer.driver import Busy, Order, Output, Progress
 from greenlight.deployer.drivers.helm.beginning import begin
 from greenlight.deployer.drivers.helm.phases import step
 from greenlight.deployer.drivers.helm.program import Helm
 from greenlight.deployer.drivers.helm.run import Run, target_name
-from greenlight.deployer.drivers.helm.tools import Clusters, Tools
+from greenlight.deployer.drivers.helm.tools import OUTPUT, Clusters, Tools
 from greenlight.deployer.lock import TargetLock
+from greenlight.deployer.printed import Printed
 from greenlight.lib.clock import Clock
 from greenlight.lib.durations import duration
 from greenlight.lib.errors import ConfigurationError, Unavailable
@@ -73,7 +73,8 @@ class HelmDriver:
             ):
                 return known.end or Progress("running")
             timeout = duration(order.config.get("timeout", "10m")).total_seconds()
-            run = Run(order, self._lock(order), self._folders / order.deployment, timeout)
+            printed = Printed(self._tools.scrub, OUTPUT)
+            run = Run(order, self._lock(order), self._folders / order.deployment, timeout, printed)
             run.lock.take()
             # What was deployed to this target before has been written down, or the target would not be free.
             self._runs = {id: other for id, other in self._runs.items() if other.target != run.target}
@@ -113,6 +114,14 @@ class HelmDriver:
         finally:
             run.turn.release()
         return run.end or Progress("running")
+
+    def output(self, order: Order) -> Output | None:
+        """Return what the deployment has printed by now; None where another process has begun it."""
+        run = self._runs.get(order.deployment)
+        if run is None:
+            return None
+        run.printed.read()
+        return Output(run.printed.text, run.printed.total)
 
     def cancel(self, order: Order, reason: str) -> None:
         """End what runs for the deployment; what was applied stays, until a person rolls it back."""
@@ -162,8 +171,8 @@ class HelmDriver:
         run.close()
         run.drop()
         run.lock.release()
+        run.end = self._tools.cleaned(end, run)
         shutil.rmtree(run.folder, ignore_errors=True)
-        run.end = replace(self._tools.cleaned(end, run.notes), parts=tuple(run.parts))
 
     def _forget(self, run: Run) -> None:
         run.lock.release()

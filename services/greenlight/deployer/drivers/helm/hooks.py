@@ -65,6 +65,12 @@ class Hooks:
         """Return what the unfinished hook is doing; empty where that is not known."""
         return "" if self._rollout is None or self._blind else self._rollout.unfinished()
 
+    def news(self) -> Sequence[str]:
+        """Return a line for each hook whose state has changed since the last call."""
+        return (
+            [] if self._rollout is None or self._blind else [f"hook {line}" for line in self._rollout.news(made=True)]
+        )
+
     def close(self) -> None:
         """Stop following."""
         if self._rollout is not None:

@@ -15,7 +15,7 @@ from greenlight.deployer.drivers.helm.hooks import Hooks
 from greenlight.deployer.drivers.helm.program import test_arguments
 from greenlight.deployer.drivers.helm.release import PENDING, Revision
 from greenlight.deployer.drivers.helm.run import Phase, Run
-from greenlight.deployer.drivers.helm.tools import OUTPUT, PAUSE, Tools, seconds_of
+from greenlight.deployer.drivers.helm.tools import PAUSE, Tools, seconds_of
 from greenlight.deployer.drivers.helm.verification import Verification, command_start
 from greenlight.lib.process import Process
 
@@ -35,8 +35,7 @@ def _pulling(run: Run, seconds: float, tools: Tools) -> Progress | None:
     if run.canceled:
         return Progress("failed", run.canceled)
     if process.code != 0:
-        output = tools.output(run)
-        return Progress("error", f"the chart cannot be fetched: {causes.error_line(output)}", output[-OUTPUT:])
+        return Progress("error", f"the chart cannot be fetched: {causes.error_line(tools.output(run))}")
     charts.keep(chart, run.folder / "pull")
     start_upgrade(run, tools)
     return None
@@ -47,12 +46,13 @@ def _upgrading(run: Run, seconds: float, tools: Tools) -> Progress | None:
     if not _helm_ended(run, process, seconds, tools):
         return None
     api, namespace = tools.clusters.api(order), order.config["namespace"]
+    run.printed.finish()
     found = release.revisions(api, namespace, order.config["release"])
     revision = found[-1] if found and mine(found[-1], order) else None
     try:
         release.prune(api, namespace, found)
     except Refused as problem:
-        run.notes.append(f"Old revisions of the release were not deleted: {problem}")
+        run.printed.say(f"Old revisions of the release were not deleted: {problem}")
     if process.code == 0 and revision is not None:
         shutil.rmtree(run.folder, ignore_errors=True)
         follow(run, revision, revision.created + timedelta(seconds=run.timeout), tools)
@@ -67,25 +67,23 @@ def _upgrade_failed(run: Run, process: Process, revision: Revision | None, tools
     """Return the end after a Helm that did not apply this deployment; `revision` is what it left."""
     order, output = run.order, tools.output(run)
     if process.code == 0:
-        return Progress("error", "Helm succeeded, but the newest revision is not of this deployment", output)
+        return Progress("error", "Helm succeeded, but the newest revision is not of this deployment")
     canceled = run.canceled or process.cancelled
     if canceled:
-        return Progress("failed", canceled, output)
+        return Progress("failed", canceled)
     unfinished = run.hooks.unfinished() if run.hooks is not None else ""
     waited = f"; {unfinished}" if unfinished else ""
     if process.timed_out:
-        return Progress("failed", f"Helm did not end within {run.timeout:g} s{waited}", output)
+        return Progress("failed", f"Helm did not end within {run.timeout:g} s{waited}")
     if process.code is not None and process.code < 0:
         memory = "; perhaps there was too little memory" if process.code == -9 else ""
-        return Progress(
-            "error", f"Helm was ended by signal {-process.code}, which Greenlight did not send{memory}", output
-        )
+        return Progress("error", f"Helm was ended by signal {-process.code}, which Greenlight did not send{memory}")
     namespace = order.config["namespace"]
     failure = causes.failure(output, order.config["release"], namespace)
     if failure.again:
-        return Progress("error", failure.reason, output)
+        return Progress("error", failure.reason)
     lines = "" if revision is None else hooks.last_lines(tools.clusters.api(order), namespace, revision)
-    return Progress("failed", f"{failure.reason}{waited}", f"{output[-OUTPUT:]}\n{lines}".strip())
+    return Progress("failed", f"{failure.reason}{waited}", lines)
 
 
 def _helm_ended(run: Run, process: Process, seconds: float, tools: Tools) -> bool:
@@ -95,8 +93,10 @@ def _helm_ended(run: Run, process: Process, seconds: float, tools: Tools) -> boo
         return process.wait(min(seconds, waits))
     run.hooks = run.hooks or _hooks(run, process, tools)
     stuck = run.hooks.cannot_begin(seconds)
+    for line in run.hooks.news():
+        run.printed.say(line)
     if stuck is not None:
-        run.notes += [stuck.details] if stuck.details else []
+        run.printed.say(stuck.details or stuck.reason)
         process.cancel(f"a hook cannot begin: {stuck.reason}")
     return process.wait(0.0 if run.hooks.followed else min(seconds, PAUSE))
 
@@ -117,6 +117,8 @@ def _own_revision(order: Order, tools: Tools) -> Revision | None:
 def _rolling(run: Run, seconds: float, tools: Tools) -> Progress | None:
     assert run.rollout is not None, "followed since the phase began"
     verdict = run.rollout.watch(seconds)
+    for line in run.rollout.news():
+        run.printed.say(line)
     if verdict is None:
         return None
     run.rollout.close()
@@ -124,10 +126,10 @@ def _rolling(run: Run, seconds: float, tools: Tools) -> Progress | None:
         return Progress("failed", verdict.reason, verdict.details)
     run.verification = Verification(
         run.order,
-        verdict.details,
         tools.clock,
+        say=run.printed.say,
         start=lambda step, left: _start_step(run, step, left, tools),
-        output=lambda _: tools.output(run)[-OUTPUT:],
+        output=lambda: tools.output(run),
         pause=tools.pause,
     )
     run.phase = Phase.VERIFY
@@ -144,11 +146,12 @@ def _start_step(run: Run, step: str, left: float, tools: Tools) -> Process:
     run.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if step == "helm-test":
         arguments = test_arguments(run.order, left)
-        run.process = tools.helm.run(arguments, tools.clusters.access(run.order).helm(), run.folder, left + 5)
+        process = tools.helm.run(arguments, tools.clusters.access(run.order).helm(), run.folder, left + 5)
     else:
         log, helm = run.folder / "verify.log", tools.helm
-        run.process = Process(command_start(run.order, helm.environment, log, left, helm.grace))
-    return run.process
+        process = Process(command_start(run.order, helm.environment, log, left, helm.grace))
+    tools.follow(run, process)
+    return process
 
 
 _STEPS: Mapping[Phase, Callable[[Run, float, Tools], Progress | None]] = {

@@ -17,6 +17,7 @@ from greenlight.deployer.drivers.helm.hooks import Hooks
 from greenlight.deployer.drivers.helm.program import Prepared
 from greenlight.deployer.drivers.helm.verification import Verification
 from greenlight.deployer.lock import TargetLock
+from greenlight.deployer.printed import Printed
 from greenlight.deployer.rollout.proof import Rollout
 from greenlight.lib.process import Process
 
@@ -57,6 +58,7 @@ class Run:
     lock: TargetLock
     folder: Path
     timeout: float  # seconds
+    printed: Printed  # the deployment's output
     phase: Phase = Phase.BEGIN
     plan: Plan | None = None
     prepared: Prepared | None = None  # the upgrade, before it may act
@@ -68,7 +70,6 @@ class Run:
     before: live_release.Release | None = None  # the release as it is in the cluster before the upgrade
     began: datetime | None = None  # this phase
     parts: list[Part] = field(default_factory=list)  # the phases that are over
-    notes: list[str] = field(default_factory=list)  # what the deployment's output has besides, whatever its end
     unreachable: float | None = None  # monotonic, since when the cluster does not answer
     canceled: str | None = None  # the reason
     end: Progress | None = None

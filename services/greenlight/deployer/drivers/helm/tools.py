@@ -21,7 +21,8 @@ from greenlight.deployer.drivers.helm.program import Helm
 from greenlight.deployer.drivers.helm.run import Phase, Run
 from greenlight.lib.clock import Clock
 from greenlight.lib.durations import duration
-from greenlight.lib.scrub import Scrubber
+from greenlight.lib.process import Process
+from greenlight.lib.scrub import Scrubber, secrets_in
 
 OUTPUT = 16 * 1024
 """Characters of a deployment's output that are kept: its end."""
@@ -83,22 +84,26 @@ class Tools:
         default_factory=dict
     )  # deployment -> monotonic, since when it waits for a foreign lock
 
+    def follow(self, run: Run, process: Process) -> None:
+        """Make this the process of the run, whose output the deployment's has from now on."""
+        run.process = process
+        run.printed.follow(process.log, self._scrub_of(process))
+
     def output(self, run: Run) -> str:
         """Return the output of the run's process, without the secrets of its environment."""
-        return self._shown(run, run.started().output())
+        process = run.started()
+        return self._scrub_of(process)(process.output())
 
     def part(self, run: Run, phase: Phase, began: datetime) -> Part:
         """Return a phase that is over, as a part of the deployment, with what Helm was called with and has printed."""
         now, process = self.clock.now(), run.process
         if process is None or phase not in (Phase.PULL, Phase.UPGRADE):
             return Part(PARTS[phase], began, now)
-        cmd = self._shown(run, shlex.join(["helm", *process.command[1:]]))[:CMD]
+        cmd = self._scrub_of(process)(shlex.join(["helm", *process.command[1:]]))[:CMD]
         return Part(PARTS[phase], began, now, cmd, self.output(run)[-OUTPUT:])
 
-    def _shown(self, run: Run, text: str) -> str:
-        environment = self.clusters.access(run.order).helm()
-        hidden = [value for name, value in environment.items() if "TOKEN" in name]
-        return (self.scrub.also(hidden) if hidden else self.scrub)(text)
+    def _scrub_of(self, process: Process) -> Scrubber:
+        return self.scrub.also(part for name, value in process.environment.items() for part in secrets_in(value, name))
 
     def pause(self, seconds: float) -> None:
         """Wait for the next question, at most `seconds`, or until Greenlight ends."""
@@ -108,11 +113,14 @@ class Tools:
         """Return a reason on one line, scrubbed and cut."""
         return self.scrub(" ".join(text.split()))[:REASON]
 
-    def cleaned(self, end: Progress, notes: list[str]) -> Progress:
-        """Return an end as it may be shown, with the notes below its output."""
-        output = "\n".join(filter(None, (end.output, *notes)))
+    def cleaned(self, end: Progress, run: Run) -> Progress:
+        """Return an end as it may be shown; what it says in detail is the last part of the deployment's output."""
+        run.printed.finish()
+        if end.output:
+            run.printed.say(end.output)
         reason = None if end.reason is None else self.reason(end.reason)
-        return replace(end, reason=reason, output=self.scrub(output)[-OUTPUT:] if output else None)
+        output = run.printed.text or None
+        return replace(end, reason=reason, output=output, printed=run.printed.total, parts=tuple(run.parts))
 
 
 def seconds_of(order: Order, name: str) -> float | None:

@@ -27,19 +27,19 @@ class Verification:
     def __init__(
         self,
         order: Order,
-        proof: str,
         clock: Clock,
         *,
+        say: Callable[[str], None],
         start: Callable[[str, float], Process],
-        output: Callable[[Process], str],
+        output: Callable[[], str],
         pause: Callable[[float], None],
     ) -> None:
-        """Make what verifies an order after its rollout, which `proof` is of.
+        """Make what verifies an order after its rollout, and says each step that begins.
 
         `start` begins a step that is a process, to end within so many seconds; `output` is what it printed; `pause` waits for
         the next question to an address, at most so many seconds.
         """
-        self._order, self._proof, self._clock = order, proof, clock
+        self._order, self._clock, self._say = order, clock, say
         self._start, self._output, self._pause = start, output, pause
         self._wanted: Mapping[str, object] = order.config.get("verify", {})
         self._steps = [step for step in STEPS if step in self._wanted]
@@ -49,9 +49,10 @@ class Verification:
     def watch(self, seconds: float) -> Progress | None:
         """Continue the step under way for at most `seconds`; return the end, once all hold or one does not."""
         if not self._steps:
-            return Progress("succeeded", None, self._proof)
+            return Progress("succeeded")
         now, step = self._clock.monotonic(), self._steps[0]
         if self._until is None:
+            self._say(f"verify: {self._named(step)}")
             self._until = now + duration(str(self._wanted.get("timeout", "1m"))).total_seconds()
         left = self._until - now
         if step == "http":
@@ -64,10 +65,8 @@ class Verification:
         if process.code == 0:
             self._next()
             return None
-        output = self._output(process)
-        what = "helm test" if step == "helm-test" else f"`{' '.join(self._order.config['verify']['command'])[:100]}`"
         how = "took too long" if process.timed_out else f"ended with exit status {process.code}"
-        return Progress("failed", f"the release is up, but {what} {how}: {error_line(output)}", output)
+        return Progress("failed", f"the release is up, but {self._named(step)} {how}: {error_line(self._output())}")
 
     def _probe(self, url: str, left: float, seconds: float) -> Progress | None:
         try:
@@ -79,9 +78,14 @@ class Verification:
         except urllib3.exceptions.HTTPError as problem:
             found = f"does not answer: {problem}"
         if left <= 0:
-            return Progress("failed", f"the release is up, but {url} {found}", self._proof)
+            return Progress("failed", f"the release is up, but {url} {found}")
         self._pause(seconds)
         return None
+
+    def _named(self, step: str) -> str:
+        if step == "command":
+            return f"`{' '.join(self._order.config['verify']['command'])[:100]}`"
+        return "helm test" if step == "helm-test" else str(self._wanted["http"])
 
     def _next(self) -> None:
         self._steps, self._process, self._until = self._steps[1:], None, None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from greenlight.deployer.drivers.command.printed import PART, TOO_LONG, Printed
+from greenlight.deployer.printed import PART, TOO_LONG, Printed
 from greenlight.lib.scrub import Scrubber
 
 KEY = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\nZmFrZQ==\n-----END PRIVATE KEY-----\n"
@@ -19,7 +19,8 @@ def test_whatever_the_pieces_it_is_what_scrubbing_the_whole_gives(tmp_path: Path
     whole = f"begin é\nlogin hunter22 ok\n{KEY}\r\nfirst line of it\nsecond line of it\n" + "same\n" * 3
     whole += '{"password": "abc\ndef"}\nAuthorization: Bearer abcdefghij\nend without a line end'
     path, seen = tmp_path / "log", ""
-    printed = Printed(path, scrub, 10_000)
+    printed = Printed(scrub, 10_000)
+    printed.follow(path, scrub)
     assert not printed.read(), "there is no file yet"
     raw = whole.encode()
     for at in range(0, len(raw), size):
@@ -29,8 +30,7 @@ def test_whatever_the_pieces_it_is_what_scrubbing_the_whole_gives(tmp_path: Path
         assert scrub(whole).startswith(printed.text)
         assert printed.text.startswith(seen)
         seen = printed.text
-    while printed.read(ended=True):
-        pass
+    printed.finish()
     assert (printed.text, printed.total) == (scrub(whole), len(scrub(whole)))
 
 
@@ -38,7 +38,8 @@ def test_only_the_end_is_kept_and_a_line_that_is_too_long_is_left_out(tmp_path: 
     """`total` counts what is no longer kept; half of a secret at the edge of a long line is not shown."""
     path = tmp_path / "log"
     path.write_bytes(b"x" * (PART - 3) + b"hunter22\n" + b"abc\n" * 10)
-    printed = Printed(path, Scrubber(["hunter22"]), 12)
+    printed, scrub = Printed(str, 12), Scrubber(["hunter22"])
+    printed.follow(path, scrub)
     while printed.read():
         pass
     assert printed.text == "abc\n" * 3
