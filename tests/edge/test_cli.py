@@ -178,7 +178,7 @@ def test_send_signs_as_each_provider_does(terminal: Terminal, tmp_path: Path) ->
             },
         ),
     }
-    assert not terminal.shop.greenlight.secrets.away()  # which has it look at once
+    assert not terminal.shop.greenlight.secrets.is_unreadable()  # which has it look at once
     for name, (*words, payload) in files.items():
         file = tmp_path / f"{name}.json"
         file.write_text(json.dumps(payload))

@@ -202,13 +202,13 @@ def test_while_the_folder_cannot_be_read_the_last_good_secrets_stay(
         assert not secrets.unread("github")
         assert secrets.unread("circleci"), "there may be secrets of it now, and nobody can know"
         assert unreadable() == {FOLDER: 1}
-        assert secrets.away()
+        assert secrets.is_unreadable()
     assert [row.levelname for row in caplog.records] == ["ERROR"]
     assert str(folder) in caplog.text
     (folder / "github").write_bytes(b"two\n")
     clock.seconds += 9.9
     assert values(secrets) == [b"two"]
-    assert not secrets.away()
+    assert not secrets.is_unreadable()
     assert not secrets.unread("circleci")
     assert unreadable() == {}
     assert "is valid again" in caplog.records[-1].message

@@ -98,7 +98,7 @@ def run(options: BrokerOptions) -> int:
         tracer = tracer_of("broker", log)
         broker = Broker(store, *manifests, services=options.services, limits=options.limits, tracer=tracer)
         loopback = is_loopback(options.listen.rpartition(":")[0].strip("[]"))
-        front = OnlyPrograms(Front(broker), loopback=loopback, anybody=_HEALTH)
+        front = OnlyPrograms(BrokerPort(broker), loopback=loopback, anybody=_HEALTH)
         server = serve(front, options.listen, name="broker", limits=ServerLimits(body=1 << 20))
     except (ConfigurationError, Unavailable) as problem:
         store.close()
@@ -124,7 +124,7 @@ def run(options: BrokerOptions) -> int:
     return 0 if in_order else FAILED
 
 
-class Front:
+class BrokerPort:
     """The one port: events for Brokers, and for this machine alone the operators' API; metrics and health for all.
 
     Flask is imported by the first request that needs it, not by the start and not by an event.

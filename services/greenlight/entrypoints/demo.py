@@ -275,7 +275,7 @@ def build(story: _Story) -> dict[str, Any]:
     }
 
 
-def talks_row(commit: Mapping[str, Any]) -> dict[str, str]:
+def slide_row(commit: Mapping[str, Any]) -> dict[str, str]:
     """Return the record as the slides show it: repo, branch, commit, and "TRUE" for every gate that is green."""
     gates = commit["applications"]["hello"]["gates"]
     branch = next((ref.removeprefix("refs/heads/") for ref in commit["refs"] if ref.startswith("refs/heads/")), "")
@@ -289,7 +289,7 @@ def _report(story: _Story, show_trace: Callable[[dict[str, Any]], None]) -> None
     running = json.loads((story.folders.config / "running.json").read_text(encoding="utf-8"))
     page = story.http.request("GET", running["url"]).data.decode().strip()
     _say("\nthe record of the commit, as the talk showed it:")
-    for key, value in talks_row(commit).items():
+    for key, value in slide_row(commit).items():
         _say(f'  {key}: "{value}"')
     _say(f"\npromotion.ready went out, and deployment {deployment['id']} {deployment['outcome']}")
     _say(f"  {running['url']} answers: {page}\n")

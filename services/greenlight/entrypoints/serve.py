@@ -28,7 +28,7 @@ from greenlight.service.configuration import PipelineFiles, read_pipeline
 from greenlight.service.deps import Deps
 from greenlight.service.handling import EventService
 from greenlight.service.health import DOWN, MISCONFIGURED
-from greenlight.service.publisher import Afterwards
+from greenlight.service.publisher import DeferredPublisher
 from greenlight.service.sink import Sink
 from greenlight.telemetry.keeping import SERVICES as KEPT
 from greenlight.telemetry.setup import tracer_of
@@ -73,7 +73,7 @@ def run(service: str, env: Mapping[str, str]) -> int:
         _cannot_start(service, MISCONFIGURED, problem)
         return USAGE
     if service == "webhooks":
-        return _serve_the_internet(service, settings)
+        return _serve_public(service, settings)
     from greenlight.entrypoints.under_gunicorn import serve
 
     deploys = service == "deployer"
@@ -83,11 +83,11 @@ def run(service: str, env: Mapping[str, str]) -> int:
         name=service,
         threads=WATCHES if deploys else THREADS,
         drain=DRAIN + (LAST if deploys else 0),
-        at_end=_let_end if deploys else None,
+        at_end=_await_deployments if deploys else None,
     )
 
 
-def _serve_the_internet(service: str, settings: Settings) -> int:
+def _serve_public(service: str, settings: Settings) -> int:
     from greenlight.lib.foreground import stop_on_signals
     from greenlight.service.server import serve, serve_until
     from greenlight.webhooks.turns import repository_of
@@ -107,7 +107,7 @@ def _serve_the_internet(service: str, settings: Settings) -> int:
     return 0 if in_order else FAILED
 
 
-def _let_end() -> None:
+def _await_deployments() -> None:
     """Wait for the deployments that still run, in the deployer's worker, when its last request has ended."""
     from greenlight.lib.process import all_ended
 
@@ -202,7 +202,7 @@ def app(service: str, settings: Settings) -> WSGIApplication:
     base["ledger"] = traced(ledger, tracer)
     base["publisher"] = Sink(settings.sink or "http://127.0.0.1:9", ledger, log, authorities=settings.authorities)
     if service in _ASKED:
-        base["publisher"] = Afterwards(base["publisher"])
+        base["publisher"] = DeferredPublisher(base["publisher"])
     if tracer is not OFF:
         _follow(tracer, ledger if exports is not OFF else None)
     if service in _ADOPTERS:

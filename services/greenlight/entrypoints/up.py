@@ -101,7 +101,7 @@ def run(options: UpOptions, show_trace: Callable[[dict[str, Any]], None]) -> int
         return USAGE
     REGISTRY.register(greenlight.broker.metrics.collector(greenlight.broker.operations))
     stopping = stop_on_signals()
-    _settle_memory()
+    _exclude_from_collection()
     greenlight.start()
     greenlight.pipeline.on_change(lambda pipeline: _add_secrets(folders, greenlight.secrets, pipeline, log))
     for server in reversed(servers):  # the board last: its /readyz speaks for all of them
@@ -131,7 +131,7 @@ def _look(greenlight: Greenlight) -> None:
     greenlight.secrets.refresh()
 
 
-def _settle_memory() -> None:
+def _exclude_from_collection() -> None:
     """Exclude what was imported and composed from garbage collection: it lives as long as the process."""
     gc.collect()
     gc.freeze()
@@ -194,7 +194,7 @@ def _add_secrets(folders: Folders, secrets: Secrets, pipeline: Pipeline, log: lo
 
     A missing folder is waited for: in a new one, every sender would be unknown.
     """
-    if secrets.away():
+    if secrets.is_unreadable():
         raise ConfigurationError(f"{folders.secrets}: cannot be read, so no secret can be added to it")
     _create_secrets(folders, pipeline, log)
 

@@ -84,7 +84,7 @@ def whole(rest: str, pieces: str, **columns: Any) -> Record:
     found = plain(rest)
     for each in plain(pieces):
         for name, mapping in each.items():
-            _lay(found.setdefault(name, {}), mapping, _DEPTHS.get(name, 0))
+            _merge(found.setdefault(name, {}), mapping, _DEPTHS.get(name, 0))
     return from_plain(Record, found, **columns)
 
 
@@ -134,10 +134,10 @@ def _compare(
             gone.update([(*at, key)] if depth == 1 else (path for path, _ in _below((*at, key), depth - 1, old[key])))
 
 
-def _lay(under: dict[str, Any], over: Mapping[str, Any], depth: int) -> None:
+def _merge(under: dict[str, Any], over: Mapping[str, Any], depth: int) -> None:
     """Put the upper value into the lower one, both as plain JSON."""
     for key, value in over.items():
         if depth > 1:
-            _lay(under.setdefault(key, {}), value, depth - 1)
+            _merge(under.setdefault(key, {}), value, depth - 1)
         else:
             under[key] = value

@@ -54,7 +54,7 @@ NAMES: Keys = {
 _log = logging.getLogger("greenlight.ledger")
 
 
-class Aside:
+class UnreadableRows:
     """Read rows for a ledger, and keep a list of those that cannot be read. Safe for threads."""
 
     def __init__(self, clock: Callable[[], datetime], keys: Keys) -> None:
@@ -78,7 +78,7 @@ class Aside:
                 "on it is done; `greenlight doctor` reports it, docs/operations.md describes the repair"
             ) from problem
         if self._known:
-            self._mended(table, "/".join(map(str, key)))
+            self._repaired(table, "/".join(map(str, key)))
         return row
 
     def those(self, table: str, rows: Iterable[tuple[Sequence[str], Callable[[], R]]]) -> list[R]:
@@ -104,7 +104,7 @@ class Aside:
             self._count()
         _log.error("the row %s of %s cannot be read, and is set aside: %s", key, table, why)
 
-    def _mended(self, table: str, key: str) -> None:
+    def _repaired(self, table: str, key: str) -> None:
         with self._lock:
             if self._known.pop((table, key), None) is None:
                 return

@@ -15,14 +15,14 @@ MOST = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Between:
+class CommitRange:
     """The commits of one way back from a commit, newest first."""
 
     shas: tuple[str, ...]
     complete: bool  # whether it ends at the other commit: else commits may be missing, or the way leads elsewhere
 
 
-def between(start: Push, end: str | None, history: History) -> Between:
+def between(start: Push, end: str | None, history: History) -> CommitRange:
     """Follow the pushes from one back to the commit `end`, which is left out; None: to the first that is stored."""
     shas: dict[str, None] = {}
     here: Push | None = start
@@ -31,14 +31,14 @@ def between(start: Push, end: str | None, history: History) -> Between:
         whole &= not here.cut
         for sha in (here.sha, *reversed(here.commits)):
             if sha == end:
-                return Between(tuple(shas), whole)
+                return CommitRange(tuple(shas), whole)
             shas[sha] = None
         before = link(here)
         if before is not None and before == end:
-            return Between(tuple(shas), whole)
+            return CommitRange(tuple(shas), whole)
         following = history.before(here)
         here = None if following is not None and following.sha in shas else following
-    return Between(tuple(shas), False)
+    return CommitRange(tuple(shas), False)
 
 
 def lacking(policy: Policy, target: Target, history: History) -> tuple[str, ...]:

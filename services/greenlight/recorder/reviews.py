@@ -34,7 +34,7 @@ def shared(fact: Fact, record: Record, policies: Sequence[Policy], ledger: Ledge
     ledger.transact(Transaction(entries=entries))
     found: dict[str, Record] = {record.sha: record}
     before: dict[str, Record] = {}
-    for sha, review, last in (*_to_merge(pull, ledger), *_to_alike(tree, ledger)):
+    for sha, review, last in (*_to_merge(pull, ledger), *_to_same_tree(tree, ledger)):
         if sha not in found:
             before[sha] = found[sha] = ledger.record(record.repo, sha) or Record(record.repo, sha)
         found[sha] = with_review(found[sha], review, last=last)
@@ -50,7 +50,7 @@ def _to_merge(stream: str | None, ledger: Ledger) -> Iterator[tuple[str, Fact, b
             yield merge["sha"], review, review.sha in (merge["head"], merge["sha"])
 
 
-def _to_alike(stream: str | None, ledger: Ledger) -> Iterator[tuple[str, Fact, bool]]:
+def _to_same_tree(stream: str | None, ledger: Ledger) -> Iterator[tuple[str, Fact, bool]]:
     """Yield the reviews of a tree, for each commit that was pushed with it."""
     entries = ledger.journal(stream, limit=MOST) if stream is not None else ()
     reviews = list(_reviews(entries, ledger))

@@ -18,7 +18,7 @@ from waitress.task import ThreadedTaskDispatcher
 
 from greenlight.lib.descriptors import connections_left
 from greenlight.lib.errors import PROBLEM, problem_json
-from greenlight.service.http_parser import Refusal, Room, StrictParser
+from greenlight.service.http_parser import BodyMemory, Refusal, StrictParser
 
 LOG = logging.getLogger("greenlight.server")
 
@@ -146,7 +146,7 @@ class Waitress(TcpWSGIServer):  # type: ignore[misc]
         )
         # What is shorter the loop sends in one piece, once it is whole. Deprecated as an argument; without it nothing breaks.
         adjustments.send_bytes = 16 << 10
-        self._room = Room(limits.arriving)
+        self._room = BodyMemory(limits.arriving)
         adjustments.limits, adjustments.room = limits, self._room  # the parser knows nothing but these
         self._connections = max(1, min(limits.connections, connections_left() // limits.servers))
         self._limits, self._pulled = limits, False

@@ -21,7 +21,7 @@ class LengthRequired(Error):  # type: ignore[misc]
     reason = "Length Required"
 
 
-class Room:
+class BodyMemory:
     """Count the bytes of bodies that a server holds; they come and go in different threads."""
 
     def __init__(self, most: int) -> None:
@@ -43,7 +43,7 @@ class Room:
 class Body(BytesIOBasedBuffer):  # type: ignore[misc]
     """A body in memory: waitress's own goes to a temporary file, before anybody has looked at its signature."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: BodyMemory) -> None:
         super().__init__()
         self._room, self._counted = room, 0
 

@@ -53,7 +53,7 @@ def identities(github: str | None, emails: Iterable[str]) -> Sequence[str]:
     return [*logins, *(ids.identity("email", email) for email in emails)]
 
 
-def nameless(people: Iterable[Person]) -> Sequence[str]:
+def without_identity(people: Iterable[Person]) -> Sequence[str]:
     """Return the ids of people without a GitHub login and address, who cannot be recognized as authors."""
     return [person.id for person in people if not person.identities]
 
@@ -102,7 +102,7 @@ class People:
         return self._files()
 
     def _warn(self, people: Mapping[str, Person]) -> None:
-        for id in nameless(people.values()):
+        for id in without_identity(people.values()):
             self._log.warning(
                 "%s: %s has neither `github` nor `emails`, so nobody can tell whether they are an author: "
                 "their approval counts at no gate with `not: author`; %s",

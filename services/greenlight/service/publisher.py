@@ -46,7 +46,7 @@ AHEAD = 32
 """Events that may wait for one of them. Whoever has more sends them himself, which slows him down to what the Broker takes."""
 
 
-class Afterwards:
+class DeferredPublisher:
     """Publish in a thread, for a service whose caller waits and is not the Broker: events are sent after the answer."""
 
     def __init__(self, publisher: Publisher) -> None:

@@ -9,7 +9,7 @@ from operator import is_
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from greenlight.ledger.kept import Kept
+from greenlight.ledger.bounded_cache import BoundedCache
 from greenlight.ledger.port import Ledger, Unreadable
 from greenlight.model.rows import Merge, Push, Target
 from greenlight.policy import silence
@@ -68,7 +68,7 @@ class _Known:
 def _lineage_since(ledger: Ledger, target: Target) -> Lineage:
     runs, placed = target.running.push if target.running else None, _placed(target)
     pushes = ledger.pushes(target.repo, since=_heard(target), limit=None)
-    kept = _KNOWN.setdefault(ledger, Kept(LINEAGES))
+    kept = _KNOWN.setdefault(ledger, BoundedCache(LINEAGES))
     key = (target.repo, runs is None, *(push.fact for push in placed), *(push.placed for push in placed))
     last = kept.get(key)
     known = (_grown(last, pushes) if last is not None else None) or _begun(pushes, runs, placed)
@@ -118,7 +118,7 @@ def _is_since(push: Push, here: Place, every: Lineage) -> bool:
     return push.heard > here[0] or every.place(push) >= here
 
 
-_KNOWN: WeakKeyDictionary[Ledger, Kept[tuple[Any, ...], _Known]] = WeakKeyDictionary()
+_KNOWN: WeakKeyDictionary[Ledger, BoundedCache[tuple[Any, ...], _Known]] = WeakKeyDictionary()
 
 
 def _placed(target: Target) -> Sequence[Push]:

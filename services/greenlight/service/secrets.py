@@ -99,7 +99,7 @@ class _Content:
         """Return the files of a sender."""
         return {name: secrets for name, secrets in self.files.items() if name.partition("@")[0] == sender}
 
-    def emptied(self) -> set[str]:
+    def without_secrets(self) -> set[str]:
         """Find the files that were read and hold no secret."""
         return {name for name, secrets in self.files.items() if not secrets and name not in self.problems}
 
@@ -121,7 +121,7 @@ class Secrets:
         if FOLDER in found.problems:
             known = ", ".join(map(str, self._kinds))
             raise ConfigurationError(f"{found.problems[FOLDER]}. Make it with a file per sender: {known}")
-        if problems := [*found.problems.values(), *(_empty(folder / name) for name in found.emptied())]:
+        if problems := [*found.problems.values(), *(_empty(folder / name) for name in found.without_secrets())]:
             raise ConfigurationError("\n".join(problems))
         self._files.on_change(self._take_up)
         self._take_up(found)
@@ -140,7 +140,7 @@ class Secrets:
             return True
         return FOLDER in known.problems and not any(mine.values())
 
-    def away(self) -> bool:
+    def is_unreadable(self) -> bool:
         """Look now, and return whether the folder cannot be read."""
         self._files.look()
         return FOLDER in self._known.problems
@@ -195,7 +195,7 @@ class Secrets:
                 LOG.warning("secrets: %s is valid again", where)
             elif now.problems[name] != before.problems.get(name):
                 LOG.error("secrets: %s. The last valid ones stay in force until it is repaired", now.problems[name])
-        for name in now.emptied() - before.emptied():
+        for name in now.without_secrets() - before.without_secrets():
             LOG.warning("%s", _empty(self._folder / name))
         if now.problems:
             self._files.again()

@@ -65,7 +65,7 @@ def create_app(deps: Deps) -> Flask:
         deps.secrets.refresh()
         return alive()
 
-    app.wsgi_app = _Door(app.wsgi_app, deps)  # type: ignore[method-assign]
+    app.wsgi_app = _WebhookEndpoint(app.wsgi_app, deps)  # type: ignore[method-assign]
 
     @app.errorhandler(404)
     @app.errorhandler(405)
@@ -78,7 +78,7 @@ def create_app(deps: Deps) -> Flask:
     return app
 
 
-class _Door:
+class _WebhookEndpoint:
     """Answer webhooks without Flask, which costs more than a webhook may, and pass all other requests to Flask."""
 
     def __init__(self, rest: WSGIApplication, deps: Deps) -> None:

@@ -14,8 +14,8 @@ from typing import Any, cast
 import pytest
 
 from greenlight.events import Event
+from greenlight.ledger.bounded_cache import BoundedCache
 from greenlight.ledger.changes import Emitted
-from greenlight.ledger.kept import Kept
 from greenlight.ledger.port import Conflict, Ledger, Transaction, Unreadable
 from greenlight.ledger.sqlite.ledger import SCHEMA, SqliteLedger
 from greenlight.lib.errors import Unavailable
@@ -187,7 +187,7 @@ def test_what_is_wrong_with_one_write_stops_no_other(house: House, tmp_path: Pat
     house.base.transact(
         Transaction(entries=[an_entry("first", stream=stream), an_entry("first", stream="commit/other")])
     )
-    house.base._heads = Kept(10)
+    house.base._heads = BoundedCache(10)
     with closing(sqlite3.connect(tmp_path / "store.db")) as connection, connection:
         connection.execute("UPDATE entries SET hash = 'none' WHERE stream = ?", (stream,))
     gate, answers = threading.Event(), []

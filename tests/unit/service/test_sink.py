@@ -17,7 +17,7 @@ import pytest
 from greenlight.entrypoints.settings import Settings
 from greenlight.events import Event
 from greenlight.lib.errors import ConfigurationError
-from greenlight.service.publisher import AHEAD, Afterwards
+from greenlight.service.publisher import AHEAD, DeferredPublisher
 from greenlight.service.sink import Sink
 from support.broker import Recorder, http_server
 from support.timing import PATIENCE
@@ -77,7 +77,7 @@ def test_who_is_asked_by_others_does_not_let_them_wait_for_the_broker() -> None:
         return 202, {}, b""
 
     with http_server(Recorder(answer)) as url:
-        publisher = Afterwards(sink(f"{url}/greenlight/default", outbox))
+        publisher = DeferredPublisher(sink(f"{url}/greenlight/default", outbox))
         for n in range(AHEAD):
             publisher.publish([Event(str(n), "/s", "t")])
         assert outbox.gone == []

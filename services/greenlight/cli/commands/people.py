@@ -10,7 +10,7 @@ from greenlight.cli import arguments as args
 from greenlight.cli import render
 from greenlight.cli.client import USAGE, Client, Failure
 from greenlight.lib.errors import ConfigurationError
-from greenlight.service.people import ADD, NAME_THEM, nameless, read
+from greenlight.service.people import ADD, NAME_THEM, read, without_identity
 from greenlight.service.people_tokens import new_token
 
 config = args.config("people.yaml")
@@ -91,7 +91,7 @@ def everybody(config: Path, as_json: bool) -> None:
             ("id", "name", "groups", "tokens"),
             [(it.id, it.name, ", ".join(it.groups), str(len(it.tokens))) for it in found.values()],
         )
-        for id in nameless(found.values()):
+        for id in without_identity(found.values()):
             render.line(
                 f"{id} cannot be recognized as an author, so no gate with `not: author` counts them: {NAME_THEM}",
                 err=True,

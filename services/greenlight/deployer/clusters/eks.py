@@ -127,7 +127,7 @@ class Eks:
             signer = RequestSigner(ServiceId("STS"), self.region, "sts", "v4", self._signer(), _session().events)
             request = {
                 "method": "GET",
-                "url": f"{_sts(self.region)}/?Action=GetCallerIdentity&Version=2011-06-15",
+                "url": f"{_sts_endpoint(self.region)}/?Action=GetCallerIdentity&Version=2011-06-15",
                 "headers": {"x-k8s-aws-id": self.name},
                 "body": {},
                 "context": {},
@@ -215,7 +215,7 @@ def _assumed(role: str, region: str, own: Any) -> Any:
 
 
 @cache
-def _sts(region: str) -> str:
+def _sts_endpoint(region: str) -> str:
     """Return STS's own address, whatever AWS_ENDPOINT_URL_STS is.
 
     An API server accepts no token with another address.

@@ -9,7 +9,7 @@ from pathlib import Path
 from greenlight.deployer.clusters.api import Api
 from greenlight.deployer.clusters.endpoint import ApiEndpoint, endpoint_of
 from greenlight.deployer.clusters.helm_environment import helm_environment
-from greenlight.deployer.clusters.reread import Reread
+from greenlight.deployer.clusters.reloaded import ReloadedValue
 from greenlight.lib.errors import ConfigurationError
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -26,7 +26,7 @@ class InCluster:
     def __init__(self, folder: Path = SERVICE_ACCOUNT, env: Mapping[str, str] = os.environ) -> None:
         """Name the files; read nothing yet."""
         self._token, self._authority, self._env = folder / "token", folder / "ca.crt", env
-        self._endpoint = Reread(self._read, self._files())
+        self._endpoint = ReloadedValue(self._read, self._files())
         self._api = Api(self._endpoint.value, self._endpoint.forget)
 
     def helm(self) -> Mapping[str, str]:

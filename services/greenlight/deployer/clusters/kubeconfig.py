@@ -15,7 +15,7 @@ import yaml
 from greenlight.deployer.clusters.api import Api
 from greenlight.deployer.clusters.endpoint import ApiEndpoint, endpoint_of
 from greenlight.deployer.clusters.exec_plugin import ExecPlugin
-from greenlight.deployer.clusters.reread import Reread
+from greenlight.deployer.clusters.reloaded import ReloadedValue
 from greenlight.lib.clock import Clock, SystemClock
 from greenlight.lib.errors import ConfigurationError
 
@@ -43,7 +43,7 @@ class Kubeconfig:
         """Name the file and its context; read nothing yet."""
         self._file, self._name = file, context
         self._env, self._clock = env, clock or SystemClock()
-        self._context = Reread(self._read, [file])
+        self._context = ReloadedValue(self._read, [file])
         self._api = Api(self._endpoint, self._forget)
 
     def helm(self) -> Mapping[str, str]:

@@ -12,7 +12,7 @@ from greenlight.deployer.rollout import states
 from greenlight.deployer.rollout.kinds import Kinds
 from greenlight.deployer.rollout.workloads import Workload
 from greenlight.lib.errors import ConfigurationError, Unavailable
-from greenlight.lib.feeds import Feeds
+from greenlight.lib.merged_sources import MergedSources
 
 NO_KIND = (
     "the cluster has no kind {kind} of {version} (any more): install its CustomResourceDefinition, or take the object out "
@@ -48,7 +48,7 @@ class Followed:
 
     def __init__(self, api: Api, every: Sequence[Workload]) -> None:
         self._api, self._all = api, every
-        self._feeds: Feeds[_News] = Feeds()
+        self._sources: MergedSources[_News] = MergedSources()
         self._objects: dict[_Collection, dict[tuple[str, str], Object]] = {}
         self._listed: set[_Collection] = set()
         self._ended: dict[Workload, Object] = {}  # a Job that was seen to end is removed by its ttlSecondsAfterFinished
@@ -64,12 +64,12 @@ class Followed:
 
     def wait(self, seconds: float) -> None:
         """Take what the followers found, after at most `seconds`. Raises ConfigurationError where a right is missing."""
-        for news in self._feeds.next(seconds):
+        for news in self._sources.next(seconds):
             self._take(news)
 
     def close(self) -> None:
         """Stop following."""
-        self._feeds.close()
+        self._sources.close()
         for watch in list(self._watches.values()):
             watch.close()
 
@@ -115,7 +115,7 @@ class Followed:
             if theirs & {"Deployment", "Rollout"}:
                 followed.add(_Collection(f"/apis/apps/v1/namespaces/{namespace}/replicasets"))
         for collection in followed:
-            self._feeds.add(f"watch {collection.path}", self._follower(collection))
+            self._sources.add(f"watch {collection.path}", self._follower(collection))
 
     def _follower(self, collection: _Collection) -> Callable[[Callable[[_News], None], threading.Event], None]:
         query = dict(collection.query)

@@ -17,7 +17,7 @@ from greenlight.deployer.clusters.refusals import NotFound
 from greenlight.deployer.drivers.registry import DRIVERS
 from greenlight.entrypoints.doctor.findings import OK, UNKNOWN, WRONG, Finding, looked
 from greenlight.entrypoints.doctor.machine import present, table
-from greenlight.entrypoints.doctor.targets import Inside, skew, targets
+from greenlight.entrypoints.doctor.targets import InClusterAccount, skew, targets
 from greenlight.lib.clock import Clock
 from greenlight.lib.documents import load
 from greenlight.lib.errors import ConfigurationError
@@ -175,7 +175,7 @@ def _configuration(api: Api, namespace: str, clock: Clock) -> Iterator[Finding]:
             yield from looked("secrets", lambda: _secrets(api, namespace, pipeline[0]))
         yield from looked("settings", lambda: _settings(api, namespace))
         if pipeline:
-            inside = Inside(api, f"system:serviceaccount:{namespace}:deployer")
+            inside = InClusterAccount(api, f"system:serviceaccount:{namespace}:deployer")
             yield from targets(pipeline[0], folder, clock, inside)
 
 

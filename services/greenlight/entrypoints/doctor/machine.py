@@ -133,12 +133,12 @@ def _operators(pipeline: Pipeline) -> Iterator[Finding]:
 
 
 def _people(config: Path, pipeline: Sequence[Pipeline]) -> Iterator[Finding]:
-    from greenlight.service.people import ADD, NAME_THEM, nameless, read
+    from greenlight.service.people import ADD, NAME_THEM, read, without_identity
 
     people = read(config / "people.yaml")
     gates = [gate for each in pipeline for policy in each.applications.values() for gate in policy.gates.values()]
     asked = {group for gate in gates if isinstance(gate, Approval) and gate.not_author for group in gate.groups}
-    lacking = nameless(people.values())
+    lacking = without_identity(people.values())
     for id in lacking:
         state = WRONG if asked & set(people[id].groups) else OK
         text = f"{id} has neither `github` nor `emails`, so nobody can tell whether they are an author"

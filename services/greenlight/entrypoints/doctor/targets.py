@@ -17,7 +17,7 @@ from greenlight.policy.rbac import needed
 
 
 @dataclass(frozen=True, slots=True)
-class Inside:
+class InClusterAccount:
     """The cluster that Greenlight runs in, while the doctor runs elsewhere.
 
     `in-cluster` means this account there.
@@ -27,7 +27,9 @@ class Inside:
     account: str  # system:serviceaccount:NAMESPACE:NAME
 
 
-def targets(pipeline: Pipeline, directory: Path, clock: Clock, inside: Inside | None = None) -> Iterator[Finding]:
+def targets(
+    pipeline: Pipeline, directory: Path, clock: Clock, inside: InClusterAccount | None = None
+) -> Iterator[Finding]:
     """Yield the findings about every cluster that some environment deploys to."""
     for name in pipeline.clusters:
         if needed(pipeline, name):
@@ -48,7 +50,9 @@ def skew(what: str, api: Api, clock: Clock) -> Iterator[Finding]:
         yield Finding(what, OK, f"the API server's clock is within {SKEW.total_seconds():.0f} s of this machine's")
 
 
-def _target(name: str, pipeline: Pipeline, directory: Path, clock: Clock, inside: Inside | None) -> Iterator[Finding]:
+def _target(
+    name: str, pipeline: Pipeline, directory: Path, clock: Clock, inside: InClusterAccount | None
+) -> Iterator[Finding]:
     what, cluster = f"cluster {name}", pipeline.clusters[name]
     if "in-cluster" in cluster and inside is not None:
         api, account = inside.api, inside.account

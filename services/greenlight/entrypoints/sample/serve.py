@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 SHA = os.environ["GREENLIGHT_SHA"]
 
 
-class Hello(BaseHTTPRequestHandler):
+class CommitHandler(BaseHTTPRequestHandler):
     """Answer every GET with the commit."""
 
     def do_GET(self) -> None:
@@ -22,7 +22,7 @@ class Hello(BaseHTTPRequestHandler):
         """Log nothing: only the line with the address is read."""
 
 
-server = HTTPServer(("127.0.0.1", 0), Hello)
+server = HTTPServer(("127.0.0.1", 0), CommitHandler)
 sys.stdout.write(f"http://127.0.0.1:{server.server_port}/\n")
 sys.stdout.flush()
 sys.stdout.close()

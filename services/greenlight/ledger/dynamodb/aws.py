@@ -83,7 +83,7 @@ def account() -> Account:
     return Account(region, session, credentials)
 
 
-class Again(Exception):
+class RetryNeeded(Exception):
     """Report that the answer requires another try: `str` is the reason, for people."""
 
 
@@ -127,7 +127,7 @@ class Service:
     ) -> Any:
         """Return what `read` makes of the answer.
 
-        Where `judge` makes Again of an error, or no answer comes, send it again. So whatever is sent must mean the same
+        Where `judge` makes RetryNeeded of an error, or no answer comes, send it again. So whatever is sent must mean the same
         twice. Raises what `judge` made of an error; Unavailable when no try succeeded, Misconfigured where none could.
         """
         began = self._clock.monotonic()
@@ -138,10 +138,10 @@ class Service:
                 return read(do(**request))
             except ClientError as problem:
                 found = judge(problem)
-                if not isinstance(found, Again):
+                if not isinstance(found, RetryNeeded):
                     raise found from None
                 reason = str(found)
-            except (*_NO_ANSWER, Again) as problem:
+            except (*_NO_ANSWER, RetryNeeded) as problem:
                 reason = str(problem)
             except BotoCoreError as problem:
                 raise Misconfigured(f"{self._name}: {problem}") from problem
@@ -174,7 +174,7 @@ def _renew(credentials: Credentials) -> None:
 
 
 def _check_crc32(response_dict: Mapping[str, Any], **_: Any) -> None:
-    """Raise Again for an answer that is not what DynamoDB sent. botocore looks only while it may try again by itself."""
+    """Raise RetryNeeded for an answer that is not what DynamoDB sent. botocore looks only while it may try again by itself."""
     checksum = response_dict["headers"].get("x-amz-crc32")
     if checksum is not None and int(checksum) != zlib.crc32(response_dict["body"]):
-        raise Again("the answer was damaged on its way")
+        raise RetryNeeded("the answer was damaged on its way")

@@ -11,7 +11,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from greenlight.ledger.dynamodb.aws import Again, Service
+from greenlight.ledger.dynamodb.aws import RetryNeeded, Service
 from greenlight.lib.errors import Misconfigured, Unavailable
 
 _TO_DO = {
@@ -43,7 +43,7 @@ class Bucket:
             found: bytes = self._service.call(
                 "GetObject", self._object(name), _judged, lambda answer: answer["Body"].read()
             )
-        except _NotThere:
+        except _ObjectMissing:
             return None
         return found
 
@@ -54,7 +54,7 @@ class Bucket:
         return {"Bucket": self._bucket, "Key": self._prefix + name}
 
 
-class _NotThere(Exception):
+class _ObjectMissing(Exception):
     """The object does not exist."""
 
 
@@ -62,9 +62,9 @@ def _judged(problem: ClientError) -> Exception:
     """Return the exception for an error of S3."""
     code, status = problem.response["Error"].get("Code", ""), problem.response["ResponseMetadata"]["HTTPStatusCode"]
     if code == "NoSuchKey":
-        return _NotThere()
+        return _ObjectMissing()
     if status >= 500 or status == 429 or code in ("SlowDown", "RequestTimeout", "OperationAborted"):
-        return Again(f"it answered {status} {code}")
+        return RetryNeeded(f"it answered {status} {code}")
     if code in _TO_DO:
         return Misconfigured(f"S3 refuses: {code}; {_TO_DO[code]}")
     return Unavailable(f"S3 refuses: {status} {code}")

@@ -13,7 +13,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from greenlight.ledger.dynamodb.aws import Again, Service
+from greenlight.ledger.dynamodb.aws import RetryNeeded, Service
 from greenlight.lib.errors import Misconfigured, Unavailable
 from greenlight.lib.jitter import full_jitter
 
@@ -261,9 +261,9 @@ def _judged(problem: ClientError) -> Exception:
     if code == "TransactionCanceledException":
         return _cancelled(answer.get("CancellationReasons", ()), message)
     if code in _BUSY:
-        return Again(f"{code}: {message}")
+        return RetryNeeded(f"{code}: {message}")
     if status >= 500 or not code or code.isdecimal():  # without a code of DynamoDB's own it is somebody on the way
-        return Again(f"it answered {status} {message}".rstrip())
+        return RetryNeeded(f"it answered {status} {message}".rstrip())
     if code in _TO_DO:
         return Refused(code, message)
     return RuntimeError(f"DynamoDB answered {status} {code}: {message}")
@@ -280,7 +280,7 @@ def _cancelled(reasons: Sequence[Mapping[str, Any]], message: str) -> Exception:
         return Cancelled(failed)
     others = {code for code in codes if code != "None"}
     if others and others <= _BUSY_REASONS:
-        return Again(", ".join(sorted(others)))
+        return RetryNeeded(", ".join(sorted(others)))
     words = "; ".join(str(reason["Message"]) for reason in reasons if reason.get("Message"))
     return RuntimeError(f"a transaction was cancelled: {words or message}")
 

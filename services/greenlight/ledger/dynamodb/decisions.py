@@ -7,11 +7,11 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 
+from greenlight.ledger.bounded_cache import BoundedCache
 from greenlight.ledger.dynamodb import items as items
 from greenlight.ledger.dynamodb.items import joined, stamp
 from greenlight.ledger.dynamodb.reader import Reader
 from greenlight.ledger.dynamodb.writes import SUPERSEDED
-from greenlight.ledger.kept import Kept
 from greenlight.model.rows import DecisionRow
 
 OLD_AGAIN = timedelta(minutes=1)
@@ -26,7 +26,7 @@ class Decisions:
 
     def __init__(self, reader: Reader, clock: Callable[[], datetime]) -> None:
         self._reader, self._clock = reader, clock
-        self._empty: Kept[str, datetime] = Kept(OLD_PLACES)
+        self._empty: BoundedCache[str, datetime] = BoundedCache(OLD_PLACES)
 
     def newest(
         self,

@@ -191,7 +191,7 @@ class DynamoLedger:
             try:
                 for together in slices(planned):
                     self._commit(together)
-            except _Moved:
+            except _RowChanged:
                 self._reader.forget()
                 self._pause(attempt)
             else:
@@ -204,7 +204,7 @@ class DynamoLedger:
         raise Conflict(f"others wrote to the same journals or due keys {MOVED} times in between: read again")
 
     def _commit(self, planned: Sequence[Write]) -> None:
-        """Write items. Raises Conflict where a row of the caller's has changed, _Moved where only other rows have."""
+        """Write items. Raises Conflict where a row of the caller's has changed, _RowChanged where only other rows have."""
         if not planned:
             return
         operations = [(write.kind, write.operation) for write in planned]
@@ -214,7 +214,7 @@ class DynamoLedger:
             conflicts = [text for place in cancelled.failed if (text := planned[place].conflict) is not None]
             if conflicts:
                 raise Conflict("; ".join(conflicts)) from None
-            raise _Moved from None
+            raise _RowChanged from None
         self._reader.written(operations)
 
     # The journal.
@@ -290,5 +290,5 @@ class DynamoLedger:
         self._dynamo.put(item(("ready", items.ALONE), o={"S": stamp(self._clock())}))
 
 
-class _Moved(Exception):
+class _RowChanged(Exception):
     """Report that a row has changed which only the ledger had read."""

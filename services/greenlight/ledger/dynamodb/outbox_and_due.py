@@ -10,11 +10,11 @@ from itertools import islice
 from typing import TypeVar
 
 from greenlight.events import Event
+from greenlight.ledger.bounded_cache import BoundedCache
 from greenlight.ledger.dynamodb import items as items
 from greenlight.ledger.dynamodb.client import Cancelled, Item
 from greenlight.ledger.dynamodb.items import ORDERED, stamp
 from greenlight.ledger.dynamodb.reader import Reader
-from greenlight.ledger.kept import Kept
 from greenlight.ledger.unreadable import LATER
 from greenlight.model.rows import Due
 
@@ -29,7 +29,7 @@ class OutboxAndDue:
 
     def __init__(self, reader: Reader) -> None:
         self._reader, self._dynamo = reader, reader.dynamo
-        self._only_due: Kept[str, bool] = Kept(EMITTED)
+        self._only_due: BoundedCache[str, bool] = BoundedCache(EMITTED)
 
     def emitted(self, events: Sequence[Event], due: Sequence[Due]) -> None:
         """Remember which of the events that were just emitted have no row in the outbox, because they are due."""

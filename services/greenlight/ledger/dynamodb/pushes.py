@@ -7,11 +7,11 @@ from datetime import datetime
 from functools import cache
 from itertools import islice
 
+from greenlight.ledger.bounded_cache import BoundedCache
 from greenlight.ledger.dynamodb import items as items
 from greenlight.ledger.dynamodb.client import Item, Key
 from greenlight.ledger.dynamodb.items import stamp
 from greenlight.ledger.dynamodb.reader import Reader, key_of
-from greenlight.ledger.kept import Kept
 from greenlight.model.rows import Push
 
 KEPT = 5000
@@ -26,7 +26,7 @@ class Pushes:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._kept: Kept[Key, Push] = Kept(KEPT)
+        self._kept: BoundedCache[Key, Push] = BoundedCache(KEPT)
 
     def newest(self, repo: str, since: datetime | None, of: Of | None, limit: int | None) -> Sequence[Push]:
         """Return pushes as `Ledger.pushes` promises. A session reads all the pushes of a repository once."""

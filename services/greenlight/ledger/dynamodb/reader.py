@@ -15,7 +15,7 @@ from greenlight.ledger.dynamodb.client import Dynamo, Item, Key
 from greenlight.ledger.dynamodb.items import Rows
 from greenlight.ledger.dynamodb.session import Session
 from greenlight.ledger.port import Reading
-from greenlight.ledger.unreadable import Aside, Keys
+from greenlight.ledger.unreadable import Keys, UnreadableRows
 from greenlight.model.policy import PoliciesInForce
 from greenlight.model.rows import DecisionRow, Deployment, Due, Fact, Record, Target, Title
 from greenlight.model.web_sessions import WebSession
@@ -45,7 +45,7 @@ class Reader:
     """Read for every part of one ledger. Safe for threads."""
 
     def __init__(self, dynamo: Dynamo, bodies: Bodies, clock: Callable[[], datetime]) -> None:
-        self.dynamo, self.rows, self.aside = dynamo, Rows(bodies), Aside(clock, KEYS)
+        self.dynamo, self.rows, self.aside = dynamo, Rows(bodies), UnreadableRows(clock, KEYS)
         self._session: ContextVar[Session | None] = ContextVar("session", default=None)
 
     # The session of this thread's handler.

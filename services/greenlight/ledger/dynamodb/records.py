@@ -12,10 +12,10 @@ from datetime import datetime
 from typing import Any
 
 from greenlight.ledger import parts
+from greenlight.ledger.bounded_cache import BoundedCache
 from greenlight.ledger.dynamodb import items as items
 from greenlight.ledger.dynamodb.client import Dynamo, Item, Key
 from greenlight.ledger.dynamodb.items import Rows, item
-from greenlight.ledger.kept import Kept
 from greenlight.model.rows import Record
 
 KEPT = 32
@@ -23,7 +23,7 @@ KEPT = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Large:
+class StoredRecord:
     """A record and how it is stored."""
 
     record: Record
@@ -43,7 +43,7 @@ class Records:
     def __init__(self, dynamo: Dynamo, rows: Rows) -> None:
         self._dynamo = dynamo
         self._rows = rows
-        self._kept: Kept[Key, Large] = Kept(KEPT)
+        self._kept: BoundedCache[Key, StoredRecord] = BoundedCache(KEPT)
 
     def read(self, found: Item) -> Record:
         """Return the record whose own item this is."""
@@ -60,7 +60,7 @@ class Records:
         else:
             pieces = ",".join(self._pieces(rest, base))
             record = parts.whole(self._rows.unpack_text(found["rest"]["M"]), f"[{pieces}]", version=version)
-        self.keep(Large(record, base, count, changes))
+        self.keep(StoredRecord(record, base, count, changes))
         return record
 
     def _pieces(self, rest: Record, first: int) -> list[str]:
@@ -70,11 +70,11 @@ class Records:
         found = self._dynamo.query("pk = :p AND sk BETWEEN :a AND :z", between)
         return [self._rows.unpack_text(one) for one in found]
 
-    def keep(self, large: Large) -> None:
+    def keep(self, large: StoredRecord) -> None:
         """Keep how the record is stored. An older version than another process knows costs only a read."""
         self._kept.put(items.record_key(large.record.repo, large.record.sha), large)
 
-    def stored_after(self, row: Record, now: datetime) -> tuple[Large, Item | None]:
+    def stored_after(self, row: Record, now: datetime) -> tuple[StoredRecord, Item | None]:
         """Return how a large record will be stored in place of the present version, and the item beside its own."""
         after = replace(row, version=row.version + 1)
         kept = self._kept.get(items.record_key(row.repo, row.sha))
@@ -85,7 +85,7 @@ class Records:
                     return replace(kept, record=after), None
                 return replace(kept, record=after, changes=kept.changes + 1), self._piece(after, new, now)
         everything = parts.parts(row)
-        return Large(after, after.version, len(everything), 0), self._piece(after, everything, now)
+        return StoredRecord(after, after.version, len(everything), 0), self._piece(after, everything, now)
 
     def _piece(self, after: Record, some: parts.Parts, now: datetime) -> Item:
         key = items.parts_pk(after.repo, after.sha), items.parts_sk(after.version)

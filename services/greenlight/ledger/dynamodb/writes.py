@@ -16,7 +16,7 @@ from greenlight.ledger import parts
 from greenlight.ledger.dynamodb import items as items
 from greenlight.ledger.dynamodb.client import MOST_ITEMS, Item, Key
 from greenlight.ledger.dynamodb.items import Rows, item, joined, stamp
-from greenlight.ledger.dynamodb.records import Large, Records
+from greenlight.ledger.dynamodb.records import Records, StoredRecord
 from greenlight.ledger.journal import ZEROS, canonical, link, portable_form
 from greenlight.ledger.port import Conflict, Transaction
 from greenlight.model.keys import commit_stream
@@ -65,7 +65,7 @@ def writes(
     records: Records,
     now: datetime,
     numbers: Iterator[int],
-) -> tuple[list[Write], Sequence[Large]]:
+) -> tuple[list[Write], Sequence[StoredRecord]]:
     """Return everything that `transaction` writes, and its large records, given what `needed` found.
 
     Raises Conflict at once if it can see one. `now` is when it emits; `numbers` order what one process emits at one moment.
@@ -144,7 +144,7 @@ class _Plan:
 
     def __init__(self, seen: Mapping[Key, Item], rows: Rows, records: Records, now: datetime) -> None:
         self._seen, self._rows, self._records, self._now = seen, rows, records, now
-        self.large: list[Large] = []
+        self.large: list[StoredRecord] = []
         self._versions: dict[Key, int] = {}
         self.planned: dict[Key, Write] = {}
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from greenlight.events import Event
+from greenlight.ledger.bounded_cache import BoundedCache
 from greenlight.ledger.changes import Key, Row
-from greenlight.ledger.kept import Kept
 from greenlight.ledger.overlay import Overlay
 from greenlight.ledger.parts import whole
 from greenlight.ledger.port import Conflict, Page, Reading, SetAside, Transaction, Unreadable
@@ -28,7 +28,7 @@ from greenlight.ledger.sqlite.schema import SCHEMA, from_micros, micros
 from greenlight.ledger.sqlite.spans import SqliteSpans
 from greenlight.ledger.sqlite.web_sessions import WebSessions
 from greenlight.ledger.sqlite.writes import Emit, Heads, steps
-from greenlight.ledger.unreadable import LATER, NAMES, Aside, policy_of
+from greenlight.ledger.unreadable import LATER, NAMES, UnreadableRows, policy_of
 from greenlight.model.policy import PoliciesInForce
 from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target, Title
 from greenlight.model.web_sessions import WebSession
@@ -62,8 +62,8 @@ class SqliteLedger:
         self._clock = clock
         self._cache = Cache()
         self._pushes = Pushes()
-        self._heads: Heads = Kept(HEADS)
-        self._aside = Aside(clock, NAMES)
+        self._heads: Heads = BoundedCache(HEADS)
+        self._aside = UnreadableRows(clock, NAMES)
         self._rows = Rows(store, self._cache, self._aside)
         self._bodies = ProviderBodies(store, self._rows, self._aside, bodies)
         self._web_sessions = WebSessions(store, self._rows, self._aside)

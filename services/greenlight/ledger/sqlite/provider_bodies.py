@@ -12,7 +12,7 @@ from pathlib import Path
 from greenlight.ledger.bodies import Folder, digits_of, named
 from greenlight.ledger.sqlite.rows import Rows
 from greenlight.ledger.sqlite.schema import micros
-from greenlight.ledger.unreadable import Aside
+from greenlight.ledger.unreadable import UnreadableRows
 from greenlight.store import Store
 
 IN_TABLE = 256 * 1024
@@ -25,7 +25,7 @@ FORGET_AT_ONCE = 200
 class ProviderBodies:
     """Keep, read and forget bodies for one ledger, with the large ones in a folder. Safe for threads."""
 
-    def __init__(self, store: Store, rows: Rows, aside: Aside, folder: Path) -> None:
+    def __init__(self, store: Store, rows: Rows, aside: UnreadableRows, folder: Path) -> None:
         self._store, self._rows, self._aside, self._folder = store, rows, aside, Folder(folder)
         self._files = threading.Lock()  # a large body's file and row come and go together
 

@@ -10,7 +10,7 @@ from greenlight.ledger.changes import Key
 from greenlight.ledger.port import Unreadable
 from greenlight.ledger.rows_json import loads
 from greenlight.ledger.sqlite.cache import Cache
-from greenlight.ledger.unreadable import NO_TIME, Aside, payload_of, whole_entry
+from greenlight.ledger.unreadable import NO_TIME, UnreadableRows, payload_of, whole_entry
 from greenlight.model.policy import PoliciesInForce
 from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, Target, Title
 from greenlight.store import Store
@@ -30,7 +30,7 @@ KEYS = {Target: 2, DecisionRow: 4, Deployment: 1, Due: 1, Event: 1, PoliciesInFo
 class Rows:
     """Read rows for one ledger. Safe for threads."""
 
-    def __init__(self, store: Store, cache: Cache, aside: Aside) -> None:
+    def __init__(self, store: Store, cache: Cache, aside: UnreadableRows) -> None:
         self._store, self._cache, self._aside = store, cache, aside
 
     def row(self, kind: type[R], sql: str, key: tuple[str, ...], column: str = "version") -> R | None:

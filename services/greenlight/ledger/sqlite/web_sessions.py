@@ -8,7 +8,7 @@ from datetime import datetime
 from greenlight.ledger.rows_json import dumps, loads
 from greenlight.ledger.sqlite.rows import Rows
 from greenlight.ledger.sqlite.schema import from_micros, micros
-from greenlight.ledger.unreadable import Aside
+from greenlight.ledger.unreadable import UnreadableRows
 from greenlight.model.web_sessions import WebSession
 from greenlight.store import Store, Tx
 
@@ -16,7 +16,7 @@ from greenlight.store import Store, Tx
 class WebSessions:
     """Sessions of one ledger. Safe for threads."""
 
-    def __init__(self, store: Store, rows: Rows, aside: Aside) -> None:
+    def __init__(self, store: Store, rows: Rows, aside: UnreadableRows) -> None:
         self._store, self._rows, self._aside = store, rows, aside
 
     def begin(self, session: WebSession, now: datetime) -> None:

@@ -10,9 +10,9 @@ from datetime import datetime
 
 from greenlight.events import Event, rfc3339
 from greenlight.ledger import parts
+from greenlight.ledger.bounded_cache import BoundedCache
 from greenlight.ledger.changes import AcceptedFact, Changes, Emitted, Key, Row
 from greenlight.ledger.journal import ZEROS, link, portable_form
-from greenlight.ledger.kept import Kept
 from greenlight.ledger.port import Conflict, Unreadable
 from greenlight.ledger.rows_json import dumps
 from greenlight.ledger.sqlite.schema import micros
@@ -26,7 +26,7 @@ Step = Callable[[Tx], object]
 Emit = Callable[[Emitted], Step]
 """Where an emitted event goes: the step that puts it there, inside the transaction that emits it."""
 
-Heads = Kept[str, tuple[int, bytes]]
+Heads = BoundedCache[str, tuple[int, bytes]]
 """The newest entries of streams, by stream: number and hash. What is stored may be newer."""
 
 

@@ -124,7 +124,7 @@ def _await_command(control: socket.socket, taken: int) -> NoReturn:
                 os.write(taken, b".")
             os.close(taken)
             if command is not None:
-                parent.see_to_its_end(command)
+                parent.supervise(command)
     finally:
         os._exit(0)
 
@@ -179,7 +179,7 @@ class _Parent:
         os.close(0)
         return command
 
-    def see_to_its_end(self, command: subprocess.Popen[bytes]) -> None:
+    def supervise(self, command: subprocess.Popen[bytes]) -> None:
         """Wait for the end, write it down, and release the target."""
         ended_by = self._end_of(command)
         ended = self._now()

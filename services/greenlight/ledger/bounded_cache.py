@@ -10,7 +10,7 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class Kept(Generic[K, V]):
+class BoundedCache(Generic[K, V]):
     """Values by key. Of more than `limit`, the one that was put in first goes first. Safe for threads."""
 
     def __init__(self, limit: int) -> None:

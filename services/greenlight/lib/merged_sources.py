@@ -13,7 +13,7 @@ Source = Callable[[Callable[[T], None], threading.Event], None]
 """Puts what it finds, until the event is set; it looks at that at least whenever it waits."""
 
 
-class Feeds(Generic[T]):
+class MergedSources(Generic[T]):
     """The findings of all sources, in the order in which they are found."""
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ Read = Callable[[], tuple[T, Sequence[Path]]]
 """Reads the value, and returns it with the files that it depends on."""
 
 
-class Reread(Generic[T]):
+class ReloadedValue(Generic[T]):
     """Keep a value that is read from files, and read it again once one of them has changed. Safe for many threads.
 
     Credentials that cannot be read any more are not used any more, so an error is raised and no earlier value returned.
