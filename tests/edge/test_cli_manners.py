@@ -154,10 +154,19 @@ def test_wait_ends_with_the_deployment_that_follows(terminal: Terminal) -> None:
     shop = terminal.shop
     terminal("pause", "shop", "staging", "--reason", "sale")
     asked = ("deploy", REPO, ONE, "shop", "staging", "--reason", "x", "--wait")
-    waits = terminal(*asked, "--timeout", "1s")
-    assert (waits.exit_code, "the request waits in shop/staging: paused by lena" in waits.stderr) == (4, True)
+    stopped = terminal(*asked)
+    assert (stopped.exit_code, "the request waits in shop/staging: paused by lena" in stopped.stderr) == (1, True)
+    assert "an operator may resume shop/staging" in stopped.stderr
     canceled = ("cancel", "shop", "staging", "--request", "--reason", "no")
-    gone = terminal.while_running(*asked, then=lambda: terminal(*canceled))
+    terminal(*canceled)
+    terminal("resume", "shop", "staging")
+    shop.push("three", ref="refs/heads/side")
+    shop.settle()
+    unbuilt = ("deploy", REPO, sha_of("three"), *asked[3:])
+    waits = terminal(*unbuilt, "--timeout", "1s")
+    assert (waits.exit_code, "the request waits in shop/staging: not seen" in waits.stderr) == (4, True)
+    terminal(*canceled)
+    gone = terminal.while_running(*unbuilt, then=lambda: terminal(*canceled))
     assert (gone.exit_code, "ended without a deployment" in gone.stderr) == (1, True)
     nothing = terminal("resume", "shop", "staging", "--wait")
     assert (nothing.exit_code, "nothing waits" in nothing.stderr) == (0, True)
@@ -190,6 +199,32 @@ def test_approve_waits_for_what_its_gate_lets_through(terminal: Terminal) -> Non
     terminal.shop.scan("two", "failed")
     terminal.shop.settle()
     assert terminal("why", REPO, TWO).exit_code == 1, "a gate failed"
+
+
+@pytest.mark.parametrize("stopped", ["pause", "manual"])
+def test_wait_ends_where_only_a_person_lets_a_commit_go_on(terminal: Terminal, stopped: str) -> None:
+    """Also in an environment before; it is said who may do what. What a program may still bring is waited for."""
+    shop, pipeline = terminal.shop, terminal.shop.folder / "config/pipeline.yaml"
+    if stopped == "pause":
+        terminal("pause", "shop", "staging", "--reason", "sale")
+    else:
+        text = pipeline.read_text().replace("require: [build]", "promote: manual\n        require: [build]")
+        pipeline.write_text(text)
+        shop.until(lambda: "manual" in shop.greenlight.pipeline().applications["shop"].text)
+    shop.push("two", before="one")
+    shop.settle()
+    approve = ("approve", REPO, TWO, "shop", "legal", "--wait")
+    if stopped == "manual":
+        assert terminal(*approve, "--timeout", "1s").exit_code == 4, "the build is awaited"
+    shop.build("two")
+    shop.settle()
+    assert terminal(*approve).exit_code == 1, "production comes after staging, which goes on by a person alone"
+    why = terminal("why", REPO, TWO, "shop", "staging")
+    way_out = "an operator may resume" if stopped == "pause" else f"greenlight deploy {REPO} {TWO[:7]} shop staging"
+    assert (why.exit_code, way_out in why.stdout) == (1, True)
+    terminal("resume", "shop", "staging")
+    terminal("deploy", REPO, TWO, "shop", "staging", "--reason", "x", "--wait")
+    assert terminal(*approve, "--timeout", "1s").exit_code == 4, "the scan is awaited"
 
 
 def test_status_filters(terminal: Terminal) -> None:

@@ -30,7 +30,7 @@ AT = "2026-03-01T12:00:00Z"
 SHA = "f" * 40
 STATE = {"state": EVIL, "reason": EVIL, "at": EVIL, "by": [EVIL], "evidence": {EVIL: EVIL}}
 STANDS = {
-    "requires": [EVIL], "decision": EVIL, "reasons": [EVIL, EVIL], "gates": {EVIL: STATE},
+    "requires": [EVIL], "needs_person": False, "decision": EVIL, "reasons": [EVIL, EVIL], "gates": {EVIL: STATE},
     "requested": {"person": EVIL, "kind": EVIL, "until": EVIL}, "deployment": {"outcome": EVIL, "id": EVIL},
 }  # fmt: skip
 COMMIT = {

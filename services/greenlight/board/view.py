@@ -10,7 +10,7 @@ from greenlight.board.stops import revoked
 from greenlight.events import ids, rfc3339
 from greenlight.model.policy import Decision, GateState, Policy, Situation
 from greenlight.model.rows import Attempt, Deployment, Record, Request, Target
-from greenlight.policy.decide import decide
+from greenlight.policy.decide import awaited, decide
 from greenlight.policy.requests import newest_request, waiting_requests
 from greenlight.policy.signals import age
 from greenlight.policy.situation import served
@@ -38,8 +38,18 @@ def application(record: Record, policy: Policy, situations: Situations) -> dict[
     decisions = {name: decide(case) for name, case in cases.items()}
     return {
         "gates": {name: _gate(gate) for name, gate in gates(policy, cases, decisions).items()},
-        "environments": {name: environment(cases[name], decision) for name, decision in decisions.items()},
+        "environments": {
+            name: {**environment(cases[name], decision), "needs_person": _needs_person(name, cases, decisions)}
+            for name, decision in decisions.items()
+        },
     }
+
+
+def _needs_person(name: str, cases: Mapping[str, Situation], decisions: Mapping[str, Decision]) -> bool:
+    """Return whether a deployment can no longer come unless a person acts, here or in an environment before."""
+    if decisions[name].needs_person:
+        return True
+    return any(_needs_person(it, cases, decisions) for it in awaited(cases[name]) if it in cases)
 
 
 WORST = ("failed", "revoked", "expired", "pending", "overridden", "passed")
@@ -84,7 +94,7 @@ def request(row: Request) -> dict[str, Any]:
 
 def unreadable(why: str) -> dict[str, Any]:
     """Return the view of an environment whose rows cannot be read, so that nothing is decided or deployed there."""
-    return {"decision": "blocked", "reasons": [why], "requires": [], "deployment": None}
+    return {"decision": "blocked", "reasons": [why], "needs_person": True, "requires": [], "deployment": None}
 
 
 def _too_late(decision: Decision) -> list[str]:

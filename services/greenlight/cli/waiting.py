@@ -107,10 +107,20 @@ def of_request(client: Client, application: str, environment: str, request: str)
     for found in client.get(f"{path}/deployments")["deployments"]:
         if found["requested"] is not None and found["requested"]["id"] == request:
             return of_deployment(found)
-    if any(it["id"] == request for it in target["requests"]):
-        why = target["frozen"] or (f"paused by {target['paused']}" if target["paused"] else "")
-        return State(WAITS, f"the request waits in {application}/{environment}{': ' if why else ''}{why}")
+    found = next((it for it in target["requests"] if it["id"] == request), None)
+    if found is not None:
+        return _of_waiting(client.get(f"/commits/{target['repo']}/{found['sha']}"), application, environment, request)
     return State(NO, "the request ended without a deployment: it was canceled, it expired, or a later one went first")
+
+
+def _of_waiting(commit: dict[str, Any], application: str, environment: str, request: str) -> State:
+    """Return the state of a request that waits, by what its commit waits for, unless a later request goes first."""
+    text = f"the request waits in {application}/{environment}"
+    standing = commit["applications"].get(application, {"environments": {}})["environments"].get(environment, {})
+    served = standing.get("requested")
+    if served is None or served["id"] != request:
+        return State(WAITS, text)
+    return State(NO if standing["needs_person"] else WAITS, f"{text}: {'; '.join(standing['reasons'])}")
 
 
 def of_gate(client: Client, repo: str, sha: str, application: str, gate: str) -> State:
@@ -128,10 +138,15 @@ def of_standing(where: str, environment: dict[str, Any]) -> State:
     """Return the state of a commit in one environment, until it has been deployed there."""
     deployment = environment["deployment"]
     text = "".join(map(str, (f"{where}: ", *render.standing(environment))))
-    if environment["decision"] in ("blocked", "superseded"):
-        return State(NO, text)
     is_there = deployment is not None and deployment["outcome"] == "succeeded"
-    return State(0 if environment["decision"] == "ready" and is_there else WAITS, text)
+    return State(code_of(environment) or (0 if is_there else WAITS), text)
+
+
+def code_of(environment: dict[str, Any]) -> int:
+    """Return the exit code for a commit in one environment: 0 if it is ready, 1 if only a person lets it go on, else 4."""
+    if environment["needs_person"]:
+        return NO
+    return 0 if environment["decision"] == "ready" else WAITS
 
 
 def worst(codes: Sequence[int]) -> int:

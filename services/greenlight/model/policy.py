@@ -259,6 +259,7 @@ class Standing:
 
     state: str  # ready, waiting, blocked, superseded
     reasons: tuple[str, ...] = ()
+    needs_person: bool = False  # what it waits for can no longer come unless a person acts
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +269,7 @@ class Decision:
     state: str  # ready, waiting, blocked, superseded
     reasons: tuple[str, ...]  # why; empty only for ready
     gates: Mapping[str, GateState]  # of the gates that the environment requires
+    needs_person: bool = False  # the deployment can no longer come unless a person acts
     next_at: datetime | None = None  # when it may change by time alone
     push: Push | None = None  # the candidate's newest push to a shipped ref; None: not a candidate
     artifacts: Mapping[str, str] = field(default_factory=dict)

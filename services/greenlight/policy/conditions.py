@@ -122,6 +122,8 @@ SUPERSEDED: tuple[Condition, ...] = (newest_by_push, on_its_ref)
 WAITING: tuple[Condition, ...] = (not_paused, not_frozen, no_request_first, not_held)
 WAITING_ONCE_READY: tuple[Condition, ...] = (not_manual,)
 """Conditions that are reported of a commit only when it is ready for itself."""
+ENDED_BY_PEOPLE = frozenset((newest_by_push, on_its_ref, not_paused, not_held, not_manual))
+"""Conditions that hold again only once a person acts. A freeze window ends by itself, and so does a request."""
 
 
 def called(request: Request) -> str:

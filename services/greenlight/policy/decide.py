@@ -15,7 +15,14 @@ from greenlight.lib.durations import span
 from greenlight.model.policy import Decision, Deploy, Gate, GateState, Situation, Standing
 from greenlight.model.rows import Attempt, Override, Push, Record
 from greenlight.policy.authors import authors
-from greenlight.policy.conditions import SUPERSEDED, WAITING, WAITING_ONCE_READY, not_frozen, not_paused
+from greenlight.policy.conditions import (
+    ENDED_BY_PEOPLE,
+    SUPERSEDED,
+    WAITING,
+    WAITING_ONCE_READY,
+    not_frozen,
+    not_paused,
+)
 from greenlight.policy.freezes import frozen
 from greenlight.policy.lineage import Lineage, newer
 from greenlight.policy.paths import candidate
@@ -53,6 +60,7 @@ def decide(case: Situation) -> Decision:
     return Decision(
         state=here.state,
         reasons=here.reasons,
+        needs_person=here.needs_person or here.state in ("blocked", "superseded"),
         gates=gates,
         next_at=None if over else min(ends, default=None),
         push=push,
@@ -164,10 +172,11 @@ def _here(case: Situation, push: Push | None, own: Standing) -> Standing:
         return Standing("superseded", tuple(superseded))
     ready = own.state == "ready"
     conditions = (not_paused, not_frozen) if asked else (*WAITING, *WAITING_ONCE_READY) if ready else WAITING
-    waiting = [why for condition in conditions if (why := condition(case, push)) is not None]
+    waiting = {condition: why for condition in conditions if (why := condition(case, push)) is not None}
     if ready and not waiting:
         return Standing("ready", tuple(_behind(case)))
-    return Standing("waiting" if ready else own.state, (*own.reasons, *waiting))
+    needs_person = not ENDED_BY_PEOPLE.isdisjoint(waiting)
+    return Standing("waiting" if ready else own.state, (*own.reasons, *waiting.values()), needs_person)
 
 
 def _behind(case: Situation) -> list[str]:
@@ -225,6 +234,12 @@ def earlier_environments(case: Situation) -> list[str]:
                 f"soaks in {name} until {over}, {span(case.environment.soak[name])} after it succeeded there"
             )
     return reasons
+
+
+def awaited(case: Situation) -> Sequence[str]:
+    """Return the earlier environments in which the commit has to succeed before it comes here."""
+    attempts = {name: case.policy.attempt(case.record, name) for name in case.environment.after}
+    return [name for name, attempt in attempts.items() if _lacks_success(name, attempt) is not None]
 
 
 def _lacks_success(environment: str, attempt: Attempt | None) -> str | None:

@@ -317,6 +317,27 @@ def test_where_promotion_is_manual_what_is_ready_waits_for_a_person() -> None:
     )
 
 
+def test_what_only_a_person_ends_needs_one() -> None:
+    """A gate, a request in front and a freeze window end without; what is deployed or ready needs nobody."""
+    stopped = (
+        decided(green(), of=BY_HAND),
+        decided(green(), at=target(paused="omar: holidays")),
+        decided(green(), at=target(paused="omar: holidays"), asked=request()),
+        decided(green(), at=target(held=request("rollback", sha(9)))),
+        decided(green(), HERE, NEWER, at=target(NEWER)),
+        decided(green(None, heard(BUILD, "failed", at=9))),
+    )
+    assert [it.needs_person for it in stopped] == [True] * len(stopped)
+    going_on = (
+        decided(green()),
+        decided(green(), at=target(HERE), of=BY_HAND),
+        decided(green(), of=BY_HAND, asked=request()),
+        decided(green(None, heard(SCAN, "skipped", at=9))),
+        decided(green(), asked=request("deploy", sha(9))),
+    )
+    assert [it.needs_person for it in going_on] == [False] * len(going_on)
+
+
 def test_where_promotion_is_manual_a_request_is_served_and_a_hold_keeps_nothing_back() -> None:
     """The policy's own rollback is a request; a pause and a person's request in front are told beside it."""
     for asked in (request("deploy"), request("retry"), request("rollback"), request("rollback", by="policy")):

@@ -100,58 +100,49 @@ def _given(body: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if value not in (None, False)}
 
 
-@click.command(cls=args.OfCommit)
-@args.commit
-@args.target
-@reason
-@lasts
-@waiting.option
-@args.as_json
-def deploy(
-    repo: str,
-    sha: str,
-    application: str,
-    environment: str,
-    reason: str,
-    lasts: str | None,
-    wait: bool,
-    timeout: float,
-    as_json: bool,
-) -> None:
+def _on_commit(kind: str, help: str) -> click.Command:
+    """Return the command that requests a deployment of a commit."""
+
+    @click.command(kind, cls=args.OfCommit, help=help)
+    @args.commit
+    @args.target
+    @reason
+    @lasts
+    @waiting.option
+    @args.as_json
+    def command(
+        repo: str,
+        sha: str,
+        application: str,
+        environment: str,
+        reason: str,
+        lasts: str | None,
+        wait: bool,
+        timeout: float,
+        as_json: bool,
+    ) -> None:
+        body = {"kind": kind, "sha": sha, "reason": reason, "for": lasts}
+        _request(application, environment, body, as_json, wait, timeout)
+
+    return command
+
+
+deploy = _on_commit(
+    "deploy",
     """Request the deployment of a commit, also of an older one. Its gates must have passed all the same.
 
     If the commit has newer candidates, they stay back until a later one is pushed, or you deploy one of them.
 
     Example: greenlight deploy acme/shop 3f2a91c shop staging --reason "compare with the one before"
-    """
-    body = {"kind": "deploy", "sha": sha, "reason": reason, "for": lasts}
-    _request(application, environment, body, as_json, wait, timeout)
-
-
-@click.command(cls=args.OfCommit)
-@args.commit
-@args.target
-@reason
-@lasts
-@waiting.option
-@args.as_json
-def retry(
-    repo: str,
-    sha: str,
-    application: str,
-    environment: str,
-    reason: str,
-    lasts: str | None,
-    wait: bool,
-    timeout: float,
-    as_json: bool,
-) -> None:
+    """,
+)
+retry = _on_commit(
+    "retry",
     """Deploy a commit again whose deployment did not succeed.
 
     Example: greenlight retry acme/shop 3f2a91c shop staging --reason "the registry is back"
-    """
-    body = {"kind": "retry", "sha": sha, "reason": reason, "for": lasts}
-    _request(application, environment, body, as_json, wait, timeout)
+    """,
+)
 
 
 @click.command()

@@ -9,7 +9,7 @@ import click
 
 from greenlight.cli import arguments as args
 from greenlight.cli import render, waiting
-from greenlight.cli.client import NO, WAITS, Client, Failure
+from greenlight.cli.client import NO, Client, Failure
 from greenlight.ledger.journal import Verdict, summary
 from greenlight.ledger.journal import verify as recomputed
 from greenlight.model.rows import Entry
@@ -24,7 +24,8 @@ from greenlight.policy.shape import closest
 def why(repo: str, sha: str, application: str | None, environment: str | None, as_json: bool) -> None:
     """Show what a commit waits for, and who can give it.
 
-    Exit 0 if every target that is shown is ready, 4 while one still waits, 1 if one needs a person or a newer commit.
+    Exit 0 if every target that is shown is ready, 4 while one still waits, 1 if one can no longer come unless a person
+    acts.
 
     Example: greenlight why acme/shop 3f2a91c shop production
     """
@@ -34,12 +35,8 @@ def why(repo: str, sha: str, application: str | None, environment: str | None, a
         render.document(found)
     else:
         render.commit(found)
-    decisions = [it["decision"] for app in found["applications"].values() for it in app["environments"].values()]
-    sys.exit(waiting.worst([_CODES.get(decision, NO) for decision in decisions]) if decisions else NO)
-
-
-_CODES = {"ready": 0, "waiting": WAITS}
-"""The exit code for a decision; any other one ends by a person, or by a newer commit."""
+    shown = [it for app in found["applications"].values() for it in app["environments"].values()]
+    sys.exit(waiting.worst([waiting.code_of(it) for it in shown]) if shown else NO)
 
 
 def _only(applications: dict[str, Any], application: str | None, environment: str | None) -> dict[str, Any]:
