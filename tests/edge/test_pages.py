@@ -118,7 +118,7 @@ def test_what_one_person_sees_is_not_kept_for_another(client: Client) -> None:
         (f"/commits/{REPO}/{'9' * 40}", 404, "no commit 9999"),
         (f"/commits/{REPO}/12", 404, "too short"),
         ("/targets/shop/nope", 404, "known are staging"),
-        ("/deployments/nope", 404, "no deployment nope is known"),
+        ("/deployments/nope", 404, "no deployment &#39;nope&#39;"),
         ("/commits?cursor=%00", 422, "cursor"),
         ("/commits?state=lost", 422, "there are waiting"),
     ],

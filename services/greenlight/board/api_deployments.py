@@ -11,7 +11,7 @@ from flask import Blueprint, Response, request
 from greenlight.board import reading, view
 from greenlight.events import rfc3339
 from greenlight.ledger.port import Unreadable
-from greenlight.lib.errors import NotFound, Rejected
+from greenlight.lib.errors import Rejected
 from greenlight.lib.paging import limit_of
 from greenlight.model.policy import Policy
 from greenlight.model.rows import Deployment, Push, Target
@@ -25,7 +25,6 @@ PAGE, MOST = 20, 100
 """Deployments of a page, and the most that can be asked for."""
 
 _AFTER = re.compile(r"([0-9]{1,9})\.([0-9]{1,15})")
-_ID = re.compile(r"[0-9a-zA-Z_-]{1,100}")
 
 
 def mount(api: Blueprint, deps: Deps) -> None:
@@ -33,11 +32,11 @@ def mount(api: Blueprint, deps: Deps) -> None:
 
     @api.get("/deployments/<id>")
     def deployment(id: str) -> Response:
-        return _json(deployment_of(_deployment(id, deps), deps))
+        return _json(deployment_of(reading.deployment_of(id, deps), deps))
 
     @api.get("/deployments/<id>/log")
     def log(id: str) -> Response:
-        return _json(log_of(_deployment(id, deps), request.args.get("after") or None))
+        return _json(log_of(reading.deployment_of(id, deps), request.args.get("after") or None))
 
     @api.get("/targets/<application>/<environment>/deployments")
     def history(application: str, environment: str) -> Response:
@@ -167,14 +166,6 @@ def _compare(repo: str, begin: str | None, end: str | None, *, back: bool) -> st
         return None
     older, newer = (end, begin) if back else (begin, end)
     return f"https://github.com/{repo}/compare/{older}...{newer}"
-
-
-def _deployment(id: str, deps: Deps) -> Deployment:
-    """Return a deployment. Raises NotFound."""
-    row = deps.ledger.deployment(id) if _ID.fullmatch(id) else None
-    if row is None:
-        raise NotFound(f"no deployment {id[:100]!r}: `greenlight history APPLICATION ENVIRONMENT` lists them")
-    return row
 
 
 def _json(document: Any) -> Response:

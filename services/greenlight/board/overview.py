@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from statistics import median
 
-from greenlight.board import domain, reading
+from greenlight.board import domain, reading, usual
 from greenlight.board.commits import Known, known
 from greenlight.board.stops import OPEN, Missing, Need, Stop, first_waiting, revoked, stops
 from greenlight.ledger.port import Reading, Unreadable
@@ -36,9 +35,6 @@ ROWS = 25
 
 OVERDUE, PATIENT = 3, timedelta(minutes=2)
 """A deployment is overdue after so many times its usual time, and at least so much longer."""
-
-DEPLOYMENTS = 20
-"""Deployments over which the usual length of one is computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +72,7 @@ class Cell:
     policy: Policy
     target: Target
     running: Known | None
-    behind: int  # commits on shipped refs that it does not run; at most between.MOST
+    lacks: Sequence[str]  # commits on shipped refs that came since what it runs, newest first; at most between.MOST
     next: Row | None  # the newest commit that has not arrived
     failed: tuple[Known, Attempt] | None  # its newest commit, if its deployment ended so
     printed: str  # the last line of its output
@@ -103,6 +99,11 @@ class Cell:
         if self.late:
             return "revoked"
         return "paused" if self.target.paused is not None else "succeeded"
+
+    @property
+    def behind(self) -> int:
+        """Return how many commits came since what it runs; 0 where nothing runs."""
+        return 0 if self.running is None else len(self.lacks)
 
     @property
     def overdue(self) -> bool:
@@ -307,13 +308,13 @@ def _cell(
         policy,
         target,
         running,
-        0 if it.pushes is None or running is None else len(lacking(policy, target, it.pushes)),
+        () if it.pushes is None else lacking(policy, target, it.pushes),
         next(iter(waits), None),
         failed,
         last_line(failed[1].id, deps) if failed is not None and failed[1].outcome == "failed" else "",
         under_way,
         _late(it, now, deps),
-        usual(target, deps) if under_way is not None else None,
+        usual.deployment(target, deps) if under_way is not None else None,
         now - under_way[1].started if under_way is not None else timedelta(),
         it.unreadable,
     )
@@ -360,10 +361,3 @@ def last_line(deployment: str, deps: Deps) -> str:
         return ""
     lines = [line.strip() for line in (row.output or "").splitlines() if line.strip()] if row is not None else []
     return lines[-1][:200] if lines else ""
-
-
-def usual(target: Target, deps: Deps) -> timedelta | None:
-    """Return how long a deployment to the target that succeeds usually takes: the median of the last ones."""
-    rows = deps.ledger.deployments(target.application, target.environment, limit=DEPLOYMENTS)
-    took = [(it.ended - it.started).total_seconds() for it in rows if it.ended and it.outcome == "succeeded"]
-    return timedelta(seconds=median(took)) if took else None

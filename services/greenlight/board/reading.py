@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,6 +24,8 @@ from greenlight.service.pushes import silent_since
 from greenlight.service.reading import reading_of_commit
 from greenlight.service.situations import situation
 from greenlight.service.situations import target_of as target_in
+
+_ID = re.compile(r"[0-9a-zA-Z_-]{1,100}")
 
 
 class Ambiguous(Rejected):
@@ -76,6 +79,14 @@ def target_of(application: str, environment: str, deps: Deps) -> Target:
             f"{application} is called {target.renamed} in a pipeline file that is being read here; try again"
         )
     return target
+
+
+def deployment_of(id: str, deps: Deps) -> Deployment:
+    """Return a deployment. Raises NotFound."""
+    row = deps.ledger.deployment(id) if _ID.fullmatch(id) else None
+    if row is None:
+        raise NotFound(f"no deployment {id[:100]!r}: `greenlight history APPLICATION ENVIRONMENT` lists them")
+    return row
 
 
 def deployments_of(target: Target, deps: Deps, *, limit: int = 20, after: str | None = None) -> Sequence[Deployment]:

@@ -1,10 +1,11 @@
-"""The usual lengths of waits and deployments: medians over the last commits that were deployed."""
+"""The usual lengths of waits and deployments: medians over the last ones."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from statistics import median
 
 from greenlight.board import waterfall
@@ -12,10 +13,11 @@ from greenlight.board.details import Span
 from greenlight.events import moment
 from greenlight.ledger.port import Unreadable
 from greenlight.model.policy import Policy
+from greenlight.model.rows import Deployment, Target
 from greenlight.service.deps import Deps
 
-COMMITS = 50
-"""Commits of one application over which the median is computed: the last that were deployed."""
+LAST = 50
+"""Of a target its last deployments, of an application its last commits that were deployed: the median is over these."""
 
 ENTRIES = 200
 """Of each of them, how many entries are read."""
@@ -54,30 +56,45 @@ class Usual:
             known = self._known.get(policy.name)
         if known is not None and now < known.until:
             return known.found
-        found = medians(self._last(policy))
+        rows = {name: self._deps.ledger.deployments(policy.name, name, limit=LAST) for name in policy.environments}
+        deploys = {f"deploy {policy.name}/{name}": _succeeded(deployments) for name, deployments in rows.items()}
+        found = medians(self._last(policy, [row for deployments in rows.values() for row in deployments]), deploys)
         with self._lock:
             self._known = {name: it for name, it in self._known.items() if now < it.until}
             self._known[policy.name] = _Computed(found, now + LASTS)
         return found
 
-    def _last(self, policy: Policy) -> Iterable[Sequence[Span]]:
+    def _last(self, policy: Policy, rows: Iterable[Deployment]) -> Iterable[Sequence[Span]]:
         """Yield the spans of the last commits that were deployed to any environment of an application."""
-        ledger = self._deps.ledger
-        rows = [row for name in policy.environments for row in ledger.deployments(policy.name, name, limit=COMMITS)]
-        rows.sort(key=lambda it: it.started, reverse=True)
-        for sha in list(dict.fromkeys(row.sha for row in rows))[:COMMITS]:
+        newest = sorted(rows, key=lambda it: it.started, reverse=True)
+        for sha in list(dict.fromkeys(row.sha for row in newest))[:LAST]:
             try:
-                yield waterfall.spans(policy.repo, sha, ledger.entries(policy.repo, sha, limit=ENTRIES))
+                yield waterfall.spans(policy.repo, sha, self._deps.ledger.entries(policy.repo, sha, limit=ENTRIES))
             except Unreadable:
                 continue
 
 
-def medians(commits: Iterable[Sequence[Span]]) -> Medians:
-    """Return the median length of each wait and of each deployment that succeeded, in milliseconds, by its name."""
-    lengths: dict[str, list[float]] = {}
+def deployment(target: Target, deps: Deps) -> timedelta | None:
+    """Return how long a deployment to the target that succeeds usually takes; None before the first."""
+    found = _succeeded(deps.ledger.deployments(target.application, target.environment, limit=LAST))
+    return timedelta(milliseconds=median(found)) if found else None
+
+
+def _succeeded(rows: Iterable[Deployment]) -> list[float]:
+    """Return the lengths of the deployments that succeeded, in milliseconds."""
+    return [
+        (it.ended - it.started).total_seconds() * 1000
+        for it in rows
+        if it.ended is not None and it.outcome == "succeeded"
+    ]
+
+
+def medians(commits: Iterable[Sequence[Span]], others: Mapping[str, list[float]]) -> Medians:
+    """Return the median length of each wait, and of `others`, in milliseconds, by its name."""
+    lengths = dict(others)
     for spans in commits:
         for span in spans:
-            if span["end"] is not None and _counts(span):
+            if span["end"] is not None and span["name"].startswith("wait for "):
                 took = (moment(span["end"]) - moment(span["start"])).total_seconds() * 1000
                 lengths.setdefault(span["name"], []).append(took)
     return {name: round(median(found), 1) for name, found in lengths.items() if len(found) >= FEWEST}
@@ -88,9 +105,3 @@ def compare(spans: Iterable[Span], usual: Medians) -> None:
     for span in spans:
         if span["name"] in usual:
             span["attributes"] = {**span["attributes"], "usually_ms": usual[span["name"]]}
-
-
-def _counts(span: Span) -> bool:
-    if span["name"].startswith("wait for "):
-        return True
-    return bool(span["name"].startswith("deploy ") and span["attributes"].get("outcome") == "succeeded")

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, Response, g, request
 
-from greenlight.board import domain, overview, reading
+from greenlight.board import domain, overview, reading, usual
 from greenlight.board.commits import known
 from greenlight.board.listing import STATES, Search, listing
 from greenlight.board.overview import Cell, Overview, Row, Waiting
@@ -25,7 +25,6 @@ from greenlight.board.sources import Sources
 from greenlight.board.stops import Missing, Stop, people
 from greenlight.board.track import track
 from greenlight.board.usual import Usual
-from greenlight.lib.errors import NotFound
 from greenlight.service.deps import Deps
 
 VERSION = version("greenlight-pipeline")
@@ -139,9 +138,7 @@ def _details(pages: Blueprint, board: Board, deps: Deps) -> None:
     @pages.get("/deployments/<id>")
     def deployment(id: str) -> Response:
         def values() -> dict[str, Any]:
-            row = deps.ledger.deployment(id)
-            if row is None:
-                raise NotFound(f"no deployment {id} is known")
+            row = reading.deployment_of(id, deps)
             named = known(row.repo, [row.sha, *([row.previous] if row.previous else [])], deps)
             target = reading.target_of(row.application, row.environment, deps)
             return {
@@ -149,7 +146,7 @@ def _details(pages: Blueprint, board: Board, deps: Deps) -> None:
                 "commit": named[row.sha],
                 "previous": named.get(row.previous or ""),
                 "output": row.output,
-                "usually": overview.usual(target, deps) if row.ended is None else None,
+                "usually": usual.deployment(target, deps) if row.ended is None else None,
                 "now": deps.clock.now(),
                 "actions": target_page.of_deployment(row, g.person, deps),
                 "every": 1 if row.ended is None else 2,

@@ -7,24 +7,21 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from greenlight.board import domain, reading
+from greenlight.board import domain, reading, usual
 from greenlight.board.commits import Known, known
-from greenlight.board.overview import Cell, overview, usual
+from greenlight.board.overview import Cell, overview
 from greenlight.board.pages.commit import Action
 from greenlight.board.pages.shown import MINUTE, SOON
 from greenlight.board.story import Sentence, story
-from greenlight.ledger.port import Unreadable
 from greenlight.lib.errors import NotFound
 from greenlight.model import keys
 from greenlight.model.policy import Policy
 from greenlight.model.rows import POLICY, Deployment, Target
-from greenlight.policy.between import lacking
 from greenlight.policy.decide import OVER
 from greenlight.policy.freezes import frozen
 from greenlight.policy.requests import waiting_requests
 from greenlight.service.deps import Deps
 from greenlight.service.people import Person
-from greenlight.service.pushes import pushes_since
 
 BEHIND = 30
 """Commits that it lacks which are listed."""
@@ -53,8 +50,8 @@ def values(application: str, environment: str, person: Person | None, deps: Deps
     cell = _cell(application, environment, deps)
     now = deps.clock.now()
     past = _past(row, policy, deps)
-    behind = [] if cell.unreadable else _lacking(policy, row, deps)
-    titles = known(policy.repo, behind[:BEHIND], deps)
+    listed = cell.lacks[:BEHIND]
+    titles = known(policy.repo, listed, deps)
     shut = frozen(policy.environments[environment], None, now)
     stream = keys.target_stream(row.application, row.environment)
     return {
@@ -63,10 +60,10 @@ def values(application: str, environment: str, person: Person | None, deps: Deps
         "policy": policy,
         "environment": policy.environments[environment],
         "past": past,
-        "usually": usual(row, deps),
+        "usually": usual.deployment(row, deps),
         "now": now,
-        "behind": [titles[sha] for sha in behind[:BEHIND]],
-        "more": max(len(behind) - BEHIND, 0),
+        "behind": [titles[sha] for sha in listed],
+        "more": len(cell.lacks) - len(listed),
         "shut": shut,
         "requests": waiting_requests(row, now),
         "by_policy": POLICY,
@@ -89,13 +86,6 @@ def _past(row: Target, policy: Policy, deps: Deps) -> Sequence[Past]:
     rows = reading.deployments_of(row, deps)
     titles = known(policy.repo, [it.sha for it in rows], deps)
     return [Past(it, titles[it.sha]) for it in rows]
-
-
-def _lacking(policy: Policy, row: Target, deps: Deps) -> Sequence[str]:
-    try:
-        return lacking(policy, row, pushes_since(deps.ledger, row))
-    except Unreadable:
-        return []
 
 
 def _sentences(stream: str, policy: Policy, deps: Deps) -> Sequence[Sentence]:
