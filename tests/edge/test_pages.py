@@ -181,6 +181,48 @@ def test_a_form_says_what_will_happen_and_then_it_does(tmp_path: Path) -> None:
     shop.stop()
 
 
+def test_whoever_approves_is_told_what_goes_out_though_a_gate_said_no_to_it(tmp_path: Path) -> None:
+    """A commit that failed goes out inside a newer one; its own page says so, and everybody sees an override."""
+    shop = Shop(tmp_path).start()
+    client = Client(shop.greenlight.apps["board"])
+
+    def ships(word: str, before: str, scan: str) -> str:
+        shop.push(word, before=before)
+        shop.build(word)
+        shop.scan(word, scan)
+        shop.watch.end("staging", sha_of(word))
+        shop.settle()
+        return f"/commits/{REPO}/{sha_of(word)}"
+
+    def approves(path: str) -> None:
+        assert send(client, f"{path}/approve", "lena", application="shop", gate="legal").status_code == 303
+
+    approves(ships("zero", "nothing", "passed"))
+    shop.watch.end("production", sha_of("zero"))
+    ships("one", "zero", "failed")
+    two = ships("two", "one", "passed")
+    for path in ("/", "/approvals", two, f"{two}/approve?application=shop&gate=legal"):
+        assert "scan failed" in words(look(client, path, "lena")), path
+    assert "brings 2 commits" in words(look(client, "/", "lena"))
+    assert "it contains this commit" in words(look(client, COMMIT))
+    approves(two)
+    shop.watch.end("production", sha_of("two"))
+    shop.settle()
+    said = words(look(client, COMMIT))
+    assert re.search(r"Runs in staging and production as a part of a newer commit, although +scan failed", said)
+    gate = {"application": "shop", "environment": "production", "gate": "scan", "reason": "false alarm"}
+    assert send(client, f"{COMMIT}/override", "omar", **gate).status_code == 303
+    target = "/targets/shop/production"
+    assert "scan overridden" not in words(look(client, target))
+    assert send(client, f"{target}/deploy", "omar", reason="at once", sha=sha_of("one")).status_code == 303
+    approves(COMMIT)
+    shop.watch.end("production", sha_of("one"))
+    shop.settle()
+    for path in ("/", target):
+        assert "scan overridden by omar" in words(look(client, path)), path
+    shop.stop()
+
+
 def test_what_a_form_needs_is_asked_for_and_what_was_typed_stays(client: Client) -> None:
     """A pause without a reason is refused in the form; with one it is done, and the target's page says so."""
     path = "/targets/shop/production/pause"

@@ -1,14 +1,11 @@
-"""Commits as people know them: by title and author; and those that a target lacks."""
+"""Commits as people know them: by title and author."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from greenlight.model.rows import Push, Target
-from greenlight.policy.between import between
-from greenlight.policy.history import History
 from greenlight.service.deps import Deps
 
 
@@ -47,9 +44,3 @@ def known(repo: str, shas: Iterable[str], deps: Deps) -> Mapping[str, Known]:
         sha: Known(repo, sha, titles[sha].title, titles[sha].author) if sha in titles else Known(repo, sha)
         for sha in wanted
     }
-
-
-def brought(push: Push, target: Target, history: History) -> Sequence[str]:
-    """Return the commits that a push would bring to a target, newest first."""
-    runs = target.running.sha if target.running else None
-    return () if push.sha == runs else between(push, runs, history).shas

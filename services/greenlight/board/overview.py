@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from greenlight.board import domain, reading, usual
+from greenlight.board.brings import may_be_red, red
 from greenlight.board.commits import Known, known
 from greenlight.board.stops import OPEN, Missing, Need, Stop, first_waiting, revoked, stops
 from greenlight.ledger.port import Reading, Unreadable
-from greenlight.model.policy import Policy
+from greenlight.model.policy import GateState, Policy
 from greenlight.model.rows import Attempt, DecisionRow, Target
 from greenlight.policy.between import lacking
 from greenlight.policy.decide import required_gates
@@ -78,6 +79,7 @@ class Cell:
     printed: str  # the last line of its output
     under_way: tuple[Known, Attempt] | None
     late: Sequence[str]  # gates of what runs that were revoked after it was deployed, with the reason
+    red: Sequence[str]  # gates of what runs that were overridden, or have failed since
     usually: timedelta | None  # how long a deployment takes here, while one is under way
     took: timedelta  # how long the one under way has taken
     unreadable: str | None
@@ -303,6 +305,7 @@ def _cell(
     here = [(row, stop) for row in following if (stop := row.at(target.environment)) is not None]
     waits = [row for states in (READY, TURN, ("none",)) for row, stop in here if stop.state in states]
     failed = None if target.newest is None else _failed(it, named, deps)
+    gates = _gates_of_what_runs(it, now, deps)
     under_way = _attempt(it, target.last, named, deps) if target.deployment else None
     return Cell(
         policy,
@@ -313,26 +316,26 @@ def _cell(
         failed,
         last_line(failed[1].id, deps) if failed is not None and failed[1].outcome == "failed" else "",
         under_way,
-        _late(it, now, deps),
+        revoked(gates),
+        red({name: gate for name, gate in gates.items() if gate.state != "revoked"}),
         usual.deployment(target, deps) if under_way is not None else None,
         now - under_way[1].started if under_way is not None else timedelta(),
         it.unreadable,
     )
 
 
-def _late(it: _Found, now: datetime, deps: Deps) -> Sequence[str]:
-    """Return the gates of what runs that were revoked since, with the reason: it stays, and nobody may overlook it."""
+def _gates_of_what_runs(it: _Found, now: datetime, deps: Deps) -> Mapping[str, GateState]:
+    """Return the gates of what runs, if any may say no: it stays, and nobody may overlook it."""
     runs = it.target.running
     if runs is None or it.pushes is None:
-        return []
+        return {}
     try:
         record = deps.ledger.record(it.policy.repo, runs.sha)
-        if record is None or not record.revocations:
-            return []
-        gates = required_gates(situation(it.policy, record, it.target, deps.ledger, now, pushes=it.pushes))
+        if record is None or not may_be_red(record):
+            return {}
+        return required_gates(situation(it.policy, record, it.target, deps.ledger, now, pushes=it.pushes))
     except Unreadable:
-        return []
-    return revoked(gates)
+        return {}
 
 
 def _failed(it: _Found, named: Mapping[tuple[str, str], Known], deps: Deps) -> tuple[Known, Attempt] | None:

@@ -223,9 +223,16 @@ def _gates(case: Situation, decision: Decision) -> Need | None:
         why = decision.gates[first].reason if not rest else f"then {', '.join(rest)}"
         return Need("pending", case.policy.gates[first].subject, why, missing)
     if missing:
-        why = _joined("everything else is green", *(it.note for it in missing))
+        why = _joined(*_overridden(decision), "everything else is green", *(it.note for it in missing))
         return Need("pending", people(missing), why, missing, True)
     return None
+
+
+def _overridden(decision: Decision) -> Iterable[str]:
+    """Yield each gate that a person passed in its place: it is green, and was not."""
+    for name, gate in decision.gates.items():
+        if gate.state == "overridden":
+            yield f"{name} was overridden by {', '.join(gate.by)}"
 
 
 def _missing(case: Situation, decision: Decision) -> tuple[Missing, ...]:
@@ -243,9 +250,8 @@ def _otherwise(case: Situation, decision: Decision) -> Need:
     if decision.state == "ready":
         return Need("pending", "goes out next", "; ".join(decision.reasons))
     if case.environment.promote == "manual" and case.policy.operators and served(case) is None:
-        return Need(
-            "pending", f"anyone of {' or '.join(case.policy.operators)}", "everything is green; a person deploys it"
-        )
+        why = _joined(*_overridden(decision), "everything is green; a person deploys it")
+        return Need("pending", f"anyone of {' or '.join(case.policy.operators)}", why)
     first, *rest = decision.reasons or ("nothing is known that it waits for",)
     return Need("pending" if decision.state == "waiting" else "blocked", first, "; ".join(rest))
 

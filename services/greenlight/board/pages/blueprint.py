@@ -11,6 +11,8 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, g, request
 
 from greenlight.board import domain, overview, reading, usual
+from greenlight.board.brings import Brings
+from greenlight.board.brings import brings as brought
 from greenlight.board.commits import known
 from greenlight.board.listing import STATES, Search, listing
 from greenlight.board.overview import Cell, Overview, Row, Waiting
@@ -189,8 +191,11 @@ def _filters(pages: Blueprint, deps: Deps) -> None:
             return "you have signed it"
         return domain.may_approve(g.person, row.policy.gates[missing.gate], stop.case)
 
+    def brings(stop: Stop) -> Brings:
+        return brought(stop, deps)
+
     def clock(took: timedelta) -> str:
         return length(took)
 
-    for filter in (when, when_ago, clock, initials, broken, track, progress, mine, people, why_not):
+    for filter in (when, when_ago, clock, initials, broken, track, progress, mine, people, why_not, brings):
         pages.add_app_template_filter(filter, filter.__name__)

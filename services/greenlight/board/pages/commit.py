@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,8 @@ from flask import request
 from markupsafe import Markup
 
 from greenlight.board import domain, reading, waterfall
-from greenlight.board.commits import Known, brought, known
+from greenlight.board.brings import Brings, brings, contained, red
+from greenlight.board.commits import Known, known
 from greenlight.board.overview import last_line, signable
 from greenlight.board.pages.shown import MINUTE, SOON
 from greenlight.board.stops import OPEN, Missing, Need, Stop, first_waiting, revoked, stops
@@ -23,15 +24,11 @@ from greenlight.model import keys
 from greenlight.model.policy import Policy
 from greenlight.model.rows import Entry, Record
 from greenlight.policy.decide import GREEN, OVER
-from greenlight.policy.history import History
 from greenlight.service.deps import Deps
 from greenlight.service.people import Person
 
 ENTRIES = 500
 """Of a commit's entries, how many its page shows: the newest."""
-
-BRINGS = 50
-"""Commits that go out with it which are listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +57,8 @@ class Part:
     actions: Sequence[Action]
     time: Timeline | None
     to: Stop | None  # the first environment that lacks the commit
-    brings: Sequence[Known]
-    more: int  # commits that go out with it beyond those
+    brings: Brings
+    inside: Collection[str]  # environments that run a newer commit which contains it
 
     @property
     def state(self) -> str:
@@ -90,6 +87,7 @@ def values(owner: str, name: str, sha: str, person: Person | None, deps: Deps) -
         "trace": ids.trace_id(record.repo, record.sha),
         "parts": parts,
         "sentences": [it for it in sentences if every or not it.minor],
+        "total": len(sentences),
         "hidden": 0 if every else sum(it.minor for it in sentences),
         "newest": ENTRIES if more else None,
         "chain": _chain(record, deps),
@@ -113,17 +111,13 @@ def _part(
     first = first_waiting(places)
     mine = signable(first, person)
     to = next((it for it in places if it.state in OPEN), None)
-    shas: Sequence[str] = ()
-    if to is not None and to.decision.push is not None:
-        shas = brought(to.decision.push, to.case.target, History.of(to.case.pushes))
-    listed = list(dict.fromkeys((record.sha, *shas)))[:BRINGS]
-    titles = known(record.repo, listed, deps)
+    inside = [it.environment for it in places if it.state in ("superseded", "done") and contained(it)]
     folded = request.args.get("scale") != "true"
     return Part(
         policy,
         places,
         {name: why for (_, name), why in unreadable.items()},
-        verdict(places, first, mine),
+        verdict(places, first, mine, inside),
         None if first is None else first.need,
         _printed(first, deps),
         known(record.repo, [it.case.target.running.sha for it in places if it.case.target.running], deps),
@@ -133,18 +127,23 @@ def _part(
         list(_actions(record, policy, first, mine, person)),
         timeline(spans, policy.name, list(policy.environments), now, folded=folded),
         to,
-        [titles[sha] for sha in listed] if shas else [],
-        max(len(shas) - BRINGS, 0),
+        brings(to, deps),
+        inside,
     )
 
 
-def verdict(stops: Sequence[Stop], first: Stop | None, mine: Sequence[Missing]) -> Markup:
-    """Return where the commit stands, and what it waits for, to a reader who may give the approvals `mine`."""
+def verdict(stops: Sequence[Stop], first: Stop | None, mine: Sequence[Missing], inside: Sequence[str]) -> Markup:
+    """Return where the commit stands, and what it waits for, to a reader who may give the approvals `mine`.
+
+    `inside` are the environments that run a newer commit which contains it.
+    """
     runs = [it.environment for it in stops if it.state == "succeeded"]
     said = Markup("Runs in {}. ").format(_and(runs)) if runs else Markup("")
     if first is None or first.need is None:
         if runs:
             return said
+        if inside:
+            return _inside(stops, inside)
         last = next((it for it in reversed(stops) if it.state in ("done", "superseded")), None)
         if last is None:
             return Markup("It runs nowhere yet.")
@@ -162,6 +161,13 @@ def verdict(stops: Sequence[Stop], first: Stop | None, mine: Sequence[Missing]) 
     return said + Markup('{} {}{} <b class="{}">{}</b>.').format(
         name[:1].upper() + name[1:], waits, joint, need.state, what
     )
+
+
+def _inside(stops: Sequence[Stop], names: Sequence[str]) -> Markup:
+    """Return where a commit runs as a part of a newer one, and which gates said no to it there."""
+    no = dict.fromkeys(each for it in stops if it.environment in names for each in red(it.decision.gates))
+    although = Markup(', although <b class="failed">{}</b>').format(_and(list(no))) if no else ""
+    return Markup("Runs in {} as a part of a newer commit{}.").format(_and(names), although)
 
 
 def _and(names: Sequence[str]) -> str:

@@ -9,19 +9,16 @@ from typing import Any
 from flask import Blueprint, Response, g, redirect, render_template, request
 
 from greenlight.board import actions, domain, reading, votes
-from greenlight.board.commits import Known, brought, known
+from greenlight.board.brings import Brings, brings
+from greenlight.board.commits import Known, known
 from greenlight.board.stops import OPEN, Stop, stops
 from greenlight.lib.errors import Forbidden, NotFound, Rejected, Unauthenticated
 from greenlight.model.policy import Policy
 from greenlight.model.rows import Record, Target
 from greenlight.policy.decide import GREEN
 from greenlight.policy.freezes import frozen
-from greenlight.policy.history import History
 from greenlight.service.deps import Deps
 from greenlight.service.people import Person
-
-SHOWN = 20
-"""Commits that a form lists; of more it says how many there are."""
 
 PICKS = 10
 """Commits that a rollback can be picked from."""
@@ -36,8 +33,7 @@ class Form:
     effects: Sequence[str]
     back: str
     refused: str | None = None  # why this person may not
-    brings: Sequence[Known] = ()
-    more: int = 0
+    brings: Brings = field(default_factory=Brings)
     reason: str | None = "Reason, for the journal"  # the label of its text; None: it has none
     needed: bool = True  # whether a reason must be given
     hidden: Mapping[str, str] = field(default_factory=dict)
@@ -155,7 +151,6 @@ def _approve(record: Record, policy: Policy, person: Person, deps: Deps) -> Form
     refused = _every([domain.may_approve(person, policy.gates[gate], it.case) for it in concerned or places])
     open = [it for it in concerned if it.state in OPEN]
     effects = [_effect(it, gate) for it in open]
-    brings, more = _brings(record, next(iter(open), None), deps)
     lasts = getattr(policy.gates[gate], "expires", None)
     note = [] if lasts is None else [f"It holds {lasts.days} days." if lasts.days else f"It holds {lasts}."]
     return Form(
@@ -164,8 +159,7 @@ def _approve(record: Record, policy: Policy, person: Person, deps: Deps) -> Form
         [*(effects or ["No environment waits for it now."]), *note],
         _commit(record),
         refused,
-        brings,
-        more,
+        brings(next(iter(open), None), deps),
         reason="Comment, if you like",
         needed=False,
         hidden={"application": policy.name, "gate": gate},
@@ -223,11 +217,12 @@ def _override(record: Record, policy: Policy, person: Person, deps: Deps) -> For
         f"Override a gate of “{_called(record, deps)}” in {environment}?",
         "Override",
         [
-            f"The gate counts as passed for this commit in {environment} alone. It is shown in red wherever it is shown.",
+            f"The gate counts as passed for this commit in {environment} alone; wherever it is shown, it is red and names you.",
             "A revocation, or a failure that is newer, ends it.",
         ],
         _commit(record),
         domain.may_override(person, it.case) or (None if gates else f"every gate of {environment} is green"),
+        brings(it, deps),
         hidden={"application": policy.name, "environment": environment},
         gates=gates,
         danger=True,
@@ -252,16 +247,6 @@ def _called(record: Record, deps: Deps) -> str:
 
 def _commit(record: Record) -> str:
     return f"/commits/{record.repo}/{record.sha}"
-
-
-def _brings(record: Record, it: Stop | None, deps: Deps) -> tuple[Sequence[Known], int]:
-    """Return the commits that go out with one to where it waits, and how many there are beyond those."""
-    if it is None or it.decision.push is None:
-        return (), 0
-    others = brought(it.decision.push, it.case.target, History.of(it.case.pushes))
-    shas = list(dict.fromkeys((record.sha, *others)))
-    titles = known(record.repo, shas[:SHOWN], deps)
-    return [titles[sha] for sha in shas[:SHOWN]], max(len(shas) - SHOWN, 0)
 
 
 # What the forms about a target say.
@@ -306,10 +291,9 @@ def _deploy(verb: str, row: Target, policy: Policy, back: str, refused: str | No
     shut = frozen(it.case.environment, None, it.case.now)
     if shut is not None:
         effects.append(f"The target is {shut}.")
-    brings, more = _brings(record, it, deps)
     name = {"deploy": "Deploy", "retry": "Try again"}[verb]
     title = f"{name}: “{_called(record, deps)}” to {policy.name} in {row.environment}?"
-    return Form(title, name, effects, back, refused, brings, more, hidden={"sha": record.sha})
+    return Form(title, name, effects, back, refused, brings(it, deps), hidden={"sha": record.sha})
 
 
 def _rollback(row: Target, policy: Policy, back: str, refused: str | None, deps: Deps) -> Form:
