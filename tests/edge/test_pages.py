@@ -13,7 +13,7 @@ from werkzeug.test import Client, TestResponse
 
 from greenlight.broker.trigger_spec import TriggerSpec
 from greenlight.entrypoints.compose import ThirdParties
-from support.flow import REPO, TOKENS, Shop, sha_of
+from support.flow import NEW, REPO, TOKENS, Shop, push_payload, sha_of
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
@@ -80,6 +80,32 @@ def test_the_page_of_a_commit_says_the_verdict_and_offers_what_the_person_may_do
         assert note in words(page)
         found = {link for link in ("/approve?", "/refuse?", "/override?") if link in page.get_data(as_text=True)}
         assert found == set(offered), who
+
+
+@pytest.mark.parametrize("host", ["github.com", "ghe.example.com:8443", None])
+def test_links_lead_to_the_github_that_pushed(tmp_path: Path, host: str | None) -> None:
+    """Also to a GitHub Enterprise Server; a repository that GitHub never pushed has none."""
+    shop = Shop(tmp_path).start()
+    try:
+        if host is None:
+            shop.build("two")
+        else:
+            for at, (word, before) in enumerate((("one", NEW), ("two", "one"))):
+                repository = {**push_payload(word, at=at)["repository"], "html_url": f"https://{host}/Acme/Shop"}
+                shop.push(word, before=before, repository=repository)
+                if word == "one":
+                    shop.build("one")
+                    shop.watch.end("staging", sha_of("one"))
+        shop.settle()
+        page = look(Client(shop.greenlight.apps["board"]), f"/commits/{REPO}/{sha_of('two')}")
+        found = set(re.findall(r'href="(https?://[^"]+/acme/shop/[^"]+)"', page.get_data(as_text=True)))
+        compare = shop.api("GET", "/targets/shop/staging/diff").get_json()["compare"]
+        web, one, two = f"https://{host}/acme/shop", sha_of("one"), sha_of("two")
+        linked = {f"{web}/commit/{two}", f"{web}/compare/{one[:12]}...{two[:12]}"}
+        assert found == (set() if host is None else linked)
+        assert compare == (None if host is None else f"{web}/compare/{one}...{two}")
+    finally:
+        shop.stop()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from greenlight.board import reading, view
+from greenlight.board.links import Pages, pages_of
 from greenlight.events import rfc3339
 from greenlight.ledger.port import Unreadable
 from greenlight.lib.errors import Rejected
@@ -132,7 +133,7 @@ def diff_of(target: Target, sha: str | None, deps: Deps) -> dict[str, Any]:
             {"sha": it, "title": titles[it].title if it in titles else None, "author": _author(it, titles)}
             for it in shas
         ],
-        "compare": _compare(target.repo, begin, end, back=back),
+        "compare": _compare(pages_of(target.repo, deps.ledger), begin, end, back=back),
     }
 
 
@@ -160,12 +161,12 @@ def _author(sha: str, titles: Any) -> str | None:
     return titles[sha].author if sha in titles else None
 
 
-def _compare(repo: str, begin: str | None, end: str | None, *, back: bool) -> str | None:
-    """Return the page at GitHub that shows the difference; None where there is nothing to compare."""
+def _compare(pages: Pages, begin: str | None, end: str | None, *, back: bool) -> str | None:
+    """Return the page at GitHub that shows the difference; None where there is nothing to compare, or no such page."""
     if begin is None or end is None or begin == end:
         return None
     older, newer = (end, begin) if back else (begin, end)
-    return f"https://github.com/{repo}/compare/{older}...{newer}"
+    return pages.compare(older, newer)
 
 
 def _json(document: Any) -> Response:

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from greenlight.board import domain, reading, waterfall
 from greenlight.board.brings import Brings, brings, contained, red
 from greenlight.board.commits import Known, known
+from greenlight.board.links import pages_of
 from greenlight.board.overview import last_line, signable
 from greenlight.board.pages.shown import MINUTE, SOON
 from greenlight.board.stops import OPEN, Missing, Need, Stop, first_waiting, revoked, stops
@@ -81,6 +82,7 @@ def values(owner: str, name: str, sha: str, person: Person | None, deps: Deps) -
     running = any(stop.state == "running" for part in parts for stop in part.stops)
     return {
         "record": record,
+        "web": pages_of(record.repo, deps.ledger),
         "commit": commit,
         "refs": sorted(record.pushes),
         "pushed": min((push.heard for push in record.pushes.values()), default=None),
