@@ -76,7 +76,9 @@ def test_status_warns_of_a_repository_that_is_called_otherwise(terminal: Termina
     assert terminal("status").stderr == "acme/shop is called acme/store now: change `repo` in the pipeline file\n"
     client = Client(terminal.shop.greenlight.apps["board"])
     assert client.get("/api/v1/senders").get_json() == {
-        "repositories": [{"repo": "acme/shop", "called": "acme/store", "silent_since": None, "found_by_asking": 0}],
+        "repositories": [
+            {"repo": "acme/shop", "called": "acme/store", "silent_since": None, "found_by_asking": 0, "lost_pushes": []}
+        ],
         "clocks_ahead": [],
     }
 

@@ -214,9 +214,21 @@ def test_doctor_names_them_with_what_to_do() -> None:
     """One clock that is ahead is its own fault; several say that ours is behind."""
     told: dict[str, Any] = {
         "repositories": [
-            {"repo": "acme/shop", "called": "acme/store", "silent_since": "2026-01-01T00:00:00Z", "found_by_asking": 0},
-            {"repo": "acme/till", "called": "acme/till", "silent_since": "2026-01-01T00:00:00Z", "found_by_asking": 0},
-            {"repo": "acme/well", "called": "acme/well", "silent_since": None, "found_by_asking": 0},
+            {
+                "repo": "acme/shop",
+                "called": "acme/store",
+                "silent_since": "2026-01-01T00:00:00Z",
+                "found_by_asking": 0,
+                "lost_pushes": [],
+            },
+            {
+                "repo": "acme/till",
+                "called": "acme/till",
+                "silent_since": "2026-01-01T00:00:00Z",
+                "found_by_asking": 0,
+                "lost_pushes": [],
+            },
+            {"repo": "acme/well", "called": "acme/well", "silent_since": None, "found_by_asking": 0, "lost_pushes": []},
         ],
         "clocks_ahead": [{"sender": "github", "seconds": 60}, {"sender": "gate-scan", "seconds": 70}],
     }

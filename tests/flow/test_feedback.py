@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 import urllib3
+from werkzeug.test import Client
 
 from greenlight.events import Event, types
 from greenlight.lib.clock import SystemClock
@@ -430,6 +432,80 @@ def test_results_that_no_webhook_brought_are_read_after_an_outage(tmp_path: Path
         shop.settle()
         listed = [it for it in github.requests[requests:] if it[1].endswith(("/hooks", "/deliveries"))]
         assert {status for _, _, status in listed} == {304}, "asking again costs nothing of the limit"
+    finally:
+        shop.stop()
+
+
+def looked(shop: Shop, clock: Ahead, github: FakeGitHub, minutes: int) -> list[int]:
+    """Have the repository looked at, minutes from the start; return the statuses of what was asked of its heads."""
+    begin = len(github.requests)
+    clock.ahead = github.ahead = timedelta(minutes=minutes)
+    ping(shop)
+    about = ("/activity", "heads%2Fmain")
+    github.until(lambda: any(path.endswith("heads%2Fmain") for _, path, _ in github.requests[begin:]))
+    shop.settle()
+    return [status for _, path, status in github.requests[begin:] if path.endswith(about)]
+
+
+def lost(shop: Shop) -> list[tuple[str, str]]:
+    """Return the branches whose head no webhook reported."""
+    (repository,) = json.loads(shop.api("GET", "/senders").get_data())["repositories"]
+    return [(it["ref"], it["sha"]) for it in repository["lost_pushes"]]
+
+
+def test_a_push_that_no_webhook_told_of_is_shown_until_one_does(
+    tmp_path: Path, github: FakeGitHub, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also a forced one to a commit that was the head before. It is no push: the commit does not ship."""
+    clock = Ahead()
+    prepared(tmp_path, github)
+    shop = Shop(tmp_path, clock=clock).start()
+    board = Client(shop.greenlight.apps["board"])
+    one, two, main = sha_of("one"), sha_of("two"), "refs/heads/main"
+    try:
+        shop.push("one")
+        github.moved("main", one)
+        shop.settle()
+        looked(shop, clock, github, 60)
+        assert lost(shop) == []
+        github.moved("main", two, age=-60)
+        looked(shop, clock, github, 70)
+        assert lost(shop) == [], "its webhook may be on its way"
+        assert looked(shop, clock, github, 90) == [304, 304], "asking again costs nothing of the limit"
+        assert lost(shop) == [(main, two)]
+        words = f"the webhook of acme/shop is broken: GitHub's head of main is {two[:7]}, and no webhook reported it"
+        assert [it.message for it in caplog.records if it.message == words] == [words]
+        assert words in html.unescape(board.get("/", headers={"Accept": "text/html"}).get_data(as_text=True))
+        assert 'greenlight_lost_pushes{repo="acme/shop"} 1.0' in board.get("/metrics").get_data(as_text=True)
+        assert shop.api("GET", f"/commits/{REPO}/{two}").status_code == 404
+        shop.push("two", before="one")
+        shop.settle()
+        assert lost(shop) == [], "at once"
+        github.moved("main", one, age=-3600)
+        looked(shop, clock, github, 180)
+        assert lost(shop) == [(main, one)]
+        shop.push("one", before="two", forced=True)
+        looked(shop, clock, github, 190)
+        assert lost(shop) == []
+        assert 'greenlight_lost_pushes{repo="acme/shop"} 0.0' in board.get("/metrics").get_data(as_text=True)
+    finally:
+        shop.stop()
+
+
+def test_where_heads_may_not_be_read_the_log_says_so_once(
+    tmp_path: Path, github: FakeGitHub, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And nothing else stops."""
+    clock, github.readable = Ahead(), False
+    prepared(tmp_path, github)
+    shop = Shop(tmp_path, clock=clock).start()
+    try:
+        shop.push("one")
+        shop.settle()
+        looked(shop, clock, github, 60)
+        looked(shop, clock, github, 120)
+        assert len([it for it in caplog.records if "so no lost push is found" in it.message]) == 1
+        assert lost(shop) == []
     finally:
         shop.stop()
 

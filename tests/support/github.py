@@ -21,7 +21,7 @@ from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from support.openapi import Description
 
@@ -64,6 +64,9 @@ class FakeGitHub:
     deliveries: list[dict[str, Any]] = field(default_factory=list)  # of the App, newest first
     hook_deliveries: list[dict[str, Any]] = field(default_factory=list)  # of the repository's webhook
     runs: list[dict[str, Any]] = field(default_factory=list)  # of workflows
+    branches: dict[str, str] = field(default_factory=dict)  # the commit at the head of each, by name
+    activity: list[dict[str, Any]] = field(default_factory=list)  # pushes to branches, newest first
+    readable: bool = True  # whether its contents may be read
     redelivered: list[int] = field(default_factory=list)
     requests: list[tuple[str, str, int]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)  # deviations from the description
@@ -227,6 +230,21 @@ class FakeGitHub:
     def redeliver_hook(self, repo: str, hook: str, number: str, body: Any) -> Answer:
         return self.redeliver(number, body)
 
+    def moved(self, branch: str, sha: str | None, *, age: float = 1200, listed: bool = True) -> None:
+        """Move a branch, or delete it, `age` seconds ago; `listed`: among the newest activities."""
+        before = self.branches.pop(branch, None)
+        if sha is not None:
+            self.branches[branch] = sha
+        if listed:
+            self.activity.insert(0, _activity(self.new_id(), branch, before, sha, age - self.ahead.total_seconds()))
+
+    def matching_refs(self, repo: str, begin: str, query: dict[str, str]) -> Answer:
+        found = {f"heads/{name}": sha for name, sha in self.branches.items()}
+        return 200, [_ref(ref, sha, self.url) for ref, sha in sorted(found.items()) if ref.startswith(unquote(begin))]
+
+    def activities(self, repo: str, query: dict[str, str]) -> Answer:
+        return 200, self.activity[: int(query.get("per_page", 30))]
+
     def hooks(self, repo: str, query: dict[str, str]) -> Answer:
         return 200, [_hook(self.url, repo)]
 
@@ -252,6 +270,8 @@ _ROUTES: list[tuple[str, str, Callable[..., Answer]]] = [
     ("POST", f"{_REPO}/deployments/([0-9]+)/statuses", FakeGitHub.create_state),
     ("GET", "/app/hook/deliveries", FakeGitHub.list_deliveries),
     ("POST", "/app/hook/deliveries/([0-9]+)/attempts", FakeGitHub.redeliver),
+    ("GET", f"{_REPO}/git/matching-refs/([^/]+)", FakeGitHub.matching_refs),
+    ("GET", f"{_REPO}/activity", FakeGitHub.activities),
     ("GET", f"{_REPO}/hooks", FakeGitHub.hooks),
     ("GET", f"{_REPO}/hooks/([0-9]+)/deliveries", FakeGitHub.list_hook_deliveries),
     ("POST", f"{_REPO}/hooks/([0-9]+)/deliveries/([0-9]+)/attempts", FakeGitHub.redeliver_hook),
@@ -320,6 +340,8 @@ class _Handler(BaseHTTPRequestHandler):
         with github.lock:
             if not self._may(path):
                 return 401, {"message": "Bad credentials", "documentation_url": "https://docs.github.com/rest"}
+            if not github.readable and "/git/" in path:
+                return 403, {"message": "Resource not accessible by integration", "documentation_url": ""}
             if (found := description()) is not None:
                 github.problems += found.request(method, path, query, body)
             status, value = github.answer(method, path, query, body)
@@ -480,6 +502,21 @@ def _deployment_status(id: int, deployment: dict[str, Any], body: Any, url: str)
         "description": body.get("description", ""), "environment": deployment["environment"], "target_url": "",
         "created_at": _stamp(), "updated_at": _stamp(), "deployment_url": deployment["url"], "repository_url": url,
         "environment_url": body.get("environment_url", ""), "log_url": body.get("log_url", ""),
+    }  # fmt: skip
+
+
+def _ref(ref: str, sha: str, url: str) -> dict[str, Any]:
+    at = f"{url}/repos/acme/shop/git"
+    commit = {"type": "commit", "sha": sha, "url": f"{at}/commits/{sha}"}
+    return {"ref": f"refs/{ref}", "node_id": "n", "url": f"{at}/refs/{ref}", "object": commit}
+
+
+def _activity(id: int, branch: str, before: str | None, after: str | None, age: float) -> dict[str, Any]:
+    at = (datetime.now(UTC) - timedelta(seconds=age)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    kind = "branch_creation" if before is None else "branch_deletion" if after is None else "push"
+    return {
+        "id": id, "node_id": "n", "before": before or "0" * 40, "after": after or "0" * 40, "ref": f"refs/heads/{branch}",
+        "timestamp": at, "activity_type": kind, "actor": _user("dev"),
     }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from greenlight.board import view
 from greenlight.events import rfc3339
-from greenlight.ledger.found import found_lately
+from greenlight.ledger.found import found_lately, lost_pushes
 from greenlight.ledger.names import name_of
 from greenlight.ledger.port import Unreadable
 from greenlight.lib.errors import NotFound, Rejected, Unavailable
@@ -192,10 +192,15 @@ def _without(policies: Sequence[Policy], environments: Collection[tuple[str, str
     return rest
 
 
+def configured(deps: Deps) -> list[str]:
+    """Return the repositories that the pipeline file names."""
+    return sorted({policy.repo for policy in deps.pipeline().applications.values()})
+
+
 def repositories(deps: Deps) -> list[dict[str, Any]]:
-    """Return the state of the configured repositories: those that have another name, and those that are silent."""
+    """Return the state of the configured repositories: their present names, and what is wrong with their webhooks."""
     now, found = deps.clock.now(), []
-    for repo in sorted({policy.repo for policy in deps.pipeline().applications.values()}):
+    for repo in configured(deps):
         silent = silent_since(deps.ledger, repo, now)
         found.append(
             {
@@ -203,6 +208,9 @@ def repositories(deps: Deps) -> list[dict[str, Any]]:
                 "called": name_of(deps.ledger, repo).now or repo,
                 "silent_since": rfc3339(silent) if silent else None,
                 "found_by_asking": found_lately(deps.ledger, repo, now),
+                "lost_pushes": [
+                    {"ref": it.ref, "sha": it.sha, "text": it.text} for it in lost_pushes(deps.ledger, repo)
+                ],
             }
         )
     return found

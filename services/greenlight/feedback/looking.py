@@ -8,12 +8,15 @@ from datetime import timedelta
 from greenlight.feedback.deps import Deps
 from greenlight.feedback.due import look
 from greenlight.feedback.github.errors import UNEXPECTED, Away, Refused
+from greenlight.feedback.heads import unheard
 from greenlight.feedback.situations import cases_of
-from greenlight.ledger.found import note_found
-from greenlight.ledger.port import Transaction
+from greenlight.ledger.found import first_compared, note_found, note_lost
+from greenlight.ledger.port import Transaction, Unreadable
 from greenlight.lib.errors import ConfigurationError, Unavailable
 from greenlight.model.policy import Pipeline
 from greenlight.model.rows import Record
+from greenlight.policy.lineage import Lineage
+from greenlight.policy.refs import BRANCH, shipped
 from greenlight.telemetry import metrics
 
 EVERY = timedelta(minutes=5)
@@ -45,6 +48,8 @@ def look_at(repo: str, deps: Deps) -> Sequence[str]:
         if again:
             metrics.REDELIVERED.labels(repo).inc(again)
             log.warning("%s: %d webhooks did not arrive, and were asked for again", repo, again)
+        if not deps.hub.scarce():
+            _compare_heads(repo, deps)
         for record in records:
             if deps.clock.monotonic() < until and not deps.hub.scarce():
                 _read(record, deps)
@@ -67,6 +72,32 @@ def _read(record: Record, deps: Deps) -> None:
                 "%s: no webhook brought %s of %s: look at the webhook in GitHub's settings",
                 *(record.repo, fact.type, record.sha[:7]),
             )
+
+
+def _compare_heads(repo: str, deps: Deps) -> None:
+    """Write down the shipped branches whose head no webhook reported.
+
+    It is no push: GitHub's API does not give the time by which pushes are told apart (docs/decisions/0031).
+    """
+    policies = deps.pipeline().of(repo)
+    log = deps.log.getChild("feedback")
+    try:
+        heads = deps.hub.heads(repo, [pattern for policy in policies for pattern in policy.branches])
+        moves = deps.hub.moves(repo)
+    except Refused as problem:
+        if deps.hub.news(f"heads of {repo}", str(problem)):
+            log.error("the heads of %s cannot be read, so no lost push is found: %s", repo, problem)
+        return
+    try:
+        pushes = Lineage.of(deps.ledger.pushes(repo, of=lambda ref: ref.startswith(BRANCH), limit=None))
+    except Unreadable:
+        return  # the ledger reports it
+    now = deps.clock.now()
+    since = min([first_compared(deps.ledger, repo) or now, *(push.arrived for push in pushes)])
+    lost = unheard(heads, moves, pushes, lambda ref: any(shipped(policy, ref) for policy in policies), since, now)
+    metrics.LOST.labels(repo).set(len(lost))
+    for it in note_lost(deps.ledger, repo, lost, now):
+        log.error("%s", it.text)
 
 
 def _waited_for(record: Record, deps: Deps) -> Iterator[str]:

@@ -17,6 +17,7 @@ A key is words between slashes. Its first word names its kind, so that keys of t
 | destinations/failing | the stream of which destinations of notifications fail |
 | notification-test/ID | the stream of the results of a test of destinations |
 | found/OWNER/NAME/MONTH | the stream of the facts of a repository that were found only by asking, that month |
+| heads/OWNER/NAME | the stream of the heads of a repository's branches that no webhook reported |
 | look/OWNER/NAME | a repository is due to be looked at on its provider |
 | report/OWNER/NAME/SHA | a commit is due to be reported again |
 | policy/DIGEST/APPLICATION/ENVIRONMENT | a target is due to be decided under an edited policy |
@@ -145,6 +146,11 @@ def notification_test_stream(test: str) -> str:
 def found_stream(repo: str, month: str) -> str:
     """Name the journal of the facts of a repository that were found only by asking its provider in a month."""
     return of("found", repo, month)
+
+
+def heads_stream(repo: str) -> str:
+    """Name the journal of the heads of a repository's branches that no webhook reported."""
+    return of("heads", repo)
 
 
 def look_due(repo: str) -> str:

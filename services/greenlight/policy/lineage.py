@@ -61,7 +61,7 @@ class Lineage(tuple[Push, ...]):
         known["_resets"] = _with(self._resets, push.ref, push) if _is_reset(push) else self._resets
         known["_children"] = _with(self._children, push.before or "", push) if _is_on_top(push) else self._children
         known["newest"] = push if self.newest is None else max(self.newest, push, key=more.place)
-        known["_last"] = {**self._last, push.ref: max(self._last.get(push.ref, push), push, key=more.place)}
+        known["last"] = {**self.last, push.ref: max(self.last.get(push.ref, push), push, key=more.place)}
         return more
 
     def place(self, push: Push) -> Place:
@@ -98,7 +98,7 @@ class Lineage(tuple[Push, ...]):
     def is_newest(self, push: Push, refs: Callable[[str], bool]) -> bool:
         """Return whether no push to any of these refs is newer."""
         place = self.place(push)
-        return all(self.place(other) <= place for ref, other in self._last.items() if refs(ref))
+        return all(self.place(other) <= place for ref, other in self.last.items() if refs(ref))
 
     def resets(self, ref: str) -> Sequence[Push]:
         """Return the deletions and forced pushes of a ref."""
@@ -149,7 +149,7 @@ class Lineage(tuple[Push, ...]):
         return max(self, key=self.place, default=None)
 
     @cached_property
-    def _last(self) -> Mapping[str, Push]:
+    def last(self) -> Mapping[str, Push]:
         """Return the newest push to each ref."""
         return {push.ref: push for push in sorted(self, key=self.place)}
 
@@ -207,7 +207,7 @@ _KNOWN = (
     "_resets",
     "_children",
     "newest",
-    "_last",
+    "last",
 )
 """What a lineage computes of its pushes."""
 

@@ -44,6 +44,11 @@ FEEDBACK = Counter(
 FOUND = Counter(
     "greenlight_facts_found_total", "Facts that were found only by asking GitHub: its webhook is broken.", ["repo"]
 )
+LOST = Gauge(
+    "greenlight_lost_pushes",
+    "Shipped branches whose head at GitHub no webhook reported: its webhook is broken.",
+    ["repo"],
+)
 REDELIVERED = Counter("greenlight_redeliveries_total", "Webhooks that GitHub was asked to deliver again.", ["repo"])
 NOTIFICATIONS = Counter(
     "greenlight_notifications_total", "Messages to destinations: sent or failed.", ["destination", "outcome"]

@@ -9,8 +9,10 @@ from typing import Any
 from flask import request
 from markupsafe import Markup
 
+from greenlight.board import reading
 from greenlight.board.overview import TROUBLE, Cell, Overview, Row, Waiting
 from greenlight.board.pages.shown import MINUTE, SOON
+from greenlight.ledger.found import lost_pushes
 from greenlight.policy.decide import OVER
 from greenlight.service.deps import Deps
 
@@ -37,6 +39,7 @@ def values(seen: Overview, inbox: Sequence[Waiting], deps: Deps) -> Mapping[str,
         "chips": CHIPS,
         "ran": any(cell.running for cell in seen.every_cell),
         "unreadable": deps.ledger.unreadable(),
+        "lost": [it for repo in reading.configured(deps) for it in lost_pushes(deps.ledger, repo)],
         "lasts": SOON if any(cell.under_way for cell in seen.every_cell) else MINUTE,
     }
 

@@ -138,6 +138,8 @@ def _warn(repositories: list[dict[str, Any]]) -> None:
             render.line(f"{it['repo']} is called {it['called']} now: change `repo` in the pipeline file", err=True)
         elif it["silent_since"]:
             render.line(f"{it['repo']} has sent no push since {it['silent_since']}: see greenlight doctor", err=True)
+        for lost in it.get("lost_pushes", ()):
+            render.line(f"{lost['text']}: see greenlight doctor", err=True)
         if it.get("found_by_asking"):
             found = f"{it['found_by_asking']} facts of the last 7 days were found only by asking GitHub"
             render.line(f"the webhook of {it['repo']} is broken: {found}", err=True)

@@ -250,6 +250,9 @@ def _senders(status: Mapping[str, Any]) -> Iterator[Finding]:
             text = f"{it['repo']} has sent no push since {it['silent_since']}, more than twice its longest pause"
             todo = "look at the recent deliveries in the settings of its webhook, or remove it from the pipeline file"
             yield Finding("repositories", WRONG, text, todo)
+        for lost in it["lost_pushes"]:
+            todo = "look at the recent deliveries in the settings of its webhook, or of the App; then push to it again"
+            yield Finding("repositories", WRONG, lost["text"], todo)
         if it["found_by_asking"]:
             text = (
                 f"the webhook of {it['repo']} is broken: {it['found_by_asking']} facts of the last 7 days were found only "

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 
 from greenlight.feedback.configuration import Configuration
-from greenlight.feedback.github import deliveries
+from greenlight.feedback.github import deliveries, heads
 from greenlight.feedback.github.client import Client
 from greenlight.feedback.github.credentials import Credentials
 from greenlight.feedback.github.reports import Commit
 from greenlight.feedback.github.results import Webhook, results
+from greenlight.feedback.heads import Move
 from greenlight.feedback.sent import SentBefore
 from greenlight.lib.clock import Clock
 from greenlight.service.secrets import Secrets
@@ -79,6 +80,16 @@ class Hub:
         """Yield the results of a commit that gates of these kinds wait for. Raises Away, Refused, ConfigurationError."""
         _, client, credentials = self._now()
         return results(repo, sha, kinds, client, credentials.of(repo), now)
+
+    def heads(self, repo: str, patterns: Sequence[str]) -> Mapping[str, str]:
+        """Return the heads of branches that may match these patterns. Raises Away, Refused, ConfigurationError."""
+        _, client, credentials = self._now()
+        return heads.heads(repo, patterns, client, credentials.of(repo))
+
+    def moves(self, repo: str) -> Mapping[str, Move]:
+        """Return the last push to each branch. Raises Away, Refused, ConfigurationError."""
+        _, client, credentials = self._now()
+        return heads.moves(repo, client, credentials.of(repo))
 
     def page(self, repo: str, sha: str) -> str | None:
         """Return the address of a commit's page on the board; None if that has no public URL."""
