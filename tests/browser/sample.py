@@ -231,7 +231,7 @@ def _now() -> str:
 
 
 def play(team: Team) -> dict[str, str]:
-    """Play the week; return the shas of the commits that wait, failed or are under way, by what they are."""
+    """Play the week; return the ids of the commits and deployments that wait, failed or are under way, by what they are."""
     past = {name: _history(team, name) for name in APPLICATIONS}
     shas: dict[str, str] = {}
     shas["expired"] = team.push("billing", "Tax rules 2027", 1)
@@ -285,6 +285,7 @@ def _checkout(team: Team, shas: dict[str, str], past: list[str]) -> None:
     team.runs("checkout", "dev", shas["failed"])
     team.green_for_production("checkout", shas["failed"])
     team.ends("checkout", "production", shas["failed"], "failed")
+    shas["deployment failed"] = team.target("checkout", "production")["deployments"][0]["id"]
     team.says("rob", "/targets/checkout/production/deployments", kind="rollback", sha=past[1],
               reason="checkout is slow since 12:10")  # fmt: skip
     team.runs("checkout", "production", past[1])
@@ -307,6 +308,7 @@ def _search(team: Team, shas: dict[str, str]) -> None:
     team.runs("search", "dev", shas["running"])
     team.green_for_production("search", shas["running"])
     team.until(lambda: team.target("search", "production")["deployment"] is not None)
+    shas["deployment under way"] = team.target("search", "production")["deployment"]
     team.says("rob", "/targets/search/staging/pause", reason="index v7 is being rebuilt, until Monday")
     shas["paused"] = team.push("search", "Highlight matches", 2)
     team.green_for_staging("search", shas["paused"])

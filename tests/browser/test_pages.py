@@ -29,6 +29,8 @@ PAGES = {
     "target": "/targets/checkout/production",
     "target-paused": "/targets/search/staging",
     "target-running": "/targets/search/production",
+    "deployment-running": "/deployments/{deployment under way}",
+    "deployment-failed": "/deployments/{deployment failed}",
     "activity": "/activity",
     "setup": "/setup",
     "api": "/api",

@@ -150,7 +150,7 @@ def _approve(record: Record, policy: Policy, person: Person, deps: Deps) -> Form
     concerned = [it for it in places if gate in it.decision.gates]
     refused = _every([domain.may_approve(person, policy.gates[gate], it.case) for it in concerned or places])
     open = [it for it in concerned if it.state in OPEN]
-    effects = [_effect(it, gate) for it in open]
+    effects = [_effect(it, gate, deps) for it in open]
     lasts = getattr(policy.gates[gate], "expires", None)
     note = [] if lasts is None else [f"It holds {lasts.days} days." if lasts.days else f"It holds {lasts}."]
     return Form(
@@ -166,7 +166,7 @@ def _approve(record: Record, policy: Policy, person: Person, deps: Deps) -> Form
     )
 
 
-def _effect(it: Stop, gate: str) -> str:
+def _effect(it: Stop, gate: str, deps: Deps) -> str:
     """Return what follows in an environment once the gate has one more approval."""
     states = it.decision.gates
     left = [name for name, state in states.items() if state.state not in GREEN and name != gate]
@@ -185,7 +185,7 @@ def _effect(it: Stop, gate: str) -> str:
         return f"{name} is {shut}; it goes out afterwards."
     if it.case.environment.promote == "manual":
         return f"{name}: everything is green then, and an operator deploys it."
-    replaced = "" if where.running is None else f" It replaces {where.running.sha[:7]}, which runs there."
+    replaced = "" if where.running is None else f" It replaces {_named(where.repo, where.running.sha, deps)}."
     return f"It is deployed to {name} at once.{replaced}"
 
 
@@ -245,6 +245,12 @@ def _called(record: Record, deps: Deps) -> str:
     return known(record.repo, [record.sha], deps)[record.sha].called
 
 
+def _named(repo: str, sha: str, deps: Deps) -> str:
+    """Return a commit with its title and the beginning of its sha."""
+    it = known(repo, [sha], deps)[sha]
+    return f"“{it.title}” ({it.short})" if it.title else it.called
+
+
 def _commit(record: Record) -> str:
     return f"/commits/{record.repo}/{record.sha}"
 
@@ -270,7 +276,9 @@ def _of_target(verb: str, row: Target, policy: Policy, person: Person, deps: Dep
         nothing = None if row.deployment else f"no deployment is under way in {where}"
         return Form(f"End the deployment to {where}?", "End it", effects, back, refused or nothing, danger=True)
     if verb == "withdraw":
-        effects = [f"{it.person} asked for a {it.kind} of {it.sha[:7]}." for it in row.requests[-1:]]
+        effects = [
+            f"{it.person} asked for a {it.kind} of {_named(row.repo, it.sha, deps)}." for it in row.requests[-1:]
+        ]
         nothing = None if row.requests else f"no request waits in {where}"
         return Form(f"Withdraw the newest request for {where}?", "Withdraw", effects, back, refused or nothing)
     if verb == "rollback":
@@ -282,7 +290,7 @@ def _deploy(verb: str, row: Target, policy: Policy, back: str, refused: str | No
     record = reading.record_of(policy.repo, request.values.get("sha", ""), deps)
     it = next(it for it in _stops(record, policy, deps) if it.environment == row.environment)
     left = [name for name, state in it.decision.gates.items() if state.state not in GREEN]
-    runs = f"It replaces {row.running.sha[:7]}, which runs there." if row.running else "Nothing runs there yet."
+    runs = f"It replaces {_named(row.repo, row.running.sha, deps)}." if row.running else "Nothing runs there yet."
     effects = [runs]
     if left:
         effects.append(f"It still waits for {', '.join(left)}: no request passes a gate. It waits for at most 4 hours.")
@@ -309,7 +317,9 @@ def _rollback(row: Target, policy: Policy, back: str, refused: str | None, deps:
             succeeded = f"{attempt.succeeded_at:%Y-%m-%d %H:%M UTC}" if attempt.succeeded_at else ""
             picks.append((titles[sha], note or f"succeeded {succeeded}"))
     effects = [
-        f"{leaves[:7]}, which was deployed last, is replaced." if leaves else "Nothing was deployed here yet.",
+        f"It replaces {_named(policy.repo, leaves, deps)}, deployed last."
+        if leaves
+        else "Nothing was deployed here yet.",
         "It begins at once if the gates of that commit are green; a pause does not stop it.",
         "Commits that were pushed before the rollback are then not deployed by themselves: an operator deploys one, or a "
         "newer commit is pushed.",
