@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -136,21 +137,20 @@ def _targets(api: Blueprint, deps: Deps) -> None:
 
 
 def _writes(api: Blueprint, deps: Deps) -> None:
-    @api.post("/commits/<owner>/<name>/<sha>/approvals")
-    def approvals(owner: str, name: str, sha: str) -> Response:
+    def vote(say: Callable[..., str], owner: str, name: str, sha: str) -> Response:
         body = json_object()
         with reading.acted_on(f"{owner}/{name}", sha, deps) as record:
             comment = _text(body, "comment", needed=False)
-            id = votes.approve(record, _need(body, "application"), _need(body, "gate"), comment, g.person, deps)
+            id = say(record, _need(body, "application"), _need(body, "gate"), comment, g.person, deps)
         return _json({"id": id}, 202)
+
+    @api.post("/commits/<owner>/<name>/<sha>/approvals")
+    def approvals(owner: str, name: str, sha: str) -> Response:
+        return vote(votes.approve, owner, name, sha)
 
     @api.post("/commits/<owner>/<name>/<sha>/revocations")
     def revocations(owner: str, name: str, sha: str) -> Response:
-        body = json_object()
-        with reading.acted_on(f"{owner}/{name}", sha, deps) as record:
-            comment = _text(body, "comment", needed=False)
-            id = votes.revoke(record, _need(body, "application"), _need(body, "gate"), comment, g.person, deps)
-        return _json({"id": id}, 202)
+        return vote(votes.revoke, owner, name, sha)
 
     @api.post("/people/erasures")
     def erasures() -> Response:

@@ -85,9 +85,9 @@ def revoke(repo: str, sha: str, application: str, gate: str, reason: str, as_jso
 
 
 def _request(
-    application: str, environment: str, body: dict[str, Any], as_json: bool, wait: bool, timeout: float
+    application: str, environment: str, *, lasts: str | None, as_json: bool, wait: bool, timeout: float, **body: Any
 ) -> None:
-    client = Client()
+    client, body = Client(), {**body, "for": lasts}
     answer = client.post(f"/targets/{application}/{environment}/deployments", _given(body))
     line = (
         f"requested the {body['kind']} of {answer['sha'][:7]} in {application}/{environment}, until {answer['until']}"
@@ -110,19 +110,8 @@ def _on_commit(kind: str, help: str) -> click.Command:
     @lasts
     @waiting.option
     @args.as_json
-    def command(
-        repo: str,
-        sha: str,
-        application: str,
-        environment: str,
-        reason: str,
-        lasts: str | None,
-        wait: bool,
-        timeout: float,
-        as_json: bool,
-    ) -> None:
-        body = {"kind": kind, "sha": sha, "reason": reason, "for": lasts}
-        _request(application, environment, body, as_json, wait, timeout)
+    def command(repo: str, application: str, environment: str, **options: Any) -> None:
+        _request(application, environment, kind=kind, **options)
 
     return command
 
@@ -153,23 +142,12 @@ retry = _on_commit(
 @lasts
 @waiting.option
 @args.as_json
-def rollback(
-    application: str,
-    environment: str,
-    sha: str | None,
-    pause: bool,
-    reason: str,
-    lasts: str | None,
-    wait: bool,
-    timeout: float,
-    as_json: bool,
-) -> None:
+def rollback(application: str, environment: str, **options: Any) -> None:
     """Go back to a commit that succeeded before. Earlier pushes are not deployed again by themselves.
 
     Example: greenlight rollback shop production --reason "checkout is slow"
     """
-    body = {"kind": "rollback", "sha": sha, "reason": reason, "pause": pause, "for": lasts}
-    _request(application, environment, body, as_json, wait, timeout)
+    _request(application, environment, kind="rollback", **options)
 
 
 @click.command()
