@@ -237,6 +237,9 @@ def test_whoever_approves_is_told_what_goes_out_though_a_gate_said_no_to_it(tmp_
     said = words(look(client, COMMIT))
     assert re.search(r"Runs in staging and production as a part of a newer commit, although +scan failed", said)
     gate = {"application": "shop", "environment": "production", "gate": "scan", "reason": "false alarm"}
+    asked = look(client, f"{COMMIT}/override?application=shop&environment=production", "omar")
+    assert "Which gate" in words(asked)
+    assert "go out" not in words(asked), "what runs contains it"
     assert send(client, f"{COMMIT}/override", "omar", **gate).status_code == 303
     target = "/targets/shop/production"
     assert "scan overridden" not in words(look(client, target))

@@ -49,8 +49,8 @@ class Brings:
 
 
 def brings(stop: Stop | None, deps: Deps) -> Brings:
-    """Return the commits that would go out with one to where it waits."""
-    if stop is None or stop.decision.push is None or stop.case.runs:
+    """Return the commits that would go out with one to where it waits; none where what runs contains it already."""
+    if stop is None or stop.decision.push is None or stop.case.runs or contained(stop):
         return Brings()
     case, push, runs = stop.case, stop.decision.push, stop.case.target.running
     others = between(push, runs.sha if runs else None, History.of(case.pushes)).shas
