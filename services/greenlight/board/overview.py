@@ -314,7 +314,7 @@ def _cell(
         () if it.pushes is None else lacking(policy, target, it.pushes),
         next(iter(waits), None),
         failed,
-        last_line(failed[1].id, deps) if failed is not None and failed[1].outcome == "failed" else "",
+        last_line(failed[1], deps) if failed is not None and failed[1].outcome == "failed" else "",
         under_way,
         revoked(gates),
         red({name: gate for name, gate in gates.items() if gate.state != "revoked"}),
@@ -356,11 +356,11 @@ def _attempt(
     return None if attempt is None or sha is None else (named[it.policy.repo, sha], attempt)
 
 
-def last_line(deployment: str, deps: Deps) -> str:
-    """Return the last line that the driver printed: what a failure is most often understood by."""
+def last_line(attempt: Attempt, deps: Deps) -> str:
+    """Return the last line that the driver printed: what a failure is most often understood by, where its reason lacks it."""
     try:
-        row = deps.ledger.deployment(deployment)
+        row = deps.ledger.deployment(attempt.id)
     except Unreadable:
         return ""
     lines = [line.strip() for line in (row.output or "").splitlines() if line.strip()] if row is not None else []
-    return lines[-1][:200] if lines else ""
+    return lines[-1][:200] if lines and lines[-1] not in (attempt.reason or "") else ""

@@ -189,7 +189,7 @@ def _terminal(record: Record, policy: Policy, first: Stop | None, mine: Sequence
 
 def _printed(first: Stop | None, deps: Deps) -> str:
     attempt = None if first is None or first.state != "failed" else first.case.attempt
-    return "" if attempt is None else last_line(attempt.id, deps)
+    return "" if attempt is None else last_line(attempt, deps)
 
 
 def _late(places: Sequence[Stop]) -> Sequence[str]:
