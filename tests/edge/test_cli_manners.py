@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
 import json
 import os
 import pty
@@ -18,6 +20,7 @@ from click.testing import CliRunner, Result
 
 from greenlight.cli.folder import repository_of
 from greenlight.cli.main import main
+from greenlight.ledger.port import Transaction
 from greenlight.service.server import Server, serve
 from support.flow import REPO, TOKENS, Shop, sha_of
 from support.timing import PATIENCE
@@ -121,6 +124,34 @@ def test_logs_prints_an_output_and_follows_one_that_grows(terminal: Terminal) ->
     assert terminal("logs", "shop", "staging", "--deployment", first).exit_code == 0
     assert "no deployment 'zzz'" in terminal("logs", "shop", "staging", "--deployment", "zzz").stderr
     assert json.loads(terminal("logs", "shop", "staging", "--json").stdout)["outcome"] == "failed"
+
+
+def test_history_is_as_long_as_it_is_asked_to_be(terminal: Terminal) -> None:
+    """The newest first, over the pages of the API; a JSON document continues where it ends."""
+    ledger, path = terminal.shop.greenlight.ledger, ("history", "shop", "staging")
+    (first,) = ledger.deployments("shop", "staging")
+    ids = [f"{n:064x}" for n in range(1, 250)]
+    older = [
+        dataclasses.replace(first, id=id, version=0, started=first.started - datetime.timedelta(days=n))
+        for n, id in enumerate(ids, 1)
+    ]
+    ledger.transact(Transaction(deployments=older))
+    ids.insert(0, first.id)
+
+    def shown(*words: str) -> list[str]:
+        return [line.split("\t")[1] for line in terminal(*path, *words).stdout.splitlines()]
+
+    for words, count in ((), 20), (("--limit", "130"), 130), (("--limit", "all"), 250), (("--limit", "900"), 250):
+        assert shown(*words) == [id[:12] for id in ids[:count]], words
+    assert "the newest 20 deployments" in terminal(*path).stderr
+    assert terminal(*path, "--limit", "all").stderr == ""
+    document = json.loads(terminal(*path, "--limit", "130", "--json").stdout)
+    assert [it["id"] for it in document["deployments"]] == ids[:130]
+    query = f"/targets/shop/staging/deployments?cursor={document['next']}&limit=1"
+    assert terminal.shop.api("GET", query).json["deployments"][0]["id"] == ids[130]
+    for wrong in ("0", "-1", "x", "1.5", "", "9999999999"):
+        assert terminal(*path, "--limit", wrong).exit_code == 2, wrong
+    assert "no deployment" not in terminal("logs", "shop", "staging", "--deployment", ids[-1]).stderr
 
 
 def test_logs_goes_on_after_a_restart_of_the_board(terminal: Terminal) -> None:

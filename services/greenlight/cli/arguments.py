@@ -44,6 +44,24 @@ gate = click.argument("gate", type=NAME)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
+class Limit(click.ParamType[int | None]):
+    """The number of rows of a list to show; None: all."""
+
+    name = "limit"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        if value == "all":
+            return None
+        if not re.fullmatch(r"[1-9][0-9]{0,8}", str(value)):
+            self.fail(f"{value!r} is neither a number from 1 on nor all", param, ctx)
+        return int(value)
+
+
+limit = click.option(
+    "--limit", type=Limit(), metavar="N|all", default="20", show_default=True, help="Show so many, or all."
+)
+
+
 class OfCommit(click.Command):
     """A command on a commit. REPO may be left out in a folder whose git remote `origin` names it.
 

@@ -78,6 +78,26 @@ class Client:
         fields = {name: value for name, value in query.items() if value is not None}
         return self._call("GET", path, fields=fields)
 
+    def rows(
+        self,
+        path: str,
+        name: str,
+        where: Mapping[str, str | None] | None = None,
+        *,
+        limit: int | None = None,
+        page: int = 100,
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """Return the first `limit` rows of a list, None: all, and the cursor of what follows. It is read page by page."""
+        found: list[dict[str, Any]] = []
+        cursor = None
+        while True:
+            size = page if limit is None else min(page, limit - len(found))
+            document = self.get(path, **(where or {}), cursor=cursor, limit=str(size))
+            found += document[name]
+            cursor = document["next"]
+            if cursor is None or len(found) == limit:
+                return found, cursor
+
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Post a document. Raises Failure: 1 if it is refused, 3 if the API cannot be asked."""
         return self._call("POST", path, json=dict(body))

@@ -184,13 +184,7 @@ def list_(as_json: bool, **choice: str | None) -> None:
 
     Example: greenlight dead-letters list --trigger shop/orders-to-billing
     """
-    client, found, cursor = Client(), [], None
-    while True:
-        page = client.get("/dead-letters", cursor=cursor, **_where(choice))
-        found += page["dead_letters"]
-        cursor = page["next"]
-        if cursor is None:
-            break
+    found, _ = Client().rows("/dead-letters", "dead_letters", _where(choice))
     if as_json:
         render.document({"dead_letters": found})
         return

@@ -15,19 +15,22 @@ from greenlight.telemetry.layout import duration
 
 @click.command()
 @args.target
+@args.limit
 @args.as_json
-def history(application: str, environment: str, as_json: bool) -> None:
-    """Show the newest 20 deployments to a target: what, why, by whom, how it ended and how long it took.
+def history(application: str, environment: str, limit: int | None, as_json: bool) -> None:
+    """Show the newest deployments to a target: what, why, by whom, how it ended and how long it took.
 
-    Example: greenlight history shop production
+    Example: greenlight history shop production --limit all
     """
-    found = Client().get(f"/targets/{application}/{environment}/deployments")
+    found, following = Client().rows(f"/targets/{application}/{environment}/deployments", "deployments", limit=limit)
     if as_json:
-        render.document(found)
+        render.document({"deployments": found, "next": following})
         return
     head = ("started", "deployment", "commit", "cause", "by", "outcome", "took", "reason")
-    render.table(head, [_row(it) for it in found["deployments"]])
-    if not found["deployments"]:
+    render.table(head, [_row(it) for it in found])
+    if following:
+        render.line(f"these are the newest {len(found)} deployments; --limit N or --limit all shows more", err=True)
+    if not found:
         render.line(f"nothing has been deployed to {application}/{environment} yet", err=True)
 
 

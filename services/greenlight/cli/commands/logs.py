@@ -49,12 +49,15 @@ def logs(application: str, environment: str, follow: bool, deployment: str | Non
 
 def _full_id(client: Client, application: str, environment: str, begin: str | None) -> str:
     """Return the id of the target's newest deployment, or of the one whose id begins so."""
-    deployments = client.get(f"/targets/{application}/{environment}/deployments")["deployments"]
+    path = f"/targets/{application}/{environment}/deployments"
+    deployments, _ = client.rows(path, "deployments", limit=None if begin else 1)
     found = [it["id"] for it in deployments if it["id"].startswith(begin or "")]
     if not deployments:
         raise Failure(f"nothing has been deployed to {application}/{environment} yet", NO)
     if not found:
-        raise Failure(f"{application}/{environment} has no deployment {begin!r}: see `greenlight history`", NO)
+        raise Failure(
+            f"{application}/{environment} has no deployment {begin!r}: see `greenlight history --limit all`", NO
+        )
     if begin is not None and len(found) > 1:
         raise Failure(f"{len(found)} deployments to {application}/{environment} begin with {begin!r}", NO)
     return str(found[0])

@@ -81,7 +81,7 @@ def journal(repo: str, sha: str, verify: bool, as_json: bool) -> None:
 
     Example: greenlight journal acme/shop 3f2a91c --verify
     """
-    entries = _entries(Client(), f"/commits/{repo}/{sha}/journal")
+    entries, _ = Client().rows(f"/commits/{repo}/{sha}/journal", "entries", page=1000)
     if as_json:
         render.document({"entries": entries})
     else:
@@ -92,17 +92,6 @@ def journal(repo: str, sha: str, verify: bool, as_json: bool) -> None:
         if not verdict.holds:
             raise Failure(f"the chain breaks at entry {verdict.bad}: {verdict.reason}", NO)
         render.line(f"{verdict.entries} entries, the chain verifies; head {verdict.head}", err=True)
-
-
-def _entries(client: Client, path: str) -> list[dict[str, Any]]:
-    entries: list[dict[str, Any]] = []
-    cursor: str | None = None
-    while True:
-        page = client.get(path, cursor=cursor)
-        entries += page["entries"]
-        cursor = page["next"]
-        if cursor is None:
-            return entries
 
 
 def _verdict(entries: list[dict[str, Any]]) -> Verdict:
