@@ -9,6 +9,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from greenlight.ledger import names
 from greenlight.ledger.dynamodb import aws
 from greenlight.ledger.dynamodb.client import Dynamo
 from greenlight.ledger.port import Ledger, Transaction
+from greenlight.model.arrivals import ProcessArrivals
 from greenlight.model.rows import Title
 from support.dynamodb import MISSING, Says, Table, Way, way
 from support.ledger import (
@@ -211,6 +213,7 @@ def everything(ledger: Ledger) -> None:
     ledger.keep_policy("sha256:00", "text")
     ledger.forget_bodies(at(99))
     ledger.erase_titles(["p1"])
+    ledger.arrivals.newest()
 
 
 def webhooks(ledger: Ledger) -> None:
@@ -222,6 +225,7 @@ def webhooks(ledger: Ledger) -> None:
     ledger.entries(REPO, sha(1))
     names.rename(ledger, names.bind(ledger, names.name_of(ledger, REPO), "github.com/1", at(1)), "acme/store", at(2))
     names.clock_ahead(ledger, "github", at(9) - at(1), at(2))
+    ledger.arrivals.keep(ProcessArrivals("pod/1", at(1), at(2), {}, ()), timedelta(days=3))
     ledger.ready()
 
 

@@ -282,7 +282,7 @@ def test_webhooks_and_their_verdicts_are_shown_with_the_reason(client: Client, s
     assert "Point GitHub at it" in said
     assert "Last heard" in said
     assert f"{REPO} {sha_of('one')[:7]}" in said
-    assert "The last one that was refused came just now : 401" in said
+    assert "The last refused webhook at /webhooks/github came just now : 401" in said
 
 
 def refusing() -> ThirdParties:

@@ -30,7 +30,7 @@ from greenlight.ledger.sqlite.ledger import SCHEMA, SqliteLedger
 from greenlight.lib.clock import SystemClock
 from greenlight.store.store import Store
 from support.dynamodb import MISSING, Table
-from support.flow import REPO, Shop, sha_of
+from support.flow import REPO, TOKENS, Shop, sha_of
 from support.process import signed
 from support.timing import PATIENCE
 from support.tracing import otlp_backend
@@ -74,6 +74,13 @@ def _wait_for(url: str) -> None:
     assert status == 200
 
 
+def _page(env: dict[str, str], path: str) -> str:
+    """A page of a board, as a person sees it."""
+    headers = {"Authorization": f"Bearer {TOKENS['lena']}", "Accept": "text/html"}
+    url = f"http://127.0.0.1:{env['PORT']}{path}"
+    return urllib3.request("GET", url, headers=headers, retries=False, timeout=PATIENCE).data.decode()
+
+
 def test_a_service_answers_until_it_is_told_to_stop(folder: Path) -> None:
     """Ready on $PORT; SIGTERM ends it in order; no door but that one."""
     env = _environment(folder, HOME=str(folder))
@@ -111,6 +118,9 @@ def test_services_share_a_ledger_on_dynamodb(folder: Path) -> None:
             answer = urllib3.request("POST", f"http://127.0.0.1:{webhooks['PORT']}{path}", body=body, headers=headers)
             assert answer.status == 202, answer.data
             _wait_for(f"http://127.0.0.1:{board['PORT']}/readyz")
+            _until(lambda: sha_of("one")[:7] in _page(board, "/activity"))
+            assert "accepted" in _page(board, "/activity")
+            assert "Last heard" in _page(board, "/setup")
         finally:
             first.terminate()
             second.terminate()
@@ -321,12 +331,21 @@ def test_a_webhook_is_answered_while_the_broker_hangs_and_sigterm_lets_its_event
             _wait_for(f"{url}/healthz")
             assert urllib3.request("POST", url + path, body=body, headers=headers, retries=False).status == 202
             assert broker.came.wait(PATIENCE), "its event is on the way"
+            assert urllib3.request("POST", url + path, body=b"{}", headers=headers, retries=False).status == 401
             process.terminate()
             _wait_until_refused(port)
             assert process.poll() is None
             broker.go_on.set()
             assert process.wait(PATIENCE) == 0
         assert broker.answered.wait(PATIENCE), "the process was there to read the answer"
+    store = Store(folder / "data" / "greenlight.db", [SCHEMA])
+    (row,) = SqliteLedger(store, folder / "data" / "bodies", clock=SystemClock().now).arrivals.newest()
+    store.close()
+    assert row.counts == {"accepted": 1, "unauthenticated": 1}, "what it answered is there for the board"
+    assert {(it.sender, it.verdict, it.sha) for it in row.arrivals} == {
+        ("github", "accepted", sha_of("one")),
+        ("github", "unauthenticated", None),
+    }
 
 
 def test_sigterm_lets_what_deploys_end(folder: Path) -> None:

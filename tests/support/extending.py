@@ -57,7 +57,7 @@ def buildkite(folder: Path) -> None:
     policy = pipeline.applications["shop"]
     assert policy.gates["build"].sender == "buildkite"
     line = f"Point buildkite at it: https://YOUR-HOST/webhooks/buildkite, the secret in {folder}/buildkite"
-    assert line in [how for _, how in pointed("http://127.0.0.1:8081", folder, pipeline)]
+    assert line in [sender.how for sender in pointed("http://127.0.0.1:8081", folder, pipeline)]
     for of, state in ((fact, "passed"), (forked, "pending")):
         case = situation(policy, recorded(of, commit=SHA))
         assert policy.gates["build"].state(case).state == state

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from greenlight.events import Event
-from greenlight.service.arrivals import Arrivals
+from greenlight.service.arrivals import KeptArrivals
 
 
 class Deliveries(Protocol):
@@ -31,9 +31,20 @@ class Deliveries(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Sender:
+    """A sender that is expected, with how to set it up."""
+
+    name: str  # the file of its secrets
+    label: str  # of its route
+    how: str
+    codes: tuple[str, ...]  # the parts of `how` that are typed in somewhere as they are
+    trial: str | None = None  # a command that tries it without a tunnel
+
+
+@dataclass(frozen=True, slots=True)
 class Sources:
     """The neighbours; None where another process has them."""
 
-    arrivals: Arrivals | None = None
+    arrivals: KeptArrivals | None = None
     deliveries: Deliveries | None = None
-    senders: Callable[[], Sequence[tuple[str, str]]] = tuple  # expected senders, each with how to set it up
+    senders: Callable[[], Sequence[Sender]] = tuple

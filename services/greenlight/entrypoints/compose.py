@@ -16,7 +16,7 @@ from wsgiref.types import WSGIApplication
 from greenlight.board import app as board
 from greenlight.board import waterfall
 from greenlight.board.login.config import LoginConfig
-from greenlight.board.sources import Sources
+from greenlight.board.sources import Sender, Sources
 from greenlight.broker import log as broker_log
 from greenlight.broker.api import blueprint as broker_api
 from greenlight.broker.broker import Broker
@@ -27,6 +27,7 @@ from greenlight.broker.subscribers import LocalService, Services
 from greenlight.broker.trigger_spec import TriggerSpec
 from greenlight.deployer import app as deployer
 from greenlight.deployer.drivers.registry import DRIVERS
+from greenlight.entrypoints.arrivals import kept_arrivals
 from greenlight.entrypoints.drivers import Drivers
 from greenlight.entrypoints.ledgers import DATABASE
 from greenlight.entrypoints.login_secrets import login_secret
@@ -52,7 +53,6 @@ from greenlight.promoter import app as promoter
 from greenlight.reconciler import app as reconciler
 from greenlight.recorder import app as recorder
 from greenlight.service.adoption import adopt
-from greenlight.service.arrivals import Arrivals
 from greenlight.service.chain import Chain, NotFollowed
 from greenlight.service.configuration import PipelineFiles, pipeline_warnings
 from greenlight.service.deps import Deps
@@ -149,9 +149,9 @@ class Greenlight:
         called = {name: as_function(service) for name, service in self.services.items()}
         self.broker, self.watch = _broker(self.store, called, third_parties, folders.config / "triggers", tracer)
         operators = broker_api(self.broker.operations, lambda: board.discards(self.pipeline()))
-        arrivals = Arrivals()
+        self._arrivals = kept_arrivals(self.ledger, clock, log, alone=True)
         expected = partial(self._expected, folders.secrets)
-        sources = Sources(arrivals, self.broker.operations, expected)
+        sources = Sources(self._arrivals, self.broker.operations, expected)
         login = login or LoginConfig(tokens=True)
         board_deps = board.Deps(
             *common,
@@ -163,12 +163,12 @@ class Greenlight:
             sources=sources,
         )
         self.apps: Mapping[str, WSGIApplication] = {
-            "webhooks": webhooks.create_app(webhooks.Deps(*common, secrets=self.secrets, arrivals=arrivals)),
+            "webhooks": webhooks.create_app(webhooks.Deps(*common, secrets=self.secrets, arrivals=self._arrivals)),
             "board": board.create_app(board_deps),
         }
         self.ticker = Ticker(_pinger(self.services["reconciler"], clock), self.ledger.next_due, clock, log)
 
-    def _expected(self, secrets: Path) -> Sequence[tuple[str, str]]:
+    def _expected(self, secrets: Path) -> Sequence[Sender]:
         """Return the senders that are expected, with how to set up each."""
         host, port = self._webhooks_at
         return list(pointed(f"http://{host}:{port}", secrets, self.pipeline()))
@@ -216,6 +216,7 @@ class Greenlight:
         self.broker.start()
         self.watch.start()
         self.ticker.start()
+        self._arrivals.start()
 
     def stop(self, timeout: float) -> bool:
         """Finish the deliveries in flight within `timeout` seconds, then close the store. False if some were cut off.
@@ -229,6 +230,7 @@ class Greenlight:
         self.drivers.close()  # first, because deliveries in flight may be waiting for what goes on anyway
         drained = self.broker.drain(timeout)
         self.broker.stop()
+        self._arrivals.stop(max(end - self.clock.monotonic(), 1.0))
         self.tracer.stop(max(end - self.clock.monotonic(), 1.0))
         self.store.close()
         return drained

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from greenlight.board.sources import Sender
 from greenlight.model.policy import Pipeline
-from greenlight.webhooks.provider import Place
+from greenlight.webhooks.provider import Place, Provider
 from greenlight.webhooks.providers.registry import ROUTES
 
 ALWAYS = ("github", "circleci")
@@ -20,10 +21,27 @@ def senders(pipeline: Pipeline) -> list[str]:
     return [*ALWAYS, *sorted(named.difference(ALWAYS))]
 
 
-def pointed(webhooks: str, secrets: Path, pipeline: Pipeline) -> Iterator[tuple[str, str]]:
-    """Yield each sender with how to set it up, first those whose route has no name. `webhooks`: the URL of that port."""
-    repo = min(policy.repo for policy in pipeline.applications.values())
+def pointed(webhooks: str, secrets: Path, pipeline: Pipeline) -> Iterator[Sender]:
+    """Yield each sender of one machine, first those whose route has no name. `webhooks`: the URL of that port."""
+    for sender, provider in _expected(pipeline):
+        place = _place(sender, provider, str(secrets / sender), pipeline)
+        codes = (place.url, place.secret)
+        yield Sender(sender, provider.label, provider.pointed(place), codes, provider.trial(place, webhooks))
+
+
+def pointed_in_a_cluster(pipeline: Pipeline) -> Iterator[Sender]:
+    """Yield each sender of a cluster, where the secrets are keys of the Secret that the service webhooks mounts."""
+    for sender, provider in _expected(pipeline):
+        place = _place(sender, provider, f"the key {sender} of the Secret greenlight-secrets", pipeline)
+        yield Sender(sender, provider.label, provider.pointed(place), (place.url, "greenlight-secrets"))
+
+
+def _expected(pipeline: Pipeline) -> list[tuple[str, Provider]]:
     found = [(sender, it) for sender in senders(pipeline) for it in ROUTES.values() if it.files.has(sender)]
-    for sender, provider in sorted(found, key=lambda each: each[1].files.word):
-        name = sender.removeprefix(f"{provider.files.name}-") if provider.files.word else ""
-        yield sender, provider.pointed(Place(name, provider.route + name, webhooks, secrets / sender, repo))
+    return sorted(found, key=lambda each: each[1].files.word)
+
+
+def _place(sender: str, provider: Provider, secret: str, pipeline: Pipeline) -> Place:
+    name = sender.removeprefix(f"{provider.files.name}-") if provider.files.word else ""
+    repo = min(policy.repo for policy in pipeline.applications.values())
+    return Place(name, provider.route + name, secret, repo)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from wsgiref.types import WSGIApplication
 
@@ -23,6 +23,7 @@ from greenlight.lib.clock import SystemClock
 from greenlight.lib.errors import ConfigurationError, Unavailable
 from greenlight.lib.files import keep_private, make_folder
 from greenlight.lib.printable import OneRecord, printable
+from greenlight.model.policy import Pipeline
 from greenlight.service.adoption import adopt
 from greenlight.service.configuration import PipelineFiles, read_pipeline
 from greenlight.service.deps import Deps
@@ -36,6 +37,7 @@ from greenlight.telemetry.tracing import OFF, Tracer
 
 if TYPE_CHECKING:
     from greenlight.board.login.config import LoginConfig
+    from greenlight.board.sources import Sender
 
 THREADS = 8
 """Requests that are handled at once; Knative sends no more (`containerConcurrency`)."""
@@ -50,7 +52,7 @@ LAST = 25
 """Seconds more that Helm or a deploy command gets to end: with its container it would be killed in the middle, and a release
 be locked until its time is over. Together they are within the deployer's `timeoutSeconds`, which Knative lets a pod end in."""
 FLUSH = 5.0
-"""Seconds that what was traced gets to be exported when the worker ends."""
+"""Seconds that what was traced gets to be exported, and the last webhooks to be written down, when the worker ends."""
 SPANS_DELAY = 10.0
 """Seconds between two writes of spans: each is a request to DynamoDB, and nobody waits for it."""
 
@@ -231,20 +233,34 @@ def _follow(tracer: Tracer, ledger: Ledger | None) -> None:
 
 
 def _webhooks(base: dict[str, Any], settings: Settings) -> WSGIApplication:
+    from greenlight.entrypoints.arrivals import kept_arrivals
     from greenlight.service.secrets import Secrets
     from greenlight.webhooks import app as webhooks
     from greenlight.webhooks.providers.registry import FILES
 
-    return webhooks.create_app(webhooks.Deps(**base, secrets=Secrets(settings.secrets, FILES, base["clock"])))
+    arrivals = kept_arrivals(base["ledger"], base["clock"], base["log"], alone=False)
+    arrivals.start()
+    atexit.register(arrivals.stop, FLUSH)
+    secrets = Secrets(settings.secrets, FILES, base["clock"])
+    return webhooks.create_app(webhooks.Deps(**base, secrets=secrets, arrivals=arrivals))
 
 
 def _board(base: dict[str, Any], settings: Settings) -> WSGIApplication:
     from greenlight.board import app as board
+    from greenlight.board.sources import Sources
     from greenlight.service.people import People
 
     people = People(settings.config / "people.yaml", clock=base["clock"], log=base["log"])
     login, secret = _login(settings)
-    return board.create_app(board.Deps(**base, people=people, login=login, secret=secret))
+    sources = Sources(senders=lambda: _senders(base["pipeline"]()))
+    return board.create_app(board.Deps(**base, people=people, login=login, secret=secret, sources=sources))
+
+
+def _senders(pipeline: Pipeline) -> Sequence[Sender]:
+    """Return the expected senders. The providers of webhooks are loaded once a person asks, and not at the start."""
+    from greenlight.entrypoints.pointed import pointed_in_a_cluster
+
+    return list(pointed_in_a_cluster(pipeline))
 
 
 def _login(settings: Settings) -> tuple[LoginConfig, Callable[[str], str | None]]:

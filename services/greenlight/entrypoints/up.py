@@ -212,5 +212,7 @@ def _announce(addresses: Addresses, folders: Folders, options: UpOptions, pipeli
         f"  secrets   {folders.secrets}\n"
     )
     if not options.demo:
-        sys.stdout.writelines(f"{line}\n" for _, line in pointed(addresses.webhooks, folders.secrets, pipeline))
+        for sender in pointed(addresses.webhooks, folders.secrets, pipeline):
+            trial = f"\n  for a try without a tunnel: {sender.trial}" if sender.trial else ""
+            sys.stdout.write(f"{sender.how}{trial}\n")
     sys.stdout.flush()

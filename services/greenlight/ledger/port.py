@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Protocol
 
 from greenlight.events import Event
+from greenlight.ledger.arrivals import ArrivalRows
 from greenlight.ledger.spans import Spans
 from greenlight.lib.errors import Unavailable
 from greenlight.model.policy import PoliciesInForce
@@ -144,6 +145,11 @@ class Ledger(Reads, Protocol):
     @property
     def spans(self) -> Spans:
         """Return what is kept of traces."""
+        ...
+
+    @property
+    def arrivals(self) -> ArrivalRows:
+        """Return what is kept of the webhooks that were answered."""
         ...
 
     def session(self, reading: Reading) -> AbstractContextManager[None]:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from greenlight.events import Event
 from greenlight.ledger.port import SetAside, Unreadable
 from greenlight.ledger.rows_json import NO_ROW, plain
+from greenlight.model.arrivals import ProcessArrivals
 from greenlight.model.policy import PoliciesInForce
 from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, Push, Record, Target
 from greenlight.model.web_sessions import WebSession
@@ -48,6 +49,7 @@ NAMES: Keys = {
     Due: lambda row: (row.key,),
     Event: lambda row: (row.id,),
     WebSession: lambda row: (row.digest,),
+    ProcessArrivals: lambda row: (row.process,),
 }
 """Keys by the names that people know, which the columns of a table have."""
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
+from greenlight.lib.later import Later
 from greenlight.telemetry import metrics
 from greenlight.telemetry.kept import count, packed, text_of
 from greenlight.telemetry.tracing import INTERNAL, OFF, Recording, Scope, Tracer, Waterfall
@@ -50,12 +51,11 @@ class Keeping(Tracer):
         queue: int = QUEUE,
     ) -> None:
         self._keep, self._log, self._beside = keep, log.getChild("spans"), beside
-        self._delay, self._limit = DELAY if delay is None else delay, queue
+        self._limit = queue
         self._waiting: deque[_Ended] = deque()
-        self._news, self._stopping = threading.Event(), threading.Event()
         self._writing = threading.Lock()
         self._refused = False
-        self._thread = threading.Thread(target=self._run, name="spans", daemon=True)
+        self._later = Later(self.flush, "spans", DELAY if delay is None else delay)
 
     def scope(self, service: str, name: str, kind: str = INTERNAL) -> Scope:
         if service not in SERVICES:
@@ -73,8 +73,7 @@ class Keeping(Tracer):
             self._waiting.append((scope.trace, text_of(scope), count(scope)))
         except Exception:
             self._log.exception("internal error; spans are lost")
-        if not self._news.is_set():
-            self._news.set()
+        self._later.due()
 
     def touched(self, repo: str, sha: str) -> None:
         self._beside.touched(repo, sha)
@@ -87,13 +86,10 @@ class Keeping(Tracer):
 
     def start(self, waterfall: Waterfall | None) -> None:
         self._beside.start(waterfall)
-        self._thread.start()
+        self._later.start()
 
     def stop(self, timeout: float) -> None:
-        self._stopping.set()
-        self._news.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout)
+        self._later.stop(timeout)
         self._beside.stop(timeout)
 
     def flush(self) -> None:
@@ -102,14 +98,6 @@ class Keeping(Tracer):
             scopes = [self._waiting.popleft() for _ in range(len(self._waiting))]
             if scopes:
                 self._write(scopes)
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._news.wait()
-            self._stopping.wait(self._delay)
-            self._news.clear()
-            self.flush()
-        self.flush()
 
     def _write(self, scopes: Sequence[_Ended]) -> None:
         spans = sum(count for _, _, count in scopes)

@@ -17,14 +17,16 @@ from werkzeug.exceptions import HTTPException
 
 from greenlight.events import moment
 from greenlight.lib.errors import Malformed, Problem, Rejected
+from greenlight.lib.printable import printable
 from greenlight.lib.problems import allowed, problem_response
 from greenlight.lib.signing import BadSignature
 from greenlight.lib.wsgi import coding_of, headers_of, length_of, media_type_of
 from greenlight.model import keys
+from greenlight.model.arrivals import Arrival
 from greenlight.model.policy import Pipeline
 from greenlight.model.rows import PATIENCE, Due, Fact
 from greenlight.policy.refs import shipped
-from greenlight.service.arrivals import Arrival, Arrivals
+from greenlight.service.arrivals import Arrivals
 from greenlight.service.deps import Deps as BaseDeps
 from greenlight.service.handling import sending
 from greenlight.service.health import HEALTHZ, Answer, alive
@@ -108,8 +110,7 @@ class _Taken:
     status_code = 202
 
     def __init__(self, document: Mapping[str, str], repo: str | None, sha: str | None = None) -> None:
-        self.ignored, self.fact = document.get("ignored", ""), document.get("id")
-        self.repo, self.sha = repo, sha
+        self.ignored, self.repo, self.sha = document.get("ignored", ""), repo, sha
         self._body = json.dumps(document).encode()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -146,10 +147,15 @@ def _answer(
 def _arrival(provider: Provider, name: str, verdict: str, response: Response | _Taken, now: datetime) -> Arrival:
     """Return what the board shows of a webhook; who sent one that was not signed right is not known."""
     if isinstance(response, _Taken):
-        sender, status = provider.sender(name), response.status_code
-        return Arrival(now, sender, verdict, status, response.ignored, response.repo, response.sha, response.fact)
+        sender, repo = provider.sender(name), response.repo and _shown(response.repo)
+        return Arrival(now, sender, verdict, response.status_code, _shown(response.ignored), repo, response.sha)
     why = str((response.get_json(silent=True, force=True) or {}).get("detail", ""))
-    return Arrival(now, provider.label, verdict, response.status_code, why[:300])
+    return Arrival(now, provider.label, verdict, response.status_code, _shown(why))
+
+
+def _shown(text: str) -> str:
+    """Return a text in which a sender may have had a say, as the board shows it."""
+    return printable(text[:300])
 
 
 def _take(

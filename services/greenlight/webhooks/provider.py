@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from greenlight.events import moment, rfc3339
@@ -66,8 +65,7 @@ class Place:
 
     name: str  # the last part of the route, as of a delivery; empty where the route has none
     path: str  # the route with the name
-    port: str  # the URL of the webhooks' port on this machine
-    secret: Path
+    secret: str  # where it is: a file, or a key of a Secret
     repo: str  # one that the pipeline ships
 
     @property
@@ -95,8 +93,12 @@ class Provider(ABC):
         return self.files.of(name)
 
     def pointed(self, place: Place) -> str:
-        """Return how to point the sender at Greenlight, for the output of `greenlight up`."""
+        """Return how to point the sender at Greenlight, for the output of `greenlight up` and the page of the setup."""
         return f"Point {self.label} at it: {place.url}, the secret in {place.secret}"
+
+    def trial(self, place: Place, port: str) -> str | None:
+        """Return a command that tries it without a tunnel, if there is one. `port`: the URL of the webhooks' port."""
+        return None
 
     @abstractmethod
     def verify(self, delivery: Delivery, secrets: Sequence[Secret]) -> Sequence[Secret]:

@@ -103,6 +103,7 @@ PREFIXES = {
     "facts": "fact#", "records": "records#", "pushes": "pushes#", "targets": "targets", "decisions": "decisions#",
     "deployments": "deployment#", "entries": "journal#", "outbox": "outbox#", "due": "due#", "policies": "policy#",
     "policies_in_force": "policies-in-force", "web_sessions": "web-session#",
+    "arrivals": "arrivals#",
 }  # fmt: skip
 
 

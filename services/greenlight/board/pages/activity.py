@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from flask import Blueprint, Response, g, redirect, render_template, request
@@ -13,24 +12,14 @@ from greenlight.board.pages.forms import Form, answer, somebody
 from greenlight.board.pages.shown import Pages
 from greenlight.board.sources import Deliveries, Sources
 from greenlight.lib.errors import NotFound, Rejected
-from greenlight.service.arrivals import Arrival
+from greenlight.service.arrivals import KnownArrivals, known_arrivals
 from greenlight.service.deps import Deps
 
-SHOWN = 60
-"""Webhooks that are shown."""
+SHOWN, FIRST = 60, 20
+"""Webhooks that are shown: all that the page has; of them, those that it has at first."""
 
 LETTERS = 50
 """Dead letters that are shown."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sender:
-    """A sender that is expected, as the page of the setup shows it."""
-
-    name: str
-    how: str  # how to point it at Greenlight
-    last: Arrival | None
-    refused: Arrival | None  # the last one of its route whose signature was wrong
 
 
 def routes(blueprint: Blueprint, pages: Pages, sources: Sources, deps: Deps) -> None:
@@ -38,7 +27,7 @@ def routes(blueprint: Blueprint, pages: Pages, sources: Sources, deps: Deps) -> 
 
     @blueprint.get("/activity")
     def activity() -> Response:
-        return pages.show("activity.html", lambda: _activity(sources))
+        return pages.show("activity.html", lambda: _activity(sources, deps))
 
     @blueprint.get("/setup")
     def setup() -> Response:
@@ -75,11 +64,17 @@ def routes(blueprint: Blueprint, pages: Pages, sources: Sources, deps: Deps) -> 
         return render_template("me.html", frame="base.html", live=None, policies=policies, operates=_operates(policies))
 
 
-def _activity(sources: Sources) -> Mapping[str, Any]:
-    arrivals = None if sources.arrivals is None else sources.arrivals.newest(SHOWN)
-    deliveries = sources.deliveries
+def _known(sources: Sources, deps: Deps) -> KnownArrivals:
+    return known_arrivals(deps.ledger.arrivals, sources.arrivals, deps.clock.now())
+
+
+def _activity(sources: Sources, deps: Deps) -> Mapping[str, Any]:
+    known, deliveries = _known(sources, deps), sources.deliveries
     return {
-        "arrivals": arrivals,
+        "arrivals": known.arrivals.newest(SHOWN if "everything" in request.args else FIRST),
+        "total": sum(sum(it.counts.values()) for it in known.processes),
+        "known": known,
+        "SHOWN": SHOWN,
         "triggers": None if deliveries is None else deliveries.triggers(),
         "letters": [] if deliveries is None else deliveries.dead_letters(limit=LETTERS),
         "lasts": 2.0,  # webhooks that were refused change nothing in the ledger
@@ -87,28 +82,15 @@ def _activity(sources: Sources) -> Mapping[str, Any]:
 
 
 def _setup(sources: Sources, deps: Deps) -> Mapping[str, Any]:
-    arrivals = sources.arrivals
-    senders = [
-        Sender(
-            name,
-            how,
-            None if arrivals is None else arrivals.last_of(name),
-            None if arrivals is None else arrivals.last_refused(_label(name)),
-        )
-        for name, how in sources.senders()
-    ]
+    known = _known(sources, deps)
+    last, refused = known.arrivals.last_of, known.arrivals.last_refused
     return {
-        "senders": senders,
-        "heard": arrivals is not None,
+        "senders": [(it, last(it.name), refused(it.label)) for it in sources.senders()],
+        "known": known,
         "repositories": reading.repositories(deps),
         "policies": list(deps.pipeline().applications.values()),
         "lasts": 2.0,
     }
-
-
-def _label(sender: str) -> str:
-    """Return the label of a sender's route: "gates" for gate-NAME, "events" for events-NAME, else its own name."""
-    return {"gate": "gates", "events": "events"}.get(sender.partition("-")[0], sender)
 
 
 def _deliveries(sources: Sources) -> Deliveries:

@@ -22,7 +22,7 @@ from greenlight.board.pages import target as target_page
 from greenlight.board.pages import trace as trace_page
 from greenlight.board.pages.fresh import Fresh
 from greenlight.board.pages.shown import MINUTE, SOON, Pages
-from greenlight.board.pages.words import broken, initials, length, time_tag
+from greenlight.board.pages.words import broken, coded, initials, length, moment, time_tag
 from greenlight.board.sources import Sources
 from greenlight.board.stops import Missing, Stop, people
 from greenlight.board.track import track
@@ -197,5 +197,6 @@ def _filters(pages: Blueprint, deps: Deps) -> None:
     def clock(took: timedelta) -> str:
         return length(took)
 
-    for filter in (when, when_ago, clock, initials, broken, track, progress, mine, people, why_not, brings):
+    filters = (when, when_ago, moment, clock, initials, broken, coded, track, progress, mine, people, why_not, brings)
+    for filter in filters:
         pages.add_app_template_filter(filter, filter.__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from markupsafe import Markup, escape
@@ -46,6 +47,19 @@ def initials(name: str) -> str:
     """Return the first letters of the first and the last word of a name, in capitals."""
     words = [word for word in name.split() if word[:1].isalnum()]
     return "".join(word[0] for word in (words[:1] + words[1:][-1:])).upper() or "?"
+
+
+def coded(text: str, parts: Sequence[str]) -> Markup:
+    """Return a text in which the parts that are typed in somewhere as they are stand in <code>."""
+    shown = escape(text)
+    for part in parts:
+        shown = Markup("<code>{}</code>").format(part).join(shown.split(escape(part)))
+    return shown
+
+
+def moment(then: datetime) -> str:
+    """Return a time to the minute: `2026-11-28 10:03 UTC`."""
+    return then.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def broken(text: str) -> Markup:

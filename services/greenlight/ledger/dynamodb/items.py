@@ -185,6 +185,11 @@ def web_session_key(digest: str) -> Key:
     return joined("web-session", digest), ALONE
 
 
+def arrivals_key(process: str) -> Key:
+    """Return the key of what a process keeps of the webhooks that it has answered."""
+    return joined("arrivals", process), ALONE
+
+
 def policy_key(digest: str) -> Key:
     return joined("policy", digest), ALONE
 

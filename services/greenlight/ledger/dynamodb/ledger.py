@@ -14,6 +14,7 @@ from itertools import count, islice
 from greenlight.events import Event
 from greenlight.ledger.bodies import Bodies
 from greenlight.ledger.dynamodb import items as items
+from greenlight.ledger.dynamodb.arrivals import DynamoArrivals
 from greenlight.ledger.dynamodb.client import Cancelled, Dynamo, Item
 from greenlight.ledger.dynamodb.decisions import Decisions
 from greenlight.ledger.dynamodb.facts import Facts
@@ -65,6 +66,7 @@ class DynamoLedger:
         self._journals = Journals(self._reader)
         self._web_sessions = WebSessions(self._reader, clock)
         self.spans = DynamoSpans(dynamo, clock)
+        self.arrivals = DynamoArrivals(self._reader, clock)
 
     def session(self, reading: Reading) -> AbstractContextManager[None]:
         return self._reader.begin(reading)

@@ -16,6 +16,7 @@ from greenlight.ledger.dynamodb.items import Rows
 from greenlight.ledger.dynamodb.session import Session
 from greenlight.ledger.port import Reading
 from greenlight.ledger.unreadable import Keys, UnreadableRows
+from greenlight.model.arrivals import ProcessArrivals
 from greenlight.model.policy import PoliciesInForce
 from greenlight.model.rows import DecisionRow, Deployment, Due, Fact, Record, Target, Title
 from greenlight.model.web_sessions import WebSession
@@ -24,7 +25,7 @@ R = TypeVar("R")
 
 TABLES: Mapping[type, str] = {
     Target: "targets", DecisionRow: "decisions", Deployment: "deployments", Due: "due", Event: "outbox", Title: "titles",
-    PoliciesInForce: "policies_in_force",
+    PoliciesInForce: "policies_in_force", ProcessArrivals: "arrivals",
 }  # fmt: skip
 """What rows are called where one cannot be read."""
 
@@ -38,6 +39,7 @@ KEYS: Keys = {
     Due: lambda row: items.due_key(row.key),
     Event: lambda row: items.outbox_key(row.id),
     WebSession: lambda row: items.web_session_key(row.digest),
+    ProcessArrivals: lambda row: items.arrivals_key(row.process),
 }
 
 

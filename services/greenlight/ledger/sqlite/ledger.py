@@ -19,6 +19,7 @@ from greenlight.ledger.parts import whole
 from greenlight.ledger.port import Conflict, Page, Reading, SetAside, Transaction, Unreadable
 from greenlight.ledger.rows_json import loads
 from greenlight.ledger.sqlite import pushes as sqlite_pushes
+from greenlight.ledger.sqlite.arrivals import SqliteArrivals
 from greenlight.ledger.sqlite.cache import Cache
 from greenlight.ledger.sqlite.listing import from_cursor, query, to_cursor
 from greenlight.ledger.sqlite.provider_bodies import ProviderBodies
@@ -68,6 +69,7 @@ class SqliteLedger:
         self._bodies = ProviderBodies(store, self._rows, self._aside, bodies)
         self._web_sessions = WebSessions(store, self._rows, self._aside)
         self.spans = SqliteSpans(store, clock)
+        self.arrivals = SqliteArrivals(store, self._rows, clock)
 
     def session(self, reading: Reading) -> AbstractContextManager[None]:
         return nullcontext()  # the cache has what was read, and hears of every write

@@ -11,6 +11,7 @@ from greenlight.ledger.port import Unreadable
 from greenlight.ledger.rows_json import loads
 from greenlight.ledger.sqlite.cache import Cache
 from greenlight.ledger.unreadable import NO_TIME, UnreadableRows, payload_of, whole_entry
+from greenlight.model.arrivals import ProcessArrivals
 from greenlight.model.policy import PoliciesInForce
 from greenlight.model.rows import DecisionRow, Deployment, Due, Entry, Fact, Target, Title
 from greenlight.store import Store
@@ -19,11 +20,11 @@ R = TypeVar("R")
 
 TABLES = {
     Fact: "facts", Target: "targets", DecisionRow: "decisions", Deployment: "deployments", Due: "due", Event: "outbox",
-    PoliciesInForce: "policies_in_force", Title: "titles",
+    PoliciesInForce: "policies_in_force", Title: "titles", ProcessArrivals: "arrivals",
 }  # fmt: skip
 
 
-KEYS = {Target: 2, DecisionRow: 4, Deployment: 1, Due: 1, Event: 1, PoliciesInForce: 1, Title: 2}
+KEYS = {Target: 2, DecisionRow: 4, Deployment: 1, Due: 1, Event: 1, PoliciesInForce: 1, Title: 2, ProcessArrivals: 1}
 """Columns of a key, by kind of row."""
 
 

@@ -106,6 +106,12 @@ CREATE INDEX web_sessions_by_end ON web_sessions (until);
 CREATE TABLE spans (id INTEGER PRIMARY KEY, trace BLOB NOT NULL, at INTEGER NOT NULL, body BLOB NOT NULL);
 CREATE INDEX spans_by_trace ON spans (trace, id);
 """,
+        # What each process keeps of the webhooks that it has answered: a row for each, for some days.
+        """
+CREATE TABLE arrivals (
+    process TEXT PRIMARY KEY, at INTEGER NOT NULL, until INTEGER NOT NULL, json TEXT NOT NULL
+) WITHOUT ROWID;
+""",
     ),
 )
 

@@ -58,9 +58,13 @@ class GitHub(Provider):
     def pointed(self, place: Place) -> str:
         return (
             f"Point GitHub at it: repository settings, webhooks: {place.url}, content type application/json, the secret in "
-            f"{place.secret}\n  for a try without a tunnel: gh webhook forward --repo {place.repo} "
-            "--events push,check_run,status,workflow_run "
-            f'--url {place.port}{place.path} --secret "$(cat {place.secret})"'
+            f"{place.secret}"
+        )
+
+    def trial(self, place: Place, port: str) -> str:
+        return (
+            f"gh webhook forward --repo {place.repo} --events push,check_run,status,workflow_run "
+            f'--url {port}{place.path} --secret "$(cat {place.secret})"'
         )
 
     def verify(self, delivery: Delivery, secrets: Sequence[Secret]) -> Sequence[Secret]:
