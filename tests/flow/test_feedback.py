@@ -14,6 +14,8 @@ import pytest
 import urllib3
 from werkzeug.test import Client
 
+from greenlight.entrypoints.doctor.findings import WRONG
+from greenlight.entrypoints.doctor.machine import _senders
 from greenlight.events import Event, types
 from greenlight.lib.clock import SystemClock
 from greenlight.model.rows import Due
@@ -475,7 +477,10 @@ def test_a_push_that_no_webhook_told_of_is_shown_until_one_does(
         assert lost(shop) == [(main, two)]
         words = f"the webhook of acme/shop is broken: GitHub's head of main is {two[:7]}, and no webhook reported it"
         assert [it.message for it in caplog.records if it.message == words] == [words]
-        assert words in html.unescape(board.get("/", headers={"Accept": "text/html"}).get_data(as_text=True))
+        for page in ("/", "/setup"):
+            assert words in html.unescape(board.get(page, headers={"Accept": "text/html"}).get_data(as_text=True))
+        (finding,) = _senders(shop.api("GET", "/senders").get_json())
+        assert (finding.state, finding.said) == (WRONG, words)
         assert 'greenlight_lost_pushes{repo="acme/shop"} 1.0' in board.get("/metrics").get_data(as_text=True)
         assert shop.api("GET", f"/commits/{REPO}/{two}").status_code == 404
         shop.push("two", before="one")

@@ -10,8 +10,8 @@ from greenlight.events import moment
 from greenlight.feedback.github.client import Client, pages
 from greenlight.feedback.heads import Move
 
-PAGES, SIZE = 3, 100
-"""Pages of a list that are read, and what is on each."""
+BRANCHES, PUSHES, SIZE = 10, 3, 100
+"""Pages of branches and of the newest pushes that are read, and pushes on each."""
 
 _WILD = re.compile(r"[*?]")
 
@@ -21,7 +21,7 @@ def heads(repo: str, patterns: Sequence[str], client: Client, token: str) -> Map
     found: dict[str, str] = {}
     for begin in sorted({_WILD.split(pattern)[0] for pattern in patterns}):
         path = f"/repos/{quote(repo)}/git/matching-refs/{quote(f'heads/{begin}' if begin else 'heads', safe='')}"
-        for page in pages(lambda path, **query: client.get(path, token, **query), path, PAGES):
+        for page in pages(lambda path, **query: client.get(path, token, **query), path, BRANCHES):
             found.update({str(it["ref"]): str(it["object"]["sha"]) for it in page})
     return found
 
@@ -30,7 +30,7 @@ def moves(repo: str, client: Client, token: str) -> Mapping[str, Move]:
     """Return the last push to each branch, as far as the newest ones name it, by ref. Raises Away, Refused."""
     found: dict[str, Move] = {}
     path = f"/repos/{quote(repo)}/activity"
-    for page in pages(lambda path, **query: client.get(path, token, **query), path, PAGES, per_page=SIZE):
+    for page in pages(lambda path, **query: client.get(path, token, **query), path, PUSHES, per_page=SIZE):
         for it in page:
             found.setdefault(str(it["ref"]), Move(str(it["after"]), moment(str(it["timestamp"]).upper())))
     return found
