@@ -54,7 +54,13 @@ FLOW = (
         types.ENDS,
         (types.PROMOTION_READY, types.DEPLOYMENT_REQUESTED),
     ),
-    Edge("target-resumed-to-promoter", 60, "promoter", (types.TARGET_RESUMED,), (types.PROMOTION_READY,)),
+    Edge(
+        "target-resumed-to-promoter",
+        60,
+        "promoter",
+        (types.TARGET_RESUMED, types.TARGET_UNFROZEN),
+        (types.PROMOTION_READY,),
+    ),
     Edge("ping-to-reconciler", 70, "reconciler", (types.PING,), ()),
     Edge(
         "changes-to-feedback",

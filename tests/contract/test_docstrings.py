@@ -11,12 +11,12 @@ PACKAGE = Path(__file__).parents[2] / "services/greenlight"
 VERBS = """
     Accept Add Answer Append Apply Approve Ask Become Begin Bind Bound Build Call Cast Change Check Close Collect
     Commit Compare Compile Compute Continue Copy Count Create Cut Decide Decode Delete Deliver Deploy Describe
-    Discard Distinguish Divide Do Drop Emit End Erase Escape Exclude Explain Export Find Finish Fold Follow Give Go
-    Hand Handle Have Hold Indent Instrument Invoke Join Judge Keep Leave Let List Load Lock Log Look Make Manage
-    Mark Measure Merge Move Name Note Open Parse Pass Pause Plan Play Poll Post Postpone Print Publish Put Queue
-    Raise Read Receive Refuse Reject Release Remember Remove Renew Repair Replace Replay Report Request Resolve
-    Resume Return Revoke Roll Run Send Serve Set Settle Share Ship Show Sign Sleep Sort Start Stop Store Take Tick
-    Unlock Use Wait Wake Warn Withdraw Write Yield
+    Discard Distinguish Divide Do Drop Emit End Erase Escape Exclude Explain Export Find Finish Fold Follow Freeze
+    Give Go Hand Handle Have Hold Indent Instrument Invoke Join Judge Keep Leave Let List Load Lock Log Look Make
+    Manage Mark Measure Merge Move Name Note Open Parse Pass Pause Plan Play Poll Post Postpone Print Publish Put
+    Queue Raise Read Receive Refuse Reject Release Remember Remove Renew Repair Replace Replay Report Request
+    Resolve Resume Return Revoke Roll Run Send Serve Set Settle Share Ship Show Sign Sleep Sort Start Stop Store
+    Take Tick Unlock Use Wait Wake Warn Withdraw Write Yield
 """
 """The verbs that the docstring of a function or method may begin with."""
 

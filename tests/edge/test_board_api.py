@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -113,16 +113,21 @@ BODIES: dict[str, Any] = {
     f"{TARGET}/deployments": {"kind": "deploy", "sha": sha_of("one"), "reason": "again"},
     f"{TARGET}/pause": {"reason": "holiday"},
     f"{TARGET}/resume": {},
+    f"{TARGET}/freeze": {"reason": "holiday", "for": "2h"},
+    f"{TARGET}/unfreeze": {},
     f"{TARGET}/cancel": {"what": "request", "reason": "not now"},
     f"{COMMIT}/overrides": {"application": "shop", "environment": "production", "gate": "scan", "reason": "it is down"},
 }
 FORMS = (
     "/commits/<owner>/<name>/<sha>/<any(approve, refuse, override):verb>",
     "/targets/<application>/<environment>/<any(deploy, retry, rollback, pause, resume, cancel, withdraw):verb>",
+    "/targets/<application>/<environment>/<any(freeze, unfreeze):verb>",
     "/activity/dead-letters/<int:id>/<any(replay, discard):verb>",
 )
 """The forms of the pages; what people may do by them is in test_pages.py."""
 
+SOON = f"{datetime.now(UTC) + timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}"
+NOTHING_TO_DO = (f"{TARGET}/cancel", f"{TARGET}/unfreeze")
 OPERATED = [path for path in BODIES if path.startswith(TARGET)]
 
 
@@ -141,6 +146,8 @@ def test_every_route_that_writes_is_in_the_matrix_below(shop: Shop) -> None:
         "/api/v1/targets/<application>/<environment>/cancel",
         "/api/v1/targets/<application>/<environment>/pause",
         "/api/v1/targets/<application>/<environment>/resume",
+        "/api/v1/targets/<application>/<environment>/freeze",
+        "/api/v1/targets/<application>/<environment>/unfreeze",
         "/api/v1/dead-letters/<int:id>/replay",
         "/api/v1/dead-letters/<int:id>/discard",
         "/api/v1/dead-letters/replay",
@@ -257,7 +264,7 @@ def test_who_may_write(shop: Shop, path: str) -> None:
     def status(**headers: str) -> int:
         return client.post(path, json=BODIES[path], headers=headers).status_code
 
-    done = 422 if path.endswith("/cancel") else 202
+    done = 422 if path in NOTHING_TO_DO else 202
     assert status() == 401
     assert status(Authorization="Bearer gl_wrong") == 401
     assert status(Authorization=f"Basic {TOKENS['lena']}") == 401
@@ -276,8 +283,55 @@ def test_operators_are_who_the_policy_says(tmp_path: Path, path: str, operators:
     client = Client(shop.greenlight.apps["board"])
     for who, status in (("dev", dev), ("lena", lena)):
         answer = client.post(path, json=BODIES[path], headers={"Authorization": f"Bearer {TOKENS[who]}"})
-        assert answer.status_code == (422 if status == 202 and path.endswith("/cancel") else status)
+        assert answer.status_code == (422 if status == 202 and path in NOTHING_TO_DO else status)
     shop.stop()
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"for": "2h"}, "a freeze needs a reason"),
+        ({"reason": "x"}, "a freeze needs its end"),
+        ({"reason": "x", "for": "2h", "until": "2099-01-01T00:00:00Z"}, "not both"),
+        ({"reason": "x", "for": "367d"}, "at most 366d"),
+        ({"reason": "x", "for": "2h", "from": "9999-12-31T23:00:00Z"}, "must end within 366 days"),
+        ({"reason": "x", "until": "2099-01-01T00:00:00+01:00"}, "must end within 366 days"),
+        ({"reason": "x", "until": "2020-01-01T00:00:00Z"}, "2020-01-01 00:00:00 UTC is over"),
+        ({"reason": "x", "from": SOON, "until": SOON}, "must end after it begins"),
+        ({"reason": "x", "until": "2099-01-01T00:00:00"}, "a time with its offset"),
+        ({"reason": "x", "until": "tomorrow"}, "a time with its offset"),
+        ({"reason": "x", "until": 7}, "until is missing, or not a text"),
+        ({"reason": "x", "for": "2h", "except": "legal"}, "not a list"),
+        ({"reason": "x", "for": "2h", "except": ["Legal!"]}, "names of groups"),
+        ({"reason": "x", "for": "2h", "except": ["legal"] * 21}, "at most 20"),
+    ],
+)
+def test_a_freeze_that_cannot_be_is_refused_with_what_would_be_right(shop: Shop, body: Any, said: str) -> None:
+    """And nothing is frozen."""
+    answer = shop.api("POST", "/targets/shop/production/freeze", body, who="lena")
+    assert (answer.status_code, said in answer.json["detail"]) == (422, True), answer.json["detail"]
+    assert shop.api("GET", "/targets/shop/production").json["freezes"] == []
+
+
+def test_a_target_has_a_few_freezes_and_each_is_ended_by_its_id(shop: Shop) -> None:
+    """Asked for again, a freeze is the same one. The most is 10, and one of several has to be named."""
+    path = "/targets/shop/production"
+    ids = [shop.act(f"{path}/freeze", {"reason": f"r{n}", "from": SOON, "for": f"{n}h"})["id"] for n in range(1, 11)]
+    assert shop.act(f"{path}/freeze", {"reason": "r3", "from": SOON, "for": "3h"})["id"] == ids[2]
+    shown = shop.api("GET", path).json["freezes"]
+    assert [(it["id"], it["reason"], it["person"], it["begun"]) for it in shown] == [
+        (id, f"r{n}", "lena", False) for n, id in enumerate(ids, 1)
+    ]
+    for body, verb, said in (
+        ({"reason": "one more", "for": "2h"}, "freeze", "has 10 freezes of people already"),
+        ({}, "unfreeze", f"{ids[0][:7]} (r1)"),
+        ({"freeze": "none"}, "unfreeze", "name one freeze"),
+    ):
+        answer = shop.api("POST", f"{path}/{verb}", body, who="lena")
+        assert (answer.status_code, said in answer.json["detail"]) == (422, True)
+    for id in ids:
+        assert shop.act(f"{path}/unfreeze", {"freeze": id[:7]})["id"] == id
+    assert shop.api("GET", path).json["freezes"] == []
 
 
 def test_an_approval_is_the_same_fact_until_something_changed(shop: Shop) -> None:
@@ -309,6 +363,7 @@ def test_an_approval_is_the_same_fact_until_something_changed(shop: Shop) -> Non
         (f"{TARGET}/deployments", {"kind": "retry", "sha": sha_of("one"), "reason": "x"}, 422),
         (f"{TARGET}/deployments", {"kind": "rollback", "reason": "x"}, 422),
         (f"{TARGET}/pause", {}, 422),
+        (f"{TARGET}/unfreeze", {}, 422),
         (f"{TARGET}/explode", {}, 404),
         (f"{COMMIT}/approvals", [], 400),
     ],

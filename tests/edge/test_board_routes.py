@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,12 @@ ANY_PERSON = (401, 202, 202, 202)
 APPROVERS = (401, 403, 202, 403)
 OPERATORS = (401, 403, 403, 202)
 REASON = {"reason": "x"}
+TOMORROW = datetime.now(UTC) + timedelta(days=1)
 
 COMMIT, TARGET = "/api/v1/commits/<owner>/<name>/<sha>", "/api/v1/targets/<application>/<environment>"
 ON_COMMIT = "/commits/<owner>/<name>/<sha>/<any(approve, refuse, override):verb>"
 ON_TARGET = "/targets/<application>/<environment>/<any(deploy, retry, rollback, pause, resume, cancel, withdraw):verb>"
+ON_FREEZE = "/targets/<application>/<environment>/<any(freeze, unfreeze):verb>"
 ON_DEAD_LETTER = "/activity/dead-letters/<int:id>/<any(replay, discard):verb>"
 
 
@@ -67,6 +70,8 @@ ROUTES: dict[str, tuple[tuple[int, int, int, int], Any]] = {
     f"POST {ON_COMMIT}": ((401, 403, 303, 403), Form(application="shop", gate="legal", reason="x")),
     f"GET {ON_TARGET}": (READS, None),
     f"POST {ON_TARGET}": ((401, 403, 403, 303), Form(reason="x")),
+    f"GET {ON_FREEZE}": (READS, None),
+    f"POST {ON_FREEZE}": ((401, 403, 403, 303), Form(reason="x", until=f"{TOMORROW:%Y-%m-%dT%H:%M}", zone="UTC")),
     "GET /metrics": (READS, None),
     "GET /api/v1/commits": (READS, None),
     f"GET {COMMIT}": (READS, None),
@@ -102,6 +107,8 @@ ROUTES: dict[str, tuple[tuple[int, int, int, int], Any]] = {
     f"POST {TARGET}/cancel": ((401, 403, 403, 422), {"what": "deployment", "reason": "x"}),  # nothing runs
     f"POST {TARGET}/pause": (OPERATORS, REASON),
     f"POST {TARGET}/resume": (OPERATORS, {}),
+    f"POST {TARGET}/freeze": (OPERATORS, {"reason": "x", "for": "2h"}),
+    f"POST {TARGET}/unfreeze": ((401, 403, 403, 422), {"freeze": "none"}),
     "POST /api/v1/dead-letters/<int:id>/replay": ((401, 404, 404, 404), {}),
     "POST /api/v1/dead-letters/<int:id>/discard": ((401, 404, 404, 404), REASON),
     "POST /api/v1/dead-letters/replay": (ANY_PERSON, {"where": {}}),
@@ -115,6 +122,7 @@ VALUES = {
     "<int:id>": "7", "<any(replay, discard):verb>": "discard",
     "<any(approve, refuse, override):verb>": "approve?application=shop&gate=legal",
     "<any(deploy, retry, rollback, pause, resume, cancel, withdraw):verb>": "pause",
+    "<any(freeze, unfreeze):verb>": "freeze",
 }  # fmt: skip
 
 

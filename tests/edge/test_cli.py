@@ -130,6 +130,8 @@ def test_people_act_and_each_act_says_what_came_of_it(terminal: Terminal) -> Non
     assert terminal("revoke", REPO, ONE[:8], "shop", "legal", "--reason", "oops").exit_code == 0
     assert terminal("pause", "shop", "staging", "--reason", "sale").exit_code == 0
     assert terminal("resume", "shop", "staging").exit_code == 0
+    assert terminal("freeze", "shop", "staging", "--for", "2h", "--reason", "sale").exit_code == 0
+    assert terminal("unfreeze", "shop", "staging", "--reason", "sold out").exit_code == 0
     shop.push("two", before="one")
     shop.build("two")
     shop.watch.end("staging", sha_of("two"))
@@ -260,6 +262,8 @@ def test_policy_check_warns_of_secrets(terminal: Terminal) -> None:
         (("why", REPO, ONE[:6]), {}, "at least its first 7 digits"),
         (("trace", REPO, "main-branch"), {}, "is not a sha"),
         (("pause", "sh/op", "staging", "--reason", "x"), {}, "is not a name"),
+        (("freeze", "shop", "staging", "--reason", "x"), {}, "--until TIME or --for DURATION"),
+        (("freeze", "shop", "staging", "--until", "tomorrow", "--reason", "x"), {}, "is not a time with its offset"),
         (("rollback", "shop", "staging", "--to", "HEAD", "--reason", "x"), {}, "is not a sha"),
         (("send", "gate", "../scan", "passed", REPO, ONE), {}, "is not a name"),
         (("status",), {"GREENLIGHT_TOKEN": "a\nb"}, "GREENLIGHT_TOKEN has characters that no token has"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import json
 import os
 import pty
@@ -13,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -97,6 +97,35 @@ def test_targets_history_and_diff_show_an_environment(terminal: Terminal) -> Non
     assert "nothing has been deployed" in terminal("history", "shop", "production").stderr
 
 
+def test_targets_and_why_show_freezes_of_people(terminal: Terminal) -> None:
+    """Those that hold, and those that are planned: until when, why and by whom."""
+    shop, freeze = terminal.shop, ("freeze", "shop", "staging", "--reason")
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    begins, ends = (f"{tomorrow + timedelta(days=days):%Y-%m-%d}T08:00:00" for days in (0, 2))
+    planned = terminal(*freeze, "sale", "--from", f"{begins}+01:00", "--until", f"{ends}+01:00", "--except", "oncall")
+    assert planned.exit_code == 0
+    assert terminal(*freeze, "audit", "--for", "2h").exit_code == 0
+    (row,) = terminal("targets", "shop", "staging").stdout.splitlines()
+    late = (
+        rf"freeze from {begins[:11]}07:00:00\.0+Z until {ends[:11]}07:00:00\.0+Z: sale "
+        r"\(by lena, except requests of oncall\)"
+    )
+    assert re.search(rf"\tfrozen until .* UTC: audit \(by lena\), planned {late}$", row)
+    shop.push("two", before="one")
+    shop.build("two")
+    shop.settle()
+    waits = terminal("why", REPO, TWO, "shop", "staging")
+    assert waits.exit_code == 4
+    assert re.search(r"waiting: frozen until .* audit \(by lena\); an operator may unfreeze shop/staging", waits.stdout)
+    assert re.search(rf"planned +{late}", waits.stdout)
+    assert "name one freeze" in terminal("unfreeze", "shop", "staging").stderr
+    audit = next(it["id"] for it in shop.api("GET", "/targets/shop/staging").json["freezes"] if it["begun"])
+    ended = terminal("unfreeze", "shop", "staging", "--freeze", audit[:7], "--wait")
+    assert (ended.exit_code, "succeeded" in ended.stderr) == (0, True)
+    assert terminal("unfreeze", "shop", "staging").exit_code == 0
+    assert "no freeze of shop/staging by a person" in terminal("unfreeze", "shop", "staging").stderr
+
+
 def test_logs_prints_an_output_and_follows_one_that_grows(terminal: Terminal) -> None:
     """Until the deployment ends, with its exit code; what the command prints never drives a terminal."""
     shop, config = terminal.shop, terminal.shop.folder / "config"
@@ -132,7 +161,7 @@ def test_history_is_as_long_as_it_is_asked_to_be(terminal: Terminal) -> None:
     (first,) = ledger.deployments("shop", "staging")
     ids = [f"{n:064x}" for n in range(1, 250)]
     older = [
-        dataclasses.replace(first, id=id, version=0, started=first.started - datetime.timedelta(days=n))
+        dataclasses.replace(first, id=id, version=0, started=first.started - timedelta(days=n))
         for n, id in enumerate(ids, 1)
     ]
     ledger.transact(Transaction(deployments=older))

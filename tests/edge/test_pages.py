@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -267,6 +268,45 @@ def test_what_a_form_needs_is_asked_for_and_what_was_typed_stays(client: Client)
     for verb in ("cancel", "withdraw", "rollback"):
         said = words(look(client, f"/targets/shop/production/{verb}", "omar"))
         assert "You may not:" in said, verb
+
+
+def test_a_target_is_frozen_and_unfrozen_by_forms(client: Client) -> None:
+    """Times are local in the zone that the form names. What is wrong is said in the form, and what was typed stays."""
+    path = "/targets/shop/production"
+    past, first, second, third = (f"{datetime.now(UTC) + timedelta(days=days):%Y-%m-%d}" for days in (-9, 9, 12, 13))
+    form = {"reason": "<b>sale</b>", "until": f"{first}T08:00", "zone": "Asia/Kolkata", "except": "legal"}
+    for wrong, said in (
+        ({"until": ""}, "A freeze needs its end"),
+        ({"until": "Monday"}, "`until` must be a date with a time"),
+        ({"until": f"{first}T08:00+01:00"}, "`until` must be a date with a time"),
+        ({"zone": "Asia/Kolkatta"}, "is not a time zone; did you mean"),
+        ({"until": f"{past}T08:00"}, "is over"),
+        ({"from": f"{second}T08:00"}, "must end after it begins"),
+        ({"reason": " "}, "A freeze needs a reason"),
+    ):
+        answer = send(client, f"{path}/freeze", "omar", **{**form, **wrong})
+        assert (answer.status_code, said in words(answer)) == (422, True), said
+        assert 'value="legal" checked' in answer.get_data(as_text=True)
+    assert "There is no freeze" in words(send(client, f"{path}/unfreeze", "omar"))
+    assert send(client, f"{path}/freeze", "omar", **form).status_code == 303
+    planned = {**form, "from": f"{second}T08:00", "until": f"{third}T08:00", "zone": "UTC"}
+    assert send(client, f"{path}/freeze", "omar", **planned).status_code == 303
+    page = look(client, path, "omar")
+    assert "&lt;b&gt;sale&lt;/b&gt;" in page.get_data(as_text=True)
+    said = words(page)
+    assert f"frozen until {first} 02:30:00 UTC" in said
+    assert f"Planned freeze {second} 08:00 to {third} 08:00 UTC, by omar" in said
+    assert "(except requests of legal) · end it…" in said
+    assert "omar froze production from" in said
+    links = re.findall(r"/targets/shop/production/unfreeze\?freeze=(\w+)", page.get_data(as_text=True))
+    for id in links:
+        assert f'value="{id}" required checked' in look(client, f"{path}/unfreeze?freeze={id}", "omar").get_data(
+            as_text=True
+        )
+        assert send(client, f"{path}/unfreeze", "omar", freeze=id).status_code == 303
+    assert len(links) == 2
+    said = words(look(client, path, "omar"))
+    assert ("frozen until" in said, "omar ended omar’s freeze of production" in said) == (False, True)
 
 
 def test_webhooks_and_their_verdicts_are_shown_with_the_reason(client: Client, shop: Shop) -> None:

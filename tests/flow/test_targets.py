@@ -530,3 +530,57 @@ def test_a_freeze_window_keeps_back_what_nobody_may_ask_for(tmp_path: Path) -> N
     shop.settle()
     assert ran(shop) == ["A", "B", "A", "C"]
     shop.stop()
+
+
+def test_a_persons_freeze_ends_by_itself_and_what_waited_goes_out(tmp_path: Path) -> None:
+    """Nobody acts at its end. While it holds, an operator whom it excepts deploys all the same."""
+    shop = Shop(tmp_path, pipeline=LIVE.replace("operators: [legal]", "operators: [legal, engineering]")).start()
+    ship(shop, "A")
+    held = shop.act(f"{ENVIRONMENT}/freeze", {"reason": "sale", "for": "1h", "except": ["legal"]})
+    shop.push("B", before="A")
+    shop.settle()
+    seen = shop.environment("B", "live")
+    assert (seen["decision"], len(seen["freezes"])) == ("waiting", 1)
+    assert seen["reasons"][0].endswith(
+        "UTC: sale (by lena, except requests of legal); an operator may unfreeze shop/live"
+    )
+    answer = shop.act(f"{ENVIRONMENT}/deployments", {"kind": "deploy", "reason": "x", "sha": sha_of("B")}, who="dev")
+    assert answer["waits"].startswith("frozen until ")
+    ask(shop, "deploy", "B")
+    shop.watch.end("live", sha_of("B"))
+    shop.settle()
+    shop.push("C", before="B")
+    shop.settle()
+    assert ran(shop) == ["A", "B"]
+    until = shop.act(f"{ENVIRONMENT}/freeze", {"reason": "audit", "for": "2s"}, who="dev")["until"]
+    shop.act(f"{ENVIRONMENT}/unfreeze", {"freeze": held["id"]}, who="dev")
+    shop.watch.end("live", sha_of("C"))
+    shop.settle()
+    record = shop.greenlight.ledger.record(REPO, sha_of("C"))
+    assert record is not None
+    assert record.attempts["shop/live"].started >= datetime.fromisoformat(until)
+    assert ran(shop) == ["A", "B", "C"]
+    entries = shop.greenlight.ledger.journal("target/shop/live")
+    said = [(it.type, it.payload["person"], it.payload["reason"]) for it in entries if "frozen" in it.type]
+    assert said == [
+        ("target.frozen", "lena", "sale"),
+        ("target.frozen", "dev", "audit"),
+        ("target.unfrozen", "dev", None),
+    ]
+    shop.stop()
+
+
+def test_a_freeze_goes_with_its_application_to_a_new_name(tmp_path: Path) -> None:
+    """And is ended there."""
+    shop = Shop(tmp_path, pipeline=LIVE).start()
+    ship(shop, "A")
+    shop.act(f"{ENVIRONMENT}/freeze", {"reason": "sale", "for": "1h"})
+    edit(shop, LIVE.replace("name: shop", "name: store\n    formerly: shop"))
+    shop.push("B", before="A")
+    shop.settle()
+    assert ran(shop) == ["A"]
+    shop.act("/targets/store/live/unfreeze", {})
+    shop.watch.end("live", sha_of("B"))
+    shop.settle()
+    assert ran(shop) == ["A", "B"]
+    shop.stop()

@@ -10,6 +10,7 @@ from typing import Any
 from greenlight.deployer.drivers.registry import DRIVERS
 from greenlight.events import Event
 from greenlight.events.ids import identity
+from greenlight.model.freezes import TargetFreeze
 from greenlight.model.policy import Pipeline, Policy, Situation
 from greenlight.model.rows import Approval, Attempt, Fact, Order, Push, Record, Request, Running, Target
 from greenlight.policy import load, signals
@@ -201,6 +202,12 @@ def request(
 ) -> Request:
     """Make a person's request for a deployment, which waits for that many minutes."""
     return Request(kind, commit, by, minute(at), minute(at + lasts), f"request/{kind}/{commit}/{at}", "because")
+
+
+def freeze(begins: float, until: float, *, by: str = "omar", reason: str = "sale", excepted: str = "") -> TargetFreeze:
+    """Make a person's freeze of a target, from a minute to another."""
+    groups = tuple(excepted.split())
+    return TargetFreeze(f"freeze/{begins}/{until}", by, reason, minute(begins), minute(until), minute(begins), groups)
 
 
 def approvals(record: Record, gate: str = "legal") -> Mapping[str, Approval]:

@@ -50,7 +50,7 @@ def request(asks: Asked, person: Person, deps: Deps) -> Request:
     Gates stay as they are. Asking again for what is already the target's newest request is the same request. Raises
     Forbidden, Rejected.
     """
-    policy = _operated(asks.application, asks.environment, person, deps)
+    policy = operated(asks.application, asks.environment, person, deps)
     if asks.kind not in KINDS or not asks.reason:
         raise Rejected(f"kind must be one of {', '.join(KINDS)}, and a reason must be given")
 
@@ -88,7 +88,7 @@ def _same(newest: Request, kind: str, sha: str, person: Person) -> bool:
     return asks == (kind, sha, person.id, tuple(person.groups))
 
 
-def _operated(application: str, environment: str, person: Person, deps: Deps) -> Policy:
+def operated(application: str, environment: str, person: Person, deps: Deps) -> Policy:
     """Return the application, if this person may operate it. Its target continues the one under its former name.
 
     Raises Forbidden; NotFound; Rejected while a deployment under the former name is under way.
@@ -165,7 +165,7 @@ def _was_left(policy: Policy, record: Record, environment: str) -> bool:
 
 def cancel_request(application: str, environment: str, reason: str | None, person: Person, deps: Deps) -> Request:
     """Withdraw the target's newest request, and return it. Raises Forbidden, Rejected where none waits."""
-    _operated(application, environment, person, deps)
+    operated(application, environment, person, deps)
     if not reason:
         raise Rejected("a cancellation needs a reason")
 
@@ -199,7 +199,7 @@ def cancel_deployment(application: str, environment: str, reason: str | None, pe
 
     Raises Forbidden, Rejected where there is none.
     """
-    _operated(application, environment, person, deps)
+    operated(application, environment, person, deps)
     if not reason:
         raise Rejected("a cancellation needs a reason")
 
@@ -230,7 +230,7 @@ def cancel_deployment(application: str, environment: str, reason: str | None, pe
 
 def set_paused(application: str, environment: str, paused: bool, reason: str | None, person: Person, deps: Deps) -> str:
     """Pause or resume a target; return the event's id."""
-    _operated(application, environment, person, deps)
+    operated(application, environment, person, deps)
     if paused and not reason:
         raise Rejected("a pause needs a reason")
 

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from flask import Blueprint, Response, g, request
 
-from greenlight.board import actions, api_deployments, filters, notifications, openapi, preview, reading, view, votes
+from greenlight.board import (
+    actions,
+    api_deployments,
+    filters,
+    freezing,
+    notifications,
+    openapi,
+    preview,
+    reading,
+    view,
+    votes,
+)
 from greenlight.board.trace import trace_of
 from greenlight.board.usual import Usual
-from greenlight.events import rfc3339
+from greenlight.events import rfc3339, time_of
 from greenlight.ledger.names import clocks_ahead
 from greenlight.lib.bodies import LONGEST_TEXT, json_object
 from greenlight.lib.durations import duration
@@ -21,7 +33,7 @@ from greenlight.lib.errors import Rejected
 from greenlight.lib.paging import BAD_CURSOR, limit_of, number_of
 from greenlight.model import keys
 from greenlight.model.rows import Entry, Request, Target
-from greenlight.policy.freezes import frozen
+from greenlight.policy.freezes import AHEAD, frozen
 from greenlight.policy.requests import SERVED_WITHIN
 from greenlight.service.deps import Deps
 
@@ -31,6 +43,9 @@ PAGE, MOST = 50, 200
 ENTRIES = 1000
 LONGEST = timedelta(days=30)
 """How long a request may wait."""
+
+GROUPS, NAME = 20, re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+"""Groups that a freeze may except, and how the name of one is written."""
 
 
 def blueprint(deps: Deps) -> Blueprint:
@@ -216,26 +231,65 @@ def _writes(api: Blueprint, deps: Deps) -> None:
         reason = _text(json_object(), "reason", needed=False)
         return _json({"id": actions.set_paused(application, environment, False, reason, g.person, deps)}, 202)
 
+    @api.post("/targets/<application>/<environment>/freeze")
+    def freeze(application: str, environment: str) -> Response:
+        body = json_object()
+        lasts = _text(body, "for", needed=False)
+        asks = freezing.Asked(
+            application,
+            environment,
+            _text(body, "reason", needed=False),
+            _time(body, "from"),
+            _time(body, "until"),
+            None if lasts is None else _duration(lasts, AHEAD),
+            _groups(body),
+        )
+        made = freezing.freeze(asks, g.person, deps)
+        return _json({"id": made.id, "from": rfc3339(made.begins), "until": rfc3339(made.until)}, 202)
+
+    @api.post("/targets/<application>/<environment>/unfreeze")
+    def unfreeze(application: str, environment: str) -> Response:
+        body = json_object()
+        id, reason = _text(body, "freeze", needed=False), _text(body, "reason", needed=False)
+        return _json({"id": freezing.unfreeze(application, environment, id, reason, g.person, deps).id}, 202)
+
 
 def _frozen(row: Target, request: Request | None, deps: Deps) -> str | None:
     """Return until when and why a freeze window keeps a request, or without one a candidate, from going out; or None."""
     policy = deps.pipeline().applications.get(row.application)
     environment = None if policy is None else policy.environments.get(row.environment)
-    shut = None if environment is None else frozen(environment, request, deps.clock.now())
+    shut = None if environment is None else frozen(environment, row, request, deps.clock.now())
     return None if shut is None else str(shut)
 
 
 def _lasts(text: str | None) -> timedelta:
     """Return how long a request waits. Raises Rejected."""
-    if text is None:
-        return SERVED_WITHIN
+    return SERVED_WITHIN if text is None else _duration(text, LONGEST)
+
+
+def _duration(text: str, most: timedelta) -> timedelta:
     try:
         lasts = duration(text)
     except (ValueError, OverflowError):
         lasts = timedelta(0)
-    if not timedelta(0) < lasts <= LONGEST:
-        raise Rejected("for must be a duration such as 30m or 12h, at most 30d")
+    if not timedelta(0) < lasts <= most:
+        raise Rejected(f"for must be a duration such as 30m or 12h, at most {most.days}d")
     return lasts
+
+
+def _time(body: dict[str, Any], name: str) -> datetime | None:
+    text = _text(body, name, needed=False)
+    found = None if text is None else time_of(text)
+    if text is not None and found is None:
+        raise Rejected(f"{name} must be a time with its offset, such as 2026-12-04T18:00:00+01:00")
+    return found
+
+
+def _groups(body: dict[str, Any]) -> tuple[str, ...]:
+    groups = _texts(body, "except")
+    if len(groups) > GROUPS or not all(NAME.fullmatch(group) for group in groups):
+        raise Rejected(f"except must be a list of at most {GROUPS} names of groups")
+    return tuple(sorted(set(groups)))
 
 
 def _need(body: dict[str, Any], name: str) -> str:

@@ -48,7 +48,7 @@ def may_revoke(person: Person, policy: Policy, gate: Gate) -> str | None:
 
 
 def may_operate(person: Person, policy: Policy) -> str | None:
-    """Return why this person may not deploy, retry, roll back, pause, resume, cancel or override; None: go ahead."""
+    """Return why this person may not deploy, retry, roll back, pause, freeze, cancel or override; None: go ahead."""
     if not policy.operators:
         return f"nobody operates {policy.name}: name groups as its `operators:` in the pipeline file"
     if _operates(person, policy):

@@ -164,7 +164,7 @@ def _waits(case: Situation, decision: Decision) -> str:
     if all(gate.state in GREEN for gate in decision.gates.values()) and decision.push is not None:
         if not_paused(case, decision.push) is not None:
             return "paused"
-        if frozen(case.environment, served(case), case.now) is not None:
+        if frozen(case.environment, case.target, served(case), case.now) is not None:
             return "frozen"
     return "pending"
 
@@ -180,7 +180,7 @@ def _need(case: Situation, decision: Decision, state: str) -> Need | None:
     if state == "paused":
         return Need(state, f"{name} is paused", f"by {case.target.paused}")
     if state == "frozen":
-        return Need(state, f"{name} is frozen", str(frozen(case.environment, served(case), case.now)))
+        return Need(state, f"{name} is frozen", str(frozen(case.environment, case.target, served(case), case.now)))
     return _blocked(case, decision) or _gates(case, decision) or _otherwise(case, decision)
 
 

@@ -145,6 +145,17 @@ def _target(state: str, how: str) -> Callable[[Payload], Words]:
     return words
 
 
+def _froze(it: Payload) -> Words:
+    begins, until = (str(it.get(name))[:16].replace("T", " ") for name in ("from", "until"))
+    what = f"{it.get('person')} froze {it.get('environment')} from {begins} to {until} UTC"
+    return "frozen", what, _quoted(it.get("reason")), False
+
+
+def _unfroze(it: Payload) -> Words:
+    what = f"{it.get('person')} ended {it.get('frozen_by')}’s freeze of {it.get('environment')}"
+    return "succeeded", what, _quoted(it.get("reason")), False
+
+
 def _request(how: str) -> Callable[[Payload], Words]:
     def words(it: Payload) -> Words:
         who = it.get("requested_by") or it.get("person") or "somebody"
@@ -174,6 +185,8 @@ _SENTENCES: Mapping[str, Callable[[Payload], Words]] = {
     types.CANCEL_REQUESTED: _target("canceled", "asked to end the deployment to"),
     types.TARGET_PAUSED: _target("paused", "paused"),
     types.TARGET_RESUMED: _target("succeeded", "resumed"),
+    types.TARGET_FROZEN: _froze,
+    types.TARGET_UNFROZEN: _unfroze,
     "request.expired": _request("expired"),
     "request.canceled": _request("was withdrawn"),
     "request.overtaken": _request("was overtaken"),

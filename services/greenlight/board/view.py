@@ -11,6 +11,7 @@ from greenlight.events import ids, rfc3339
 from greenlight.model.policy import Decision, GateState, Policy, Situation
 from greenlight.model.rows import Attempt, Deployment, Record, Request, Target
 from greenlight.policy.decide import awaited, decide
+from greenlight.policy.freezes import lasting
 from greenlight.policy.requests import newest_request, waiting_requests
 from greenlight.policy.signals import age
 from greenlight.policy.situation import served
@@ -74,6 +75,7 @@ def environment(case: Situation, decision: Decision) -> dict[str, Any]:
         "reasons": [*decision.reasons, *_too_late(decision)],
         "requires": list(case.environment.require),
         "gates": {name: _gate(gate) for name, gate in decision.gates.items()},
+        "freezes": freezes(case.target, case.now),
         "requested": request(requested) if requested is not None else None,
         "deployment": _attempt(case.attempt),
     }
@@ -90,6 +92,23 @@ def request(row: Request) -> dict[str, Any]:
         "at": rfc3339(row.at),
         "until": rfc3339(row.until),
     }
+
+
+def freezes(row: Target, now: datetime) -> list[dict[str, Any]]:
+    """Return people's freezes of a target as the API shows them: those that hold and those that are planned."""
+    return [
+        {
+            "id": it.id,
+            "person": it.person,
+            "reason": it.reason,
+            "at": rfc3339(it.at),
+            "from": rfc3339(it.begins),
+            "until": rfc3339(it.until),
+            "except": list(it.excepted),
+            "begun": it.begins <= now,
+        }
+        for it in lasting(row, now)
+    ]
 
 
 def unreadable(why: str) -> dict[str, Any]:
@@ -120,6 +139,7 @@ def target(row: Target, deployments: Sequence[Deployment], now: datetime, frozen
         "deployment": row.deployment,
         "paused": row.paused,
         "frozen": frozen,
+        "freezes": freezes(row, now),
         "requested": request(first) if first is not None else None,
         "requests": [request(it) for it in waiting],
         "held": request(row.held) if row.held is not None else None,

@@ -35,6 +35,11 @@ REPO = Shaped(
 )
 SHA = Shaped("sha", r"[0-9a-fA-F]{7,64}", "a sha, or at least its first 7 digits")
 NAME = Shaped("name", r"[a-z0-9][a-z0-9_-]{0,62}", "a name of the pipeline file: lower-case letters, digits, - and _")
+TIME = Shaped(
+    "time",
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})",
+    "a time with its offset, such as 2026-12-04T18:00:00+01:00",
+)
 
 repo = click.argument("repo", type=REPO, metavar="[REPO]")
 sha = click.argument("sha", type=SHA)

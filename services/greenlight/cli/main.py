@@ -34,6 +34,8 @@ COMMANDS = {
     "rollback": ("act", "go back to a commit that ran before"),
     "pause": ("act", "stop deployments to a target"),
     "resume": ("act", "end a pause of a target"),
+    "freeze": ("act", "let nothing go out to a target for a time"),
+    "unfreeze": ("act", "end a freeze of a target before its time"),
     "cancel": ("act", "withdraw a request, or end a running deployment"),
     "override": ("act", "pass a gate for one commit in one environment"),
     "login": ("login", "keep your token for a board"),

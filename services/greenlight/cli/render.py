@@ -162,6 +162,15 @@ def commit(value: dict[str, Any]) -> None:
                 found = it["gates"][gate]
                 room = " " * (_STATE - len(found["state"]))
                 line("    ", state(found["state"]), f"{room} {gate}: {found['reason']}")
+            for each in it.get("freezes", ()):  # which an environment that cannot be read lacks
+                if not each["begun"]:
+                    line("    ", state("planned"), f" {freeze(each)}")
+
+
+def freeze(it: dict[str, Any]) -> str:
+    """Return a person's freeze of a target in words."""
+    excepted = f", except requests of {', '.join(it['except'])}" if it["except"] else ""
+    return f"freeze from {it['from']} until {it['until']}: {it['reason']} (by {it['person']}{excepted})"
 
 
 def standings(value: dict[str, Any]) -> list[tuple[Cell, ...]]:

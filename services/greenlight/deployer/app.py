@@ -172,7 +172,7 @@ def _go_on(id: str, deps: Deps) -> tuple[Deployment | None, Sequence[Event]]:
         if pointless is not None:
             return None, _end(deployment, target, Progress("superseded", pointless), deps)
         environment = environment_of(deployment, deps)
-        shut = environment is not None and deployment.cause == "automatic" and frozen(environment, None, now)
+        shut = environment is not None and deployment.cause == "automatic" and frozen(environment, target, None, now)
         if target.paused is not None or shut:
             deps.ledger.transact(Transaction(due=[domain.next_try(deployment, now + PATIENCE, now)]))
             return None, []

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
-from greenlight.events.attributes import AttributeValue, safe
+from greenlight.events.attributes import AttributeValue, is_time, safe
+
+_LEAP_SECOND = re.compile(r":60(?=[.Z+-])")
 
 NO_EXTENSIONS: Mapping[str, AttributeValue] = MappingProxyType({})
 
@@ -76,6 +79,17 @@ def rfc3339(moment: datetime) -> str:
     return (moment if moment.tzinfo is UTC else moment.astimezone(UTC)).isoformat(timespec="microseconds").removesuffix(
         "+00:00"
     ) + "Z"
+
+
+def time_of(text: str) -> datetime | None:
+    """Return the datetime (UTC) that an RFC 3339 time of anybody names; None for any other text.
+
+    A leap second is right there, and unknown to datetime: the second before it is close enough to order by.
+    """
+    try:
+        return moment(_LEAP_SECOND.sub(":59", text.upper())) if is_time(text) else None
+    except (ValueError, OverflowError):
+        return None  # outside the years that can be counted with
 
 
 def moment(text: str) -> datetime:

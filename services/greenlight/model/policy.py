@@ -93,6 +93,10 @@ class Freeze:
     reason: str
     excepted: tuple[str, ...] = ()  # groups whose people's requests are served all the same
 
+    def ends(self, now: datetime) -> datetime | None:
+        """Return when the window ends that is open now; None: it is closed."""
+        return self.window.ends(now)
+
 
 @dataclass(frozen=True, slots=True)
 class Environment:
@@ -123,7 +127,7 @@ class Policy:
     circleci_project: str | None
     operators: tuple[
         str, ...
-    ]  # groups whose people may deploy, retry, roll back, pause, cancel, override; empty: nobody
+    ]  # groups whose people may deploy, retry, roll back, pause, freeze, cancel, override; empty: nobody
     gates: Mapping[str, Gate]
     environments: Mapping[str, Environment]  # in the file's order
     digest: str  # sha256:HEX of `text`

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from greenlight.events import Event
+from greenlight.model.freezes import TargetFreeze
 
 PATIENCE = timedelta(seconds=30)
 """How long an event may be under way before it is due again: longer than any delivery that is going well."""
@@ -306,6 +307,7 @@ class Target:
     last: str | None = None  # sha of what was begun last, which indexes may not show yet
     paused: str | None = None  # who and why, as text
     paused_at: datetime | None = None
+    freezes: tuple[TargetFreeze, ...] = ()  # of people; those that have ended are dropped with the next change of them
     requests: tuple[Request, ...] = ()  # what people asked for and what has not ended, oldest first
     held: Request | None = None  # the rollback or deploy that holds back what was not pushed after it
     cancel: Cancellation | None = None

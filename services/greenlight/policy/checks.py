@@ -163,7 +163,7 @@ def _tagless(deploy: Any, path: Path, drivers: Drivers) -> Iterator[Fault]:
             yield Fault((*path, name, *at), "${tag} is never known, since the application ships no tags; give it tags")
 
 
-NOBODY = "nobody may deploy, retry, roll back, pause, cancel or override: name groups of people as `operators:`"
+NOBODY = "nobody may deploy, retry, roll back, pause, freeze, cancel or override: name groups of people as `operators:`"
 
 NOTHING = "nothing is ever deployed here: promotion is manual, and nobody may deploy"
 

@@ -11,7 +11,7 @@ and every condition here holds. Each says why it does not, and what a person may
 | not_paused | waiting | an operator resumes the target |
 | no_request_first | waiting | the request ends (greenlight.policy.requests); an operator may cancel it |
 | not_held | waiting | the commit is deployed by an operator, or a later one is pushed |
-| not_frozen | waiting | the window ends; an operator whom it excepts may deploy the commit |
+| not_frozen | waiting | the freeze ends; an operator whom it excepts may deploy the commit, or end a person's freeze |
 | not_manual | waiting | the commit is deployed by an operator |
 
 Soak time holds of the commit alone, as `after` does.
@@ -77,12 +77,14 @@ def not_held(case: Situation, push: Push) -> str | None:
 
 
 def not_frozen(case: Situation, push: Push) -> str | None:
-    """Reject every candidate while a freeze window is open, and every request of a person whom it does not except."""
+    """Reject every candidate during a freeze, and every request of a person whom it does not except."""
     request = served(case)
-    shut = frozen(case.environment, request, case.now)
+    shut = frozen(case.environment, case.target, request, case.now)
     if shut is None:
         return None
-    return str(shut) if request is None else f"{called(request)} waits: {shut}"
+    why = str(shut) if request is None else f"{called(request)} waits: {shut}"
+    out = f"; an operator may unfreeze {case.policy.name}/{case.environment.name}" if shut.by_people else ""
+    return f"{why}{out}"
 
 
 def not_manual(case: Situation, push: Push) -> str | None:

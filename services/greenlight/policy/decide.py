@@ -51,10 +51,11 @@ def decide(case: Situation) -> Decision:
     gates = required_gates(case, at_last_success=rolls_back)
     own = _untouched(case) if push is not None and untouched else _own(case, push, gates)
     here = _here(case, push, own)
-    over = here.state == "superseded" or _goes_back(case) or (here.state == "ready" and case.runs)
-    ends = [gate.until for gate in gates.values() if gate.state == "passed" and gate.until is not None]
+    over = here.state == "superseded" or (here.state == "ready" and case.runs)
+    aging = [] if _goes_back(case) else gates.values()  # a rollback counts ages as they were
+    ends = [gate.until for gate in aging if gate.state == "passed" and gate.until is not None]
     ends += _soaking(case).values()
-    shut = frozen(case.environment, request, case.now)
+    shut = frozen(case.environment, case.target, request, case.now)
     if shut is not None and own.state == "ready" and here.state == "waiting":
         ends.append(shut.until)
     return Decision(

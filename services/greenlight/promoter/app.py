@@ -52,7 +52,7 @@ def on_commit_recorded(event: Event, deps: Deps) -> Sequence[Event]:
         with suppress(Unreadable):  # what cannot be read keeps no other target from being decided; `_check` says so
             events += _decided_under(policy, environment, deps)
             events += _decide_following(push, policy, environment, deps) if push is not None else []
-            if (policy.name, environment) == (data.get("application"), data.get("environment")):
+            if data.get("application") in policy.names and data.get("environment") == environment:
                 events += _next(policy, environment, deps)
     return events + _check(repo, sha, targets, done, deps)
 
@@ -88,7 +88,7 @@ def on_deployment_ended(event: Event, deps: Deps) -> Sequence[Event]:
 
 
 def on_target_resumed(event: Event, deps: Deps) -> Sequence[Event]:
-    """Decide what a target does next, after a person has resumed it."""
+    """Decide what a target does next, after a person has resumed it or ended a freeze."""
     data = required_fields(event, "application", "environment")
     application, environment = data["application"], data["environment"]
     done = [(keys.resumption_due(application, environment), event.id)]
@@ -302,7 +302,7 @@ def _transaction(
 HANDLERS: Mapping[str, Handler[Deps]] = {
     types.COMMIT_RECORDED: on_commit_recorded,
     **dict.fromkeys(types.ENDS, on_deployment_ended),
-    types.TARGET_RESUMED: on_target_resumed,
+    **dict.fromkeys((types.TARGET_RESUMED, types.TARGET_UNFROZEN), on_target_resumed),
 }
 
 

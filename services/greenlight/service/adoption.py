@@ -94,7 +94,7 @@ def _decide_anew(policy: Policy, environment: str, ledger: Ledger, now: datetime
 
 
 def carried_on(policy: Policy, environment: str, ledger: Ledger, now: datetime) -> bool:
-    """Give a target what its application had under its former name: what runs, pause, requests, holds and history.
+    """Give a target what its application had under its former name: what runs, pause, freezes, requests, holds and history.
 
     Once only: what was carried on is marked so. False while a deployment is under way there: its end calls this again, and
     nothing may begin under the new name before.
@@ -125,7 +125,9 @@ def carried_on(policy: Policy, environment: str, ledger: Ledger, now: datetime) 
 
 def _is_used(target: Target) -> bool:
     """Return whether anything was done in a target under its own name."""
-    return target.renamed is None and bool(target.fence or target.wanted or target.requests or target.paused)
+    return target.renamed is None and bool(
+        target.fence or target.wanted or target.requests or target.paused or target.freezes
+    )
 
 
 def _entry(target: Target, former: str, now: datetime) -> NewEntry:

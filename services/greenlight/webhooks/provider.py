@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, TypeVar
 
-from greenlight.events import moment, rfc3339
-from greenlight.events.attributes import is_time
+from greenlight.events import rfc3339, time_of
 from greenlight.ledger.bodies import named
 from greenlight.lib.errors import Rejected
 from greenlight.model.policy import Pipeline
@@ -27,7 +26,6 @@ MAX_EVIDENCE = 4096
 """Bytes of evidence, as JSON, that a fact itself carries; what is larger stays in the body that brought it."""
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_LEAP_SECOND = re.compile(r":60(?=[.Z+-])")
 _LARGEST = (1 << 63) - 1
 WORD = re.compile(r"[a-z0-9_]{1,64}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -158,19 +156,14 @@ def repo_of(full_name: str) -> str:
 
 
 def time_at(payload: Any, path: str) -> datetime | None:
-    """Return an RFC 3339 time, in UTC; None where there is none. Raises Rejected.
-
-    A leap second is right there, and unknown to datetime: the second before it is close enough to order by.
-    """
+    """Return an RFC 3339 time, in UTC; None where there is none. Raises Rejected."""
     value = get(payload, path)
     if value is None or value == "":
         return None
-    if isinstance(value, str) and is_time(value):
-        try:
-            return moment(_LEAP_SECOND.sub(":59", value.upper()))
-        except (ValueError, OverflowError):
-            pass  # outside the years that can be counted with
-    raise Rejected(f"{path} is not a time as RFC 3339 writes it")
+    found = time_of(value) if isinstance(value, str) else None
+    if found is None:
+        raise Rejected(f"{path} is not a time as RFC 3339 writes it")
+    return found
 
 
 def artifacts_at(payload: Any, path: str) -> dict[str, str]:

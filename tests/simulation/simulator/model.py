@@ -66,6 +66,17 @@ class Request:
 
 
 @dataclass(eq=False)
+class Freeze:
+    """A person's freeze of a target, from its beginning to its end."""
+
+    id: str
+    begins: datetime
+    until: datetime
+    excepts: bool  # whether people's requests are served all the same
+    ended: bool = False  # by a person
+
+
+@dataclass(eq=False)
 class Run:
     """A deployment."""
 
@@ -92,6 +103,7 @@ class Target:
     requests: list[Request] = field(default_factory=list)
     paused: bool = False
     paused_since: datetime | None = None
+    freezes: list[Freeze] = field(default_factory=list)  # all that there were
     hold: Request | None = None  # what keeps back candidates that are not pushed after it
     doubtful_hold: bool = False
     lease: Any = None
@@ -232,6 +244,8 @@ class Model:
         for entry in transaction.entries:
             if entry.type in ("target.paused", "target.resumed"):
                 self._paused(entry, task)
+            if entry.type in ("target.frozen", "target.unfrozen"):
+                self._freeze(entry, task)
         report = task.about if task is not None and isinstance(task.about, Report) else None
         if report is not None and report.kind == "cancel" and transaction.targets:
             self._canceled(report, transaction)
@@ -320,6 +334,19 @@ class Model:
             target.paused_since = None
         target.paused = paused
 
+    def _freeze(self, entry: Any, task: Any) -> None:
+        payload = entry.payload
+        target = self.target(payload["environment"])
+        if entry.type == "target.unfrozen":
+            next(it for it in target.freezes if it.id == payload["freeze"]).ended = True
+            return
+        begins, until = (datetime.fromisoformat(payload[name]) for name in ("from", "until"))
+        asked = timedelta(seconds=task.about.number)
+        self._world.check(
+            "freeze", until - begins == asked, f"{target.name} is frozen for {until - begins}, not {asked}"
+        )
+        target.freezes.append(Freeze(entry.id, begins, until, bool(payload["except"])))
+
     # Deployments begin.
 
     def _began(self, row: Any, task: Any) -> None:
@@ -341,6 +368,8 @@ class Model:
                 by_policy or not self._frozen(policy.places[row.environment], task),
                 f"{who} begins in a freeze",
             )
+            by_people = self._frozen_by_people(target, request is not None, task)
+            check("frozen by people", by_policy or not by_people, f"{who} begins though a person froze the target")
             check("after", self._after_holds(target, policy.places[row.environment], run, task), f"{who} skips a stage")
         if request is None:
             check("request", row.cause == "automatic", f"{who} was asked for by nobody")
@@ -619,6 +648,20 @@ class Model:
         looked = task.started if task is not None else self._world.time
         return place.frozen and opens + SLACK <= looked and self._world.time <= closes - SLACK
 
+    def _frozen_by_people(self, target: Target, asked: bool, task: Any) -> bool:
+        """Return whether a person's freeze surely held all the time since the task looked at the clock, of a request too."""
+        looked = task.started if task is not None else self._world.time
+        return any(
+            it.begins + SLACK <= looked and self._world.time <= it.until - SLACK
+            for it in target.freezes
+            if not it.ended and not (asked and it.excepts)
+        )
+
+    def _perhaps_frozen(self, target: Target) -> bool:
+        """Return whether a person's freeze may hold now."""
+        now = self._world.time
+        return any(not it.ended and it.begins - SLACK <= now <= it.until + SLACK for it in target.freezes)
+
     def _soaked(self, name: str, place: Place, commit: str, at: datetime) -> bool:
         """Return whether the last success of the commit in a stage is old enough at a time."""
         ends = [run.succeeded_at for run in self.target(name).runs if run.commit == commit]
@@ -764,6 +807,8 @@ class Model:
 
     def _newer_and_ready(self, target: Target, run: Run, began: int) -> Iterator[str]:
         """Yield candidates before this one that a promoter has looked at since all that they wait for was there."""
+        if any(it.begins - SLACK <= self._world.time for it in target.freezes):
+            return  # it may have looked during a freeze, and what was announced before that goes on
         for other in self.candidates():
             looked = min(self.noticed.get(other, 0), began)
             if other == run.commit or not looked:
@@ -781,6 +826,8 @@ class Model:
         place = policy.places[target.name]
         if place.asked or place.soak or place.frozen:
             return False  # nothing begins by itself there, or not before time has passed and somebody has looked again
+        if self._perhaps_frozen(target):
+            return False
         if not self._known_here(target, commit) or self._moved_late(commit):
             return False
         if not self._open(target, place, commit, looked) or not self._open(target, place, commit, self.now):
@@ -885,7 +932,7 @@ class Model:
         latest = self._world.time + SLACK
         gates = all(self.gate(gate, target, request.commit, latest)[0] is True for gate in place.require)
         passed = all(self.passed_stage(name, request.commit, self.now) for name in place.after)
-        return gates and passed and not place.soak and not place.frozen
+        return gates and passed and not place.soak and not place.frozen and not self._perhaps_frozen(target)
 
     def _expire(self, target: Target) -> None:
         for request in target.requests:

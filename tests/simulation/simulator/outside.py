@@ -62,7 +62,7 @@ class Mail:
 class Report:
     """The content of a webhook or a person's request, in the words of the model."""
 
-    kind: str  # push, build, scan, approve, revoke, override, deploy, retry, rollback, pause, resume, cancel
+    kind: str  # push, build, scan, approve, revoke, override, deploy, retry, rollback, pause, resume, freeze, unfreeze, cancel
     commit: str = ""
     ref: str = ""
     before: str | None = None

@@ -13,6 +13,7 @@ from typing import Any
 
 from greenlight.policy.load import PolicyError
 
+from .model import SLACK
 from .outside import Commit, Report, sha_of
 from .pipelines import pipeline
 from .tasks import Stop
@@ -154,6 +155,30 @@ class Steps:
     def resume(self, person: str, environment: str, process: str, stop: list[Any] | None) -> None:
         """Resume a target as a person."""
         self._about_target("resume", person, environment, process, stop)
+
+    def freeze(
+        self,
+        person: str,
+        environment: str,
+        wait: int,
+        minutes: int,
+        excepts: bool,
+        process: str,
+        stop: list[Any] | None,
+    ) -> None:
+        """Freeze a target as a person, from so many minutes on, for so many minutes."""
+        body: dict[str, Any] = {"reason": "sale", "for": f"{minutes}m"} | ({"except": ["legal"]} if excepts else {})
+        body |= {"from": (self.world.time + timedelta(minutes=wait)).isoformat()} if wait else {}
+        application = self.world.model.application
+        report = Report("freeze", person=person, application=application, environment=environment, number=minutes * 60)
+        self._ask(report, f"targets/{application}/{environment}/freeze", body, process, stop)
+
+    def unfreeze(self, person: str, environment: str, process: str, stop: list[Any] | None) -> None:
+        """End the first of a target's freezes as a person."""
+        application, freezes = self.world.model.application, self.world.model.target(environment).freezes
+        body = {"freeze": next((it.id for it in freezes if not it.ended), "none")}
+        report = Report("unfreeze", person=person, application=application, environment=environment)
+        self._ask(report, f"targets/{application}/{environment}/unfreeze", body, process, stop)
 
     def cancel(self, person: str, what: str, environment: str, process: str, stop: list[Any] | None) -> None:
         """Withdraw a request, or end a deployment, as a person."""
@@ -297,6 +322,7 @@ class Author:
             (0.6, self._cancel),
             (0.4, self._override),
             (0.8, self._pause),
+            (0.6, self._freeze),
             (2.5, self._time),
             (1.5, self._ping),
             (0.5, self._edit),
@@ -461,6 +487,16 @@ class Author:
         verb = "resume" if paused else self._dice.choice(["pause", "resume"])
         return [verb, "lena", environment, self._process("board"), self._stop()]
 
+    def _freeze(self) -> Step:
+        dice, environment, person = self._dice, self._environment(), self._dice.choice(PEOPLE)
+        frozen = any(not it.ended for it in self._world.model.target(environment).freezes)
+        if frozen and dice.random() < 0.4:
+            return ["unfreeze", person, environment, self._process("board"), self._stop()]
+        if dice.random() < 0.5:
+            self._queue.insert(0, ["time", 900])  # so long that every clock says that it has begun
+        wait, minutes, excepts = dice.choice([0, 0, 10]), dice.choice([30, 90, 240]), dice.random() < 0.2
+        return ["freeze", person, environment, wait, minutes, excepts, self._process("board"), self._stop()]
+
     def _time(self) -> Step:
         return ["time", self._dice.choice(SECONDS)]
 
@@ -580,8 +616,11 @@ def finish(world: World) -> None:
     steps = Steps(world)
     steps.calm()
     for environment in world.environments():
-        if world.model.target(environment).paused:
+        target = world.model.target(environment)
+        if target.paused:
             steps.resume("lena", environment, world.serving("board")[0], None)
+        frozen = [it.until for it in target.freezes if not it.ended]
+        world.time = max([world.time, *(until + SLACK + timedelta(seconds=1) for until in frozen)])
     steps.calm()
     world.model.end()
 

@@ -18,6 +18,7 @@ from support.policy import (  # fmt: skip
     SCAN,
     attempt,
     fact,
+    freeze,
     heard,
     minute,
     policy,
@@ -515,6 +516,24 @@ def test_a_freeze_window_lets_requests_of_the_people_through_whom_it_excepts() -
         assert decided(green(), of=FROZEN, asked=excepted).state == "ready"
         assert decided(green(), of=FROZEN, asked=excepted, now=minute(20 * 60)).next_at == minute(21 * 60)
     assert decided(green(), of=FROZEN, asked=request("rollback", by="policy")).state == "ready"
+
+
+def test_a_person_freezes_as_a_window_does() -> None:
+    """Until its end, which a window that follows moves; with who did it, and the way out. A pause may hold as well."""
+    at = target(freezes=(freeze(30, 90, excepted="oncall"), freeze(200, 300, reason="audit")))
+    why = "frozen until 2026-03-01 13:30:00 UTC: sale (by omar, except requests of oncall)"
+    out = "; an operator may unfreeze shop/production"
+    shut = decided(green(), at=at)
+    assert (shut.state, shut.reasons, shut.own.state, shut.next_at) == ("waiting", (why + out,), "ready", minute(90))
+    assert [decided(green(), at=at, now=minute(when)).state for when in (29, 90, 250)] == ["ready", "ready", "waiting"]
+    assert decided(green(), at=at, asked=request()).reasons == (f"lena's deploy of 0000000 waits: {why}{out}",)
+    for through in (replace(request(), groups=("oncall",)), request("rollback", by="policy")):
+        assert decided(green(), at=at, asked=through).state == "ready"
+    back = decided(green({"production": attempt("succeeded", succeeded=5)}), at=at, asked=request("rollback"))
+    assert (back.state, back.next_at) == ("waiting", minute(90))
+    stopped = decided(green(), at=replace(at, paused="omar: holidays"))
+    assert stopped.reasons == (PAUSED, why + out)
+    assert decided(green(), at=target(freezes=(freeze(30, 20 * 60),)), of=FROZEN).next_at == minute(21 * 60)
 
 
 def test_two_digests_for_one_artifact_block() -> None:

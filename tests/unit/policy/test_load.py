@@ -298,7 +298,10 @@ OPERATED = GOOD.replace("gates:", "operators: [ops]\n    gates:", 1)
 @pytest.mark.parametrize(
     ("more", "warned"),
     [
-        ("", "nobody may deploy, retry, roll back, pause, cancel or override: name groups of people as `operators:`"),
+        (
+            "",
+            "nobody may deploy, retry, roll back, pause, freeze, cancel or override: name groups of people as `operators:`",
+        ),
         ("operators: [ops]", None),
         (
             'operators: [ops]\n    tags: ["v1"]',

@@ -17,6 +17,7 @@ from support.policy import (  # fmt: skip
     MAIN,
     SCAN,
     attempt,
+    freeze,
     heard,
     minute,
     policy,
@@ -178,25 +179,28 @@ def test_the_naive_reading_knows_the_author() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 300), st.integers(1, 120)), min_size=1, max_size=5),
+    st.lists(st.tuples(st.integers(0, 300), st.integers(1, 120), st.booleans()), min_size=1, max_size=5),
     st.integers(0, 400),
 )
 def test_what_is_frozen_is_ready_exactly_when_it_was_told_and_never_before(
-    windows: list[tuple[int, int]], now: int
+    freezes: list[tuple[int, int, bool]], now: int
 ) -> None:
-    """However the windows overlap or follow each other, the time that is told is in none of them."""
+    """However freezes of the file and of people overlap or follow each other, the time that is told is in none of them."""
+    windows = [(at, length) for at, length, _ in freezes]
     written = [
         f"{{from: '{minute(at):%Y-%m-%d %H:%M}', to: '{minute(at + length):%Y-%m-%d %H:%M}', zone: UTC, reason: r}}"
-        for at, length in windows
+        for at, length, by_a_person in freezes
+        if not by_a_person
     ]
+    row = target(freezes=tuple(freeze(at, at + length) for at, length, by_a_person in freezes if by_a_person))
     of = policy(freeze=", ".join(written))
     record = recorded(pushed(HERE))
 
     def at(when: int) -> bool:
         return any(begin <= when < begin + length for begin, length in windows)
 
-    found = decide(situation(of, record, None, [HERE], minute(now)))
+    found = decide(situation(of, record, row, [HERE], minute(now)))
     assert (found.state == "ready") is not at(now)
     end = next(when for when in range(now, 1000) if not at(when))
     assert found.next_at == (minute(end) if at(now) else None)
-    assert decide(situation(of, record, None, [HERE], minute(end))).state == "ready"
+    assert decide(situation(of, record, row, [HERE], minute(end))).state == "ready"

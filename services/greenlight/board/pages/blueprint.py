@@ -16,7 +16,7 @@ from greenlight.board.brings import brings as brought
 from greenlight.board.commits import known
 from greenlight.board.listing import STATES, Search, listing
 from greenlight.board.overview import Cell, Overview, Row, Waiting
-from greenlight.board.pages import activity, api, forms, home
+from greenlight.board.pages import activity, api, forms, freezes, home
 from greenlight.board.pages import commit as commit_page
 from greenlight.board.pages import target as target_page
 from greenlight.board.pages import trace as trace_page
@@ -68,6 +68,7 @@ def blueprint(deps: Deps, sources: Sources) -> Blueprint:
     _lists(pages, board, deps)
     _details(pages, board, deps)
     forms.routes(pages, deps)
+    freezes.routes(pages, deps)
     activity.routes(pages, board.pages, sources, deps)
     api.routes(pages, board.pages)
     return pages

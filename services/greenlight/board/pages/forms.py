@@ -13,6 +13,7 @@ from greenlight.board.brings import Brings, brings
 from greenlight.board.commits import Known, known
 from greenlight.board.stops import OPEN, Stop, stops
 from greenlight.lib.errors import Forbidden, NotFound, Rejected, Unauthenticated
+from greenlight.model.freezes import TargetFreeze
 from greenlight.model.policy import Policy
 from greenlight.model.rows import Record, Target
 from greenlight.policy.decide import GREEN
@@ -41,6 +42,9 @@ class Form:
     picks: Sequence[tuple[Known, str]] = ()  # commits to pick from, with what is known of each
     danger: bool = False
     pause: bool = False  # whether the target may be paused with it
+    zone: str = ""  # where it asks for the times of a freeze: the time zone that is offered
+    groups: Sequence[str] = ()  # groups that may be excepted from a freeze
+    freezes: Sequence[TargetFreeze] = ()  # to pick from
 
 
 def routes(pages: Blueprint, deps: Deps) -> None:
@@ -180,7 +184,7 @@ def _effect(it: Stop, gate: str, deps: Deps) -> str:
         return f"{name} then still waits for {', '.join(left)}."
     if where.paused is not None:
         return f"{name} is paused by {where.paused}; it goes out once that ends."
-    shut = frozen(it.case.environment, None, it.case.now)
+    shut = frozen(it.case.environment, it.case.target, None, it.case.now)
     if shut is not None:
         return f"{name} is {shut}; it goes out afterwards."
     if it.case.environment.promote == "manual":
@@ -296,7 +300,7 @@ def _deploy(verb: str, row: Target, policy: Policy, back: str, refused: str | No
         effects.append(f"It still waits for {', '.join(left)}: no request passes a gate. It waits for at most 4 hours.")
     if row.paused is not None:
         effects.append(f"The target is paused by {row.paused}: it waits until that ends.")
-    shut = frozen(it.case.environment, None, it.case.now)
+    shut = frozen(it.case.environment, it.case.target, None, it.case.now)
     if shut is not None:
         effects.append(f"The target is {shut}.")
     name = {"deploy": "Deploy", "retry": "Try again"}[verb]

@@ -18,7 +18,7 @@ from greenlight.model import keys
 from greenlight.model.policy import Policy
 from greenlight.model.rows import POLICY, Deployment, Target
 from greenlight.policy.decide import OVER
-from greenlight.policy.freezes import frozen
+from greenlight.policy.freezes import frozen, lasting
 from greenlight.policy.requests import waiting_requests
 from greenlight.service.deps import Deps
 from greenlight.service.people import Person
@@ -52,7 +52,7 @@ def values(application: str, environment: str, person: Person | None, deps: Deps
     past = _past(row, policy, deps)
     listed = cell.lacks[:BEHIND]
     titles = known(policy.repo, listed, deps)
-    shut = frozen(policy.environments[environment], None, now)
+    shut = frozen(policy.environments[environment], row, None, now)
     stream = keys.target_stream(row.application, row.environment)
     return {
         "cell": cell,
@@ -65,6 +65,7 @@ def values(application: str, environment: str, person: Person | None, deps: Deps
         "behind": [titles[sha] for sha in listed],
         "more": len(cell.lacks) - len(listed),
         "shut": shut,
+        "freezes": lasting(row, now),
         "requests": waiting_requests(row, now),
         "by_policy": POLICY,
         "sentences": _sentences(stream, policy, deps),
@@ -113,6 +114,7 @@ def actions(cell: Cell, person: Person) -> Sequence[Action]:
         found.append(Action("Pause…", f"{base}/pause"))
     else:
         found.append(Action("Resume…", f"{base}/resume", True))
+    found.append(Action("Freeze…", f"{base}/freeze"))
     return found
 
 

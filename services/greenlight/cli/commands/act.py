@@ -1,4 +1,4 @@
-"""The commands for people's actions: approve, revoke, deploy, retry, rollback, pause, resume, cancel, override."""
+"""The commands for people's actions: approve, revoke, deploy, retry, rollback, pause, freeze, cancel, override and so on."""
 
 from __future__ import annotations
 
@@ -207,9 +207,76 @@ def resume(application: str, environment: str, wait: bool, timeout: float, as_js
 
     Example: greenlight resume shop production
     """
+    _go_on("resume", {}, f"resumed {application}/{environment}", application, environment, as_json, wait, timeout)
+
+
+def _go_on(
+    verb: str,
+    body: dict[str, Any],
+    line: str,
+    application: str,
+    environment: str,
+    as_json: bool,
+    wait: bool,
+    timeout: float,
+) -> None:
+    """Let a target go on; with `wait`, wait for the deployment that follows."""
     client, path = Client(), f"/targets/{application}/{environment}"
     deployments = client.get(f"{path}/deployments")["deployments"] if wait else []
     known = deployments[0]["id"] if deployments else None
-    answer = client.post(f"{path}/resume", {})
+    answer = client.post(f"{path}/{verb}", body)
     look = partial(waiting.of_target, client, application, environment, known)
-    _done(answer, f"resumed {application}/{environment}", as_json, look if wait else None, timeout)
+    _done(answer, line, as_json, look if wait else None, timeout)
+
+
+@click.command()
+@args.target
+@click.option("--until", type=args.TIME, help="The end, such as 2026-12-07T08:00:00+01:00.")
+@click.option("--for", "lasts", metavar="DURATION", help="How long it lasts, such as 2h, in place of --until.")
+@click.option("--from", "begins", type=args.TIME, help="The beginning; default: now.")
+@click.option(
+    "--except", "excepted", type=args.NAME, multiple=True, help="A group whose requests are served all the same."
+)
+@reason
+@args.as_json
+def freeze(
+    application: str,
+    environment: str,
+    until: str | None,
+    lasts: str | None,
+    begins: str | None,
+    excepted: tuple[str, ...],
+    reason: str,
+    as_json: bool,
+) -> None:
+    """Freeze a target for a time: until its end nothing is deployed there by itself, and then it goes on by itself.
+
+    Requests of people wait as well, except those of the groups that --except names; it may be given several times.
+
+    Example: greenlight freeze shop production --from 2026-12-04T18:00:00+01:00 --for 62h --reason "the sale"
+    """
+    if (until is None) is (lasts is None):
+        raise click.UsageError("name the end: --until TIME or --for DURATION")
+    body = {"reason": reason, "from": begins, "until": until, "for": lasts, "except": [*excepted] or None}
+    answer = Client().post(f"/targets/{application}/{environment}/freeze", _given(body))
+    _done(answer, f"frozen {application}/{environment} from {answer['from']} until {answer['until']}", as_json)
+
+
+@click.command()
+@args.target
+@click.option(
+    "--freeze", "id", metavar="ID", help="The freeze, by its id or the beginning of it, if there are several."
+)
+@click.option("--reason", help="The reason, for the journal.")
+@waiting.option
+@args.as_json
+def unfreeze(
+    application: str, environment: str, id: str | None, reason: str | None, as_json: bool, wait: bool, timeout: float
+) -> None:
+    """End a freeze of a target before its time, or give up a planned one. A freeze window of the pipeline file stays.
+
+    Example: greenlight unfreeze shop production
+    """
+    body = _given({"freeze": id, "reason": reason})
+    line = f"ended the freeze of {application}/{environment}"
+    _go_on("unfreeze", body, line, application, environment, as_json, wait, timeout)

@@ -57,7 +57,8 @@ def _state(it: dict[str, Any]) -> list[str | render.Word]:
         ("running", it["deployment"] and f"deployment {it['deployment'][:7]}"),
         ("canceling", it["canceling"] and f"by {it['canceling']}"),
         ("paused", it["paused"] and f"by {it['paused']}"),
-        ("frozen", it["frozen"]),
+        ("frozen", it["frozen"] and it["frozen"].removeprefix("frozen ")),
+        *(("planned", render.freeze(each)) for each in it["freezes"] if not each["begun"]),
         ("held", it["held"] and f"by {it['held']['person']}'s {it['held']['kind']} of {it['held']['sha'][:7]}"),
         *(("requested", f"{_asks(each)}") for each in it["requests"]),
     ):
