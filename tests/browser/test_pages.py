@@ -42,6 +42,7 @@ PAGES = {
     "retry": "/targets/checkout/production/retry?sha={failed}",
     "rollback": "/targets/web/production/rollback",
     "pause": "/targets/web/production/pause",
+    "freeze": "/targets/web/production/freeze",
     "not-found": "/commits/acme/web/9999999",
 }
 NOT_FOUND = "not-found"
