@@ -31,6 +31,7 @@ TASKS = {
     "changes that wait are committed together": ("store/store.py", "def _commit("),
     "unfinished work is emitted again": ("reconciler/app.py", "def _emit_again("),
     "a person pauses a target": ("board/actions.py", "def set_paused("),
+    "a person freezes a target": ("board/freezing.py", "def freeze("),
     "the bars of a commit's waterfall are placed": ("telemetry/layout.py", "def bars("),
     "`greenlight why` prints what a commit waits for": ("cli/commands/look.py", "def why("),
 }

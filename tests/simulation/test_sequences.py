@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from greenlight.board import actions
+from greenlight.board import actions, freezing
 from greenlight.deployer import app as deployer
 from greenlight.deployer.driver import Progress
 from greenlight.entrypoints.compose import adopt
@@ -118,18 +118,27 @@ def test_a_candidate_that_gave_way_to_one_that_is_withdrawn_comes_back(story: St
     story.settle()
 
 
-@pytest.mark.parametrize("lost", [types.COMMIT_RECORDED, types.TARGET_RESUMED, types.PROMOTION_READY])
+STOPPED = (types.TARGET_RESUMED, types.TARGET_UNFROZEN)
+
+
+@pytest.mark.parametrize("lost", [types.COMMIT_RECORDED, *STOPPED, types.PROMOTION_READY])
 def test_an_event_that_gets_lost_delays_a_deployment_and_no_more(story: Story, lost: str) -> None:
     """Whatever an action emits is due until its consequences are written."""
     story.push(9, ref="refs/heads/feature")
     story.rest(1)
     if lost == types.TARGET_RESUMED:
         story.pause(True)
+    if lost == types.TARGET_UNFROZEN:
+        asks = freezing.Asked("shop", "staging", "because", lasts=timedelta(days=1))
+        freezing.freeze(asks, LENA, story.board())
     one = story.green(1)
-    if lost == types.TARGET_RESUMED:
+    if lost in STOPPED:
         story.rest(60)
         assert story.say(one) == "waiting"
+    if lost == types.TARGET_RESUMED:
         story.pause(False)
+    if lost == types.TARGET_UNFROZEN:
+        freezing.unfreeze("shop", "staging", None, None, LENA, story.board())
     story.until_emitted(lost)
     story.rest(300)
     assert story.staging() == [1]
