@@ -241,6 +241,7 @@ def test_whoever_approves_is_told_what_goes_out_though_a_gate_said_no_to_it(tmp_
     asked = look(client, f"{COMMIT}/override?application=shop&environment=production", "omar")
     assert "Which gate" in words(asked)
     assert "go out" not in words(asked), "what runs contains it"
+    assert "A newer commit has taken its place in production" in words(asked)
     assert send(client, f"{COMMIT}/override", "omar", **gate).status_code == 303
     target = "/targets/shop/production"
     assert "scan overridden" not in words(look(client, target))

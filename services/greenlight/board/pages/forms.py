@@ -217,12 +217,14 @@ def _override(record: Record, policy: Policy, person: Person, deps: Deps) -> For
     if it is None:
         raise NotFound(f"{policy.name} has no environment {environment!r}; it has {', '.join(policy.environments)}")
     gates = [(name, gate.state) for name, gate in it.decision.gates.items() if gate.state not in GREEN]
+    over = f"A newer commit has taken its place in {environment}: an override alone does not deploy it."
     return Form(
         f"Override a gate of “{_called(record, deps)}” in {environment}?",
         "Override",
         [
             f"The gate counts as passed for this commit in {environment} alone; wherever it is shown, it is red and names you.",
             "A revocation, or a failure that is newer, ends it.",
+            *([over] if it.state in ("superseded", "done") else []),
         ],
         _commit(record),
         domain.may_override(person, it.case) or (None if gates else f"every gate of {environment} is green"),
