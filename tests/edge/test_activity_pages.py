@@ -81,4 +81,11 @@ def test_a_cluster_shows_how_to_set_up_each_sender_and_when_it_was_heard(tmp_pat
     assert "without a tunnel" not in said
     assert f"Last heard just now : accepted, {REPO} {sha_of('one')[:7]}" in said
     assert "Not heard since" in said
+    assert f"{REPO} no push yet" in said
+    shop.push("one")
+    assert f"{REPO} last push just now" in words(look(board_alone(shop, sources), "/setup"))
+    shop.greenlight.store.write(lambda tx: tx.execute("UPDATE pushes SET json = '[]'"))
+    shop.stop()
+    shop = Shop(tmp_path)
+    assert f"{REPO} its pushes cannot be read" in words(look(board_alone(shop, sources), "/setup"))
     shop.stop()

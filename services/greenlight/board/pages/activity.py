@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from flask import Blueprint, Response, g, redirect, render_template, request
@@ -11,6 +12,7 @@ from greenlight.board import actions, domain, reading
 from greenlight.board.pages.forms import Form, answer, somebody
 from greenlight.board.pages.shown import Pages
 from greenlight.board.sources import Deliveries, Sources
+from greenlight.ledger.port import Unreadable
 from greenlight.lib.errors import NotFound, Rejected
 from greenlight.service.arrivals import KnownArrivals, known_arrivals
 from greenlight.service.deps import Deps
@@ -83,14 +85,28 @@ def _activity(sources: Sources, deps: Deps) -> Mapping[str, Any]:
 
 def _setup(sources: Sources, deps: Deps) -> Mapping[str, Any]:
     known = _known(sources, deps)
+    repositories = reading.repositories(deps)
     last, refused = known.arrivals.last_of, known.arrivals.last_refused
     return {
         "senders": [(it, last(it.name), refused(it.label)) for it in sources.senders()],
         "known": known,
-        "repositories": reading.repositories(deps),
+        "repositories": repositories,
+        "pushed": _pushed([it["repo"] for it in repositories], deps),
         "policies": list(deps.pipeline().applications.values()),
         "lasts": 2.0,
     }
+
+
+def _pushed(repositories: Sequence[str], deps: Deps) -> Mapping[str, datetime | None]:
+    """Return when the last push of each repository was heard, None: never; without those whose pushes cannot be read."""
+    found: dict[str, datetime | None] = {}
+    for repo in repositories:
+        try:
+            newest = deps.ledger.pushes(repo, limit=1)
+        except Unreadable:
+            continue
+        found[repo] = newest[-1].arrived if newest else None
+    return found
 
 
 def _deliveries(sources: Sources) -> Deliveries:
