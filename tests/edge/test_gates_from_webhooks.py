@@ -244,6 +244,22 @@ CHECKS: Mapping[str, tuple[Sequence[Post], str, str, str]] = {
         [workflow("success", number=3), workflow(None, number=3, run_attempt=2)],
         *("ci", "pending", "in_progress"),
     ),
+    "a workflow keeps its runs when its name changes": (
+        [workflow("failure", number=3), workflow("success", number=4, name="CI, new")],
+        *("ci_file", "passed", ""),
+    ),
+    "a run of it counts under the name that it had": (
+        [workflow("failure", number=3), workflow("success", number=3, run_attempt=2, name="CI, new")],
+        *("ci", "passed", ""),
+    ),
+    "also one that fails": (
+        [workflow("success", number=3), workflow("failure", number=3, run_attempt=2, name="CI, new")],
+        *("ci", "failed", "failed in .github/workflows/ci.yml (started by push); run that again"),
+    ),
+    "another workflow of that file does not": (
+        [workflow("success", number=3), workflow("failure", id=20, number=3, name="Nightly", path="nightly.yml")],
+        *("ci", "passed", ""),
+    ),
     "two projects of one repository": (
         [build("failed", project=TWO, number=12, when=129), build("success", project=ONE, number=900, when=119)],
         *("b", "failed", f"CircleCI workflow build-test failed in project {TWO}; run that again"),
@@ -388,11 +404,13 @@ def test_the_newest_word_of_every_source_has_to_pass(rig: Rig, name: str) -> Non
     assert (found.state, reason in found.reason) == (expected, True), found
 
 
-def _said(rig: Rig, id: str, severity: str, **more: Any) -> Fact:
+def _said(rig: Rig, id: str, severity: str, *, message: str = "", **more: Any) -> Fact:
     data = {"repo": "acme/shop", "sha": SHA, "severity": severity}
     sent = {"specversion": "1.0", "id": id, "source": "/lab", "type": "com.example.scan", "data": data, **more}
     return rig.fact(
-        rig.event(json.dumps(sent).encode(), {"Content-Type": "application/cloudevents+json"}, id=f"msg_{id}")
+        rig.event(
+            json.dumps(sent).encode(), {"Content-Type": "application/cloudevents+json"}, id=message or f"msg_{id}"
+        )
     )
 
 
@@ -402,6 +420,19 @@ def test_of_events_of_one_moment_the_one_that_fails_stands(rig: Rig, ids: tuple[
     facts = [_said(rig, id, word, time=at(1)) for id, word in zip(ids, ("none", "high"), strict=True)]
     assert state("quality", facts).state == "failed"
     assert state("quality", [*facts, _said(rig, "3", "none", time=at(2))]).state == "passed"
+
+
+def test_an_id_that_a_sender_uses_again_hides_no_later_report(rig: Rig) -> None:
+    """Only the same report is a repetition, whatever message brings it."""
+    first = _said(rig, "1", "none", time=at(1), message="m1")
+    assert _said(rig, "1", "none", time=at(1), message="m2").id == first.id
+    assert state("quality", [first, _said(rig, "1", "high", time=at(1), message="m3")]).state == "failed"
+    facts = [
+        first,
+        _said(rig, "1", "high", time=at(2), message="m4"),
+        _said(rig, "1", "none", time=at(3), message="m5"),
+    ]
+    assert (len({fact.id for fact in facts}), state("quality", facts).state) == (3, "passed")
 
 
 def test_an_event_of_the_future_hides_nothing_that_is_said_later(rig: Rig) -> None:

@@ -50,7 +50,9 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
     rig.close()
 
 
-def review(login: str, word: str, commit: str, *, id: int, action: str = "submitted", pull: int = 7) -> tuple[str, Any]:
+def review(
+    login: str, word: str, commit: str, *, id: int, action: str = "submitted", pull: int = 7, base: str = "main"
+) -> tuple[str, Any]:
     said = {
         "id": id,
         "user": {"login": login},
@@ -59,7 +61,7 @@ def review(login: str, word: str, commit: str, *, id: int, action: str = "submit
         "submitted_at": f"2026-01-01T12:{id:02}:00Z",
         "author_association": "MEMBER",
     }
-    about = {"number": pull, "base": {"ref": "main"}, "head": {"sha": sha_of(commit)}}
+    about = {"number": pull, "base": {"ref": base}, "head": {"sha": sha_of(commit)}}
     return "pull_request_review", {
         "action": action,
         "review": said,
@@ -119,6 +121,18 @@ def test_a_review_counts_for_the_commit_that_merged_its_pull_request(
     assert (found.state, found.by) == ("passed", ("ann",))
     assert sha_of(MERGE) in decided
     assert state(rig, pipeline, HEAD).state == "passed"
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_a_review_counts_although_the_pull_request_was_for_another_branch_first(
+    rig: Rig, pipeline: Pipeline, order: Sequence[int]
+) -> None:
+    """An objection, too: what counts is the branch into which the pull request was merged."""
+    for word, expected in (("approved", "passed"), ("changes_requested", "failed")):
+        sends = [review("ann", word, HEAD, id=2 if word == "approved" else 3, base="below"), *STORY[1:]]
+        play(rig, pipeline, [sends[number] for number in order])
+        assert state(rig, pipeline).state == expected
+    assert state(rig, pipeline, HEAD).state == "pending"
 
 
 def test_reviews_of_another_pull_request_do_not_count(rig: Rig, pipeline: Pipeline) -> None:

@@ -40,6 +40,10 @@ class Gate(ABC):
         """Judge the gate by the record, in a situation. Overrides are left aside."""
 
     @abstractmethod
+    def refused_at(self, case: Situation) -> datetime | None:
+        """Return when it was last revoked, or heard to have failed, whatever it is now: an older override has ended."""
+
+    @abstractmethod
     def explained(self) -> str:
         """Return what opens the gate and for how long, in words, for `greenlight policy explain`."""
 

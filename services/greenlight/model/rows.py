@@ -141,6 +141,7 @@ class Signal:
     ahead: bool = False  # its sender's time was ahead of our clock, so it counts from its arrival
     last: Last | None = None
     tied: tuple[Mapping[str, Any], ...] = ()  # the same of other facts that the provider's order does not tell from it
+    failed: datetime | None = None  # when the last failure was accepted, whatever came afterwards
 
 
 @dataclass(frozen=True, slots=True)

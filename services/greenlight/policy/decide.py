@@ -90,15 +90,16 @@ def _succeeded_at(case: Situation) -> datetime | None:
 def gate_here(case: Situation, gate: Gate) -> GateState:
     """Return the state of a gate for one environment: what the record says of it, or that an operator passed it.
 
-    An override ends with a revocation, or a failure, that is newer than it. It does not count if the commit turns out to
-    be by whoever gave it, where a gate of the environment leaves authors out.
+    An override ends with a revocation, or a failure, that comes after it, and stays ended. It does not count if the
+    commit turns out to be by whoever gave it, where a gate of the environment leaves authors out.
     """
     state = gate.state(case)
     override = _override(case, gate)
     if override is None or state.state == "passed":
         return state
-    if state.state in ("failed", "revoked") and state.at is not None and state.at > override.at:
-        return state
+    refused = [gate.refused_at(case), state.at if state.state in ("failed", "revoked") else None]
+    if any(at is not None and at > override.at for at in refused):
+        return replace(state, reason=f"{state.reason}; that ended {override.person}'s override")
     refusal = _left_out(case, override)
     if refusal is not None:
         return replace(state, reason=f"{state.reason}; {override.person}'s override does not count: {refusal}")

@@ -89,7 +89,10 @@ def _signals(signals: Mapping[str, Mapping[str, Signal]], fact: Fact) -> Mapping
     data = fact.details.get("data")
     fields = data if isinstance(data, Mapping) else {}
     ahead = "ahead" in fact.details
-    signal = Signal(fact.outcome or "", fact.order, fact.at, fact.id, fact.evidence, fields, fact.accepted, ahead)
+    failed = fact.accepted if fact.outcome == "failed" else None
+    signal = Signal(
+        fact.outcome or "", fact.order, fact.at, fact.id, fact.evidence, fields, fact.accepted, ahead, failed=failed
+    )
     for key, order in _orders(fact, fact.signal):
         signals = {**signals, key: _heard(signals.get(key, {}), fact.refs, replace(signal, order=order))}
     return signals
@@ -120,13 +123,14 @@ def _heard(slots: Mapping[str, Signal], refs: Sequence[str], signal: Signal) -> 
 
 
 def _newer(one: Signal, other: Signal) -> Signal:
-    """Return the greater of two signals, with the later arrival of both."""
+    """Return the greater of two signals, with the later arrival, and the later failure, of both."""
     if one.fact == other.fact:
         return one
     older, newer = sorted((one, other), key=age)
     last = max((it for it in (_last(one), _last(other)) if it is not None), key=_by_arrival, default=None)
     late = last is not None and last.fact != newer.fact
-    return replace(newer, tied=_tied(older, newer), last=last if late else None)
+    failed = max((at for at in (one.failed, other.failed) if at is not None), default=None)
+    return replace(newer, tied=_tied(older, newer), last=last if late else None, failed=failed)
 
 
 def _last(signal: Signal) -> Last | None:

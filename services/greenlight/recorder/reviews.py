@@ -8,6 +8,7 @@ entered before the stream is read, so that of two facts that are recorded at onc
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from greenlight.ledger.port import Ledger, Transaction
@@ -42,12 +43,17 @@ def shared(fact: Fact, record: Record, policies: Sequence[Policy], ledger: Ledge
 
 
 def _to_merge(stream: str | None, ledger: Ledger) -> Iterator[tuple[str, Fact, bool]]:
-    """Yield each review of a merged pull request, with the merging commit, and whether it is of the last commit."""
+    """Yield each review of a merged pull request, with the merging commit, and whether it is of the last commit.
+
+    A review counts for the branch that the pull request was merged into, too: it may have been for another one first.
+    """
     entries = ledger.journal(stream, limit=MOST) if stream is not None else ()
     merge = next((entry.payload for entry in reversed(entries) if "head" in entry.payload), None)
     if merge is not None:
+        base = [f"refs/heads/{merge['base']}"] if merge.get("base") else []
         for review in _reviews(entries, ledger):
-            yield merge["sha"], review, review.sha in (merge["head"], merge["sha"])
+            counts = replace(review, refs=tuple(dict.fromkeys([*review.refs, *base])))
+            yield merge["sha"], counts, review.sha in (merge["head"], merge["sha"])
 
 
 def _to_same_tree(stream: str | None, ledger: Ledger) -> Iterator[tuple[str, Fact, bool]]:
@@ -79,7 +85,7 @@ def _of_pull(stream: str | None, fact: Fact) -> Iterator[NewEntry]:
     if stream is not None and fact.signal is not None:
         yield _entry(stream, fact.id, fact, {"review": fact.id})
     elif stream is not None:
-        yield _entry(stream, fact.id, fact, {"head": fact.details.get("head") or ""})
+        yield _entry(stream, fact.id, fact, {"head": fact.details.get("head") or "", "base": fact.details.get("base")})
 
 
 def _of_tree(stream: str | None, fact: Fact, record: Record) -> Iterator[NewEntry]:

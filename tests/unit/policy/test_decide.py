@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -382,6 +383,27 @@ def test_an_override_passes_a_gate_until_something_newer_speaks_against_it() -> 
         assert decided(fold(fold(record, override()), against)).state == "blocked"
     green_again = fold(fold(record, override()), heard(SCAN, "passed", at=22, ref=None))
     assert decided(green_again).gates["scan"].state == "passed"
+
+
+@pytest.mark.parametrize(
+    "against",
+    [
+        heard(SCAN, "failed", at=21, ref=None),
+        replace(heard(SCAN, "failed", at=19, ref=None), accepted=minute(21)),
+        word("omar", "scan", at=21, granted=False),
+    ],
+)
+def test_an_override_that_ended_stays_ended_while_the_gate_runs_again(against: Fact) -> None:
+    """What spoke against it came after it, whenever it happened at the provider; in any order of arrival."""
+    facts = [override(), against, heard(SCAN, "in_progress", at=23, ref=None)]
+    for order in itertools.permutations(facts):
+        record = recorded(pushed(HERE), GREEN[1], GREEN[3], heard(SCAN, "failed", at=9, ref=None))
+        for each in order:
+            record = fold(record, each)
+        found = decided(record)
+        assert (found.state, found.gates["scan"].state) == ("waiting", "pending")
+        assert "that ended omar's override" in found.gates["scan"].reason
+        assert decided(fold(record, override(at=25))).gates["scan"].state == "overridden"
 
 
 @pytest.mark.parametrize(

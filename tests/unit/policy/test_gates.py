@@ -384,3 +384,5 @@ def test_reviews_are_counted_by_person_and_one_request_for_changes_fails() -> No
     revoked = word("omar", "review", at=5, granted=False)
     assert state("review", there, _review("bob", "passed", at=4), revoked).state == "revoked"
     assert state("review", there, _review("bob", "passed", at=6), revoked).state == "passed"
+    objection = _review("kim", "failed", at=4)
+    assert state("review", there, _review("bob", "passed", at=6), objection, revoked).state == "failed"

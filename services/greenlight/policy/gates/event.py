@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, ClassVar
 
 from greenlight.model.rows import Run, Signal
@@ -77,6 +78,10 @@ class Event(SignalGate):
         ]
         subject = f"{self.subject}{source}"
         return ("failed", f"{subject}: {', '.join(dict.fromkeys(wrong))}") if wrong else ("passed", f"{subject} passed")
+
+    def failed_at(self, signal: Signal) -> datetime | None:
+        """Return when the newest event was accepted, if `where` does not hold for it."""
+        return signal.arrived if self.verdict(signal, "", "")[0] == "failed" else None
 
     def _passes(self) -> str:
         if self.where is None:

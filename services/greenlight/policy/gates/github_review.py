@@ -46,12 +46,13 @@ class GithubReview(VotesGate, Reader):
     def state(self, case: Situation) -> GateState:
         """Judge by the newest review of each reviewer, and whether a person revoked the gate since."""
         taken_back = newest_revocation(case.policy, case.record, self.name)
-        reviews = {reviewer(key): self.newest(by_ref, case) for key, by_ref in self.heard(case).items()}
-        words = {login: word for login, word in reviews.items() if word and (not taken_back or word.at > taken_back.at)}
-        refusing = sorted(login for login, word in words.items() if word.outcome == "failed")
-        if refusing:
-            facts = tuple(words[login].fact for login in refusing)
-            return GateState("failed", f"changes requested by {', '.join(refusing)}", None, (), None, None, facts)
+        newest = {reviewer(key): self.newest(by_ref, case) for key, by_ref in self.heard(case).items()}
+        reviews = {login: word for login, word in newest.items() if word is not None}
+        refusing = sorted(login for login, word in reviews.items() if word.outcome == "failed")
+        if refusing:  # a revocation voids approvals, and ends no request for changes
+            at, facts = max(reviews[login].at for login in refusing), tuple(reviews[login].fact for login in refusing)
+            return GateState("failed", f"changes requested by {', '.join(refusing)}", at, (), None, None, facts)
+        words = {login: word for login, word in reviews.items() if taken_back is None or word.at > taken_back.at}
         given = {login: word for login, word in words.items() if word.outcome == "passed"}
         makers = self.makers(case) if given else None
         whys = {login: makers.refusal(login, [identity("github", login)]) if makers else None for login in given}

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
-from greenlight.model.rows import Run
+from greenlight.model.policy import Situation
+from greenlight.model.rows import Run, Signal
 from greenlight.policy.gates.kind import Schema
 from greenlight.policy.gates.signal import SignalGate
-from greenlight.policy.signals import parts
+from greenlight.policy.signals import age, parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,20 @@ class GithubWorkflow(SignalGate):
         named = name == self.called if self.called is not None else path == self.path
         return kind == "github.workflow" and named and self.event in (None, event)
 
+    def heard(self, case: Situation) -> Mapping[str, Mapping[str, Signal]]:
+        """Return the signals of each workflow that has the name, also those of runs that had another name."""
+        named = {_workflow(key) for key in super().heard(case)}
+        return {key: by_ref for key, by_ref in case.record.signals.items() if _workflow(key) in named}
+
+    def standing(self, words: Mapping[str, Signal], runs: Mapping[str, Run]) -> Mapping[str, Signal]:
+        """Leave out the run of a workflow that a later one replaces, whatever name the workflow had then, too."""
+        latest: dict[tuple[str, ...], str] = {}
+        for key in words:
+            one = _workflow(key)
+            if one not in latest or age(words[key]) > age(words[latest[one]]):
+                latest[one] = key
+        return super().standing({key: words[key] for key in latest.values()}, runs)
+
     def origin(self, key: str, runs: Mapping[str, Run]) -> str:
         _, source, _ = parts(key)
         workflow, event, path = _source(source)
@@ -72,3 +87,9 @@ def _source(source: str) -> tuple[str, str, str]:
     workflow, _, rest = source.partition("/")
     event, _, path = rest.partition("/")
     return workflow, event, unquote(path)
+
+
+def _workflow(key: str) -> tuple[str, ...]:
+    """Return the workflow of a signal, and what starts its runs: a workflow keeps its id when its name changes."""
+    kind, source, _ = parts(key)
+    return (kind, *_source(source)[:2]) if source else (key,)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
 
 from greenlight.lib.durations import duration, span
-from greenlight.model.policy import Gate, GateState, Policy
+from greenlight.model.policy import Gate, GateState, Policy, Situation
 from greenlight.model.rows import Record, Revocation
 
 Schema = Mapping[str, Any]
@@ -44,6 +44,11 @@ class Kind(Gate):
         max_age = duration(written["max-age"]) if "max-age" in written else None
         any_branch = written.get("any-branch", False)
         return cls(name=name, max_age=max_age, any_branch=any_branch, **cls.fields(written))
+
+    def refused_at(self, case: Situation) -> datetime | None:
+        """Return when the gate was last revoked."""
+        taken_back = newest_revocation(case.policy, case.record, self.name)
+        return None if taken_back is None else taken_back.at
 
 
 def lasting(words: str, lasts: timedelta | None) -> str:

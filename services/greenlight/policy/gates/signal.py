@@ -53,6 +53,16 @@ class Reader(Kind):
         """Return the newest fact of a signal that was made for a ref that counts."""
         return max((signal for ref, signal in by_ref.items() if self.counts(ref, case)), key=age, default=None)
 
+    def refused_at(self, case: Situation) -> datetime | None:
+        """Return when the gate was last revoked, or a failure of one of its signals last accepted."""
+        signals = [it for by_ref in self.heard(case).values() for ref, it in by_ref.items() if self.counts(ref, case)]
+        failures = [self.failed_at(signal) for signal in signals]
+        return max((at for at in (super().refused_at(case), *failures) if at is not None), default=None)
+
+    def failed_at(self, signal: Signal) -> datetime | None:
+        """Return when a signal's last failure was accepted, as far as the gate can tell; None: never."""
+        return signal.failed
+
 
 @dataclass(frozen=True, kw_only=True)
 class SignalGate(Reader):

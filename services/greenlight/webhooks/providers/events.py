@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,6 +35,7 @@ from greenlight.webhooks.provider import (
     need,
     repo_of,
     sha_at,
+    shown,
     time_at,
 )
 from greenlight.webhooks.providers.gates import sent_at, standard
@@ -89,7 +91,8 @@ def _fact(sent: Event, data: dict[str, Any], delivery: Delivery) -> Fact:
         raise Rejected("data.ref is not a string")
     given = time_at({"time": sent.time}, "time")
     signed = given or sent_at(delivery)
-    id = ids.derive(sent.type, repo, sha, sender, sent.source, sent.id)
+    content = json.dumps([str(shown(given)), data], sort_keys=True)  # a sender may use an id again for another report
+    id = ids.derive(sent.type, repo, sha, sender, sent.source, sent.id, content)
     traced = parse(sent.extensions.get("traceparent")) is not None
     size = len(sent.data or b"")
     rest = {"body": in_body(delivery, size)} if size > MAX_DATA else {}

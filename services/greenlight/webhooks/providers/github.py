@@ -159,7 +159,9 @@ def _run(
     return _fact(
         payload,
         type,
-        ids.derive(type, repo, number, status, str(conclusion), str(get(run, "completed_at"))),
+        ids.derive(
+            type, repo, number, status, str(conclusion), str(get(run, "completed_at") or get(run, "started_at"))
+        ),
         sha,
         moment,
         delivery,
