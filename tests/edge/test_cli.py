@@ -138,6 +138,7 @@ def test_people_act_and_each_act_says_what_came_of_it(terminal: Terminal) -> Non
     shop.settle()
     assert terminal.json("rollback", "shop", "staging", "--reason", "slow")["sha"] == ONE
     assert shop.watch.end("staging", ONE, n=1)["cause"] == "rollback"
+    assert f"by lena's rollback to {ONE[:7]}" in terminal("targets", "shop", "staging").output
     shop.settle()
     assert terminal("deploy", REPO, sha_of("two")[:8], "shop", "staging", "--reason", "mended").exit_code == 0
     assert shop.watch.end("staging", sha_of("two"), n=1)["cause"] == "deploy"

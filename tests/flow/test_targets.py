@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from support.flow import REPO, Shop, sha_of
+from support.flow import REPO, Shop, push_payload, sha_of
 
 LIVE = """
 apiVersion: greenlight/v1
@@ -362,6 +362,30 @@ def test_an_application_keeps_its_pause_and_its_history_under_another_name(live:
     live.watch.end("live", sha_of("C"))
     live.settle()
     assert ran(live) == ["A", "B", "C"]
+
+
+def test_an_application_goes_on_with_a_repository_of_another_name(live: Shop) -> None:
+    """Also while a deployment from the former one is under way; what waits from there goes out no more."""
+    ship(live, "A")
+    fifo = held(live)
+    live.push("B", before="A")
+    under_way(live, "B")
+    live.push("P", before="B")
+    (live.folder / "config" / "pipeline.yaml").write_text(LIVE.replace("repo: acme/shop", "repo: acme/store"))
+    live.greenlight.pipeline.look()
+    let_go(fifo)
+    live.watch.end("live", sha_of("B"))
+    live.settle()
+    named = {"full_name": "acme/store", "html_url": "https://github.com/acme/store"}
+    for before, word in (("P", "C"), ("C", "X")):
+        live.push(word, before=before, repository=push_payload(word, at=live.pushes + 1)["repository"] | named)
+        live.watch.end("live", sha_of(word))
+    live.settle()
+    assert ran(live) == ["A", "B", "C", "X"]
+    found = live.api("GET", ENVIRONMENT).json
+    assert (found["running"]["sha"], found["history"][-2:]) == (sha_of("X"), [sha_of("B"), sha_of("A")])
+    ask(live, "rollback")
+    live.watch.end("live", sha_of("C"), n=1)
 
 
 def test_an_environment_that_comes_back_finds_what_was_pushed_meanwhile(live: Shop) -> None:

@@ -48,6 +48,11 @@ class Word:
 Cell = str | Word | Sequence[str | Word]
 
 
+def request(asked: Mapping[str, Any]) -> str:
+    """Return a request in words: its kind and commit. A rollback leads to its commit."""
+    return f"{asked['kind']} {'to' if asked['kind'] == 'rollback' else 'of'} {asked['sha'][:7]}"
+
+
 def line(*parts: str | Word, err: bool = False) -> None:
     """Print one line, made of these parts; on standard error with `err`. Colours are for terminals alone."""
     _write("".join(_coloured(part) for part in parts), err=err)

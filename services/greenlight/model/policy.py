@@ -154,8 +154,12 @@ class Policy:
         return any(self.gates[name].not_author for name in self.environments[environment].require)
 
     def target(self, environment: str, stored: Target | None) -> Target:
-        """Return the target of an environment as it is stored, or as it begins."""
-        return stored or Target(self.name, environment, self.repo)
+        """Return the target of an environment as it is stored, or as it begins.
+
+        It goes on with the repository that the application has now, which may be another one, or have got another name.
+        """
+        target = stored or Target(self.name, environment, self.repo)
+        return target if target.repo == self.repo else replace(target, repo=self.repo)
 
     def attempt(self, record: Record, environment: str) -> Attempt | None:
         """Return the newest deployment of a commit to an environment, under the application's name or its former one."""

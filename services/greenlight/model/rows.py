@@ -13,8 +13,7 @@ from typing import Any
 from greenlight.events import Event
 from greenlight.model.freezes import TargetFreeze
 
-PATIENCE = timedelta(seconds=30)
-"""How long an event may be under way before it is due again: longer than any delivery that is going well."""
+PATIENCE = timedelta(seconds=30)  # that an event is under way before it is due again: no good delivery takes longer
 
 Order = tuple[int | str, ...]
 """A provider's own order of the facts of one signal. Compared element by element; all facts of a signal use one shape."""

@@ -68,11 +68,14 @@ def on_deployment_ended(event: Event, deps: Deps) -> Sequence[Event]:
     if deployment is None or deployment.outcome == "running":
         deps.ledger.transact(Transaction(done=done))
         return []
-    deps = Deciding.about(deployment.repo, deps)
-    policy = deps.pipeline().now_called(data["application"])
+    deps, policy = Deciding.of(data["application"], deployment.repo, deps)
     if policy is None:
         deps.transact(Transaction(done=done))
         return []
+    if policy.repo != deployment.repo:  # its application is made from another repository since it began
+        events = _next(policy, deployment.environment, deps) if deployment.environment in policy.environments else []
+        deps.transact(Transaction(done=done))
+        return events
     following = [(policy, name) for name, it in policy.environments.items() if deployment.environment in it.after]
     here = [(policy, deployment.environment)] if deployment.environment in policy.environments else []
     events = []
@@ -96,10 +99,9 @@ def on_target_resumed(event: Event, deps: Deps) -> Sequence[Event]:
     if target is None:
         deps.ledger.transact(Transaction(done=done))
         return []
-    deps = Deciding.about(target.repo, deps)
-    policy = deps.pipeline().applications.get(application)
+    deps, policy = Deciding.of(application, target.repo, deps)
     events: list[Event] = []
-    if policy is not None and environment in policy.environments:
+    if policy is not None and policy.name == application and environment in policy.environments:
         events += _decided_under(policy, environment, deps)
         events += _next(policy, environment, deps)
     deps.transact(Transaction(done=done))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from greenlight.ledger.port import Conflict, Transaction
 from greenlight.lib.errors import Unavailable
-from greenlight.model.policy import PoliciesInForce
+from greenlight.model.policy import Pipeline, PoliciesInForce, Policy
 from greenlight.service.deps import Deps
 
 
@@ -23,7 +23,20 @@ class Deciding(Deps):
     @classmethod
     def about(cls, repo: str, deps: Deps) -> Deciding:
         """Begin to decide commits of a repository. Raises OtherPolicies."""
+        return cls._under(deps.pipeline(), repo, deps)
+
+    @classmethod
+    def of(cls, application: str, repo: str, deps: Deps) -> tuple[Deciding, Policy | None]:
+        """Begin to decide for an application; return it as it is called now.
+
+        `repo` is the repository that it had, which counts where it is in no pipeline file. Raises OtherPolicies.
+        """
         pipeline = deps.pipeline()
+        policy = pipeline.now_called(application)
+        return cls._under(pipeline, repo if policy is None else policy.repo, deps), policy
+
+    @classmethod
+    def _under(cls, pipeline: Pipeline, repo: str, deps: Deps) -> Deciding:
         digest = pipeline.digest_of(repo)
         found = deps.ledger.policies_in_force(repo) or PoliciesInForce(repo, digest)
         if found.digest != digest:

@@ -67,7 +67,11 @@ def _recounted(policy: Policy, environment: str, deps: Deps) -> list[DecisionRow
     """Return the decisions that wait for what is counted over pushes."""
     if not _counts_pushes(policy, environment):
         return []
-    return [row for row in deps.ledger.decisions(policy.name, environment, ("waiting",), limit=ALL) if row.recount]
+    return [
+        row
+        for row in deps.ledger.decisions(policy.name, environment, ("waiting",), limit=ALL)
+        if row.recount and row.repo == policy.repo
+    ]
 
 
 def newest_first(policy: Policy, environment: str, target: Target, deps: Deps) -> Iterator[DecisionRow]:
@@ -91,7 +95,7 @@ def _ready_since(policy: Policy, environment: str, push: Push | None, deps: Deps
     while True:
         rows = deps.ledger.decisions(policy.name, environment, ("ready",), since=since, limit=limit)
         if len(rows) < limit or rows[-1].push is None:
-            return iter(rows)
+            return (row for row in rows if row.repo == policy.repo)  # it may have been made from another one before
         limit *= 4
 
 

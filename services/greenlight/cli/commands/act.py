@@ -89,9 +89,7 @@ def _request(
 ) -> None:
     client, body = Client(), {**body, "for": lasts}
     answer = client.post(f"/targets/{application}/{environment}/deployments", _given(body))
-    line = (
-        f"requested the {body['kind']} of {answer['sha'][:7]} in {application}/{environment}, until {answer['until']}"
-    )
+    line = f"requested the {render.request(body | answer)} in {application}/{environment}, until {answer['until']}"
     look = partial(waiting.of_request, client, application, environment, answer["id"])
     _done(answer, line, as_json, look if wait else None, timeout)
 

@@ -59,7 +59,7 @@ def _state(it: dict[str, Any]) -> list[str | render.Word]:
         ("paused", it["paused"] and f"by {it['paused']}"),
         ("frozen", it["frozen"] and it["frozen"].removeprefix("frozen ")),
         *(("planned", render.freeze(each)) for each in it["freezes"] if not each["begun"]),
-        ("held", it["held"] and f"by {it['held']['person']}'s {it['held']['kind']} of {it['held']['sha'][:7]}"),
+        ("held", it["held"] and f"by {it['held']['person']}'s {render.request(it['held'])}"),
         *(("requested", f"{_asks(each)}") for each in it["requests"]),
     ):
         if more:
@@ -68,4 +68,4 @@ def _state(it: dict[str, Any]) -> list[str | render.Word]:
 
 
 def _asks(request: dict[str, Any]) -> str:
-    return f"{request['kind']} of {request['sha'][:7]} by {request['person']}, until {request['until']}"
+    return f"{render.request(request)} by {request['person']}, until {request['until']}"

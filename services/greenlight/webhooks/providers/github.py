@@ -155,13 +155,11 @@ def _run(
     repo, sha, number = _repo(payload), sha_at(run, "head_sha"), need(run, "id", int)
     status, conclusion = str(get(run, "status")), get(run, "conclusion")
     moment = time_at(run, "completed_at") or time_at(run, "started_at") or time_at(run, "updated_at")
-    type = f"com.github.{kind}.{word_at(payload, 'action')}"
+    type, since = f"com.github.{kind}.{word_at(payload, 'action')}", get(run, "completed_at") or get(run, "started_at")
     return _fact(
         payload,
         type,
-        ids.derive(
-            type, repo, number, status, str(conclusion), str(get(run, "completed_at") or get(run, "started_at"))
-        ),
+        ids.derive(type, repo, number, status, str(conclusion), str(since)),
         sha,
         moment,
         delivery,
@@ -335,10 +333,7 @@ def _fact(
 
 
 def _outcome(status: str, conclusion: Any) -> str:
-    """Return the outcome: only success passes and only failure fails.
-
-    Any other word of GitHub's leaves the gate pending.
-    """
+    """Return the outcome: only success passes, only failure fails, and any other word leaves the gate pending."""
     word = str(conclusion) if status == "completed" and conclusion else status
     return _VERDICTS.get(word, word) if word in ("success", "failure") else word
 
