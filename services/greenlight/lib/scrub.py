@@ -43,6 +43,10 @@ _USER_AT = re.compile(r"\A([^\s:/@]{1,256}:)([^\s/]{1,256})(?=@)")
 _PEM = re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[^-]*(?:-----END [A-Z ]{0,30}PRIVATE KEY-----)?")
 
 
+_GO = str.maketrans({char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"})
+"""What Go's JSON escapes beside what all do: `kubectl` and `helm` print so."""
+
+
 def names_secret(name: str) -> bool:
     """Return whether a variable or an option of this name holds a secret."""
     return _SECRET_NAME.search(name) is not None
@@ -88,14 +92,20 @@ class Scrubber:
             self._secrets |= new
             self._known = _known(self._secrets)
         # Few of the forms are in a text: looking for each by itself is much cheaper than one pattern of all.
-        found = [form for form in self._known if form in text]
+        flat = text.replace("\r", "").replace("\n", "")
+        found = [form for form in self._known if form in flat or form in text]
         if found:
-            text = re.sub("|".join(map(re.escape, found)), HIDDEN, text)
+            text = re.sub("|".join(map(_in_lines, found)), HIDDEN, text)
         text = _PEM.sub(HIDDEN, text)
         text = _SHAPES.sub(HIDDEN, text)
         for shape in (_HEADER, _URL_PASSWORD, _URL_TOKEN, _PAIR, _JSON_PAIR):
             text = shape.sub(rf"\1{HIDDEN}", text)
         return text
+
+
+def _in_lines(form: str) -> str:
+    """Return the pattern of a form that may be cut into lines anywhere, as terminals and `base64` do it."""
+    return r"(?:\r?\n)?".join(map(re.escape, form))
 
 
 def _known(secrets: Iterable[str]) -> list[str]:
@@ -105,15 +115,18 @@ def _known(secrets: Iterable[str]) -> list[str]:
 
 
 def _texts(secret: str) -> Iterator[str]:
-    """Yield the secret and each line of it, as they are and as JSON, URLs, shells and HTML write them."""
+    """Yield the secret and each line of it, as they are and as JSON, URLs, shells HTML and hex write them."""
     for piece in {secret, secret.strip(), *(line.strip() for line in secret.splitlines())}:
         if len(piece) < SHORTEST:
             continue
         for escaped in (json.dumps(piece)[1:-1], json.dumps(piece, ensure_ascii=False)[1:-1], repr(piece)[1:-1]):
-            yield from (escaped, escaped.replace("/", "\\/"), json.dumps(escaped)[1:-1])
+            yield from (escaped, escaped.replace("/", "\\/"), json.dumps(escaped)[1:-1], escaped.translate(_GO))
         for encoded in (quote(piece, safe=""), quote(piece), quote_plus(piece)):
             yield from (encoded, re.sub(r"%..", lambda found: found[0].lower(), encoded))
-        yield from (piece, shlex.quote(piece), piece.replace("'", "'\\''"), html.escape(piece))
+        yield from (piece, shlex.quote(piece), piece.replace("'", "'\\''"))
+        markup = html.escape(piece, quote=False)
+        yield from (markup, html.escape(piece), markup.replace('"', "&#34;").replace("'", "&#39;"))
+        yield from (piece.encode("utf-8", "surrogatepass").hex(), piece.encode("utf-8", "surrogatepass").hex().upper())
         yield re.sub(r"([^\w@%+=:,./-])", r"\\\1", piece)
 
 

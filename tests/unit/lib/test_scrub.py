@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from greenlight.lib.scrub import HIDDEN, Scrubber, names_secret, secrets_in, secrets_of_arguments
 
-SECRET = "p4ss\"w'ord/of+kiosk é"
+SECRET = "p4ss\"w'ord/of+kiosk <é>&more"
 
 
 @pytest.mark.parametrize(
@@ -30,12 +30,19 @@ SECRET = "p4ss\"w'ord/of+kiosk é"
         shlex.quote(SECRET),
         SECRET.replace("'", "'\\''"),
         repr(SECRET),
-        "p4ss&quot;w&#x27;ord/of+kiosk é",
+        "p4ss&quot;w&#x27;ord/of+kiosk &lt;é&gt;&amp;more",
+        "p4ss&#34;w&#39;ord/of+kiosk &lt;é&gt;&amp;more",
+        "p4ss\"w'ord/of+kiosk &lt;é&gt;&amp;more",
+        "p4ss\\\"w'ord/of+kiosk \\u003cé\\u003e\\u0026more",
+        SECRET.encode().hex(),
+        SECRET.encode().hex().upper(),
+        "p4ss\"w'ord/of+ki\r\nosk <é>&more",
     ],
 )
 def test_a_known_secret_is_hidden_in_each_form(printed: str) -> None:
     """As JSON, in a URL, as shells and HTML quote it."""
     clean = Scrubber([SECRET])(f"before {printed} after")
+    assert clean in ("before [secret] after", 'before "[secret]" after', "before '[secret]' after") or "value" in clean
     assert "kiosk" not in clean
     assert clean.startswith("before ")
     assert clean.endswith(" after")
@@ -55,6 +62,13 @@ def test_no_part_of_a_secret_is_left_in_base64(secret: str, before: bytes, after
     core = whole[(8 * len(before) + 5) // 6 : 8 * (len(before) + len(secret.encode())) // 6]
     assert HIDDEN in clean
     assert core not in clean
+
+
+def test_base64_that_a_line_break_cuts_is_hidden() -> None:
+    """Also where the secret is not at its beginning."""
+    whole = base64.b64encode(b"robot-of-the-deployment-of-the-kiosk-in-the-orchard:" + SECRET.encode()).decode()
+    clean = Scrubber([SECRET])(f"{whole[:76]}\n{whole[76:]}")
+    assert (HIDDEN in clean, whole[72:76] in clean, whole[76:82] in clean) == (True, False, False)
 
 
 @pytest.mark.parametrize("wide", [64, 76])
