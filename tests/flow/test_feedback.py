@@ -336,7 +336,7 @@ def test_without_a_right_on_github_nothing_is_sent_and_nothing_waits(tmp_path: P
     shop = Shop(tmp_path).start()
     try:
         shipped(shop, "one")
-        assert shop.greenlight.services["feedback"].deps.hub.there() is False
+        assert shop.greenlight.services["feedback"].deps.github.is_configured() is False
     finally:
         shop.stop()
 

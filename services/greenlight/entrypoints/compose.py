@@ -40,7 +40,7 @@ from greenlight.feedback import app as feedback
 from greenlight.feedback import looking
 from greenlight.feedback.configuration import ConfigurationFile
 from greenlight.feedback.deps import Deps as FeedbackDeps
-from greenlight.feedback.github.hub import Hub
+from greenlight.feedback.github.access import GitHubAccess
 from greenlight.feedback.notify.notifier import Notifier
 from greenlight.flow import wanting
 from greenlight.ledger.port import Ledger, Transaction
@@ -65,7 +65,7 @@ from greenlight.service.server import Server, serve
 from greenlight.store.store import Store
 from greenlight.telemetry.tracing import OFF, Tracer
 from greenlight.webhooks import app as webhooks
-from greenlight.webhooks.asked import Asked
+from greenlight.webhooks.polled import AcceptPolled
 from greenlight.webhooks.providers.registry import FILES
 from greenlight.webhooks.turns import repository_of
 
@@ -131,9 +131,9 @@ class Greenlight:
         told = ConfigurationFile(folders.config, clock, log)
         self._feedback = FeedbackDeps(
             *common,
-            hub=Hub(told, self.secrets, clock, log.getChild("feedback")),
+            github=GitHubAccess(told, self.secrets, clock, log.getChild("feedback")),
             notifier=Notifier(told, self.secrets, self.ledger, clock, log.getChild("feedback")),
-            accept=Asked(Deps(*common)),
+            accept=AcceptPolled(Deps(*common)),
         )
         scrub = Scrubber(live=lambda: [secret.value.decode("utf-8", "replace") for secret in self.secrets.all()])
         self.drivers = Drivers(folders.data / "deployer", scrub, clock)

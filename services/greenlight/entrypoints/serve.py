@@ -302,19 +302,19 @@ def _feedback(base: dict[str, Any], settings: Settings) -> EventService[Any]:
     from greenlight.feedback import app as feedback
     from greenlight.feedback.configuration import ConfigurationFile
     from greenlight.feedback.deps import Deps as FeedbackDeps
-    from greenlight.feedback.github.hub import Hub
+    from greenlight.feedback.github.access import GitHubAccess
     from greenlight.feedback.looking import plan
     from greenlight.feedback.notify.notifier import Notifier
     from greenlight.service.secrets import Secrets
-    from greenlight.webhooks.asked import Asked
+    from greenlight.webhooks.polled import AcceptPolled
     from greenlight.webhooks.providers.registry import FILES
 
     configuration = ConfigurationFile(settings.config, base["clock"], base["log"])
     secrets = Secrets(settings.secrets, FILES, base["clock"])
     clock, log = base["clock"], base["log"].getChild("feedback")
-    hub = Hub(configuration, secrets, clock, log)
+    github = GitHubAccess(configuration, secrets, clock, log)
     notifier = Notifier(configuration, secrets, base["ledger"], clock, log)
-    deps = FeedbackDeps(**base, hub=hub, notifier=notifier, accept=Asked(Deps(**base)))
+    deps = FeedbackDeps(**base, github=github, notifier=notifier, accept=AcceptPolled(Deps(**base)))
     base["pipeline"].on_change(lambda pipeline: plan(pipeline, deps))
     return feedback.create_service(deps)
 

@@ -25,7 +25,7 @@ from greenlight.service.required import required_fields
 
 def idle(event: Event, deps: Deps) -> bool:
     """Return whether an event is of no use to feedback: nobody is to be told anything."""
-    return event.type != types.FEEDBACK_TEST and not deps.hub.there() and not deps.notifier.there()
+    return event.type != types.FEEDBACK_TEST and not deps.github.is_configured() and not deps.notifier.is_configured()
 
 
 def on_commit_changed(event: Event, deps: Deps) -> Sequence[Event]:
@@ -37,8 +37,8 @@ def on_commit_changed(event: Event, deps: Deps) -> Sequence[Event]:
     plan(deps.pipeline(), deps)
     if not idle(event, deps) and deps.pipeline().knows(repo):
         for each in _replaced(data.get("deployment"), sha, deps):
-            _due(repo, each, _told(repo, each, deps), deps)
-        again = _told(repo, sha, deps)
+            _due(repo, each, _reported_everywhere(repo, each, deps), deps)
+        again = _reported_everywhere(repo, sha, deps)
     if again is None:
         deps.ledger.transact(Transaction(done=done)) if done else None
     elif not done or again > deps.clock.now() + PATIENCE:
@@ -56,11 +56,11 @@ def on_due(event: Event, deps: Deps) -> Sequence[Event]:
         deps.ledger.transact(Transaction(done=[(data["due"], event.id)]))
         return []
     deps.ledger.transact(Transaction(due=[look(repo, deps.clock.now() + EVERY)]))  # first: a crash ends no looks
-    if deps.hub.there():
+    if deps.github.is_configured():
         until = deps.clock.monotonic() + BUDGET
         for sha in look_at(repo, deps):
             if deps.clock.monotonic() < until:
-                _due(repo, sha, _told(repo, sha, deps), deps)
+                _due(repo, sha, _reported_everywhere(repo, sha, deps), deps)
     return []
 
 
@@ -84,10 +84,10 @@ def on_test_requested(event: Event, deps: Deps) -> Sequence[Event]:
     return []
 
 
-def _told(repo: str, sha: str, deps: Deps) -> datetime | None:
+def _reported_everywhere(repo: str, sha: str, deps: Deps) -> datetime | None:
     """Report of a commit wherever it is to be; return when to try again, None for never."""
-    times = [reported(repo, sha, deps) if deps.hub.there() else None]
-    times += [notified(repo, sha, deps) if deps.notifier.there() else None]
+    times = [reported(repo, sha, deps) if deps.github.is_configured() else None]
+    times += [notified(repo, sha, deps) if deps.notifier.is_configured() else None]
     return min((time for time in times if time is not None), default=None)
 
 

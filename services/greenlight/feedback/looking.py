@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from greenlight.feedback.deps import Deps
 from greenlight.feedback.due import look
-from greenlight.feedback.github.errors import UNEXPECTED, Away, Refused
+from greenlight.feedback.github.errors import UNEXPECTED, GitHubUnavailable, Refused
 from greenlight.feedback.heads import unheard
 from greenlight.feedback.situations import cases_of
 from greenlight.ledger.found import first_compared, note_found, note_lost
@@ -35,7 +35,7 @@ READ = ("github-check", "github-status", "github-workflow")
 def plan(pipeline: Pipeline, deps: Deps) -> None:
     """Have every repository looked at now, as after an outage, if there is a right on GitHub."""
     for repo in sorted({policy.repo for policy in pipeline.applications.values()}):
-        if deps.hub.there() and deps.hub.first(repo):
+        if deps.github.is_configured() and deps.github.is_first_look(repo):
             deps.ledger.transact(Transaction(due=[look(repo, deps.clock.now())]))
 
 
@@ -44,16 +44,16 @@ def look_at(repo: str, deps: Deps) -> Sequence[str]:
     log, until = deps.log.getChild("feedback"), deps.clock.monotonic() + BUDGET
     records = deps.ledger.records(repo=repo, limit=NEWEST).records
     try:
-        again = deps.hub.redeliver(repo, with_app=repo == _first(deps.pipeline()), now=deps.clock.now())
+        again = deps.github.redeliver(repo, with_app=repo == _first(deps.pipeline()), now=deps.clock.now())
         if again:
             metrics.REDELIVERED.labels(repo).inc(again)
             log.warning("%s: %d webhooks did not arrive, and were asked for again", repo, again)
-        if not deps.hub.scarce():
+        if not deps.github.is_scarce():
             _compare_heads(repo, deps)
         for record in records:
-            if deps.clock.monotonic() < until and not deps.hub.scarce():
+            if deps.clock.monotonic() < until and not deps.github.is_scarce():
                 _read(record, deps)
-    except Away as problem:
+    except GitHubUnavailable as problem:
         log.info("%s is looked at later: %s", repo, problem)
     except (Refused, ConfigurationError, *UNEXPECTED) as problem:
         log.error("%s cannot be looked at: %s: %s", repo, type(problem).__name__, problem)
@@ -63,7 +63,7 @@ def look_at(repo: str, deps: Deps) -> Sequence[str]:
 def _read(record: Record, deps: Deps) -> None:
     """Read the results that a commit waits for, and accept those that no webhook has brought."""
     kinds = sorted(set(_waited_for(record, deps)))
-    for name, payload in deps.hub.results(record.repo, record.sha, kinds, deps.clock.now()) if kinds else ():
+    for name, payload in deps.github.results(record.repo, record.sha, kinds, deps.clock.now()) if kinds else ():
         fact = deps.accept(name, payload)
         if fact is not None:
             metrics.FOUND.labels(record.repo).inc()
@@ -82,10 +82,10 @@ def _compare_heads(repo: str, deps: Deps) -> None:
     policies = deps.pipeline().of(repo)
     log = deps.log.getChild("feedback")
     try:
-        heads = deps.hub.heads(repo, [pattern for policy in policies for pattern in policy.branches])
-        moves = deps.hub.moves(repo)
+        heads = deps.github.heads(repo, [pattern for policy in policies for pattern in policy.branches])
+        moves = deps.github.moves(repo)
     except Refused as problem:
-        if deps.hub.news(f"heads of {repo}", str(problem)):
+        if deps.github.is_new_problem(f"heads of {repo}", str(problem)):
             log.error("the heads of %s cannot be read, so no lost push is found: %s", repo, problem)
         return
     try:

@@ -19,7 +19,7 @@ BUDGET = 15.0
 
 def notified(repo: str, sha: str, deps: Deps) -> datetime | None:
     """Send what addresses have not heard yet; return when to try again, None if there is no need to."""
-    with deps.hub.alone(repo, sha):
+    with deps.github.exclusively(repo, sha):
         before, again = SentBefore(deps.ledger, repo, sha), None
         until = deps.clock.monotonic() + BUDGET
         for notice in _notices(repo, sha, deps):
@@ -46,7 +46,7 @@ def _sent(notice: Notice, key: str, address: Address, before: SentBefore, deps: 
     if pause is not None or deps.clock.monotonic() >= until:
         return max(pause or soon, soon)
     title = deps.ledger.titles(notice.repo, [notice.sha]).get(notice.sha)
-    link = deps.hub.page(notice.repo, notice.sha)
+    link = deps.github.page(notice.repo, notice.sha)
     sent = message(notice, link, title.title if title is not None else None, deps.clock.now())
     again = deps.notifier.send(sent, address)
     if again is not None:

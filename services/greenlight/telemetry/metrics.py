@@ -38,7 +38,7 @@ DEPLOYMENTS = Counter(
 )
 FEEDBACK = Counter(
     "greenlight_feedback_total",
-    "Commits that feedback looked at: in step, away (GitHub cannot be asked now) or refused.",
+    "Commits that feedback looked at: in step, unavailable (GitHub cannot be asked now) or refused.",
     ["outcome"],
 )
 FOUND = Counter(

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import urllib3
 
 from greenlight.events import rfc3339
-from greenlight.feedback.github.errors import Away, Refused
+from greenlight.feedback.github.errors import GitHubUnavailable, Refused
 from greenlight.feedback.pause import Pause
 from greenlight.lib.clock import Clock
 from greenlight.lib.printable import printable
@@ -62,20 +62,20 @@ class Client:
         self._pause = Pause(clock)
         self._left: int | None = None  # of the rate limit, as the last answer said
 
-    def scarce(self) -> bool:
+    def is_scarce(self) -> bool:
         """Return whether what is left of the rate limit is for reports."""
         return self._left is not None and self._left < RESERVE
 
     def get(self, path: str, token: str, **query: str | int) -> Answer:
-        """Return the answer to a GET. Raises Away, Refused."""
+        """Return the answer to a GET. Raises GitHubUnavailable, Refused."""
         return self._send("GET", _with(path, query), token, None)
 
     def post(self, path: str, token: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Return the value of the answer to a POST. Raises Away, Refused."""
+        """Return the value of the answer to a POST. Raises GitHubUnavailable, Refused."""
         return self._send("POST", path, token, body).value
 
     def patch(self, path: str, token: str, body: Mapping[str, Any]) -> Any:
-        """Return the value of the answer to a PATCH. Raises Away, Refused."""
+        """Return the value of the answer to a PATCH. Raises GitHubUnavailable, Refused."""
         return self._send("PATCH", path, token, body).value
 
     def _send(self, method: str, path: str, token: str, body: Mapping[str, Any] | None) -> Answer:
@@ -122,7 +122,7 @@ class Client:
         self._left = _number(headers.get("x-ratelimit-remaining"))
         if response.status in (403, 429) and (again := self._limited(headers, content)) is not None:
             self._pause.asked(again)
-            raise Away(f"{what}: the rate limit is reached", again)
+            raise GitHubUnavailable(f"{what}: the rate limit is reached", again)
         if response.status >= 500:
             raise self._failed(f"{what}: {response.status}")
         self._pause.over()
@@ -150,12 +150,12 @@ class Client:
     def _may_send(self) -> None:
         until = self._pause.until()
         if until is not None:
-            raise Away("GitHub is not asked again yet", until)
+            raise GitHubUnavailable("GitHub is not asked again yet", until)
 
-    def _failed(self, why: str) -> Away:
+    def _failed(self, why: str) -> GitHubUnavailable:
         again = self._pause.failed()
         self._log.warning("%s; not asked again before %s", why, rfc3339(again))
-        return Away(why, again)
+        return GitHubUnavailable(why, again)
 
     def _limited(self, headers: Mapping[str, str], content: bytes) -> datetime | None:
         """Return until when the rate is limited; None if the answer is another refusal."""

@@ -46,7 +46,7 @@ class Credentials:
         """Return whether Greenlight is an App: only Apps can write checks."""
         return self._app is not None
 
-    def there(self) -> bool:
+    def is_configured(self) -> bool:
         """Return whether there is a token or a key."""
         return bool(self._secrets.of(KEY if self.is_app else TOKEN))
 
@@ -67,7 +67,10 @@ class Credentials:
             ) from problem
 
     def of(self, repo: str) -> str:
-        """Return a token for a repository. Raises Away, Refused (404: the App is not installed there), ConfigurationError."""
+        """Return a token for a repository.
+
+        Raises GitHubUnavailable, Refused (404: the App is not installed there), ConfigurationError.
+        """
         if not self.is_app:
             return self._secret(TOKEN)
         with self._lock:  # others would ask for the same token

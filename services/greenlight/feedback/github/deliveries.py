@@ -56,7 +56,7 @@ def missed(deliveries: Sequence[Mapping[str, Any]], now: datetime) -> Sequence[i
 
 
 def redeliver(source: Source, client: Client, now: datetime) -> int:
-    """Ask for what was missed again; return how many. Raises Away, Refused."""
+    """Ask for what was missed again; return how many. Raises GitHubUnavailable, Refused."""
     listed = pages(lambda path, **query: client.get(path, source.token, **query), source.path, PAGES, per_page=SIZE)
     ids = missed([it for page in listed for it in page], now)
     for id in ids:
@@ -78,10 +78,14 @@ def of_repository(repo: str, token: str, client: Client) -> Sequence[Source]:
         if problem.status in (403, 404):
             return []
         raise
-    return [Source(f"{path}/{int(it['id'])}/deliveries", token) for it in hooks if it.get("active") and _leads_here(it)]
+    return [
+        Source(f"{path}/{int(it['id'])}/deliveries", token)
+        for it in hooks
+        if it.get("active") and _reaches_greenlight(it)
+    ]
 
 
-def _leads_here(hook: Mapping[str, Any]) -> bool:
+def _reaches_greenlight(hook: Mapping[str, Any]) -> bool:
     config = hook.get("config")
     url = config.get("url") if isinstance(config, dict) else None
     return isinstance(url, str) and urlsplit(url).path.rstrip("/").endswith("/webhooks/github")

@@ -8,7 +8,7 @@ UNEXPECTED = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 """Errors from an answer of GitHub's that is shaped in another way than it is described."""
 
 
-class Away(Exception):
+class GitHubUnavailable(Exception):
     """Report that GitHub cannot be asked now: it is down, or the rate limit is reached. Trying again helps."""
 
     def __init__(self, why: str, again: datetime) -> None:

@@ -17,7 +17,7 @@ _WILD = re.compile(r"[*?]")
 
 
 def heads(repo: str, patterns: Sequence[str], client: Client, token: str) -> Mapping[str, str]:
-    """Return the commit at the head of each branch that may match a pattern, by ref. Raises Away, Refused."""
+    """Return the commit at the head of each branch that may match a pattern, by ref. Raises GitHubUnavailable, Refused."""
     found: dict[str, str] = {}
     for begin in sorted({_WILD.split(pattern)[0] for pattern in patterns}):
         path = f"/repos/{quote(repo)}/git/matching-refs/{quote(f'heads/{begin}' if begin else 'heads', safe='')}"
@@ -27,7 +27,7 @@ def heads(repo: str, patterns: Sequence[str], client: Client, token: str) -> Map
 
 
 def moves(repo: str, client: Client, token: str) -> Mapping[str, Move]:
-    """Return the last push to each branch, as far as the newest ones name it, by ref. Raises Away, Refused."""
+    """Return the last push to each branch, as far as the newest ones name it, by ref. Raises GitHubUnavailable, Refused."""
     found: dict[str, Move] = {}
     path = f"/repos/{quote(repo)}/activity"
     for page in pages(lambda path, **query: client.get(path, token, **query), path, PUSHES, per_page=SIZE):

@@ -58,7 +58,7 @@ class Commit:
         return f"/repos/{quote(self.repo)}"
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """Send a POST about the repository. Raises Away, Refused."""
+        """Send a POST about the repository. Raises GitHubUnavailable, Refused."""
         return self.client.post(f"{self.path}/{path}", self.token(), body)
 
     def keep(self, key: str, last: Sent) -> Sent:
@@ -67,7 +67,10 @@ class Commit:
 
 
 def check(report: Report, commit: Commit) -> None:
-    """Send the check of an application, if it differs from the last one. Only an App can have checks. Raises Away, Refused."""
+    """Send the check of an application, if it differs from the last one. Only an App can have checks.
+
+    Raises GitHubUnavailable, Refused.
+    """
     key = f"check/{report.application}"
     status, conclusion = _CHECKS[report.kind]
     name = CHECK + report.application
@@ -95,7 +98,7 @@ def check(report: Report, commit: Commit) -> None:
 def status(report: Report, commit: Commit) -> None:
     """Send the status of an application, if it differs from the last one: without an App there are no checks.
 
-    Raises Away, Refused.
+    Raises GitHubUnavailable, Refused.
     """
     key, state = f"status/{report.application}", _STATUSES.get(report.kind, "pending")
     body = {
@@ -113,10 +116,11 @@ def status(report: Report, commit: Commit) -> None:
 
 
 def deployments(found: Sequence[Deployed], commit: Commit, *, several: bool) -> None:
-    """Send the states of a commit's deployments that differ; `several`: applications are made from it. Raises Away, Refused.
+    """Send the states of a commit's deployments that differ; `several`: applications are made from it.
 
-    An environment has the name that it has in the pipeline file, so that it is the one which the repository's settings know;
-    where several applications have environments, the application's name comes before.
+    An environment has the name that it has in the pipeline file, so that it is the one which the repository's settings
+    know; where several applications have environments, the application's name comes before. Raises GitHubUnavailable,
+    Refused.
     """
     for each in found:
         _deployment(each, commit, f"{each.application}/{each.environment}" if several else each.environment)

@@ -19,7 +19,7 @@ Webhook = tuple[str, dict[str, Any]]
 
 
 def results(repo: str, sha: str, kinds: Sequence[str], client: Client, token: str, now: datetime) -> Iterator[Webhook]:
-    """Yield the results of a commit that gates of these kinds wait for. Raises Away, Refused."""
+    """Yield the results of a commit that gates of these kinds wait for. Raises GitHubUnavailable, Refused."""
     path = f"/repos/{quote(repo)}"
     if "github-check" in kinds:
         yield from _checks(repo, f"{path}/commits/{sha}", client, token, now)

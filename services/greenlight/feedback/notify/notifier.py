@@ -48,7 +48,7 @@ class Notifier:
         self._http = urllib3.PoolManager(maxsize=4)
         self._pauses: dict[str, Pause] = {}
 
-    def there(self) -> bool:
+    def is_configured(self) -> bool:
         """Return whether a route leads anywhere."""
         return bool(self._configuration().routes)
 

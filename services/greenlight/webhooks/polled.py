@@ -14,7 +14,7 @@ from greenlight.webhooks.provider import Delivery
 from greenlight.webhooks.providers.github import GitHub
 
 
-class Asked:
+class AcceptPolled:
     """Accepts what GitHub's API says in the form of a webhook. The id is the webhook's, so a late one is a repetition."""
 
     def __init__(self, deps: Deps) -> None:

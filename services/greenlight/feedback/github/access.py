@@ -20,7 +20,7 @@ from greenlight.lib.clock import Clock
 from greenlight.service.secrets import Secrets
 
 
-class Hub:
+class GitHubAccess:
     """The GitHub that feedback reports to. Every method may be called from any thread."""
 
     def __init__(
@@ -34,9 +34,9 @@ class Hub:
         self._commits = [threading.Lock() for _ in range(64)]
         self._made: tuple[Configuration, Client, Credentials] | None = None
 
-    def there(self) -> bool:
+    def is_configured(self) -> bool:
         """Return whether somebody gave Greenlight a right on GitHub."""
-        return self._now()[2].there()
+        return self._now()[2].is_configured()
 
     @property
     def is_app(self) -> bool:
@@ -49,17 +49,17 @@ class Hub:
         page = configuration.page(repo, sha)
         return Commit(repo, sha, page, client, lambda: credentials.of(repo), before, now, self._log)
 
-    def news(self, repo: str, text: str) -> bool:
+    def is_new_problem(self, repo: str, text: str) -> bool:
         """Return whether this was not the last thing that was said of a repository: it is no second error in the log."""
         with self._lock:
             before, self._said[repo] = self._said.get(repo), text
         return before != text
 
-    def scarce(self) -> bool:
+    def is_scarce(self) -> bool:
         """Return whether what is left of the rate limit is for reports."""
-        return self._now()[1].scarce()
+        return self._now()[1].is_scarce()
 
-    def first(self, repo: str) -> bool:
+    def is_first_look(self, repo: str) -> bool:
         """Return whether a repository is asked about for the first time."""
         with self._lock:
             new = repo not in self._known
@@ -69,7 +69,7 @@ class Hub:
     def redeliver(self, repo: str, *, with_app: bool, now: datetime) -> int:
         """Ask for the webhooks of a repository, and of the App, that did not arrive; return how many.
 
-        Raises Away, Refused, ConfigurationError.
+        Raises GitHubUnavailable, Refused, ConfigurationError.
         """
         _, client, credentials = self._now()
         sources = [deliveries.of_app(credentials.for_app())] if credentials.is_app and with_app else []
@@ -77,17 +77,23 @@ class Hub:
         return sum(deliveries.redeliver(source, client, now) for source in sources)
 
     def results(self, repo: str, sha: str, kinds: Sequence[str], now: datetime) -> Iterator[Webhook]:
-        """Yield the results of a commit that gates of these kinds wait for. Raises Away, Refused, ConfigurationError."""
+        """Yield the results of a commit that gates of these kinds wait for.
+
+        Raises GitHubUnavailable, Refused, ConfigurationError.
+        """
         _, client, credentials = self._now()
         return results(repo, sha, kinds, client, credentials.of(repo), now)
 
     def heads(self, repo: str, patterns: Sequence[str]) -> Mapping[str, str]:
-        """Return the heads of branches that may match these patterns. Raises Away, Refused, ConfigurationError."""
+        """Return the heads of branches that may match these patterns.
+
+        Raises GitHubUnavailable, Refused, ConfigurationError.
+        """
         _, client, credentials = self._now()
         return heads.heads(repo, patterns, client, credentials.of(repo))
 
     def moves(self, repo: str) -> Mapping[str, Move]:
-        """Return the last push to each branch. Raises Away, Refused, ConfigurationError."""
+        """Return the last push to each branch. Raises GitHubUnavailable, Refused, ConfigurationError."""
         _, client, credentials = self._now()
         return heads.moves(repo, client, credentials.of(repo))
 
@@ -95,11 +101,11 @@ class Hub:
         """Return the address of a commit's page on the board; None if that has no public URL."""
         return self._configuration().page(repo, sha)
 
-    def alone(self, repo: str, sha: str) -> AbstractContextManager[object]:
+    def exclusively(self, repo: str, sha: str) -> AbstractContextManager[object]:
         """Return a lock: one thread at a time reports of a commit, so that no two make the same check."""
         return self._commits[hash((repo, sha)) % len(self._commits)]
 
-    def forget(self, repo: str) -> None:
+    def forget_token(self, repo: str) -> None:
         """Discard the token of a repository, after it was refused."""
         self._now()[2].refused(repo)
 
