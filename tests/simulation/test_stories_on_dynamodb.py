@@ -59,5 +59,5 @@ def test_a_story_goes_right_where_indexes_lag_behind(table: Table) -> None:
     """As AWS promises them, and DynamoDB Local's never do: hints come late or once too often, and no more than that."""
     with way() as road:
         road.lag = Lag(random.Random(11), most=60)
-        _right(written(3, steps=60, ledger=lambda now: table.ledger(clock=now, through=road.address)))
+        _right(written(3, steps=80, ledger=lambda now: table.ledger(clock=now, through=road.address)))
         assert road.lag.late > 100
