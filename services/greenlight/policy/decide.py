@@ -99,7 +99,9 @@ def gate_here(case: Situation, gate: Gate) -> GateState:
         return state
     refused = [gate.refused_at(case), state.at if state.state in ("failed", "revoked") else None]
     if any(at is not None and at > override.at for at in refused):
-        return replace(state, reason=f"{state.reason}; that ended {override.person}'s override")
+        return replace(
+            state, reason=f"{state.reason}; {override.person}'s override ended: the gate failed or was revoked"
+        )
     refusal = _left_out(case, override)
     if refusal is not None:
         return replace(state, reason=f"{state.reason}; {override.person}'s override does not count: {refusal}")

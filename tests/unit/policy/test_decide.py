@@ -402,7 +402,7 @@ def test_an_override_that_ended_stays_ended_while_the_gate_runs_again(against: F
             record = fold(record, each)
         found = decided(record)
         assert (found.state, found.gates["scan"].state) == ("waiting", "pending")
-        assert "that ended omar's override" in found.gates["scan"].reason
+        assert "; omar's override ended: the gate failed or was revoked" in found.gates["scan"].reason
         assert decided(fold(record, override(at=25))).gates["scan"].state == "overridden"
 
 
