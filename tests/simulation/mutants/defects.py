@@ -66,7 +66,7 @@ DEFECTS = [
     ),
     Defect(
         "a pipeline file that is not in force decides",
-        "Deciding.about",
+        "Deciding._under",
         "if found.digest != digest:",
         "if False:",
         "tests/simulation/test_sequences.py",
