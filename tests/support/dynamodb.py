@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from greenlight.ledger.bodies import Bodies
 from greenlight.ledger.dynamodb import aws
 from greenlight.ledger.dynamodb.bodies import InTable
-from greenlight.ledger.dynamodb.client import Dynamo, Meter
+from greenlight.ledger.dynamodb.client import Dynamo, Meter, Refused
 from greenlight.ledger.dynamodb.ledger import DynamoLedger
 from greenlight.ledger.dynamodb.table import settings
 from greenlight.lib.jitter import full_jitter
@@ -49,7 +49,11 @@ class Table:
         self.service = aws.Service("dynamodb", self.account)
         self.dynamo = Dynamo(self.service, self.name)
         make = {key: value for key, value in settings()["CreateTable"].items() if key != "DeletionProtectionEnabled"}
-        self.dynamo.call("CreateTable", make)
+        try:
+            self.dynamo.call("CreateTable", make)
+        except Refused as problem:  # nobody else has the name: a first try was heard, and its answer came too late
+            if "preexisting" not in str(problem):
+                raise
 
     def ledger(
         self,
