@@ -28,11 +28,11 @@ def merged(frame: Sequence[Span], kept: Iterable[Span]) -> list[Span]:
             known["attributes"] = {**span["attributes"], **known["attributes"]}
     root = found[frame[0]["span_id"]]
     root["start"] = min(span["start"] for span in found.values())
-    _hang(found, root["span_id"])
+    _attach_to_root(found, root["span_id"])
     return tree(found.values())
 
 
-def _hang(found: Mapping[str, Span], root: str) -> None:
+def _attach_to_root(found: Mapping[str, Span], root: str) -> None:
     """Have every span be below the root, whatever its parent is."""
     below = {root}
     for id in found:

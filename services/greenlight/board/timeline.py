@@ -40,7 +40,7 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
-class Tear:
+class FoldedTime:
     """A stretch that is folded."""
 
     x: float
@@ -53,7 +53,7 @@ class Timeline:
     """The whole picture."""
 
     bars: Sequence[Bar]
-    tears: Sequence[Tear]
+    tears: Sequence[FoldedTime]
     marks: Sequence[tuple[float, timedelta]]  # places, with the time since the first push
     now: float | None  # where now is, if something still goes on
     took: timedelta
@@ -137,12 +137,12 @@ class Scale:
         room = WIDTH - FOLD * sum(quiet)
         shown = max(sum(length for length, it in zip(lengths, quiet, strict=True) if not it), 0.001)
         self._points: list[tuple[datetime, float]] = [(times[0], 0.0)]
-        self.tears: list[Tear] = []
+        self.tears: list[FoldedTime] = []
         x = 0.0
         for start, length, fold in zip(times, lengths, quiet, strict=False):
             width = FOLD if fold else room * length / shown
             if fold:
-                self.tears.append(Tear(round(x, 1), FOLD, timedelta(seconds=length)))
+                self.tears.append(FoldedTime(round(x, 1), FOLD, timedelta(seconds=length)))
             x += width
             self._points.append((start + timedelta(seconds=length), x))
 

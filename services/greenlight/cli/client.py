@@ -67,7 +67,7 @@ class Client:
         """Return the token that `greenlight login` kept for this address."""
         try:
             return credentials.token_for(self.url, env)
-        except (credentials.Exposed, OSError, ValueError) as problem:
+        except (credentials.ReadableByOthers, OSError, ValueError) as problem:
             raise Failure(f"the tokens of `greenlight login` cannot be used: {problem}", USAGE) from None
 
     def get(self, path: str, **query: str | None) -> dict[str, Any]:

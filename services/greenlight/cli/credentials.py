@@ -14,7 +14,7 @@ from pathlib import Path
 from greenlight.lib.files import fsync_directory, make_folder, private
 
 
-class Exposed(Exception):
+class ReadableByOthers(Exception):
     """Other users can read the file, so that nothing in it is a secret. The message says what to do."""
 
 
@@ -26,7 +26,10 @@ def file_of(env: Mapping[str, str]) -> Path:
 
 
 def token_for(url: str, env: Mapping[str, str]) -> str | None:
-    """Return the token for the board at `url`; None without one. Raises Exposed, OSError, ValueError for a spoiled file."""
+    """Return the token for the board at `url`; None without one.
+
+    Raises ReadableByOthers, OSError, ValueError for a spoiled file.
+    """
     return _read(file_of(env)).get(url)
 
 
@@ -55,7 +58,7 @@ def _read(path: Path) -> dict[str, str]:
     try:
         with open(path, encoding="utf-8") as file:
             if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
-                raise Exposed(f"other users can read {path}: chmod 600 it, and have its tokens replaced")
+                raise ReadableByOthers(f"other users can read {path}: chmod 600 it, and have its tokens replaced")
             found = json.load(file)
     except FileNotFoundError:
         return {}

@@ -77,7 +77,7 @@ def until(look: Callable[[], State], seconds: float) -> State:
         pause = min(pause * 1.5, LONGEST)
 
 
-def patiently(ask: Callable[[], T]) -> T:
+def with_retries(ask: Callable[[], T]) -> T:
     """Return what `ask` returns; a Greenlight that is being restarted is asked again. Raises Failure after AGAIN tries."""
     for _ in range(AGAIN):
         try:

@@ -14,7 +14,7 @@ from authlib.integrations.requests_client import OAuth2Session
 from greenlight.board.login import jwts
 from greenlight.board.login.claims import Claims
 from greenlight.board.login.config import OIDC, OidcConfig
-from greenlight.board.login.outside import Kept, asking, bounded, document
+from greenlight.board.login.outside import CachedDocument, asking, bounded, document
 from greenlight.board.login.provider import LoginFailed
 from greenlight.lib.clock import Clock
 
@@ -29,8 +29,8 @@ class Oidc:
 
     def __init__(self, config: OidcConfig, secret: Callable[[], str | None], clock: Clock) -> None:
         self._config, self._secret, self._clock = config, secret, clock
-        self._metadata = Kept(self._discover, clock)
-        self._keys = Kept(lambda: self._get(self._metadata()["jwks_uri"]), clock)
+        self._metadata = CachedDocument(self._discover, clock)
+        self._keys = CachedDocument(lambda: self._get(self._metadata()["jwks_uri"]), clock)
 
     @property
     def title(self) -> str:

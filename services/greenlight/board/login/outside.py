@@ -36,7 +36,7 @@ PAUSE = 5.0
 _turns = threading.BoundedSemaphore(AT_ONCE)
 
 
-class Bounded(HTTPAdapter):
+class BoundedAdapter(HTTPAdapter):
     """Send requests that end in time, and read no more of an answer than is allowed."""
 
     def __init__(self, clock: Clock) -> None:
@@ -70,7 +70,7 @@ def bounded(session: requests.Session, clock: Clock) -> requests.Session:
     session.trust_env = False  # no proxy, no .netrc of whoever started the board
     session.max_redirects = 0
     for scheme in ("https://", "http://"):
-        session.mount(scheme, Bounded(clock))
+        session.mount(scheme, BoundedAdapter(clock))
     return session
 
 
@@ -100,7 +100,7 @@ def document(session: requests.Session, url: str, whom: str, **options: Any) -> 
         raise LoginFailed(f"{whom} answered {answer.status_code} to a request for {url}") from None
 
 
-class Kept:
+class CachedDocument:
     """A document that is asked for again after an hour, or when somebody misses something in it, at most once a minute.
 
     While it is asked for, and while nobody answers, others get the one before.

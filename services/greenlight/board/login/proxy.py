@@ -11,7 +11,7 @@ from werkzeug.datastructures import Headers
 from greenlight.board.login import jwts
 from greenlight.board.login.claims import Claims
 from greenlight.board.login.config import PROXY, ProxyConfig
-from greenlight.board.login.outside import Kept, asking, bounded, document
+from greenlight.board.login.outside import CachedDocument, asking, bounded, document
 from greenlight.board.login.provider import LoginFailed
 from greenlight.lib.clock import Clock
 
@@ -21,7 +21,7 @@ class Proxy:
 
     def __init__(self, config: ProxyConfig, clock: Clock) -> None:
         self._config, self._clock = config, clock
-        self._keys = Kept(self._fetch, clock)
+        self._keys = CachedDocument(self._fetch, clock)
 
     def claims(self, headers: Headers) -> Claims | None:
         """Return what the header of a request proves; None without one. Raises LoginFailed, Unavailable."""

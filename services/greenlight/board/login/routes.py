@@ -32,7 +32,7 @@ def blueprint(guard: Guard) -> Blueprint:
         token = request.form.get("token", "").strip()
         if guard.known(token, request) is None:
             return _page(guard, "This token belongs to no person; it may have been replaced.", 401)
-        return _welcome(guard, Claims(TOKEN, token=digest_of(token)), request.form.get("next"))
+        return _log_in(guard, Claims(TOKEN, token=digest_of(token)), request.form.get("next"))
 
     @login.get("/login/<name>")
     def begin(name: str) -> Response:
@@ -54,7 +54,7 @@ def blueprint(guard: Guard) -> Blueprint:
             kept = unpacked(request.cookies.get(cookie, ""), name, request.args)
             guard.may_try(request)
             claims = provider.finish(guard.callback(name, request), request.args, kept)
-            response = _welcome(guard, claims, kept["then"])
+            response = _log_in(guard, claims, kept["then"])
         except (LoginFailed, Unavailable, Forbidden) as problem:
             response = _failed(guard, name, problem)
         guard.sessions.set_cookie(response, cookie, "")  # one answer ends a login, right or wrong
@@ -95,7 +95,7 @@ def _page(guard: Guard, problem: str, status: int) -> Response:
     return make_response(page, status)
 
 
-def _welcome(guard: Guard, claims: Claims, then: str | None) -> Response:
+def _log_in(guard: Guard, claims: Claims, then: str | None) -> Response:
     """Log a person in. Raises Forbidden where the claims lead to nobody."""
     response = _after(local_path(then))
     person = guard.sessions.begin(claims, request, response)

@@ -72,5 +72,5 @@ def _env(url: str | None) -> dict[str, str]:
 def _readable() -> Iterator[None]:
     try:
         yield
-    except (credentials.Exposed, OSError, ValueError) as problem:
+    except (credentials.ReadableByOthers, OSError, ValueError) as problem:
         raise Failure(f"tokens cannot be kept: {problem}", USAGE) from None

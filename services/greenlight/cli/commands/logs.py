@@ -67,7 +67,7 @@ def _follow(client: Client, id: str) -> None:
     """Print the output of a deployment until it has ended."""
     printer, after = _Printer(), None
     while True:
-        found = waiting.patiently(partial(client.get, f"/deployments/{id}/log", after=after))
+        found = waiting.with_retries(partial(client.get, f"/deployments/{id}/log", after=after))
         printer.show(found, last=found["ended"] is not None)
         if found["ended"] is not None:
             return
