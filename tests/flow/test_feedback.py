@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,11 @@ def shipped(shop: Shop, word: str, **push: Any) -> None:
     shop.approve(word)
     shop.watch.end("production", sha_of(word))
     shop.settle()
+
+
+def reports(requests: Iterable[tuple[str, str, int]]) -> list[tuple[str, str, int]]:
+    """Return the requests that change something; a process that looks at a repository also asks for a token."""
+    return [it for it in requests if it[0] != "GET" and not it[1].endswith("/access_tokens")]
 
 
 def test_a_commit_on_its_way_is_seen_on_github(tmp_path: Path, github: FakeGitHub) -> None:
@@ -134,8 +139,7 @@ def test_a_repetition_sends_nothing(tmp_path: Path, github: FakeGitHub) -> None:
     shop = Shop(tmp_path).start()
     try:
         shop.settle()
-        assert [it for it in github.requests if it not in before and it[0] != "GET"] == []
-        assert len([it for it in github.requests if it[0] != "GET"]) == len([it for it in before if it[0] != "GET"])
+        assert reports(github.requests) == reports(before)
     finally:
         shop.stop()
 

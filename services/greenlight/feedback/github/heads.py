@@ -20,7 +20,7 @@ def heads(repo: str, patterns: Sequence[str], client: Client, token: str) -> Map
     """Return the commit at the head of each branch that may match a pattern, by ref. Raises GitHubUnavailable, Refused."""
     found: dict[str, str] = {}
     for begin in sorted({_WILD.split(pattern)[0] for pattern in patterns}):
-        path = f"/repos/{quote(repo)}/git/matching-refs/{quote(f'heads/{begin}' if begin else 'heads', safe='')}"
+        path = f"/repos/{quote(repo)}/git/matching-refs/{quote('/'.join(filter(None, ('heads', begin))), safe='')}"
         for page in pages(lambda path, **query: client.get(path, token, **query), path, BRANCHES):
             found.update({str(it["ref"]): str(it["object"]["sha"]) for it in page})
     return found
