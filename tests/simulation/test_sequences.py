@@ -129,7 +129,7 @@ def test_an_event_that_gets_lost_delays_a_deployment_and_no_more(story: Story, l
     if lost == types.TARGET_RESUMED:
         story.pause(True)
     if lost == types.TARGET_UNFROZEN:
-        asks = freezing.Asked("shop", "staging", "because", lasts=timedelta(days=1))
+        asks = freezing.AskedFreeze("shop", "staging", "because", lasts=timedelta(days=1))
         freezing.freeze(asks, LENA, story.board())
     one = story.green(1)
     if lost in STOPPED:

@@ -235,7 +235,7 @@ def _writes(api: Blueprint, deps: Deps) -> None:
     def freeze(application: str, environment: str) -> Response:
         body = json_object()
         lasts = _text(body, "for", needed=False)
-        asks = freezing.Asked(
+        asks = freezing.AskedFreeze(
             application,
             environment,
             _text(body, "reason", needed=False),

@@ -21,7 +21,7 @@ from greenlight.service.retry import until_settled
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AskedFreeze:
     """A freeze as a person asks for it."""
 
     application: str
@@ -33,7 +33,7 @@ class Asked:
     excepted: tuple[str, ...] = ()
 
 
-def freeze(asks: Asked, person: Person, deps: Deps) -> TargetFreeze:
+def freeze(asks: AskedFreeze, person: Person, deps: Deps) -> TargetFreeze:
     """Freeze a target for a time; return the freeze. Asking again for one that there is changes nothing.
 
     Nothing has to happen when it begins, as decisions are made anew before a deployment begins; and whatever it keeps back
@@ -65,7 +65,7 @@ def freeze(asks: Asked, person: Person, deps: Deps) -> TargetFreeze:
     return until_settled(attempt)
 
 
-def _made(asks: Asked, target: Target, person: Person, now: datetime) -> TargetFreeze:
+def _made(asks: AskedFreeze, target: Target, person: Person, now: datetime) -> TargetFreeze:
     begins = max(asks.begins or now, now)
     until = asks.until or min(begins, now + AHEAD) + (asks.lasts or timedelta(0))
     id = ids.derive(types.TARGET_FROZEN, target.application, target.environment, target.version)

@@ -128,11 +128,11 @@ class Greenlight:
         self._webhooks_at: tuple[str, int] = ("127.0.0.1", 8081)  # until they are served
         chain = cast(Ledger, Chain(self.ledger, self._follow, log.getChild("chain")))
         common = (clock, reporting(chain, tracer), self.pipeline, InLog(), log, self.tracer)  # what every service gets
-        told = ConfigurationFile(folders.config, clock, log)
+        configuration = ConfigurationFile(folders.config, clock, log)
         self._feedback = FeedbackDeps(
             *common,
-            github=GitHubAccess(told, self.secrets, clock, log.getChild("feedback")),
-            notifier=Notifier(told, self.secrets, self.ledger, clock, log.getChild("feedback")),
+            github=GitHubAccess(configuration, self.secrets, clock, log.getChild("feedback")),
+            notifier=Notifier(configuration, self.secrets, self.ledger, clock, log.getChild("feedback")),
             accept=AcceptPolled(Deps(*common)),
         )
         scrub = Scrubber(live=lambda: [secret.value.decode("utf-8", "replace") for secret in self.secrets.all()])

@@ -77,7 +77,7 @@ def _read(record: Record, deps: Deps) -> None:
 def _compare_heads(repo: str, deps: Deps) -> None:
     """Write down the shipped branches whose head no webhook reported.
 
-    It is no push: GitHub's API does not give the time by which pushes are told apart (docs/decisions/0031).
+    They are not accepted as pushes: the API lacks the time that identifies a push (docs/decisions/0031).
     """
     policies = deps.pipeline().of(repo)
     log = deps.log.getChild("feedback")

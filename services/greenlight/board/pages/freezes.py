@@ -52,7 +52,7 @@ def _freeze(row: Target, policy: Policy, person: Person) -> Form:
 
 
 def _do_freeze(row: Target, person: Person, deps: Deps) -> None:
-    asks = freezing.Asked(
+    asks = freezing.AskedFreeze(
         row.application,
         row.environment,
         request.form.get("reason", "").strip() or None,
