@@ -214,6 +214,11 @@ class Subscribers:
         script = self._answers.get(scene, {}).get(name) or [Answer()]
         return script[min(number, len(script)) - 1]
 
+    def forget(self, scene: Scene) -> None:
+        """Begin to count the calls of a scene anew."""
+        with self._news:
+            self._calls = {(of, name): calls for (of, name), calls in self._calls.items() if of != scene.name}
+
     def calls(self, scene: Scene) -> dict[str, Sequence[Call]]:
         with self._news:
             return {name: list(calls) for (of, name), calls in self._calls.items() if of == scene.name}
@@ -443,6 +448,12 @@ class Stage:
     def outcome(self, scene: Scene) -> Outcome:
         """Return the outcome of a scene. Raises what went wrong."""
         return self._outcomes[scene.name].result(10 * PATIENCE)
+
+    def play_again(self, scene: Scene) -> Outcome:
+        """Play a scene once more, alone, and return what came of that. Raises what went wrong."""
+        self._subscribers.forget(scene)
+        self._outcomes[scene.name] = self._pool.submit(self._play, scene)
+        return self.outcome(scene)
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)

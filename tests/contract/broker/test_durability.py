@@ -24,12 +24,12 @@ from support.broker import BROKER, FAST, PATIENCE, Recorder, Request, Response, 
 def test_what_was_not_delivered_is_delivered_by_the_next_start_and_nothing_else(tmp_path: Path) -> None:
     """After an orderly end no delivery is repeated; retries go on where they were."""
     first = Recorder(lambda n, request: (503 if request.headers["ce-id"] == "later" else 202, {}, b""))
-    slow = "delivery: {retry: 3, backoffPolicy: exponential, backoffDelay: PT0.1S}"
+    slow = "delivery: {retry: 10, backoffPolicy: exponential, backoffDelay: PT0.1S}"
     with running(tmp_path, trigger("one", "s", spec=slow), services={"s": first}) as broker:
         broker.publish(event("later"))
         for number in range(10):
             broker.publish(event(str(number)))
-        first.wait(11)
+        first.wait_until(lambda requests: len({request.headers["ce-id"] for request in requests}) == 11)
         assert broker.drain(PATIENCE)
         broker.publish(event("draining"))
     second = Recorder()

@@ -53,8 +53,11 @@ def test_on_greenlight(case: Case, greenlight: Stage) -> None:
 @pytest.mark.parametrize("case", PARAMETERS)
 def test_on_knatives(case: Case, theirs: Stage) -> None:
     """Knative's broker does the same, but for what the case says that it does otherwise."""
+    expected = {**case.expect, **case.knative}
     outcome = theirs.outcome(case.scene)
-    assert {key: outcome[key] for key in case.expect} == {**case.expect, **case.knative}
+    if outcome["status"] == 500 and expected.get("status") != 500:  # one of its own processes failed: no verdict
+        outcome = theirs.play_again(case.scene)
+    assert {key: outcome[key] for key in case.expect} == expected
     for key in case.knative:
         assert outcome[key] != case.expect[key], f"{key} is as with Greenlight: no difference here"
 
