@@ -44,8 +44,8 @@ lint: .venv/lint ## style, types, import contracts
 audit: .venv/lint .venv/tools/installed ## look for known vulnerabilities (3: no database can be asked) and refused licences
 	.venv/tools/bin/python tests/audit.py
 
-bench: .venv/test ## measure; prints ratios and absolute figures, fails on neither
-	$(BIN)/python -m tests.bench
+bench: .venv/test ## measure; prints ratios and absolute figures, fails on neither; SOME=4 SEED=1 takes four benchmarks
+	$(BIN)/python -m tests.bench $(if $(SOME),--some $(SOME) --seed $(or $(SEED),1))
 
 cluster: ## start a real Knative broker and DynamoDB, for the tests that need them; needs Go and Java; prints the file to source
 	@tests/cluster/cluster up

@@ -1,14 +1,17 @@
 """`make bench`: every benchmark, or those of the rows that are named. One table at the end; fails only if one cannot run.
 
-python -m tests.bench            all
-python -m tests.bench G B        these rows
+python -m tests.bench                      all
+python -m tests.bench G B                  these rows
+python -m tests.bench --some 4 --seed 7    four files of benchmarks, chosen by the seed
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import os
 import platform
+import random
 import sys
 import time
 from pathlib import Path
@@ -20,15 +23,17 @@ sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parents[1] / "services")]
 from measure import Missing, Row, fsync_p50, table  # noqa: E402
 
 
-def main(wanted: set[str]) -> None:
+def main(wanted: set[str], some: int | None, seed: int) -> None:
     """Each file bench_*.py names its rows in ROWS; its main() prints what it likes, and returns rows for the table."""
+    files = sorted(HERE.glob("bench_*.py"))
+    chosen = files if some is None or some >= len(files) else sorted(random.Random(seed).sample(files, some))
     print(
         f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, "
         f"fsync p50 {fsync_p50() * 1e3:.2f} ms",
         flush=True,
     )
     rows: list[Row] = []
-    for file in sorted(HERE.glob("bench_*.py")):
+    for file in chosen:
         module = _module(file)
         if wanted and not wanted & {name.upper() for name in module.ROWS}:
             continue
@@ -53,4 +58,9 @@ def _module(file: Path) -> ModuleType:
     return module
 
 
-main({word.upper() for word in sys.argv[1:]})
+parser = argparse.ArgumentParser(prog="python -m tests.bench")
+parser.add_argument("rows", nargs="*", type=str.upper, metavar="ROW")
+parser.add_argument("--some", type=int, metavar="NUMBER")
+parser.add_argument("--seed", type=int, default=1)
+arguments = parser.parse_args()
+main(set(arguments.rows), arguments.some, arguments.seed)
