@@ -14,6 +14,8 @@ from werkzeug.test import Client
 
 from greenlight.cli.main import COMMANDS, main
 from greenlight.ledger import names
+from greenlight.ledger.port import Unreadable
+from greenlight.ledger.sqlite.ledger import SqliteLedger
 from greenlight.service.server import Server, serve
 from support.flow import REPO, TOKENS, Shop, build_payload, push_payload, sha_of
 
@@ -107,6 +109,43 @@ def test_status_why_trace_and_journal_say_what_is_known(terminal: Terminal) -> N
     journal = terminal("journal", REPO, ONE[:8], "--verify")
     assert journal.exit_code == 0
     assert "the chain verifies" in journal.stderr
+
+
+def test_why_names_red_commits_that_go_out_with_the_one_that_is_asked_about(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the gate and its reason, as the API has them; what cannot be read is named, too, and nothing else fails for it."""
+    shop, two = terminal.shop, sha_of("two")
+    assert "brings" not in terminal("why", REPO, ONE).stdout, "it goes out alone"
+    shop.scan("one", "failed")
+    shop.push("two", before="one")
+    shop.build("two")
+    shop.watch.end("staging", two)
+    shop.settle()
+    said = terminal("why", REPO, two, "shop", "production").stdout
+    assert f"    brings 2 commits\n      failed scan of {ONE[:7]} one: webhook scan failed\n" in said
+    brings = {
+        name: it["brings"]
+        for name, it in terminal.json("why", REPO, two)["applications"]["shop"]["environments"].items()
+    }
+    assert brings["staging"] == {"commits": [], "more": 0}, "it runs there"
+    first, second = brings["production"]["commits"]
+    assert (first, brings["production"]["more"]) == (
+        {"sha": two, "title": "two", "author": "acme-developer", "red": {}},
+        0,
+    )
+    assert (second["sha"], [(name, it["state"]) for name, it in second["red"].items()]) == (ONE, [("scan", "failed")])
+    read = SqliteLedger.record
+
+    def spoilt(self: SqliteLedger, repo: str, sha: str) -> Any:
+        if sha == ONE:
+            raise Unreadable(f"the record of {sha[:7]} is spoilt")
+        return read(self, repo, sha)
+
+    monkeypatch.setattr(SqliteLedger, "record", spoilt)
+    assert f"unknown {ONE[:7]} one: the record of {ONE[:7]} is spoilt" in terminal("why", REPO, two).stdout
+    page = Client(shop.greenlight.apps["board"]).get(f"/commits/{REPO}/{two}").get_data(as_text=True)
+    assert "its record cannot be read" in page
 
 
 def test_a_changed_journal_does_not_verify(terminal: Terminal) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from greenlight.board.commits import Known, known
 from greenlight.board.stops import Stop
+from greenlight.ledger.port import Unreadable
 from greenlight.model.policy import GateState, Situation
 from greenlight.model.rows import Record
 from greenlight.policy.between import between
@@ -24,10 +25,16 @@ SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """A commit that goes out, with the gates of the environment that say no to it."""
+    """A commit that goes out, with the gates of the environment that say no to it, or that a person passed."""
 
     commit: Known
-    red: Sequence[str]
+    gates: Mapping[str, GateState]
+    unreadable: str | None = None  # why its gates are not known
+
+    @property
+    def red(self) -> Sequence[str]:
+        """Return each of these gates in words."""
+        return red(self.gates) if self.unreadable is None else ["its record cannot be read"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +63,7 @@ def brings(stop: Stop | None, deps: Deps) -> Brings:
     others = between(push, runs.sha if runs else None, History.of(case.pushes)).shas
     shas = list(dict.fromkeys((case.record.sha, *others)))
     titles = known(case.record.repo, shas[:SHOWN], deps)
-    found = [Brought(titles[sha], _red_of(case, sha, deps)) for sha in shas[:SHOWN]]
+    found = [_brought(case, titles[sha], deps) for sha in shas[:SHOWN]]
     return Brings(found, len(shas) - len(found))
 
 
@@ -72,14 +79,22 @@ def red(gates: Mapping[str, GateState]) -> Sequence[str]:
     """Return each gate that says no, or that a person passed in its place: "scan failed", "scan overridden by rob"."""
     return [
         f"{name} {state.state}" + (f" by {', '.join(state.by)}" if state.state == "overridden" else "")
-        for name, state in gates.items()
-        if state.state in ("failed", "revoked", "overridden")
+        for name, state in only_red(gates).items()
     ]
 
 
-def _red_of(case: Situation, sha: str, deps: Deps) -> Sequence[str]:
-    record = deps.ledger.record(case.record.repo, sha)
-    return [] if record is None or not may_be_red(record) else red(required_gates(case.of(record)))
+def only_red(gates: Mapping[str, GateState]) -> Mapping[str, GateState]:
+    """Return the gates that say no, or that a person passed in their place."""
+    return {name: state for name, state in gates.items() if state.state in ("failed", "revoked", "overridden")}
+
+
+def _brought(case: Situation, commit: Known, deps: Deps) -> Brought:
+    try:
+        record = deps.ledger.record(commit.repo, commit.sha)
+        gates = {} if record is None or not may_be_red(record) else required_gates(case.of(record))
+    except Unreadable as problem:
+        return Brought(commit, {}, str(problem))
+    return Brought(commit, only_red(gates))
 
 
 def may_be_red(record: Record) -> bool:

@@ -10,6 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from greenlight.board import view
+from greenlight.board.brings import brings
+from greenlight.board.stops import OPEN, Stop, stops
 from greenlight.events import rfc3339
 from greenlight.ledger.found import found_lately, lost_pushes
 from greenlight.ledger.names import name_of
@@ -148,9 +150,24 @@ def situations_of(
 
 
 def commit_of(record: Record, deps: Deps) -> dict[str, Any]:
-    """Return a commit as the API shows it."""
-    (commit,) = commits_of([record], deps)
-    return commit
+    """Return a commit as the API shows it, with what would go out with it to each environment that can be read."""
+    policies, situations, unreadable = _situations_here(record, deps.clock.now(), deps)
+    shown = _commit(record, policies, situations, unreadable)
+    for policy in policies:
+        environments = shown["applications"][policy.name]["environments"]
+        if any("gates" not in environments[name] for name in policy.environments):
+            continue  # what a decision reads cannot be read
+        for it in stops(situations[policy.name, name].of(record) for name in policy.environments):
+            environments[it.environment] |= {"brings": _brings(it, deps)}
+    return shown
+
+
+def _brings(stop: Stop, deps: Deps) -> dict[str, Any] | None:
+    """Return what would go out with a commit, as the API shows it; None: a row that it needs cannot be read."""
+    try:
+        return view.brings(brings(stop if stop.state in OPEN else None, deps))
+    except Unreadable:
+        return None
 
 
 def commits_of(records: Sequence[Record], deps: Deps) -> list[dict[str, Any]]:
@@ -158,13 +175,18 @@ def commits_of(records: Sequence[Record], deps: Deps) -> list[dict[str, Any]]:
 
     Where a target or a push cannot be read, its environment says so, and no more.
     """
-    pipeline, now = deps.pipeline(), deps.clock.now()
-    shared = {}
-    for record in {record.repo: record for record in records}.values():
-        policies = pipeline.of(record.repo)
-        situations, unreadable = situations_of(record, policies, now, deps)
-        shared[record.repo] = _without(policies, unreadable), situations, unreadable
+    now = deps.clock.now()
+    shared = {repo: _situations_here(it, now, deps) for repo, it in {it.repo: it for it in records}.items()}
     return [_commit(record, *shared[record.repo]) for record in records]
+
+
+def _situations_here(
+    record: Record, now: datetime, deps: Deps
+) -> tuple[Sequence[Policy], view.Situations, Mapping[tuple[str, str], str]]:
+    """Return the policies of a commit's repository with the environments that can be read, the situations, and the rest."""
+    policies = deps.pipeline().of(record.repo)
+    situations, unreadable = situations_of(record, policies, now, deps)
+    return _without(policies, unreadable), situations, unreadable
 
 
 def _commit(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from greenlight.board.brings import Brings
 from greenlight.board.stops import revoked
 from greenlight.events import ids, rfc3339
 from greenlight.model.policy import Decision, GateState, Policy, Situation
@@ -78,6 +79,23 @@ def environment(case: Situation, decision: Decision) -> dict[str, Any]:
         "freezes": freezes(case.target, case.now),
         "requested": request(requested) if requested is not None else None,
         "deployment": _attempt(case.attempt),
+    }
+
+
+def brings(found: Brings) -> dict[str, Any]:
+    """Return the commits that would go out together, newest first, each with the gates that say no to it."""
+    return {
+        "commits": [
+            {
+                "sha": it.commit.sha,
+                "title": it.commit.title or None,
+                "author": it.commit.author or None,
+                "red": {name: _gate(gate) for name, gate in it.gates.items()},
+                **({"unreadable": it.unreadable} if it.unreadable else {}),
+            }
+            for it in found.commits
+        ],
+        "more": found.more,
     }
 
 

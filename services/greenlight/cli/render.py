@@ -170,6 +170,22 @@ def commit(value: dict[str, Any]) -> None:
             for each in it.get("freezes", ()):  # which an environment that cannot be read lacks
                 if not each["begun"]:
                     line("    ", state("planned"), f" {freeze(each)}")
+            _brings(value["sha"], it.get("brings"))
+
+
+def _brings(sha: str, found: dict[str, Any] | None) -> None:
+    """Print how many commits go out with one, and the others to which a gate said no, or which a person let through."""
+    count = len(found["commits"]) + found["more"] if found else 0
+    if not found or count < 2:
+        return
+    unknown = f"; the oldest {found['more']} were not looked at" if found["more"] else ""
+    line(f"    brings {count} commits{unknown}")
+    for it in found["commits"]:
+        called = f"{it['sha'][:7]} {it['title'] or ''}".rstrip()
+        if "unreadable" in it:
+            line("      ", state("unknown"), f" {called}: {it['unreadable']}")
+        for gate, red in it["red"].items() if it["sha"] != sha else ():  # its own gates stand above
+            line("      ", state(red["state"]), f" {gate} of {called}: {red['reason']}")
 
 
 def freeze(it: dict[str, Any]) -> str:
