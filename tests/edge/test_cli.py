@@ -135,6 +135,8 @@ def test_why_names_red_commits_that_go_out_with_the_one_that_is_asked_about(
         0,
     )
     assert (second["sha"], [(name, it["state"]) for name, it in second["red"].items()]) == (ONE, [("scan", "failed")])
+    asked = terminal("deploy", REPO, ONE, "shop", "production", "--reason", "x")
+    assert (asked.exit_code, "    failed  scan: webhook scan failed\n" in asked.stdout) == (0, True)
     read = SqliteLedger.record
 
     def spoilt(self: SqliteLedger, repo: str, sha: str) -> Any:

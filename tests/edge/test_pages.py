@@ -6,6 +6,7 @@ import gzip
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from werkzeug.test import Client, TestResponse
 
 from greenlight.broker.trigger_spec import TriggerSpec
 from greenlight.entrypoints.compose import ThirdParties
-from support.flow import NEW, REPO, TOKENS, Shop, push_payload, sha_of
+from support.flow import NEW, PIPELINE, REPO, TOKENS, Shop, push_payload, sha_of
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
@@ -251,6 +252,38 @@ def test_whoever_approves_is_told_what_goes_out_though_a_gate_said_no_to_it(tmp_
     shop.settle()
     for path in ("/", target):
         assert "scan overridden by omar" in words(look(client, path)), path
+    shop.stop()
+
+
+def test_the_form_of_a_rollback_names_the_gates_that_have_not_passed_by_now(tmp_path: Path) -> None:
+    """For each commit that it can lead to. The gates refuse what they refused before, and nothing else."""
+    shop = Shop(tmp_path, pipeline=PIPELINE.replace("require: [build]", "require: [scan]")).start()
+    client, target = Client(shop.greenlight.apps["board"]), "/targets/shop/staging"
+    for before, word in pairwise(("nothing", "zero", "one", "two")):
+        shop.push(word, before=before)
+        shop.scan(word)
+        shop.watch.end("staging", sha_of(word))
+    said = words(look(client, f"{target}/rollback", "omar"))
+    assert "It begins at once" in said
+    assert "scan" not in said, "every gate is green"
+    for word in ("zero", "one"):
+        shop.scan(word, "failed", run=2)
+    gate = {"application": "shop", "environment": "staging", "gate": "scan", "reason": "false alarm"}
+    assert send(client, f"{COMMIT}/override", "omar", **gate).status_code == 303
+    until = f"{datetime.now(UTC) + timedelta(days=9):%Y-%m-%d}"
+    assert (
+        send(client, f"{target}/freeze", "omar", reason="sale", until=f"{until}T00:00", zone="UTC").status_code == 303
+    )
+    shop.settle()
+    said = words(look(client, f"{target}/rollback", "omar"))
+    assert re.search(r"one \w{7} acme-developer · succeeded [\d: -]+ UTC scan overridden by omar zero", said)
+    assert re.search(r"zero \w{7} acme-developer · succeeded [\d: -]+ UTC scan failed", said)
+    assert f"The target is frozen until {until} 00:00:00 UTC: sale (by omar). The request waits for that" in said
+    answer = send(client, f"{target}/rollback", "omar", sha=sha_of("zero"), reason="slow")
+    assert (answer.status_code, "cannot be rolled back to: scan" in words(answer)) == (422, True)
+    body = {"kind": "rollback", "sha": sha_of("one"), "reason": "slow"}
+    red = shop.act(f"{target}/deployments", body, "omar")["red"]
+    assert [(name, it["state"], it["by"]) for name, it in red.items()] == [("scan", "overridden", ["omar"])]
     shop.stop()
 
 

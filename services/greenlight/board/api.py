@@ -206,8 +206,9 @@ def _writes(api: Blueprint, deps: Deps) -> None:
             _flag(body, "pause"),
         )
         made = actions.request(asks, g.person, deps)
-        waits = _frozen(reading.target_of(application, environment, deps), made, deps)
-        answer = {"id": made.fact, "sha": made.sha, "until": rfc3339(made.until)}
+        row = reading.target_of(application, environment, deps)
+        waits, red = _frozen(row, made, deps), view.states(reading.red_of(made, row, deps))
+        answer = {"id": made.fact, "sha": made.sha, "until": rfc3339(made.until), "red": red}
         return _json({**answer, **({"waits": waits} if waits else {})}, 202)
 
     @api.post("/targets/<application>/<environment>/cancel")

@@ -76,10 +76,15 @@ def contained(stop: Stop) -> bool:
 
 
 def red(gates: Mapping[str, GateState]) -> Sequence[str]:
-    """Return each gate that says no, or that a person passed in its place: "scan failed", "scan overridden by rob"."""
+    """Return each gate that says no, or that a person passed in its place, in words."""
+    return worded(only_red(gates))
+
+
+def worded(gates: Mapping[str, GateState]) -> Sequence[str]:
+    """Return gates with their states in words: "scan failed", "scan overridden by rob"."""
     return [
         f"{name} {state.state}" + (f" by {', '.join(state.by)}" if state.state == "overridden" else "")
-        for name, state in only_red(gates).items()
+        for name, state in gates.items()
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from greenlight.model.policy import Gate, Policy, Situation
+from greenlight.model.policy import Gate, GateState, Policy, Situation
 from greenlight.model.rows import Approval as Word
 from greenlight.policy.authors import authors
 from greenlight.policy.decide import GREEN, required_gates
@@ -104,8 +104,13 @@ def closed_to_rollback(case: Situation) -> tuple[str, str] | None:
 
     Ages count as they were when it last succeeded there.
     """
-    states = required_gates(case, at_last_success=True)
+    states = gates_for("rollback", case)
     return next(((name, gate.reason) for name, gate in states.items() if gate.state not in GREEN), None)
+
+
+def gates_for(kind: str, case: Situation) -> Mapping[str, GateState]:
+    """Return the gates of a commit as a request of that kind counts them."""
+    return required_gates(case, at_last_success=kind == "rollback")
 
 
 def _in_groups(person: Person, gate: Approval) -> str | None:

@@ -9,8 +9,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from greenlight.board import view
-from greenlight.board.brings import brings
+from greenlight.board import domain, view
+from greenlight.board.brings import brings, only_red
 from greenlight.board.stops import OPEN, Stop, stops
 from greenlight.events import rfc3339
 from greenlight.ledger.found import found_lately, lost_pushes
@@ -18,8 +18,8 @@ from greenlight.ledger.names import name_of
 from greenlight.ledger.port import Unreadable
 from greenlight.lib.errors import NotFound, Rejected, Unavailable
 from greenlight.lib.paging import BAD_CURSOR
-from greenlight.model.policy import Policy
-from greenlight.model.rows import Deployment, Record, Target
+from greenlight.model.policy import GateState, Policy
+from greenlight.model.rows import Deployment, Record, Request, Target
 from greenlight.policy.shape import closest
 from greenlight.service.deps import Deps
 from greenlight.service.pushes import silent_since
@@ -81,6 +81,19 @@ def target_of(application: str, environment: str, deps: Deps) -> Target:
             f"{application} is called {target.renamed} in a pipeline file that is being read here; try again"
         )
     return target
+
+
+def red_of(request: Request, target: Target, deps: Deps) -> Mapping[str, GateState]:
+    """Return the gates that say no to what was requested, or that an operator overrode, as far as they can be read."""
+    try:
+        record = deps.ledger.record(target.repo, request.sha)
+        if record is None:
+            return {}
+        policy = policy_of(target.application, deps)
+        case = situation(policy, record, target, deps.ledger, deps.clock.now())
+        return only_red(domain.gates_for(request.kind, case))
+    except Unreadable:
+        return {}
 
 
 def deployment_of(id: str, deps: Deps) -> Deployment:

@@ -39,7 +39,7 @@ def application(record: Record, policy: Policy, situations: Situations) -> dict[
     cases = {name: situations[policy.name, name].of(record) for name in policy.environments}
     decisions = {name: decide(case) for name, case in cases.items()}
     return {
-        "gates": {name: _gate(gate) for name, gate in gates(policy, cases, decisions).items()},
+        "gates": states(gates(policy, cases, decisions)),
         "environments": {
             name: {**environment(cases[name], decision), "needs_person": _needs_person(name, cases, decisions)}
             for name, decision in decisions.items()
@@ -75,7 +75,7 @@ def environment(case: Situation, decision: Decision) -> dict[str, Any]:
         "decision": decision.state,
         "reasons": [*decision.reasons, *_too_late(decision)],
         "requires": list(case.environment.require),
-        "gates": {name: _gate(gate) for name, gate in decision.gates.items()},
+        "gates": states(decision.gates),
         "freezes": freezes(case.target, case.now),
         "requested": request(requested) if requested is not None else None,
         "deployment": _attempt(case.attempt),
@@ -90,7 +90,7 @@ def brings(found: Brings) -> dict[str, Any]:
                 "sha": it.commit.sha,
                 "title": it.commit.title or None,
                 "author": it.commit.author or None,
-                "red": {name: _gate(gate) for name, gate in it.gates.items()},
+                "red": states(it.gates),
                 **({"unreadable": it.unreadable} if it.unreadable else {}),
             }
             for it in found.commits
@@ -190,13 +190,17 @@ def _signal(by_ref: Mapping[str, Any]) -> dict[str, Any]:
     return {"outcome": newest.outcome, "at": rfc3339(newest.at), "evidence": newest.evidence}
 
 
-def _gate(gate: GateState) -> dict[str, Any]:
+def states(gates: Mapping[str, GateState]) -> dict[str, Any]:
+    """Return the states of gates, by name, as the API shows them."""
     return {
-        "state": gate.state,
-        "at": rfc3339(gate.at) if gate.at else None,
-        "by": list(gate.by),
-        "evidence": gate.evidence,
-        "reason": gate.reason,
+        name: {
+            "state": gate.state,
+            "at": rfc3339(gate.at) if gate.at else None,
+            "by": list(gate.by),
+            "evidence": gate.evidence,
+            "reason": gate.reason,
+        }
+        for name, gate in gates.items()
     }
 
 

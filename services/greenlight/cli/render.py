@@ -163,14 +163,17 @@ def commit(value: dict[str, Any]) -> None:
     for name, application in value["applications"].items():
         for environment, it in application["environments"].items():
             line(f"  {name}/{environment}: ", *standing(it))
-            for gate in it["requires"]:
-                found = it["gates"][gate]
-                room = " " * (_STATE - len(found["state"]))
-                line("    ", state(found["state"]), f"{room} {gate}: {found['reason']}")
+            gates({gate: it["gates"][gate] for gate in it["requires"]})
             for each in it.get("freezes", ()):  # which an environment that cannot be read lacks
                 if not each["begun"]:
                     line("    ", state("planned"), f" {freeze(each)}")
             _brings(value["sha"], it.get("brings"))
+
+
+def gates(found: Mapping[str, Any]) -> None:
+    """Print the states of gates, with the reasons."""
+    for name, it in found.items():
+        line("    ", state(it["state"]), f"{' ' * (_STATE - len(it['state']))} {name}: {it['reason']}")
 
 
 def _brings(sha: str, found: dict[str, Any] | None) -> None:

@@ -9,20 +9,31 @@ from typing import Any
 from flask import Blueprint, Response, g, redirect, render_template, request
 
 from greenlight.board import actions, domain, reading, votes
-from greenlight.board.brings import Brings, brings
+from greenlight.board.brings import Brings, brings, only_red, worded
 from greenlight.board.commits import Known, known
 from greenlight.board.stops import OPEN, Stop, stops
 from greenlight.lib.errors import Forbidden, NotFound, Rejected, Unauthenticated
 from greenlight.model.freezes import TargetFreeze
 from greenlight.model.policy import Policy
-from greenlight.model.rows import Record, Target
+from greenlight.model.rows import Record, Request, Target
 from greenlight.policy.decide import GREEN
 from greenlight.policy.freezes import frozen
 from greenlight.service.deps import Deps
 from greenlight.service.people import Person
+from greenlight.service.situations import situation
 
 PICKS = 10
 """Commits that a rollback can be picked from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """A commit that a rollback can lead to, with the gates that have not passed by now."""
+
+    commit: Known
+    note: str
+    red: Sequence[str]  # those that say no, or were overridden
+    open: Sequence[str]  # the others
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +50,7 @@ class Form:
     needed: bool = True  # whether a reason must be given
     hidden: Mapping[str, str] = field(default_factory=dict)
     gates: Sequence[tuple[str, str]] = ()  # to pick from: name and state
-    picks: Sequence[tuple[Known, str]] = ()  # commits to pick from, with what is known of each
+    picks: Sequence[Pick] = ()
     danger: bool = False
     pause: bool = False  # whether the target may be paused with it
     zone: str = ""  # where it asks for the times of a freeze: the time zone that is offered
@@ -288,11 +299,19 @@ def _of_target(verb: str, row: Target, policy: Policy, person: Person, deps: Dep
         nothing = None if row.requests else f"no request waits in {where}"
         return Form(f"Withdraw the newest request for {where}?", "Withdraw", effects, back, refused or nothing)
     if verb == "rollback":
-        return _rollback(row, policy, back, refused, deps)
-    return _deploy(verb, row, policy, back, refused, deps)
+        return _rollback(row, policy, back, refused, person, deps)
+    return _deploy(verb, row, policy, back, refused, person, deps)
 
 
-def _deploy(verb: str, row: Target, policy: Policy, back: str, refused: str | None, deps: Deps) -> Form:
+def _waits_for(kind: str, row: Target, policy: Policy, person: Person, deps: Deps) -> Sequence[str]:
+    """Return the freeze that a request of this person waits for."""
+    now = deps.clock.now()
+    asks = Request(kind, "", person.id, now, now, "", "", tuple(person.groups))
+    shut = frozen(policy.environments[row.environment], row, asks, now)
+    return [] if shut is None else [f"The target is {shut}. The request waits for that, for at most 4 hours."]
+
+
+def _deploy(verb: str, row: Target, policy: Policy, back: str, refused: str | None, person: Person, deps: Deps) -> Form:
     record = reading.record_of(policy.repo, request.values.get("sha", ""), deps)
     it = next(it for it in _stops(record, policy, deps) if it.environment == row.environment)
     left = [name for name, state in it.decision.gates.items() if state.state not in GREEN]
@@ -302,15 +321,13 @@ def _deploy(verb: str, row: Target, policy: Policy, back: str, refused: str | No
         effects.append(f"It still waits for {', '.join(left)}: no request passes a gate. It waits for at most 4 hours.")
     if row.paused is not None:
         effects.append(f"The target is paused by {row.paused}: it waits until that ends.")
-    shut = frozen(it.case.environment, it.case.target, None, it.case.now)
-    if shut is not None:
-        effects.append(f"The target is {shut}.")
+    effects += _waits_for(verb, row, policy, person, deps)
     name = {"deploy": "Deploy", "retry": "Try again"}[verb]
     title = f"{name}: “{_called(record, deps)}” to {policy.name} in {row.environment}?"
     return Form(title, name, effects, back, refused, brings(it, deps), hidden={"sha": record.sha})
 
 
-def _rollback(row: Target, policy: Policy, back: str, refused: str | None, deps: Deps) -> Form:
+def _rollback(row: Target, policy: Policy, back: str, refused: str | None, person: Person, deps: Deps) -> Form:
     leaves = row.last or (row.running.sha if row.running else "")
     shas = [sha for sha in row.history if sha != leaves][:PICKS]
     titles = known(policy.repo, shas, deps)
@@ -318,15 +335,16 @@ def _rollback(row: Target, policy: Policy, back: str, refused: str | None, deps:
     for sha in shas:
         record = deps.ledger.record(policy.repo, sha)
         attempt = policy.attempt(record, row.environment) if record is not None else None
-        if attempt is not None:
+        if record is not None and attempt is not None:
             note = f"rolled back from by {attempt.rolled_back}" if attempt.rolled_back else ""
             succeeded = f"{attempt.succeeded_at:%Y-%m-%d %H:%M UTC}" if attempt.succeeded_at else ""
-            picks.append((titles[sha], note or f"succeeded {succeeded}"))
+            picks.append(_pick(record, titles[sha], note or f"succeeded {succeeded}", row, policy, deps))
     effects = [
         f"It replaces {_named(policy.repo, leaves, deps)}, deployed last."
         if leaves
         else "Nothing was deployed here yet.",
-        "It begins at once if the gates of that commit are green; a pause does not stop it.",
+        *(_waits_for("rollback", row, policy, person, deps) or ["It begins at once; a pause does not stop it."]),
+        "If a gate of that commit is not green, it is refused until the gate passes, or an operator overrides it.",
         "Commits that were pushed before the rollback are then not deployed by themselves: an operator deploys one, or a "
         "newer commit is pushed.",
     ]
@@ -335,3 +353,11 @@ def _rollback(row: Target, policy: Policy, back: str, refused: str | None, deps:
     return Form(
         title, "Roll back", effects, back, refused or nothing, picks=picks, danger=True, pause=row.paused is None
     )
+
+
+def _pick(record: Record, commit: Known, note: str, row: Target, policy: Policy, deps: Deps) -> Pick:
+    case = situation(policy, record, row, deps.ledger, deps.clock.now())
+    gates = domain.gates_for("rollback", case)
+    red = only_red(gates)
+    others = {name: it for name, it in gates.items() if it.state not in GREEN and name not in red}
+    return Pick(commit, note, worded(red), worded(others))

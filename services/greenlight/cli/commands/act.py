@@ -35,6 +35,7 @@ def _done(
         render.line(f"{line} ({answer['id']})")
         if "waits" in answer:
             render.line(f"it waits: {answer['waits']}")
+        render.gates(answer.get("red", {}))
     state = None if look is None else waiting.until(look, timeout)
     if as_json:
         render.document(answer if state is None else {**answer, "deployments": state.deployments})
