@@ -28,7 +28,7 @@ STEPS = {
     "webhooks": ["receiving request", "validate signature", "create event", "write to the ledger", "send event"],
     "recorder": ["read event", "create message", "write to the ledger", "send event"],
     "promoter": ["read event", "check for promotion", "write to the ledger", "send event"],
-    "deployer": ["prepare", "command"],
+    "deployer": ["prepare", "command", "send event"],
 }
 """The talk's picture, without what the journals have anyway."""
 

@@ -104,12 +104,13 @@ def _kept(attributes: Mapping[str, Any], error: str | None) -> dict[str, Any]:
 def _spans(
     service: str, name: str | None, key: str, step: str, cause: str | None, start: int, end: int, about: Any, steps: Any
 ) -> Iterator[dict[str, Any]]:
-    own = ids.span_id(key, step)
+    above = cause  # of a scope that is not kept itself
     if name is not None:
-        yield _span(own, cause, name, service, start, end, about)
+        above = ids.span_id(key, step)
+        yield _span(above, cause, name, service, start, end, about)
     made = list(step_ids(service, key, [(one[0], one[1]) for one in steps[:MAX_STEPS]]))
     for id, (title, _, parent, outer, began, ended, more) in zip(made, steps, strict=False):
-        yield _span(id, parent or (own if outer is None else made[outer]), title, service, began, ended, more)
+        yield _span(id, parent or (above if outer is None else made[outer]), title, service, began, ended, more)
 
 
 def _span(id: str, parent: str | None, name: str, service: str, start: int, end: int, about: Any) -> dict[str, Any]:
