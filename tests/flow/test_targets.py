@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from support.flow import REPO, Shop, push_payload, sha_of
+from support.flow import REPO, Shop, build_payload, push_payload, sha_of
 
 LIVE = """
 apiVersion: greenlight/v1
@@ -304,6 +304,48 @@ def test_a_rollback_that_a_gate_does_not_let_through_is_refused(tmp_path: Path) 
     assert status == 422
     assert f"greenlight override acme/shop {sha_of('A')[:7]} shop live scan --reason" in why
     assert shop.api("GET", ENVIRONMENT).json["requests"] == []
+    shop.stop()
+
+
+def test_a_rollback_leads_back_though_an_edit_has_closed_the_way(tmp_path: Path) -> None:
+    """The ref that the commit came from is shipped no more, and a stage was added: asked for by the policy or a person."""
+    gates = LIVE.replace("scan: {", "build: {circleci: {workflow: build-test}}\n      scan: {")
+    before = gates.replace("require: []", "require: [build, scan]\n        rollback: automatic")
+    shop = Shop(tmp_path, pipeline=before).start()
+    shop.push("A")
+    shop.build("A")
+    shop.scan("A")
+    shop.watch.end("live", sha_of("A"))
+    stage = "      - {name: staging, require: [build], deploy: {command: {run: [sh, deploy.sh]}}}\n"
+    edited = before.replace("[main, ", "[").replace("      - name: live\n", f"{stage}      - name: live\n")
+    edit(shop, edited.replace("require: [build, scan]", "after: [staging]\n        require: [build, scan]"))
+
+    def arrives(word: str, on: str) -> None:
+        shop.push(word, before=on, ref="refs/heads/hotfix/1")
+        payload = build_payload(word)
+        payload["pipeline"]["vcs"]["branch"] = "hotfix/1"
+        shop.circleci(payload)
+        shop.watch.end("staging", sha_of(word))
+
+    arrives("B", "A")
+    fails(shop, "B")
+    shop.scan("B")
+    assert shop.watch.end("live", sha_of("B"))["outcome"] == "failed"
+    assert shop.watch.end("live", sha_of("A"), n=1)["cause"] == "rollback"
+    arrives("C", "B")
+    shop.scan("C")
+    shop.watch.end("live", sha_of("C"))
+    ask(shop, "rollback")
+    shop.watch.end("live", sha_of("A"), n=2)
+    arrives("X", "C")
+    shop.act("/targets/shop/staging/deployments", {"kind": "rollback", "reason": "slow"})
+    shop.watch.end("staging", sha_of("C"), n=1)
+    shop.act("/targets/shop/staging/deployments", {"kind": "rollback", "reason": "slow", "sha": sha_of("B")})
+    shop.watch.end("staging", sha_of("B"), n=1)
+    ask(shop, "rollback", "C")
+    shop.watch.end("live", sha_of("C"), n=1)
+    shop.settle()
+    assert (ran(shop), ran(shop, "staging")) == (["A", "B", "A", "C", "A", "C"], ["B", "C", "X", "C", "B"])
     shop.stop()
 
 

@@ -239,7 +239,11 @@ class Shop:
 
     def build(self, word: str, status: str = "success", *, number: int = 1) -> str:
         """Send CircleCI's result of the workflow build-test of the commit."""
-        body = json.dumps(build_payload(word, status, number=number)).encode()
+        return self.circleci(build_payload(word, status, number=number))
+
+    def circleci(self, payload: Mapping[str, Any]) -> str:
+        """Send any webhook of CircleCI's."""
+        body = json.dumps(payload).encode()
         headers = {"circleci-signature": signing.circleci(self.secret("circleci"), body)}
         return self._webhook("/webhooks/circleci", body, headers)
 

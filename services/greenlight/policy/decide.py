@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from greenlight.lib.durations import span
-from greenlight.model.policy import Decision, Deploy, Gate, GateState, Situation, Standing
+from greenlight.model.policy import Decision, Deploy, Gate, GateState, Policy, Situation, Standing
 from greenlight.model.rows import Attempt, Override, Push, Record
 from greenlight.policy.authors import authors
 from greenlight.policy.conditions import (
@@ -26,7 +26,7 @@ from greenlight.policy.conditions import (
 from greenlight.policy.freezes import frozen
 from greenlight.policy.lineage import Lineage, newer
 from greenlight.policy.paths import candidate
-from greenlight.policy.refs import ref_of, tag_of
+from greenlight.policy.refs import ref_of, shipping, tag_of
 from greenlight.policy.situation import served
 
 OVER = ("failed", "error", "canceled")
@@ -39,15 +39,17 @@ GREEN = ("passed", "overridden")
 def decide(case: Situation) -> Decision:
     """Decide whether the commit may be deployed to the target now, and if not, why.
 
-    A request that the target serves next lifts what speaks against an older, failed or rolled back commit, but never a gate.
+    A request that the target serves next lifts what speaks against an older, failed or rolled back commit, but never a
+    gate.
     """
-    policy, record, runs = case.policy, case.record, case.target.running
     request, pushes = served(case), Lineage.of(case.pushes)
+    rolls_back = request is not None and request.kind == "rollback"
+    policy = _policy_of_last_success(case) if rolls_back else case.policy
+    record, runs = case.record, case.target.running
     push = candidate(policy, record, pushes, runs, asked=request is not None)
     untouched = push is None
     push = push or candidate(policy, record, pushes, runs, asked=True)
     push = None if push is None else pushes.knowing(push).anchored(push)
-    rolls_back = request is not None and request.kind == "rollback"
     gates = required_gates(case, at_last_success=rolls_back)
     own = _untouched(case) if push is not None and untouched else _own(case, push, gates)
     here = _here(case, push, own)
@@ -76,15 +78,29 @@ def decide(case: Situation) -> Decision:
 def required_gates(case: Situation, *, at_last_success: bool = False) -> Mapping[str, GateState]:
     """Return the state of each gate that the environment requires.
 
-    With `at_last_success`, ages count as they were when the commit last succeeded in the target, as they do for a rollback.
+    With `at_last_success`, ages count as they were when the commit last succeeded in the target, and its ref as one that is
+    shipped, as they do for a rollback.
     """
     now = _succeeded_at(case) if at_last_success else None
-    then = replace(case, now=now or case.now)
+    then = case if now is None else replace(case, now=now, policy=_policy_of_last_success(case))
     return {name: gate_here(then, case.policy.gates[name]) for name in case.environment.require}
 
 
 def _succeeded_at(case: Situation) -> datetime | None:
     return case.attempt.succeeded_at if case.attempt is not None else None
+
+
+def _policy_of_last_success(case: Situation) -> Policy:
+    """Return the policy, with the ref from which the commit was last deployed to the target, if it has succeeded there.
+
+    The application may ship other refs since.
+    """
+    attempt = case.attempt
+    if attempt is None or attempt.succeeded_at is None:
+        return case.policy
+    by = (push for push in (*case.record.pushes.values(), *case.pushes) if push.fact == attempt.push)
+    push = next(by, None)
+    return case.policy if push is None else shipping(case.policy, push.ref)
 
 
 def gate_here(case: Situation, gate: Gate) -> GateState:
@@ -224,8 +240,11 @@ def pushed_again(case: Situation, push: Push) -> bool:
 def earlier_environments(case: Situation) -> list[str]:
     """Return reasons to wait for earlier environments.
 
-    The commit's last deployment there must have succeeded, long enough ago, and must not have been rolled back.
+    The commit's last deployment there must have succeeded, long enough ago, and must not have been rolled back. A rollback
+    to what succeeded here waits for none: the commit passed them before it first came here.
     """
+    if _goes_back(case):
+        return []
     soaking = _soaking(case)
     reasons = []
     for name in case.environment.after:
@@ -258,16 +277,15 @@ def _lacks_success(environment: str, attempt: Attempt | None) -> str | None:
 
 
 def _soaking(case: Situation) -> Mapping[str, datetime]:
-    """Return the earlier environments in which the commit has not succeeded long enough ago, with when it will have.
-
-    A rollback to what succeeded here waits for none: the commit soaked before it first came here.
-    """
+    """Return the earlier environments in which the commit has not succeeded long enough ago, with when it will have."""
+    if _goes_back(case):
+        return {}
     found: dict[str, datetime] = {}
     for name, length in case.environment.soak.items():
         attempt = case.policy.attempt(case.record, name)
         if attempt is None or attempt.succeeded_at is None or _lacks_success(name, attempt) is not None:
             continue
-        if attempt.succeeded_at + length > case.now and not _goes_back(case):
+        if attempt.succeeded_at + length > case.now:
             found[name] = attempt.succeeded_at + length
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from greenlight.model.policy import Policy
@@ -36,6 +37,13 @@ def shipped(policy: Policy, ref: str) -> bool:
     if ref.startswith(TAG):
         return _tag(policy, ref.removeprefix(TAG))
     return bool(ref) and not ref.startswith("refs/") and (_branch(policy, ref) or _tag(policy, ref))
+
+
+def shipping(policy: Policy, ref: str) -> Policy:
+    """Return the policy as if the application shipped that ref, too. Git allows no wildcard in a name."""
+    if ref.startswith(TAG):
+        return replace(policy, tags=(*policy.tags, ref.removeprefix(TAG)))
+    return replace(policy, branches=(*policy.branches, ref.removeprefix(BRANCH)))
 
 
 def counts(policy: Policy, ref: str) -> bool:

@@ -931,8 +931,9 @@ class Model:
             return False
         latest = self._world.time + SLACK
         gates = all(self.gate(gate, target, request.commit, latest)[0] is True for gate in place.require)
-        passed = all(self.passed_stage(name, request.commit, self.now) for name in place.after)
-        return gates and passed and not place.soak and not place.frozen and not self._perhaps_frozen(target)
+        passed = all(self.passed_stage(name, request.commit, self.now) for name in place.after) and not place.soak
+        passed |= request.report.kind == "rollback"  # to what succeeded there, so it has passed them before
+        return gates and passed and not place.frozen and not self._perhaps_frozen(target)
 
     def _expire(self, target: Target) -> None:
         for request in target.requests:
