@@ -81,3 +81,31 @@ def test_a_push_that_comes_late_is_looked_at(shop: Shop, path: str, goes_out: bo
     if goes_out:
         shop.watch.end("staging", sha_of("docs"))
     assert shipped(shop) == [sha_of("one"), *([sha_of("docs")] if goes_out else [])]
+
+
+def test_what_others_push_undoes_no_rollback(shop: Shop) -> None:
+    """It would bring back what was rolled back from. The next change of the application goes out, and what follows it."""
+    pushes = [
+        ("bad", "shop/b.py"),
+        ("docs", "docs/a.md"),
+        ("more", "docs/b.md"),
+        ("fix", "shop/b.py"),
+        ("page", "docs/c"),
+    ]
+    before = "one"
+    for at, (word, path) in enumerate(pushes, 2):
+        shop.push(word, before=before, at=at, **files(word, path))
+        if word != "fix":
+            shop.build(word)
+        if word in ("bad", "page"):
+            shop.watch.end("staging", sha_of(word))
+        shop.settle()
+        if word == "bad":
+            shop.act("/targets/shop/staging/deployments", {"kind": "rollback", "reason": "slow"})
+            shop.watch.end("staging", sha_of("one"), n=1)
+        if word == "more":
+            (reason,) = shop.environment("more", "staging")["reasons"]
+            assert reason.startswith("held by lena's rollback to ")
+            assert reason.endswith("or push a newer commit that changes a file of shop")
+        before = word
+    assert shipped(shop) == [sha_of(word) for word in ("one", "bad", "one", "page")]

@@ -24,7 +24,8 @@ from collections.abc import Callable
 from greenlight.model.policy import Decision, Situation
 from greenlight.model.rows import POLICY, Attempt, Push, Request
 from greenlight.policy.freezes import frozen
-from greenlight.policy.lineage import newer, pushed_after, superseded_by_force
+from greenlight.policy.lineage import newer, superseded_by_force
+from greenlight.policy.paths import brought_after
 from greenlight.policy.requests import goes_through_a_pause, waiting_requests
 from greenlight.policy.situation import served, tried
 
@@ -60,7 +61,7 @@ def no_request_first(case: Situation, push: Push) -> str | None:
     The policy's own request rejects none.
     """
     first = next((request for request in waiting_requests(case.target, case.now) if request.person != POLICY), None)
-    if first is None or pushed_after(push, first.at, case.pushes):
+    if first is None or brought_after(case.policy, push, first.at, case.pushes):
         return None
     return f"{called(first)} goes first; an operator may cancel it"
 
@@ -68,12 +69,14 @@ def no_request_first(case: Situation, push: Push) -> str | None:
 def not_held(case: Situation, push: Push) -> str | None:
     """Reject what was not pushed after a rollback, or after a deploy of a commit that had newer candidates.
 
+    With `paths`, also what brings nothing of the application that was pushed after it: it is the change that is held.
     Where promotion is manual nothing goes out by itself, so there is nothing to hold back.
     """
     held = case.target.held
-    if held is None or case.environment.promote == "manual" or pushed_after(push, held.at, case.pushes):
+    if held is None or case.environment.promote == "manual" or brought_after(case.policy, push, held.at, case.pushes):
         return None
-    return f"held by {called(held)}; an operator may deploy it, or push a newer commit"
+    changed = f" that changes a file of {case.policy.name}" if case.policy.paths else ""
+    return f"held by {called(held)}; an operator may deploy it, or push a newer commit{changed}"
 
 
 def not_frozen(case: Situation, push: Push) -> str | None:

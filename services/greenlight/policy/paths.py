@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from greenlight.model.policy import Policy
 from greenlight.model.rows import Push, Record, Running
 from greenlight.policy.history import History, link
-from greenlight.policy.lineage import moving, superseded_by_force
+from greenlight.policy.lineage import moving, pushed_after, superseded_by_force
 from greenlight.policy.refs import MAX_NAME, like, shipped
 
 
@@ -36,16 +37,35 @@ def touched(policy: Policy, push: Push, lineage: Sequence[Push], runs: Running |
     history, seen = History.of(lineage), set[str]()
     here: Push | None = push
     while here is not None and here.fact not in seen:
-        before = link(here)
-        if before is None or here.paths is None or here.cut or _any_like(policy, here.paths):
+        if _may_touch(policy, here):
             return True
-        if runs is not None and before == runs.sha:
+        if runs is not None and link(here) == runs.sha:
             return False
         seen.add(here.fact)
         here = history.before(here)
         if here is not None and not history.holds(here):
             return False
     return True
+
+
+def brought_after(policy: Policy, push: Push, moment: datetime, lineage: Sequence[Push]) -> bool:
+    """Return whether the push was made after that moment, and what was pushed since then is something of the application.
+
+    With `paths`, a push since then may have touched them: what others push on top of an earlier change brings nothing new.
+    """
+    history, seen = History.of(lineage), set[str]()
+    here: Push | None = push
+    while here is not None and here.fact not in seen and pushed_after(here, moment, history):
+        if _may_touch(policy, here):
+            return True
+        seen.add(here.fact)
+        here = history.before(here)
+    return False
+
+
+def _may_touch(policy: Policy, push: Push) -> bool:
+    """Return whether the push alone may have changed what the application is made from."""
+    return not policy.paths or link(push) is None or push.paths is None or push.cut or _any_like(policy, push.paths)
 
 
 def _any_like(policy: Policy, paths: Sequence[str]) -> bool:

@@ -16,7 +16,8 @@ from datetime import datetime, timedelta
 
 from greenlight.model.policy import Policy
 from greenlight.model.rows import POLICY, Push, Request, Target
-from greenlight.policy.lineage import newer, pushed_after
+from greenlight.policy.lineage import newer
+from greenlight.policy.paths import brought_after
 from greenlight.policy.refs import shipped
 
 SERVED_WITHIN = timedelta(hours=4)
@@ -77,7 +78,9 @@ def begun(policy: Policy, target: Target, request: Request | None, push: Push | 
     if request is not None:
         ended = [other for other in target.requests if other.at <= request.at]
     else:
-        ended = [other for other in target.requests if push is not None and pushed_after(push, other.at, pushes)]
+        ended = [
+            other for other in target.requests if push is not None and brought_after(policy, push, other.at, pushes)
+        ]
     ended += [other for other in target.requests if other.person == POLICY]  # it was about what came before this one
     return replace(without(target, ended), held=_held(policy, target, request, push, pushes))
 

@@ -95,7 +95,7 @@ DEFECTS = [
     Defect("hold ignored", "not_held", "held is None or", "True or"),
     Defect("candidates go before a request", "no_request_first", "first is None or", "True or"),
     Defect("request served twice", "begun", "other.at <= request.at", "other.at < request.at"),
-    Defect("request outlives a newer commit", "begun", "pushed_after(push, other.at, pushes)", "False"),
+    Defect("request outlives a newer commit", "begun", "brought_after(policy, push, other.at, pushes)", "False"),
     Defect("request cancelled and served", "cancel_request", "without(target, [request])", "target"),
     Defect("request never expires", "expired", "return request.until <=", "return False and request.until <="),
     Defect("time paused counts as waited", "resumed", "max(now - max(since, it.at), timedelta(0))", "timedelta(0)"),
