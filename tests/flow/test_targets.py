@@ -349,6 +349,28 @@ def test_a_rollback_leads_back_though_an_edit_has_closed_the_way(tmp_path: Path)
     shop.stop()
 
 
+def test_a_rollback_that_could_not_begin_is_refused(live: Shop) -> None:
+    """It would wait, and keep others back. Here a build has run again and reported another artifact."""
+    ship(live, "A", "B")
+    for letter in "ab":
+        payload = {
+            "repo": REPO,
+            "sha": sha_of("A"),
+            "outcome": "passed",
+            "artifacts": {"image": f"sha256:{letter * 64}"},
+        }
+        live.report(payload)
+    live.settle()
+    status, detail = refused(live, f"{ENVIRONMENT}/deployments", {"kind": "rollback", "reason": "a test"})
+    assert (status, "artifact image has 2 digests" in detail) == (422, True)
+    live.push("C", before="B")
+    live.watch.end("live", sha_of("C"))
+    ask(live, "rollback")
+    live.watch.end("live", sha_of("B"), n=1)
+    live.settle()
+    assert ran(live) == ["A", "B", "C", "B"]
+
+
 def test_what_failed_or_was_rolled_back_upstream_goes_no_further(tmp_path: Path) -> None:
     """`after` asks how the last deployment there ended, and whether it stayed."""
     text = LIVE.replace(

@@ -249,8 +249,12 @@ class Shop:
 
     def scan(self, word: str, outcome: str = "passed", *, run: int = 1) -> str:
         """Send the scanner's report."""
-        body = json.dumps({"repo": REPO, "sha": sha_of(word), "outcome": outcome, "run": run}).encode()
-        id, stamp = f"scan-{word}-{run}-{outcome}", int(datetime.now(UTC).timestamp())
+        return self.report({"repo": REPO, "sha": sha_of(word), "outcome": outcome, "run": run})
+
+    def report(self, payload: Mapping[str, Any]) -> str:
+        """Send any report of the scanner's."""
+        body = json.dumps(payload).encode()
+        id, stamp = f"scan-{hashlib.sha256(body).hexdigest()}", int(datetime.now(UTC).timestamp())
         signature = signing.standard_webhooks(self.secret("gate-scan"), id, stamp, body)
         headers = {"webhook-id": id, "webhook-timestamp": str(stamp), "webhook-signature": signature}
         return self._webhook("/webhooks/gates/scan", body, headers)

@@ -148,13 +148,16 @@ def _way_back(asks: Asked, policy: Policy, target: Target, now: datetime, deps: 
                 f"nothing else has succeeded in {where} that was not rolled back from: name a commit with `--to`"
             )
         record = way
-    closed = domain.closed_to_rollback(situation(policy, record, target, deps.ledger, now))
+    case = situation(policy, record, target, deps.ledger, now)
+    closed = domain.closed_to_rollback(case)
     if closed:
         name, why = closed
         raise Rejected(
             f"{record.sha[:7]} cannot be rolled back to: {name}: {why}; an operator may pass it with "
             f"`greenlight override {record.repo} {record.sha[:7]} {where.replace('/', ' ')} {name} --reason TEXT`"
         )
+    if kept := domain.kept_from_rollback(case):
+        raise Rejected(f"{record.sha[:7]} cannot be rolled back to: {'; '.join(kept)}; name another commit with `--to`")
     return record
 
 

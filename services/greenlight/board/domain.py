@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from greenlight.model.policy import Gate, GateState, Policy, Situation
 from greenlight.model.rows import Approval as Word
+from greenlight.model.rows import Request
 from greenlight.policy.authors import authors
-from greenlight.policy.decide import GREEN, required_gates
+from greenlight.policy.decide import GREEN, decide, required_gates
 from greenlight.policy.gates.approval import Approval
+from greenlight.policy.requests import SERVED_WITHIN, asked
 from greenlight.service.people import NAME_THEM, Person
 
 
@@ -111,6 +114,16 @@ def closed_to_rollback(case: Situation) -> tuple[str, str] | None:
 def gates_for(kind: str, case: Situation) -> Mapping[str, GateState]:
     """Return the gates of a commit as a request of that kind counts them."""
     return required_gates(case, at_last_success=kind == "rollback")
+
+
+def kept_from_rollback(case: Situation) -> Sequence[str]:
+    """Return why a rollback to that commit could not begin even if nothing paused or froze the target; empty: it could.
+
+    Asked for now, it would wait for something that nobody is about to bring.
+    """
+    asks = Request("rollback", case.record.sha, "", case.now, case.now + SERVED_WITHIN, "")
+    own = decide(replace(case, target=asked(case.target, asks))).own
+    return () if own.state == "ready" else own.reasons
 
 
 def _in_groups(person: Person, gate: Approval) -> str | None:
