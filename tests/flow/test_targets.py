@@ -428,6 +428,27 @@ def test_an_application_keeps_its_pause_and_its_history_under_another_name(live:
     assert ran(live) == ["A", "B", "C"]
 
 
+def test_what_failed_under_a_former_name_is_not_tried_again_once_that_is_forgotten(live: Shop) -> None:
+    """An operator may deploy it, and the next push goes out."""
+    fails(live, "B")
+    ship(live, "A", "B")
+    renamed = LIVE.replace("name: shop", "name: store\n    formerly: shop")
+    edit(live, renamed)
+    edit(live, renamed.replace("    formerly: shop\n", ""))
+    assert ran(live) == ["A", "B"]
+    seen = live.commit("B")["applications"]["store"]["environments"]["live"]
+    assert (seen["decision"], seen["reasons"][0].partition(",")[0]) == (
+        "blocked",
+        "deployed before under the application's former name",
+    )
+    live.act("/targets/store/live/deployments", {"kind": "deploy", "reason": "a test", "sha": sha_of("B")})
+    live.settle()
+    live.push("C", before="B")
+    live.watch.end("live", sha_of("C"))
+    live.settle()
+    assert ran(live) == ["A", "B", "B", "C"]
+
+
 def test_an_application_goes_on_with_a_repository_of_another_name(live: Shop) -> None:
     """Also while a deployment from the former one is under way; what waits from there goes out no more."""
     ship(live, "A")

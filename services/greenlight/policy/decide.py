@@ -212,8 +212,15 @@ def _reasons(gates: Mapping[str, GateState], states: Sequence[str]) -> list[str]
 
 
 def _ended(case: Situation, push: Push) -> list[str]:
-    """Return why the commit is not deployed again by itself after its deployment ended; a re-push is a new start."""
-    attempt = case.attempt
+    """Return why the commit is not deployed again by itself after its deployment ended; a re-push is a new start.
+
+    How one ended that the target began under a name which the policy has no more is not known; it is none that runs.
+    """
+    attempt, newest = case.attempt, case.target.newest
+    if attempt is None and newest is not None and newest.fact == push.fact:
+        return [
+            "deployed before under the application's former name, and does not run; deploy it or push a newer commit"
+        ]
     if attempt is None or pushed_again(case, push):
         return []
     if attempt.outcome in OVER:
