@@ -6,7 +6,7 @@ import html
 import json
 import threading
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,9 @@ from werkzeug.test import Client
 from greenlight.entrypoints.doctor.findings import WRONG
 from greenlight.entrypoints.doctor.machine import _senders
 from greenlight.events import Event, types
-from greenlight.lib.clock import SystemClock
 from greenlight.model.rows import Due
 from support import github as fake
-from support.flow import PIPELINE, REPO, Shop, sha_of
+from support.flow import PIPELINE, REPO, Ahead, Shop, sha_of
 from support.github import APP, FakeGitHub, private_key
 from support.process import Up, signed
 
@@ -343,15 +342,6 @@ def test_without_a_right_on_github_nothing_is_sent_and_nothing_waits(tmp_path: P
         assert shop.greenlight.services["feedback"].deps.github.is_configured() is False
     finally:
         shop.stop()
-
-
-class Ahead(SystemClock):
-    """A clock that a test sets forward."""
-
-    ahead = timedelta(0)
-
-    def now(self) -> datetime:
-        return super().now() + self.ahead
 
 
 def send(up: Up, kind: str, word: str) -> None:

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,7 @@ from standardwebhooks import Webhook as Standard
 from greenlight.events import Event, types
 from greenlight.events.http import from_http
 from greenlight.events.schemas import schema
-from greenlight.lib.clock import SystemClock
-from support.flow import PIPELINE, REPO, TOKENS, Shop, push_payload, sha_of
+from support.flow import PIPELINE, REPO, TOKENS, Ahead, Shop, push_payload, sha_of
 from support.process import Up
 from support.receivers import Mail, Webhook, text_of
 
@@ -58,15 +57,6 @@ notifications:
 """)
     (folder / "secrets/notify-mail").write_text(mail.url + "\n")
     (folder / "secrets/notify-audit").write_text(KEY + "\n")
-
-
-class Ahead(SystemClock):
-    """A clock that a test sets forward."""
-
-    ahead = timedelta(0)
-
-    def now(self) -> datetime:
-        return super().now() + self.ahead
 
 
 def notices(hook: Webhook) -> list[tuple[str, str]]:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from support.flow import REPO, Shop, build_payload, push_payload, sha_of
+from greenlight.events import rfc3339
+from support.flow import REPO, Ahead, Shop, build_payload, push_payload, sha_of
 
 LIVE = """
 apiVersion: greenlight/v1
@@ -676,6 +677,27 @@ def test_a_persons_freeze_ends_by_itself_and_what_waited_goes_out(tmp_path: Path
         ("target.frozen", "dev", "audit"),
         ("target.unfrozen", "dev", None),
     ]
+    shop.stop()
+
+
+def test_a_freeze_holds_from_when_it_was_asked_for_whatever_a_clock_says(tmp_path: Path) -> None:
+    """A clock that steps back, or another process whose clock is behind, takes it for one that was asked for before."""
+    clock = Ahead()
+    shop = Shop(tmp_path, pipeline=LIVE, clock=clock).start()
+    ship(shop, "A")
+    shop.act(f"{ENVIRONMENT}/freeze", {"reason": "sale", "for": "1h"})
+    clock.ahead = timedelta(minutes=-2)
+    later = rfc3339(clock.now() + timedelta(minutes=1))
+    shop.act(f"{ENVIRONMENT}/freeze", {"reason": "audit", "for": "1h", "from": later})
+    shop.push("B", before="A")
+    shop.settle()
+    freezes = shop.api("GET", ENVIRONMENT).json["freezes"]
+    assert {it["reason"]: it["begun"] for it in freezes} == {"sale": True, "audit": False}
+    assert ran(shop) == ["A"]
+    shop.act(f"{ENVIRONMENT}/unfreeze", {"freeze": next(it["id"] for it in freezes if it["begun"])})
+    shop.watch.end("live", sha_of("B"))
+    shop.settle()
+    assert ran(shop) == ["A", "B"]
     shop.stop()
 
 

@@ -82,6 +82,15 @@ def people_yaml() -> str:
     return text
 
 
+class Ahead(SystemClock):
+    """A clock that a test sets forward, or back."""
+
+    ahead = timedelta(0)
+
+    def now(self) -> datetime:
+        return super().now() + self.ahead
+
+
 class Watch:
     """A third party on the Broker that keeps every event that it gets."""
 

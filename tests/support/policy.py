@@ -207,7 +207,8 @@ def request(
 def freeze(begins: float, until: float, *, by: str = "omar", reason: str = "sale", excepted: str = "") -> TargetFreeze:
     """Make a person's freeze of a target, from a minute to another."""
     groups = tuple(excepted.split())
-    return TargetFreeze(f"freeze/{begins}/{until}", by, reason, minute(begins), minute(until), minute(begins), groups)
+    asked = minute(begins - 1)
+    return TargetFreeze(f"freeze/{begins}/{until}", by, reason, minute(begins), minute(until), asked, groups)
 
 
 def approvals(record: Record, gate: str = "legal") -> Mapping[str, Approval]:

@@ -123,7 +123,7 @@ def freezes(row: Target, now: datetime) -> list[dict[str, Any]]:
             "from": rfc3339(it.begins),
             "until": rfc3339(it.until),
             "except": list(it.excepted),
-            "begun": it.begins <= now,
+            "begun": it.begun(now),
         }
         for it in lasting(row, now)
     ]

@@ -18,6 +18,13 @@ class TargetFreeze:
     at: datetime  # when the person asked for it
     excepted: tuple[str, ...] = ()  # groups whose people's requests are served all the same
 
+    def begun(self, now: datetime) -> bool:
+        """Return whether it has begun.
+
+        Who reads a freeze does so after it was asked for, whatever their clock says.
+        """
+        return self.begins <= max(now, self.at)
+
     def ends(self, now: datetime) -> datetime | None:
         """Return when it ends, if it holds now; None: it does not."""
-        return self.until if self.begins <= now < self.until else None
+        return self.until if self.begun(now) and now < self.until else None

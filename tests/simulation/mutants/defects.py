@@ -83,7 +83,7 @@ DEFECTS = [
     Defect("soak time ignored", "_soaking", "attempt.succeeded_at + length > case.now", "False"),
     Defect("freeze window ignored", "not_frozen", "shut is None", "True"),
     Defect("a person's freeze ignored", "frozen", "*environment.freeze, *target.freezes", "*environment.freeze"),
-    Defect("a person's freeze never ends", "TargetFreeze.ends", "self.begins <= now < self.until", "True"),
+    Defect("a person's freeze never ends", "TargetFreeze.ends", "self.begun(now) and now < self.until", "True"),
     Defect(
         "what waits for the end of a person's freeze is not due then",
         "decide",
