@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from greenlight.events import ids
-from greenlight.ledger.port import Ledger, Transaction
+from greenlight.ledger.port import Ledger, Transaction, whole_stream
 from greenlight.model import keys
 from greenlight.model.rows import NewEntry
 
@@ -33,7 +33,7 @@ class SentBefore:
     def __init__(self, ledger: Ledger, repo: str, sha: str) -> None:
         """Read the journal."""
         self._ledger, self._repo, self._stream = ledger, repo, keys.feedback_stream(repo, sha)
-        entries = ledger.journal(self._stream)
+        entries = list(whole_stream(ledger, self._stream))
         self.count = len(entries)  # grows with every report
         self._sent = {str(it.payload.get("key")): _sent(it.payload) for it in entries if it.type == REPORTED}
 

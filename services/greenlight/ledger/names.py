@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from greenlight.events import ids, rfc3339
-from greenlight.ledger.port import Ledger, Transaction
+from greenlight.ledger.port import Ledger, Transaction, whole_stream
 from greenlight.model import keys
 from greenlight.model.rows import Entry, NewEntry
 
@@ -30,7 +30,7 @@ class Name:
 def name_of(ledger: Ledger, repo: str) -> Name:
     """Return what the ledger knows of a repository's name."""
     found = Name(repo)
-    for entry in ledger.journal(keys.repository_stream(repo)):
+    for entry in whole_stream(ledger, keys.repository_stream(repo)):
         if entry.type == BOUND and "id" in entry.payload:
             found = Name(repo, str(entry.payload["id"]))
         elif entry.type == RENAMED and "to" in entry.payload:
@@ -53,7 +53,7 @@ def rename(ledger: Ledger, known: Name, to: str, now: datetime) -> Name:
 def fell_silent(ledger: Ledger, repo: str, since: datetime, now: datetime) -> bool:
     """Write down that the repository has sent nothing since then; False if that is written already."""
     id = ids.derive(SILENT, repo, rfc3339(since))
-    if any(entry.id == id for entry in ledger.journal(keys.repository_stream(repo))):
+    if any(entry.id == id for entry in whole_stream(ledger, keys.repository_stream(repo))):
         return False
     entry = NewEntry(keys.repository_stream(repo), SILENT, now, id, {"repo": repo, "since": rfc3339(since)}, repo, "")
     ledger.transact(Transaction(entries=[entry]))

@@ -8,26 +8,22 @@ from typing import Any
 
 from greenlight.events import Event, ids, rfc3339, types
 from greenlight.events.schemas import dataschema
-from greenlight.ledger.port import Ledger, Transaction
+from greenlight.ledger.port import Ledger, Transaction, whole_stream
 from greenlight.model import keys
 from greenlight.model.rows import NewEntry
 
 FAILED, RESTORED = "destination.failed", "destination.restored"
 TESTED, OVER = "destination.tested", "test.over"
-NEWEST = 1000
 
 
 def failing(ledger: Ledger) -> Mapping[str, dict[str, Any]]:
     """Return the destinations that fail, as `{"destination", "since", "reason"}` by name."""
     found: dict[str, dict[str, Any]] = {}
-    after = 0
-    while entries := ledger.journal(keys.destinations_stream(), after=after, limit=NEWEST):
-        for entry in entries:
-            name = str(entry.payload["destination"])
-            found.pop(name, None)
-            if entry.type == FAILED:
-                found[name] = {"destination": name, "since": entry.at, "reason": str(entry.payload["reason"])}
-        after = entries[-1].seq
+    for entry in whole_stream(ledger, keys.destinations_stream()):
+        name = str(entry.payload["destination"])
+        found.pop(name, None)
+        if entry.type == FAILED:
+            found[name] = {"destination": name, "since": entry.at, "reason": str(entry.payload["reason"])}
     return found
 
 

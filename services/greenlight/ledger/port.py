@@ -6,7 +6,7 @@ that was read; otherwise nothing of the transaction happens and Conflict is rais
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -128,7 +128,7 @@ class Reads(Protocol):
     def deployment(self, id: str) -> Deployment | None: ...
 
     def journal(self, stream: str, *, after: int = 0, limit: int = 1000) -> Sequence[Entry]:
-        """Return the entries of a stream with seq > after, in order."""
+        """Return the entries of a stream with seq > after, in order; `whole_stream` returns all there are."""
         ...
 
     def policies_in_force(self, repo: str) -> PoliciesInForce | None: ...
@@ -290,3 +290,18 @@ class Ledger(Reads, Protocol):
     def ready(self) -> None:
         """Raise Unavailable if the ledger cannot be written now."""
         ...
+
+
+ENTRIES = 1000
+"""Entries of a stream that `whole_stream` reads at once."""
+
+
+def whole_stream(ledger: Ledger, stream: str) -> Iterator[Entry]:
+    """Yield every entry of a stream, in order, however many there are."""
+    after = 0
+    while True:
+        entries = ledger.journal(stream, after=after, limit=ENTRIES)
+        yield from entries
+        if len(entries) < ENTRIES:
+            return
+        after = entries[-1].seq
