@@ -304,6 +304,31 @@ def test_what_a_form_needs_is_asked_for_and_what_was_typed_stays(client: Client)
         assert "You may not:" in said, verb
 
 
+def test_a_text_of_a_form_is_as_long_as_one_of_the_api(shop: Shop, client: Client) -> None:
+    """At most 2000 characters, of which a line end is one; a longer one changes nothing."""
+    of_target, sha = "/targets/shop/production", sha_of("one")
+    forms = [
+        *((f"{COMMIT}/{verb}", "lena") for verb in ("approve", "refuse", "override")),
+        *((f"{of_target}/{verb}", "omar") for verb in ("deploy", "rollback", "pause", "resume", "cancel", "withdraw")),
+        *((f"{of_target}/{verb}", "omar") for verb in ("freeze", "unfreeze")),
+    ]
+    fields = {"application": "shop", "gate": "legal", "environment": "production", "sha": sha}
+    fields |= {"until": "2099-01-01T08:00", "zone": "UTC"}
+
+    def entries() -> list[int]:
+        return [len(shop.greenlight.ledger.journal(it)) for it in ("target/shop/production", f"commit/{REPO}/{sha}")]
+
+    before = entries()
+    for path, who in forms:
+        answer = send(client, path, who, reason="x" * 2001, **fields)
+        assert (answer.status_code, "longer than 2000 characters" in words(answer)) == (422, True), path
+    answer = send(client, f"{of_target}/freeze", "omar", reason="x", **fields, **{"except": "Legal!"})
+    assert (answer.status_code, "names of groups" in words(answer)) == (422, True)
+    assert entries() == before
+    assert send(client, f"{of_target}/pause", "omar", reason="\r\n".join("x" * 1000)).status_code == 303
+    assert send(client, f"{of_target}/resume", "omar").status_code == 303
+
+
 def test_a_target_is_frozen_and_unfrozen_by_forms(client: Client) -> None:
     """Times are local in the zone that the form names. What is wrong is said in the form, and what was typed stays."""
     path = "/targets/shop/production"

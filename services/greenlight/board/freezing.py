@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -18,6 +19,9 @@ from greenlight.policy.freezes import AHEAD, frozen, lasting, refusal, with_free
 from greenlight.service.deps import Deps
 from greenlight.service.people import Person
 from greenlight.service.retry import until_settled
+
+GROUPS, NAME = 20, re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+"""Groups that a freeze may except, and how the name of one is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,8 @@ def freeze(asks: AskedFreeze, person: Person, deps: Deps) -> TargetFreeze:
         raise Rejected("a freeze needs a reason")
     if (asks.until is None) is (asks.lasts is None):
         raise Rejected("a freeze needs its end: `until` a time, or `for` a duration, and not both")
+    if len(asks.excepted) > GROUPS or not all(NAME.fullmatch(group) for group in asks.excepted):
+        raise Rejected(f"except must be a list of at most {GROUPS} names of groups")
 
     def attempt() -> TargetFreeze:
         target, now = reading.target_of(asks.application, asks.environment, deps), deps.clock.now()
@@ -69,7 +75,7 @@ def _made(asks: AskedFreeze, target: Target, person: Person, now: datetime) -> T
     begins = max(asks.begins or now, now)
     until = asks.until or min(begins, now + AHEAD) + (asks.lasts or timedelta(0))
     id = ids.derive(types.TARGET_FROZEN, target.application, target.environment, target.version)
-    return TargetFreeze(id, person.id, asks.reason or "", begins, until, now, asks.excepted)
+    return TargetFreeze(id, person.id, asks.reason or "", begins, until, now, tuple(sorted(set(asks.excepted))))
 
 
 def _same(one: TargetFreeze, made: TargetFreeze) -> bool:

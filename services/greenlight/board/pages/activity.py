@@ -9,7 +9,7 @@ from typing import Any
 from flask import Blueprint, Response, g, redirect, render_template, request
 
 from greenlight.board import actions, domain, reading
-from greenlight.board.pages.forms import Form, answer, somebody
+from greenlight.board.pages.forms import Form, answer, somebody, text
 from greenlight.board.pages.shown import Pages
 from greenlight.board.sources import Deliveries, Sources
 from greenlight.ledger.port import Unreadable
@@ -51,8 +51,8 @@ def routes(blueprint: Blueprint, pages: Pages, sources: Sources, deps: Deps) -> 
             if verb == "replay":
                 deliveries.replay(id)
                 return
-            reason = request.form.get("reason", "").strip()
-            if not reason:
+            reason = text("reason")
+            if reason is None:
                 raise Rejected("a reason must be given")
             deliveries.discard(id, reason, actions.discards(person, list(deps.pipeline().applications.values())))
 

@@ -12,6 +12,7 @@ from greenlight.board import actions, domain, reading, votes
 from greenlight.board.brings import Brings, brings, only_red, worded
 from greenlight.board.commits import Known, known
 from greenlight.board.stops import OPEN, Stop, stops
+from greenlight.lib.bodies import LONGEST_TEXT
 from greenlight.lib.errors import Forbidden, NotFound, Rejected, Unauthenticated
 from greenlight.model.freezes import TargetFreeze
 from greenlight.model.policy import Policy
@@ -107,7 +108,7 @@ def answer(describe: Callable[[], Form], act: Callable[[], None]) -> Any:
     try:
         act()
     except (Rejected, Forbidden) as problem:
-        text = render_template(
+        page = render_template(
             "act.html",
             frame="base.html",
             form=form,
@@ -115,16 +116,20 @@ def answer(describe: Callable[[], Form], act: Callable[[], None]) -> Any:
             typed=request.form.get("reason", ""),
             live=None,
         )
-        return Response(text, problem.status, content_type="text/html; charset=utf-8")
+        return Response(page, problem.status, content_type="text/html; charset=utf-8")
     return redirect(form.back, 303)
 
 
-def _text(name: str) -> str | None:
-    return request.form.get(name, "").strip() or None
+def text(name: str) -> str | None:
+    """Return a text of the form; None: it was left empty. Raises Rejected for a longer one than the API takes."""
+    found = request.form.get(name, "").replace("\r\n", "\n").strip()  # a browser counts a line end once, and sends two
+    if len(found) > LONGEST_TEXT:
+        raise Rejected(f"`{name}` is longer than {LONGEST_TEXT} characters")
+    return found or None
 
 
 def _vote(verb: str, record: Record, application: str, person: Person, deps: Deps) -> None:
-    gate, reason = request.form.get("gate", ""), _text("reason")
+    gate, reason = request.form.get("gate", ""), text("reason")
     if verb == "approve":
         votes.approve(record, application, gate, reason, person, deps)
     elif verb == "refuse":
@@ -136,7 +141,7 @@ def _vote(verb: str, record: Record, application: str, person: Person, deps: Dep
 
 
 def _on_target(verb: str, application: str, environment: str, person: Person, deps: Deps) -> None:
-    reason = _text("reason")
+    reason = text("reason")
     if verb in ("pause", "resume"):
         actions.set_paused(application, environment, verb == "pause", reason, person, deps)
     elif verb == "cancel":

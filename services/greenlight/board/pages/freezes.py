@@ -8,7 +8,7 @@ from typing import Any
 from flask import Blueprint, request
 
 from greenlight.board import domain, freezing, reading
-from greenlight.board.pages.forms import Form, answer, somebody
+from greenlight.board.pages.forms import Form, answer, somebody, text
 from greenlight.lib.errors import Rejected
 from greenlight.lib.windows import instant, zone
 from greenlight.model.policy import Policy
@@ -55,21 +55,21 @@ def _do_freeze(row: Target, person: Person, deps: Deps) -> None:
     asks = freezing.AskedFreeze(
         row.application,
         row.environment,
-        request.form.get("reason", "").strip() or None,
+        text("reason"),
         _time("from", last=False),
         _time("until", last=True),
-        excepted=tuple(sorted(set(request.form.getlist("except")))),
+        excepted=tuple(request.form.getlist("except")),
     )
     freezing.freeze(asks, person, deps)
 
 
 def _time(name: str, *, last: bool) -> datetime | None:
     """Return a time of the form, which is local in the zone that the form names; None: it was left empty."""
-    text, place = request.form.get(name, ""), request.form.get("zone", "").strip()[:LONGEST_NAME]
-    if not text:
+    written, place = request.form.get(name, ""), request.form.get("zone", "").strip()[:LONGEST_NAME]
+    if not written:
         return None
     try:
-        wall = datetime.fromisoformat(text)
+        wall = datetime.fromisoformat(written)
     except ValueError:
         wall = None
     if wall is None or wall.tzinfo is not None:
@@ -96,5 +96,4 @@ def _unfreeze(row: Target, policy: Policy, person: Person, deps: Deps) -> Form:
 
 
 def _do_unfreeze(row: Target, person: Person, deps: Deps) -> None:
-    reason = request.form.get("reason", "").strip() or None
-    freezing.unfreeze(row.application, row.environment, request.form.get("freeze"), reason, person, deps)
+    freezing.unfreeze(row.application, row.environment, request.form.get("freeze"), text("reason"), person, deps)
