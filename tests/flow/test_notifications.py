@@ -18,6 +18,9 @@ from standardwebhooks import Webhook as Standard
 from greenlight.events import Event, types
 from greenlight.events.http import from_http
 from greenlight.events.schemas import schema
+from greenlight.ledger.notifications import results
+from greenlight.ledger.notifications import test_requested as requested
+from greenlight.lib.clock import SystemClock
 from support.flow import PIPELINE, REPO, TOKENS, Ahead, Shop, push_payload, sha_of
 from support.process import Up
 from support.receivers import Mail, Webhook, text_of
@@ -179,6 +182,26 @@ def test_an_operator_tries_destinations_and_hears_how_each_went(tmp_path: Path, 
         assert (none.returncode, "no such destination" in none.stdout) == (1, True)
     finally:
         up.stop()
+
+
+def test_a_test_that_no_person_asked_for_sends_nothing(tmp_path: Path, mail: Mail, hook: Webhook) -> None:
+    """Whoever reaches the Broker can post its event, with any name in it; and the event of a real one may come twice."""
+    prepared(tmp_path, mail, hook)
+    shop = Shop(tmp_path).start()
+    feedback, ledger = shop.greenlight.services["feedback"], shop.greenlight.ledger
+    try:
+        (forged,) = requested("forged", "lena", "audit", SystemClock().now()).emit
+        feedback.handle(forged)
+        assert (hook.all, results(ledger, "forged")) == ([], ([], False))
+        id = shop.act("/notifications/tests", {"destination": "audit"}, who="omar")["id"]
+        shop.settle()
+        (real,) = (event for event in shop.watch.events if event.type == types.FEEDBACK_TEST)
+        feedback.handle(real)
+        ((_, body),) = hook.all
+        assert json.loads(body)["data"]["reason"].startswith("omar tries the destination audit")
+        assert results(ledger, id) == ([{"destination": "audit", "outcome": "sent", "reason": None}], True)
+    finally:
+        shop.stop()
 
 
 def test_who_operates_nothing_may_test_nothing(tmp_path: Path) -> None:

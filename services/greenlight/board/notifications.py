@@ -7,7 +7,6 @@ from flask import Blueprint, Response, g
 from greenlight.board import domain
 from greenlight.events import ids, rfc3339, types
 from greenlight.ledger.notifications import failing, results, test_requested
-from greenlight.ledger.port import Transaction
 from greenlight.lib.bodies import LONGEST_TEXT, json_object
 from greenlight.lib.errors import Forbidden, Rejected
 from greenlight.lib.printable import document
@@ -42,9 +41,9 @@ def request_test(destination: str | None, person: Person, deps: Deps) -> str:
         raise Forbidden(refusal)
     now = deps.clock.now()
     id = ids.derive(types.FEEDBACK_TEST, person.id, destination or "", rfc3339(now))
-    event = test_requested(id, person.id, destination, now)
-    deps.ledger.transact(Transaction(emit=[event]))
-    deps.publisher.publish([event])
+    asked = test_requested(id, person.id, destination, now)
+    deps.ledger.transact(asked)
+    deps.publisher.publish(asked.emit)
     return id
 
 

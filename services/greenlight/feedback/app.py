@@ -16,7 +16,7 @@ from greenlight.feedback.notify.message import trial
 from greenlight.feedback.notify.senders import Undelivered
 from greenlight.feedback.notifying import notified
 from greenlight.feedback.reporting import reported
-from greenlight.ledger.notifications import test_over, tested
+from greenlight.ledger.notifications import test_over, test_under_way, tested
 from greenlight.ledger.port import Transaction
 from greenlight.model.rows import PATIENCE
 from greenlight.service.handling import EventService, Handler
@@ -65,9 +65,15 @@ def on_due(event: Event, deps: Deps) -> Sequence[Event]:
 
 
 def on_test_requested(event: Event, deps: Deps) -> Sequence[Event]:
-    """Send a test message to destinations of notifications, and write down how each went."""
-    data = required_fields(event, "test", "person", optional=("destination",))
-    test, asked = data["test"], data.get("destination")
+    """Send a test message to destinations of notifications, and write down how each went.
+
+    An event that no person's request is in the ledger for sends nothing, and neither does one that comes again afterwards.
+    """
+    test = required_fields(event, "test")["test"]
+    request = test_under_way(deps.ledger, test)
+    if request is None:
+        return []
+    asked = request.get("destination")
     addresses = deps.notifier.tried(asked)
     for name in sorted({asked} if asked is not None else set(deps.notifier.names())):
         if name not in {it.name for it in addresses}:
@@ -76,7 +82,7 @@ def on_test_requested(event: Event, deps: Deps) -> Sequence[Event]:
     for address in addresses:
         problem = None
         try:
-            deps.notifier.attempt(trial(address.name, data["person"], test, deps.clock.now()), address)
+            deps.notifier.attempt(trial(address.name, request["person"], test, deps.clock.now()), address)
         except Undelivered as reason:
             problem = str(reason)
         tested(deps.ledger, test, address.name, problem, deps.clock.now())

@@ -13,7 +13,7 @@ from greenlight.model import keys
 from greenlight.model.rows import NewEntry
 
 FAILED, RESTORED = "destination.failed", "destination.restored"
-TESTED, OVER = "destination.tested", "test.over"
+REQUESTED, TESTED, OVER = "test.requested", "destination.tested", "test.over"
 
 
 def failing(ledger: Ledger) -> Mapping[str, dict[str, Any]]:
@@ -35,17 +35,26 @@ def note(ledger: Ledger, destination: str, problem: str | None, now: datetime) -
     _keep(ledger, keys.destinations_stream(), FAILED if problem is not None else RESTORED, payload, now)
 
 
-def test_requested(id: str, person: str, destination: str | None, now: datetime) -> Event:
-    """Return the event by which a person tries a destination, or (None) all."""
-    return Event.of(
+def test_requested(id: str, person: str, destination: str | None, now: datetime) -> Transaction:
+    """Return what is written when a person tries a destination, or (None) all: who it was, and the event."""
+    asked = {"person": person, **({"destination": destination} if destination is not None else {})}
+    entry = NewEntry(keys.notification_test_stream(id), REQUESTED, now, id, asked, "", "")
+    event = Event.of(
         types.FEEDBACK_TEST,
         id=id,
         source="greenlight/board",
         time=now,
         dataschema=dataschema(types.FEEDBACK_TEST),
-        data={"test": id, "person": person, **({"destination": destination} if destination is not None else {})},
+        data={"test": id, **asked},
         extensions={"partitionkey": "notifications"},
     )
+    return Transaction(entries=[entry], emit=[event])
+
+
+def test_under_way(ledger: Ledger, test: str) -> Mapping[str, Any] | None:
+    """Return who asked for a test (`person`), and of which `destination`; None: no one did, or it is over."""
+    entries = {it.type: it.payload for it in ledger.journal(keys.notification_test_stream(test))}
+    return None if OVER in entries else entries.get(REQUESTED)
 
 
 def tested(ledger: Ledger, test: str, destination: str, problem: str | None, now: datetime) -> None:

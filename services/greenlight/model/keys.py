@@ -15,7 +15,7 @@ A key is words between slashes. Its first word names its kind, so that keys of t
 | resumed/APPLICATION/ENVIRONMENT | a target that goes on again is due to be decided |
 | feedback/OWNER/NAME/SHA | the stream of what was reported of a commit outside Greenlight |
 | destinations/failing | the stream of which destinations of notifications fail |
-| notification-test/ID | the stream of the results of a test of destinations |
+| notification-test/ID | the stream of a test of destinations: who asked for it, and the results |
 | found/OWNER/NAME/MONTH | the stream of the facts of a repository that were found only by asking, that month |
 | heads/OWNER/NAME | the stream of the heads of a repository's branches that no webhook reported |
 | look/OWNER/NAME | a repository is due to be looked at on its provider |
@@ -139,7 +139,7 @@ def destinations_stream() -> str:
 
 
 def notification_test_stream(test: str) -> str:
-    """Name the journal of the results of one test of destinations."""
+    """Name the journal of one test of destinations: who asked for it, and the results."""
     return of("notification-test", test)
 
 
