@@ -373,6 +373,9 @@ def test_limits_hold_for_each_address_and_for_all_together_in_bounded_memory(clo
         limits.failed("2001:db8::1")
     assert limits.wait("2001:db8::ffff")
     assert not limits.wait("2001:db8:0:1::1")
+    for _ in range(2 * TOTAL_BURST):
+        limits.failed("2001:db8::2")
+    assert not limits.wait("192.0.2.1"), "one address alone locks no other one out"
     for number in range(TOTAL_BURST):
         limits.failed(f"10.0.{number // 250}.{number % 250}")
     assert limits.wait("192.0.2.1"), "all together were too many"

@@ -45,16 +45,21 @@ class Limits:
             return max(waits)
 
     def failed(self, address: str | None) -> None:
-        """Count a failure of an address."""
+        """Count a failure of an address; against all together only while its own limit allows it.
+
+        So one address, which is not answered beyond its limit, locks no other one out.
+        """
         with self._lock:
             now, name = self._clock.monotonic(), _network(address)
             mine = self._by_address.setdefault(name, _Bucket(BURST, now))
             self._by_address.move_to_end(name)
             if len(self._by_address) > ADDRESSES:
                 self._by_address.popitem(last=False)
-            for bucket, burst, rate in ((mine, BURST, PER_MINUTE), (self._total, TOTAL_BURST, TOTAL_PER_MINUTE)):
-                _fill(bucket, burst, rate, now)
-                bucket.left = max(0.0, bucket.left - 1)
+            counts = not _wait(mine, BURST, PER_MINUTE, now)
+            mine.left = max(0.0, mine.left - 1)
+            if counts:
+                _fill(self._total, TOTAL_BURST, TOTAL_PER_MINUTE, now)
+                self._total.left = max(0.0, self._total.left - 1)
 
 
 def _wait(bucket: _Bucket, burst: int, per_minute: float, now: float) -> int:
