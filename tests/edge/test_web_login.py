@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -225,10 +226,16 @@ def lying(shop: Shop, clock: Hands, answers: Answers) -> Traveller:
     return Traveller(browser(board_of(shop, clock, config, loopback=True, secret=secret), HERE), HERE)
 
 
-def _come_back(it: Traveller, answers: Answers, token: Callable[[str], Any], **query: str) -> TestResponse:
+def _come_back(
+    it: Traveller,
+    answers: Answers,
+    token: Callable[[str], Any],
+    metadata: Mapping[str, str] = MappingProxyType({}),
+    **query: str,
+) -> TestResponse:
     """Begin a login, and come back with a code for which the provider gives the token that is made of the nonce."""
     made: dict[str, Any] = {}
-    answers.be_a_provider(lambda: made)
+    answers.be_a_provider(lambda: made, **metadata)
     asked = parse_qs(urlsplit(it.to_provider("oidc")).query)
     made.update(token(asked["nonce"][0]))
     return it.board.get("/login/oidc/callback", query_string={"code": "c", "state": asked["state"][0], **query})
@@ -248,6 +255,27 @@ def test_the_lying_provider_can_tell_the_truth(lying: Traveller, answers: Answer
     assert me(lying.board)["id"] == "lena"
     (form,) = [body for path, _, body in answers.asked if path == "/token"]
     assert b"code_verifier=" in form
+
+
+@pytest.mark.parametrize(
+    ("token", "userinfo", "who"),
+    [
+        ({"email": None, "email_verified": None}, {"email": "lena@acme.example", "email_verified": True}, "lena"),
+        ({"email_verified": None}, {"email": "mallory@acme.example", "email_verified": True}, None),
+        ({"email_verified": None}, {"email": "lena@acme.example", "email_verified": True}, "lena"),
+        ({"email_verified": False}, {"email": "lena@acme.example", "email_verified": True}, None),
+        ({"email": None}, {"email": "lena@acme.example"}, None),
+        ({}, {"email": "mallory@acme.example", "email_verified": False}, "lena"),
+    ],
+)
+def test_an_address_is_verified_by_whoever_names_it(
+    lying: Traveller, answers: Answers, token: dict[str, Any], userinfo: dict[str, Any], who: str | None
+) -> None:
+    """The ID token or the userinfo, and never another address: in some directories people write theirs themselves."""
+    answers.by_path["/userinfo"] = {"sub": "1", **userinfo}
+    more = {"userinfo_endpoint": f"{answers.url}/userinfo"}
+    answer = _come_back(lying, answers, lambda nonce: _token(answers, _claims(answers, nonce, **token)), more)
+    assert (answer.status_code, me(lying.board).get("id")) == (303 if who else 403, who)
 
 
 def _token(answers: Answers, claims: dict[str, Any], **header: Any) -> dict[str, Any]:

@@ -63,7 +63,7 @@ class Oidc:
             proofs = {"nonce": kept["nonce"], "client_id": self._config.client, "access_token": token["access_token"]}
             wanted = {"iss": issuer, "aud": self._config.client}
             found = jwts.verified(str(token.get("id_token", "")), self._keys, wanted, self._clock, **proofs)
-            found = {**self._userinfo(session, metadata, str(found["sub"])), **found}
+            found = _together(found, self._userinfo(session, metadata, str(found["sub"])))
         config = self._config
         return jwts.claims_of(found, OIDC, issuer, groups=config.groups, github=config.github)
 
@@ -116,3 +116,10 @@ class Oidc:
         if not isinstance(found, dict):
             raise LoginFailed(f"{url} is no JSON object")
         return found
+
+
+def _together(token: Mapping[str, Any], userinfo: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the claims of both, the ID token's first. Whether an address is verified says only who names the same one."""
+    email = token.get("email") or userinfo.get("email")
+    words = [it["email_verified"] for it in (token, userinfo) if it.get("email") == email and "email_verified" in it]
+    return {**userinfo, **token, "email": email, "email_verified": next(iter(words), None)}
