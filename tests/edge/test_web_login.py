@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -255,6 +256,14 @@ def test_the_lying_provider_can_tell_the_truth(lying: Traveller, answers: Answer
     assert me(lying.board)["id"] == "lena"
     (form,) = [body for path, _, body in answers.asked if path == "/token"]
     assert b"code_verifier=" in form
+
+
+@pytest.mark.parametrize("kept", [b"x", b"[]", b"{}", b"\xff", b"[" * 3000, b'{"state":' * 300], ids=len)
+def test_a_cookie_that_the_board_did_not_make_is_no_login(lying: Traveller, kept: bytes) -> None:
+    """And no error of the board's own."""
+    lying.board.set_cookie(UNDER_WAY, base64.urlsafe_b64encode(kept).decode(), domain="127.0.0.1")
+    answer = lying.board.get("/login/oidc/callback", query_string={"code": "c", "state": "s"})
+    assert (answer.status_code, "no login under way" in said(answer)) == (401, True)
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,17 @@ def test_the_last_page_says_so_even_when_it_is_full(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize(
-    "cursor", ["", "x", "W10=", "eyJhIjogMX0=", "WyJhIiwgImIiLCAiYyJd", "ü", "WzFlOTksICIiLCAiIl0="]
+    "cursor",
+    [
+        "",
+        "x",
+        "W10=",
+        "eyJhIjogMX0=",
+        "WyJhIiwgImIiLCAiYyJd",
+        "ü",
+        "WzFlOTksICIiLCAiIl0=",
+        "WzkyMjMzNzIwMzY4NTQ3NzU4MDgsICJhIiwgImIiXQ==",
+    ],
 )
 def test_a_cursor_of_nobody_is_refused(ledger: Ledger, cursor: str) -> None:
     """ValueError, whose message says what to do."""

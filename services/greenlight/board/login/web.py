@@ -45,7 +45,7 @@ def unpacked(cookie: str, name: str, answer: Mapping[str, str]) -> Mapping[str, 
     try:
         kept = json.loads(base64.urlsafe_b64decode(cookie[:4096]))
         state, by = str(kept["state"]), kept["by"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise LoginFailed("this browser has no login under way: it took too long, or is over; begin again") from None
     if by != name or not hmac.compare_digest(answer.get("state", "").encode(), state.encode()):
         raise LoginFailed("this answer is not of the login that this browser began last: begin again")

@@ -58,6 +58,6 @@ def from_cursor(cursor: str) -> Position:
         updated, repo, sha = json.loads(urlsafe_b64decode(cursor.encode("ascii")))
     except (ValueError, TypeError, RecursionError):
         updated = repo = sha = None
-    if type(updated) is int and abs(updated) < 2**63 + 1 and isinstance(repo, str) and isinstance(sha, str):
+    if type(updated) is int and -(2**63) <= updated < 2**63 and isinstance(repo, str) and isinstance(sha, str):
         return updated, repo, sha
     raise ValueError("the cursor is not one that a listing gave: start again without it")
