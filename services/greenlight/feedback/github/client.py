@@ -29,8 +29,9 @@ LARGEST, CHUNK = 8 << 20, 64 << 10
 LONGEST = 10.0
 """Seconds that an answer may take to come in: a slow one holds no thread for longer."""
 
-KEPT = 1000
-"""Answers that are kept with their ETag, so that asking again costs nothing of the rate limit."""
+KEPT, BESIDE = 16 << 20, 1 << 10
+"""Bytes of answers that are kept with their ETag, so that asking again costs nothing of the rate limit, and what is counted
+for each one beside its content: most pages of a list are asked for once, since their address moves with the list."""
 
 UNSAID = timedelta(minutes=1)
 """How long to wait where GitHub limits the rate without saying how long, as its documentation asks for."""
@@ -50,6 +51,24 @@ class Answer:
     more: str | None = None  # the path of the next page, with its query
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """An answer that can be asked for by its ETag, as it came in: unfolded, it would take several times the memory."""
+
+    etag: str
+    content: bytes
+    more: str | None
+
+    @property
+    def size(self) -> int:
+        """Return the bytes that it counts for."""
+        return len(self.content) + BESIDE
+
+    def answer(self) -> Answer:
+        """Return the answer. Raises ValueError for what is not JSON."""
+        return Answer(json.loads(self.content) if self.content else None, self.more)
+
+
 class Client:
     """One GitHub. Every method may be called from any thread."""
 
@@ -57,7 +76,8 @@ class Client:
         """Make a client of the API at `url`."""
         self._url, self._clock, self._log = url, clock, log.getChild("github")
         self._http = urllib3.PoolManager(maxsize=8, retries=False, timeout=TIMEOUT)
-        self._kept: OrderedDict[str, tuple[str, Answer]] = OrderedDict()
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()  # the one that was used last comes last
+        self._kept_bytes = 0
         self._lock = threading.Lock()
         self._pause = Pause(clock)
         self._left: int | None = None  # of the rate limit, as the last answer said
@@ -86,7 +106,7 @@ class Client:
             "Authorization": f"Bearer {token}",
             "X-GitHub-Api-Version": VERSION,
             "User-Agent": "greenlight",
-            **({"If-None-Match": kept[0]} if kept else {}),
+            **({"If-None-Match": kept.etag} if kept else {}),
             **({"Content-Type": "application/json"} if body is not None else {}),
         }
         try:
@@ -106,7 +126,7 @@ class Client:
             metrics.GITHUB.labels(method, "none").inc()
             raise self._failed(f"{method} {path}: no answer: {type(problem).__name__}") from problem
         metrics.GITHUB.labels(method, str(response.status)).inc()
-        return self._answer(method, path, response, content, kept[1] if kept else None)
+        return self._answer(method, path, response, content, kept)
 
     def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
         """Read an answer, at most a byte more than LARGEST. Raises TimeoutError after LONGEST."""
@@ -117,7 +137,7 @@ class Client:
                 raise TimeoutError(f"an answer of more than {LONGEST:.0f} s")
         return bytes(content)
 
-    def _answer(self, method: str, path: str, response: Any, content: bytes, kept: Answer | None) -> Answer:
+    def _answer(self, method: str, path: str, response: Any, content: bytes, kept: _Kept | None) -> Answer:
         headers, what = response.headers, f"{method} {path.partition('?')[0]}"
         self._left = _number(headers.get("x-ratelimit-remaining"))
         if response.status in (403, 429) and (again := self._limited(headers, content)) is not None:
@@ -127,25 +147,29 @@ class Client:
             raise self._failed(f"{what}: {response.status}")
         self._pause.over()
         if response.status == 304 and kept is not None:
-            return kept
+            self._keep(path, kept)
+            return kept.answer()
         if not 200 <= response.status < 300:
             raise Refused(response.status, f"{what}: {response.status}: {_message(content)}")
         if len(content) > LARGEST:
             raise Refused(response.status, f"{what}: an answer of more than {LARGEST} bytes")
+        found = _Kept(headers.get("etag", ""), content, self._next(headers.get("link", "")))
         try:
-            answer = Answer(json.loads(content) if content else None, self._next(headers.get("link", "")))
+            answer = found.answer()
         except ValueError:
             raise self._failed(f"{what}: the answer is not JSON") from None
-        if method == "GET" and "etag" in headers:
-            self._keep(path, (headers["etag"], answer))
+        if method == "GET" and found.etag:
+            self._keep(path, found)
         return answer
 
-    def _keep(self, key: str, value: tuple[str, Answer]) -> None:
+    def _keep(self, path: str, value: _Kept) -> None:
+        """Keep an answer as the one that was used last, and as many of those before as there is room for."""
         with self._lock:
-            self._kept[key] = value
-            self._kept.move_to_end(key)
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
+            before = self._kept.pop(path, None)
+            self._kept[path] = value
+            self._kept_bytes += value.size - (before.size if before is not None else 0)
+            while self._kept_bytes > KEPT:
+                self._kept_bytes -= self._kept.popitem(last=False)[1].size
 
     def _may_send(self) -> None:
         until = self._pause.until()
