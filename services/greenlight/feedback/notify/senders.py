@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import urllib3
 
@@ -88,8 +88,19 @@ def by_webhook(message: Message, url: str, secrets: Sequence[Secret], http: urll
 
 def _hidden(text: str, url: str) -> str:
     """Return what Apprise says without what its URL says, but for the host."""
-    parts = sorted({unquote(part) for part in re.split(r"[/?&=:@#]", url)} | {url}, key=len, reverse=True)
+    cut = re.split(r"[/?&=:@#]", url)
+    parts = sorted({*cut, *map(unquote, cut), url}, key=len, reverse=True)
+    shown = _host(url)
     for part in parts:
-        if len(part) >= 6 and not re.fullmatch(r"[a-z0-9.-]+\.[a-z0-9.-]+", part):
+        if len(part) >= 6 and part.lower() != shown:
             text = text.replace(part, "…")
     return printable(text[:300])
+
+
+def _host(url: str) -> str | None:
+    """Return the host that a URL names; None where a token may stand in its place, as in those of chats."""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        return None
+    return host if re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", host) else None
