@@ -1,16 +1,17 @@
 """The output of a deployment that still runs: lines of its driver, and what its process writes into a file.
 
 The file is read without secrets, and only in whole lines. A secret that is printed in two pieces would be seen in its
-first one, so a line is read once it has ended. Secrets over several lines are found because each part is scrubbed
-together with the text before it.
+first one, so a line is read once it has ended, and one that ends within a secret once the next line has, too. Secrets over
+several lines are found because each part is scrubbed together with the text before it.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from itertools import takewhile
 from pathlib import Path
+
+from greenlight.lib.scrub import Scrubber
 
 CONTEXT = 16 * 1024
 """Bytes before a new part that are scrubbed together with it."""
@@ -18,15 +19,16 @@ CONTEXT = 16 * 1024
 PART = 256 * 1024
 """Bytes that are read at once; a longer line is left out."""
 
-TOO_LONG = "[a line that is too long to be shown]"
+HELD = 8
+"""Lines one after the other that may each end within a secret and wait for the next: so that none costs much to look at."""
 
-Scrub = Callable[[str], str]
+TOO_LONG = "[a line that is too long to be shown]"
 
 
 class Printed:
     """The output of one try, as far as it was read. `text` is its end, `total` counts all of its characters."""
 
-    def __init__(self, scrub: Scrub, keep: int) -> None:
+    def __init__(self, scrub: Scrubber, keep: int) -> None:
         """Keep the last `keep` characters. What is said is scrubbed by `scrub`, a file by its own."""
         self._scrub_said, self._keep = scrub, keep
         self._scrub_file, self._path = scrub, Path()
@@ -35,7 +37,7 @@ class Printed:
         self._reading = threading.RLock()  # two deliveries may look at one deployment
         self.text, self.total = "", 0
 
-    def follow(self, path: Path, scrub: Scrub) -> None:
+    def follow(self, path: Path, scrub: Scrubber) -> None:
         """Read this file from its beginning from now on, after the rest of the one before."""
         with self._reading:
             self.finish()
@@ -69,8 +71,11 @@ class Printed:
         except OSError:
             return False
         lines = part[: part.rfind(b"\n") + 1]
+        full = len(part) == PART
+        if full or not ended:
+            lines = self._without_begun_secret(lines) or (lines if full else b"")
         new = self._scrubbed(lines) if lines else ""
-        if not lines and len(part) == PART:
+        if not lines and full:
             lines, new = part, TOO_LONG
         elif not lines and ended:
             lines, new = part, self._scrubbed(part)
@@ -78,6 +83,20 @@ class Printed:
         self._before = (self._before + lines)[-CONTEXT:]
         self._add(new)
         return bool(lines)
+
+    def _without_begun_secret(self, lines: bytes) -> bytes:
+        """Return the lines without those at their end in which a secret may begin that the next line goes on with."""
+        for _ in range(HELD):
+            text = (self._before + lines).decode("utf-8", "replace")
+            begun, at = self._scrub_file.begun(text) if lines else 0, len(text)
+            if not begun:
+                break
+            while begun:
+                at -= 1
+                begun -= text[at] not in "\r\n"
+            rest, *held = lines.rsplit(b"\n", text.count("\n", at) + 1)
+            lines = rest + b"\n" if len(held) > text.count("\n", at) else b""
+        return lines
 
     def _add(self, new: str) -> None:
         self.text, self.total = (self.text + new)[-self._keep :], self.total + len(new)

@@ -14,6 +14,9 @@ HIDDEN = "[secret]"
 SHORTEST = 6
 """Characters: a shorter value would hide half of every text."""
 
+BEGINNING = 3
+"""Characters at the end of a text that are taken for the beginning of a secret: fewer are there by chance, and tell little."""
+
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASS|.PWD|KEY|CREDENTIAL|DSN|AUTH(?!ORS?(?![A-Z]))", re.IGNORECASE)
 _FIELD = r"pass(?:word|wd|phrase)?|pwd|secret|token|(?:api|access|private|account)[_-]?key|credentials?"
 
@@ -86,11 +89,21 @@ class Scrubber:
         """Return a scrubber that knows these secrets too."""
         return Scrubber([*self._secrets, *secrets], self._live)
 
-    def __call__(self, text: str) -> str:
-        """Return `text` without secrets."""
+    def begun(self, text: str) -> int:
+        """Return how many characters at the end of `text`, without line breaks, may be the beginning of a secret."""
+        self._look()
+        end = text[-2 * max(map(len, self._known), default=0) :].replace("\r", "").replace("\n", "")
+        return max((_begun(form, end) for form in self._known), default=0)
+
+    def _look(self) -> None:
+        """Read the present secrets, and keep the earlier ones."""
         if new := set(self._live()) - self._secrets:
             self._secrets |= new
             self._known = _known(self._secrets)
+
+    def __call__(self, text: str) -> str:
+        """Return `text` without secrets."""
+        self._look()
         # Few of the forms are in a text: looking for each by itself is much cheaper than one pattern of all.
         flat = text.replace("\r", "").replace("\n", "")
         found = [form for form in self._known if form in flat or form in text]
@@ -101,6 +114,16 @@ class Scrubber:
         for shape in (_HEADER, _URL_PASSWORD, _URL_TOKEN, _PAIR, _JSON_PAIR):
             text = shape.sub(rf"\1{HIDDEN}", text)
         return text
+
+
+def _begun(form: str, end: str) -> int:
+    """Return how many characters of a form a text ends with, from its first one on; 0: fewer than BEGINNING."""
+    last, n = end[-BEGINNING:], len(form)
+    while len(last) == BEGINNING and (at := form.rfind(last, 0, n - 1)) >= 0:
+        n = at + BEGINNING
+        if end.endswith(form[:n]):
+            return n
+    return 0
 
 
 def _in_lines(form: str) -> str:

@@ -17,6 +17,7 @@ def test_whatever_the_pieces_it_is_what_scrubbing_the_whole_gives(tmp_path: Path
     """A secret that comes in pieces, on one line or several, is never seen."""
     scrub = Scrubber(["hunter22", "first line of it\nsecond line of it"])
     whole = f"begin é\nlogin hunter22 ok\n{KEY}\r\nfirst line of it\nsecond line of it\n" + "same\n" * 3
+    whole += "cut hun\nter22, again hunter2\r\n2 and\na house of hun\n\nhun\nhunter\nté hun\n"
     whole += '{"password": "abc\ndef"}\nAuthorization: Bearer abcdefghij\nend without a line end'
     path, seen = tmp_path / "log", ""
     printed = Printed(scrub, 10_000)
@@ -38,7 +39,7 @@ def test_only_the_end_is_kept_and_a_line_that_is_too_long_is_left_out(tmp_path: 
     """`total` counts what is no longer kept; half of a secret at the edge of a long line is not shown."""
     path = tmp_path / "log"
     path.write_bytes(b"x" * (PART - 3) + b"hunter22\n" + b"abc\n" * 10)
-    printed, scrub = Printed(str, 12), Scrubber(["hunter22"])
+    printed, scrub = Printed(Scrubber(), 12), Scrubber(["hunter22"])
     printed.follow(path, scrub)
     while printed.read():
         pass

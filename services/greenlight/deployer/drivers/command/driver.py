@@ -181,10 +181,9 @@ class CommandDriver:
 
     def _to_read(self, order: Order, hidden: Sequence[str]) -> Printed:
         """Return the output of a try that has just been found, to be read from its beginning."""
-        environment = Scrubber(hidden)
         log = self._outputs / f"{_target(order)}.log"
         printed = Printed(self._scrub, OUTPUT)
-        printed.follow(log, lambda text: self._scrub(environment(text)))
+        printed.follow(log, self._scrub.also(hidden))
         self._printed[_target(order)] = order.deployment, order.fence, printed
         return printed
 
