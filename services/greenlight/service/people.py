@@ -16,6 +16,7 @@ from greenlight.lib.clock import Clock
 from greenlight.lib.documents import Document, DocumentError, load
 from greenlight.lib.errors import ConfigurationError, UnreadableFile
 from greenlight.lib.watched import Messages, Watched, stamp_of
+from greenlight.model.rows import POLICY
 
 ADD = "Write the person there, such as `people: {lena: {github: lena-gh, groups: [legal]}}`, and try again"
 
@@ -175,6 +176,9 @@ def _person(document: Document, path: Path, id: Any, row: Any, problems: list[st
     where = f"{path}:{document.line(['people', id])}: {id}"
     if not isinstance(id, str) or not _ID.fullmatch(id):
         problems.append(f"{where}: an id is lower-case letters, digits, - and _")
+        return None
+    if id == POLICY:
+        problems.append(f"{where}: rollbacks that the pipeline file makes have this id: give the person another one")
         return None
     if not isinstance(row, dict):
         problems.append(f"{where}: must have name, github, emails, subject, groups, tokens")

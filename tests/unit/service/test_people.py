@@ -21,15 +21,18 @@ OLD = "sha256:" + "0" * 64
 def test_every_mistake_is_named_with_its_line_and_what_is_right(tmp_path: Path) -> None:
     """All of them together."""
     path = tmp_path / "people.yaml"
-    path.write_text("people:\n  lena:\n    groups: legal\n    mail: x\n  Omar: {}\n  kim: {tokens: [gl_plain]}\n")
+    path.write_text(
+        "people:\n  lena:\n    groups: legal\n    mail: x\n  Omar: {}\n  kim: {tokens: [gl_plain]}\n  policy: {}\n"
+    )
     with pytest.raises(ConfigurationError) as refused:
         read(path)
     said = str(refused.value).splitlines()
-    assert [line.split(": ")[0].removeprefix(str(path)) for line in said] == [":2", ":2", ":5", ":6"]
+    assert [line.split(": ")[0].removeprefix(str(path)) for line in said] == [":2", ":2", ":5", ":6", ":7"]
     assert "unknown field 'mail'; there are name, github, subject, emails, groups, tokens" in said[0]
     assert "groups must be a list of texts, such as [legal]" in said[1]
     assert "lower-case letters" in said[2]
     assert "greenlight people token kim" in said[3]
+    assert "give the person another one" in said[4], "whose requests would go through every freeze, as the policy's do"
     path.unlink()
     path.mkdir()
     with pytest.raises(ConfigurationError, match="cannot be read"):
