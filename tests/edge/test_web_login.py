@@ -258,12 +258,26 @@ def test_the_lying_provider_can_tell_the_truth(lying: Traveller, answers: Answer
     assert b"code_verifier=" in form
 
 
-@pytest.mark.parametrize("kept", [b"x", b"[]", b"{}", b"\xff", b"[" * 3000, b'{"state":' * 300], ids=len)
-def test_a_cookie_that_the_board_did_not_make_is_no_login(lying: Traveller, kept: bytes) -> None:
+@pytest.mark.parametrize("token", [{}, {"token_type": "Bearer"}, {"access_token": 7}, []], ids=str)
+def test_a_provider_that_gives_no_token_logs_no_one_in(lying: Traveller, answers: Answers, token: Any) -> None:
+    """And it is no error of the board's own."""
+    answers.be_a_provider(lambda: token)
+    asked = parse_qs(urlsplit(lying.to_provider("oidc")).query)
+    answer = lying.board.get("/login/oidc/callback", query_string={"code": "c", "state": asked["state"][0]})
+    assert (answer.status_code, "begin the login again" in said(answer)) == (401, True)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [b"x", b"[]", b"{}", b"\xff", b"[" * 3000, b'{"state":' * 300, b'{"by": "oidc", "state": "s", "then": "/"}'],
+    ids=len,
+)
+def test_a_cookie_that_the_board_did_not_make_is_no_login(lying: Traveller, answers: Answers, kept: bytes) -> None:
     """And no error of the board's own."""
+    answers.be_a_provider(lambda: {})
     lying.board.set_cookie(UNDER_WAY, base64.urlsafe_b64encode(kept).decode(), domain="127.0.0.1")
     answer = lying.board.get("/login/oidc/callback", query_string={"code": "c", "state": "s"})
-    assert (answer.status_code, "no login under way" in said(answer)) == (401, True)
+    assert (answer.status_code, "again" in said(answer)) == (401, True)
 
 
 @pytest.mark.parametrize(

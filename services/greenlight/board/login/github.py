@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import requests
-from authlib.integrations.base_client.errors import OAuthError
 from authlib.integrations.requests_client import OAuth2Session
 
 from greenlight.board.login.claims import LONGEST, MOST, Claims, github_login
 from greenlight.board.login.config import GITHUB, GitHubConfig
-from greenlight.board.login.outside import asking, bounded, document
+from greenlight.board.login.outside import asking, bounded, document, token_for
 from greenlight.board.login.provider import LoginFailed
 from greenlight.lib.clock import Clock
 
@@ -39,15 +38,7 @@ class GitHub:
         whom, api = self._config.url, self._config.api
         with asking(whom):
             session = self._session(callback)
-            try:
-                session.fetch_token(
-                    f"{whom}/login/oauth/access_token",
-                    grant_type="authorization_code",
-                    code=answer["code"],
-                    code_verifier=kept["verifier"],
-                )
-            except (OAuthError, ValueError) as problem:
-                raise LoginFailed(f"{whom} does not accept the login's code: begin the login again") from problem
+            token_for(session, f"{whom}/login/oauth/access_token", whom, answer, kept)
             user = document(session, f"{api}/user", whom)
             addresses = self._addresses(session)
         login = github_login(user.get("login")) if isinstance(user, dict) else None

@@ -8,13 +8,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-from authlib.integrations.base_client.errors import OAuthError
 from authlib.integrations.requests_client import OAuth2Session
 
 from greenlight.board.login import jwts
 from greenlight.board.login.claims import Claims
 from greenlight.board.login.config import OIDC, OidcConfig
-from greenlight.board.login.outside import CachedDocument, asking, bounded, document
+from greenlight.board.login.outside import CachedDocument, asking, bounded, document, token_for
 from greenlight.board.login.provider import LoginFailed
 from greenlight.lib.clock import Clock
 
@@ -51,15 +50,7 @@ class Oidc:
             raise LoginFailed(f"the answer is not of {issuer}: begin the login again")
         with asking(issuer):
             metadata, session = self._metadata(), self._session(callback)
-            try:
-                token = session.fetch_token(
-                    metadata["token_endpoint"],
-                    grant_type="authorization_code",
-                    code=answer["code"],
-                    code_verifier=kept["verifier"],
-                )
-            except (OAuthError, ValueError) as problem:
-                raise LoginFailed(f"{issuer} does not accept the login's code: begin the login again") from problem
+            token = token_for(session, metadata["token_endpoint"], issuer, answer, kept)
             proofs = {"nonce": kept["nonce"], "client_id": self._config.client, "access_token": token["access_token"]}
             wanted = {"iss": issuer, "aud": self._config.client}
             found = jwts.verified(str(token.get("id_token", "")), self._keys, wanted, self._clock, **proofs)

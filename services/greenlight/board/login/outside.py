@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import requests
+from authlib.integrations.base_client.errors import OAuthError
+from authlib.integrations.requests_client import OAuth2Session
 from requests.adapters import HTTPAdapter
 
 from greenlight.board.login.provider import LoginFailed
@@ -85,6 +87,21 @@ def asking(whom: str) -> Iterator[None]:
         raise Unavailable(f"{whom} cannot be asked: {type(problem).__name__}; try again in some seconds") from problem
     finally:
         _turns.release()
+
+
+def token_for(
+    session: OAuth2Session, url: str, whom: str, answer: Mapping[str, str], kept: Mapping[str, str]
+) -> Mapping[str, Any]:
+    """Return what a provider gives for the code in its answer. Raises requests.RequestException, LoginFailed."""
+    try:
+        found: Mapping[str, Any] = session.fetch_token(
+            url, grant_type="authorization_code", code=answer["code"], code_verifier=kept["verifier"]
+        )
+        if not isinstance(found["access_token"], str):
+            raise ValueError
+    except (OAuthError, ValueError, KeyError) as problem:
+        raise LoginFailed(f"{whom} does not accept the login's code: begin the login again") from problem
+    return found
 
 
 def document(session: requests.Session, url: str, whom: str, **options: Any) -> Any:

@@ -54,7 +54,7 @@ def blueprint(guard: Guard) -> Blueprint:
             kept = unpacked(request.cookies.get(cookie, ""), name, request.args)
             guard.may_try(request)
             claims = provider.finish(guard.callback(name, request), request.args, kept)
-            response = _log_in(guard, claims, kept["then"])
+            response = _log_in(guard, claims, kept.get("then"))
         except (LoginFailed, Unavailable, Forbidden) as problem:
             response = _failed(guard, name, problem)
         guard.sessions.set_cookie(response, cookie, "")  # one answer ends a login, right or wrong
