@@ -81,9 +81,8 @@ def _body(shape: Mapping[str, type]) -> Mapping[str, Any]:
     body = json_object()
     for name, value in body.items():
         if name not in shape or not isinstance(value, shape[name]):
-            raise Malformed(
-                f"{name!r} is not expected; {', '.join(f'{it}: {t.__name__}' for it, t in shape.items()) or 'nothing'} is"
-            )
+            expected = ", ".join(f"{member}: {type.__name__}" for member, type in shape.items())
+            raise Malformed(f"{name!r} is not expected; {expected or 'nothing'} is")
     return body
 
 

@@ -76,19 +76,20 @@ class Broker:
         Triggers that wait until that is done: call again. Raises ConfigurationError, and then nothing has changed.
         """
         were = {trigger.key: trigger for trigger in self._manifests.triggers}
-        moved = [it for it in triggers if it.key in were and were[it.key].broker_key != it.broker_key]
+        moved = [
+            f"{trigger.where}: spec.broker of Trigger {trigger.key} was {were[trigger.key].broker} and cannot be changed; "
+            "remove the Trigger first, or give it another name"
+            for trigger in triggers
+            if trigger.key in were and were[trigger.key].broker_key != trigger.broker_key
+        ]
         if moved:
-            raise ConfigurationError(
-                "\n".join(
-                    f"{it.where}: spec.broker of Trigger {it.key} was {were[it.key].broker} and cannot be changed; remove "
-                    "the Trigger first, or give it another name"
-                    for it in moved
-                )
-            )
+            raise ConfigurationError("\n".join(moved))
         deliveries = self._deliveries(triggers)
         self._brokers = {broker.key for broker in brokers}
         waiting = self._engine.adopt(deliveries)
-        self._manifests = Manifests(tuple(brokers), tuple(it for it in triggers if it.key not in waiting))
+        self._manifests = Manifests(
+            tuple(brokers), tuple(trigger for trigger in triggers if trigger.key not in waiting)
+        )
         return waiting
 
     # In.

@@ -17,14 +17,18 @@ from greenlight.broker.worker import TriggerWorker
 def event_story(connection: sqlite3.Connection, received: Received, workers: Mapping[str, TriggerWorker]) -> Document:
     """Return what happened to one event; `workers` by the key of their Trigger."""
     failures, replies = history.failures(connection, received.seq), history.replies(connection, received.seq)
-    dead = {it.trigger: it for it in dead_letters.of_event(connection, received.seq)}
+    dead = {dead_letter.trigger: dead_letter for dead_letter in dead_letters.of_event(connection, received.seq)}
     rows = [row for row in cursor_table.rows(connection) if row.broker == received.broker]
     known = {row.trigger for row in rows}
     triggers = [
         _at_trigger(received, row, workers.get(row.trigger), failures.get(row.trigger, []), dead.get(row.trigger))
         for row in rows
     ]
-    triggers += [_as_dead_letter(it, failures.get(it.trigger, [])) for it in dead.values() if it.trigger not in known]
+    triggers += [
+        _as_dead_letter(dead_letter, failures.get(dead_letter.trigger, []))
+        for dead_letter in dead.values()
+        if dead_letter.trigger not in known
+    ]
     return {
         "seq": received.seq,
         "broker": received.broker,
@@ -33,7 +37,7 @@ def event_story(connection: sqlite3.Connection, received: Received, workers: Map
         "event": event_document(received.stored.event),
         "only": received.only,
         "reply_to": received.reply_to,
-        "triggers": [{**it, "replies": replies.get(it["trigger"], [])} for it in triggers],
+        "triggers": [{**trigger, "replies": replies.get(trigger["trigger"], [])} for trigger in triggers],
     }
 
 

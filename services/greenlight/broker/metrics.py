@@ -114,8 +114,8 @@ class _Collector(Collector):
         triggers = self._status.triggers()
         for name, help in GAUGES.items():
             gauge = GaugeMetricFamily(f"greenlight_broker_{name}", help, labels=["trigger"])
-            for it in triggers:
-                gauge.add_metric([it["trigger"]], it[name] or 0)
+            for trigger in triggers:
+                gauge.add_metric([trigger["trigger"]], trigger[name] or 0)
             yield gauge
         for name, size in self._status.sizes().items():
             yield GaugeMetricFamily(f"greenlight_broker_{name}_bytes", f"Bytes of the {name}.", value=size)

@@ -78,7 +78,7 @@ class Operations:
         with self._store.read() as connection:
             connection.execute("BEGIN")  # one state of the log for the whole story
             found = history.by_id(connection, id, STORIES)
-            return [event_story(connection, it, workers) for it in found]
+            return [event_story(connection, received, workers) for received in found]
 
     # Dead letters.
 
@@ -91,7 +91,7 @@ class Operations:
         """
         with self._store.read() as connection:
             found = dead_letters.find(connection, after, limit, _checked(where or {}))
-        return [dead_letter_document(it) for it in found]
+        return [dead_letter_document(dead_letter) for dead_letter in found]
 
     def dead_letter(self, id: int) -> Document:
         """Return one dead letter, open or not, with its event's data and every failed attempt. Raises LookupError."""
@@ -139,10 +139,14 @@ class Operations:
             newest = dead_letters.newest_id(connection)
         while after < newest:
             with self._store.read() as connection:
-                found = [it for it in dead_letters.find(connection, after, AT_ONCE, known) if it.id <= newest]
+                found = [
+                    dead_letter
+                    for dead_letter in dead_letters.find(connection, after, AT_ONCE, known)
+                    if dead_letter.id <= newest
+                ]
             if not found:
                 break
-            ids = [it.id for it in found if it.stored.unreadable is None or not readable]
+            ids = [dead_letter.id for dead_letter in found if dead_letter.stored.unreadable is None or not readable]
             done += self._store.write(partial(_take, step, ids))
             after = found[-1].id
         return done

@@ -75,7 +75,9 @@ class Registry:
         if not deliveries:
             return
         with self._runtime.store.read() as connection:
-            retries = {it.spec.key: retry_table.of_trigger(connection, it.spec.key) for it in deliveries}
+            retries = {
+                delivery.spec.key: retry_table.of_trigger(connection, delivery.spec.key) for delivery in deliveries
+            }
         self._runtime.store.write(partial(self._register, deliveries, retries))
 
     def _register(self, deliveries: Sequence[Delivery], retries: dict[str, list[Retry]], tx: Tx) -> None:

@@ -15,7 +15,7 @@ from greenlight.broker.filters import FilterError, Predicate, compile_filters, e
 from greenlight.broker.log import cursor_table, dead_letters, event_table, retry_table
 from greenlight.broker.log.cursor_table import CursorRow
 from greenlight.broker.log.dead_letters import DeadLetter
-from greenlight.broker.log.event_table import Found
+from greenlight.broker.log.event_table import LoggedEvent
 from greenlight.broker.log.retry_table import Retry
 from greenlight.broker.log.stored_event import StoredEvent
 from greenlight.broker.outcomes import NO_RESPONSE
@@ -105,8 +105,8 @@ def make_dead_letters(runtime: Runtime, row: CursorRow) -> int:
     after, end = row.seq, row.gone or row.seq
     while after < end:
         with store.read() as connection:
-            found, until = event_table.page(connection, row.broker, row.trigger, after, end)
-        pending = [it for it in found if it.seq not in known and (it.only or wants(it.stored.event))]
+            logged, until = event_table.page(connection, row.broker, row.trigger, after, end)
+        pending = [each for each in logged if each.seq not in known and (each.only or wants(each.stored.event))]
         store.write(partial(_add_page, row, pending, until, runtime.now()))
         made += len(pending)
         after = until
@@ -140,9 +140,9 @@ def _from_retry(runtime: Runtime, row: CursorRow, retry: Retry) -> int:
     return int(retry.dead_letter is None and stored is not None)
 
 
-def _add_page(row: CursorRow, pending: Sequence[Found], until: int, at: float, tx: Tx) -> None:
-    for it in pending:
-        dead_letters.add(tx, _dead_letter(row, it.seq, it.stored, 0, at))
+def _add_page(row: CursorRow, pending: Sequence[LoggedEvent], until: int, at: float, tx: Tx) -> None:
+    for logged in pending:
+        dead_letters.add(tx, _dead_letter(row, logged.seq, logged.stored, 0, at))
     cursor_table.advance(tx, row.trigger, until)
 
 

@@ -131,12 +131,16 @@ class TriggerWorker:
         spec = self.spec
         try:
             with self._runtime.store.read() as connection:
-                found, until = event_table.page(connection, spec.broker_key, spec.key, part.after, part.end)
+                logged, until = event_table.page(connection, spec.broker_key, spec.key, part.after, part.end)
         except Unavailable as problem:
             _log.warning("Trigger %s cannot read the log, and waits: %s", spec.key, problem)
             self._runtime.later(self.queue.read_later)
             return
-        wanted = [(it.seq, it.stored) for it in found if it.only or it.stored.unreadable or self.wants(it.stored.event)]
+        wanted = [
+            (each.seq, each.stored)
+            for each in logged
+            if each.only or each.stored.unreadable or self.wants(each.stored.event)
+        ]
         self.queue.add_read(wanted, until)
 
     def _deliver(self, job: Job) -> None:

@@ -104,7 +104,7 @@ def rolled_back(policy: Policy, record: Record, deployment: Deployment, target: 
     attempt = policy.attempt(record, target.environment)
     if attempt is None:
         return None
-    request = next((it for it in target.requests if it.fact == deployment.request), None)
+    request = next((request for request in target.requests if request.fact == deployment.request), None)
     marked = replace(attempt, rolled_back=request.person if request else "a rollback")
     key = keys.of(target.application, target.environment)
     return replace(record, attempts={**record.attempts, key: marked})

@@ -37,7 +37,9 @@ def pointed_in_a_cluster(pipeline: Pipeline) -> Iterator[Sender]:
 
 
 def _expected(pipeline: Pipeline) -> list[tuple[str, Provider]]:
-    found = [(sender, it) for sender in senders(pipeline) for it in ROUTES.values() if it.files.has(sender)]
+    found = [
+        (sender, provider) for sender in senders(pipeline) for provider in ROUTES.values() if provider.files.has(sender)
+    ]
     return sorted(found, key=lambda each: each[1].files.word)
 
 

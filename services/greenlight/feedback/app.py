@@ -76,7 +76,7 @@ def on_test_requested(event: Event, deps: Deps) -> Sequence[Event]:
     asked = request.get("destination")
     addresses = deps.notifier.tried(asked)
     for name in sorted({asked} if asked is not None else set(deps.notifier.names())):
-        if name not in {it.name for it in addresses}:
+        if name not in {address.name for address in addresses}:
             why = f"there is no such destination in feedback.yaml, or no file notify-{name} in the secrets folder"
             tested(deps.ledger, test, name, why, deps.clock.now())
     for address in addresses:

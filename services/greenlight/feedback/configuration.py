@@ -114,7 +114,8 @@ def _configuration(document: Document, path: Path) -> Configuration:
     value = filled(document.value, schema(), schema())
     board, notifications = value.get("board"), value["notifications"]
     destinations = {
-        name: Destination(name, (it or {}).get("webhook")) for name, it in notifications["destinations"].items()
+        name: Destination(name, (destination or {}).get("webhook"))
+        for name, destination in notifications["destinations"].items()
     }
     for index, route in enumerate(notifications["routes"]):
         line = document.line(["notifications", "routes", index, "to"])
@@ -129,7 +130,7 @@ def _configuration(document: Document, path: Path) -> Configuration:
         app=value["github"].get("app"),
         board=board.rstrip("/") if board is not None else None,
         destinations=destinations,
-        routes=tuple(_route(it) for it in notifications["routes"]),
+        routes=tuple(_route(route) for route in notifications["routes"]),
     )
 
 

@@ -58,12 +58,12 @@ class Deployed:
 def report(policy: Policy, cases: Cases) -> Report:
     """Return the verdict on a commit."""
     standings = tuple(_standing(name, case, decision) for name, (case, decision) in cases.items())
-    kinds = {it.kind for it in standings}
-    kind = next((it for it in _WORST if it in kinds), APART)
+    kinds = {standing.kind for standing in standings}
+    kind = next((kind for kind in _WORST if kind in kinds), APART)
     if kinds == {APART}:
         title = f"not a candidate: {standings[0].text}" if standings else "not a candidate"
     else:
-        title = "; ".join(f"{it.environment}: {it.text}" for it in standings)
+        title = "; ".join(f"{standing.environment}: {standing.text}" for standing in standings)
     return Report(policy.name, kind, shortened(title, LONGEST), standings)
 
 

@@ -96,8 +96,8 @@ def _compare_heads(repo: str, deps: Deps) -> None:
     since = min([first_compared(deps.ledger, repo) or now, *(push.arrived for push in pushes)])
     lost = unheard(heads, moves, pushes, lambda ref: any(shipped(policy, ref) for policy in policies), since, now)
     metrics.LOST.labels(repo).set(len(lost))
-    for it in note_lost(deps.ledger, repo, lost, now):
-        log.error("%s", it.text)
+    for push in note_lost(deps.ledger, repo, lost, now):
+        log.error("%s", push.text)
 
 
 def _waited_for(record: Record, deps: Deps) -> Iterator[str]:

@@ -46,9 +46,9 @@ def escaped(text: str) -> str:
 def summary(report: Report) -> str:
     """Return a table of the environments and one of their gates."""
     lines = ["| environment | | why |", "| --- | --- | --- |"]
-    for it in report.standings:
-        why = "; ".join(it.reasons) or it.text
-        lines.append(f"| {escaped(it.environment)} | {_WORDS[it.kind]} | {escaped(why)} |")
+    for standing in report.standings:
+        why = "; ".join(standing.reasons) or standing.text
+        lines.append(f"| {escaped(standing.environment)} | {_WORDS[standing.kind]} | {escaped(why)} |")
     gates = _gates(report)
     if gates:
         lines += ["", "| gate | | environments | why |", "| --- | --- | --- | --- |"]
@@ -62,7 +62,7 @@ def summary(report: Report) -> str:
 def _gates(report: Report) -> Mapping[tuple[str, str, str], list[str]]:
     """Return the environments that require a gate, by its name, its state and the reason."""
     found: dict[tuple[str, str, str], list[str]] = {}
-    for it in report.standings:
-        for name, gate in it.gates.items():
-            found.setdefault((name, gate.state, gate.reason), []).append(it.environment)
+    for standing in report.standings:
+        for name, gate in standing.gates.items():
+            found.setdefault((name, gate.state, gate.reason), []).append(standing.environment)
     return found

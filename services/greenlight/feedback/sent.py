@@ -35,7 +35,9 @@ class SentBefore:
         self._ledger, self._repo, self._stream = ledger, repo, keys.feedback_stream(repo, sha)
         entries = list(whole_stream(ledger, self._stream))
         self.count = len(entries)  # grows with every report
-        self._sent = {str(it.payload.get("key")): _sent(it.payload) for it in entries if it.type == REPORTED}
+        self._sent = {
+            str(entry.payload.get("key")): _sent(entry.payload) for entry in entries if entry.type == REPORTED
+        }
 
     def of(self, key: str) -> Sent | None:
         """Return the last report under a key; None: there was none."""
@@ -43,7 +45,7 @@ class SentBefore:
 
     def under(self, prefix: str) -> Mapping[str, Sent]:
         """Return the last reports under the keys that begin so, by the rest of the key."""
-        return {key.removeprefix(prefix): it for key, it in self._sent.items() if key.startswith(prefix)}
+        return {key.removeprefix(prefix): sent for key, sent in self._sent.items() if key.startswith(prefix)}
 
     def keep(self, key: str, last: Sent, now: datetime) -> Sent:
         """Write down what was just sent."""

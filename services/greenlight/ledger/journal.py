@@ -147,9 +147,9 @@ def summary(payload: Mapping[str, Any]) -> str:
     if "unreadable" in payload:
         return str(payload["unreadable"])
     details = payload.get("details")
-    it = {**payload, **(details if isinstance(details, dict) else {})}
+    values = {**payload, **(details if isinstance(details, dict) else {})}
     keys = ("application", "environment", "gate", "signal", "kind", "decision", "outcome")
-    what = " ".join(str(it[key]) for key in keys if it.get(key))
-    by = f" by {it['person']}" if it.get("person") else ""
-    why = "; ".join(it.get("reasons") or ()) or it.get("comment") or it.get("reason")
+    what = " ".join(str(values[key]) for key in keys if values.get(key))
+    by = f" by {values['person']}" if values.get("person") else ""
+    why = "; ".join(values.get("reasons") or ()) or values.get("comment") or values.get("reason")
     return f"{what}{by}" + (f": {why}" if why else "")

@@ -73,14 +73,14 @@ def results(ledger: Ledger, test: str) -> tuple[Sequence[dict[str, Any]], bool]:
     entries = ledger.journal(keys.notification_test_stream(test))
     found = [
         {
-            "destination": str(it.payload["destination"]),
-            "outcome": "failed" if "reason" in it.payload else "sent",
-            "reason": it.payload.get("reason"),
+            "destination": str(entry.payload["destination"]),
+            "outcome": "failed" if "reason" in entry.payload else "sent",
+            "reason": entry.payload.get("reason"),
         }
-        for it in entries
-        if it.type == TESTED
+        for entry in entries
+        if entry.type == TESTED
     ]
-    return found, any(it.type == OVER for it in entries)
+    return found, any(entry.type == OVER for entry in entries)
 
 
 def _keep(ledger: Ledger, stream: str, type: str, payload: Mapping[str, Any], now: datetime) -> None:

@@ -32,7 +32,7 @@ class MergedSources(Generic[T]):
             while True:
                 found.append(self._queue.get_nowait())
         except queue.Empty:
-            return [it for it in found if it is not None]
+            return [item for item in found if item is not None]
 
     def close(self) -> None:
         """Stop the sources, and let whoever waits for them go on; nobody waits for the sources' end."""

@@ -127,7 +127,7 @@ def _newer(one: Signal, other: Signal) -> Signal:
     if one.fact == other.fact:
         return one
     older, newer = sorted((one, other), key=age)
-    last = max((it for it in (_last(one), _last(other)) if it is not None), key=_by_arrival, default=None)
+    last = max((last for last in (_last(one), _last(other)) if last is not None), key=_by_arrival, default=None)
     late = last is not None and last.fact != newer.fact
     failed = max((at for at in (one.failed, other.failed) if at is not None), default=None)
     return replace(newer, tied=_tied(older, newer), last=last if late else None, failed=failed)
@@ -147,7 +147,9 @@ def _tied(older: Signal, newer: Signal) -> tuple[Mapping[str, Any], ...]:
     """Return the data that a gate's `where` has to judge besides `newer`'s, because no order distinguishes the two."""
     if older.order != newer.order or newer.outcome not in ("", REPORTED):
         return newer.tied
-    tied = {json.dumps(it, sort_keys=True): it for it in (*older.tied, *newer.tied, older.data) if it != newer.data}
+    tied = {
+        json.dumps(data, sort_keys=True): data for data in (*older.tied, *newer.tied, older.data) if data != newer.data
+    }
     return tuple(tied[text] for text in sorted(tied))
 
 

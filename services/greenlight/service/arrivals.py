@@ -62,7 +62,7 @@ class Arrivals:
             signed, refused = list(reversed(self._signed)), list(reversed(self._refused))
         half = limit // 2
         found = signed[: max(half, limit - len(refused))] + refused[: max(half, limit - len(signed))]
-        return sorted(found, key=lambda it: it.at, reverse=True)
+        return sorted(found, key=lambda arrival: arrival.at, reverse=True)
 
     def last_of(self, sender: str) -> Arrival | None:
         """Return the last one of a sender that was signed right."""
@@ -78,7 +78,7 @@ class Arrivals:
         """Return all that is kept, the most useful first: the last of each sender, then the newest of both kinds."""
         with self._lock:
             both = zip_longest(reversed(self._signed), reversed(self._refused))
-            newest = [it for pair in both for it in pair if it is not None]
+            newest = [arrival for pair in both for arrival in pair if arrival is not None]
             return list(dict.fromkeys([*reversed(self._last.values()), *newest]))
 
     def counts(self) -> dict[str, int]:
@@ -169,7 +169,7 @@ def known_arrivals(rows: ArrivalRows, own: KeptArrivals | None, now: datetime) -
     if own is not None:
         processes, found = [own.row(), *processes], chain(own.kept(), found)
     arrivals = Arrivals()
-    for arrival in sorted(found, key=lambda it: it.at):
+    for arrival in sorted(found, key=lambda arrival: arrival.at):
         arrivals.add(arrival)
     since = max(now - LASTS, min((row.since for row in processes), default=now - LASTS))
     if len(processes) >= MOST:

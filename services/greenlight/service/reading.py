@@ -56,4 +56,4 @@ def _texts(event: Event) -> Mapping[str, str]:
         data: Any = event.json()
     except (ValueError, RecursionError):
         data = None
-    return {name: it for name, it in data.items() if isinstance(it, str)} if isinstance(data, dict) else {}
+    return {name: value for name, value in data.items() if isinstance(value, str)} if isinstance(data, dict) else {}

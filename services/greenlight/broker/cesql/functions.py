@@ -40,7 +40,7 @@ def why_none(name: str, count: int) -> str:
     """Return why `find` finds nothing."""
     if name not in FUNCTIONS:
         return f"there is no function {name}; there are {', '.join(FUNCTIONS)}"
-    takes = " or ".join(f"{'at least ' if it.more else ''}{len(it.takes)}" for it in FUNCTIONS[name])
+    takes = " or ".join(f"{'at least ' if function.more else ''}{len(function.takes)}" for function in FUNCTIONS[name])
     return f"{name} takes {takes} argument{'' if takes.endswith('1') else 's'}, not {count}"
 
 

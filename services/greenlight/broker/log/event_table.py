@@ -17,8 +17,8 @@ CHUNK = 500
 """Rows that one transaction removes, at most."""
 
 
-class Found(NamedTuple):
-    """An event of a page; `only`: it is a replay, for the asking Trigger alone."""
+class LoggedEvent(NamedTuple):
+    """An event of the log, as one Trigger reads it; `only`: a replay, for this Trigger alone."""
 
     seq: int
     only: bool
@@ -102,7 +102,9 @@ def get(connection: sqlite3.Connection, seq: int) -> StoredEvent | None:
     return None if row is None else from_row(row)
 
 
-def page(connection: sqlite3.Connection, broker: str, trigger: str, after: int, end: int) -> tuple[list[Found], int]:
+def page(
+    connection: sqlite3.Connection, broker: str, trigger: str, after: int, end: int
+) -> tuple[list[LoggedEvent], int]:
     """Return a page of the events over `after`, up to `end`, that `trigger` may want.
 
     Also the number up to which there are no others.
@@ -113,19 +115,19 @@ def page(connection: sqlite3.Connection, broker: str, trigger: str, after: int, 
         " AND (handled IS NULL OR instr(handled, ?) = 0) ORDER BY seq LIMIT ?",
         (after, end, broker, trigger, _marked(trigger), PAGE_EVENTS),
     )
-    found: list[Found] = []
+    events: list[LoggedEvent] = []
     size = 0
     for seq, only, *row in cursor:
         stored = from_row(row)
-        found.append(Found(seq, bool(only), stored))
+        events.append(LoggedEvent(seq, bool(only), stored))
         size += stored.size
         if size > PAGE_BYTES:
             break
     else:
-        if len(found) < PAGE_EVENTS:
-            return found, end
+        if len(events) < PAGE_EVENTS:
+            return events, end
     cursor.close()
-    return found, found[-1].seq
+    return events, events[-1].seq
 
 
 def _bytes_up_to(execute: Callable[..., sqlite3.Cursor], seq: int) -> int:

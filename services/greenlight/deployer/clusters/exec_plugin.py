@@ -64,13 +64,14 @@ class ExecPlugin:
 
         Raises ConfigurationError for what no program can be run for, KeyError and TypeError for a section that is malformed.
         """
-        self._command, self._arguments = str(section["command"]), [str(it) for it in section.get("args") or ()]
+        self._command = str(section["command"])
+        self._arguments = [str(argument) for argument in section.get("args") or ()]
         self._version = str(section["apiVersion"])
         if self._version not in _VERSIONS:
             raise ConfigurationError(f"exec: the apiVersion {self._version!r} is none of {', '.join(_VERSIONS)}")
         if section.get("interactiveMode") == "Always":
             raise ConfigurationError(f"{self} needs a terminal (interactiveMode: Always), and Greenlight has none")
-        own = {str(it["name"]): str(it["value"]) for it in section.get("env") or ()}
+        own = {str(variable["name"]): str(variable["value"]) for variable in section.get("env") or ()}
         self._env = {**{name: env[name] for name in INHERITED if name in env}, **own}
         self._folder, self._clock = folder, clock
         self._env["KUBERNETES_EXEC_INFO"] = self._information(section, cluster)
@@ -150,7 +151,8 @@ class ExecPlugin:
     def _collected(self, process: subprocess.Popen[bytes]) -> tuple[bytes, bytes, bool]:
         """Return standard output, standard error, and whether both have ended within PATIENCE and MAX_BYTES."""
         end = self._clock.monotonic() + PATIENCE
-        parts: dict[IO[bytes], list[bytes]] = {it: [] for it in (process.stdout, process.stderr) if it is not None}
+        pipes = (process.stdout, process.stderr)
+        parts: dict[IO[bytes], list[bytes]] = {pipe: [] for pipe in pipes if pipe is not None}
         with selectors.DefaultSelector() as selector:
             for pipe in parts:
                 selector.register(pipe, selectors.EVENT_READ)

@@ -40,7 +40,9 @@ class Kinds:
 
     def __init__(self, api: Api) -> None:
         self._api = api
-        self._found: dict[tuple[str, str], tuple[str, bool] | None] = {key: (it, True) for key, it in _KNOWN.items()}
+        self._found: dict[tuple[str, str], tuple[str, bool] | None] = {
+            key: (plural, True) for key, plural in _KNOWN.items()
+        }
 
     def collection(self, api_version: str, kind: str, namespace: str) -> str | None:
         """Return the path of the collection in which objects of that kind are. None: the cluster has no such kind."""

@@ -92,16 +92,17 @@ def unready(found: Object) -> str | None:
     status, generation = found.get("status") or {}, found["metadata"].get("generation")
     if status.get("observedGeneration", generation) != generation:
         return "its controller has not seen its newest version yet"
-    conditions = {it["type"]: it for it in status.get("conditions") or ()}
+    conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
     ready = conditions.get("Ready")
     if ready is None:
         return "its controller has not reported on it yet"
     if ready["status"] == "True":
         return None
-    shown = ready if ready.get("message") else next((it for it in conditions.values() if it["status"] != "True"), ready)
-    return (
-        ": ".join(word for word in (shown.get("reason"), shown.get("message")) if word) or f"Ready is {ready['status']}"
-    )
+    shown = ready
+    if not ready.get("message"):
+        shown = next((condition for condition in conditions.values() if condition["status"] != "True"), ready)
+    why = [text for text in (shown.get("reason"), shown.get("message")) if text]
+    return ": ".join(why) or f"Ready is {ready['status']}"
 
 
 def _channel(api: Api, namespace: str, broker: Object) -> Iterator[Finding]:
@@ -132,9 +133,9 @@ def _sinks(broker: Object, live: Mapping[str, Object]) -> Iterator[Finding]:
     common = (broker["spec"].get("delivery") or {}).get("deadLetterSink")
     without = [
         name
-        for name, it in live.items()
-        if it["kind"] == "Trigger"
-        and not (it["spec"].get("delivery") or {"deadLetterSink": common}).get("deadLetterSink", common)
+        for name, object in live.items()
+        if object["kind"] == "Trigger"
+        and not (object["spec"].get("delivery") or {"deadLetterSink": common}).get("deadLetterSink", common)
     ]
     if without:
         yield Finding("dead letters", WRONG, f"{', '.join(without)}: what cannot be delivered vanishes unseen", APPLY)

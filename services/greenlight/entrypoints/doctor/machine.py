@@ -216,15 +216,16 @@ def _running(running: Running) -> Iterator[Finding]:
             "nothing that depends on it is done until it is repaired: docs/operations.md, Unreadable rows",
         )
     triggers = running.get("/triggers")["triggers"]
-    worst = [it for it in triggers if (it["oldest"] or 0) > LATE]
-    for it in worst:
+    worst = [trigger for trigger in triggers if (trigger["oldest"] or 0) > LATE]
+    for trigger in worst:
         yield Finding(
             "triggers",
             WRONG,
-            f"{it['trigger']} has events that wait for {it['oldest']:.0f} s, {it['retrying']} of them refused so far",
+            f"{trigger['trigger']} has events that wait for {trigger['oldest']:.0f} s, "
+            f"{trigger['retrying']} of them refused so far",
             "greenlight broker triggers shows the subscriber; its log says why it refuses",
         )
-    dead = sum(it["dead_letters"] for it in triggers)
+    dead = sum(trigger["dead_letters"] for trigger in triggers)
     if dead:
         yield Finding(
             "dead letters",
@@ -234,35 +235,37 @@ def _running(running: Running) -> Iterator[Finding]:
         )
     if not worst and not dead:
         yield Finding("triggers", OK, f"{len(triggers)} deliver, and there is no dead letter")
-    for it in running.get("/notifications")["failing"]:
-        text = f"the destination {it['destination']} has taken no message since {it['since']}: {it['reason']}"
-        yield Finding("notifications", WRONG, text, f"repair it, then: greenlight notify test {it['destination']}")
+    for failing in running.get("/notifications")["failing"]:
+        name = failing["destination"]
+        text = f"the destination {name} has taken no message since {failing['since']}: {failing['reason']}"
+        yield Finding("notifications", WRONG, text, f"repair it, then: greenlight notify test {name}")
     yield from _senders(running.get("/senders"))
 
 
 def _senders(status: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield the findings about renamed or silent repositories, and the clocks of senders and this machine."""
-    for it in status["repositories"]:
-        if it["called"] != it["repo"]:
-            text = f"{it['repo']} is called {it['called']} now, so none of its webhooks is accepted"
-            yield Finding("repositories", WRONG, text, f"change `repo: {it['repo']}` in the pipeline file")
-        elif it["silent_since"] is not None:
-            text = f"{it['repo']} has sent no push since {it['silent_since']}, more than twice its longest pause"
+    for repository in status["repositories"]:
+        repo, called, silent_since = repository["repo"], repository["called"], repository["silent_since"]
+        if called != repo:
+            text = f"{repo} is called {called} now, so none of its webhooks is accepted"
+            yield Finding("repositories", WRONG, text, f"change `repo: {repo}` in the pipeline file")
+        elif silent_since is not None:
+            text = f"{repo} has sent no push since {silent_since}, more than twice its longest pause"
             todo = "look at the recent deliveries in the settings of its webhook, or remove it from the pipeline file"
             yield Finding("repositories", WRONG, text, todo)
-        for lost in it["lost_pushes"]:
+        for lost in repository["lost_pushes"]:
             todo = "look at the recent deliveries in the settings of its webhook, or of the App; then push to it again"
             yield Finding("repositories", WRONG, lost["text"], todo)
-        if it["found_by_asking"]:
+        if repository["found_by_asking"]:
             text = (
-                f"the webhook of {it['repo']} is broken: {it['found_by_asking']} facts of the last 7 days were found only "
-                "by asking GitHub"
+                f"the webhook of {repo} is broken: {repository['found_by_asking']} facts of the last 7 days were found "
+                "only by asking GitHub"
             )
             todo = "look at the recent deliveries in the settings of its webhook, or of the App"
             yield Finding("repositories", WRONG, text, todo)
-    ahead = [it for it in status["clocks_ahead"] if it["seconds"] > SKEW.total_seconds()]
+    ahead = [clock for clock in status["clocks_ahead"] if clock["seconds"] > SKEW.total_seconds()]
     if len(ahead) > 1:
-        most, who = max(it["seconds"] for it in ahead), ", ".join(it["sender"] for it in ahead)
+        most, who = max(clock["seconds"] for clock in ahead), ", ".join(clock["sender"] for clock in ahead)
         text = (
             f"the clocks of {len(ahead)} senders ({who}) are ahead by up to {most} s: this machine's seems to be behind"
         )
@@ -279,9 +282,10 @@ def _table(name: str) -> Iterator[Finding]:
 
     states = {dynamodb_table.HOLDS: OK, dynamodb_table.DIFFERS: WRONG}
     try:
-        for it in dynamodb_table.check(Dynamo(aws.Service("dynamodb", aws.account()), name)):
-            text = f"{name}: {it.setting}: {it.found}" + ("" if it.found == it.wanted else f", should be {it.wanted}")
-            yield Finding("table", states.get(it.verdict, UNKNOWN), text, it.to_do)
+        for finding in dynamodb_table.check(Dynamo(aws.Service("dynamodb", aws.account()), name)):
+            wanted = "" if finding.found == finding.wanted else f", should be {finding.wanted}"
+            text = f"{name}: {finding.setting}: {finding.found}{wanted}"
+            yield Finding("table", states.get(finding.verdict, UNKNOWN), text, finding.to_do)
     except Misconfigured as problem:
         raise ConfigurationError(f"{name}: {problem}") from problem
     except Unavailable as problem:

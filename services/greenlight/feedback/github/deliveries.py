@@ -42,23 +42,23 @@ class Source:
 def missed(deliveries: Sequence[Mapping[str, Any]], now: datetime) -> Sequence[int]:
     """Return the ids to redeliver, oldest first: of webhooks of which no attempt succeeded, the newest attempt."""
     attempts: dict[str, list[Mapping[str, Any]]] = {}
-    for it in deliveries:
-        attempts.setdefault(str(it["guid"]), []).append(it)
+    for delivery in deliveries:
+        attempts.setdefault(str(delivery["guid"]), []).append(delivery)
     found = []
     for each in attempts.values():
-        newest = max(each, key=lambda it: (_at(it), int(it["id"])))
-        if any(200 <= int(it["status_code"]) < 300 for it in each) or int(newest["status_code"]) in HELPLESS:
+        newest = max(each, key=lambda attempt: (_at(attempt), int(attempt["id"])))
+        if any(200 <= int(attempt["status_code"]) < 300 for attempt in each) or int(newest["status_code"]) in HELPLESS:
             continue
         age = now - _at(newest)
         if len(each) < ATTEMPTS and FIRST_PAUSE * 2 ** (len(each) - 1) <= age < OLDEST:
-            found.append((min(_at(it) for it in each), int(newest["id"])))
+            found.append((min(_at(attempt) for attempt in each), int(newest["id"])))
     return [id for _, id in sorted(found)[:AT_ONCE]]
 
 
 def redeliver(source: Source, client: Client, now: datetime) -> int:
     """Ask for what was missed again; return how many. Raises GitHubUnavailable, Refused."""
     listed = pages(lambda path, **query: client.get(path, source.token, **query), source.path, PAGES, per_page=SIZE)
-    ids = missed([it for page in listed for it in page], now)
+    ids = missed([delivery for page in listed for delivery in page], now)
     for id in ids:
         client.post(f"{source.path}/{id}/attempts", source.token)
     return len(ids)
@@ -79,9 +79,9 @@ def of_repository(repo: str, token: str, client: Client) -> Sequence[Source]:
             return []
         raise
     return [
-        Source(f"{path}/{int(it['id'])}/deliveries", token)
-        for it in hooks
-        if it.get("active") and _reaches_greenlight(it)
+        Source(f"{path}/{int(hook['id'])}/deliveries", token)
+        for hook in hooks
+        if hook.get("active") and _reaches_greenlight(hook)
     ]
 
 

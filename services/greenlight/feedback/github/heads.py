@@ -22,7 +22,7 @@ def heads(repo: str, patterns: Sequence[str], client: Client, token: str) -> Map
     for begin in sorted({_WILD.split(pattern)[0] for pattern in patterns}):
         path = f"/repos/{quote(repo)}/git/matching-refs/{quote('/'.join(filter(None, ('heads', begin))), safe='')}"
         for page in pages(lambda path, **query: client.get(path, token, **query), path, BRANCHES):
-            found.update({str(it["ref"]): str(it["object"]["sha"]) for it in page})
+            found.update({str(head["ref"]): str(head["object"]["sha"]) for head in page})
     return found
 
 
@@ -31,6 +31,6 @@ def moves(repo: str, client: Client, token: str) -> Mapping[str, Move]:
     found: dict[str, Move] = {}
     path = f"/repos/{quote(repo)}/activity"
     for page in pages(lambda path, **query: client.get(path, token, **query), path, PUSHES, per_page=SIZE):
-        for it in page:
-            found.setdefault(str(it["ref"]), Move(str(it["after"]), moment(str(it["timestamp"]).upper())))
+        for push in page:
+            found.setdefault(str(push["ref"]), Move(str(push["after"]), moment(str(push["timestamp"]).upper())))
     return found

@@ -24,24 +24,24 @@ def results(repo: str, sha: str, kinds: Sequence[str], client: Client, token: st
     if "github-check" in kinds:
         yield from _checks(repo, f"{path}/commits/{sha}", client, token, now)
     if "github-status" in kinds:
-        for it in client.get(f"{path}/commits/{sha}/statuses", token, per_page=100).value:
-            if _is_late(it.get("created_at"), now):
-                yield "status", {**_about(repo, it.get("target_url")), **it, "sha": sha, "branches": []}
+        for status in client.get(f"{path}/commits/{sha}/statuses", token, per_page=100).value:
+            if _is_late(status.get("created_at"), now):
+                yield "status", {**_about(repo, status.get("target_url")), **status, "sha": sha, "branches": []}
     if "github-workflow" in kinds:
-        for it in client.get(f"{path}/actions/runs", token, head_sha=sha, per_page=100).value["workflow_runs"]:
-            if it.get("status") == "completed" and _is_late(it.get("updated_at"), now):
-                about = _about(repo, it.get("html_url"))
-                yield "workflow_run", {**about, "action": "completed", "workflow_run": it}
+        for run in client.get(f"{path}/actions/runs", token, head_sha=sha, per_page=100).value["workflow_runs"]:
+            if run.get("status") == "completed" and _is_late(run.get("updated_at"), now):
+                about = _about(repo, run.get("html_url"))
+                yield "workflow_run", {**about, "action": "completed", "workflow_run": run}
 
 
 def _checks(repo: str, path: str, client: Client, token: str, now: datetime) -> Iterator[Webhook]:
     runs = client.get(f"{path}/check-runs", token, per_page=100).value["check_runs"]
-    runs = [it for it in runs if it.get("status") == "completed" and _is_late(it.get("completed_at"), now)]
+    runs = [run for run in runs if run.get("status") == "completed" and _is_late(run.get("completed_at"), now)]
     branches = _branches(path, client, token) if runs else {}
-    for it in runs:
-        suite = it.get("check_suite") or {}
-        whole = {**it, "check_suite": {**suite, "head_branch": branches.get(suite.get("id", 0))}}
-        yield "check_run", {**_about(repo, it.get("html_url")), "action": "completed", "check_run": whole}
+    for run in runs:
+        suite = run.get("check_suite") or {}
+        whole = {**run, "check_suite": {**suite, "head_branch": branches.get(suite.get("id", 0))}}
+        yield "check_run", {**_about(repo, run.get("html_url")), "action": "completed", "check_run": whole}
 
 
 def _branches(path: str, client: Client, token: str) -> dict[int, str | None]:
@@ -50,7 +50,7 @@ def _branches(path: str, client: Client, token: str) -> dict[int, str | None]:
         suites = client.get(f"{path}/check-suites", token, per_page=100).value["check_suites"]
     except Refused:
         return {}
-    return {int(it["id"]): it.get("head_branch") for it in suites}
+    return {int(suite["id"]): suite.get("head_branch") for suite in suites}
 
 
 def _about(repo: str, page: Any) -> dict[str, Any]:

@@ -67,7 +67,9 @@ class Notifier:
     def tried(self, name: str | None) -> Sequence[Address]:
         """Return the addresses of a destination, or of all; none if there is no such destination or it has no secret."""
         found = self._configuration().destinations
-        return [address for key, it in found.items() if name in (None, key) for address in self._of(it)]
+        return [
+            address for key, destination in found.items() if name in (None, key) for address in self._of(destination)
+        ]
 
     def names(self) -> Sequence[str]:
         """Return the names of the destinations."""

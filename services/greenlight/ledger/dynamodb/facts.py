@@ -36,7 +36,10 @@ class Facts:
         if body is not None:
             planned.append(Write("Put", {"Item": self._bodies.kept(body, now)}))
         planned.append(set_due(due, self._rows, now)[1])
-        titles = [items.title(fact.repo, it, self._rows, now) for it in {it.sha: it for it in fact.titles}.values()]
+        titles = [
+            items.title(fact.repo, title, self._rows, now)
+            for title in {title.sha: title for title in fact.titles}.values()
+        ]
         room = MOST_ITEMS - len(planned)
         planned += [Write("Put", {"Item": title}) for title in titles[:room]]
         operations = [(write.kind, write.operation) for write in planned]

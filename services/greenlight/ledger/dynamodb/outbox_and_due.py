@@ -33,7 +33,7 @@ class OutboxAndDue:
 
     def emitted(self, events: Sequence[Event], due: Sequence[Due]) -> None:
         """Remember which of the events that were just emitted have no row in the outbox, because they are due."""
-        ids = {it.event.id for it in due}
+        ids = {row.event.id for row in due}
         for event in events:
             if event.id in ids:
                 self._only_due.put(event.id, True)

@@ -92,7 +92,7 @@ def writes(
         plan.push(push)
     plan.entries(transaction.entries)
     plan.due(transaction)
-    due = {it.event.id for it in transaction.due}
+    due = {row.event.id for row in transaction.due}
     for event in transaction.emit:
         if event.id not in due:
             plan.emit(event, next(numbers))

@@ -325,7 +325,7 @@ class SqliteLedger:
         )
         found = self._rows.those(Event, rows)
         self._look_later(
-            "UPDATE outbox SET at = ? WHERE id = ?", {id for id, _ in rows} - {it.id for it in found}, older_than
+            "UPDATE outbox SET at = ? WHERE id = ?", {id for id, _ in rows} - {event.id for event in found}, older_than
         )
         return found
 
@@ -337,7 +337,7 @@ class SqliteLedger:
         rows = self._rows.all("SELECT key, json FROM due WHERE at <= ? ORDER BY at, key LIMIT ?", micros(before), limit)
         found = self._rows.those(Due, rows)
         self._look_later(
-            "UPDATE due SET at = ? WHERE key = ?", {key for key, _ in rows} - {it.key for it in found}, before
+            "UPDATE due SET at = ? WHERE key = ?", {key for key, _ in rows} - {due.key for due in found}, before
         )
         return found
 

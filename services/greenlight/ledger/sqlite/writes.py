@@ -105,7 +105,7 @@ def steps(
     if emit is not None:
         made += [emit(emitted) for emitted in changes.emitted]
     else:
-        due = {it.event.id for it in changes.due.values() if it is not None}
+        due = {row.event.id for row in changes.due.values() if row is not None}
         due |= {fact.event.id for fact, _ in changes.facts.values()}  # due until they are recorded
         made += [_into_outbox(event, now) for event, _ in changes.emitted if event.id not in due]
     return made
@@ -123,7 +123,7 @@ def _columns(kind: type[Row], key: Sequence[str]) -> Sequence[str]:
 
 def _put_fact(accepted: AcceptedFact, now: datetime) -> Iterator[Step]:
     row, body = accepted
-    text, titles = dumps(row), [(row.repo, it.sha, it.login, it.email, dumps(it)) for it in row.titles]
+    text, titles = dumps(row), [(row.repo, title.sha, title.login, title.email, dumps(title)) for title in row.titles]
 
     def step(tx: Tx) -> None:
         sql = "INSERT INTO facts (id, recorded, json) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"

@@ -9,7 +9,9 @@ from greenlight.lib.plugins import defined_in
 from greenlight.service.secrets import Files
 from greenlight.webhooks.provider import Provider
 
-ROUTES: Mapping[str, Provider] = {it.route: it for it in (of() for of in defined_in(package, Provider, but=__name__))}
+ROUTES: Mapping[str, Provider] = {
+    provider.route: provider for provider in (of() for of in defined_in(package, Provider, but=__name__))
+}
 """By path; one that ends in a slash is followed by the name of a gate or a sender."""
 
 FILES: Sequence[Files] = [provider.files for provider in ROUTES.values()]

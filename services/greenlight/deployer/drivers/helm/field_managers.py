@@ -98,7 +98,9 @@ def _chosen(items: Sequence[Any], step: Mapping[str, Any]) -> Any:
     known = [one for one in items if isinstance(one, Mapping)]
     exact = [one for one in known if all(name in one and one[name] == value for name, value in step.items())]
     near = [
-        one for one in known if step.keys() & one.keys() and all(one.get(name, it) == it for name, it in step.items())
+        one
+        for one in known
+        if step.keys() & one.keys() and all(one.get(name, value) == value for name, value in step.items())
     ]
     return next(iter(exact or near), None)
 

@@ -88,7 +88,7 @@ def release(
     """
     kinds, items = Kinds(api), list(objects(manifest))
     questions: list[Callable[[], Any]] = [partial(_part, api, kinds, item, namespace) for item in items]
-    questions += [partial(_autoscaled, api, it) for it in {_namespace(item, namespace) for item in items}]
+    questions += [partial(_autoscaled, api, name) for name in {_namespace(item, namespace) for item in items}]
     answers = together(questions)
     parts, scaled = answers[: len(items)], set[_Target]().union(*answers[len(items) :])
     return Release(name, namespace, [_decided(part, scaled, everything_kept, taken) for part in parts])
@@ -134,7 +134,7 @@ def _autoscaled(api: Api, namespace: str) -> set[_Target]:
     except (Forbidden, NotFound):
         return set()
     targets = [item["spec"]["scaleTargetRef"] for item in items]
-    return {(group(it.get("apiVersion", "")), it["kind"], namespace, it["name"]) for it in targets}
+    return {(group(target.get("apiVersion", "")), target["kind"], namespace, target["name"]) for target in targets}
 
 
 def _decided(part: Part, scaled: set[_Target], everything_kept: bool, taken: bool) -> Part:
