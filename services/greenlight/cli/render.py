@@ -161,19 +161,20 @@ def commit(value: dict[str, Any]) -> None:
     if not value["applications"]:
         line(f"  {NOBODYS}")
     for name, application in value["applications"].items():
-        for environment, it in application["environments"].items():
-            line(f"  {name}/{environment}: ", *standing(it))
-            gates({gate: it["gates"][gate] for gate in it["requires"]})
-            for each in it.get("freezes", ()):  # which an environment that cannot be read lacks
+        for environment, view in application["environments"].items():
+            line(f"  {name}/{environment}: ", *standing(view))
+            gates({gate: view["gates"][gate] for gate in view["requires"]})
+            for each in view.get("freezes", ()):  # which an environment that cannot be read lacks
                 if not each["begun"]:
                     line("    ", state("planned"), f" {freeze(each)}")
-            _brings(value["sha"], it.get("brings"))
+            _brings(value["sha"], view.get("brings"))
 
 
 def gates(found: Mapping[str, Any]) -> None:
     """Print the states of gates, with the reasons."""
-    for name, it in found.items():
-        line("    ", state(it["state"]), f"{' ' * (_STATE - len(it['state']))} {name}: {it['reason']}")
+    for name, gate in found.items():
+        room = " " * (_STATE - len(gate["state"]))
+        line("    ", state(gate["state"]), f"{room} {name}: {gate['reason']}")
 
 
 def _brings(sha: str, found: dict[str, Any] | None) -> None:
@@ -183,27 +184,27 @@ def _brings(sha: str, found: dict[str, Any] | None) -> None:
         return
     unknown = f"; the oldest {found['more']} were not looked at" if found["more"] else ""
     line(f"    brings {count} commits{unknown}")
-    for it in found["commits"]:
-        called = f"{it['sha'][:7]} {it['title'] or ''}".rstrip()
-        if "unreadable" in it:
-            line("      ", state("unknown"), f" {called}: {it['unreadable']}")
-        for gate, red in it["red"].items() if it["sha"] != sha else ():  # its own gates stand above
+    for commit in found["commits"]:
+        called = f"{commit['sha'][:7]} {commit['title'] or ''}".rstrip()
+        if "unreadable" in commit:
+            line("      ", state("unknown"), f" {called}: {commit['unreadable']}")
+        for gate, red in commit["red"].items() if commit["sha"] != sha else ():  # its own gates stand above
             line("      ", state(red["state"]), f" {gate} of {called}: {red['reason']}")
 
 
-def freeze(it: dict[str, Any]) -> str:
+def freeze(freeze: dict[str, Any]) -> str:
     """Return a person's freeze of a target in words."""
-    excepted = f", except requests of {', '.join(it['except'])}" if it["except"] else ""
-    return f"freeze from {it['from']} until {it['until']}: {it['reason']} (by {it['person']}{excepted})"
+    excepted = f", except requests of {', '.join(freeze['except'])}" if freeze["except"] else ""
+    return f"freeze from {freeze['from']} until {freeze['until']}: {freeze['reason']} (by {freeze['person']}{excepted})"
 
 
 def standings(value: dict[str, Any]) -> list[tuple[Cell, ...]]:
     """Return a commit's rows in a table: one for each target."""
     begin = (value["sha"][:7], value["repo"])
     rows: list[tuple[Cell, ...]] = [
-        (*begin, f"{name}/{environment}", standing(it))
+        (*begin, f"{name}/{environment}", standing(view))
         for name, application in value["applications"].items()
-        for environment, it in application["environments"].items()
+        for environment, view in application["environments"].items()
     ]
     return rows or [(*begin, "-", NOBODYS)]
 

@@ -18,10 +18,10 @@ def story(value: dict[str, Any]) -> None:
     if value["reply_to"]:
         answered = value["reply_to"]
         line(f"  a reply to {answered['id'] or answered['seq']}, by {answered['trigger']}")
-    for it in value["triggers"]:
-        line(f"  {it['trigger']}: ", *_outcome(it))
-        failures(it["failures"], "    ")
-        for reply in it["replies"]:
+    for trigger in value["triggers"]:
+        line(f"  {trigger['trigger']}: ", *_outcome(trigger))
+        failures(trigger["failures"], "    ")
+        for reply in trigger["replies"]:
             line(f"    replied {reply['type']} {reply['id']}")
 
 
@@ -39,9 +39,9 @@ _OUTCOMES = {"delivered": "green", "dead letter": "red", "tried again": "yellow"
 
 def failures(found: Sequence[dict[str, Any]], margin: str) -> None:
     """Print the failed attempts, a line each."""
-    for it in found:
-        place = " at the dead-letter sink" if it["sink"] else ""
-        line(f"{margin}attempt {it['number']}{place} at {it['at']}: {it['why']}")
+    for failure in found:
+        place = " at the dead-letter sink" if failure["sink"] else ""
+        line(f"{margin}attempt {failure['number']}{place} at {failure['at']}: {failure['why']}")
 
 
 def dead_letter(value: dict[str, Any]) -> None:

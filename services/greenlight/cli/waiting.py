@@ -107,7 +107,7 @@ def of_request(client: Client, application: str, environment: str, request: str)
     for found in client.get(f"{path}/deployments")["deployments"]:
         if found["requested"] is not None and found["requested"]["id"] == request:
             return of_deployment(found)
-    found = next((it for it in target["requests"] if it["id"] == request), None)
+    found = next((each for each in target["requests"] if each["id"] == request), None)
     if found is not None:
         return _of_waiting(client.get(f"/commits/{target['repo']}/{found['sha']}"), application, environment, request)
     return State(NO, "the request ended without a deployment: it was canceled, it expired, or a later one went first")
@@ -127,7 +127,9 @@ def of_gate(client: Client, repo: str, sha: str, application: str, gate: str) ->
     """Return the state of a commit in the environments that require a gate."""
     found = client.get(f"/commits/{repo}/{sha}")["applications"].get(application, {"environments": {}})
     states = [
-        of_standing(f"{application}/{name}", it) for name, it in found["environments"].items() if gate in it["requires"]
+        of_standing(f"{application}/{name}", environment)
+        for name, environment in found["environments"].items()
+        if gate in environment["requires"]
     ]
     if not states:
         return State(0, f"no environment of {application} requires {gate}")
@@ -164,7 +166,8 @@ def of_target(client: Client, application: str, environment: str, known: str | N
     newest = deployments[0] if deployments and deployments[0]["id"] != known else None
     if newest is not None:
         return of_deployment(newest)
-    standings = [it["applications"][application]["environments"][environment] for it in ready]
-    if target["wanted"] or target["requests"] or target["deployment"] or any(not it["deployment"] for it in standings):
+    standings = [commit["applications"][application]["environments"][environment] for commit in ready]
+    undeployed = any(not standing["deployment"] for standing in standings)
+    if target["wanted"] or target["requests"] or target["deployment"] or undeployed:
         return State(WAITS, f"the next deployment to {application}/{environment} has not begun")
     return State(0, f"nothing waits to be deployed to {application}/{environment}")

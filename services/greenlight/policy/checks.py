@@ -127,7 +127,7 @@ def _freezes(env: Mapping[str, Any], path: Path) -> Iterator[Fault]:
 
 def _circles(environments: Sequence[tuple[int, Mapping[str, Any]]], path: Path) -> Iterator[Fault]:
     """Yield environments that would wait for themselves; each circle is reported once, at its first member."""
-    after = {env.get("name"): [earlier(it) for _, it in items(env.get("after"))] for _, env in environments}
+    after = {env.get("name"): [earlier(place) for _, place in items(env.get("after"))] for _, env in environments}
     reported: set[Any] = set()
     for index, env in environments:
         circle = _circle(env.get("name"), after)

@@ -43,7 +43,7 @@ def _environment(policy: Policy, environment: Environment) -> Iterator[str]:
     yield f"  requires    {', '.join(environment.require) or _nothing(environment)}"
     if environment.promote == "manual":
         yield f"  promotes    nothing by itself: {', '.join(policy.operators) or 'nobody'} may deploy what is ready"
-    yield from (f"  freeze      {_freeze(it)}" for it in environment.freeze)
+    yield from (f"  freeze      {_freeze(freeze)}" for freeze in environment.freeze)
     yield f"  deploys     by {environment.deploy.driver}: {environment.deploy.explained()}"
     yield f"  an error    is tried {environment.tries} times"
     if environment.rollback == "automatic":

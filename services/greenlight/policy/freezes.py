@@ -30,7 +30,7 @@ class Frozen:
     @property
     def by_people(self) -> bool:
         """Return whether a person's freeze is among them, which an operator may end."""
-        return any(isinstance(it, TargetFreeze) for it in self.freezes)
+        return any(isinstance(freeze, TargetFreeze) for freeze in self.freezes)
 
     def __str__(self) -> str:
         return f"frozen until {self.until:%Y-%m-%d %H:%M:%S} UTC: {'; '.join(map(_called, self.freezes))}"
@@ -45,11 +45,11 @@ def frozen(environment: Environment, target: Target, request: Request | None, no
         return None
     groups = set() if request is None else set(request.groups)
     every: list[Freeze | TargetFreeze] = [*environment.freeze, *target.freezes]
-    freezes = [it for it in every if not groups & set(it.excepted)]
-    hold = [it for it in freezes if it.ends(now) is not None]
+    freezes = [freeze for freeze in every if not groups & set(freeze.excepted)]
+    hold = [freeze for freeze in freezes if freeze.ends(now) is not None]
     until = now
     for _ in range(FOLLOWED):
-        ends = [end for it in freezes if (end := it.ends(until)) is not None]
+        ends = [end for freeze in freezes if (end := freeze.ends(until)) is not None]
         if not ends:
             break
         until = max(ends)
@@ -58,7 +58,8 @@ def frozen(environment: Environment, target: Target, request: Request | None, no
 
 def lasting(target: Target, now: datetime) -> Sequence[TargetFreeze]:
     """Return people's freezes that hold or are planned, in the order in which they begin."""
-    return sorted((it for it in target.freezes if it.until > now), key=lambda it: (it.begins, it.until, it.id))
+    freezes = [freeze for freeze in target.freezes if freeze.until > now]
+    return sorted(freezes, key=lambda freeze: (freeze.begins, freeze.until, freeze.id))
 
 
 def refusal(target: Target, freeze: TargetFreeze, now: datetime) -> str | None:
@@ -82,7 +83,7 @@ def with_freeze(target: Target, freeze: TargetFreeze, now: datetime) -> Target:
 
 def without_freeze(target: Target, freeze: TargetFreeze, now: datetime) -> Target:
     """Return the target without a freeze that a person ends, and without those that have ended."""
-    return replace(target, freezes=tuple(it for it in lasting(target, now) if it.id != freeze.id))
+    return replace(target, freezes=tuple(other for other in lasting(target, now) if other.id != freeze.id))
 
 
 def _called(freeze: Freeze | TargetFreeze) -> str:

@@ -87,7 +87,9 @@ class History(Lineage):
         known = self.parent(push)
         if known is not None:
             return known
-        return last_before(push, [it for it in self._older(before) if (it.ref, it.sha) == (push.ref, before)])
+        return last_before(
+            push, [older for older in self._older(before) if (older.ref, older.sha) == (push.ref, before)]
+        )
 
     def holds(self, push: Push) -> bool:
         """Return whether the push is one of those since what the target runs."""

@@ -297,10 +297,10 @@ def newest_tried(policy: Policy, target: Target, lineage: Iterable[Push]) -> Pus
     A deletion or forced push of its ref does not undo that: they supersede candidates that are not deployed.
     """
     known = Lineage.of(lineage)
-    again = (
-        [] if target.running is None else [it for it in known.of_commit(target.running.sha) if shipped(policy, it.ref)]
-    )
-    if target.running is not None and target.running.push is not None:
-        again = moving([*again, target.running.push])
+    again: Sequence[Push] = []
+    if target.running is not None:
+        again = [push for push in known.of_commit(target.running.sha) if shipped(policy, push.ref)]
+        if target.running.push is not None:
+            again = moving([*again, target.running.push])
     found = [*again, *([target.newest] if target.newest else [])]
     return max(found, key=known.knowing(*found).place, default=None)

@@ -152,7 +152,7 @@ def _shared_places(
     sections: Sequence[tuple[Document, Mapping[str, Any]]], drivers: Drivers
 ) -> Iterator[tuple[Document, Fault]]:
     """Yield environments, of whatever application and file, that would overwrite what the other deploys."""
-    clusters = {name: it for _, section in sections for name, it in mapping(section.get("clusters")).items()}
+    clusters = {name: cluster for _, section in sections for name, cluster in mapping(section.get("clusters")).items()}
     owners: dict[tuple[str, ...], tuple[str, str]] = {}
     for document, section in sections:
         for path, name, place in checks.places(section, clusters, drivers):
@@ -199,7 +199,7 @@ def _where(value: Any, path: Sequence[Step]) -> str:
 def _pipeline(documents: Sequence[Document], directory: Path, drivers: Drivers) -> Pipeline:
     whole_schema = schema(drivers)
     wholes = [filled(document.value, whole_schema, whole_schema) for document in documents]
-    clusters = {name: it for whole in wholes for name, it in whole.get("clusters", {}).items()}
+    clusters = {name: cluster for whole in wholes for name, cluster in whole.get("clusters", {}).items()}
     apps = [app for whole in wholes for app in whole.get("applications", ())]
     applications = {app["name"]: _policy(app, clusters, directory, drivers) for app in apps}
     return Pipeline(applications, clusters, partial(parse, drivers=drivers))
@@ -258,10 +258,10 @@ def _environment(env: Mapping[str, Any], drivers: Drivers) -> Environment:
         rollback=env.get("rollback", "manual"),
         soak={name: duration(text) for item in env["after"] for name, text in mapping(item).items()},
         promote=env.get("promote", "automatic"),
-        freeze=tuple(_freeze(it) for it in env.get("freeze", ())),
+        freeze=tuple(_freeze(section) for section in env.get("freeze", ())),
     )
 
 
-def _freeze(it: Mapping[str, Any]) -> Freeze:
-    window = Window(moment(it["from"]), moment(it["to"]), zone(it["zone"]))
-    return Freeze(window, it["reason"], tuple(it["except"]))
+def _freeze(section: Mapping[str, Any]) -> Freeze:
+    window = Window(moment(section["from"]), moment(section["to"]), zone(section["zone"]))
+    return Freeze(window, section["reason"], tuple(section["except"]))

@@ -61,7 +61,10 @@ def paused(target: Target, why: str, now: datetime) -> Target:
 def resumed(target: Target, now: datetime) -> Target:
     """Return the target, resumed: the time in which it was paused does not count for what waits."""
     since = target.paused_at or now
-    later = [replace(it, until=it.until + max(now - max(since, it.at), timedelta(0))) for it in target.requests]
+    later = [
+        replace(request, until=request.until + max(now - max(since, request.at), timedelta(0)))
+        for request in target.requests
+    ]
     return replace(target, paused=None, paused_at=None, requests=tuple(later))
 
 

@@ -46,7 +46,7 @@ def faults(value: Any, schema: Schema, root: Schema, path: tuple[Step, ...] = ()
         yield from _object(value, schema, root, path)
     elif isinstance(value, list):
         if schema.get("uniqueItems"):
-            yield from (Fault(path, f"{it!r} is there twice", i) for i, it in enumerate(value) if it in value[:i])
+            yield from (Fault(path, f"{item!r} is there twice", i) for i, item in enumerate(value) if item in value[:i])
         for index, item in enumerate(value):
             yield from faults(item, schema.get("items", {}), root, (*path, index))
 
@@ -98,11 +98,15 @@ def _object(value: dict[str, Any], schema: Schema, root: Schema, path: tuple[Ste
         yield Fault(path, f"names {len(chosen)} of {', '.join(choices)} ({', '.join(chosen)}); give one")
     yield from (Fault(path, f"{name!r} is missing") for name in schema.get("required", ()) if name not in value)
     for name, needed in schema.get("dependentRequired", {}).items():
-        yield from (Fault((*path, name), f"goes only with {it}") for it in needed if name in value and it not in value)
+        yield from (
+            Fault((*path, name), f"goes only with {other}") for other in needed if name in value and other not in value
+        )
     for name, also in schema.get("dependentSchemas", {}).items():
         yield from _object(value, also, root, path) if name in value else ()
     for name, item in value.items():
-        yield from (Fault((*path, name), it.message) for it in faults(name, schema.get("propertyNames", {}), root))
+        yield from (
+            Fault((*path, name), fault.message) for fault in faults(name, schema.get("propertyNames", {}), root)
+        )
         if name not in unknown:
             yield from faults(item, known.get(name, others or {}), root, (*path, name))
 

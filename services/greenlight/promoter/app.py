@@ -76,7 +76,11 @@ def on_deployment_ended(event: Event, deps: Deps) -> Sequence[Event]:
         events = _next(policy, deployment.environment, deps) if deployment.environment in policy.environments else []
         deps.transact(Transaction(done=done))
         return events
-    following = [(policy, name) for name, it in policy.environments.items() if deployment.environment in it.after]
+    following = [
+        (policy, name)
+        for name, environment in policy.environments.items()
+        if deployment.environment in environment.after
+    ]
     here = [(policy, deployment.environment)] if deployment.environment in policy.environments else []
     events = []
     if here:

@@ -90,7 +90,7 @@ DEFECTS = [
         "ends.append(shut.until)",
         "ends += [] if shut.by_people else [shut.until]",
     ),
-    Defect("a freeze that was ended stays", "without_freeze", "if it.id != freeze.id", ""),
+    Defect("a freeze that was ended stays", "without_freeze", "if other.id != freeze.id", ""),
     Defect("manual promotion ignored", "not_manual", 'case.environment.promote != "manual"', "True"),
     Defect("hold ignored", "not_held", "held is None or", "True or"),
     Defect("candidates go before a request", "no_request_first", "first is None or", "True or"),
@@ -98,7 +98,7 @@ DEFECTS = [
     Defect("request outlives a newer commit", "begun", "brought_after(policy, push, other.at, pushes)", "False"),
     Defect("request cancelled and served", "cancel_request", "without(target, [request])", "target"),
     Defect("request never expires", "expired", "return request.until <=", "return False and request.until <="),
-    Defect("time paused counts as waited", "resumed", "max(now - max(since, it.at), timedelta(0))", "timedelta(0)"),
+    Defect("time paused counts as waited", "resumed", "max(now - max(since, request.at), timedelta(0))", "timedelta(0)"),
     Defect("the policy's rollback goes through a pause", "goes_through_a_pause", "and request.person != POLICY", ""),
     Defect(
         "a rollback leads to what runs",

@@ -146,8 +146,12 @@ def triggers(as_json: bool) -> None:
         render.document(found)
         return
     rows = [
-        (it["trigger"], "leaving" if it["leaving"] else str(it["subscriber"]), *(str(it[name]) for name in _COUNTS))
-        for it in found["triggers"]
+        (
+            trigger["trigger"],
+            "leaving" if trigger["leaving"] else str(trigger["subscriber"]),
+            *(str(trigger[name]) for name in _COUNTS),
+        )
+        for trigger in found["triggers"]
     ]
     render.table(("trigger", "subscriber", *(name.replace("_", " ") for name in _COUNTS)), rows)
 
@@ -189,8 +193,16 @@ def list_(as_json: bool, **choice: str | None) -> None:
         render.document({"dead_letters": found})
         return
     rows = [
-        (str(it["id"]), it["at"], it["trigger"], it["event"]["type"], it["event"]["id"], str(it["attempts"]), it["why"])
-        for it in found
+        (
+            str(dead_letter["id"]),
+            dead_letter["at"],
+            dead_letter["trigger"],
+            dead_letter["event"]["type"],
+            dead_letter["event"]["id"],
+            str(dead_letter["attempts"]),
+            dead_letter["why"],
+        )
+        for dead_letter in found
     ]
     render.table(("id", "since", "trigger", "type", "event", "attempts", "why"), rows)
     if not rows:

@@ -23,7 +23,7 @@ def diff(application: str, environment: str, sha: str | None, as_json: bool) -> 
         render.document(found)
         return
     where = f"{application}/{environment}"
-    rows = [(it["sha"][:7], it["author"] or "-", it["title"] or "-") for it in found["commits"]]
+    rows = [(commit["sha"][:7], commit["author"] or "-", commit["title"] or "-") for commit in found["commits"]]
     render.table(("commit", "author", "title"), rows)
     if not rows:
         is_there = found["to"] is not None

@@ -65,7 +65,7 @@ def doctor(
             _tell(finding)
     code = verdict(findings)
     if as_json:
-        render.document({"healthy": code == 0, "findings": [asdict(it) for it in findings]})
+        render.document({"healthy": code == 0, "findings": [asdict(finding) for finding in findings]})
     sys.exit(code)
 
 

@@ -27,24 +27,24 @@ def history(application: str, environment: str, limit: int | None, as_json: bool
         render.document({"deployments": found, "next": following})
         return
     head = ("started", "deployment", "commit", "cause", "by", "outcome", "took", "reason")
-    render.table(head, [_row(it) for it in found])
+    render.table(head, [_row(deployment) for deployment in found])
     if following:
         render.line(f"these are the newest {len(found)} deployments; --limit N or --limit all shows more", err=True)
     if not found:
         render.line(f"nothing has been deployed to {application}/{environment} yet", err=True)
 
 
-def _row(it: dict[str, Any]) -> tuple[render.Cell, ...]:
-    asked = it["requested"] or {}
+def _row(deployment: dict[str, Any]) -> tuple[render.Cell, ...]:
+    asked = deployment["requested"] or {}
     return (
-        it["started"],
-        it["id"][:12],
-        it["sha"][:7],
-        it["cause"],
+        deployment["started"],
+        deployment["id"][:12],
+        deployment["sha"][:7],
+        deployment["cause"],
         asked.get("person") or "-",
-        [render.state(it["outcome"])],
-        _took(it["started"], it["ended"]),
-        "; ".join(filter(None, (it["reason"], asked.get("reason")))),
+        [render.state(deployment["outcome"])],
+        _took(deployment["started"], deployment["ended"]),
+        "; ".join(filter(None, (deployment["reason"], asked.get("reason")))),
     )
 
 

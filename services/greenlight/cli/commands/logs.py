@@ -51,7 +51,7 @@ def _full_id(client: Client, application: str, environment: str, begin: str | No
     """Return the id of the target's newest deployment, or of the one whose id begins so."""
     path = f"/targets/{application}/{environment}/deployments"
     deployments, _ = client.rows(path, "deployments", limit=None if begin else 1)
-    found = [it["id"] for it in deployments if it["id"].startswith(begin or "")]
+    found = [deployment["id"] for deployment in deployments if deployment["id"].startswith(begin or "")]
     if not deployments:
         raise Failure(f"nothing has been deployed to {application}/{environment} yet", NO)
     if not found:

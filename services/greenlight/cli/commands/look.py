@@ -35,8 +35,8 @@ def why(repo: str, sha: str, application: str | None, environment: str | None, a
         render.document(found)
     else:
         render.commit(found)
-    shown = [it for app in found["applications"].values() for it in app["environments"].values()]
-    sys.exit(waiting.worst([waiting.code_of(it) for it in shown]) if shown else NO)
+    shown = [standing for app in found["applications"].values() for standing in app["environments"].values()]
+    sys.exit(waiting.worst([waiting.code_of(standing) for standing in shown]) if shown else NO)
 
 
 def _only(applications: dict[str, Any], application: str | None, environment: str | None) -> dict[str, Any]:
@@ -85,7 +85,10 @@ def journal(repo: str, sha: str, verify: bool, as_json: bool) -> None:
     if as_json:
         render.document({"entries": entries})
     else:
-        rows = [(str(it["seq"]), it["at"], it["type"], summary(it["payload"]), it["hash"][:12]) for it in entries]
+        rows = [
+            (str(entry["seq"]), entry["at"], entry["type"], summary(entry["payload"]), entry["hash"][:12])
+            for entry in entries
+        ]
         render.table(("seq", "at", "type", "content", "hash"), rows)
     if verify:
         verdict = _verdict(entries)

@@ -37,7 +37,7 @@ def test(destination: str | None, as_json: bool) -> None:
         render.document(answer)
     else:
         _print(answer["results"])
-    if any(it["outcome"] != "sent" for it in answer["results"]) or not answer["results"]:
+    if any(result["outcome"] != "sent" for result in answer["results"]) or not answer["results"]:
         raise click.exceptions.Exit(NO)
 
 
@@ -51,7 +51,7 @@ def _results(client: Client, id: str) -> dict[str, Any]:
 
 
 def _print(results: list[dict[str, Any]]) -> None:
-    rows = [(it["destination"], it["outcome"], it["reason"] or "") for it in results]
+    rows = [(result["destination"], result["outcome"], result["reason"] or "") for result in results]
     render.table(("destination", "outcome", "reason"), rows)
     if not rows:
         render.line("feedback.yaml names no destination", err=True)

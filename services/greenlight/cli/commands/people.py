@@ -76,20 +76,20 @@ def everybody(config: Path, as_json: bool) -> None:
             {
                 "people": [
                     {
-                        "id": it.id,
-                        "name": it.name,
-                        "groups": list(it.groups),
-                        "tokens": len(it.tokens),
-                        "identified": bool(it.identities),
+                        "id": person.id,
+                        "name": person.name,
+                        "groups": list(person.groups),
+                        "tokens": len(person.tokens),
+                        "identified": bool(person.identities),
                     }
-                    for it in found.values()
+                    for person in found.values()
                 ]
             }
         )
     else:
         render.table(
             ("id", "name", "groups", "tokens"),
-            [(it.id, it.name, ", ".join(it.groups), str(len(it.tokens))) for it in found.values()],
+            [(person.id, person.name, ", ".join(person.groups), str(len(person.tokens))) for person in found.values()],
         )
         for id in without_identity(found.values()):
             render.line(

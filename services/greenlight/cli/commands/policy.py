@@ -46,7 +46,7 @@ def check(config: Path, running: bool, as_json: bool) -> None:
     found = _read(config, NO if pipeline_files(config) else USAGE)
     missing = missing_files(config, DRIVERS)
     if missing:
-        raise Failure([str(it) for it in missing], NO)
+        raise Failure([str(problem) for problem in missing], NO)
     warnings = [str(warning) for warning in pipeline_warnings(config, DRIVERS)]
     for warning in warnings:
         render.line(f"warning: {warning}", err=True)
@@ -56,9 +56,9 @@ def check(config: Path, running: bool, as_json: bool) -> None:
         render.document({"applications": digests, "warnings": warnings} | ({"changes": changes} if running else {}))
         return
     render.table(("application", "digest"), list(digests.items()))
-    for it in changes:
-        what = f"would deploy {it['sha'][:7]} ({it['cause']})" if it["sha"] else "would deploy nothing"
-        render.line(f"{it['application']}/{it['environment']} {what}")
+    for change in changes:
+        what = f"would deploy {change['sha'][:7]} ({change['cause']})" if change["sha"] else "would deploy nothing"
+        render.line(f"{change['application']}/{change['environment']} {what}")
     if running and not changes:
         render.line("nothing changes for the running Greenlight")
 

@@ -119,12 +119,12 @@ def _chosen(commit: dict[str, Any], asked: Mapping[str, str | None]) -> dict[str
     applications = {}
     for name, application in commit["applications"].items():
         environments = {
-            environment: it
-            for environment, it in application["environments"].items()
+            environment: standing
+            for environment, standing in application["environments"].items()
             if asked["application"] in (None, name)
             and asked["environment"] in (None, environment)
-            and asked["decision"] in (None, it["decision"])
-            and asked["outcome"] in (None, (it["deployment"] or {}).get("outcome"))
+            and asked["decision"] in (None, standing["decision"])
+            and asked["outcome"] in (None, (standing["deployment"] or {}).get("outcome"))
         }
         if environments:
             applications[name] = {**application, "environments": environments}
@@ -133,13 +133,14 @@ def _chosen(commit: dict[str, Any], asked: Mapping[str, str | None]) -> dict[str
 
 def _warn(repositories: list[dict[str, Any]]) -> None:
     """Warn of what keeps Greenlight from hearing of a configured repository's commits."""
-    for it in repositories:
-        if it["called"] != it["repo"]:
-            render.line(f"{it['repo']} is called {it['called']} now: change `repo` in the pipeline file", err=True)
-        elif it["silent_since"]:
-            render.line(f"{it['repo']} has sent no push since {it['silent_since']}: see greenlight doctor", err=True)
-        for lost in it.get("lost_pushes", ()):
+    for repository in repositories:
+        repo, called, silent_since = repository["repo"], repository["called"], repository["silent_since"]
+        if called != repo:
+            render.line(f"{repo} is called {called} now: change `repo` in the pipeline file", err=True)
+        elif silent_since:
+            render.line(f"{repo} has sent no push since {silent_since}: see greenlight doctor", err=True)
+        for lost in repository.get("lost_pushes", ()):
             render.line(f"{lost['text']}: see greenlight doctor", err=True)
-        if it.get("found_by_asking"):
-            found = f"{it['found_by_asking']} facts of the last 7 days were found only by asking GitHub"
-            render.line(f"the webhook of {it['repo']} is broken: {found}", err=True)
+        if repository.get("found_by_asking"):
+            found = f"{repository['found_by_asking']} facts of the last 7 days were found only by asking GitHub"
+            render.line(f"the webhook of {repo} is broken: {found}", err=True)

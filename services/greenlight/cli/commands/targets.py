@@ -27,40 +27,41 @@ def targets(application: str | None, environment: str | None, as_json: bool) -> 
     if as_json:
         render.document({"targets": found})
     else:
-        render.table(("target", "runs", "since", "behind", "state"), [_row(it) for it in found])
+        render.table(("target", "runs", "since", "behind", "state"), [_row(target) for target in found])
 
 
 def _only(targets: list[dict[str, Any]], field: str, name: str | None) -> list[dict[str, Any]]:
     """Return the targets with that name. Raises Failure if there is none."""
-    found = [it for it in targets if name in (None, it[field])]
+    found = [target for target in targets if name in (None, target[field])]
     if not found and name is not None:
-        raise Failure(f"no {field} {name!r}; {closest(name, list(dict.fromkeys(it[field] for it in targets)))}", NO)
+        names = list(dict.fromkeys(target[field] for target in targets))
+        raise Failure(f"no {field} {name!r}; {closest(name, names)}", NO)
     return found
 
 
-def _row(it: dict[str, Any]) -> tuple[render.Cell, ...]:
-    runs, behind = it["running"], it["behind"]
+def _row(target: dict[str, Any]) -> tuple[render.Cell, ...]:
+    runs, behind = target["running"], target["behind"]
     return (
-        f"{it['application']}/{it['environment']}",
+        f"{target['application']}/{target['environment']}",
         runs["sha"][:7] if runs else "-",
         runs["since"] if runs else "-",
         "-" if behind is None else str(behind),
-        _state(it),
+        _state(target),
     )
 
 
-def _state(it: dict[str, Any]) -> list[str | render.Word]:
+def _state(target: dict[str, Any]) -> list[str | render.Word]:
     """Return what is going on in a target, as the parts of a line."""
     parts: list[str | render.Word] = []
     for word, more in (
-        ("unreadable", it.get("unreadable")),
-        ("running", it["deployment"] and f"deployment {it['deployment'][:7]}"),
-        ("canceling", it["canceling"] and f"by {it['canceling']}"),
-        ("paused", it["paused"] and f"by {it['paused']}"),
-        ("frozen", it["frozen"] and it["frozen"].removeprefix("frozen ")),
-        *(("planned", render.freeze(each)) for each in it["freezes"] if not each["begun"]),
-        ("held", it["held"] and f"by {it['held']['person']}'s {render.request(it['held'])}"),
-        *(("requested", f"{_asks(each)}") for each in it["requests"]),
+        ("unreadable", target.get("unreadable")),
+        ("running", target["deployment"] and f"deployment {target['deployment'][:7]}"),
+        ("canceling", target["canceling"] and f"by {target['canceling']}"),
+        ("paused", target["paused"] and f"by {target['paused']}"),
+        ("frozen", target["frozen"] and target["frozen"].removeprefix("frozen ")),
+        *(("planned", render.freeze(each)) for each in target["freezes"] if not each["begun"]),
+        ("held", target["held"] and f"by {target['held']['person']}'s {render.request(target['held'])}"),
+        *(("requested", f"{_asks(each)}") for each in target["requests"]),
     ):
         if more:
             parts += [", ", render.state(word), f" {more}"]

@@ -86,7 +86,7 @@ class Event(SignalGate):
     def _passes(self) -> str:
         if self.where is None:
             return super()._passes()
-        return f"{self.subject} where {', '.join(f'{name} is {it!r}' for name, it in self.where.items())}"
+        return f"{self.subject} where {', '.join(f'{name} is {value!r}' for name, value in self.where.items())}"
 
 
 def _same(data: Mapping[str, Any], name: str, wanted: Any) -> bool:

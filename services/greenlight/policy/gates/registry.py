@@ -27,7 +27,7 @@ def read(name: str, written: Mapping[str, Any]) -> Kind:
 
 def schema() -> Schema:
     """Return the JSON Schema of a gate."""
-    beside = {field: (kind, it) for kind, of in KINDS.items() for field, it in of.beside.items()}
+    beside = {field: (kind, rules) for kind, of in KINDS.items() for field, rules in of.beside.items()}
     refused = {
         kind: {"properties": {field: {"not": {}, "errorMessage": why} for field, why in of.refused.items()}}
         for kind, of in KINDS.items()
@@ -39,7 +39,7 @@ def schema() -> Schema:
         "additionalProperties": False,
         "properties": {
             **{kind: of.schema for kind, of in KINDS.items()},
-            **{field: it for field, (_, it) in beside.items()},
+            **{field: rules for field, (_, rules) in beside.items()},
             **COMMON,
         },
         "oneOf": [{"required": [kind]} for kind in KINDS],

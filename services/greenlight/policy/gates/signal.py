@@ -55,7 +55,9 @@ class Reader(Kind):
 
     def refused_at(self, case: Situation) -> datetime | None:
         """Return when the gate was last revoked, or a failure of one of its signals last accepted."""
-        signals = [it for by_ref in self.heard(case).values() for ref, it in by_ref.items() if self.counts(ref, case)]
+        signals = [
+            signal for by_ref in self.heard(case).values() for ref, signal in by_ref.items() if self.counts(ref, case)
+        ]
         failures = [self.failed_at(signal) for signal in signals]
         return max((at for at in (super().refused_at(case), *failures) if at is not None), default=None)
 
@@ -168,4 +170,6 @@ def _is_replaced(key: str, word: Signal, words: Mapping[str, Signal]) -> bool:
     kind, source, name = parts(key)
     if source:
         return False
-    return any(parts(other)[::2] == (kind, name) and it.at > word.at for other, it in words.items() if other != key)
+    return any(
+        parts(other)[::2] == (kind, name) and later.at > word.at for other, later in words.items() if other != key
+    )
