@@ -63,7 +63,7 @@ def request(asks: Asked, person: Person, deps: Deps) -> Request:
             return newest, None
         if len(target.requests) >= MOST:
             raise Rejected(f"{MOST} requests wait in {asks.application}/{asks.environment} already: cancel one first")
-        at = max([now, *(it + MICROSECOND for it in _known_times(target, deps))])
+        at = max([now, *(time + MICROSECOND for time in _known_times(target, deps))])
         id = ids.derive(types.DEPLOYMENT_REQUESTED, asks.application, asks.environment, target.version, person.id)
         made = Request(asks.kind, record.sha, person.id, at, at + asks.lasts, id, asks.reason, tuple(person.groups))
         fact, due = requested(made, target, record, SOURCE)
@@ -141,7 +141,7 @@ def _way_back(asks: Asked, policy: Policy, target: Target, now: datetime, deps: 
     else:
         left = target.last or (target.running.sha if target.running else "")
         records = (deps.ledger.record(policy.repo, sha) for sha in target.history if sha != left)
-        found = (it for it in records if it is not None and not _was_left(policy, it, asks.environment))
+        found = (record for record in records if record is not None and not _was_left(policy, record, asks.environment))
         way = next(found, None)
         if way is None:
             raise Rejected(

@@ -79,7 +79,7 @@ def _reads(api: Blueprint, deps: Deps) -> None:
         shown = reading.commits_of(page.records, deps)
         if decision is not None or outcome is not None:
             where = (asked["application"], asked["environment"])
-            shown = [it for it in shown if filters.stands(it, decision, outcome, *where)]
+            shown = [commit for commit in shown if filters.stands(commit, decision, outcome, *where)]
         if author is not None:
             shown = filters.by_author(shown, author, deps)
         return _json({"commits": shown, "next": page.next})

@@ -130,8 +130,8 @@ def diff_of(target: Target, sha: str | None, deps: Deps) -> dict[str, Any]:
         "back": back,
         "complete": found is None or found.complete,
         "commits": [
-            {"sha": it, "title": titles[it].title if it in titles else None, "author": _author(it, titles)}
-            for it in shas
+            {"sha": sha, "title": titles[sha].title if sha in titles else None, "author": _author(sha, titles)}
+            for sha in shas
         ],
         "compare": _compare(pages_of(target.repo, deps.ledger), begin, end, back=back),
     }

@@ -52,7 +52,7 @@ class Brings:
     @property
     def red(self) -> Sequence[Brought]:
         """Return those that go out though a gate says no to them."""
-        return [it for it in self.commits if it.red]
+        return [commit for commit in self.commits if commit.red]
 
 
 def brings(stop: Stop | None, deps: Deps) -> Brings:
@@ -104,5 +104,5 @@ def _brought(case: Situation, commit: Known, deps: Deps) -> Brought:
 
 def may_be_red(record: Record) -> bool:
     """Return whether a gate may say no to a commit: of most commits the gates need not be computed for that."""
-    failed = any(it.outcome == "failed" for by_ref in record.signals.values() for it in by_ref.values())
+    failed = any(signal.outcome == "failed" for by_ref in record.signals.values() for signal in by_ref.values())
     return failed or bool(record.revocations) or bool(record.overrides)

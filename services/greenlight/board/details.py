@@ -21,7 +21,7 @@ def merged(frame: Sequence[Span], kept: Iterable[Span]) -> list[Span]:
     if not frame:
         return []
     found = {span["span_id"]: dict(span) for span in frame}
-    for span in sorted(kept, key=lambda it: (it["start"], it["end"])):
+    for span in sorted(kept, key=lambda span: (span["start"], span["end"])):
         known = found.setdefault(span["span_id"], span)
         if known is not span and known["start"] == known["end"]:
             known["start"], known["end"] = min(known["start"], span["start"]), max(known["end"], span["end"])
@@ -60,14 +60,14 @@ def mark_critical(spans: Sequence[Span]) -> None:
     if not deployed:
         return
     _set_critical(spans[0])
-    found: Span | None = max(deployed, key=lambda it: (_end(it), it["start"]))
+    found: Span | None = max(deployed, key=lambda span: (_end(span), span["start"]))
     while found is not None:
         begin = found
         _mark(begin, children)
         found = _before(begin, below)
     arrivals = [span for span in below if span["name"].startswith("receive ") and span["start"] <= begin["start"]]
     if arrivals:
-        _mark(min(arrivals, key=lambda it: it["start"]), children)
+        _mark(min(arrivals, key=lambda span: span["start"]), children)
 
 
 def _before(following: Span, siblings: Iterable[Span]) -> Span | None:
@@ -83,19 +83,19 @@ def _before(following: Span, siblings: Iterable[Span]) -> Span | None:
             or (span["name"].startswith(_DEPLOYED) and _target(span)[0] == target[0])
         )
     ]
-    return max(over, key=lambda it: (_end(it), -_digits(it["start"])), default=None)
+    return max(over, key=lambda span: (_end(span), -_digits(span["start"])), default=None)
 
 
 def _mark(span: Span, children: Mapping[str | None, list[Span]]) -> None:
     """Mark a span, and of those below it, from its end back, one after the other with as little time between as possible."""
     _set_critical(span)
     end, left = _end(span), children.get(span["span_id"], [])
-    while left := [it for it in left if it["start"] < end and "critical" not in it["attributes"]]:
-        over = [it for it in left if _end(it) <= end]
+    while left := [span for span in left if span["start"] < end and "critical" not in span["attributes"]]:
+        over = [span for span in left if _end(span) <= end]
         if over:
-            found = max(over, key=lambda it: (_end(it), -_digits(it["start"])))
+            found = max(over, key=lambda span: (_end(span), -_digits(span["start"])))
         else:
-            found = min(left, key=lambda it: it["start"])
+            found = min(left, key=lambda span: span["start"])
         _mark(found, children)
         end = found["start"]
 

@@ -14,11 +14,11 @@ def stands(
 ) -> bool:
     """Return whether one of the commit's environments, or the one that is named, has that decision and outcome."""
     return any(
-        decision in (None, it["decision"]) and outcome in (None, (it["deployment"] or {}).get("outcome"))
-        for name, found in commit["applications"].items()
-        if application in (None, name)
-        for env, it in found["environments"].items()
-        if environment in (None, env)
+        decision in (None, standing["decision"]) and outcome in (None, (standing["deployment"] or {}).get("outcome"))
+        for application_name, view in commit["applications"].items()
+        if application in (None, application_name)
+        for environment_name, standing in view["environments"].items()
+        if environment in (None, environment_name)
     )
 
 
@@ -30,8 +30,8 @@ def by_author(commits: Sequence[dict[str, Any]], author: str, deps: Deps) -> lis
     found = []
     wanted, own = author.casefold(), {identity(kind, author) for kind in ("github", "email")}
     titles = {
-        repo: deps.ledger.titles(repo, [it["sha"] for it in commits if it["repo"] == repo])
-        for repo in {it["repo"] for it in commits}
+        repo: deps.ledger.titles(repo, [commit["sha"] for commit in commits if commit["repo"] == repo])
+        for repo in {commit["repo"] for commit in commits}
     }
     for commit in commits:
         title = titles[commit["repo"]].get(commit["sha"])

@@ -54,7 +54,7 @@ def freeze(asks: AskedFreeze, person: Person, deps: Deps) -> TargetFreeze:
     def attempt() -> TargetFreeze:
         target, now = reading.target_of(asks.application, asks.environment, deps), deps.clock.now()
         made = _made(asks, target, person, now)
-        same = next((it for it in lasting(target, now) if _same(it, made)), None)
+        same = next((freeze for freeze in lasting(target, now) if _same(freeze, made)), None)
         if same is not None:
             return same
         why = refusal(target, made, now)
@@ -95,19 +95,19 @@ def unfreeze(
 
     def attempt() -> TargetFreeze:
         target, now = reading.target_of(application, environment, deps), deps.clock.now()
-        it = _chosen(target, id, now, deps)
-        data = {**said_of(target, person, reason), "freeze": it.id, "frozen_by": it.person}
-        note = noted(types.TARGET_UNFROZEN, ids.derive(types.TARGET_UNFROZEN, it.id), target, data, now)
+        chosen = _chosen(target, id, now, deps)
+        data = {**said_of(target, person, reason), "freeze": chosen.id, "frozen_by": chosen.person}
+        note = noted(types.TARGET_UNFROZEN, ids.derive(types.TARGET_UNFROZEN, chosen.id), target, data, now)
         deps.ledger.transact(
             Transaction(
-                targets=[without_freeze(target, it, now)],
+                targets=[without_freeze(target, chosen, now)],
                 entries=[note.entry],
                 emit=[note.event],
                 due=[Due(keys.resumption_due(application, environment), now + PATIENCE, note.event)],
             )
         )
         publish([note.event], deps)
-        return it
+        return chosen
 
     return until_settled(attempt)
 
@@ -115,11 +115,11 @@ def unfreeze(
 def _chosen(target: Target, id: str | None, now: datetime, deps: Deps) -> TargetFreeze:
     """Return the freeze that is meant. Raises Rejected, with those that there are."""
     where, every = f"{target.application}/{target.environment}", lasting(target, now)
-    found = [it for it in every if it.id.startswith(id or "")]
+    found = [freeze for freeze in every if freeze.id.startswith(id or "")]
     if len(found) == 1:
         return found[0]
     if every:
-        known = ", ".join(f"{it.id[:7]} ({it.reason})" for it in every)
+        known = ", ".join(f"{freeze.id[:7]} ({freeze.reason})" for freeze in every)
         raise Rejected(f"name one freeze of {where} by its id: {known}")
     environment = reading.policy_of(target.application, deps).environments[target.environment]
     window = "; the freeze window is the pipeline file's" if frozen(environment, target, None, now) else ""

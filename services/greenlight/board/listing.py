@@ -56,13 +56,13 @@ class Search:
         """Return whether a commit stands so in one of the environments that are asked for."""
         if self.application not in ("", row.policy.name):
             return False
-        places = [it for it in row.stops if self.environment in ("", it.environment)]
+        places = [stop for stop in row.stops if self.environment in ("", stop.environment)]
         if not self.state:
             return bool(places) or not self.environment
         wanted = STATES[self.state]
         first = row.first
         if self.environment or self.state in ("deployed", "running"):
-            return any(it.state in wanted for it in places)
+            return any(stop.state in wanted for stop in places)
         return row.state in wanted if first is None else first.state in wanted
 
 
@@ -118,7 +118,9 @@ def _rows(records: Iterable[Record], search: Search, deps: Deps) -> Iterable[Row
             continue
         for policy in deps.pipeline().of(repo):
             cases, _ = reading.situations_of(admitted[0], [policy], deps.clock.now(), deps)
-            rows += [row for it in admitted if (row := _row(it, policy, list(cases.values()), named[it.sha]))]
+            rows += [
+                row for commit in admitted if (row := _row(commit, policy, list(cases.values()), named[commit.sha]))
+            ]
     return sorted(rows, key=lambda row: row.commit.pushed.timestamp() if row.commit.pushed else 0, reverse=True)
 
 

@@ -63,7 +63,7 @@ class Row:
 
     def at(self, environment: str) -> Stop | None:
         """Return where it stands in an environment."""
-        return next((it for it in self.stops if it.environment == environment), None)
+        return next((stop for stop in self.stops if stop.environment == environment), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ class Overview:
     @property
     def troubles(self) -> Sequence[Cell]:
         """Return the targets that need somebody."""
-        return [it for it in self.every_cell if it.state in TROUBLE]
+        return [cell for cell in self.every_cell if cell.state in TROUBLE]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _ReadTarget:
     """One target as it was read."""
 
     policy: Policy
@@ -169,19 +169,20 @@ class _Found:
 def overview(deps: Deps, *, applications: Collection[str] | None = None) -> Overview:
     """Return what the board shows, of these applications alone or of all."""
     now, policies = deps.clock.now(), deps.pipeline().applications
-    found = [
+    read_targets = [
         _read(policies[target.application], target, why, deps)
         for target, why in reading.every_target(deps)
         if target.application in (policies if applications is None else applications)
     ]
-    wanted = _candidates(found)
-    shown = {key for key, _ in wanted[:ROWS]} | {key for it in found for key in _newest(it)}
-    with deps.ledger.session(Reading(records=sorted({(it.target.repo, sha) for it in found for sha in _shas(it)}))):
-        named = _names(found, shown, deps)
-        rows = {key: _row(key, found, named, now, deps) for key, _ in wanted if key in shown}
+    wanted = _candidates(read_targets)
+    shown = {key for key, _ in wanted[:ROWS]} | {key for read in read_targets for key in _newest(read)}
+    records = {(read.target.repo, sha) for read in read_targets for sha in _shas(read)}
+    with deps.ledger.session(Reading(records=sorted(records))):
+        named = _names(read_targets, shown, deps)
+        rows = {key: _row(key, read_targets, named, now, deps) for key, _ in wanted if key in shown}
         cells: dict[str, list[Cell]] = {}
-        for it in found:
-            cells.setdefault(it.policy.name, []).append(_cell(it, rows, named, now, deps))
+        for read in read_targets:
+            cells.setdefault(read.policy.name, []).append(_cell(read, rows, named, now, deps))
     on_their_way = [row for key, _ in wanted if (row := rows.get(key)) and _is_on_its_way(row)]
     return Overview(now, cells, on_their_way[:ROWS], len(wanted) > ROWS)
 
@@ -204,13 +205,14 @@ def signable(stop: Stop | None, person: Person | None) -> Sequence[Missing]:
         return ()
     gates, there = stop.case.policy.gates, stop.decision.gates
     return [
-        it
-        for it in stop.need.missing
-        if person.id not in there[it.gate].by and domain.may_approve(person, gates[it.gate], stop.case) is None
+        missing
+        for missing in stop.need.missing
+        if person.id not in there[missing.gate].by
+        and domain.may_approve(person, gates[missing.gate], stop.case) is None
     ]
 
 
-def _read(policy: Policy, target: Target, why: str | None, deps: Deps) -> _Found:
+def _read(policy: Policy, target: Target, why: str | None, deps: Deps) -> _ReadTarget:
     """Return what is read of a target; one that cannot be read has no commits, and says why."""
     if why is None:
         try:
@@ -219,67 +221,67 @@ def _read(policy: Policy, target: Target, why: str | None, deps: Deps) -> _Found
             names = policy.name, target.environment
             rows = deps.ledger.decisions(*names, DECIDED, since=since, limit=2 * ROWS)
             open = [row for row in rows if target.running is None or row.sha != target.running.sha]
-            return _Found(policy, target, None, pushes_since(deps.ledger, target), open)
+            return _ReadTarget(policy, target, None, pushes_since(deps.ledger, target), open)
         except Unreadable as problem:
             why = str(problem)
-    return _Found(policy, target, why, None, ())
+    return _ReadTarget(policy, target, why, None, ())
 
 
 Key = tuple[str, str]
 """(application, sha)"""
 
 
-def _candidates(found: Iterable[_Found]) -> list[tuple[Key, DecisionRow]]:
+def _candidates(read_targets: Iterable[_ReadTarget]) -> list[tuple[Key, DecisionRow]]:
     """Return the commits with an open decision in any target, newest push first."""
     newest: dict[Key, DecisionRow] = {}
-    for it in found:
-        for row in it.open:
+    for read in read_targets:
+        for row in read.open:
             if row.push is not None:
-                newest.setdefault((it.policy.name, row.sha), row)
+                newest.setdefault((read.policy.name, row.sha), row)
     return sorted(newest.items(), key=lambda item: item[1].push.placed if item[1].push else (), reverse=True)
 
 
-def _newest(it: _Found) -> Iterable[Key]:
+def _newest(read: _ReadTarget) -> Iterable[Key]:
     """Yield the commits that a target's cell may show as the next one: the newest few, of which some were superseded."""
-    return [(it.policy.name, row.sha) for row in it.open[:3]]
+    return [(read.policy.name, row.sha) for row in read.open[:3]]
 
 
-def _shas(it: _Found) -> Iterable[str]:
+def _shas(read: _ReadTarget) -> Iterable[str]:
     """Yield the commits of a target whose record is read in any case."""
-    yield from (sha for _, sha in _newest(it))
-    running = it.target.running and it.target.running.sha
-    yield from (sha for sha in (running, it.target.newest and it.target.newest.sha, it.target.last) if sha)
+    yield from (sha for _, sha in _newest(read))
+    running = read.target.running and read.target.running.sha
+    yield from (sha for sha in (running, read.target.newest and read.target.newest.sha, read.target.last) if sha)
 
 
-def _names(found: Sequence[_Found], shown: Collection[Key], deps: Deps) -> Mapping[tuple[str, str], Known]:
+def _names(read_targets: Sequence[_ReadTarget], shown: Collection[Key], deps: Deps) -> Mapping[tuple[str, str], Known]:
     """Return the commits that are shown, with title and author, by (repository, sha)."""
     wanted: dict[str, set[str]] = {}
-    repos = {it.policy.name: it.policy.repo for it in found}
+    repos = {read.policy.name: read.policy.repo for read in read_targets}
     for application, sha in shown:
         wanted.setdefault(repos[application], set()).add(sha)
-    for it in found:
-        running = [it.target.running.sha] if it.target.running else []
-        newest = [it.target.newest.sha] if it.target.newest else []
-        last = [it.target.last] if it.target.last else []
-        wanted.setdefault(it.policy.repo, set()).update((*running, *newest, *last))
+    for read in read_targets:
+        running = [read.target.running.sha] if read.target.running else []
+        newest = [read.target.newest.sha] if read.target.newest else []
+        last = [read.target.last] if read.target.last else []
+        wanted.setdefault(read.policy.repo, set()).update((*running, *newest, *last))
     return {(repo, sha): one for repo, shas in wanted.items() for sha, one in known(repo, shas, deps).items()}
 
 
 def _row(
-    key: Key, found: Sequence[_Found], named: Mapping[tuple[str, str], Known], now: datetime, deps: Deps
+    key: Key, read_targets: Sequence[_ReadTarget], named: Mapping[tuple[str, str], Known], now: datetime, deps: Deps
 ) -> Row | None:
     """Return a commit with where it stands in each environment that can be read; None if its record cannot be."""
     application, sha = key
-    targets = [it for it in found if it.policy.name == application]
+    targets = [read for read in read_targets if read.policy.name == application]
     policy = targets[0].policy
     try:
         record = deps.ledger.record(policy.repo, sha)
         if record is None:
             return None
         places = stops(
-            situation(policy, record, it.target, deps.ledger, now, pushes=it.pushes)
-            for it in targets
-            if it.pushes is not None
+            situation(policy, record, read.target, deps.ledger, now, pushes=read.pushes)
+            for read in targets
+            if read.pushes is not None
         )
     except Unreadable:
         return None
@@ -288,30 +290,30 @@ def _row(
 
 
 def _pushed(stops: Sequence[Stop]) -> datetime | None:
-    return next((it.decision.push.heard for it in stops if it.decision.push is not None), None)
+    return next((stop.decision.push.heard for stop in stops if stop.decision.push is not None), None)
 
 
 def _is_on_its_way(row: Row) -> bool:
     """Return whether the commit still has somewhere to go by itself or with somebody's help."""
-    return row.need is not None and any(it.state in OPEN for it in row.stops)
+    return row.need is not None and any(stop.state in OPEN for stop in row.stops)
 
 
 def _cell(
-    it: _Found, rows: Mapping[Key, Row | None], named: Mapping[tuple[str, str], Known], now: datetime, deps: Deps
+    read: _ReadTarget, rows: Mapping[Key, Row | None], named: Mapping[tuple[str, str], Known], now: datetime, deps: Deps
 ) -> Cell:
-    policy, target = it.policy, it.target
+    policy, target = read.policy, read.target
     running = named[policy.repo, target.running.sha] if target.running else None
-    following = [row for each in it.open if (row := rows.get((policy.name, each.sha))) is not None]
+    following = [row for each in read.open if (row := rows.get((policy.name, each.sha))) is not None]
     here = [(row, stop) for row in following if (stop := row.at(target.environment)) is not None]
     waits = [row for states in (READY, TURN, ("none",)) for row, stop in here if stop.state in states]
-    failed = None if target.newest is None else _failed(it, named, deps)
-    gates = _gates_of_what_runs(it, now, deps)
-    under_way = _attempt(it, target.last, named, deps) if target.deployment else None
+    failed = None if target.newest is None else _failed(read, named, deps)
+    gates = _gates_of_what_runs(read, now, deps)
+    under_way = _attempt(read, target.last, named, deps) if target.deployment else None
     return Cell(
         policy,
         target,
         running,
-        () if it.pushes is None else lacking(policy, target, it.pushes),
+        () if read.pushes is None else lacking(policy, target, read.pushes),
         next(iter(waits), None),
         failed,
         last_line(failed[1], deps) if failed is not None and failed[1].outcome == "failed" else "",
@@ -320,40 +322,40 @@ def _cell(
         red({name: gate for name, gate in gates.items() if gate.state != "revoked"}),
         usual.deployment(target, deps) if under_way is not None else None,
         now - under_way[1].started if under_way is not None else timedelta(),
-        it.unreadable,
+        read.unreadable,
     )
 
 
-def _gates_of_what_runs(it: _Found, now: datetime, deps: Deps) -> Mapping[str, GateState]:
+def _gates_of_what_runs(read: _ReadTarget, now: datetime, deps: Deps) -> Mapping[str, GateState]:
     """Return the gates of what runs, if any may say no: it stays, and nobody may overlook it."""
-    runs = it.target.running
-    if runs is None or it.pushes is None:
+    runs = read.target.running
+    if runs is None or read.pushes is None:
         return {}
     try:
-        record = deps.ledger.record(it.policy.repo, runs.sha)
+        record = deps.ledger.record(read.policy.repo, runs.sha)
         if record is None or not may_be_red(record):
             return {}
-        return required_gates(situation(it.policy, record, it.target, deps.ledger, now, pushes=it.pushes))
+        return required_gates(situation(read.policy, record, read.target, deps.ledger, now, pushes=read.pushes))
     except Unreadable:
         return {}
 
 
-def _failed(it: _Found, named: Mapping[tuple[str, str], Known], deps: Deps) -> tuple[Known, Attempt] | None:
+def _failed(read: _ReadTarget, named: Mapping[tuple[str, str], Known], deps: Deps) -> tuple[Known, Attempt] | None:
     """Return the newest commit that was tried here, if its deployment failed and nobody has succeeded with it since."""
-    newest = it.target.newest.sha if it.target.newest else None
-    found = _attempt(it, newest, named, deps)
-    return found if found is not None and found[1].outcome in ("failed", "error") else None
+    newest = read.target.newest.sha if read.target.newest else None
+    tried = _attempt(read, newest, named, deps)
+    return tried if tried is not None and tried[1].outcome in ("failed", "error") else None
 
 
 def _attempt(
-    it: _Found, sha: str | None, named: Mapping[tuple[str, str], Known], deps: Deps
+    read: _ReadTarget, sha: str | None, named: Mapping[tuple[str, str], Known], deps: Deps
 ) -> tuple[Known, Attempt] | None:
     try:
-        record = deps.ledger.record(it.policy.repo, sha) if sha else None
+        record = deps.ledger.record(read.policy.repo, sha) if sha else None
     except Unreadable:
         return None
-    attempt = it.policy.attempt(record, it.target.environment) if record is not None else None
-    return None if attempt is None or sha is None else (named[it.policy.repo, sha], attempt)
+    attempt = read.policy.attempt(record, read.target.environment) if record is not None else None
+    return None if attempt is None or sha is None else (named[read.policy.repo, sha], attempt)
 
 
 def last_line(attempt: Attempt, deps: Deps) -> str:

@@ -170,8 +170,8 @@ def commit_of(record: Record, deps: Deps) -> dict[str, Any]:
         environments = shown["applications"][policy.name]["environments"]
         if any("gates" not in environments[name] for name in policy.environments):
             continue  # what a decision reads cannot be read
-        for it in stops(situations[policy.name, name].of(record) for name in policy.environments):
-            environments[it.environment] |= {"brings": _brings(it, deps)}
+        for stop in stops(situations[policy.name, name].of(record) for name in policy.environments):
+            environments[stop.environment] |= {"brings": _brings(stop, deps)}
     return shown
 
 
@@ -189,7 +189,8 @@ def commits_of(records: Sequence[Record], deps: Deps) -> list[dict[str, Any]]:
     Where a target or a push cannot be read, its environment says so, and no more.
     """
     now = deps.clock.now()
-    shared = {repo: _situations_here(it, now, deps) for repo, it in {it.repo: it for it in records}.items()}
+    any_of_repo = {record.repo: record for record in records}
+    shared = {repo: _situations_here(record, now, deps) for repo, record in any_of_repo.items()}
     return [_commit(record, *shared[record.repo]) for record in records]
 
 
@@ -209,7 +210,10 @@ def _commit(
         shown = view.commit(record, policies, situations)
     except Unreadable as problem:  # what a decision reads beside the targets and their pushes
         shown = view.commit(record, [], {})
-        unreadable = {**unreadable, **{(it.name, name): str(problem) for it in policies for name in it.environments}}
+        unreadable = {
+            **unreadable,
+            **{(policy.name, name): str(problem) for policy in policies for name in policy.environments},
+        }
     for (application, environment), why in unreadable.items():
         parts = shown["applications"].setdefault(application, {"gates": {}, "environments": {}})
         parts["environments"][environment] = view.unreadable(why)
@@ -222,7 +226,11 @@ def _without(policies: Sequence[Policy], environments: Collection[tuple[str, str
         return policies
     rest = []
     for policy in policies:
-        kept = {name: it for name, it in policy.environments.items() if (policy.name, name) not in environments}
+        kept = {
+            name: environment
+            for name, environment in policy.environments.items()
+            if (policy.name, name) not in environments
+        }
         rest += [replace(policy, environments=kept)] if kept else []
     return rest
 
@@ -244,7 +252,7 @@ def repositories(deps: Deps) -> list[dict[str, Any]]:
                 "silent_since": rfc3339(silent) if silent else None,
                 "found_by_asking": found_lately(deps.ledger, repo, now),
                 "lost_pushes": [
-                    {"ref": it.ref, "sha": it.sha, "text": it.text} for it in lost_pushes(deps.ledger, repo)
+                    {"ref": push.ref, "sha": push.sha, "text": push.text} for push in lost_pushes(deps.ledger, repo)
                 ],
             }
         )

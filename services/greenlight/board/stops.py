@@ -59,10 +59,11 @@ def people(missing: Sequence[Missing], mine: Collection[str] = ()) -> str:
     `mine` are the gates at which the reader may approve.
     """
     parts = []
-    for it in sorted(missing, key=lambda each: each.gate not in mine):
-        groups = " or ".join(it.groups)
-        yours = {1: f"you or anyone of {groups}"}.get(it.count, f"you and {it.count - 1} more of {groups}")
-        parts.append(("a new approval by " if it.revoked else "") + (yours if it.gate in mine else it.who))
+    for approval in sorted(missing, key=lambda each: each.gate not in mine):
+        groups = " or ".join(approval.groups)
+        yours = {1: f"you or anyone of {groups}"}.get(approval.count, f"you and {approval.count - 1} more of {groups}")
+        who = yours if approval.gate in mine else approval.who
+        parts.append(f"a new approval by {who}" if approval.revoked else who)
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])}, and {parts[-1]}"
 
 
@@ -113,17 +114,17 @@ def stops(cases: Iterable[Situation]) -> Sequence[Stop]:
     """
     found: dict[str, Stop] = {}
     for case in cases:
-        it = _stop(case)
+        stop = _stop(case)
         before = [found[name].state for name in case.environment.after if name in found]
-        if it.state == "none" and "superseded" in before:
-            it = replace(it, state="superseded", need=None)
-        found[case.environment.name] = it
+        if stop.state == "none" and "superseded" in before:
+            stop = replace(stop, state="superseded", need=None)
+        found[case.environment.name] = stop
     return list(found.values())
 
 
 def first_waiting(places: Sequence[Stop]) -> Stop | None:
     """Return the first environment in which a commit waits for something; None: nothing more is to come."""
-    return next((it for it in places if it.need is not None), None)
+    return next((stop for stop in places if stop.need is not None), None)
 
 
 def revoked(gates: Mapping[str, GateState]) -> Sequence[str]:
@@ -223,7 +224,7 @@ def _gates(case: Situation, decision: Decision) -> Need | None:
         why = decision.gates[first].reason if not rest else f"then {', '.join(rest)}"
         return Need("pending", case.policy.gates[first].subject, why, missing)
     if missing:
-        why = _joined(*_overridden(decision), "everything else is green", *(it.note for it in missing))
+        why = _joined(*_overridden(decision), "everything else is green", *(each.note for each in missing))
         return Need("pending", people(missing), why, missing, True)
     return None
 

@@ -40,17 +40,18 @@ def _sentence(entry: Entry, author: str, titles: Mapping[str, str]) -> Sentence:
         return Sentence(entry.at, "error", f"{entry.type} cannot be read", str(payload["unreadable"]))
     words = _SENTENCES.get(entry.type)
     details = payload.get("details")
-    it = {
+    values = {
         **payload,
         **(details if isinstance(details, dict) else {}),
         "author": author,
         "title": titles.get(str(payload.get("sha")), ""),
     }
     if words is not None:
-        state, what, more, minor = words(it)
+        state, what, more, minor = words(values)
         return Sentence(entry.at, state, what, more, _address(payload), minor)
     if payload.get("signal"):
-        return Sentence(entry.at, _outcome(it), f"{called(str(it['signal']))} {_word(it)}", "", _address(payload))
+        what = f"{called(str(values['signal']))} {_word(values)}"
+        return Sentence(entry.at, _outcome(values), what, "", _address(payload))
     return Sentence(entry.at, "none", entry.type, summary(payload), _address(payload), minor=True)
 
 
@@ -73,12 +74,12 @@ def called(signal: str) -> str:
 Words = tuple[str, str, str, bool]
 
 
-def _push(it: Payload) -> Words:
-    refs = ", ".join(str(ref).split("/", 2)[-1] for ref in it.get("refs") or ())
-    who = it.get("author") or "Somebody"
-    if it.get("deleted"):
+def _push(payload: Payload) -> Words:
+    refs = ", ".join(str(ref).split("/", 2)[-1] for ref in payload.get("refs") or ())
+    who = payload.get("author") or "Somebody"
+    if payload.get("deleted"):
         return "none", f"{refs} was deleted", "", False
-    forced = "forced; the earlier commits of the branch are superseded" if it.get("forced") else ""
+    forced = "forced; the earlier commits of the branch are superseded" if payload.get("forced") else ""
     return (
         "done",
         f"{who} pushed to {refs or 'a ref that is not known'}",
@@ -87,79 +88,83 @@ def _push(it: Payload) -> Words:
     )
 
 
-def _gate(it: Payload) -> Words:
-    name = parts(str(it.get("signal", "")))[2] or "a gate"
-    return _outcome(it), f"{name} {_word(it)}", "", False
+def _gate(payload: Payload) -> Words:
+    name = parts(str(payload.get("signal", "")))[2] or "a gate"
+    return _outcome(payload), f"{name} {_word(payload)}", "", False
 
 
-def _approved(it: Payload) -> Words:
-    return "passed", f"{it.get('person')} approved {it.get('gate')}", _quoted(it.get("comment")), False
+def _approved(payload: Payload) -> Words:
+    return "passed", f"{payload.get('person')} approved {payload.get('gate')}", _quoted(payload.get("comment")), False
 
 
-def _revoked(it: Payload) -> Words:
-    return "revoked", f"{it.get('person')} revoked {it.get('gate')}", _quoted(it.get("comment")), False
+def _revoked(payload: Payload) -> Words:
+    return "revoked", f"{payload.get('person')} revoked {payload.get('gate')}", _quoted(payload.get("comment")), False
 
 
-def _overrode(it: Payload) -> Words:
-    where = f"{it.get('person')} passed {it.get('gate')} for {it.get('environment')}"
-    return "overridden", where, _quoted(it.get("reason")), False
+def _overrode(payload: Payload) -> Words:
+    where = f"{payload.get('person')} passed {payload.get('gate')} for {payload.get('environment')}"
+    return "overridden", where, _quoted(payload.get("reason")), False
 
 
-def _asked(it: Payload) -> Words:
-    what = {"deploy": "a deployment", "retry": "another try", "rollback": "a rollback"}.get(str(it.get("kind")), "it")
-    return (
-        "pending",
-        f"{it.get('person')} asked for {what} to {it.get('environment')}",
-        _quoted(it.get("reason")),
-        False,
-    )
+def _asked(payload: Payload) -> Words:
+    kinds = {"deploy": "a deployment", "retry": "another try", "rollback": "a rollback"}
+    kind = kinds.get(str(payload.get("kind")), "it")
+    what = f"{payload.get('person')} asked for {kind} to {payload.get('environment')}"
+    return "pending", what, _quoted(payload.get("reason")), False
 
 
-def _decided(it: Payload) -> Words:
-    state = {"ready": "done", "blocked": "blocked", "superseded": "superseded"}.get(str(it.get("decision")), "pending")
-    what = f"Decided for {it.get('environment')}: {it.get('decision')}"
-    return state, what, "; ".join(map(str, it.get("reasons") or ())), True
+def _decided(payload: Payload) -> Words:
+    states = {"ready": "done", "blocked": "blocked", "superseded": "superseded"}
+    state = states.get(str(payload.get("decision")), "pending")
+    what = f"Decided for {payload.get('environment')}: {payload.get('decision')}"
+    return state, what, "; ".join(map(str, payload.get("reasons") or ())), True
 
 
-def _ready(it: Payload) -> Words:
-    return "done", f"Ready for {it.get('environment')}", "", True
+def _ready(payload: Payload) -> Words:
+    return "done", f"Ready for {payload.get('environment')}", "", True
 
 
-def _began(it: Payload) -> Words:
-    cause = "" if it.get("cause") in (None, "automatic") else f" ({it.get('cause')})"
-    return "superseded", f"The deployment to {it.get('environment')} began{cause}", str(it["title"]), False
+def _began(payload: Payload) -> Words:
+    cause = "" if payload.get("cause") in (None, "automatic") else f" ({payload.get('cause')})"
+    return "superseded", f"The deployment to {payload.get('environment')} began{cause}", str(payload["title"]), False
+
+
+def _under_way(how: str) -> Callable[[Payload], Words]:
+    return lambda payload: ("running", how.format(payload.get("environment")), "", True)
 
 
 def _ended(state: str, how: str) -> Callable[[Payload], Words]:
-    def words(it: Payload) -> Words:
-        more = [str(it["title"]), str(it.get("reason") or "")]
-        return state, how.format(it.get("environment")), " · ".join(part for part in more if part), False
+    def words(payload: Payload) -> Words:
+        more = [str(payload["title"]), str(payload.get("reason") or "")]
+        return state, how.format(payload.get("environment")), " · ".join(part for part in more if part), False
 
     return words
 
 
 def _target(state: str, how: str) -> Callable[[Payload], Words]:
-    def words(it: Payload) -> Words:
-        return state, f"{it.get('person')} {how} {it.get('environment')}", _quoted(it.get("reason")), False
+    def words(payload: Payload) -> Words:
+        what = f"{payload.get('person')} {how} {payload.get('environment')}"
+        return state, what, _quoted(payload.get("reason")), False
 
     return words
 
 
-def _froze(it: Payload) -> Words:
-    begins, until = (str(it.get(name))[:16].replace("T", " ") for name in ("from", "until"))
-    what = f"{it.get('person')} froze {it.get('environment')} from {begins} to {until} UTC"
-    return "frozen", what, _quoted(it.get("reason")), False
+def _froze(payload: Payload) -> Words:
+    begins, until = (str(payload.get(name))[:16].replace("T", " ") for name in ("from", "until"))
+    what = f"{payload.get('person')} froze {payload.get('environment')} from {begins} to {until} UTC"
+    return "frozen", what, _quoted(payload.get("reason")), False
 
 
-def _unfroze(it: Payload) -> Words:
-    what = f"{it.get('person')} ended {it.get('frozen_by')}’s freeze of {it.get('environment')}"
-    return "succeeded", what, _quoted(it.get("reason")), False
+def _unfroze(payload: Payload) -> Words:
+    what = f"{payload.get('person')} ended {payload.get('frozen_by')}’s freeze of {payload.get('environment')}"
+    return "succeeded", what, _quoted(payload.get("reason")), False
 
 
 def _request(how: str) -> Callable[[Payload], Words]:
-    def words(it: Payload) -> Words:
-        who = it.get("requested_by") or it.get("person") or "somebody"
-        return "none", f"The request of {who} for {it.get('environment')} {how}", _quoted(it.get("reason")), False
+    def words(payload: Payload) -> Words:
+        who = payload.get("requested_by") or payload.get("person") or "somebody"
+        what = f"The request of {who} for {payload.get('environment')} {how}"
+        return "none", what, _quoted(payload.get("reason")), False
 
     return words
 
@@ -174,8 +179,8 @@ _SENTENCES: Mapping[str, Callable[[Payload], Words]] = {
     types.DEPLOYMENT_REQUESTED: _asked,
     "decision": _decided,
     types.PROMOTION_READY: _ready,
-    types.DEPLOYMENT_APPLIED: lambda it: ("running", f"Handed to {it.get('environment')}", "", True),
-    types.DEPLOYMENT_PROGRESSING: lambda it: ("running", f"Still under way in {it.get('environment')}", "", True),
+    types.DEPLOYMENT_APPLIED: _under_way("Handed to {}"),
+    types.DEPLOYMENT_PROGRESSING: _under_way("Still under way in {}"),
     "deployment.started": _began,
     types.DEPLOYMENT_SUCCEEDED: _ended("succeeded", "Runs in {}"),
     types.DEPLOYMENT_FAILED: _ended("failed", "The deployment to {} failed"),
@@ -194,12 +199,12 @@ _SENTENCES: Mapping[str, Callable[[Payload], Words]] = {
 """What an entry of a type says: state, sentence, detail, and whether it is left out of the short form."""
 
 
-def _outcome(it: Payload) -> str:
-    return {"passed": "passed", "failed": "failed"}.get(str(it.get("outcome")), "pending")
+def _outcome(payload: Payload) -> str:
+    return {"passed": "passed", "failed": "failed"}.get(str(payload.get("outcome")), "pending")
 
 
-def _word(it: Payload) -> str:
-    outcome = str(it.get("outcome") or "")
+def _word(payload: Payload) -> str:
+    outcome = str(payload.get("outcome") or "")
     return {"passed": "passed", "failed": "failed", "said": "was reported"}.get(outcome, outcome)
 
 

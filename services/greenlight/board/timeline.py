@@ -77,10 +77,10 @@ def timeline(
         return None
     begin = min(part.start for part in parts)
     end = max(part.end or now for part in parts)
-    scale = Scale(begin, end, sorted({time for it in parts for time in (it.start, it.end or now)}), folded=folded)
-    parts.sort(key=lambda it: (it.end or now, it.start))
-    bars = [_bar(it, scale, now) for it in parts]
-    goes_on = any(it.end is None for it in parts)
+    scale = Scale(begin, end, sorted({time for part in parts for time in (part.start, part.end or now)}), folded=folded)
+    parts.sort(key=lambda part: (part.end or now, part.start))
+    bars = [_bar(part, scale, now) for part in parts]
+    goes_on = any(part.end is None for part in parts)
     return Timeline(bars, scale.tears, scale.marks(), scale.x(now) if goes_on else None, end - begin)
 
 
@@ -135,7 +135,7 @@ class Scale:
         if all(quiet):  # nothing is left to be seen in full
             quiet = [False] * len(quiet)
         room = WIDTH - FOLD * sum(quiet)
-        shown = max(sum(length for length, it in zip(lengths, quiet, strict=True) if not it), 0.001)
+        shown = max(sum(length for length, is_quiet in zip(lengths, quiet, strict=True) if not is_quiet), 0.001)
         self._points: list[tuple[datetime, float]] = [(times[0], 0.0)]
         self.tears: list[FoldedTime] = []
         x = 0.0

@@ -60,13 +60,13 @@ class Usual:
         deploys = {f"deploy {policy.name}/{name}": _succeeded(deployments) for name, deployments in rows.items()}
         found = medians(self._last(policy, [row for deployments in rows.values() for row in deployments]), deploys)
         with self._lock:
-            self._known = {name: it for name, it in self._known.items() if now < it.until}
+            self._known = {name: computed for name, computed in self._known.items() if now < computed.until}
             self._known[policy.name] = _Computed(found, now + LASTS)
         return found
 
     def _last(self, policy: Policy, rows: Iterable[Deployment]) -> Iterable[Sequence[Span]]:
         """Yield the spans of the last commits that were deployed to any environment of an application."""
-        newest = sorted(rows, key=lambda it: it.started, reverse=True)
+        newest = sorted(rows, key=lambda row: row.started, reverse=True)
         for sha in list(dict.fromkeys(row.sha for row in newest))[:LAST]:
             try:
                 yield waterfall.spans(policy.repo, sha, self._deps.ledger.entries(policy.repo, sha, limit=ENTRIES))
@@ -83,9 +83,9 @@ def deployment(target: Target, deps: Deps) -> timedelta | None:
 def _succeeded(rows: Iterable[Deployment]) -> list[float]:
     """Return the lengths of the deployments that succeeded, in milliseconds."""
     return [
-        (it.ended - it.started).total_seconds() * 1000
-        for it in rows
-        if it.ended is not None and it.outcome == "succeeded"
+        (row.ended - row.started).total_seconds() * 1000
+        for row in rows
+        if row.ended is not None and row.outcome == "succeeded"
     ]
 
 

@@ -51,7 +51,7 @@ def _needs_person(name: str, cases: Mapping[str, Situation], decisions: Mapping[
     """Return whether a deployment can no longer come unless a person acts, here or in an environment before."""
     if decisions[name].needs_person:
         return True
-    return any(_needs_person(it, cases, decisions) for it in awaited(cases[name]) if it in cases)
+    return any(_needs_person(earlier, cases, decisions) for earlier in awaited(cases[name]) if earlier in cases)
 
 
 WORST = ("failed", "revoked", "expired", "pending", "overridden", "passed")
@@ -87,13 +87,13 @@ def brings(found: Brings) -> dict[str, Any]:
     return {
         "commits": [
             {
-                "sha": it.commit.sha,
-                "title": it.commit.title or None,
-                "author": it.commit.author or None,
-                "red": states(it.gates),
-                **({"unreadable": it.unreadable} if it.unreadable else {}),
+                "sha": included.commit.sha,
+                "title": included.commit.title or None,
+                "author": included.commit.author or None,
+                "red": states(included.gates),
+                **({"unreadable": included.unreadable} if included.unreadable else {}),
             }
-            for it in found.commits
+            for included in found.commits
         ],
         "more": found.more,
     }
@@ -116,16 +116,16 @@ def freezes(row: Target, now: datetime) -> list[dict[str, Any]]:
     """Return people's freezes of a target as the API shows them: those that hold and those that are planned."""
     return [
         {
-            "id": it.id,
-            "person": it.person,
-            "reason": it.reason,
-            "at": rfc3339(it.at),
-            "from": rfc3339(it.begins),
-            "until": rfc3339(it.until),
-            "except": list(it.excepted),
-            "begun": it.begun(now),
+            "id": freeze.id,
+            "person": freeze.person,
+            "reason": freeze.reason,
+            "at": rfc3339(freeze.at),
+            "from": rfc3339(freeze.begins),
+            "until": rfc3339(freeze.until),
+            "except": list(freeze.excepted),
+            "begun": freeze.begun(now),
         }
-        for it in lasting(row, now)
+        for freeze in lasting(row, now)
     ]
 
 
@@ -141,7 +141,7 @@ def _too_late(decision: Decision) -> list[str]:
     """
     if decision.state != "ready":
         return []
-    return [f"too late: {it}" for it in revoked(decision.gates)]
+    return [f"too late: {reason}" for reason in revoked(decision.gates)]
 
 
 def target(row: Target, deployments: Sequence[Deployment], now: datetime, frozen: str | None) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def target(row: Target, deployments: Sequence[Deployment], now: datetime, frozen
         "frozen": frozen,
         "freezes": freezes(row, now),
         "requested": request(first) if first is not None else None,
-        "requests": [request(it) for it in waiting],
+        "requests": [request(each) for each in waiting],
         "held": request(row.held) if row.held is not None else None,
         "canceling": row.cancel.person if row.cancel is not None else None,
         "fence": row.fence,

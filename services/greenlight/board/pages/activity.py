@@ -74,7 +74,7 @@ def _activity(sources: Sources, deps: Deps) -> Mapping[str, Any]:
     known, deliveries = _known(sources, deps), sources.deliveries
     return {
         "arrivals": known.arrivals.newest(SHOWN if "everything" in request.args else FIRST),
-        "total": sum(sum(it.counts.values()) for it in known.processes),
+        "total": sum(sum(process.counts.values()) for process in known.processes),
         "known": known,
         "SHOWN": SHOWN,
         "triggers": None if deliveries is None else deliveries.triggers(),
@@ -88,10 +88,10 @@ def _setup(sources: Sources, deps: Deps) -> Mapping[str, Any]:
     repositories = reading.repositories(deps)
     last, refused = known.arrivals.last_of, known.arrivals.last_refused
     return {
-        "senders": [(it, last(it.name), refused(it.label)) for it in sources.senders()],
+        "senders": [(sender, last(sender.name), refused(sender.label)) for sender in sources.senders()],
         "known": known,
         "repositories": repositories,
-        "pushed": _pushed([it["repo"] for it in repositories], deps),
+        "pushed": _pushed([repository["repo"] for repository in repositories], deps),
         "policies": list(deps.pipeline().applications.values()),
         "lasts": 2.0,
     }

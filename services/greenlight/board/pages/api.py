@@ -70,20 +70,24 @@ def routes(blueprint: Blueprint, pages: Pages) -> None:
 def _values() -> Mapping[str, Any]:
     """Return what the template shows, which is always the same."""
     document = openapi.document()
-    found = [_route(method, path, it) for path, item in document["paths"].items() for method, it in item.items()]
+    found = [
+        _route(method, path, operation)
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+    ]
     schemas = document["components"]["schemas"].items()
     return {
         "info": document["info"],
-        "groups": [(tag, [it for it in found if it.tag == tag["name"]]) for tag in document["tags"]],
-        "schemas": [(name, it.get("description", ""), _kind(it), _rows(it)) for name, it in schemas],
+        "groups": [(tag, [route for route in found if route.tag == tag["name"]]) for tag in document["tags"]],
+        "schemas": [(name, schema.get("description", ""), _kind(schema), _rows(schema)) for name, schema in schemas],
     }
 
 
 def _route(method: str, path: str, operation: Schema) -> Route:
-    parameters = [_resolved(it) for it in operation.get("parameters", ())]
-    responses = {status: _resolved(it) for status, it in operation["responses"].items()}
+    parameters = [_resolved(parameter) for parameter in operation.get("parameters", ())]
+    responses = {status: _resolved(response) for status, response in operation["responses"].items()}
     body = operation.get("requestBody")
-    good = next(it for status, it in responses.items() if status.startswith("2"))
+    good = next(response for status, response in responses.items() if status.startswith("2"))
     return Route(
         operation["operationId"],
         operation["tags"][0],
@@ -93,12 +97,17 @@ def _route(method: str, path: str, operation: Schema) -> Route:
         operation.get("description", ""),
         {} not in operation.get("security", [{}]),
         [
-            _row(it["name"], it["schema"], needed=it.get("required", False), about=it["description"])
-            for it in parameters
+            _row(
+                parameter["name"],
+                parameter["schema"],
+                needed=parameter.get("required", False),
+                about=parameter["description"],
+            )
+            for parameter in parameters
         ],
         None if body is None else _shape(body),
         _shape(good),
-        [(status, it["description"]) for status, it in sorted(responses.items())],
+        [(status, response["description"]) for status, response in sorted(responses.items())],
         _curl(method, path, parameters, body),
         operation.get("x-cli"),
     )
@@ -195,8 +204,14 @@ def _bounds(schema: Schema) -> str:
 
 def _curl(method: str, path: str, parameters: Sequence[Schema], body: Schema | None) -> str:
     """Return a command that asks for this in a shell, with the description's examples."""
-    names = {it["name"]: str(it.get("example", "")) for it in parameters if it["in"] == "path"}
-    asked = {it["name"]: it["example"] for it in parameters if it["in"] == "query" and it.get("required")}
+    names = {
+        parameter["name"]: str(parameter.get("example", "")) for parameter in parameters if parameter["in"] == "path"
+    }
+    asked = {
+        parameter["name"]: parameter["example"]
+        for parameter in parameters
+        if parameter["in"] == "query" and parameter.get("required")
+    }
     address = re.sub(r"\{(\w+)\}", lambda found: names[found[1]], path) + (f"?{urlencode(asked)}" if asked else "")
     words = ['curl -H "Authorization: Bearer $GREENLIGHT_TOKEN"']
     if body is not None:

@@ -102,7 +102,9 @@ def _lists(pages: Blueprint, board: Board, deps: Deps) -> None:
                 "next": found.next,
                 "query": urlencode(kept) + "&" if kept else "",
                 "applications": list(policies),
-                "environments": list(dict.fromkeys(name for it in policies.values() for name in it.environments)),
+                "environments": list(
+                    dict.fromkeys(name for policy in policies.values() for name in policy.environments)
+                ),
                 "states": list(STATES),
             }
 
@@ -111,7 +113,7 @@ def _lists(pages: Blueprint, board: Board, deps: Deps) -> None:
 
 def _others(seen: Overview, inbox: Sequence[Waiting]) -> list[tuple[Row, Stop, Missing]]:
     """Return the approvals that somebody else has to give, at the newest commit of each target."""
-    mine = {(it.row.commit.sha, it.row.policy.name, it.missing.gate) for it in inbox}
+    mine = {(waiting.row.commit.sha, waiting.row.policy.name, waiting.missing.gate) for waiting in inbox}
     found: dict[tuple[str, str, str], tuple[Row, Stop, Missing]] = {}
     for cell in seen.every_cell:
         if cell.next is None or cell.stop is None or cell.stop.need is None:
@@ -182,7 +184,7 @@ def _filters(pages: Blueprint, deps: Deps) -> None:
 
     def mine(stop: Stop | None) -> list[str]:
         """Return the gates at which the person who asks may approve the commit, in an environment."""
-        return [it.gate for it in overview.signable(stop, g.person)]
+        return [missing.gate for missing in overview.signable(stop, g.person)]
 
     def why_not(row: Row, stop: Stop, missing: Missing) -> str | None:
         """Return why the person who asks may not give an approval."""

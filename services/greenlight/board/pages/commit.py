@@ -75,7 +75,8 @@ def values(owner: str, name: str, sha: str, person: Person | None, deps: Deps) -
     more, entries = len(entries) > ENTRIES, entries[-ENTRIES:]
     spans = waterfall.spans(record.repo, record.sha, entries)
     policies = deps.pipeline().of(record.repo)
-    with deps.ledger.session(Reading(targets=[(it.name, env) for it in policies for env in it.environments])):
+    targets = [(policy.name, environment) for policy in policies for environment in policy.environments]
+    with deps.ledger.session(Reading(targets=targets)):
         parts = [_part(record, policy, spans, person, deps) for policy in policies]
     sentences = story(entries, commit.author)
     every = "everything" in request.args
@@ -88,9 +89,9 @@ def values(owner: str, name: str, sha: str, person: Person | None, deps: Deps) -
         "pushed": min((push.heard for push in record.pushes.values()), default=None),
         "trace": ids.trace_id(record.repo, record.sha),
         "parts": parts,
-        "sentences": [it for it in sentences if every or not it.minor],
+        "sentences": [sentence for sentence in sentences if every or not sentence.minor],
         "total": len(sentences),
-        "hidden": 0 if every else sum(it.minor for it in sentences),
+        "hidden": 0 if every else sum(sentence.minor for sentence in sentences),
         "newest": ENTRIES if more else None,
         "chain": _chain(record, deps),
         "lasts": SOON if running else MINUTE,
@@ -112,8 +113,8 @@ def _part(
     places = stops(cases[policy.name, name] for name in policy.environments if (policy.name, name) in cases)
     first = first_waiting(places)
     mine = signable(first, person)
-    to = next((it for it in places if it.state in OPEN), None)
-    inside = [it.environment for it in places if it.state in ("superseded", "done") and contained(it)]
+    to = next((stop for stop in places if stop.state in OPEN), None)
+    inside = [stop.environment for stop in places if stop.state in ("superseded", "done") and contained(stop)]
     folded = request.args.get("scale") != "true"
     return Part(
         policy,
@@ -122,7 +123,7 @@ def _part(
         verdict(places, first, mine, inside),
         None if first is None else first.need,
         _printed(first, deps),
-        known(record.repo, [it.case.target.running.sha for it in places if it.case.target.running], deps),
+        known(record.repo, [stop.case.target.running.sha for stop in places if stop.case.target.running], deps),
         _terminal(record, policy, first, mine if person is not None else None),
         _late(places),
         _note(first, mine, person),
@@ -139,19 +140,19 @@ def verdict(stops: Sequence[Stop], first: Stop | None, mine: Sequence[Missing], 
 
     `inside` are the environments that run a newer commit which contains it.
     """
-    runs = [it.environment for it in stops if it.state == "succeeded"]
+    runs = [stop.environment for stop in stops if stop.state == "succeeded"]
     said = Markup("Runs in {}. ").format(_and(runs)) if runs else Markup("")
     if first is None or first.need is None:
         if runs:
             return said
         if inside:
             return _inside(stops, inside)
-        last = next((it for it in reversed(stops) if it.state in ("done", "superseded")), None)
+        last = next((stop for stop in reversed(stops) if stop.state in ("done", "superseded")), None)
         if last is None:
             return Markup("It runs nowhere yet.")
         return Markup("It runs nowhere now. {} in {}.").format(last.word, last.environment)
     need, name = first.need, first.environment
-    what = need.what([it.gate for it in mine])
+    what = need.what([missing.gate for missing in mine])
     if need.state == "running":
         return said + Markup('<b class="running">It is being deployed to {}</b>.').format(name)
     if need.state in OVER:
@@ -167,7 +168,7 @@ def verdict(stops: Sequence[Stop], first: Stop | None, mine: Sequence[Missing], 
 
 def _inside(stops: Sequence[Stop], names: Sequence[str]) -> Markup:
     """Return where a commit runs as a part of a newer one, and which gates said no to it there."""
-    no = dict.fromkeys(each for it in stops if it.environment in names for each in red(it.decision.gates))
+    no = dict.fromkeys(each for stop in stops if stop.environment in names for each in red(stop.decision.gates))
     although = Markup(', although <b class="failed">{}</b>').format(_and(list(no))) if no else ""
     return Markup("Runs in {} as a part of a newer commit{}.").format(_and(names), although)
 
@@ -184,7 +185,7 @@ def _terminal(record: Record, policy: Policy, first: Stop | None, mine: Sequence
     if first.state in OVER:
         return [f"greenlight retry {commit} {policy.name} {first.environment} --reason TEXT"]
     offered = first.need.missing if mine is None else mine
-    return [f"greenlight approve {commit} {policy.name} {it.gate}" for it in offered]
+    return [f"greenlight approve {commit} {policy.name} {missing.gate}" for missing in offered]
 
 
 def _printed(first: Stop | None, deps: Deps) -> str:
@@ -194,8 +195,8 @@ def _printed(first: Stop | None, deps: Deps) -> str:
 
 def _late(places: Sequence[Stop]) -> Sequence[str]:
     """Return what was revoked too late, of the environments that run the commit."""
-    runs = [it for it in places if it.state == "succeeded"]
-    return [f"too late for {it.environment}: {each}" for it in runs for each in revoked(it.decision.gates)]
+    runs = [stop for stop in places if stop.state == "succeeded"]
+    return [f"too late for {run.environment}: {each}" for run in runs for each in revoked(run.decision.gates)]
 
 
 def _note(first: Stop | None, mine: Sequence[Missing], person: Person | None) -> str:
@@ -206,7 +207,7 @@ def _note(first: Stop | None, mine: Sequence[Missing], person: Person | None) ->
         return "You are not logged in, so you cannot approve."
     if mine:
         made = "; you wrote none of these commits" if first.case.leaves_authors_out else ""
-        return f"You may sign {' and '.join(it.gate for it in mine)}{made}."
+        return f"You may sign {' and '.join(missing.gate for missing in mine)}{made}."
     missing = first.need.missing[0]
     if person.id in first.decision.gates[missing.gate].by:
         return f"You have signed {missing.gate}."
@@ -248,6 +249,6 @@ def _operations(base: str, policy: Policy, first: Stop | None) -> Sequence[Actio
         return [Action("End the deployment…", f"{target}/cancel")]
     if first.state == "paused":
         return [Action("Resume…", f"{target}/resume")]
-    if first.state == "pending" and all(it.state in GREEN for it in first.decision.gates.values()):
+    if first.state == "pending" and all(gate.state in GREEN for gate in first.decision.gates.values()):
         return [Action(f"Deploy to {first.environment}…", f"{target}/deploy?sha={sha}", True)]
     return [Action("Override a gate…", f"{base}/override?application={policy.name}&environment={first.environment}")]

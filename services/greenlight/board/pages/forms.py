@@ -167,10 +167,10 @@ def _stops(record: Record, policy: Policy, deps: Deps) -> Sequence[Stop]:
 def _approve(record: Record, policy: Policy, person: Person, deps: Deps) -> Form:
     gate = _gate(policy)
     places = _stops(record, policy, deps)
-    concerned = [it for it in places if gate in it.decision.gates]
-    refused = _every([domain.may_approve(person, policy.gates[gate], it.case) for it in concerned or places])
-    open = [it for it in concerned if it.state in OPEN]
-    effects = [_effect(it, gate, deps) for it in open]
+    concerned = [stop for stop in places if gate in stop.decision.gates]
+    refused = _every([domain.may_approve(person, policy.gates[gate], stop.case) for stop in concerned or places])
+    open = [stop for stop in concerned if stop.state in OPEN]
+    effects = [_effect(stop, gate, deps) for stop in open]
     lasts = getattr(policy.gates[gate], "expires", None)
     note = [] if lasts is None else [f"It holds {lasts.days} days." if lasts.days else f"It holds {lasts}."]
     return Form(
@@ -186,24 +186,24 @@ def _approve(record: Record, policy: Policy, person: Person, deps: Deps) -> Form
     )
 
 
-def _effect(it: Stop, gate: str, deps: Deps) -> str:
+def _effect(stop: Stop, gate: str, deps: Deps) -> str:
     """Return what follows in an environment once the gate has one more approval."""
-    states = it.decision.gates
+    states = stop.decision.gates
     left = [name for name, state in states.items() if state.state not in GREEN and name != gate]
-    missing = next((each for each in (it.need.missing if it.need else ()) if each.gate == gate), None)
+    missing = next((each for each in (stop.need.missing if stop.need else ()) if each.gate == gate), None)
     if missing is not None and missing.count > 1:
         left.insert(0, f"{missing.count - 1} more of {' or '.join(missing.groups)}")
-    name, where = it.environment, it.case.target
-    if it.state == "none":
-        return f"{name}: it has to succeed in {', '.join(it.case.environment.after)} first."
+    name, where = stop.environment, stop.case.target
+    if stop.state == "none":
+        return f"{name}: it has to succeed in {', '.join(stop.case.environment.after)} first."
     if left:
         return f"{name} then still waits for {', '.join(left)}."
     if where.paused is not None:
         return f"{name} is paused by {where.paused}; it goes out once that ends."
-    shut = frozen(it.case.environment, it.case.target, None, it.case.now)
+    shut = frozen(stop.case.environment, stop.case.target, None, stop.case.now)
     if shut is not None:
         return f"{name} is {shut}; it goes out afterwards."
-    if it.case.environment.promote == "manual":
+    if stop.case.environment.promote == "manual":
         return f"{name}: everything is green then, and an operator deploys it."
     replaced = "" if where.running is None else f" It replaces {_named(where.repo, where.running.sha, deps)}."
     return f"It is deployed to {name} at once.{replaced}"
@@ -212,7 +212,7 @@ def _effect(it: Stop, gate: str, deps: Deps) -> str:
 def _refuse(record: Record, policy: Policy, person: Person, deps: Deps) -> Form:
     gate = _gate(policy)
     effects = ["The commit is blocked where this gate is required, until a new approval or a later run."]
-    running = [it.environment for it in _stops(record, policy, deps) if it.state in ("succeeded", "running")]
+    running = [stop.environment for stop in _stops(record, policy, deps) if stop.state in ("succeeded", "running")]
     if running:
         effects.append(f"It stays where it runs ({', '.join(running)}); an operator may roll it back there.")
     return Form(
@@ -229,10 +229,10 @@ def _refuse(record: Record, policy: Policy, person: Person, deps: Deps) -> Form:
 
 def _override(record: Record, policy: Policy, person: Person, deps: Deps) -> Form:
     environment = request.values.get("environment", "")
-    it = next((it for it in _stops(record, policy, deps) if it.environment == environment), None)
-    if it is None:
+    stop = next((stop for stop in _stops(record, policy, deps) if stop.environment == environment), None)
+    if stop is None:
         raise NotFound(f"{policy.name} has no environment {environment!r}; it has {', '.join(policy.environments)}")
-    gates = [(name, gate.state) for name, gate in it.decision.gates.items() if gate.state not in GREEN]
+    gates = [(name, gate.state) for name, gate in stop.decision.gates.items() if gate.state not in GREEN]
     over = f"A newer commit has taken its place in {environment}: an override alone does not deploy it."
     return Form(
         f"Override a gate of “{_called(record, deps)}” in {environment}?",
@@ -240,11 +240,11 @@ def _override(record: Record, policy: Policy, person: Person, deps: Deps) -> For
         [
             f"The gate counts as passed for this commit in {environment} alone; wherever it is shown, it is red and names you.",
             "A revocation, or a failure that is newer, ends it.",
-            *([over] if it.state in ("superseded", "done") else []),
+            *([over] if stop.state in ("superseded", "done") else []),
         ],
         _commit(record),
-        domain.may_override(person, it.case) or (None if gates else f"every gate of {environment} is green"),
-        brings(it, deps),
+        domain.may_override(person, stop.case) or (None if gates else f"every gate of {environment} is green"),
+        brings(stop, deps),
         hidden={"application": policy.name, "environment": environment},
         gates=gates,
         danger=True,
@@ -269,8 +269,8 @@ def _called(record: Record, deps: Deps) -> str:
 
 def _named(repo: str, sha: str, deps: Deps) -> str:
     """Return a commit with its title and the beginning of its sha."""
-    it = known(repo, [sha], deps)[sha]
-    return f"“{it.title}” ({it.short})" if it.title else it.called
+    commit = known(repo, [sha], deps)[sha]
+    return f"“{commit.title}” ({commit.short})" if commit.title else commit.called
 
 
 def _commit(record: Record) -> str:
@@ -299,7 +299,8 @@ def _of_target(verb: str, row: Target, policy: Policy, person: Person, deps: Dep
         return Form(f"End the deployment to {where}?", "End it", effects, back, refused or nothing, danger=True)
     if verb == "withdraw":
         effects = [
-            f"{it.person} asked for a {it.kind} of {_named(row.repo, it.sha, deps)}." for it in row.requests[-1:]
+            f"{request.person} asked for a {request.kind} of {_named(row.repo, request.sha, deps)}."
+            for request in row.requests[-1:]
         ]
         nothing = None if row.requests else f"no request waits in {where}"
         return Form(f"Withdraw the newest request for {where}?", "Withdraw", effects, back, refused or nothing)
@@ -318,8 +319,8 @@ def _waits_for(kind: str, row: Target, policy: Policy, person: Person, deps: Dep
 
 def _deploy(verb: str, row: Target, policy: Policy, back: str, refused: str | None, person: Person, deps: Deps) -> Form:
     record = reading.record_of(policy.repo, request.values.get("sha", ""), deps)
-    it = next(it for it in _stops(record, policy, deps) if it.environment == row.environment)
-    left = [name for name, state in it.decision.gates.items() if state.state not in GREEN]
+    stop = next(stop for stop in _stops(record, policy, deps) if stop.environment == row.environment)
+    left = [name for name, state in stop.decision.gates.items() if state.state not in GREEN]
     runs = f"It replaces {_named(row.repo, row.running.sha, deps)}." if row.running else "Nothing runs there yet."
     effects = [runs]
     if left:
@@ -329,7 +330,7 @@ def _deploy(verb: str, row: Target, policy: Policy, back: str, refused: str | No
     effects += _waits_for(verb, row, policy, person, deps)
     name = {"deploy": "Deploy", "retry": "Try again"}[verb]
     title = f"{name}: “{_called(record, deps)}” to {policy.name} in {row.environment}?"
-    return Form(title, name, effects, back, refused, brings(it, deps), hidden={"sha": record.sha})
+    return Form(title, name, effects, back, refused, brings(stop, deps), hidden={"sha": record.sha})
 
 
 def _rollback(row: Target, policy: Policy, back: str, refused: str | None, person: Person, deps: Deps) -> Form:
@@ -364,5 +365,5 @@ def _pick(record: Record, commit: Known, note: str, row: Target, policy: Policy,
     case = situation(policy, record, row, deps.ledger, deps.clock.now())
     gates = domain.gates_for("rollback", case)
     red = only_red(gates)
-    others = {name: it for name, it in gates.items() if it.state not in GREEN and name not in red}
+    others = {name: gate for name, gate in gates.items() if gate.state not in GREEN and name not in red}
     return Pick(commit, note, worded(red), worded(others))

@@ -35,7 +35,7 @@ def routes(pages: Blueprint, deps: Deps) -> None:
 
 
 def _freeze(row: Target, policy: Policy, person: Person) -> Form:
-    windows = [it for environment in policy.environments.values() for it in environment.freeze]
+    windows = [window for environment in policy.environments.values() for window in environment.freeze]
     return Form(
         f"Freeze {policy.name} in {row.environment}?",
         "Freeze",
@@ -46,8 +46,8 @@ def _freeze(row: Target, policy: Policy, person: Person) -> Form:
         ],
         f"/targets/{policy.name}/{row.environment}",
         domain.may_operate(person, policy),
-        zone=next((it.window.zone.key for it in windows), "UTC"),
-        groups=sorted({*policy.operators, *(group for it in windows for group in it.excepted)}),
+        zone=next((window.window.zone.key for window in windows), "UTC"),
+        groups=sorted({*policy.operators, *(group for window in windows for group in window.excepted)}),
     )
 
 

@@ -39,7 +39,7 @@ def values(seen: Overview, inbox: Sequence[Waiting], deps: Deps) -> Mapping[str,
         "chips": CHIPS,
         "ran": any(cell.running for cell in seen.every_cell),
         "unreadable": deps.ledger.unreadable(),
-        "lost": [it for repo in reading.configured(deps) for it in lost_pushes(deps.ledger, repo)],
+        "lost": [push for repo in reading.configured(deps) for push in lost_pushes(deps.ledger, repo)],
         "lasts": SOON if any(cell.under_way for cell in seen.every_cell) else MINUTE,
     }
 

@@ -45,7 +45,7 @@ class Pages:
         part = "part" in request.args
         key = (request.full_path, viewer)
         body = self._fresh.get(
-            key, lambda: _rendered(template, read(), part=part, **more), lasts=lambda it: it.lasts, patient=part
+            key, lambda: _rendered(template, read(), part=part, **more), lasts=lambda result: result.lasts, patient=part
         )
         return answered(body)
 

@@ -77,7 +77,7 @@ def values(application: str, environment: str, person: Person | None, deps: Deps
 
 def _cell(application: str, environment: str, deps: Deps) -> Cell:
     seen = overview(deps, applications=[application])
-    found = next((it for it in seen.every_cell if it.target.environment == environment), None)
+    found = next((cell for cell in seen.every_cell if cell.target.environment == environment), None)
     if found is None:
         raise NotFound(f"{application}/{environment} is not in the pipeline file any more")
     return found
@@ -85,16 +85,16 @@ def _cell(application: str, environment: str, deps: Deps) -> Cell:
 
 def _past(row: Target, policy: Policy, deps: Deps) -> Sequence[Past]:
     rows = reading.deployments_of(row, deps)
-    titles = known(policy.repo, [it.sha for it in rows], deps)
-    return [Past(it, titles[it.sha]) for it in rows]
+    titles = known(policy.repo, [row.sha for row in rows], deps)
+    return [Past(row, titles[row.sha]) for row in rows]
 
 
 def _sentences(stream: str, policy: Policy, deps: Deps) -> Sequence[Sentence]:
     """Return the last entries of the target's journal in words, with the titles of their commits."""
     entries = deps.ledger.newest_entries(stream, limit=LOOKED_AT)
-    shas = {str(it.payload["sha"]) for it in entries if isinstance(it.payload.get("sha"), str)}
+    shas = {str(entry.payload["sha"]) for entry in entries if isinstance(entry.payload.get("sha"), str)}
     titles = {sha: one.called for sha, one in known(policy.repo, shas, deps).items()}
-    return [it for it in story(entries, titles=titles) if not it.minor][:SENTENCES]
+    return [sentence for sentence in story(entries, titles=titles) if not sentence.minor][:SENTENCES]
 
 
 def actions(cell: Cell, person: Person) -> Sequence[Action]:
