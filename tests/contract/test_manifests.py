@@ -14,7 +14,7 @@ from greenlight.entrypoints.serve import THREADS, WATCHES
 from greenlight.events import types
 from greenlight.events.build import as_fact
 from greenlight.flow import FLOW
-from greenlight.model.rows import PATIENCE
+from greenlight.model.rows import DUE_AFTER
 from support.vocabulary import NOT_FACTS, OUR_FACTS, made
 
 FOLDER = default_folder()
@@ -82,7 +82,7 @@ def test_a_service_gets_at_least_the_time_that_its_triggers_wait_and_less_than_m
         assert timeout is not None
         (found,) = objects(f"services/{ref.name}.yaml")
         assert found["spec"]["template"]["spec"]["timeoutSeconds"] >= timeout
-        assert timeout <= PATIENCE.total_seconds()
+        assert timeout <= DUE_AFTER.total_seconds()
 
 
 def test_whatever_publishes_is_told_where_and_has_a_name_of_its_own() -> None:

@@ -15,7 +15,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from greenlight.lib import signing
-from greenlight.model.rows import PATIENCE
+from greenlight.model.rows import DUE_AFTER
 from support.flow import build_payload, push_payload, sha_of
 from support.webhooks import CIRCLECI, GITHUB, SHA, Rig, gate_body, ignored, repository, standard
 
@@ -39,7 +39,7 @@ def test_a_fact_is_202_with_its_id_and_stored_with_event_and_body(rig: Rig) -> N
     assert (fact.repo, fact.sha, fact.type) == ("acme/shop", sha_of("one"), "com.github.push")
     assert fact.body is not None
     assert rig.ledger.body(fact.body) == PUSH
-    assert [due.event for due in rig.ledger.due(fact.accepted + PATIENCE)] == [fact.event]
+    assert [due.event for due in rig.ledger.due(fact.accepted + DUE_AFTER)] == [fact.event]
 
 
 def test_a_repetition_has_the_same_id_whatever_its_delivery_header(rig: Rig) -> None:

@@ -15,7 +15,7 @@ import yaml
 from click.testing import CliRunner
 
 from greenlight.cli.main import main
-from greenlight.model.rows import PATIENCE
+from greenlight.model.rows import DUE_AFTER
 from support.cluster import OURS, Cluster, kubeconfig_of, kubectl
 from support.dynamodb import MISSING, Table
 from support.flow import sha_of
@@ -137,7 +137,7 @@ def test_what_a_killed_broker_had_in_memory_is_finished_from_the_ledger(
         assert [environment for environment, _ in services.commands("two")] == ["staging", "production"]
         (pushed,) = [entry["at"] for entry in services.journal("two") if entry["type"] == "com.github.push"]
         began = services.deployment("two", "staging")["started"]
-        assert datetime.fromisoformat(began) - datetime.fromisoformat(pushed) >= PATIENCE  # nothing came sooner
+        assert datetime.fromisoformat(began) - datetime.fromisoformat(pushed) >= DUE_AFTER  # nothing came sooner
 
 
 def test_a_service_that_is_killed_delays_a_commit_and_no_more(cluster: Cluster, tmp_path: Path, table: Table) -> None:

@@ -27,7 +27,7 @@ from greenlight.ledger.journal import verify
 from greenlight.ledger.port import Transaction
 from greenlight.ledger.sqlite.ledger import SCHEMA, SqliteLedger
 from greenlight.lib.errors import Unavailable
-from greenlight.model.rows import PATIENCE, Deployment, Due, Fact, Push, Record, Target
+from greenlight.model.rows import DUE_AFTER, Deployment, Due, Fact, Push, Record, Target
 from greenlight.policy import signals
 from greenlight.policy.lineage import Lineage, moving, newer
 from greenlight.promoter import app as promoter
@@ -307,7 +307,7 @@ class World:
     # what happens outside
 
     def accept(self, fact: Fact) -> None:
-        self.inner.accept(fact, None, Due(f"fact/{fact.id}", self.clock.time + PATIENCE, fact.event))
+        self.inner.accept(fact, None, Due(f"fact/{fact.id}", self.clock.time + DUE_AFTER, fact.event))
 
     def tell_push(self, push: Push, sha: str) -> None:
         """Send GitHub's push, which for a deletion is about the commit that was there."""

@@ -16,7 +16,7 @@ from greenlight.lib.errors import Rejected
 from greenlight.model import keys
 from greenlight.model.own_facts import expiry, no_expiry, request_entry, requested
 from greenlight.model.policy import Policy
-from greenlight.model.rows import PATIENCE, Cancellation, Due, Fact, Record, Request, Target
+from greenlight.model.rows import DUE_AFTER, Cancellation, Due, Fact, Record, Request, Target
 from greenlight.policy.decide import OVER
 from greenlight.policy.requests import MOST, SERVED_WITHIN, asked, newest_request, resumed, without
 from greenlight.service.adoption import carried_on
@@ -186,7 +186,7 @@ def cancel_request(application: str, environment: str, reason: str | None, perso
                 targets=[replace(without(target, [request]), wanted=wanted)],
                 entries=[entry],
                 emit=[again],
-                due=[Due(key, now + PATIENCE, again)],
+                due=[Due(key, now + DUE_AFTER, again)],
                 done=[no_expiry(target, request)],
             )
         )
@@ -221,7 +221,7 @@ def cancel_deployment(application: str, environment: str, reason: str | None, pe
                 targets=[replace(target, cancel=Cancellation(target.deployment, person.id, now, reason))],
                 entries=[note.entry],
                 emit=[note.event],
-                due=[Due(keys.cancellation_due(target.deployment), now + PATIENCE, note.event)],
+                due=[Due(keys.cancellation_due(target.deployment), now + DUE_AFTER, note.event)],
             )
         )
         publish([note.event], deps)
@@ -249,7 +249,7 @@ def set_paused(application: str, environment: str, paused: bool, reason: str | N
             row = resumed(target, now)
             id = ids.derive(types.TARGET_RESUMED, application, environment, target.version)
             note = noted(types.TARGET_RESUMED, id, target, said_of(target, person, reason), now)
-            due = [Due(keys.resumption_due(application, environment), now + PATIENCE, note.event)]
+            due = [Due(keys.resumption_due(application, environment), now + DUE_AFTER, note.event)]
             due += [expiry(row, request) for request in row.requests]
         deps.ledger.transact(Transaction(targets=[row], entries=[note.entry], emit=[note.event], due=due))
         publish([note.event], deps)

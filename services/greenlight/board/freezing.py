@@ -14,7 +14,7 @@ from greenlight.ledger.port import Transaction
 from greenlight.lib.errors import Rejected
 from greenlight.model import keys
 from greenlight.model.freezes import TargetFreeze
-from greenlight.model.rows import PATIENCE, Due, Target
+from greenlight.model.rows import DUE_AFTER, Due, Target
 from greenlight.policy.freezes import AHEAD, frozen, lasting, refusal, with_freeze, without_freeze
 from greenlight.service.deps import Deps
 from greenlight.service.people import Person
@@ -103,7 +103,7 @@ def unfreeze(
                 targets=[without_freeze(target, chosen, now)],
                 entries=[note.entry],
                 emit=[note.event],
-                due=[Due(keys.resumption_due(application, environment), now + PATIENCE, note.event)],
+                due=[Due(keys.resumption_due(application, environment), now + DUE_AFTER, note.event)],
             )
         )
         publish([note.event], deps)

@@ -8,7 +8,7 @@ import subprocess
 _PATH = re.compile(r"(?:[a-z+]+://[^/\s]+/|[^/:\s]+:/?)([A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+?)(?:\.git)?/?")
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
-PATIENCE = 5.0
+TIMEOUT = 5.0
 """Seconds that git may take."""
 
 
@@ -35,7 +35,7 @@ def _git(*words: str) -> str:
             ["git", *words],  # noqa: S607 - the git that the person uses
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):

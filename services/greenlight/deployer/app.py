@@ -15,7 +15,7 @@ from greenlight.events.recorded import look_again
 from greenlight.ledger.port import Transaction
 from greenlight.model import keys
 from greenlight.model.policy import Policy
-from greenlight.model.rows import PATIENCE, Deployment, Due, Promotion, Record, Target
+from greenlight.model.rows import DUE_AFTER, Deployment, Due, Promotion, Record, Target
 from greenlight.policy.conditions import called, may_begin
 from greenlight.policy.decide import decide
 from greenlight.policy.freezes import frozen
@@ -152,7 +152,7 @@ def _withdraw(target: Target, promotion: Promotion, event: Event, deps: Deps) ->
         Transaction(
             targets=[replace(target, wanted=None)],
             emit=[again],
-            due=[Due(why, now + PATIENCE, again)],
+            due=[Due(why, now + DUE_AFTER, again)],
             done=[(keys.deployment_due(promotion.id), event.id)],
         )
     )
@@ -174,7 +174,7 @@ def _go_on(id: str, deps: Deps) -> tuple[Deployment | None, Sequence[Event]]:
         environment = environment_of(deployment, deps)
         shut = environment is not None and deployment.cause == "automatic" and frozen(environment, target, None, now)
         if target.paused is not None or shut:
-            deps.ledger.transact(Transaction(due=[domain.next_try(deployment, now + PATIENCE, now)]))
+            deps.ledger.transact(Transaction(due=[domain.next_try(deployment, now + DUE_AFTER, now)]))
             return None, []
     return _take(id, deps), []
 

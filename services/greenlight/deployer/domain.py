@@ -14,7 +14,7 @@ from greenlight.ledger.port import Transaction
 from greenlight.model import keys
 from greenlight.model.own_facts import no_expiry
 from greenlight.model.policy import Decision, Policy, Situation
-from greenlight.model.rows import PATIENCE, Attempt, Deployment, Due, Lease, Promotion, Push, Record, Running, Target
+from greenlight.model.rows import DUE_AFTER, Attempt, Deployment, Due, Lease, Promotion, Push, Record, Running, Target
 from greenlight.policy.lineage import newer
 from greenlight.policy.requests import begun
 
@@ -83,7 +83,7 @@ def begin(case: Situation, promotion: Promotion, decision: Decision, owner: str)
         ],
         deployments=[deployment],
         entries=[entry("deployment.started", deployment, now)],
-        due=[Due(keys.deployment_due(deployment.id), now + PATIENCE, again)],
+        due=[Due(keys.deployment_due(deployment.id), now + DUE_AFTER, again)],
         done=[no_expiry(target, ended) for ended in target.requests if ended not in free.requests],
     )
     return deployment, transaction
@@ -156,7 +156,7 @@ def applied(deployment: Deployment, target: Target, owner: str, now: datetime) -
         targets=[replace(target, lease=Lease(owner, now + LEASE))],
         entries=[entry(types.DEPLOYMENT_APPLIED, deployment, now, step=deployment.tries)],
         emit=[event],
-        due=[Due(keys.deployment_due(deployment.id), now + PATIENCE, event)],
+        due=[Due(keys.deployment_due(deployment.id), now + DUE_AFTER, event)],
     )
 
 
@@ -168,7 +168,7 @@ def progressing(
     return event, Transaction(
         targets=[replace(target, lease=Lease(owner, now + LEASE))],
         emit=[event],
-        due=[Due(keys.deployment_due(deployment.id), now + PATIENCE, event)],
+        due=[Due(keys.deployment_due(deployment.id), now + DUE_AFTER, event)],
     )
 
 
@@ -214,7 +214,7 @@ def end(
         deployments=[ended],
         entries=[entry(type, ended, now)],
         emit=[event],
-        due=[Due(keys.deployment_due(deployment.id), now + PATIENCE, event)],
+        due=[Due(keys.deployment_due(deployment.id), now + DUE_AFTER, event)],
     )
 
 

@@ -18,7 +18,7 @@ from greenlight.feedback.notifying import notified
 from greenlight.feedback.reporting import reported
 from greenlight.ledger.notifications import test_over, test_under_way, tested
 from greenlight.ledger.port import Transaction
-from greenlight.model.rows import PATIENCE
+from greenlight.model.rows import DUE_AFTER
 from greenlight.service.handling import EventService, Handler
 from greenlight.service.required import required_fields
 
@@ -41,7 +41,7 @@ def on_commit_changed(event: Event, deps: Deps) -> Sequence[Event]:
         again = _reported_everywhere(repo, sha, deps)
     if again is None:
         deps.ledger.transact(Transaction(done=done)) if done else None
-    elif not done or again > deps.clock.now() + PATIENCE:
+    elif not done or again > deps.clock.now() + DUE_AFTER:
         _due(repo, sha, again, deps)  # else it is due already, later each time
     return []
 

@@ -11,7 +11,7 @@ from greenlight.feedback.notify.notices import Notice, notices
 from greenlight.feedback.notify.notifier import Address
 from greenlight.feedback.sent import Sent, SentBefore, digest
 from greenlight.feedback.situations import cases_of
-from greenlight.model.rows import PATIENCE
+from greenlight.model.rows import DUE_AFTER
 
 BUDGET = 15.0
 """Seconds after which no further message about a commit is begun; the others are due again."""
@@ -41,7 +41,7 @@ def _notices(repo: str, sha: str, deps: Deps) -> Iterator[Notice]:
 
 def _sent(notice: Notice, key: str, address: Address, before: SentBefore, deps: Deps, until: float) -> datetime | None:
     """Send one notice to one address; return when to try again, None if it was taken."""
-    soon = deps.clock.now() + PATIENCE
+    soon = deps.clock.now() + DUE_AFTER
     pause = deps.notifier.pause(address)
     if pause is not None or deps.clock.monotonic() >= until:
         return max(pause or soon, soon)

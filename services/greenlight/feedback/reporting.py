@@ -12,13 +12,13 @@ from greenlight.feedback.github.errors import UNEXPECTED, GitHubUnavailable, Ref
 from greenlight.feedback.sent import SentBefore
 from greenlight.feedback.situations import cases_of
 from greenlight.lib.errors import ConfigurationError
-from greenlight.model.rows import PATIENCE
+from greenlight.model.rows import DUE_AFTER
 from greenlight.telemetry import metrics
 
 ROUNDS = 3
 """How often a commit is looked at again after something was sent, because meanwhile more may have happened."""
 
-REFUSED = PATIENCE * 20
+REFUSED = DUE_AFTER * 20
 """When to try again what GitHub has refused: somebody may have mended the cause."""
 
 
@@ -31,11 +31,11 @@ def reported(repo: str, sha: str, deps: Deps) -> datetime | None:
                 if not _sent(repo, sha, deps):
                     metrics.FEEDBACK.labels("in step").inc()
                     return None
-        return deps.clock.now() + PATIENCE
+        return deps.clock.now() + DUE_AFTER
     except GitHubUnavailable as problem:
         metrics.FEEDBACK.labels("unavailable").inc()
         log.info("%s %s is reported later: %s", repo, sha[:7], problem)
-        return max(problem.again, deps.clock.now() + PATIENCE)
+        return max(problem.again, deps.clock.now() + DUE_AFTER)
     except (Refused, ConfigurationError, *UNEXPECTED) as problem:
         metrics.FEEDBACK.labels("refused").inc()
         level = logging.ERROR if deps.github.is_new_problem(repo, str(problem)) else logging.DEBUG

@@ -10,7 +10,7 @@ from greenlight.events import ids, rfc3339, types
 from greenlight.events.build import about_commit, as_fact
 from greenlight.events.recorded import look_again
 from greenlight.model import keys
-from greenlight.model.rows import PATIENCE, Due, Fact, NewEntry, Record, Request, Target
+from greenlight.model.rows import DUE_AFTER, Due, Fact, NewEntry, Record, Request, Target
 
 _NEXT = timedelta(microseconds=1)
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -49,7 +49,7 @@ def own_fact(
     )
     kept = dict(about if details is None else details)
     fact = Fact(event=event, repo=record.repo, sha=record.sha, at=at, accepted=now, details=kept)
-    return fact, Due(keys.fact_due(id), now + PATIENCE, event)
+    return fact, Due(keys.fact_due(id), now + DUE_AFTER, event)
 
 
 def _times(record: Record) -> Iterator[datetime]:

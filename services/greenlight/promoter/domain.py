@@ -14,7 +14,7 @@ from greenlight.model import keys
 from greenlight.model.own_facts import no_expiry, request_entry, requested
 from greenlight.model.policy import Decision, Policy, Situation
 from greenlight.model.rows import (
-    PATIENCE,
+    DUE_AFTER,
     POLICY,
     DecisionRow,
     Deployment,
@@ -67,7 +67,7 @@ def consider(case: Situation, last: DecisionRow | None, *, promote: bool = True)
         replace(target, wanted=promotion),
         (*entries, _promotion_entry(case.record, target, promotion)),
         (event,),
-        (*due, Due(keys.deployment_due(promotion.id), case.now + PATIENCE, event)),
+        (*due, Due(keys.deployment_due(promotion.id), case.now + DUE_AFTER, event)),
     )
 
 

@@ -12,7 +12,7 @@ from greenlight.events.build import as_fact, is_fact
 from greenlight.events.schemas import dataschema
 from greenlight.ledger.names import fell_silent
 from greenlight.ledger.port import Ledger, Transaction, Unreadable
-from greenlight.model.rows import PATIENCE, Due
+from greenlight.model.rows import DUE_AFTER, Due
 from greenlight.reconciler.domain import in_turn, updated
 from greenlight.service.deps import Deps
 from greenlight.service.handling import EventService, Handler
@@ -121,7 +121,7 @@ def _kind(event: Event) -> str:
 
 def _postponed(item: Due, now: datetime) -> Due:
     """Return an entry that is due once more, later each time: what cannot be finished must not fill the Broker."""
-    pause = min(PATIENCE * 2 ** min(item.attempts, 5), timedelta(minutes=15))
+    pause = min(DUE_AFTER * 2 ** min(item.attempts, 5), timedelta(minutes=15))
     return replace(item, at=now + pause, attempts=item.attempts + 1)
 
 

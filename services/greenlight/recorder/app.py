@@ -9,7 +9,7 @@ from greenlight.events import Event, rfc3339, types
 from greenlight.events.recorded import commit_recorded, look_again
 from greenlight.ledger.port import Transaction
 from greenlight.model import keys
-from greenlight.model.rows import PATIENCE, Due, Fact, NewEntry, Record
+from greenlight.model.rows import DUE_AFTER, Due, Fact, NewEntry, Record
 from greenlight.recorder import domain, reviews
 from greenlight.service.deps import Deps
 from greenlight.service.handling import EventService, Handler
@@ -38,7 +38,7 @@ def on_fact(event: Event, deps: Deps) -> Sequence[Event]:
 def _folded(fact: Fact, recorded: Event, deps: Deps) -> Transaction:
     own = domain.fold(deps.ledger.record(fact.repo, fact.sha), fact)
     record, others = reviews.shared(fact, own, deps.pipeline().of(fact.repo), deps.ledger)
-    soon = deps.clock.now() + PATIENCE
+    soon = deps.clock.now() + DUE_AFTER
     again = {other.sha: look_again(other.repo, other.sha, _key(other), fact.accepted) for other in others}
     return Transaction(
         records=[record, *others],

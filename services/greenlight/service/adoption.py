@@ -14,7 +14,7 @@ from greenlight.ledger.port import Ledger, Transaction, Unreadable
 from greenlight.lib.clock import Clock
 from greenlight.model import keys
 from greenlight.model.policy import Pipeline, PoliciesInForce, Policy
-from greenlight.model.rows import PATIENCE, Due, NewEntry, Target
+from greenlight.model.rows import DUE_AFTER, Due, NewEntry, Target
 from greenlight.service.retry import until_settled
 
 FORGOTTEN_AT_ONCE = 50
@@ -89,7 +89,7 @@ def _decide_anew(policy: Policy, environment: str, ledger: Ledger, now: datetime
         return None
     why = keys.policy_due(policy.digest, policy.name, environment)
     event = look_again(policy.repo, some[0].sha, why, now, target=(policy.name, environment))
-    ledger.transact(Transaction(emit=[event], due=[Due(why, now + PATIENCE, event)]))
+    ledger.transact(Transaction(emit=[event], due=[Due(why, now + DUE_AFTER, event)]))
     return event
 
 

@@ -24,7 +24,7 @@ from greenlight.lib.wsgi import coding_of, headers_of, length_of, media_type_of
 from greenlight.model import keys
 from greenlight.model.arrivals import Arrival
 from greenlight.model.policy import Pipeline
-from greenlight.model.rows import PATIENCE, Due, Fact
+from greenlight.model.rows import DUE_AFTER, Due, Fact
 from greenlight.policy.refs import shipped
 from greenlight.service.arrivals import Arrivals
 from greenlight.service.deps import Deps as BaseDeps
@@ -284,7 +284,7 @@ def _unclaimed(provider: Provider, delivery: Delivery, fact: Fact, deps: Deps) -
 
 def accept(fact: Fact, body: bytes, deps: BaseDeps) -> bool:
     """Write fact, event and body in one transaction; then publish the event. A repetition changes nothing: False."""
-    if deps.ledger.accept(fact, body, Due(keys.fact_due(fact.id), fact.accepted + PATIENCE, fact.event)):
+    if deps.ledger.accept(fact, body, Due(keys.fact_due(fact.id), fact.accepted + DUE_AFTER, fact.event)):
         with sending(fact.event):
             deps.publisher.publish([fact.event])
         return True

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from greenlight.events.recorded import commit_recorded
 from greenlight.ledger.port import Ledger, Transaction
-from greenlight.model.rows import PATIENCE, Due
+from greenlight.model.rows import DUE_AFTER, Due
 from greenlight.promoter import app as promoter
 from greenlight.service.deps import Deps
 from greenlight.service.publisher import InLog
@@ -51,7 +51,7 @@ def test_a_commit_of_a_monorepo_is_decided_for_all_its_targets(ledger: Ledger) -
         Transaction(
             records=[a_record(pushes={push.ref: push})],
             pushes=[push],
-            due=[Due(f"record/{REPO}/{sha(1)}", at(0) + PATIENCE, event)],
+            due=[Due(f"record/{REPO}/{sha(1)}", at(0) + DUE_AFTER, event)],
         )
     )
     events = promoter.on_commit_recorded(event, deps)

@@ -23,7 +23,7 @@ DEFECTS = [
     Defect(
         "what follows from an end is not due",
         "end",
-        "due=[Due(keys.deployment_due(deployment.id), now + PATIENCE, event)]",
+        "due=[Due(keys.deployment_due(deployment.id), now + DUE_AFTER, event)]",
         "due=[]",
     ),
     Defect("what is due is never sent again", "on_ping", "while due:", "while False:"),
@@ -98,7 +98,9 @@ DEFECTS = [
     Defect("request outlives a newer commit", "begun", "brought_after(policy, push, other.at, pushes)", "False"),
     Defect("request cancelled and served", "cancel_request", "without(target, [request])", "target"),
     Defect("request never expires", "expired", "return request.until <=", "return False and request.until <="),
-    Defect("time paused counts as waited", "resumed", "max(now - max(since, request.at), timedelta(0))", "timedelta(0)"),
+    Defect(
+        "time paused counts as waited", "resumed", "max(now - max(since, request.at), timedelta(0))", "timedelta(0)"
+    ),
     Defect("the policy's rollback goes through a pause", "goes_through_a_pause", "and request.person != POLICY", ""),
     Defect(
         "a rollback leads to what runs",

@@ -29,7 +29,7 @@ from greenlight.lib.scrub import Scrubber, secrets_in, secrets_of_arguments
 INHERITED = ("PATH", "HOME", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 """What of this process's environment a plugin gets, and Helm as well, so that a plugin works for both or for neither."""
 
-PATIENCE = 15.0
+TIMEOUT = 15.0
 """Seconds in which a plugin has to end."""
 
 SLACK = timedelta(seconds=30)
@@ -133,7 +133,7 @@ class ExecPlugin:
             end_group(process.pid, 0.0)  # nothing of it is left behind, however it ended
             code = process.wait()
         if not done:
-            raise Unavailable(f"{self} did not end within {PATIENCE:.0f} s, or printed too much{self._words(errors)}")
+            raise Unavailable(f"{self} did not end within {TIMEOUT:.0f} s, or printed too much{self._words(errors)}")
         if code != 0:
             raise Unavailable(f"{self} failed with exit status {code}{self._words(errors)}")
         return self._parsed(output)
@@ -149,8 +149,8 @@ class ExecPlugin:
         return found
 
     def _collected(self, process: subprocess.Popen[bytes]) -> tuple[bytes, bytes, bool]:
-        """Return standard output, standard error, and whether both have ended within PATIENCE and MAX_BYTES."""
-        end = self._clock.monotonic() + PATIENCE
+        """Return standard output, standard error, and whether both have ended within TIMEOUT and MAX_BYTES."""
+        end = self._clock.monotonic() + TIMEOUT
         pipes = (process.stdout, process.stderr)
         parts: dict[IO[bytes], list[bytes]] = {pipe: [] for pipe in pipes if pipe is not None}
         with selectors.DefaultSelector() as selector:

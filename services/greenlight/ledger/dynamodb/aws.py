@@ -32,7 +32,7 @@ from greenlight.lib.errors import ConfigurationError, Misconfigured, Unavailable
 from greenlight.lib.jitter import full_jitter
 
 TRIES = 8
-PATIENCE = 6.0
+RETRY_FOR = 6.0
 """Seconds after which no further try begins, so that who waits for us (GitHub: 10 s) gets an answer."""
 
 CONNECT, READ = 1.0, 3.0
@@ -145,7 +145,7 @@ class Service:
                 reason = str(problem)
             except BotoCoreError as problem:
                 raise Misconfigured(f"{self._name}: {problem}") from problem
-            if self._clock.monotonic() - began > PATIENCE:
+            if self._clock.monotonic() - began > RETRY_FOR:
                 break
             if attempt < TRIES - 1:
                 self._pause(attempt)

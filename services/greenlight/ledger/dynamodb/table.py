@@ -19,7 +19,7 @@ from greenlight.lib.jitter import full_jitter
 
 HOLDS, DIFFERS, NOT_OFFERED, UNKNOWN = "holds", "differs", "not offered", "unknown"
 
-PATIENCE = 120
+READY_POLLS = 120
 """How often it is asked whether a new table is ready, about half a second apart."""
 
 ROLES = ("webhooks", "services", "operator")
@@ -91,7 +91,7 @@ def create(dynamo: Dynamo, *, pause: Callable[[int], None] = full_jitter) -> boo
 
 
 def _wait(dynamo: Dynamo, pause: Callable[[int], None]) -> None:
-    for _ in range(PATIENCE):
+    for _ in range(READY_POLLS):
         try:
             table = dynamo.call("DescribeTable", {})["Table"]
         except Refused as refusal:

@@ -183,7 +183,7 @@ exit 3"""
 
 def test_a_plugin_that_hangs_is_ended_with_all_that_it_started(plugin: Plugin, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it said until then is reported."""
-    monkeypatch.setattr(exec_plugin, "PATIENCE", 0.5)
+    monkeypatch.setattr(exec_plugin, "TIMEOUT", 0.5)
     plugin.script(f"echo waiting for a browser >&2; sleep 60 & echo $! > '{plugin.folder}/child'; wait")
     began = time.monotonic()
     with pytest.raises(Unavailable, match=r"'login' did not end within .*: waiting for a browser"):
@@ -195,7 +195,7 @@ def test_a_plugin_that_hangs_is_ended_with_all_that_it_started(plugin: Plugin, m
 
 def test_whoever_waits_for_a_plugin_gets_its_failure(plugin: Plugin, monkeypatch: pytest.MonkeyPatch) -> None:
     """One run for all who asked meanwhile, not one after the other."""
-    monkeypatch.setattr(exec_plugin, "PATIENCE", 3.0)
+    monkeypatch.setattr(exec_plugin, "TIMEOUT", 3.0)
     plugin.script("sleep 60")
     api, failures = plugin.access().api(), []
 
