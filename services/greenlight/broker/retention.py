@@ -58,7 +58,7 @@ class Retention:
 
     def _removed_dead_letters(self, open: int) -> None:
         if open:
-            _log.warning("%d dead letters were dropped for their age; nobody had closed them", open)
+            _log.warning("%d open dead letters were dropped for their age", open)
 
     def _failed(self, problem: BaseException) -> None:
         self._runtime.report("old events cannot be dropped", problem)

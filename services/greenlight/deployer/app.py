@@ -66,7 +66,7 @@ def on_deployment_under_way(event: Event, deps: Deps) -> Sequence[Event]:
         deployment = until_settled(lambda: _take(id, deps))
         return [] if deployment is None else _apply(deployment, event, deps)
     if target.fence != deployment.fence:
-        return []  # it was taken over between the two reads, and whoever did that goes on with it
+        return []  # it was taken over between the two reads, and the new holder goes on with it
     held, job = deployment, job_of(deployment, deps)
     progress = no_driver(deployment) if job is None else watch(job, lambda output: _show(held, output, deps))
     return until_settled(lambda: _conclude(held, progress, event, deps))
@@ -220,7 +220,7 @@ def _applied(held: Deployment, deps: Deps) -> Sequence[Event]:
 def _conclude(held: Deployment, progress: Progress, cause: Event, deps: Deps) -> Sequence[Event]:
     """Write the driver's progress: rows and one event for still running, an error to be tried again, or the end.
 
-    Nothing, where somebody else holds the target by now or a later try is under way: the driver's progress is of `held`.
+    Nothing, where another process holds the target by now or a later try is under way: the driver's progress is of `held`.
     """
     deployment, target = _rows(held.id, deps)
     now = deps.clock.now()

@@ -119,7 +119,7 @@ def canceled(deployment: Deployment, target: Target, progress: Progress) -> Prog
 
 
 def hold(deployment: Deployment, target: Target, owner: str, now: datetime) -> Transaction | None:
-    """Take or keep the target for `owner`; None while somebody else holds it. Each taking is a try, with a higher fence."""
+    """Take or keep the target for `owner`; None while another process holds it. Each taking is a try, with a higher fence."""
     lease = target.lease
     if lease is not None and lease.owner != owner and lease.until > now:
         return None

@@ -79,7 +79,7 @@ class TargetLock:
                 continue
             if self._is_current(descriptor):
                 self.descriptor = descriptor
-                os.pwrite(descriptor, b" " * _NAMED, 0)  # nobody's, until the command that inherits it has a name
+                os.pwrite(descriptor, b" " * _NAMED, 0)  # no holder's, until the command that inherits it has a name
                 return
             os.close(descriptor)
         raise Busy(f"{self._path.name} is being taken over; try again")
@@ -131,7 +131,7 @@ class TargetLock:
         if left > 0:
             wait_for_exit(holder.pid, min(seconds, left), wake)
         else:
-            end_group(holder.pid, grace)  # whoever started it can no longer hold it to its time limit
+            end_group(holder.pid, grace)  # the process that started it can no longer end it at its time limit
         return True
 
     def _who(self) -> dict[str, Any] | None:

@@ -224,7 +224,7 @@ class Greenlight:
         What was traced is exported in what is left of that time, at least a second.
         """
         end = self.clock.monotonic() + timeout
-        self._stopping = True  # what was promoted now would begin, and nobody would start it
+        self._stopping = True  # what was promoted now would begin, and no driver would start it
         self.ticker.stop()
         self.watch.stop()
         self.drivers.close()  # first, because deliveries in flight may be waiting for what goes on anyway

@@ -54,7 +54,7 @@ be locked until its time is over. Together they are within the deployer's `timeo
 FLUSH = 5.0
 """Seconds that what was traced gets to be exported, and the last webhooks to be written down, when the worker ends."""
 SPANS_DELAY = 10.0
-"""Seconds between two writes of spans: each is a request to DynamoDB, and nobody waits for it."""
+"""Seconds between two writes of spans: each is a request to DynamoDB, and no caller waits for it."""
 
 FAILED, USAGE, UNKNOWN = 1, 2, 3
 

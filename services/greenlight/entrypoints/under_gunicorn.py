@@ -52,7 +52,7 @@ def serve(
         "graceful_timeout": drain,
         "proc_name": f"greenlight-{name}",
         "logger_class": _Log,
-        "control_socket_disable": True,  # a door that nobody asked for, and a file outside the data folder
+        "control_socket_disable": True,  # an endpoint that is not needed, and a file outside the data folder
     }
     if at_end is not None:
         options["worker_exit"] = lambda arbiter, worker: at_end()

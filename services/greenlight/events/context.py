@@ -10,7 +10,7 @@ _INVALID_VERSION = "ff"
 
 
 class Context(NamedTuple):
-    """One span of one trace; `sampled`: whoever made it may have recorded it."""
+    """One span of one trace; `sampled`: its maker may have recorded it."""
 
     trace: str  # 32 hex digits
     span: str  # 16 hex digits

@@ -21,7 +21,7 @@ NO_EXTENSIONS: Mapping[str, AttributeValue] = MappingProxyType({})
 class Event:
     """A CloudEvent 1.0. Absent attributes are None, never invented; `data` is the exact bytes that were sent.
 
-    `time` is kept as the text that came (RFC 3339), because a nanosecond cut off is another event for whoever signed it.
+    `time` is kept as the text that came (RFC 3339), because a nanosecond cut off is another event to its signer.
     """
 
     id: str

@@ -24,7 +24,7 @@ from greenlight.service.required import required_fields
 
 
 def idle(event: Event, deps: Deps) -> bool:
-    """Return whether an event is of no use to feedback: nobody is to be told anything."""
+    """Return whether an event is of no use to feedback: there is nothing to report."""
     return event.type != types.FEEDBACK_TEST and not deps.github.is_configured() and not deps.notifier.is_configured()
 
 

@@ -19,7 +19,7 @@ ROUNDS = 3
 """How often a commit is looked at again after something was sent, because meanwhile more may have happened."""
 
 REFUSED = DUE_AFTER * 20
-"""When to try again what GitHub has refused: somebody may have mended the cause."""
+"""When to try again what GitHub has refused: the cause may have been repaired."""
 
 
 def reported(repo: str, sha: str, deps: Deps) -> datetime | None:

@@ -28,7 +28,7 @@ class Conflict(Exception):
 class Unreadable(Unavailable):
     """Report that a row cannot be read, so that nothing that depends on it may be done. The message names it.
 
-    Trying again helps once somebody has mended it. Lists leave such rows out, but for `pushes`: what a push hides could
+    Trying again helps once a person has repaired it. Lists leave such rows out, but for `pushes`: what a push hides could
     be an author, or a newer commit.
     """
 
@@ -177,7 +177,7 @@ class Ledger(Reads, Protocol):
     def changes(self) -> int | None:
         """Return a number that is another one after each change of anything in the store.
 
-        None: where several processes write, which nobody can tell without reading.
+        None: several processes write, and only reading would show it.
         """
         ...
 

@@ -33,7 +33,7 @@ NO_TIME = "1970-01-01T00:00:00.000000Z"
 """When an entry was written that cannot be read."""
 
 LATER = timedelta(minutes=15)
-"""When what was due, or waited to be published, and could not be read is looked at again. Until then it is in nobody's way."""
+"""When a row that was due, or waited to be published, and could not be read is read again. Until then it delays no others."""
 
 Keys = Mapping[type, Callable[[Any], Sequence[str]]]
 """What a row says that its key is: one that was put under another key is not read as what it is not."""

@@ -82,7 +82,7 @@ class Unavailable(Problem):
 
 
 class Misconfigured(Unavailable):
-    """A dependency refuses until somebody mends what the message names: trying again alone does not help."""
+    """A dependency refuses until a person repairs what the message names: trying again alone does not help."""
 
 
 class ConfigurationError(Exception):
@@ -90,4 +90,4 @@ class ConfigurationError(Exception):
 
 
 class UnreadableFile(ConfigurationError):
-    """A configuration file cannot be read now, so nobody knows its content. Another try may succeed."""
+    """A configuration file cannot be read now, so its content is not known. Another try may succeed."""

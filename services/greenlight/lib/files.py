@@ -63,7 +63,7 @@ def private(path: str, flags: int) -> int:
 def keep_private(folder: Path) -> list[Path]:
     """Take all rights to `folder` and its content from everybody but the owner.
 
-    Returns the paths that could not be changed. An older version, or whoever restored a backup, may have left files
+    Returns the paths that could not be changed. An older version, or the restoring of a backup, may have left files
     that others can read. Links are left alone.
     """
     return [path for path, mode in _below(folder) if mode & _OTHERS and not _closed(path, mode)]

@@ -35,6 +35,6 @@ class MergedSources(Generic[T]):
             return [item for item in found if item is not None]
 
     def close(self) -> None:
-        """Stop the sources, and let whoever waits for them go on; nobody waits for the sources' end."""
+        """Stop the sources, and wake the thread that waits for them; the sources' end is not waited for."""
         self._stopped.set()
         self._queue.put(None)

@@ -1,4 +1,4 @@
-"""Protection from web pages that speak through the browser of somebody who can reach this machine.
+"""Protection from web pages that send requests through the browser of a person who can reach this machine.
 
 A page comes with an Origin that is not the address it asks (RFC 6454, section 7), or it was loaded under a name of its own
 that was then bound to this machine (DNS rebinding); that name is in its Host.
@@ -15,7 +15,7 @@ from greenlight.lib.errors import PROBLEM, problem_json
 from greenlight.lib.foreground import is_loopback
 
 _UNREGISTERED = (".localhost", ".svc", ".svc.cluster.local", ".internal")
-"""What names end with that nobody can register, so that no page of the internet is loaded under one: those of loopback
+"""The ends of host names that cannot be registered, so that no page of the internet is loaded under one: those of loopback
 (RFC 6761), of a cluster's Services, and of private networks (ICANN, 2024), such as `host.docker.internal`."""
 
 
@@ -41,7 +41,7 @@ def foreign(environ: WSGIEnvironment, *, named: bool, own: str | None = None) ->
 
 
 class OnlyPrograms:
-    """A WSGI app on a port that no browser has business with, and where nobody says who he is: 403 for web pages.
+    """A WSGI app on a port for programs alone, without authentication: 403 for web pages.
 
     `loopback`: whether it listens there; `anybody`: the paths that are for all.
     """

@@ -159,14 +159,14 @@ class Process:
                 _changed.notify_all()
 
     def _terminate(self) -> None:
-        end_group(self.pid, self._start.grace)  # SIGKILL is for whoever of the group is left
+        end_group(self.pid, self._start.grace)  # SIGKILL is for what is left of the group
         self._popen.wait()
 
     def _drain(self) -> None:
         """Keep the pipe empty, so that the command never blocks on what it prints; keep the end, and a bounded file."""
         pipe: BinaryIO = self._popen.stdout  # type: ignore[assignment]
         written = 0
-        self._start.log.unlink(missing_ok=True)  # whoever still writes to the last one's keeps that
+        self._start.log.unlink(missing_ok=True)  # a process that still writes to the last one's log keeps that file
         with open(self._start.log, "wb", opener=private) as file, pipe:
             while chunk := os.read(pipe.fileno(), 65536):
                 self._keep(chunk)
@@ -209,7 +209,7 @@ def signal_group(pid: int, number: int) -> None:
     try:
         os.killpg(pid, number)
     except (ProcessLookupError, PermissionError):
-        pass  # nobody of the group is left, or only who became somebody else: such a one is waited for
+        pass  # no process of the group is left that we may signal: one that runs as another user is waited for
 
 
 def wait_for_exit(pid: int, seconds: float, wake: int = -1) -> bool:

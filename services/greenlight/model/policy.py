@@ -131,7 +131,7 @@ class Policy:
     circleci_project: str | None
     operators: tuple[
         str, ...
-    ]  # groups whose people may deploy, retry, roll back, pause, freeze, cancel, override; empty: nobody
+    ]  # groups whose people may deploy, retry, roll back, pause, freeze, cancel, override; empty: no person
     gates: Mapping[str, Gate]
     environments: Mapping[str, Environment]  # in the file's order
     digest: str  # sha256:HEX of `text`
@@ -208,7 +208,7 @@ class Pipeline:
 class PoliciesInForce:
     """The policies that the commits of a repository are decided under, those of the pipeline files that were read last.
 
-    Whoever has read other files decides nothing: what it wrote would be missing from what is decided under these.
+    A process that has read other files decides nothing: what it wrote would be missing from what is decided under these.
     """
 
     repo: str

@@ -13,9 +13,8 @@ from typing import Any
 from greenlight.events import Event
 from greenlight.model.freezes import TargetFreeze
 
-DUE_AFTER = timedelta(
-    seconds=30
-)  # after an event, when it is emitted again if it lacks a result: no good delivery takes longer
+DUE_AFTER = timedelta(seconds=30)
+"""After this time an event that has no result yet is emitted again: no good delivery takes longer."""
 
 Order = tuple[int | str, ...]
 """A provider's own order of the facts of one signal. Compared element by element; all facts of a signal use one shape."""

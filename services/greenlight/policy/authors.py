@@ -21,7 +21,7 @@ class Authors:
     gap: str | None = None  # why there may be more than these; None: these are all
 
     def among(self, identities: Iterable[str]) -> bool:
-        """Return whether somebody with these identities is known to be an author."""
+        """Return whether a person with these identities is known to be an author."""
         return not self.people.isdisjoint(identities)
 
     def left_out(self, who: str, identities: Collection[str]) -> str | None:

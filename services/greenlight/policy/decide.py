@@ -107,7 +107,7 @@ def gate_here(case: Situation, gate: Gate) -> GateState:
     """Return the state of a gate for one environment: what the record says of it, or that an operator passed it.
 
     An override ends with a revocation, or a failure, that comes after it, and stays ended. It does not count if the
-    commit turns out to be by whoever gave it, where a gate of the environment leaves authors out.
+    commit turns out to be by the person who gave it, where a gate of the environment leaves authors out.
     """
     state = gate.state(case)
     override = _override(case, gate)

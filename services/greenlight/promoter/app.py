@@ -286,7 +286,7 @@ def _transaction(
 ) -> Transaction | None:
     """Return the writes of the outcomes, conditional on the record and targets that were read; None if nothing changes.
 
-    A target that was read as busy must still be: whoever frees it decides only the candidates that are written by then.
+    A target that was read as busy must still be: what frees it decides only the candidates that are written by then.
     """
     rows = [outcome.row for outcome in outcomes if outcome.row]
     targets = [outcome.target for outcome in outcomes if outcome.target]

@@ -77,7 +77,7 @@ def _recounted(policy: Policy, environment: str, deps: Deps) -> list[DecisionRow
 def newest_first(policy: Policy, environment: str, target: Target, deps: Deps) -> Iterator[DecisionRow]:
     """Yield the candidates that may go out by themselves and are newer than what was tried, newest first."""
     if policy.environments[environment].promote == "manual":
-        return iter(())  # however many wait for a person, nobody has to look at them
+        return iter(())  # however many wait for a person, none has to be read
     pushes = pushes_since(deps.ledger, target)
     tried = newest_tried(policy, target, pushes)
     if tried is not None and pushes.knowing(tried).is_newest(tried, partial(shipped, policy)):

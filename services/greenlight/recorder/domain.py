@@ -101,7 +101,7 @@ def _signals(signals: Mapping[str, Mapping[str, Signal]], fact: Fact) -> Mapping
 def _orders(fact: Fact, signal: str) -> Iterator[tuple[str, Order]]:
     """Yield each signal of a fact, with the fact's order there.
 
-    Nobody vouches for the count of a scanner, so that its words are ordered by time as well.
+    A scanner's run number is not guaranteed to grow, so its reports are ordered by time as well.
     """
     yield signal, fact.order
     timed = by_time(signal)

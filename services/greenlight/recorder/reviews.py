@@ -75,7 +75,7 @@ def _pull_stream(fact: Fact) -> str | None:
 
 
 def _tree_stream(fact: Fact, record: Record, policies: Sequence[Policy]) -> str | None:
-    """Return the stream of a tree, only where some gate counts reviews, so that nobody else pays for it."""
+    """Return the stream of a tree, only where some gate counts reviews: others do without its cost."""
     wanted = any(isinstance(gate, GithubReview) for policy in policies for gate in policy.gates.values())
     linked = _pushed(fact) or fact.details.get("pull") is not None
     return keys.tree_stream(record.repo, record.tree) if wanted and linked and record.tree is not None else None

@@ -8,7 +8,7 @@
         │  hands each event that it emits to the handlers that follow, whose writes go into the same overlay, and so on
         │  takes the overlay into that of the batch
         ▼
-    stores the batch in one transaction, and wakes those who wait
+    stores the batch in one transaction, and wakes the threads that wait
 
 Handlers know nothing of it: in the thread that runs a chain, this ledger reads and writes the overlay. Where a handler
 fails, or a chain takes too long, the write alone is stored, and its events are delivered by the Broker as if
@@ -71,7 +71,7 @@ class LedgerOfOverlays(Protocol):
 
 
 class _Write:
-    """One write, for which somebody waits."""
+    """One write, for which a thread waits."""
 
     __slots__ = ("_woken", "apply", "error", "over", "result")
 
@@ -98,7 +98,7 @@ class _Write:
 
     def outcome(self) -> bool:
         """Return the result. Raises the error."""
-        assert self.over, "whoever takes a write from the queue ends it"
+        assert self.over, "the thread that takes a write from the queue ends it"
         if self.error is not None:
             raise self.error
         return self.result
@@ -124,7 +124,7 @@ class Chain:
         self._until = 0.0  # what it may have spent by the end of its chain
         self._resting: dict[str, float] = {}  # by repository, until when its chains are not tried
 
-    # What a handler, or anybody else, calls.
+    # What handlers and other callers use.
 
     def accept(self, fact: Fact, body: bytes | None, due: Due) -> bool:
         """Store a fact with what follows from it; False if it is there already. No handler in a chain may do that."""
@@ -186,7 +186,7 @@ class Chain:
     # In the thread whose turn it is.
 
     def _run(self) -> None:
-        """Store a batch of writes, and wake those who wait for them."""
+        """Store a batch of writes, and wake the threads that wait for them."""
         taken: list[_Write] = []
         try:
             self._store(taken)

@@ -32,7 +32,7 @@ def event_app(service: EventService[Any]) -> Flask:
         try:
             event = _read()
         except HTTPException:
-            raise  # whoever sent it is gone, or broke off
+            raise  # the sender has closed the connection
         except Exception as problem:
             return _answer(service.refused(problem))
         return _answer(service.handle(event, request.path, traceparent))

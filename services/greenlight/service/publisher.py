@@ -40,10 +40,10 @@ class InLog:
 
 
 SENDERS = 8
-"""Threads that send what nobody waits for."""
+"""Threads that send events for which no caller waits."""
 
 AHEAD = 32
-"""Events that may wait for one of them. Whoever has more sends them himself, which slows him down to what the Broker takes."""
+"""Events that may wait for one of these threads. Beyond that a caller sends its events itself (back-pressure)."""
 
 
 class DeferredPublisher:

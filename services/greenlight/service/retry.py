@@ -14,7 +14,7 @@ T = TypeVar("T")
 def until_settled(attempt: Callable[[], T], *, tries: int = 20) -> T:
     """Return the result of `attempt`, which reads, computes and transacts; run it again on Conflict.
 
-    Every Conflict means that another writer got through, so somebody always makes progress. Raises Unavailable when it was
+    Every Conflict means that another writer got through, so one of them always makes progress. Raises Unavailable when it was
     never us: the event is delivered again later.
     """
     for _ in range(tries):

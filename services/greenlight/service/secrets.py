@@ -107,7 +107,7 @@ class _Content:
 class Secrets:
     """The secrets in force, by what was last read of each file.
 
-    A file without one stops the start; one that is emptied or removed later speaks for nobody. What cannot be read (the
+    A file without one stops the start; one that is emptied or removed later authenticates no sender. What cannot be read (the
     folder, a file) or is spoiled keeps what was last right of it, is read again at each look, and is reported: once in the
     log, and by a metric for as long as it lasts.
     """
@@ -187,7 +187,7 @@ class Secrets:
         """Report what is wrong now and was not before, and what is valid again."""
         before, self._known = self._known, now
         for secret in (secret for secrets in now.files.values() for secret in secrets):
-            secret.used(0)  # a line that nobody uses is one that shows
+            secret.used(0)  # so that a line which no sender uses is in the metric, too
         for name in now.problems.keys() | before.problems.keys():
             metrics.SECRETS_UNREADABLE.labels(name).set(name in now.problems)
             if name not in now.problems:
@@ -204,7 +204,7 @@ class Secrets:
 def create(folder: Path, senders: Sequence[str], kinds: Sequence[Files]) -> list[Path]:
     """Make the folder, and a secret for each sender without a file; return the new files.
 
-    A file has its name once it is whole, and on the disk: an empty one would speak for nobody, and stop the next start.
+    A file has its name once it is whole, and on the disk: an empty one would authenticate no sender, and stop the next start.
     """
     make_folder(folder)
     made = []

@@ -25,7 +25,7 @@ PEEK = 256 << 10
 """Bytes of a body that are looked at to tell whose turn it is."""
 
 Turn = Callable[[bytes], str]
-"""Whose turn a request is, by the beginning of its body, which nobody has checked yet."""
+"""Whose turn a request is, by the beginning of its body, which is not authenticated yet."""
 
 logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # it warns whenever a request waits for a thread
 
@@ -108,7 +108,7 @@ def serve_until(
 ) -> bool:
     """Wait until `stopping` is set. False as soon as a port does not listen any more, because its server failed.
 
-    Then the process must end, and be started again: whoever asks its other ports would believe that it serves.
+    Then the process must end, and be started again: its other ports would still answer as if it served.
     """
     while not stopping.wait(1.0):
         each_second()

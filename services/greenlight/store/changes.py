@@ -1,4 +1,4 @@
-"""A change of the store: a function of a transaction, with whoever waits for its result."""
+"""A change of the store: a function of a transaction, with the thread that waits for its result."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Change(Generic[T]):
 
 
 class Submitted(Change[T]):
-    """A change for which nobody waits here."""
+    """A change for which no thread waits."""
 
     __slots__ = ("future",)
 

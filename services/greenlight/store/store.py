@@ -1,8 +1,8 @@
 """One SQLite file, one writer at a time, group commit: what is acknowledged is on the disk.
 
-Whoever finds nobody writing commits its own change in its own thread, without waking anybody. Changes that come meanwhile
+A thread that finds no other one writing commits its change itself, without waking another. Changes that come meanwhile
 queue up for the writer thread, which takes all that wait, at most BATCH, into one transaction with one fsync, then wakes
-their callers. Nobody waits for company. One process owns the file (see lock.py).
+their callers. No change waits for others to come. One process owns the file (see lock.py).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BATCH = 256
 
 
 CHECKPOINT_COMMITS = 100
-"""Commits after which the writer thread copies the write-ahead log into the file, beside whoever commits."""
+"""Commits after which the writer thread copies the write-ahead log into the file, while others commit."""
 
 CHECKPOINT_PAGES = 16_000
 """Pages (64 MiB) of the log after which a commit does it first, because under constant load the log never starts over."""
@@ -64,7 +64,7 @@ class Store:
         self._waiting: deque[Change[Any]] = deque()
         self._readers = Readers(self._path)
         self._gate = threading.Condition(threading.Lock())  # guards what follows
-        self._busy = False  # somebody commits, or the writer thread has been woken for it
+        self._busy = False  # a thread commits, or the writer thread has been woken for it
         self._handed = False  # it has been woken
         self._commits = 0  # since the last checkpoint
         self.changes = 0  # commits since the start
@@ -99,7 +99,7 @@ class Store:
     def write(self, change: Callable[[Tx], T]) -> T:
         """Run `change` and return its result once it is durable. It may be run twice: it has no effects but by its Tx.
 
-        Raises what `change` raised, with its work undone and nobody else's; Unavailable if it could not be written.
+        Raises what `change` raised, with its work undone and no other change's; Unavailable if it could not be written.
         """
         if self._committing == threading.get_ident():
             raise RuntimeError("a change cannot wait for another one: use its own Tx, or submit")
@@ -357,7 +357,7 @@ class Store:
         busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT}")
         if busy:
-            connection.execute("BEGIN IMMEDIATE")  # nobody else adds to it meanwhile
+            connection.execute("BEGIN IMMEDIATE")  # no other process adds to it meanwhile
             write_again(self._path)
             connection.execute("ROLLBACK")
 

@@ -1,7 +1,7 @@
 """Export of spans, by OpenTelemetry's SDK and exporter. The only home of OpenTelemetry.
 
-Scopes and journals become spans of the SDK under ids that are functions of their cause. Whoever traces only puts them into a
-bounded queue; the SDK's thread sends them. Switched on, and pointed to a collector, by the standard environment variables.
+Scopes and journals become spans of the SDK under ids that are functions of their cause. The thread that traces only puts
+them into a bounded queue; the SDK's thread sends them. The standard environment variables switch it on, and name a collector.
 """
 
 from __future__ import annotations

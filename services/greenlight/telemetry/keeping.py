@@ -1,8 +1,8 @@
 """Spans of the last days, kept beside the ledger: what is inside the spans of a waterfall, without a tracing backend.
 
-Whoever traces only appends a text to a bounded queue. A thread writes what has waited, all of it at once, at most once in
-DELAY. So no handler waits for it, none of it is in a handler's transaction, and what is lost with a process, or finds no
-room, is a detail: the waterfall is computed from the journals.
+The thread that traces only appends a text to a bounded queue. Another thread writes what has waited, all of it at once, at
+most once in DELAY. So no handler waits for it, none of it is in a handler's transaction, and what is lost with a process, or
+finds no room, is a detail: the waterfall is computed from the journals.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Scopes as bytes, to be kept beside the ledger, and the spans that are made of them again when somebody looks.
+"""Scopes as bytes, to be kept beside the ledger, and the spans that are made of them again when they are read.
 
 What can be computed later is not stored: a scope has the names and times of its steps, and their ids follow from these.
 """

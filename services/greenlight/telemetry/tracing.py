@@ -2,7 +2,7 @@
 
 Nothing here knows OpenTelemetry. A scope is one span, and its steps are spans below it. They are named while it is
 open: most of a request has happened before anybody knows which commit it is about. Its ids are functions of the event
-that it is about (events.ids), so that a redelivery has the same ones. A scope that nobody names leaves no trace, and
+that it is about (events.ids), so that a redelivery has the same ones. A scope without a name leaves no trace, and
 where tracing is off nothing is kept at all.
 """
 

@@ -1,4 +1,4 @@
-"""Webhooks that nobody sent: what a provider's API says, accepted as its webhook would have been."""
+"""Results read from a provider's API, accepted as its webhook would have been."""
 
 from __future__ import annotations
 

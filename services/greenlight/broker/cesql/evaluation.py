@@ -1,6 +1,6 @@
 """Compilation of a tree to a function of the event (sections 3.2, 3.4, 3.6 and 3.7): one closure per node, made once.
 
-An error ends the evaluation (section 4.1, fail fast), because whoever filters needs no value after it.
+An error ends the evaluation (section 4.1, fail fast), because a filter needs no value after it.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 TOKEN_AGE = timedelta(minutes=5)
 """When a token is made anew. It is good for 15 minutes after signing, or until the credentials that signed it end, which
-botocore renews 10 minutes before their end at the latest: so that whoever is given one has at least 5 minutes."""
+botocore renews 10 minutes before their end at the latest: so that each caller gets one with at least 5 minutes left."""
 
 CLUSTER_AGE = timedelta(hours=1)
 """When a cluster is described again: its address is for life, its certificate authority changes once in years."""

@@ -102,7 +102,7 @@ class ExecPlugin:
                 self._failure = problem
                 raise
             finally:
-                self._runs += 1  # at the end: whoever came while it ran has its result
+                self._runs += 1  # at the end: callers that came while it ran have its result
             return self._kept
 
     def forget(self) -> None:

@@ -212,7 +212,9 @@ def _settings(api: Api, namespace: str) -> Iterator[Finding]:
             "set GREENLIGHT_LEDGER=dynamodb:TABLE there, and make the table: greenlight ledger create",
         )
         return
-    yield from table({**os.environ, **settings})  # where the services look, with the credentials of whoever looks here
+    yield from table(
+        {**os.environ, **settings}
+    )  # the table that the services use, with the credentials of this command
 
 
 def _held(api: Api, namespace: str, kind: str, name: str) -> Mapping[str, str]:

@@ -35,7 +35,7 @@ class GitHubAccess:
         self._made: tuple[Configuration, Client, Credentials] | None = None
 
     def is_configured(self) -> bool:
-        """Return whether somebody gave Greenlight a right on GitHub."""
+        """Return whether Greenlight was given a right on GitHub."""
         return self._now()[2].is_configured()
 
     @property

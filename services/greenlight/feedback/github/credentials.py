@@ -1,4 +1,4 @@
-"""Tokens for GitHub: of an App, by its private key, or whoever a token belongs to."""
+"""Tokens for GitHub: of an App, by its private key, or a given token."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ class GitHubUnavailable(Exception):
 
 
 class Refused(Exception):
-    """Report that GitHub refuses this request, and will as long as nobody changes something."""
+    """Report that GitHub refuses this request, and will until a person changes something."""
 
     def __init__(self, status: int, why: str) -> None:
         """Keep the HTTP status."""

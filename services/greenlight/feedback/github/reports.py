@@ -135,7 +135,7 @@ def _deployment(each: Deployed, commit: Commit, environment: str) -> None:
     last = commit.before.of(key)
     if last is None:
         if each.state == "inactive":
-            return  # it is over, and nobody has heard of it
+            return  # it is over, and was never reported
         last = Sent("", "", None)
         with _final(commit, key, last):
             number = _deployment_there(each.id, environment, commit)

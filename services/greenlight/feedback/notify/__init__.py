@@ -1,1 +1,1 @@
-"""Notifications: messages to people and programs about what needs somebody, or has ended."""
+"""Notifications: messages to people and programs about what needs a person, or has ended."""

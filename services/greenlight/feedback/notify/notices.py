@@ -1,4 +1,4 @@
-"""Notices: the states of a commit that somebody should hear of, once each. Pure."""
+"""Notices: the states of a commit that people are notified of, once each. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OUTCOMES = (WAITING, BLOCKED, *ENDED)
 """The outcomes that a route may name."""
 
 RECENT = timedelta(days=1)
-"""How long after the end of a deployment somebody is still notified."""
+"""How long after the end of a deployment people are still notified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Notice:
     outcome: str
     key: str  # the same for the same state, whenever it is looked at
     reason: str
-    who: str = ""  # who must act, for people; empty: nobody
+    who: str = ""  # who must act, for people; empty: no person
 
 
 def notices(policy: Policy, cases: Cases, now: datetime) -> Iterator[Notice]:

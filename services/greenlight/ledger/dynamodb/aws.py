@@ -1,6 +1,6 @@
 """AWS by boto3: the account, and clients whose requests are bounded in time and sent again where that helps.
 
-Whoever imports this imports boto3, a tenth of a second of a start: so only what uses DynamoDB does
+Importing this imports boto3, a tenth of a second of a start: so only what uses DynamoDB does
 (docs/decisions/0019-aws-by-boto3.md).
 """
 
@@ -33,7 +33,7 @@ from greenlight.lib.jitter import full_jitter
 
 TRIES = 8
 RETRY_FOR = 6.0
-"""Seconds after which no further try begins, so that who waits for us (GitHub: 10 s) gets an answer."""
+"""Seconds after which no further try begins, so that a sender that waits (GitHub: 10 s) gets an answer."""
 
 CONNECT, READ = 1.0, 3.0
 """Seconds that a connection, and each piece of an answer, may take."""

@@ -48,7 +48,7 @@ _BUSY = frozenset(
 """Errors after which the same request may succeed (the API reference's "Error handling")."""
 
 _BUSY_REASONS = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
-"""Of a TransactionCanceledException: nothing was wrong with the item, somebody was in the way."""
+"""Reasons of a TransactionCanceledException: nothing was wrong with the item, another transaction had it."""
 
 _TO_DO = {
     "ResourceNotFoundException": "there is no such table, or it is being made: greenlight ledger create makes it",
@@ -63,7 +63,7 @@ _TO_DO = {
 
 
 class Refused(Misconfigured):
-    """DynamoDB refuses, and will until somebody repairs the cause: `code` is its own word for the reason."""
+    """DynamoDB refuses, and will until a person repairs the cause: `code` is its own code of the reason."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"DynamoDB refuses: {message}; {_TO_DO[code]}")
@@ -87,7 +87,7 @@ class Cancelled(Exception):
 
 
 Meter = Callable[[str, str, float], None]
-"""Told of (operation, "table" or an index's name, capacity units) of every call, where somebody counts."""
+"""Called with (operation, "table" or an index's name, capacity units) of every call, where these are counted."""
 
 
 class Dynamo:
@@ -262,7 +262,7 @@ def _judged(problem: ClientError) -> Exception:
         return _cancelled(answer.get("CancellationReasons", ()), message)
     if code in _BUSY:
         return RetryNeeded(f"{code}: {message}")
-    if status >= 500 or not code or code.isdecimal():  # without a code of DynamoDB's own it is somebody on the way
+    if status >= 500 or not code or code.isdecimal():  # without a code of DynamoDB's own it is from a proxy on the way
         return RetryNeeded(f"it answered {status} {message}".rstrip())
     if code in _TO_DO:
         return Refused(code, message)

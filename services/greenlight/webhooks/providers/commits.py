@@ -27,7 +27,7 @@ _MENTION = re.compile(r"(?<![\w.+-])@([A-Za-z0-9][A-Za-z0-9_-]{0,63})")
 _LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _BOT = re.compile(r"(?:[0-9]+\+)?[^@\s]*\[bot\]@users\.noreply\.[a-z0-9.-]+", re.IGNORECASE)
 _MERGER, _MERGERS_ADDRESS = "web-flow", "noreply@github.com"
-"""The account in whose name GitHub commits what people merge or edit on its pages: it is nobody."""
+"""The account in whose name GitHub commits what people merge or edit on its pages: it is no author."""
 
 
 def pushers(payload: Mapping[str, Any]) -> tuple[str, ...]:

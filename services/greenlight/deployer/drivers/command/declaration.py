@@ -19,7 +19,7 @@ from greenlight.policy.shape import Fault, Schema
 _PLACEHOLDER = re.compile(r"\$\{(?:[a-z][a-z0-9_.-]*)\}")
 _VARIABLES = {"${repo}": "REPO", "${environment}": "ENVIRONMENT", "${tag}": "REF"}
 _PLACES = ("_FILE", "_PATH", "_DIR")
-_READABLE = "which whoever reads this file or the ledger can read"
+_READABLE = "which every reader of this file or the ledger can read"
 _INSTEAD = "name where it is: env: {{{}: {{file: PATH}}}} or {{from: VARIABLE}}"
 
 

@@ -82,7 +82,7 @@ class CommandDriver:
         """Wait for the end of whatever holds the target, and say how the command ended, if it is this deployment's."""
         try:
             return self._watch(order, seconds)
-        except OSError:  # such as no descriptors: whoever asks next may have one
+        except OSError:  # such as no descriptors: the next call may have one
             wait_until_readable(self._closed, min(seconds, 1.0))
             return Progress("running")
 

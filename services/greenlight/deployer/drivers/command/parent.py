@@ -89,7 +89,7 @@ def _popen(order: Mapping[str, Any], output: int, lock: int) -> subprocess.Popen
 
 
 def send(control: socket.socket, message: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
-    """Write a JSON object of any size, and hand over descriptors with it. Raises OSError: then nobody has got all of it."""
+    """Write a JSON object of any size, and hand over descriptors with it. Raises OSError if not all of it was taken."""
     text = json.dumps(message).encode()
     frame = struct.pack("!I", len(text)) + text
     sent = socket.send_fds(control, [frame], descriptors)
@@ -130,7 +130,7 @@ def _await_command(control: socket.socket, taken: int) -> NoReturn:
 
 
 def _listen_to_signals() -> int:
-    """Have CANCEL and the command's end wake whoever polls the returned descriptor; what a shutdown sends does nothing.
+    """Have CANCEL and the command's end wake a poll of the returned descriptor; what a shutdown sends does nothing.
 
     By handlers, which a command does not inherit, as it would what is ignored.
     """
@@ -152,7 +152,7 @@ class _Parent:
         self._poll = select.poll()
         self._poll.register(wake, select.POLLIN)
         self._poll.register(self._pipe, select.POLLIN)
-        self._printing = True  # somebody has the pipe's other end
+        self._printing = True  # a process has the pipe's other end
         self._file = -1
         self._filled = 0
         self._tail: deque[bytes] = deque()
@@ -196,7 +196,7 @@ class _Parent:
 
     def _start(self) -> subprocess.Popen[bytes]:
         log = Path(self._order["log"])
-        log.unlink(missing_ok=True)  # whoever still prints to the last one's keeps that
+        log.unlink(missing_ok=True)  # a process that still prints to the last one's log keeps that file
         self._file = private(str(log), os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
             return _popen(self._order, self._theirs, self._lock)
@@ -210,7 +210,7 @@ class _Parent:
         ended_by = "cancel" if self._canceled else "timeout"
         signal_group(command.pid, signal.SIGTERM)
         self._ends_within(command, self._order["grace"], heed_cancel=False)
-        signal_group(command.pid, signal.SIGKILL)  # whoever of the group is left
+        signal_group(command.pid, signal.SIGKILL)  # what is left of the group
         command.wait()
         return ended_by
 
@@ -266,7 +266,7 @@ class _Parent:
             try:
                 return write_end(Path(order["end"]), end)
             except FileNotFoundError:
-                return  # the data folder was removed: nobody will ask
+                return  # the data folder was removed: the end will not be read
             except OSError:
                 self._listen(NO_ROOM)
 

@@ -37,7 +37,7 @@ class Spawner:
         with self._mutex:
             try:
                 self._send(order, lock)
-            except ConnectionError:  # it was ended since the last command, so nobody has got the order
+            except ConnectionError:  # it was ended since the last command, so no parent has got the order
                 self._drop()
                 self._send(order, lock)
             answer = self._answer()

@@ -1,7 +1,7 @@
 """Causes of Helm's failures, and advice: by the form in which Helm and the API server write each cause. Pure.
 
 Every form is one of Helm 4.3 (pkg/action, pkg/kube) or of the API server (apimachinery's api/errors and util/validation/field,
-apiserver's admission plugins). What has none of these forms is reported as it is written, without advice: a word in somebody's
+apiserver's admission plugins). What has none of these forms is reported as it is written, without advice: a word in a person's
 template, field or policy is no cause.
 """
 
@@ -21,7 +21,7 @@ AGAIN = re.compile(
 """Helm's words when Greenlight or a dependency broke: trying again may help. Any other failure is the release's."""
 
 _NO_RIGHT = re.compile(r'is forbidden: User "[^"]*" cannot [a-z*]+ resource "[^"]+"')
-"""A missing right is an error, not a failure: it is over as soon as somebody grants the right."""
+"""A missing right is an error, not a failure: it is over as soon as the right is granted."""
 
 _HOOK = re.compile(r"\b(?:pre|post)-(?:install|upgrade)\b")
 

@@ -75,7 +75,7 @@ def also_in(fields: Iterable[Field], manifest: Object) -> list[Field]:
 
 
 def _leaves(fields: Mapping[str, Any], path: Path = ()) -> Iterator[Path]:
-    """Yield the paths that a FieldsV1 ends in; values of sets are left out, as nobody takes them back."""
+    """Yield the paths that a FieldsV1 ends in; values of sets are left out, as Helm does not take them back."""
     for name, below in fields.items():
         kind, _, rest = name.partition(":")
         if kind == "f":

@@ -22,7 +22,7 @@ from greenlight.deployer.drivers.helm.kept_fields import AsJson
 
 OURS = "greenlight/"
 """Prefix of the labels that we have Helm put on a revision's Secret: deployment, fence, commit, identity, target, host,
-until, and revision. A Helm that somebody else runs copies all of them to its own revision, which they then do not name."""
+until, and revision. A Helm that another program runs copies all of them to its own revision, which they then do not name."""
 
 PENDING = "pending-"
 
@@ -39,7 +39,7 @@ class Revision:
     status: str  # deployed, failed, superseded, uninstalled, pending-install, pending-upgrade, pending-rollback, …
     created: datetime  # by the clock of the machine that ran Helm
     made: datetime  # by the API server's
-    marks: Mapping[str, str]  # our labels, without the prefix; none where it is somebody else's
+    marks: Mapping[str, str]  # our labels, without the prefix; none where another program made it
     version: str  # the Secret's resourceVersion
     manager: str  # who wrote it, as the API server noted
 
