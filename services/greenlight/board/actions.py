@@ -271,7 +271,7 @@ def discards(person: Person, policies: Sequence[Policy]) -> Callable[[Event], st
 def erase_author(logins: Sequence[str], emails: Sequence[str], person: Person, deps: Deps) -> int:
     """Erase the titles and the author's name of each commit by one of these logins or addresses.
 
-    Returns how many commits. Raises Forbidden, Rejected. Journals stay as they are: they name nobody.
+    Returns how many commits. Raises Forbidden, Rejected. Journals stay as they are: they hold no names of authors.
     """
     allowed(domain.may_erase(person, list(deps.pipeline().applications.values())))
     named = [*(("github", login) for login in logins), *(("email", email) for email in emails)]

@@ -52,6 +52,6 @@ def finished(response: Response) -> Response:
 
 
 def _for_one_reader(response: Response) -> None:
-    """Let nobody keep an answer for others, and its reader only to ask whether it is still true."""
+    """Let no proxy store an answer, and a browser only to ask whether it is still the same."""
     response.headers["Cache-Control"] = "private, no-cache"
     response.headers["Vary"] = "Accept-Encoding, Cookie, Authorization"

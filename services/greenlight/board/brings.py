@@ -1,6 +1,6 @@
 """The commits that a deployment would bring to an environment beside its own; and gates that what goes out has not passed.
 
-A commit goes out with every newer one that contains it, whatever its own gates say: whoever lets that one out has to
+A commit goes out with every newer one that contains it, whatever its own gates say: a person who lets that one out has to
 know.
 """
 

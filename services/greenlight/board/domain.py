@@ -40,7 +40,8 @@ def stands(word: Word, gate: Gate, case: Situation) -> bool:
 def may_revoke(person: Person, policy: Policy, gate: Gate) -> str | None:
     """Return why this person may not revoke a gate; None: go ahead.
 
-    Whoever may approve a gate may revoke it; a gate that nobody approves, whoever may approve any gate.
+    Who may approve a gate may revoke it. A gate that is no approval may be revoked by operators, and by all who may approve
+    any gate.
     """
     if isinstance(gate, Approval):
         return _in_groups(person, gate)
@@ -92,7 +93,7 @@ def may_erase(person: Person, policies: Sequence[Policy]) -> str | None:
 def may_override(person: Person, case: Situation) -> str | None:
     """Return why this person may not pass a gate of this commit in this environment; None: go ahead.
 
-    An operator may, but nobody whom `not: author` leaves out of a gate that the environment requires.
+    An operator may, unless `not: author` leaves them out of a gate that the environment requires.
     """
     refusal = may_operate(person, case.policy)
     if refusal is not None:

@@ -29,7 +29,7 @@ TURN = ("pending", "paused", "frozen", "blocked", "revoked")
 """The states of a commit that has come as far as an environment, and waits there."""
 
 TROUBLE = ("failed", "error", "revoked", "overdue", "paused")
-"""The states of a target that needs somebody."""
+"""The states of a target that needs a person."""
 
 ROWS = 25
 """Commits on their way that are shown at once; of each target, its newest is looked at in any case."""
@@ -142,7 +142,7 @@ class Overview:
 
     @property
     def troubles(self) -> Sequence[Cell]:
-        """Return the targets that need somebody."""
+        """Return the targets that need a person."""
         return [cell for cell in self.every_cell if cell.state in TROUBLE]
 
 
@@ -294,7 +294,7 @@ def _pushed(stops: Sequence[Stop]) -> datetime | None:
 
 
 def _is_on_its_way(row: Row) -> bool:
-    """Return whether the commit still has somewhere to go by itself or with somebody's help."""
+    """Return whether the commit still has somewhere to go by itself or after an action of a person."""
     return row.need is not None and any(stop.state in OPEN for stop in row.stops)
 
 
@@ -327,7 +327,7 @@ def _cell(
 
 
 def _gates_of_what_runs(read: _ReadTarget, now: datetime, deps: Deps) -> Mapping[str, GateState]:
-    """Return the gates of what runs, if any may say no: it stays, and nobody may overlook it."""
+    """Return the gates of what runs, if any may say no: it stays, and this must not be overlooked."""
     runs = read.target.running
     if runs is None or read.pushes is None:
         return {}
@@ -341,7 +341,7 @@ def _gates_of_what_runs(read: _ReadTarget, now: datetime, deps: Deps) -> Mapping
 
 
 def _failed(read: _ReadTarget, named: Mapping[tuple[str, str], Known], deps: Deps) -> tuple[Known, Attempt] | None:
-    """Return the newest commit that was tried here, if its deployment failed and nobody has succeeded with it since."""
+    """Return the newest commit that was tried here, if its deployment failed and no later one of it succeeded."""
     newest = read.target.newest.sha if read.target.newest else None
     tried = _attempt(read, newest, named, deps)
     return tried if tried is not None and tried[1].outcome in ("failed", "error") else None

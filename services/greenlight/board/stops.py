@@ -75,7 +75,7 @@ class Need:
     who: str  # the person, group or machine that has to act
     why: str = ""
     missing: tuple[Missing, ...] = ()  # approvals
-    people: bool = False  # whether `who` names whoever can give the approvals
+    people: bool = False  # whether `who` names the people who can give the approvals
 
     def what(self, mine: Collection[str] = ()) -> str:
         """Return who or what has to act, to a reader who may approve at the gates `mine`."""
@@ -128,7 +128,7 @@ def first_waiting(places: Sequence[Stop]) -> Stop | None:
 
 
 def revoked(gates: Mapping[str, GateState]) -> Sequence[str]:
-    """Return each gate that was revoked, with the reason: what runs stays, and nobody may overlook it."""
+    """Return each gate that was revoked, with the reason: what runs stays, and this must not be overlooked."""
     return [f"{name} was {gate.reason}" for name, gate in gates.items() if gate.state == "revoked"]
 
 

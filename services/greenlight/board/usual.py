@@ -23,7 +23,7 @@ ENTRIES = 200
 """Of each of them, how many entries are read."""
 
 LASTS = 600.0
-"""Seconds for which medians are not computed again: nobody sees whether one more commit is in them."""
+"""Seconds for which medians are not computed again: one more commit hardly changes them."""
 
 FEWEST = 3
 """Lengths of which there is a median."""

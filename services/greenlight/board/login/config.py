@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 LOOPBACK, EVERYBODY, NOBODY = "loopback", "everybody", "nobody"
-"""Who may read without an account: whoever reaches a port that listens on loopback only, everybody, nobody."""
+"""Who may read without an account: all that reach a port which listens on loopback only, everybody, nobody."""
 
 OIDC, GITHUB = "oidc", "github"
 """Names of web logins, as in `/login/NAME`; the secret of each is the file `login-NAME`."""

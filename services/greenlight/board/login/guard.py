@@ -45,7 +45,7 @@ PUBLIC = (
 _FILES = ("static", "pages.static")
 _UNCHANGING = ("GET", "HEAD", "OPTIONS")
 _MADE = re.compile(r"gl_[A-Za-z0-9_-]{43}")
-"""A token as `greenlight people token` makes it: 256 random bits, which nobody finds by trying."""
+"""A token as `greenlight people token` makes it: 256 random bits, which cannot be found by trying."""
 
 
 class Guard:
@@ -106,7 +106,7 @@ class Guard:
         return None
 
     def can_ask_to_log_in(self) -> bool:
-        """Return whether the request is a browser's that wants a page, and that nobody is known to stand behind."""
+        """Return whether the request is a browser's that wants a page, and that is not logged in."""
         if g.person is not None or "Authorization" in request.headers or request.method not in ("GET", "HEAD"):
             return False
         if request.path.startswith("/api/") or "part" in request.args:
@@ -133,8 +133,8 @@ class Guard:
     def known(self, token: str, request: Request) -> Person | None:
         """Return the person with a token, and count a wrong one. Raises TooManyRequests.
 
-        A token that nobody can find by trying is looked up however many were wrong before: whoever sends wrong ones locks
-        nobody out who shares his address. Any other token has to wait.
+        A token that cannot be found by trying is looked up however many were wrong before: a sender of wrong ones does not
+        lock out others at the same address. Any other token has to wait.
         """
         wait = self.limits.wait(request.remote_addr)
         person = self.people.by_token(token) if not wait or _MADE.fullmatch(token) else None

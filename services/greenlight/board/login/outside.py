@@ -33,7 +33,7 @@ FRESH = 3600.0
 """Seconds that a document which seldom changes is kept."""
 
 PAUSE = 5.0
-"""Seconds after a failure in which nobody asks again, so that those who wait for the answer do not all ask in turn."""
+"""Seconds after a failure in which no request is sent, so that those who wait for the answer do not all ask in turn."""
 
 _turns = threading.BoundedSemaphore(AT_ONCE)
 
@@ -69,7 +69,7 @@ class BoundedAdapter(HTTPAdapter):
 
 def bounded(session: requests.Session, clock: Clock) -> requests.Session:
     """Return the session, which from now on sends bounded requests only."""
-    session.trust_env = False  # no proxy, no .netrc of whoever started the board
+    session.trust_env = False  # no proxy and no .netrc of the user who started the board
     session.max_redirects = 0
     for scheme in ("https://", "http://"):
         session.mount(scheme, BoundedAdapter(clock))
@@ -118,9 +118,9 @@ def document(session: requests.Session, url: str, whom: str, **options: Any) -> 
 
 
 class CachedDocument:
-    """A document that is asked for again after an hour, or when somebody misses something in it, at most once a minute.
+    """A document that is fetched again after an hour, or when it lacks what is looked for, at most once a minute.
 
-    While it is asked for, and while nobody answers, others get the one before.
+    While it is fetched, and while the server does not answer, others get the one before.
     """
 
     def __init__(self, fetch: Callable[[], Mapping[str, Any]], clock: Clock) -> None:

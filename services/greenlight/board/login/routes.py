@@ -96,7 +96,7 @@ def _page(guard: Guard, problem: str, status: int) -> Response:
 
 
 def _log_in(guard: Guard, claims: Claims, then: str | None) -> Response:
-    """Log a person in. Raises Forbidden where the claims lead to nobody."""
+    """Log a person in. Raises Forbidden where no entry of people.yaml has these claims."""
     response = _after(local_path(then))
     person = guard.sessions.begin(claims, request, response)
     guard.log.info("%s logged in by %s", person.id, claims.by)

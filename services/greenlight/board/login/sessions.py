@@ -133,7 +133,7 @@ class Sessions:
 
 
 def new_id() -> str:
-    """Return an id that nobody can guess."""
+    """Return an id that cannot be guessed."""
     return secrets.token_urlsafe(32)
 
 
@@ -143,7 +143,7 @@ def is_id(text: str) -> bool:
 
 
 def csrf_of(id: str) -> str:
-    """Return the token that forms of a session send: whoever reads a page cannot tell the session's id by it."""
+    """Return the token that forms of a session send: the session's id cannot be computed from it."""
     return hashlib.sha256(b"greenlight csrf\n" + id.encode()).hexdigest()
 
 

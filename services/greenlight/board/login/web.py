@@ -1,6 +1,6 @@
 """A web login under way: what the browser keeps until the provider sends it back, in a cookie of ten minutes.
 
-Whoever comes back without that cookie, or with another login's `state`, has not begun this login.
+A request that comes back without that cookie, or with another login's `state`, has not begun this login.
 """
 
 from __future__ import annotations
@@ -55,6 +55,6 @@ def unpacked(cookie: str, name: str, answer: Mapping[str, str]) -> Mapping[str, 
 
 
 def _word(text: str | None) -> str:
-    """Return an error's code (RFC 6749, 4.1.2.1), and nothing else that somebody may have written into the address."""
+    """Return an error's code (RFC 6749, 4.1.2.1), and nothing else from the address, which anybody can write."""
     known = text is not None and len(text) <= 40 and text.replace("_", "").isalnum() and text.isascii()
     return str(text) if known else "without a reason"

@@ -9,7 +9,7 @@ from typing import Any
 from flask import Blueprint, Response, g, redirect, render_template, request
 
 from greenlight.board import actions, domain, reading
-from greenlight.board.pages.forms import Form, answer, somebody, text
+from greenlight.board.pages.forms import Form, answer, logged_in_person, text
 from greenlight.board.pages.shown import Pages
 from greenlight.board.sources import Deliveries, Sources
 from greenlight.ledger.port import Unreadable
@@ -43,7 +43,7 @@ def routes(blueprint: Blueprint, pages: Pages, sources: Sources, deps: Deps) -> 
 
     @blueprint.route("/activity/dead-letters/<int:id>/<any(replay, discard):verb>", methods=["GET", "POST"])
     def on_dead_letter(id: int, verb: str) -> Any:
-        person = somebody()
+        person = logged_in_person()
         deliveries = _deliveries(sources)
         letter = _letter(deliveries, id)
 

@@ -112,7 +112,7 @@ def _lists(pages: Blueprint, board: Board, deps: Deps) -> None:
 
 
 def _others(seen: Overview, inbox: Sequence[Waiting]) -> list[tuple[Row, Stop, Missing]]:
-    """Return the approvals that somebody else has to give, at the newest commit of each target."""
+    """Return the approvals that other people have to give, at the newest commit of each target."""
     mine = {(waiting.row.commit.sha, waiting.row.policy.name, waiting.missing.gate) for waiting in inbox}
     found: dict[tuple[str, str, str], tuple[Row, Stop, Missing]] = {}
     for cell in seen.every_cell:

@@ -178,7 +178,7 @@ def _and(names: Sequence[str]) -> str:
 
 
 def _terminal(record: Record, policy: Policy, first: Stop | None, mine: Sequence[Missing] | None) -> Sequence[str]:
-    """Return the commands for what the page offers; `mine` None: for what is missing, where nobody is logged in."""
+    """Return the commands for what the page offers; `mine` None: for what is missing, where no person is logged in."""
     commit = f"{record.repo} {record.sha[:7]}"
     if first is None or first.need is None:
         return []

@@ -1,4 +1,4 @@
-"""Errors as pages, for whoever looks with a browser."""
+"""Errors as pages, for browsers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The forms by which people act: each says what will happen before it is sent, and why somebody may not."""
+"""The forms by which people act: each says what will happen before it is sent, and why a person may not."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def routes(pages: Blueprint, deps: Deps) -> None:
 
     @pages.route("/commits/<owner>/<name>/<sha>/<any(approve, refuse, override):verb>", methods=["GET", "POST"])
     def on_commit(owner: str, name: str, sha: str, verb: str) -> Any:
-        person = somebody()
+        person = logged_in_person()
         record = reading.record_of(f"{owner}/{name}", sha, deps)
         application = request.values.get("application", "")
         policy = reading.policy_of(application, deps)
@@ -83,7 +83,7 @@ def routes(pages: Blueprint, deps: Deps) -> None:
         methods=["GET", "POST"],
     )
     def on_target(application: str, environment: str, verb: str) -> Any:
-        person = somebody()
+        person = logged_in_person()
         row = reading.target_of(application, environment, deps)
         policy = reading.policy_of(application, deps)
         return answer(
@@ -92,7 +92,7 @@ def routes(pages: Blueprint, deps: Deps) -> None:
         )
 
 
-def somebody() -> Person:
+def logged_in_person() -> Person:
     """Return the person who asks. Raises Unauthenticated."""
     if g.person is None:
         raise Unauthenticated("log in to act here; in the terminal the same is done with a token")

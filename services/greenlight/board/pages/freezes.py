@@ -8,7 +8,7 @@ from typing import Any
 from flask import Blueprint, request
 
 from greenlight.board import domain, freezing, reading
-from greenlight.board.pages.forms import Form, answer, somebody, text
+from greenlight.board.pages.forms import Form, answer, logged_in_person, text
 from greenlight.lib.errors import Rejected
 from greenlight.lib.windows import instant, zone
 from greenlight.model.policy import Policy
@@ -26,7 +26,7 @@ def routes(pages: Blueprint, deps: Deps) -> None:
 
     @pages.route("/targets/<application>/<environment>/<any(freeze, unfreeze):verb>", methods=["GET", "POST"])
     def on_freeze(application: str, environment: str, verb: str) -> Any:
-        person = somebody()
+        person = logged_in_person()
         row = reading.target_of(application, environment, deps)
         policy = reading.policy_of(application, deps)
         if verb == "freeze":

@@ -19,7 +19,7 @@ PAUSE = 1.0
 """Seconds for which a page that is open shows what was read, even while the ledger changes all the time."""
 
 UNSEEN = 2.0
-"""Seconds for which it does so where nobody can tell whether the ledger changed."""
+"""Seconds for which it does so where it is not known whether the ledger changed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The board itself: what needs somebody, what waits for you, what runs where, what is on its way."""
+"""The board itself: what needs a person, what waits for you, what runs where, what is on its way."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def length(took: timedelta) -> str:
 
 
 def time_tag(then: datetime | None, now: datetime, word: str = "") -> Markup:
-    """Return a <time> element: how long ago, with the exact time for whoever points at it; `word` follows it."""
+    """Return a <time> element: how long ago, with the exact time when one points at it; `word` follows it."""
     if then is None:
         return Markup("")
     exact = then.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

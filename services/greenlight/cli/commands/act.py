@@ -175,7 +175,7 @@ def cancel(application: str, environment: str, what: str | None, reason: str, as
 def override(repo: str, sha: str, application: str, environment: str, gate: str, reason: str, as_json: bool) -> None:
     """Pass a gate for one commit in one environment. It is recorded, and shown wherever the gate is shown.
 
-    It ends when somebody revokes the gate, or when a newer fact fails it.
+    It ends when a person revokes the gate, or when a newer fact fails it.
 
     Example: greenlight override acme/shop 3f2a91c shop production dependency_scan --reason "the scanner is down"
     """
