@@ -26,7 +26,7 @@ ANSWERS = [
             *("api", "api_deployments", "details", "notifications", "preview", "reading", "usual", "view", "waterfall"),
         )
     ),
-    *(f"broker/{name}.py" for name in ("documents", "event_story", "log/history", "operations")),
+    *(f"broker/{name}.py" for name in ("documents", "event_history", "log/history", "operations")),
 ]
 """The modules that make what the API answers."""
 

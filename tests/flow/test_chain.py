@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from greenlight.broker.event_story import event_story
+from greenlight.broker.event_history import event_history
 from greenlight.broker.log import event_table, history
 from greenlight.events import types
 from support.flow import REPO, Shop, sha_of
@@ -43,15 +43,15 @@ def test_the_log_has_the_same_events_in_the_same_order(tmp_path: Path) -> None:
 
 
 def test_every_other_trigger_gets_each_event_once(tmp_path: Path) -> None:
-    """And the story of an event says of each Trigger that it has been delivered."""
+    """And the history of an event says of each Trigger that it has been delivered."""
     shop, events = shipped(tmp_path / "shop", chain=True)
     assert sorted((event.type, event.id) for event in shop.watch.events) == sorted(events)
     fact = next(id for type, id in events if type == "com.github.push")
     broker = shop.greenlight.broker
     with shop.greenlight.store.read() as connection:
         (received,) = history.by_id(connection, fact, 5)
-        story = event_story(connection, received, broker._engine.table.by_key)
-    states = {it["trigger"].partition("/")[2]: it["state"] for it in story["triggers"]}
+        shown = event_history(connection, received, broker._engine.table.by_key)
+    states = {it["trigger"].partition("/")[2]: it["state"] for it in shown["triggers"]}
     assert (states["facts-to-recorder"], states["watch"]) == ("delivered", "delivered")
     shop.stop()
 

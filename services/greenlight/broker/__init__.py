@@ -13,5 +13,5 @@ An event's way through the files:
     retention           days later, the event is removed
 
 Which Triggers there are: `manifest_watcher`, `manifests`, `manifest_reader`, then `registry`, and `removal` for those that
-are gone. `engine` puts the parts together. What operators see and do: `api`, `operations`, `event_story`, `metrics`.
+are gone. `engine` puts the parts together. What operators see and do: `api`, `operations`, `event_history`, `metrics`.
 """

@@ -1,4 +1,4 @@
-"""The broker's HTTP API for operators, as a blueprint: its Triggers, the story of an event, dead letters.
+"""The broker's HTTP API for operators, as a blueprint: its Triggers, what happened to an event, dead letters.
 
 The app that registers it decides who may use it: `greenlight up`, people; `greenlight broker`, programs of this machine.
 """

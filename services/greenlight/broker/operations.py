@@ -1,4 +1,4 @@
-"""Actions of operators on a broker: look at its Triggers and at the story of an event, replay and discard dead letters.
+"""Actions of operators on a broker: look at its Triggers and at what happened to an event, replay and discard dead letters.
 
 Everything returned is made of JSON's types: the command line and the HTTP API show it as it is.
 """
@@ -12,7 +12,7 @@ from functools import partial
 
 from greenlight.broker.documents import Document, dead_letter_document, event_document
 from greenlight.broker.engine import Engine
-from greenlight.broker.event_story import event_story
+from greenlight.broker.event_history import event_history
 from greenlight.broker.log import cursor_table, dead_letters, event_table, history
 from greenlight.broker.log.cursor_table import CursorRow
 from greenlight.broker.log.dead_letters import FILTERS, DeadLetter
@@ -25,7 +25,7 @@ from greenlight.store import Store, Tx
 AT_ONCE = 200
 """Dead letters that are replayed or discarded in one commit."""
 
-STORIES = 20
+MOST_EVENTS = 20
 """Events of one id that are shown, newest first: an id is unique per source only, and may have been sent again."""
 
 _log = logging.getLogger("greenlight.broker")
@@ -73,12 +73,12 @@ class Operations:
             }
 
     def events(self, id: str) -> list[Document]:
-        """Return the stories of the events with this id, newest first."""
+        """Return what happened to each event with this id, newest first."""
         workers = self._engine.table.by_key
         with self._store.read() as connection:
-            connection.execute("BEGIN")  # one state of the log for the whole story
-            found = history.by_id(connection, id, STORIES)
-            return [event_story(connection, received, workers) for received in found]
+            connection.execute("BEGIN")  # one state of the log for all of it
+            found = history.by_id(connection, id, MOST_EVENTS)
+            return [event_history(connection, received, workers) for received in found]
 
     # Dead letters.
 

@@ -1,4 +1,4 @@
-"""The output of commands about the broker: the story of an event, a dead letter."""
+"""The output of commands about the broker: what happened to an event, a dead letter."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from greenlight.cli.render import Word, document, line
 
 
-def story(value: dict[str, Any]) -> None:
-    """Print the story of one event."""
+def event(value: dict[str, Any]) -> None:
+    """Print what happened to one event."""
     event = value["event"]
     line(f"{event['type']} {event['id']} from {event['source']}")
     line(f"  received {value['received']} by Broker {value['broker']}, number {value['seq']}")

@@ -1,4 +1,4 @@
-"""The story of the talk, played on a running Greenlight with really signed webhooks over real HTTP."""
+"""The example of the talk, played on a running Greenlight with really signed webhooks over real HTTP."""
 
 from __future__ import annotations
 
@@ -78,7 +78,9 @@ class Watcher:
 
 
 @dataclass(frozen=True)
-class _Story:
+class _Demo:
+    """The commit that is played, and requests about it, as its senders make them."""
+
     board: str
     webhooks: str
     folders: Folders
@@ -170,7 +172,7 @@ def _runs(pid: int, program: Path) -> bool:
         return False
 
 
-def tell(
+def play(
     board: str,
     webhooks: str,
     folders: Folders,
@@ -179,7 +181,7 @@ def tell(
     stopping: threading.Event,
     show_trace: Callable[[dict[str, Any]], None],
 ) -> int:
-    """Play the story, print its result, and suggest what to try next. Returns 0: deployed; 1: not."""
+    """Play the example, print its result, and suggest what to try next. Returns 0: deployed; 1: not."""
     from greenlight.service.people_tokens import new_token  # whose library the pipeline does without
 
     now = clock.now()
@@ -187,8 +189,8 @@ def tell(
         hashlib.sha1(f"{word} {now.isoformat()}".encode(), usedforsecurity=False).hexdigest() for word in ("a", "b")
     )
     token, http = new_token(folders.config / "people.yaml", "lena"), urllib3.PoolManager()
-    story = _Story(board, webhooks, folders, token, sha, _head(board, token, http) or before, clock, http)
-    for line, step in _steps(story, now):
+    demo = _Demo(board, webhooks, folders, token, sha, _head(board, token, http) or before, clock, http)
+    for line, step in _steps(demo, now):
         if stopping.wait(PACE):
             return 0
         _say(line)
@@ -197,8 +199,8 @@ def tell(
     if end is None or end[0] != "succeeded":
         _say(f"the deployment did not succeed: {end or 'no end within a minute'}; see {board}/commits/{REPO}/{sha}")
         return 1
-    _report(story, show_trace)
-    _next(story)
+    _report(demo, show_trace)
+    _next(demo)
     return 0
 
 
@@ -210,26 +212,26 @@ def _head(board: str, token: str, http: urllib3.PoolManager) -> str | None:
     return found[0]["sha"] if found else None
 
 
-def _steps(story: _Story, now: datetime) -> list[tuple[str, Callable[[], None]]]:
+def _steps(demo: _Demo, now: datetime) -> list[tuple[str, Callable[[], None]]]:
     return [
-        (f"GitHub: a push puts {story.sha[:7]} on main of {REPO}", lambda: story.github("push", push(story, now))),
+        (f"GitHub: a push puts {demo.sha[:7]} on main of {REPO}", lambda: demo.github("push", push(demo, now))),
         (
             "CircleCI: the workflow build-test succeeded (com.circleci.buildsuccess)",
-            lambda: story.circleci(build(story)),
+            lambda: demo.circleci(build(demo)),
         ),
-        ("a scanner: the dependencies are fine", lambda: story.gate("dependency_scan")),
-        ("a scanner: the static code scan is fine", lambda: story.gate("static_code_scan")),
-        ("a scanner: the pages are accessible", lambda: story.gate("accessibility_check")),
-        ("lena, of the legal department, approves", story.approve),
+        ("a scanner: the dependencies are fine", lambda: demo.gate("dependency_scan")),
+        ("a scanner: the static code scan is fine", lambda: demo.gate("static_code_scan")),
+        ("a scanner: the pages are accessible", lambda: demo.gate("accessibility_check")),
+        ("lena, of the legal department, approves", demo.approve),
     ]
 
 
-def push(story: _Story, now: datetime) -> dict[str, Any]:
+def push(demo: _Demo, now: datetime) -> dict[str, Any]:
     """Return the parts of GitHub's webhook for a push that Greenlight reads."""
     person = {"name": "A Developer", "email": "developer@acme.example", "username": "acme-developer"}
     commit = {
-        "id": story.sha,
-        "tree_id": hashlib.sha1(story.sha.encode(), usedforsecurity=False).hexdigest(),
+        "id": demo.sha,
+        "tree_id": hashlib.sha1(demo.sha.encode(), usedforsecurity=False).hexdigest(),
         "message": "Say hello",
         "author": person,
         "committer": person,
@@ -239,8 +241,8 @@ def push(story: _Story, now: datetime) -> dict[str, Any]:
     }
     return {
         "ref": "refs/heads/main",
-        "before": story.before,
-        "after": story.sha,
+        "before": demo.before,
+        "after": demo.sha,
         "deleted": False,
         "forced": False,
         "commits": [commit],
@@ -256,17 +258,17 @@ def push(story: _Story, now: datetime) -> dict[str, Any]:
     }
 
 
-def build(story: _Story) -> dict[str, Any]:
+def build(demo: _Demo) -> dict[str, Any]:
     """Return the parts of CircleCI's webhook for a finished workflow that Greenlight reads: of a GitHub OAuth project."""
     url = f"https://github.com/{REPO}"
-    vcs = {"origin_repository_url": url, "target_repository_url": url, "revision": story.sha, "branch": "main"}
+    vcs = {"origin_repository_url": url, "target_repository_url": url, "revision": demo.sha, "branch": "main"}
     return {
-        "id": hashlib.md5(story.sha.encode(), usedforsecurity=False).hexdigest(),
+        "id": hashlib.md5(demo.sha.encode(), usedforsecurity=False).hexdigest(),
         "type": "workflow-completed",
-        "happened_at": rfc3339(story.clock.now()),
+        "happened_at": rfc3339(demo.clock.now()),
         "project": {"id": "demo", "name": "hello", "slug": f"github/{REPO}"},
         "workflow": {
-            "id": f"workflow-{story.sha[:12]}",
+            "id": f"workflow-{demo.sha[:12]}",
             "name": "build-test",
             "status": "success",
             "url": f"https://app.circleci.com/pipelines/github/{REPO}/1",
@@ -283,29 +285,29 @@ def slide_row(commit: Mapping[str, Any]) -> dict[str, str]:
     return row | {name: "TRUE" if gate["state"] == "passed" else "FALSE" for name, gate in gates.items()}
 
 
-def _report(story: _Story, show_trace: Callable[[dict[str, Any]], None]) -> None:
-    commit = story.get("")
+def _report(demo: _Demo, show_trace: Callable[[dict[str, Any]], None]) -> None:
+    commit = demo.get("")
     deployment = commit["applications"]["hello"]["environments"]["production"]["deployment"]
-    running = json.loads((story.folders.config / "running.json").read_text(encoding="utf-8"))
-    page = story.http.request("GET", running["url"]).data.decode().strip()
+    running = json.loads((demo.folders.config / "running.json").read_text(encoding="utf-8"))
+    page = demo.http.request("GET", running["url"]).data.decode().strip()
     _say("\nthe record of the commit, as the talk showed it:")
     for key, value in slide_row(commit).items():
         _say(f'  {key}: "{value}"')
     _say(f"\npromotion.ready went out, and deployment {deployment['id']} {deployment['outcome']}")
     _say(f"  {running['url']} answers: {page}\n")
-    show_trace(story.get("/trace"))
+    show_trace(demo.get("/trace"))
 
 
-def _next(story: _Story) -> None:
-    here = f"GREENLIGHT_URL={story.board} " if not story.board.endswith(":8080") else ""
+def _next(demo: _Demo) -> None:
+    here = f"GREENLIGHT_URL={demo.board} " if not demo.board.endswith(":8080") else ""
     greenlight = "greenlight" if shutil.which("greenlight") else os.path.relpath(sys.argv[0])
     _say(
         f"""
 what to try next, in another terminal:
-  {here}{greenlight} why {REPO} {story.sha[:7]}
-  {here}{greenlight} journal {REPO} {story.sha[:7]} --verify
-  {here}GREENLIGHT_TOKEN={story.token} {greenlight} pause hello production --reason "going home"
-  open {story.board}/commits/{REPO}/{story.sha}
+  {here}{greenlight} why {REPO} {demo.sha[:7]}
+  {here}{greenlight} journal {REPO} {demo.sha[:7]} --verify
+  {here}GREENLIGHT_TOKEN={demo.token} {greenlight} pause hello production --reason "going home"
+  open {demo.board}/commits/{REPO}/{demo.sha}
 and for your own repository: write config/pipeline.yaml (docs/policy.md), then `make up` runs that.
 still running; Ctrl-C ends it
 """

@@ -38,7 +38,7 @@ DRAIN = 10.0
 """Seconds that deliveries in flight get to finish after SIGTERM."""
 
 FAILED = 1
-"""Exit code: the demo's story failed, or a port does not listen any more."""
+"""Exit code: the demo failed, or a port does not listen any more."""
 
 USAGE = 2
 """Exit code: bad usage or configuration."""
@@ -69,9 +69,9 @@ class Addresses:
 def run(options: UpOptions, show_trace: Callable[[dict[str, Any]], None]) -> int:
     """Run until SIGTERM or SIGINT.
 
-    Returns the exit code: 0 in order, 1 the demo's story or a port failed, 2 it cannot start.
+    Returns the exit code: 0 in order, 1 the demo or a port failed, 2 it cannot start.
     """
-    log = log_to_stderr(logging.WARNING if options.demo else logging.INFO)  # the story is on stdout
+    log = log_to_stderr(logging.WARNING if options.demo else logging.INFO)  # the demo prints to stdout
     try:
         folders = _folders(options)
         for path in keep_private(folders.data):
@@ -110,7 +110,7 @@ def run(options: UpOptions, show_trace: Callable[[dict[str, Any]], None]) -> int
     _announce(addresses, folders, options, greenlight.pipeline())
     code = 0
     if options.demo:
-        code = demo.tell(addresses.board, addresses.webhooks, folders, watcher, greenlight.clock, stopping, show_trace)
+        code = demo.play(addresses.board, addresses.webhooks, folders, watcher, greenlight.clock, stopping, show_trace)
     if code == 0:
         code = 0 if serve_until(stopping, servers, lambda: _look(greenlight)) else FAILED
     return _stop(servers, greenlight, folders, options, code)

@@ -15,8 +15,8 @@ from greenlight.board.commits import Known, known
 from greenlight.board.links import pages_of
 from greenlight.board.overview import last_line, signable
 from greenlight.board.pages.shown import MINUTE, SOON
+from greenlight.board.sentences import in_words
 from greenlight.board.stops import OPEN, Missing, Need, Stop, first_waiting, revoked, stops
-from greenlight.board.story import story
 from greenlight.board.timeline import Timeline, timeline
 from greenlight.events import ids
 from greenlight.ledger.journal import verify
@@ -78,7 +78,7 @@ def values(owner: str, name: str, sha: str, person: Person | None, deps: Deps) -
     targets = [(policy.name, environment) for policy in policies for environment in policy.environments]
     with deps.ledger.session(Reading(targets=targets)):
         parts = [_part(record, policy, spans, person, deps) for policy in policies]
-    sentences = story(entries, commit.author)
+    sentences = in_words(entries, commit.author)
     every = "everything" in request.args
     running = any(stop.state == "running" for part in parts for stop in part.stops)
     return {

@@ -12,7 +12,7 @@ from greenlight.board.commits import Known, known
 from greenlight.board.overview import Cell, overview
 from greenlight.board.pages.commit import Action
 from greenlight.board.pages.shown import MINUTE, SOON
-from greenlight.board.story import Sentence, story
+from greenlight.board.sentences import Sentence, in_words
 from greenlight.lib.errors import NotFound
 from greenlight.model import keys
 from greenlight.model.policy import Policy
@@ -94,7 +94,7 @@ def _sentences(stream: str, policy: Policy, deps: Deps) -> Sequence[Sentence]:
     entries = deps.ledger.newest_entries(stream, limit=LOOKED_AT)
     shas = {str(entry.payload["sha"]) for entry in entries if isinstance(entry.payload.get("sha"), str)}
     titles = {sha: one.called for sha, one in known(policy.repo, shas, deps).items()}
-    return [sentence for sentence in story(entries, titles=titles) if not sentence.minor][:SENTENCES]
+    return [sentence for sentence in in_words(entries, titles=titles) if not sentence.minor][:SENTENCES]
 
 
 def actions(cell: Cell, person: Person) -> Sequence[Action]:

@@ -118,7 +118,7 @@ def events() -> None:
 @click.argument("id")
 @as_json
 def show(id: str, as_json: bool) -> None:
-    """Show the story of the event with this ID: Triggers that wanted it or not, attempts, replies.
+    """Show what happened to the event with this ID: Triggers that wanted it or not, attempts, replies.
 
     Exit 1 if the log has no such event (any more).
 
@@ -128,8 +128,8 @@ def show(id: str, as_json: bool) -> None:
     if as_json:
         render.document(found)
     else:
-        for story in found["events"]:
-            render_broker.story(story)
+        for event in found["events"]:
+            render_broker.event(event)
     if not found["events"]:
         raise Failure(f"the log has no event {id!r}: it never arrived, or it was settled and has expired", NO)
 

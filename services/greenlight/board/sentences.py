@@ -26,7 +26,7 @@ class Sentence:
     minor: bool = False  # left out unless everything is asked for
 
 
-def story(entries: Sequence[Entry], author: str = "", titles: Mapping[str, str] | None = None) -> Sequence[Sentence]:
+def in_words(entries: Sequence[Entry], author: str = "", titles: Mapping[str, str] | None = None) -> Sequence[Sentence]:
     """Return entries in words, newest first.
 
     `author` is who made the commit, as far as is known; `titles` names commits by sha, where entries are about several.

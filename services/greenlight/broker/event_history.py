@@ -1,4 +1,4 @@
-"""The story of one event for operators: who wanted it and who did not, attempts, replies, dead letters."""
+"""Report of what happened to one event, for operators: Triggers that wanted it or not, attempts, replies, dead letters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from greenlight.broker.log.history import Received
 from greenlight.broker.worker import TriggerWorker
 
 
-def event_story(connection: sqlite3.Connection, received: Received, workers: Mapping[str, TriggerWorker]) -> Document:
+def event_history(connection: sqlite3.Connection, received: Received, workers: Mapping[str, TriggerWorker]) -> Document:
     """Return what happened to one event; `workers` by the key of their Trigger."""
     failures, replies = history.failures(connection, received.seq), history.replies(connection, received.seq)
     dead = {dead_letter.trigger: dead_letter for dead_letter in dead_letters.of_event(connection, received.seq)}
