@@ -234,7 +234,7 @@ def test_a_late_word_of_an_earlier_try_ends_nothing(story: Story) -> None:
     story.bus.append(applied)
     while story.last().tries == 1:  # type: ignore[attr-defined]
         story.rest(5)
-    late = deployer._conclude(first, Progress("error", "seen long ago"), applied, story.deps())  # type: ignore[arg-type]
+    late = deployer._write_progress(first, Progress("error", "seen long ago"), applied, story.deps())  # type: ignore[arg-type]
     assert late == [] or late[0].type == types.DEPLOYMENT_SUCCEEDED
     story.rest(300)
     assert story.last().outcome == "succeeded"  # type: ignore[attr-defined]

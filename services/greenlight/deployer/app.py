@@ -28,7 +28,7 @@ from greenlight.service.retry import until_settled
 from greenlight.service.situations import situation
 from greenlight.telemetry import metrics
 
-FEW = 20
+MOST_CANDIDATES = 20
 """Of the newest candidates, how many are looked at for one that is to be deployed instead of trying again after an error."""
 
 
@@ -36,7 +36,7 @@ def on_promotion_ready(event: Event, deps: Deps) -> Sequence[Event]:
     """Start the deployment that this promotion is, if the ledger still wants it; or go on with it after a crash."""
     data = required_fields(event, "promotion", "application", "environment")
     known = deps.ledger.deployment(data["promotion"]) is not None
-    attempt = (lambda: _go_on(data["promotion"], deps)) if known else (lambda: _begin(data, event, deps))
+    attempt = (lambda: _continue(data["promotion"], deps)) if known else (lambda: _begin(data, event, deps))
     deployment, events = until_settled(attempt)
     return events if deployment is None else _apply(deployment, event, deps)
 
@@ -63,13 +63,13 @@ def on_deployment_under_way(event: Event, deps: Deps) -> Sequence[Event]:
     if target is None or target.lease is None:
         return []  # an error is waiting for its next try
     if target.lease.owner != deps.owner:
-        deployment = until_settled(lambda: _take(id, deps))
+        deployment = until_settled(lambda: _take_target(id, deps))
         return [] if deployment is None else _apply(deployment, event, deps)
     if target.fence != deployment.fence:
         return []  # it was taken over between the two reads, and the new holder goes on with it
     held, job = deployment, job_of(deployment, deps)
-    progress = no_driver(deployment) if job is None else watch(job, lambda output: _show(held, output, deps))
-    return until_settled(lambda: _conclude(held, progress, event, deps))
+    progress = no_driver(deployment) if job is None else watch(job, lambda output: _write_output(held, output, deps))
+    return until_settled(lambda: _write_progress(held, progress, event, deps))
 
 
 def on_cancel_requested(event: Event, deps: Deps) -> Sequence[Event]:
@@ -85,14 +85,14 @@ def on_cancel_requested(event: Event, deps: Deps) -> Sequence[Event]:
             return []
         if deployment.outcome != RUNNING:
             return [end_event(deployment)]
-        deployment, target = _rows(id, deps)
+        deployment, target = _read_rows(id, deps)
         if target.cancel is None or target.cancel.deployment != id:
             return []
         now = deps.clock.now()
         if target.lease is not None and target.lease.owner != deps.owner and target.lease.until > now:
             return []
         progress = domain.canceled(deployment, target, Progress(RUNNING))
-        _stop(deployment, progress.reason or "canceled", deps)
+        _cancel_driver(deployment, progress.reason or "canceled", deps)
         return _end(deployment, target, progress, deps)
 
     events = until_settled(attempt)
@@ -100,7 +100,7 @@ def on_cancel_requested(event: Event, deps: Deps) -> Sequence[Event]:
     return events
 
 
-def _stop(deployment: Deployment, reason: str, deps: Deps) -> None:
+def _cancel_driver(deployment: Deployment, reason: str, deps: Deps) -> None:
     """End what the driver has started. A process that lives a moment longer holds the target's lock, not its row."""
     job = job_of(deployment, deps)
     if job is not None:
@@ -159,27 +159,27 @@ def _withdraw(target: Target, promotion: Promotion, event: Event, deps: Deps) ->
     return [again]
 
 
-def _go_on(id: str, deps: Deps) -> tuple[Deployment | None, Sequence[Event]]:
+def _continue(id: str, deps: Deps) -> tuple[Deployment | None, Sequence[Event]]:
     """Continue a deployment that has begun: after a crash, or for the next try after an error."""
-    deployment, target = _rows(id, deps)
+    deployment, target = _read_rows(id, deps)
     now = deps.clock.now()
     if deployment.outcome != RUNNING:
         return None, [end_event(deployment)]
     if target.lease is None:
         if deployment.again is not None and now < deployment.again:
             return None, []  # an event that came twice shortens no pause
-        pointless = _pointless(deployment, target, deps)
-        if pointless is not None:
-            return None, _end(deployment, target, Progress("superseded", pointless), deps)
+        reason = _why_superseded(deployment, target, deps)
+        if reason is not None:
+            return None, _end(deployment, target, Progress("superseded", reason), deps)
         environment = environment_of(deployment, deps)
         shut = environment is not None and deployment.cause == "automatic" and frozen(environment, target, None, now)
         if target.paused is not None or shut:
             deps.ledger.transact(Transaction(due=[domain.next_try(deployment, now + DUE_AFTER, now)]))
             return None, []
-    return _take(id, deps), []
+    return _take_target(id, deps), []
 
 
-def _take(id: str, deps: Deps) -> Deployment | None:
+def _take_target(id: str, deps: Deps) -> Deployment | None:
     """Hold the target for a deployment that is under way; None while another holder's lease runs, or it has ended."""
     deployment = deps.ledger.deployment(id)
     if deployment is None or deployment.outcome != RUNNING:
@@ -203,11 +203,11 @@ def _apply(deployment: Deployment, event: Event, deps: Deps) -> Sequence[Event]:
     progress = no_driver(deployment) if job is None else start(job, deps)
     if progress.outcome == RUNNING:
         return until_settled(lambda: _applied(deployment, deps))
-    return until_settled(lambda: _conclude(deployment, progress, event, deps))
+    return until_settled(lambda: _write_progress(deployment, progress, event, deps))
 
 
 def _applied(held: Deployment, deps: Deps) -> Sequence[Event]:
-    deployment, target = _rows(held.id, deps)
+    deployment, target = _read_rows(held.id, deps)
     if deployment.outcome != RUNNING:
         return [end_event(deployment)]
     if not domain.holds(held, deployment, target, deps.owner):
@@ -217,12 +217,12 @@ def _applied(held: Deployment, deps: Deps) -> Sequence[Event]:
     return [event]
 
 
-def _conclude(held: Deployment, progress: Progress, cause: Event, deps: Deps) -> Sequence[Event]:
+def _write_progress(held: Deployment, progress: Progress, cause: Event, deps: Deps) -> Sequence[Event]:
     """Write the driver's progress: rows and one event for still running, an error to be tried again, or the end.
 
     Nothing, where another process holds the target by now or a later try is under way: the driver's progress is of `held`.
     """
-    deployment, target = _rows(held.id, deps)
+    deployment, target = _read_rows(held.id, deps)
     now = deps.clock.now()
     if deployment.outcome != RUNNING:
         return [end_event(deployment)]
@@ -230,7 +230,7 @@ def _conclude(held: Deployment, progress: Progress, cause: Event, deps: Deps) ->
         return []
     progress = domain.canceled(deployment, target, progress)
     if progress.outcome == "canceled":
-        _stop(deployment, progress.reason or "canceled", deps)
+        _cancel_driver(deployment, progress.reason or "canceled", deps)
         return _end(deployment, target, progress, deps)
     if progress.outcome == RUNNING:
         event, transaction = domain.progressing(deployment, target, deps.owner, cause, now)
@@ -238,18 +238,18 @@ def _conclude(held: Deployment, progress: Progress, cause: Event, deps: Deps) ->
         return [event]
     environment = environment_of(deployment, deps)
     if progress.outcome == "error" and environment is not None and deployment.tries < environment.tries:
-        deps.ledger.transact(domain.later(deployment, target, progress.reason or "no reason given", cause, now))
+        deps.ledger.transact(domain.try_later(deployment, target, progress.reason or "no reason given", cause, now))
         return []
     return _end(deployment, target, progress, deps)
 
 
-def _show(held: Deployment, output: Output, deps: Deps) -> None:
+def _write_output(held: Deployment, output: Output, deps: Deps) -> None:
     """Write down what a deployment under way has printed, unless another process holds its target by now."""
 
     def attempt() -> None:
-        deployment, target = _rows(held.id, deps)
+        deployment, target = _read_rows(held.id, deps)
         if deployment.outcome == RUNNING and domain.holds(held, deployment, target, deps.owner):
-            deps.ledger.transact(domain.shown(deployment, output))
+            deps.ledger.transact(domain.output_written(deployment, output))
 
     until_settled(attempt)
 
@@ -264,7 +264,7 @@ def _end(deployment: Deployment, target: Target, progress: Progress, deps: Deps)
     return [event]
 
 
-def _pointless(deployment: Deployment, target: Target, deps: Deps) -> str | None:
+def _why_superseded(deployment: Deployment, target: Target, deps: Deps) -> str | None:
     """Return why the next try of a deployment is not worth making; None: it is. A person's request always is."""
     policy = deps.pipeline().applications.get(deployment.application)
     if policy is None or deployment.environment not in policy.environments:
@@ -277,7 +277,7 @@ def _pointless(deployment: Deployment, target: Target, deps: Deps) -> str | None
     if deployment.request is not None or deployment.push is None:
         return None
     pushes = pushes_since(deps.ledger, target)
-    for row in deps.ledger.decisions(deployment.application, deployment.environment, ("ready",), limit=FEW):
+    for row in deps.ledger.decisions(deployment.application, deployment.environment, ("ready",), limit=MOST_CANDIDATES):
         if row.sha == deployment.sha or row.push is None or not newer(row.push, deployment.push, pushes):
             continue
         record, now = deps.ledger.record(row.repo, row.sha), deps.clock.now()
@@ -286,7 +286,7 @@ def _pointless(deployment: Deployment, target: Target, deps: Deps) -> str | None
     return None
 
 
-def _rows(id: str, deps: Deps) -> tuple[Deployment, Target]:
+def _read_rows(id: str, deps: Deps) -> tuple[Deployment, Target]:
     deployment = deps.ledger.deployment(id)
     assert deployment is not None, "the caller has read this deployment before, and none is ever removed"
     target = deps.ledger.target(deployment.application, deployment.environment)

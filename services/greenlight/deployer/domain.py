@@ -21,10 +21,10 @@ from greenlight.policy.requests import begun
 LEASE = timedelta(seconds=30)
 """How long a target is held without a word from its holder. Longer than one watch, which is at most 20 s."""
 
-LATELY = timedelta(seconds=5)
+JUST_BEGUN = timedelta(seconds=5)
 """How long a target that was taken is known to be held, without another look."""
 
-KEPT = 20
+HISTORY_LENGTH = 20
 """How many shas a target remembers to roll back to."""
 
 
@@ -139,9 +139,9 @@ def _next_try(deployment: Deployment, fence: int) -> Deployment:
 def has_just_begun(deployment: Deployment, target: Target, owner: str, now: datetime) -> bool:
     """Return whether `owner` began this try so lately that its lease need not be renewed before the driver starts."""
     lease = target.lease
-    return (
-        lease is not None and lease.owner == owner and deployment.again is None and lease.until - now > LEASE - LATELY
-    )
+    if lease is None or lease.owner != owner or deployment.again is not None:
+        return False
+    return lease.until - now > LEASE - JUST_BEGUN
 
 
 def holds(held: Deployment, deployment: Deployment, target: Target, owner: str) -> bool:
@@ -172,7 +172,7 @@ def progressing(
     )
 
 
-def later(deployment: Deployment, target: Target, reason: str, cause: Event, now: datetime) -> Transaction:
+def try_later(deployment: Deployment, target: Target, reason: str, cause: Event, now: datetime) -> Transaction:
     """Return the writes after an error: the same deployment is tried again, after a pause that doubles up to 5 min."""
     pause = min(timedelta(seconds=2 ** min(deployment.tries, 9)), timedelta(minutes=5))
     return Transaction(
@@ -228,7 +228,7 @@ def _output_at_end(deployment: Deployment, progress: Progress) -> dict[str, Any]
     }
 
 
-def shown(deployment: Deployment, output: Output) -> Transaction:
+def output_written(deployment: Deployment, output: Output) -> Transaction:
     """Return the write of what a deployment under way has printed by now."""
     return Transaction(deployments=[replace(deployment, output=output.text, printed=output.printed)])
 
@@ -241,5 +241,5 @@ def _after(target: Target, ended: Deployment, now: datetime) -> Target:
     return replace(
         free,
         running=Running(ended.sha, ended.id, now, ended.push),
-        history=(ended.sha, *(sha for sha in target.history if sha != ended.sha))[:KEPT],
+        history=(ended.sha, *(sha for sha in target.history if sha != ended.sha))[:HISTORY_LENGTH],
     )

@@ -71,7 +71,7 @@ def _apply_order(job: Job, name: str = "apply") -> Progress:
             part.expected()
             raise
         part.note(outcome=progress.outcome)
-    _tell_parts(job, progress)
+    _trace_parts(job, progress)
     return progress
 
 
@@ -79,11 +79,11 @@ def _watch_order(job: Job, show: Callable[[Output], None]) -> Progress:
     with _part_of_deploy("watch", job) as part:
         progress = _watch_and_show(job, job.driver, show) if isinstance(job.driver, Prints) else _watch(job, WATCH)
         part.note(outcome=progress.outcome)
-    _tell_parts(job, progress)
+    _trace_parts(job, progress)
     return progress
 
 
-def _tell_parts(job: Job, progress: Progress) -> None:
+def _trace_parts(job: Job, progress: Progress) -> None:
     """Report the parts of a try that is over as steps below the deployment's own span."""
     order = job.order
     parent, key = ids.span_id(order.deployment, "deploy"), f"{order.deployment}/{order.fence}"

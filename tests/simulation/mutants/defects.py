@@ -12,10 +12,10 @@ DEFECTS = [
     Defect("begun under the fence before", "begin", "fence=target.fence + 1", "fence=target.fence"),
     Defect("intent not decided again", "_begin", "or not may_begin(case, decision)", ""),
     Defect("decided on rows that have changed", "_transaction", "[record, *read] if rows or targets else []", "[]"),
-    Defect("an error ends at the first try", "_conclude", "deployment.tries < environment.tries", "False"),
+    Defect("an error ends at the first try", "_write_progress", "deployment.tries < environment.tries", "False"),
     Defect(
         "a late word ends a later try",
-        "_conclude",
+        "_write_progress",
         "if not domain.holds(held, deployment, target, deps.owner)",
         "if False",
     ),

@@ -97,7 +97,7 @@ def test_what_a_driver_says_counts_only_for_the_try_that_asked_it() -> None:
 def test_an_error_is_tried_again_after_a_pause_that_grows(tries: int, pause: timedelta) -> None:
     """As the same deployment. The target is let go, so that any deployer may try."""
     deployment, row = held()
-    later = domain.later(replace(deployment, tries=tries), row, "no route", CAUSE, NOW)
+    later = domain.try_later(replace(deployment, tries=tries), row, "no route", CAUSE, NOW)
     assert later.deployments[0].again == NOW + pause
     assert (later.targets[0].lease, later.targets[0].deployment) == (None, deployment.id)
     (due,) = later.due

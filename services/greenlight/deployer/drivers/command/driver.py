@@ -38,7 +38,7 @@ OUTPUT = 16 * 1024
 CMD = 500
 """Characters of a command line that its span has."""
 
-FEW = 100
+COMPARED = 100
 """Characters that tell whether the output's file has its end: of a very long output it has not."""
 
 
@@ -224,7 +224,7 @@ class CommandDriver:
         if printed is None or printed.total == 0:
             return None
         printed.finish()
-        return printed.total if output.endswith(printed.text[-FEW:]) else printed.total + len(output)
+        return printed.total if output.endswith(printed.text[-COMPARED:]) else printed.total + len(output)
 
     def _begun_in_vain(self, order: Order) -> Progress | None:
         """Return why this try must not start a command, though the target is free and no end is written down."""
