@@ -49,12 +49,12 @@ def on_commit_recorded(event: Event, deps: Deps) -> Sequence[Event]:
     push = fact.push if fact is not None else None
     events: list[Event] = []
     for policy, environment in targets:
-        with suppress(Unreadable):  # what cannot be read keeps no other target from being decided; `_check` says so
-            events += _decided_under(policy, environment, deps)
-            events += _decide_following(push, policy, environment, deps) if push is not None else []
+        with suppress(Unreadable):  # other targets are decided all the same; `_decide_commit` reports the row
+            events += _decide_all(policy, environment, deps)
+            events += _decide_newer(push, policy, environment, deps) if push is not None else []
             if data.get("application") in policy.names and data.get("environment") == environment:
-                events += _next(policy, environment, deps)
-    return events + _check(repo, sha, targets, done, deps)
+                events += _decide_next(policy, environment, deps)
+    return events + _decide_commit(repo, sha, targets, done, deps)
 
 
 def on_deployment_ended(event: Event, deps: Deps) -> Sequence[Event]:
@@ -73,7 +73,8 @@ def on_deployment_ended(event: Event, deps: Deps) -> Sequence[Event]:
         deps.transact(Transaction(done=done))
         return []
     if policy.repo != deployment.repo:  # its application is made from another repository since it began
-        events = _next(policy, deployment.environment, deps) if deployment.environment in policy.environments else []
+        known = deployment.environment in policy.environments
+        events = _decide_next(policy, deployment.environment, deps) if known else []
         deps.transact(Transaction(done=done))
         return events
     following = [
@@ -84,14 +85,14 @@ def on_deployment_ended(event: Event, deps: Deps) -> Sequence[Event]:
     here = [(policy, deployment.environment)] if deployment.environment in policy.environments else []
     events = []
     if here:
-        events += _decided_under(policy, deployment.environment, deps)
+        events += _decide_all(policy, deployment.environment, deps)
         read_for_all(deps.ledger, [target_of(*target, deps.ledger) for target in (*here, *following)])
-        events += _check(deployment.repo, deployment.sha, here, [], deps)
+        events += _decide_commit(deployment.repo, deployment.sha, here, [], deps)
         if deployment.cause == "rollback" and deployment.previous not in (None, deployment.sha):
-            events += _check(deployment.repo, deployment.previous or "", [*here, *following], [], deps)
-        events += _next(policy, deployment.environment, deps)
-        events += _go_back(policy, deployment, deps)
-    return events + _check(deployment.repo, deployment.sha, following, done, deps)
+            events += _decide_commit(deployment.repo, deployment.previous or "", [*here, *following], [], deps)
+        events += _decide_next(policy, deployment.environment, deps)
+        events += _request_rollback(policy, deployment, deps)
+    return events + _decide_commit(deployment.repo, deployment.sha, following, done, deps)
 
 
 def on_target_resumed(event: Event, deps: Deps) -> Sequence[Event]:
@@ -106,18 +107,18 @@ def on_target_resumed(event: Event, deps: Deps) -> Sequence[Event]:
     deps, policy = Deciding.of(application, target.repo, deps)
     events: list[Event] = []
     if policy is not None and policy.name == application and environment in policy.environments:
-        events += _decided_under(policy, environment, deps)
-        events += _next(policy, environment, deps)
+        events += _decide_all(policy, environment, deps)
+        events += _decide_next(policy, environment, deps)
     deps.transact(Transaction(done=done))
     return events
 
 
-def _go_back(policy: Policy, deployment: Deployment, deps: Deciding) -> list[Event]:
+def _request_rollback(policy: Policy, deployment: Deployment, deps: Deciding) -> list[Event]:
     """Request a rollback, as a person would: from here on it is a deployment like any other."""
 
     def attempt() -> list[Event]:
         target = deps.ledger.target(policy.name, deployment.environment)
-        sha = domain.way_back(policy, deployment, target) if target is not None else None
+        sha = domain.automatic_rollback(policy, deployment, target) if target is not None else None
         record = deps.ledger.record(deployment.repo, sha) if sha is not None else None
         if target is None or record is None:
             return []
@@ -130,7 +131,7 @@ def _go_back(policy: Policy, deployment: Deployment, deps: Deciding) -> list[Eve
     return until_settled(attempt)
 
 
-def _decide_following(push: Push, policy: Policy, environment: str, deps: Deciding) -> list[Event]:
+def _decide_newer(push: Push, policy: Policy, environment: str, deps: Deciding) -> list[Event]:
     """Decide again the newer candidates that were decided before a late push: it may add changed paths and authors.
 
     Where pushes are decided in their order there are none, however many are on their way.
@@ -141,11 +142,11 @@ def _decide_following(push: Push, policy: Policy, environment: str, deps: Decidi
     with step("check for promotion", application=policy.name, environment=environment, candidates="newer"):
         for row in newer_ones:
             with suppress(Unreadable):
-                _consider(row.repo, row.sha, [(policy, environment)], [], deps, promote=False)
-    return _next(policy, environment, deps)
+                _decide_together(row.repo, row.sha, [(policy, environment)], [], deps, promote=False)
+    return _decide_next(policy, environment, deps)
 
 
-def _decided_under(policy: Policy, environment: str, deps: Deciding) -> list[Event]:
+def _decide_all(policy: Policy, environment: str, deps: Deciding) -> list[Event]:
     """Decide every candidate of a target, newest first, if that was not done yet under this policy.
 
     Nothing is promoted before all are decided. A crash in between leaves the target as it was, and this is done again.
@@ -160,7 +161,7 @@ def _decided_under(policy: Policy, environment: str, deps: Deciding) -> list[Eve
     with step("check for promotion", application=policy.name, environment=environment, candidates="all"):
         for sha in candidates(policy, environment, target, pushes, deps.ledger):
             with suppress(Unreadable):
-                _consider(policy.repo, sha, [(policy, environment)], [], deps, promote=False)
+                _decide_together(policy.repo, sha, [(policy, environment)], [], deps, promote=False)
 
     def attempt() -> None:
         row = target_of(policy, environment, deps.ledger)
@@ -168,27 +169,27 @@ def _decided_under(policy: Policy, environment: str, deps: Deciding) -> list[Eve
             deps.transact(Transaction(targets=[replace(row, policy=policy.digest)]))
 
     until_settled(attempt)
-    return _next(policy, environment, deps)
+    return _decide_next(policy, environment, deps)
 
 
-def _next(policy: Policy, environment: str, deps: Deciding) -> list[Event]:
+def _decide_next(policy: Policy, environment: str, deps: Deciding) -> list[Event]:
     """Decide a free target's newest request, else its newest candidate that may go out by itself; return the events."""
-    _expire(policy, environment, deps)
+    _expire_requests(policy, environment, deps)
     target = target_of(policy, environment, deps.ledger)
     request = newest_request(target, deps.clock.now())
     events: list[Event] = []
     with step("check for promotion", application=policy.name, environment=environment, candidates="next"):
         if request is not None:
-            events += _consider(policy.repo, request.sha, [(policy, environment)], [], deps)
+            events += _decide_together(policy.repo, request.sha, [(policy, environment)], [], deps)
         for row in () if events else newest_first(policy, environment, target, deps):
             with suppress(Unreadable):  # an older candidate goes out instead of one that cannot be read
-                events += _consider(row.repo, row.sha, [(policy, environment)], [], deps)
+                events += _decide_together(row.repo, row.sha, [(policy, environment)], [], deps)
             if events:
                 break
     return events
 
 
-def _expire(policy: Policy, environment: str, deps: Deciding) -> None:
+def _expire_requests(policy: Policy, environment: str, deps: Deciding) -> None:
     """End the requests that have waited too long."""
 
     def attempt() -> None:
@@ -200,7 +201,7 @@ def _expire(policy: Policy, environment: str, deps: Deciding) -> None:
     until_settled(attempt)
 
 
-def _check(
+def _decide_commit(
     repo: str, sha: str, targets: Sequence[tuple[Policy, str]], done: Sequence[tuple[str, str]], deps: Deciding
 ) -> list[Event]:
     """Decide the event's commit, AT_ONCE targets in a transaction; the last one marks the event as done.
@@ -210,29 +211,29 @@ def _check(
     events: list[Event] = []
     with step("check for promotion"):
         while len(targets) > AT_ONCE:
-            found, whole = _readable(repo, sha, targets[:AT_ONCE], [], deps)
-            events += found
-            targets, done = targets[AT_ONCE:], done if whole else []
-        return events + _readable(repo, sha, targets, done, deps)[0]
+            more, all_decided = _decide_readable(repo, sha, targets[:AT_ONCE], [], deps)
+            events += more
+            targets, done = targets[AT_ONCE:], done if all_decided else []
+        return events + _decide_readable(repo, sha, targets, done, deps)[0]
 
 
-def _readable(
+def _decide_readable(
     repo: str, sha: str, targets: Sequence[tuple[Policy, str]], done: Sequence[tuple[str, str]], deps: Deciding
 ) -> tuple[list[Event], bool]:
     """Decide the commit for the targets that can be read; return the events, and whether these were all targets."""
     try:
-        return _consider(repo, sha, targets, done, deps), True
+        return _decide_together(repo, sha, targets, done, deps), True
     except Unreadable:
         if len(targets) < 2:
             raise
     events: list[Event] = []
     for target in targets:
         with suppress(Unreadable):
-            events += _consider(repo, sha, [target], [], deps)
+            events += _decide_together(repo, sha, [target], [], deps)
     return events, False
 
 
-def _consider(
+def _decide_together(
     repo: str,
     sha: str,
     targets: Sequence[tuple[Policy, str]],
@@ -262,7 +263,7 @@ def _consider(
     events = [event for outcome in outcomes for event in outcome.events]
     behind = [target for target, outcome in zip(targets, outcomes, strict=False) if outcome.behind]
     for policy, environment in behind:  # a newer commit is ready, too: it is the one that goes out
-        events += _next(policy, environment, deps)
+        events += _decide_next(policy, environment, deps)
     if behind and done:
         deps.transact(Transaction(done=done))
     return events

@@ -71,7 +71,7 @@ def consider(case: Situation, last: DecisionRow | None, *, promote: bool = True)
     )
 
 
-def way_back(policy: Policy, deployment: Deployment, target: Target) -> str | None:
+def automatic_rollback(policy: Policy, deployment: Deployment, target: Target) -> str | None:
     """Return the sha to go back to by itself after a deployment: what ran before it failed, if the policy says so.
 
     Not where something else is wanted already, nor what a person ended, and once only: a rollback that failed is for a
@@ -177,8 +177,8 @@ def _replaces(case: Situation, decision: Decision, wanted: Promotion) -> bool:
 def _row(case: Situation, decision: Decision, last: DecisionRow | None) -> DecisionRow | None:
     """Return the decision to store, if it differs from the last one."""
     own, policy = decision.own, case.policy
-    found = (own.state, own.reasons, policy.digest, _place(decision.push), decision.recount)
-    if last is not None and (last.decision, last.reasons, last.policy, _place(last.push), last.recount) == found:
+    new = (own.state, own.reasons, policy.digest, _place(decision.push), decision.recount)
+    if last is not None and (last.decision, last.reasons, last.policy, _place(last.push), last.recount) == new:
         return None
     return DecisionRow(
         application=policy.name,

@@ -53,7 +53,7 @@ DEFECTS = [
     ),
     Defect(
         "an edited policy decides one commit at a time",
-        "_decided_under",
+        "_decide_all",
         "if target.policy == policy.digest:",
         "if True:",
     ),

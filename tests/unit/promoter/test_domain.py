@@ -10,7 +10,7 @@ from greenlight.events import types
 from greenlight.model import keys
 from greenlight.model.policy import Situation
 from greenlight.model.rows import DecisionRow, Deployment, Promotion, Push, Record, Target
-from greenlight.promoter.domain import Outcome, consider, requests_expired, rollback_requested, way_back
+from greenlight.promoter.domain import Outcome, automatic_rollback, consider, requests_expired, rollback_requested
 from support.policy import (  # fmt: skip
     BUILD,
     REPO,
@@ -203,8 +203,8 @@ def test_a_target_goes_back_by_itself_only_after_a_failure_and_only_to_what_ran(
     ended: Deployment, at: Target, goes_to: str | None
 ) -> None:
     """Not after an error, what a person ended, a rollback that failed, or where something else is wanted already."""
-    assert way_back(AUTOMATIC, ended, at) == goes_to
-    assert way_back(SHOP, ended, at) is None
+    assert automatic_rollback(AUTOMATIC, ended, at) == goes_to
+    assert automatic_rollback(SHOP, ended, at) is None
 
 
 def test_the_policy_asks_for_one_rollback_for_each_failed_deployment() -> None:
