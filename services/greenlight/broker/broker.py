@@ -94,15 +94,13 @@ class Broker:
 
     # In.
 
-    def appending(
-        self, event: Event, *, broker: str | None = None, handled: Collection[str] = ()
-    ) -> Callable[[Tx], None]:
+    def appending(self, event: Event, *, handled: Collection[str] = ()) -> Callable[[Tx], None]:
         """Return a function that appends an event inside a caller's transaction; it is delivered once that is durable.
 
-        `broker` (NAMESPACE/NAME) may be left out if there is only one. `handled`: keys of Triggers whose subscribers have
-        handled the event already. Raises Rejected if no hops are left.
+        The event is for the only Broker. `handled`: keys of Triggers whose subscribers have handled the event already. Raises
+        Rejected if no hops are left.
         """
-        key, prepared = self._key(broker), prepare(StoredEvent(event, _hops(event)), self._clock)
+        key, prepared = self._key(None), prepare(StoredEvent(event, _hops(event)), self._clock)
         return lambda tx: self._engine.append(tx, key, prepared, handled=handled)
 
     def hand_over(self, event: Event, trigger: str) -> bool | None:

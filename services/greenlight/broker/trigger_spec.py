@@ -43,12 +43,10 @@ class TriggerSpec:
     where: str = field(default="", compare=False)
 
     @classmethod
-    def to_service(
-        cls, name: str, service: str, *, namespace: str = "greenlight", broker: str = "default"
-    ) -> TriggerSpec:
-        """Make a Trigger that sends every event to a Knative Service, with the delivery options of a Broker without any."""
-        ref = Ref("serving.knative.dev/v1", "Service", service, namespace)
-        return cls(namespace, name, broker, everything, Destination(ref, where=f"Trigger {name}"), DEFAULT)
+    def to_service(cls, name: str, service: str) -> TriggerSpec:
+        """Make a Trigger of Greenlight's Broker that sends every event to a Knative Service, with default delivery options."""
+        ref = Ref("serving.knative.dev/v1", "Service", service, "greenlight")
+        return cls("greenlight", name, "default", everything, Destination(ref, where=f"Trigger {name}"), DEFAULT)
 
     @property
     def key(self) -> str:

@@ -10,16 +10,19 @@ from greenlight.lib.errors import Unavailable
 
 T = TypeVar("T")
 
+TRIES = 20
+"""Conflicts of one handler after which its event is delivered again later."""
 
-def until_settled(attempt: Callable[[], T], *, tries: int = 20) -> T:
+
+def until_settled(attempt: Callable[[], T]) -> T:
     """Return the result of `attempt`, which reads, computes and transacts; run it again on Conflict.
 
-    Every Conflict means that another writer got through, so one of them always makes progress. Raises Unavailable when it was
-    never us: the event is delivered again later.
+    Every Conflict means that another writer got through, so one of them always makes progress. Raises Unavailable after
+    TRIES Conflicts: the event is delivered again later.
     """
-    for _ in range(tries):
+    for _ in range(TRIES):
         try:
             return attempt()
         except Conflict:
             continue
-    raise Unavailable(f"{tries} other writers were faster on the same rows; the delivery will be tried again")
+    raise Unavailable(f"{TRIES} other writers were faster on the same rows; the delivery will be tried again")
