@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from greenlight.model.policy import Gate, GateState, Policy, Situation
-from greenlight.model.rows import Approval as Word
+from greenlight.model.rows import Approval as Vote
 from greenlight.model.rows import Request
 from greenlight.policy.authors import authors
 from greenlight.policy.decide import GREEN, decide, required_gates
@@ -30,11 +30,11 @@ def may_approve(person: Person, gate: Gate, case: Situation) -> str | None:
     return f"{why}; {gate.name} needs somebody else's approval" if person.identities else f"{why}; {NAME_THEM}"
 
 
-def stands(word: Word, gate: Gate, case: Situation) -> bool:
+def stands(vote: Vote, gate: Gate, case: Situation) -> bool:
     """Return whether an approval that was given can count in this target, and has not expired."""
-    if not isinstance(gate, Approval) or (gate.expires is not None and word.at + gate.expires <= case.now):
+    if not isinstance(gate, Approval) or (gate.expires is not None and vote.at + gate.expires <= case.now):
         return False
-    return gate.left_out(word, gate.makers(case)) is None
+    return gate.left_out(vote, gate.makers(case)) is None
 
 
 def may_revoke(person: Person, policy: Policy, gate: Gate) -> str | None:

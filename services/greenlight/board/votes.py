@@ -15,7 +15,7 @@ from greenlight.model.own_facts import own_fact
 from greenlight.model.policy import Gate, Policy, Situation
 from greenlight.model.rows import Record
 from greenlight.policy.decide import gate_here
-from greenlight.policy.gates.approval import newest_words
+from greenlight.policy.gates.approval import newest_votes
 from greenlight.policy.gates.kind import newest_revocation
 from greenlight.policy.shape import closest
 from greenlight.service.deps import Deps
@@ -39,7 +39,7 @@ def approve(record: Record, application: str, gate: str, comment: str | None, pe
     if None not in refusals:
         raise Forbidden("; ".join(dict.fromkeys(str(refusal) for refusal in refusals)))
     open_to = [case for case, refusal in zip(cases, refusals, strict=True) if refusal is None]
-    last, revoked = newest_words(policy, record, gate).get(person.id), newest_revocation(policy, record, gate)
+    last, revoked = newest_votes(policy, record, gate).get(person.id), newest_revocation(policy, record, gate)
     granted = last is not None and last.granted and (revoked is None or revoked.at < last.at)
     if last is not None and granted and all(domain.stands(last, found, case) for case in open_to):
         return last.fact
@@ -53,8 +53,8 @@ def revoke(record: Record, application: str, gate: str, reason: str | None, pers
     allowed(domain.may_revoke(person, policy, found))
     if not reason:
         raise Rejected("a revocation needs a reason, as `comment`")
-    words = newest_words(policy, record, gate).values()
-    newest = max((word.at.timestamp() for word in words), default=0.0)
+    votes = newest_votes(policy, record, gate).values()
+    newest = max((vote.at.timestamp() for vote in votes), default=0.0)
     last = newest_revocation(policy, record, gate)
     prior = f"{last.fact if last else ''}/{newest}"
     return _say(types.APPROVAL_REVOKED, record, application, gate, reason, person, prior, deps)

@@ -23,7 +23,7 @@ class Gate(ABC):
     name: str
     max_age: timedelta | None = None  # how old a fact may be
     any_branch: bool = False  # whether a run for a ref that is not shipped counts
-    not_author: bool = False  # whether the words of the commit's authors do not count
+    not_author: bool = False  # whether votes of the commit's authors do not count
 
     @property
     @abstractmethod

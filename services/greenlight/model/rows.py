@@ -166,7 +166,7 @@ class Approval:
 
     granted: bool
     person: str  # id in people.yaml
-    groups: tuple[str, ...]  # the groups the person was in when the word was given
+    groups: tuple[str, ...]  # the groups the person was in when it was given
     identities: tuple[str, ...]  # of the person then, for `not: author`
     at: datetime
     fact: str

@@ -119,7 +119,7 @@ DEFECTS = [
     Defect("revocation ignored", "_revocations", "if approval is None or approval.granted:", "if True:"),
     Defect("author may approve", "Authors.among", "return not self.people.isdisjoint(identities)", "return False"),
     Defect("an approval lasts for ever", "VotesGate.tally", "if lasts is None or vote[0] + lasts > now", "if True"),
-    Defect("a scan lasts for ever", "SignalGate._word", "and until <= now", "and False"),
+    Defect("a scan lasts for ever", "SignalGate._state_of", "and until <= now", "and False"),
     Defect("a build of any branch counts", "Reader.counts", "return refs.counts(case.policy, ref)", "return True"),
     Defect("the first verdict stands", "age", "_sortable(signal.order)", "0"),
     Defect(

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from greenlight.lib.durations import duration
 from greenlight.model.policy import GateState, Policy, Situation
-from greenlight.model.rows import Approval as Word
+from greenlight.model.rows import Approval as Vote
 from greenlight.model.rows import Record
 from greenlight.policy.authors import Authors
 from greenlight.policy.gates.kind import Schema, newest_revocation, revoked
@@ -70,51 +70,51 @@ class Approval(VotesGate):
     def state(self, case: Situation) -> GateState:
         """Judge by the newest vote of each person, and whether a person revoked the gate since."""
         taken_back = newest_revocation(case.policy, case.record, self.name)
-        words = newest_words(case.policy, case.record, self.name).values()
-        given = [word for word in words if word.granted and (taken_back is None or word.at > taken_back.at)]
+        votes = newest_votes(case.policy, case.record, self.name).values()
+        given = [vote for vote in votes if vote.granted and (taken_back is None or vote.at > taken_back.at)]
         makers = self.makers(case) if given else None
-        refusals = {word.person: self.left_out(word, makers) or _unsure(word, makers) for word in given}
-        refusals |= _twice([word for word in given if refusals[word.person] is None])
-        votes = [(word.at, word.person, word.fact) for word in given if refusals[word.person] is None]
-        if taken_back is not None and not votes:
+        refusals = {vote.person: self.left_out(vote, makers) or _unsure(vote, makers) for vote in given}
+        refusals |= _repeated([vote for vote in given if refusals[vote.person] is None])
+        counted = [(vote.at, vote.person, vote.fact) for vote in given if refusals[vote.person] is None]
+        if taken_back is not None and not counted:
             return revoked(taken_back, "a new approval")
         notes = [f"{person}'s approval does not count: {why}" for person, why in sorted(refusals.items()) if why]
-        return self.tally(votes, notes, case.now)
+        return self.tally(counted, notes, case.now)
 
-    def left_out(self, word: Word, makers: Authors | None) -> str | None:
+    def left_out(self, vote: Vote, makers: Authors | None) -> str | None:
         """Return why an approval does not count, or None. The person's groups at the time of the approval count.
 
         `makers` are the authors of the commit where the gate leaves them out, else None.
         """
-        if not set(word.groups) & set(self.groups):
-            return f"{word.person} was not in {' or '.join(self.groups)}"
-        return None if makers is None else makers.not_counted(word.person, word.identities, "approve again")
+        if not set(vote.groups) & set(self.groups):
+            return f"{vote.person} was not in {' or '.join(self.groups)}"
+        return None if makers is None else makers.not_counted(vote.person, vote.identities, "approve again")
 
 
-def newest_words(policy: Policy, record: Record, gate: str) -> Mapping[str, Word]:
+def newest_votes(policy: Policy, record: Record, gate: str) -> Mapping[str, Vote]:
     """Return the newest vote of each person at a gate, under the application's name or its former one."""
-    words = [word for key in policy.keys(gate) for word in record.approvals.get(key, {}).values()]
-    return {word.person: word for word in sorted(words, key=lambda word: (word.at, word.fact))}
+    votes = [vote for key in policy.keys(gate) for vote in record.approvals.get(key, {}).values()]
+    return {vote.person: vote for vote in sorted(votes, key=lambda vote: (vote.at, vote.fact))}
 
 
-def _twice(words: Sequence[Word]) -> dict[str, str]:
+def _repeated(votes: Sequence[Vote]) -> dict[str, str]:
     """Return why an approval does not count beside a newer one, by person: they have a login or address in common.
 
     Two ids are one person where an entry of people.yaml was renamed, or a login made a person who is an entry since.
     """
     newest: dict[str, str] = {}
     again: dict[str, str] = {}
-    for word in sorted(words, key=lambda word: (word.at, word.fact), reverse=True):
-        same = next((newest[identity] for identity in word.identities if identity in newest), None)
+    for vote in sorted(votes, key=lambda vote: (vote.at, vote.fact), reverse=True):
+        same = next((newest[identity] for identity in vote.identities if identity in newest), None)
         if same is not None:
-            again[word.person] = (
+            again[vote.person] = (
                 f"{same}, who approved later, has the same GitHub login or address: one person, one vote"
             )
         else:
-            newest |= dict.fromkeys(word.identities, word.person)
+            newest |= dict.fromkeys(vote.identities, vote.person)
     return again
 
 
-def _unsure(word: Word, makers: Authors | None) -> str | None:
+def _unsure(vote: Vote, makers: Authors | None) -> str | None:
     """Return why an approval does not count as long as an author may be unknown."""
-    return None if makers is None else makers.refusal(word.person, word.identities)
+    return None if makers is None else makers.refusal(vote.person, vote.identities)

@@ -51,14 +51,14 @@ class GithubCheck(SignalGate):
         kind, _, name = parts(key)
         return kind == "github.check" and owned(name, self.app, self.check)
 
-    def standing(self, words: Mapping[str, Signal], runs: Mapping[str, Run]) -> Mapping[str, Signal]:
+    def without_replaced(self, signals: Mapping[str, Signal], runs: Mapping[str, Run]) -> Mapping[str, Signal]:
         """Leave out a check suite that a later one of the same workflow replaces, where both are known to be of it, too."""
         latest: dict[tuple[str, ...], str] = {}
-        for key in words:
+        for key in signals:
             one = _workflow(key, runs)
             if one not in latest or _number(key, runs) > _number(latest[one], runs):
                 latest[one] = key
-        return super().standing({key: words[key] for key in latest.values()}, runs)
+        return super().without_replaced({key: signals[key] for key in latest.values()}, runs)
 
     def origin(self, key: str, runs: Mapping[str, Run]) -> str:
         _, source, name = parts(key)

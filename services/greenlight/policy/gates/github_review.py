@@ -46,20 +46,21 @@ class GithubReview(VotesGate, Reader):
     def state(self, case: Situation) -> GateState:
         """Judge by the newest review of each reviewer, and whether a person revoked the gate since."""
         taken_back = newest_revocation(case.policy, case.record, self.name)
-        newest = {reviewer(key): self.newest(by_ref, case) for key, by_ref in self.heard(case).items()}
-        reviews = {login: word for login, word in newest.items() if word is not None}
-        refusing = sorted(login for login, word in reviews.items() if word.outcome == "failed")
+        newest = {reviewer(key): self.newest(by_ref, case) for key, by_ref in self.own_signals(case).items()}
+        reviews = {login: review for login, review in newest.items() if review is not None}
+        refusing = sorted(login for login, review in reviews.items() if review.outcome == "failed")
         if refusing:  # a revocation voids approvals, and ends no request for changes
             at, facts = max(reviews[login].at for login in refusing), tuple(reviews[login].fact for login in refusing)
             return GateState("failed", f"changes requested by {', '.join(refusing)}", at, (), None, None, facts)
-        words = {login: word for login, word in reviews.items() if taken_back is None or word.at > taken_back.at}
-        given = {login: word for login, word in words.items() if word.outcome == "passed"}
+        voided = taken_back.at if taken_back is not None else None
+        current = {login: review for login, review in reviews.items() if voided is None or review.at > voided}
+        given = {login: review for login, review in current.items() if review.outcome == "passed"}
         makers = self.makers(case) if given else None
         whys = {login: makers.refusal(login, [identity("github", login)]) if makers else None for login in given}
         notes = [f"{login}'s review does not count: {why}" for login, why in sorted(whys.items()) if why]
-        old = sorted(login for login, word in words.items() if word.outcome == OUTDATED)
+        old = sorted(login for login, review in current.items() if review.outcome == OUTDATED)
         notes += [f"{login}'s review does not count: it was of an earlier commit of the pull request" for login in old]
-        votes = [(word.at, login, word.fact) for login, word in given.items() if whys[login] is None]
+        votes = [(review.at, login, review.fact) for login, review in given.items() if whys[login] is None]
         if taken_back is not None and not votes:
             return revoked(taken_back, "a new review")
         return self.tally(votes, notes, case.now)

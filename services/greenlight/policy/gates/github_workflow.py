@@ -61,19 +61,19 @@ class GithubWorkflow(SignalGate):
         named = name == self.called if self.called is not None else path == self.path
         return kind == "github.workflow" and named and self.event in (None, event)
 
-    def heard(self, case: Situation) -> Mapping[str, Mapping[str, Signal]]:
+    def own_signals(self, case: Situation) -> Mapping[str, Mapping[str, Signal]]:
         """Return the signals of each workflow that has the name, also those of runs that had another name."""
-        named = {_workflow(key) for key in super().heard(case)}
+        named = {_workflow(key) for key in super().own_signals(case)}
         return {key: by_ref for key, by_ref in case.record.signals.items() if _workflow(key) in named}
 
-    def standing(self, words: Mapping[str, Signal], runs: Mapping[str, Run]) -> Mapping[str, Signal]:
+    def without_replaced(self, signals: Mapping[str, Signal], runs: Mapping[str, Run]) -> Mapping[str, Signal]:
         """Leave out the run of a workflow that a later one replaces, whatever name the workflow had then, too."""
         latest: dict[tuple[str, ...], str] = {}
-        for key in words:
+        for key in signals:
             one = _workflow(key)
-            if one not in latest or age(words[key]) > age(words[latest[one]]):
+            if one not in latest or age(signals[key]) > age(signals[latest[one]]):
                 latest[one] = key
-        return super().standing({key: words[key] for key in latest.values()}, runs)
+        return super().without_replaced({key: signals[key] for key in latest.values()}, runs)
 
     def origin(self, key: str, runs: Mapping[str, Run]) -> str:
         _, source, _ = parts(key)

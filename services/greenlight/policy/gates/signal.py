@@ -35,7 +35,7 @@ class Reader(Kind):
     def reads(self, key: str) -> bool:
         """Return whether the signal of that key counts for this gate."""
 
-    def heard(self, case: Situation) -> Mapping[str, Mapping[str, Signal]]:
+    def own_signals(self, case: Situation) -> Mapping[str, Mapping[str, Signal]]:
         """Return the signals that count for this gate, by key and ref.
 
         The prefix excludes most of what may be thousands.
@@ -56,7 +56,10 @@ class Reader(Kind):
     def refused_at(self, case: Situation) -> datetime | None:
         """Return when the gate was last revoked, or a failure of one of its signals last accepted."""
         signals = [
-            signal for by_ref in self.heard(case).values() for ref, signal in by_ref.items() if self.counts(ref, case)
+            signal
+            for by_ref in self.own_signals(case).values()
+            for ref, signal in by_ref.items()
+            if self.counts(ref, case)
         ]
         failures = [self.failed_at(signal) for signal in signals]
         return max((at for at in (super().refused_at(case), *failures) if at is not None), default=None)
@@ -72,32 +75,35 @@ class SignalGate(Reader):
 
     def explained(self) -> str:
         """Return what opens the gate, and for how long, in words."""
-        words = self._passes()
+        text = self._passes()
         if self.of_a_ref:
-            words += " on any branch" if self.any_branch else " on a shipped branch or tag, or in its merge queue"
-        return lasting(words, self.max_age)
+            text += " on any branch" if self.any_branch else " on a shipped branch or tag, or in its merge queue"
+        return lasting(text, self.max_age)
 
     def state(self, case: Situation) -> GateState:
         """Judge by the gate's signals, and whether a person revoked it since."""
-        by_key = self.heard(case)
-        newest = {key: word for key, by_ref in by_key.items() if (word := self.newest(by_ref, case)) is not None}
-        words = self.standing(newest, case.record.runs)
-        several = len(words) > 1
+        by_key = self.own_signals(case)
+        newest = {key: signal for key, by_ref in by_key.items() if (signal := self.newest(by_ref, case)) is not None}
+        signals = self.without_replaced(newest, case.record.runs)
+        several = len(signals) > 1
         taken_back = newest_revocation(case.policy, case.record, self.name)
-        if taken_back is not None and (not words or any(word.at <= taken_back.at for word in words.values())):
-            lifted_by = f"a later run in each of its {len(words)} sources" if several else "a later run"
+        if taken_back is not None and (not signals or any(signal.at <= taken_back.at for signal in signals.values())):
+            lifted_by = f"a later run in each of its {len(signals)} sources" if several else "a later run"
             return revoked(taken_back, lifted_by)
-        if not words:
-            return GateState("pending", self._nothing_heard(case, by_key))
-        states = [self._word(word, self._of(key, case, several), case.now) for key, word in sorted(words.items())]
-        return _worst([*states, *self._failed_last(words.values(), case.now)])
+        if not signals:
+            return GateState("pending", self._why_pending(case, by_key))
+        states = [
+            self._state_of(signal, self._source_and_advice(key, case, several), case.now)
+            for key, signal in sorted(signals.items())
+        ]
+        return _worst([*states, *self._later_failures(signals.values(), case.now)])
 
-    def standing(self, words: Mapping[str, Signal], runs: Mapping[str, Run]) -> Mapping[str, Signal]:
+    def without_replaced(self, signals: Mapping[str, Signal], runs: Mapping[str, Run]) -> Mapping[str, Signal]:
         """Leave out of the newest facts (by key) those that another one replaces; `runs` are GitHub's, by check suite.
 
-        What an older ledger filed without a source is replaced by any newer word of that name.
+        What an older ledger filed without a source is replaced by any newer signal of that name.
         """
-        return {key: word for key, word in words.items() if not _is_replaced(key, word, words)}
+        return {key: signal for key, signal in signals.items() if not _is_replaced(key, signal, signals)}
 
     def origin(self, key: str, runs: Mapping[str, Run]) -> str:
         """Name the source of a signal; empty where the kind and the name say all."""
@@ -118,20 +124,20 @@ class SignalGate(Reader):
     def _passes(self) -> str:
         return f"{self.subject} passed"
 
-    def _failed_last(self, words: Iterable[Signal], now: datetime) -> Iterator[GateState]:
+    def _later_failures(self, signals: Iterable[Signal], now: datetime) -> Iterator[GateState]:
         """Find failures that arrived after a fact whose time was ahead of the clock.
 
         Which of the two is newer is unknown.
         """
-        for word in words:
-            if word.ahead and word.last is not None:
-                last = word.last
+        for signal in signals:
+            if signal.ahead and signal.last is not None:
+                last = signal.last
                 late = Signal(last.outcome, (), last.at, last.fact, last.evidence, last.data)
-                state = self._word(late, (", after one whose time was ahead of our clock", ""), now)
+                state = self._state_of(late, (", after one whose time was ahead of our clock", ""), now)
                 if state.state == "failed":
                     yield state
 
-    def _nothing_heard(self, case: Situation, by_key: Mapping[str, Mapping[str, Signal]]) -> str:
+    def _why_pending(self, case: Situation, by_key: Mapping[str, Mapping[str, Signal]]) -> str:
         heard = sorted({ref for by_ref in by_key.values() for ref in by_ref})
         if not heard:
             return f"nothing heard from {self.subject} yet"
@@ -139,19 +145,19 @@ class SignalGate(Reader):
         reason = f"{self.subject} was heard for {refs} only, which {case.policy.name} does not ship"
         return f"{reason}; `any-branch: true` on the gate would take it" if self.of_a_ref and any(heard) else reason
 
-    def _of(self, key: str, case: Situation, several: bool) -> tuple[str, str]:
+    def _source_and_advice(self, key: str, case: Situation, several: bool) -> tuple[str, str]:
         """Name the source of a signal among those of its name, and what to do about a failure there."""
         source, known = self.origin(key, case.record.runs), "#" in key and self.of_a_ref
         name = f" in {source}" if source and (several or known) else ""
         return name, "; run that again" if known else ""
 
-    def _word(self, word: Signal, of: tuple[str, str], now: datetime) -> GateState:
+    def _state_of(self, signal: Signal, of: tuple[str, str], now: datetime) -> GateState:
         """Judge by the newest fact of one source, time included."""
-        state, reason = self.verdict(word, *of)
-        until = word.at + self.max_age if self.max_age is not None and state == "passed" else None
+        state, reason = self.verdict(signal, *of)
+        until = signal.at + self.max_age if self.max_age is not None and state == "passed" else None
         if self.max_age is not None and until is not None and until <= now:
-            state, reason = "expired", f"{reason} more than {span(self.max_age)} ago, on {day(word.at)}; run it again"
-        return GateState(state, reason, word.at, (), word.evidence, until, (word.fact,))
+            state, reason = "expired", f"{reason} more than {span(self.max_age)} ago, on {day(signal.at)}; run it again"
+        return GateState(state, reason, signal.at, (), signal.evidence, until, (signal.fact,))
 
 
 def _worst(states: Sequence[GateState]) -> GateState:
@@ -166,10 +172,10 @@ def _worst(states: Sequence[GateState]) -> GateState:
     return replace(last, reason=reason + more, until=until if worst == "passed" else None, facts=facts)
 
 
-def _is_replaced(key: str, word: Signal, words: Mapping[str, Signal]) -> bool:
+def _is_replaced(key: str, signal: Signal, signals: Mapping[str, Signal]) -> bool:
     kind, source, name = parts(key)
     if source:
         return False
     return any(
-        parts(other)[::2] == (kind, name) and later.at > word.at for other, later in words.items() if other != key
+        parts(other)[::2] == (kind, name) and later.at > signal.at for other, later in signals.items() if other != key
     )

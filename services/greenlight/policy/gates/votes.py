@@ -14,7 +14,7 @@ from greenlight.policy.gates.kind import Kind, Schema, day, lasting
 COUNT: Schema = {"$ref": "#/$defs/count"}
 NOT: Schema = {"$ref": "#/$defs/not"}
 
-Vote = tuple[datetime, str, str]
+CountedVote = tuple[datetime, str, str]
 """When it was given, by whom, and the fact that says so."""
 
 
@@ -37,7 +37,7 @@ class VotesGate(Kind):
         """Return the authors of the commit, where this gate leaves them out."""
         return authors(case.record, case.target, case.pushes) if self.not_author else None
 
-    def tally(self, votes: Sequence[Vote], notes: Sequence[str], now: datetime) -> GateState:
+    def tally(self, votes: Sequence[CountedVote], notes: Sequence[str], now: datetime) -> GateState:
         """Return the state that the votes give; `notes` name the votes that do not count."""
         lasts = self.lasts
         live = sorted(vote for vote in votes if lasts is None or vote[0] + lasts > now)

@@ -38,14 +38,14 @@ class Webhook(SignalGate):
         kind, _, name = parts(key)
         return (kind, name) == ("webhook", self.scanner)
 
-    def standing(self, words: Mapping[str, Signal], runs: Mapping[str, Run]) -> Mapping[str, Signal]:
+    def without_replaced(self, signals: Mapping[str, Signal], runs: Mapping[str, Run]) -> Mapping[str, Signal]:
         """Leave out the report with the highest run, unless it forbids: a scanner's reports count by their time."""
-        return {key: word for key, word in words.items() if not _adds_nothing(key, word, words)}
+        return {key: signal for key, signal in signals.items() if not _adds_nothing(key, signal, signals)}
 
     def origin(self, key: str, runs: Mapping[str, Run]) -> str:
         return "its latest report" if parts(key)[1] else "its highest run"
 
 
-def _adds_nothing(key: str, word: Signal, words: Mapping[str, Signal]) -> bool:
-    latest = None if parts(key)[1] else words.get(by_time(key) or "")
-    return latest is not None and (word.outcome != "failed" or latest.fact == word.fact)
+def _adds_nothing(key: str, signal: Signal, signals: Mapping[str, Signal]) -> bool:
+    latest = None if parts(key)[1] else signals.get(by_time(key) or "")
+    return latest is not None and (signal.outcome != "failed" or latest.fact == signal.fact)
