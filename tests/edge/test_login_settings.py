@@ -11,7 +11,7 @@ import pytest
 
 from greenlight.board.login.config import GitHubConfig, LoginConfig, OidcConfig, ProxyConfig
 from greenlight.entrypoints.doctor import machine
-from greenlight.entrypoints.doctor.findings import OK, UNKNOWN, WRONG, looked
+from greenlight.entrypoints.doctor.findings import OK, UNKNOWN, WRONG, checked
 from greenlight.entrypoints.login_secrets import login_secret
 from greenlight.entrypoints.login_settings import login_config
 from greenlight.lib.clock import SystemClock
@@ -113,7 +113,7 @@ def test_doctor_asks_the_provider(answers: Answers, tmp_path: Path) -> None:
     }
 
     def found(**more: str) -> list[tuple[str, str]]:
-        it = looked("login", lambda: machine.login({**env, **more}, tmp_path, SystemClock()))
+        it = checked("login", lambda: machine.login({**env, **more}, tmp_path, SystemClock()))
         return [(finding.state, finding.said) for finding in it]
 
     answers.be_a_provider(dict)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from greenlight.board import domain, reading
-from greenlight.board.notes import allowed, logged, noted, pausing, publish, said_of
+from greenlight.board.notes import action_data, allowed, logged, noted, pausing, publish
 from greenlight.board.waterfall import BOARD as SOURCE
 from greenlight.events import Event, ids, types
 from greenlight.events.recorded import look_again
@@ -18,7 +18,7 @@ from greenlight.model.own_facts import expiry, no_expiry, request_entry, request
 from greenlight.model.policy import Policy
 from greenlight.model.rows import DUE_AFTER, Cancellation, Due, Fact, Record, Request, Target
 from greenlight.policy.decide import OVER
-from greenlight.policy.requests import MOST, SERVED_WITHIN, asked, newest_request, resumed, without
+from greenlight.policy.requests import MOST, SERVED_WITHIN, newest_request, resumed, with_request, without
 from greenlight.service.adoption import carried_on
 from greenlight.service.deps import Deps
 from greenlight.service.people import Person
@@ -67,7 +67,7 @@ def request(asks: Asked, person: Person, deps: Deps) -> Request:
         id = ids.derive(types.DEPLOYMENT_REQUESTED, asks.application, asks.environment, target.version, person.id)
         made = Request(asks.kind, record.sha, person.id, at, at + asks.lasts, id, asks.reason, tuple(person.groups))
         fact, due = requested(made, target, record, SOURCE)
-        row, entries, events, dues = asked(target, made), [], [fact.event], [due, expiry(target, made)]
+        row, entries, events, dues = with_request(target, made), [], [fact.event], [due, expiry(target, made)]
         if asks.pause and target.paused is None:
             row, more = pausing(row, asks.reason, person, now)
             entries, events = [more.entry], [*events, more.event]
@@ -214,7 +214,7 @@ def cancel_deployment(application: str, environment: str, reason: str | None, pe
             return target.deployment
         deployment = deps.ledger.deployment(target.deployment)
         sha = deployment.sha if deployment is not None else ""
-        data = {**said_of(target, person, reason), "deployment": target.deployment, "sha": sha}
+        data = {**action_data(target, person, reason), "deployment": target.deployment, "sha": sha}
         note = noted(types.CANCEL_REQUESTED, ids.derive(types.CANCEL_REQUESTED, target.deployment), target, data, now)
         deps.ledger.transact(
             Transaction(
@@ -248,7 +248,7 @@ def set_paused(application: str, environment: str, paused: bool, reason: str | N
         else:
             row = resumed(target, now)
             id = ids.derive(types.TARGET_RESUMED, application, environment, target.version)
-            note = noted(types.TARGET_RESUMED, id, target, said_of(target, person, reason), now)
+            note = noted(types.TARGET_RESUMED, id, target, action_data(target, person, reason), now)
             due = [Due(keys.resumption_due(application, environment), now + DUE_AFTER, note.event)]
             due += [expiry(row, request) for request in row.requests]
         deps.ledger.transact(Transaction(targets=[row], entries=[note.entry], emit=[note.event], due=due))

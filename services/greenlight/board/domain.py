@@ -11,7 +11,7 @@ from greenlight.model.rows import Request
 from greenlight.policy.authors import authors
 from greenlight.policy.decide import GREEN, decide, required_gates
 from greenlight.policy.gates.approval import Approval
-from greenlight.policy.requests import SERVED_WITHIN, asked
+from greenlight.policy.requests import SERVED_WITHIN, with_request
 from greenlight.service.people import NAME_THEM, Person
 
 
@@ -123,7 +123,7 @@ def kept_from_rollback(case: Situation) -> Sequence[str]:
     Asked for now, it would wait for something that nobody is about to bring.
     """
     asks = Request("rollback", case.record.sha, "", case.now, case.now + SERVED_WITHIN, "")
-    own = decide(replace(case, target=asked(case.target, asks))).own
+    own = decide(replace(case, target=with_request(case.target, asks))).own
     return () if own.state == "ready" else own.reasons
 
 

@@ -30,11 +30,11 @@ class Note:
 def pausing(target: Target, reason: str, person: Person, now: datetime) -> tuple[Target, Note]:
     """Return the target as it is once it is paused, with the note about it."""
     id = ids.derive(types.TARGET_PAUSED, target.application, target.environment, target.version)
-    note = noted(types.TARGET_PAUSED, id, target, said_of(target, person, reason), now)
+    note = noted(types.TARGET_PAUSED, id, target, action_data(target, person, reason), now)
     return paused_by(target, f"{person.id}: {reason}", now), note
 
 
-def said_of(target: Target, person: Person, reason: str | None) -> dict[str, Any]:
+def action_data(target: Target, person: Person, reason: str | None) -> dict[str, Any]:
     """Return the part of an event about a target that names the person who acted."""
     return {
         "application": target.application,

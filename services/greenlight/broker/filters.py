@@ -145,10 +145,10 @@ def _cesql(value: Any, path: Path, trigger: str) -> Predicate:
         raise FilterError(path, f"cesql: the value is of type {kind}, and only true passes an event; compare it")
     for at, advice in expression.advice if trigger else ():
         _log.warning("Trigger %s, %s, %s: %s", trigger, _dotted(path), cesql.place(value, at), advice)
-    return _judge(expression, _ErrorCount(trigger, _dotted(path)))
+    return _predicate(expression, _ErrorCount(trigger, _dotted(path)))
 
 
-def _judge(expression: cesql.Expression[Event], errors: _ErrorCount) -> Predicate:
+def _predicate(expression: cesql.Expression[Event], errors: _ErrorCount) -> Predicate:
     """Return a test: anything but true fails, errors too, as in Knative; a `not` around it turns that round."""
     run = expression.run
 

@@ -81,10 +81,10 @@ class OfCommit(click.Command):
         given = args[at] if at < len(args) else ""
         asks_help = any(word in ctx.help_option_names for word in args)
         if not (asks_help or ctx.resilient_parsing or "/" in given):
-            args = [*args[:at], *self._found(ctx, given), *args[at:]]
+            args = [*args[:at], *self._defaults(ctx, given), *args[at:]]
         return super().parse_args(ctx, args)
 
-    def _found(self, ctx: click.Context, given: str) -> list[str]:
+    def _defaults(self, ctx: click.Context, given: str) -> list[str]:
         """Return what stands for the arguments that were left out. Raises UsageError."""
         has_sha = SHA.matches(given)
         if not has_sha and (given or not self.or_head) and not (self.or_head and NAME.matches(given)):

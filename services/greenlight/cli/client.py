@@ -55,7 +55,7 @@ class Client:
 
     def __init__(self, env: Mapping[str, str] = os.environ) -> None:
         self.url = board_url(env)
-        token = env.get("GREENLIGHT_TOKEN") or self._kept(env)
+        token = env.get("GREENLIGHT_TOKEN") or self._stored_token(env)
         if token and not _TOKEN.fullmatch(token):
             raise Failure(
                 "GREENLIGHT_TOKEN has characters that no token has: `greenlight people token ID` makes one", USAGE
@@ -63,7 +63,7 @@ class Client:
         self._headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
         self._http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(connect=3, read=30))
 
-    def _kept(self, env: Mapping[str, str]) -> str | None:
+    def _stored_token(self, env: Mapping[str, str]) -> str | None:
         """Return the token that `greenlight login` kept for this address."""
         try:
             return credentials.token_for(self.url, env)

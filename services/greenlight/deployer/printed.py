@@ -29,7 +29,7 @@ class Printed:
     """The output of one try, as far as it was read. `text` is its end, `total` counts all of its characters."""
 
     def __init__(self, scrub: Scrubber, keep: int) -> None:
-        """Keep the last `keep` characters. What is said is scrubbed by `scrub`, a file by its own."""
+        """Keep the last `keep` characters. The lines of `say` are scrubbed by `scrub`, those of a file by its own."""
         self._scrub_said, self._keep = scrub, keep
         self._scrub_file, self._path = scrub, Path()
         self._at = 0

@@ -124,7 +124,7 @@ def _started(service: str, settings: Settings) -> WSGIApplication | int:
     try:
         started = app(service, settings)
         if settings.metrics is not None:
-            _tell_metrics(settings.metrics)
+            _serve_metrics(settings.metrics)
     except ConfigurationError as problem:
         _cannot_start(service, MISCONFIGURED, problem)
         return USAGE
@@ -139,7 +139,7 @@ def _cannot_start(service: str, title: str, problem: Exception) -> None:
     sys.stderr.write(f"greenlight: cannot start {service}: {title}\n{what}\n")
 
 
-def _tell_metrics(port: int) -> None:
+def _serve_metrics(port: int) -> None:
     """Serve metrics on a port of their own.
 
     The service's own port has other clients; that of the webhooks is open to the internet.

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from greenlight.events import Event, types
 from greenlight.feedback.deps import Deps
-from greenlight.feedback.due import look, report_again
+from greenlight.feedback.due import look_due, report_again
 from greenlight.feedback.looking import BUDGET, EVERY, look_at, plan
 from greenlight.feedback.notify.message import trial
 from greenlight.feedback.notify.senders import Undelivered
@@ -55,7 +55,7 @@ def on_due(event: Event, deps: Deps) -> Sequence[Event]:
     if not deps.pipeline().knows(repo):
         deps.ledger.transact(Transaction(done=[(data["due"], event.id)]))
         return []
-    deps.ledger.transact(Transaction(due=[look(repo, deps.clock.now() + EVERY)]))  # first: a crash ends no looks
+    deps.ledger.transact(Transaction(due=[look_due(repo, deps.clock.now() + EVERY)]))  # first: a crash ends no looks
     if deps.github.is_configured():
         until = deps.clock.monotonic() + BUDGET
         for sha in look_at(repo, deps):

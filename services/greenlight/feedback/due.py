@@ -16,7 +16,7 @@ def report_again(repo: str, sha: str, at: datetime) -> Due:
     return Due(key, at, _event(key, at, repo, {"sha": sha}))
 
 
-def look(repo: str, at: datetime) -> Due:
+def look_due(repo: str, at: datetime) -> Due:
     """Return when a repository is to be looked at on GitHub."""
     key = keys.look_due(repo)
     return Due(key, at, _event(key, at, repo, {}))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from greenlight.feedback.deps import Deps
-from greenlight.feedback.due import look
+from greenlight.feedback.due import look_due
 from greenlight.feedback.github.errors import UNEXPECTED, GitHubUnavailable, Refused
 from greenlight.feedback.heads import unheard
 from greenlight.feedback.situations import cases_of
@@ -36,7 +36,7 @@ def plan(pipeline: Pipeline, deps: Deps) -> None:
     """Have every repository looked at now, as after an outage, if there is a right on GitHub."""
     for repo in sorted({policy.repo for policy in pipeline.applications.values()}):
         if deps.github.is_configured() and deps.github.is_first_look(repo):
-            deps.ledger.transact(Transaction(due=[look(repo, deps.clock.now())]))
+            deps.ledger.transact(Transaction(due=[look_due(repo, deps.clock.now())]))
 
 
 def look_at(repo: str, deps: Deps) -> Sequence[str]:

@@ -32,7 +32,7 @@ class Pause:
         self._until = end
         return end
 
-    def asked(self, until: datetime) -> None:
+    def pause_until(self, until: datetime) -> None:
         """Begin a pause that the receiver asks for."""
         self._until = until
 

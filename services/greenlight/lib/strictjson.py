@@ -49,19 +49,19 @@ def loads(raw: bytes, *, max_depth: int = MAX_DEPTH, max_members: int = MAX_MEMB
     if len(raw) > MAX_ELEMENTS and raw.count(b",") > MAX_ELEMENTS:
         raise BadJson(f"more than {MAX_ELEMENTS} elements")
     if len(raw) > _QUICK:
-        return _judged(raw, max_depth)
+        return _parsed(raw, max_depth)
     try:
         value = orjson.loads(raw)
         same = orjson.dumps(value) == raw
     except (orjson.JSONDecodeError, orjson.JSONEncodeError):
         same = False
     if not same:
-        return _judged(raw, max_depth)
+        return _parsed(raw, max_depth)
     _check_depth(value, max_depth)
     return value
 
 
-def _judged(raw: bytes, max_depth: int) -> Any:
+def _parsed(raw: bytes, max_depth: int) -> Any:
     """Return the value as the standard parser reads it."""
     if raw.startswith(_BYTE_ORDER_MARKS):
         raise BadJson("it begins with a byte order mark: send UTF-8 without one")

@@ -41,7 +41,7 @@ class Lineage(tuple[Push, ...]):
         place = self.place(push)[:3]
         return push if place == (*push.placed, push.depth) else replace(push, place=rows.Place(*place))
 
-    def tell(self, other: Lineage) -> None:
+    def share_with(self, other: Lineage) -> None:
         """Share what is computed for this lineage with another one of the same pushes."""
         vars(other).update({name: getattr(self, name) for name in _KNOWN})
 

@@ -42,7 +42,7 @@ def expired(request: Request, target: Target, now: datetime) -> bool:
     return request.until <= (now if target.paused is None else target.paused_at or request.at)
 
 
-def asked(target: Target, request: Request) -> Target:
+def with_request(target: Target, request: Request) -> Target:
     """Return the target with one more request."""
     return replace(target, requests=(*target.requests, request))
 

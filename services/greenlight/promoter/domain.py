@@ -30,7 +30,7 @@ from greenlight.model.rows import (
 from greenlight.policy.conditions import may_begin
 from greenlight.policy.decide import decide
 from greenlight.policy.lineage import newer
-from greenlight.policy.requests import SERVED_WITHIN, asked, expired, without
+from greenlight.policy.requests import SERVED_WITHIN, expired, with_request, without
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def rollback_requested(
     reason = f"deployment {deployment.id} of {deployment.sha[:7]} failed: {deployment.reason}"
     request = Request("rollback", record.sha, POLICY, now, now + SERVED_WITHIN, id, reason)
     fact, due = requested(request, target, record, "greenlight/promoter")
-    return fact, due, asked(target, request)
+    return fact, due, with_request(target, request)
 
 
 def requests_expired(target: Target, now: datetime) -> Transaction | None:

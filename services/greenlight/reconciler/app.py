@@ -52,13 +52,13 @@ def on_ping(event: Event, deps: Deps) -> Sequence[Event]:
             break
         due = due[BATCH:] or in_turn(deps.ledger.due(deps.clock.now(), limit=LOOK))
     for repo in sorted({policy.repo for policy in pipeline.applications.values()}):
-        _listen(repo, deps)
+        _report_silence(repo, deps)
     if idle:  # last, so that bodies which cannot be dropped keep nothing else from being done
         deps.ledger.forget_bodies(deps.clock.now() - BODIES_KEPT)
     return []
 
 
-def _listen(repo: str, deps: Deps) -> None:
+def _report_silence(repo: str, deps: Deps) -> None:
     """Log once that a repository has sent nothing for long: its webhook may be gone."""
     now = deps.clock.now()
     since = silent_since(deps.ledger, repo, now)
@@ -104,7 +104,7 @@ def on_dead_letter(event: Event, deps: Deps) -> Sequence[Event]:
         "dead letter: %s %.80r was not accepted by %.200r, code %.10r; sent again if the ledger waits for its result",
         kind,
         event.id,
-        about.get("knativeerrordest", "somebody"),
+        about.get("knativeerrordest", "an unknown subscriber"),
         about.get("knativeerrorcode", "none"),
     )
     code = str(about.get("knativeerrorcode", ""))
@@ -113,7 +113,7 @@ def on_dead_letter(event: Event, deps: Deps) -> Sequence[Event]:
 
 
 def _kind(event: Event) -> str:
-    """Return one of a few words for an event's type: the type of a third party's event may be any text."""
+    """Return the label of an event's type in metrics: the type of a third party's event may be any text."""
     if is_fact(event):
         return "fact"
     return event.type if event.type == types.PING or dataschema(event.type) else "other"

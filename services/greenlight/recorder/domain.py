@@ -19,7 +19,7 @@ from greenlight.policy.signals import OUTDATED, REPORTED, age, by_time
 T = TypeVar("T")
 
 _COUNTED = 2
-"""What a scanner orders its words by: its run and its time."""
+"""What a scanner orders its reports by: its run and its time."""
 
 _LARGEST = (1 << 63) - 1
 
@@ -53,8 +53,8 @@ def with_review(record: Record, review: Fact, *, last: bool) -> Record:
     return replace(record, signals=_signals(record.signals, replace(review, outcome=OUTDATED) if outdated else review))
 
 
-def _by_time(word: Approval | Revocation | Override) -> tuple[Any, ...]:
-    return (word.at, word.fact)
+def _by_time(act: Approval | Revocation | Override) -> tuple[Any, ...]:
+    return (act.at, act.fact)
 
 
 def _by_push(push: Push) -> tuple[Any, ...]:
@@ -94,7 +94,7 @@ def _signals(signals: Mapping[str, Mapping[str, Signal]], fact: Fact) -> Mapping
         fact.outcome or "", fact.order, fact.at, fact.id, fact.evidence, fields, fact.accepted, ahead, failed=failed
     )
     for key, order in _orders(fact, fact.signal):
-        signals = {**signals, key: _heard(signals.get(key, {}), fact.refs, replace(signal, order=order))}
+        signals = {**signals, key: _with_signal(signals.get(key, {}), fact.refs, replace(signal, order=order))}
     return signals
 
 
@@ -117,7 +117,7 @@ def _moment(fact: Fact) -> Order:
     return (moment, run)
 
 
-def _heard(slots: Mapping[str, Signal], refs: Sequence[str], signal: Signal) -> Mapping[str, Signal]:
+def _with_signal(slots: Mapping[str, Signal], refs: Sequence[str], signal: Signal) -> Mapping[str, Signal]:
     """Return the slots with the signal in the slot of each ref, or in the slot of no ref."""
     return {**slots, **{ref: _newer(slots.get(ref, signal), signal) for ref in refs or ("",)}}
 

@@ -44,13 +44,13 @@ def pushes_since(ledger: Ledger, target: Target) -> History:
         return () if record is None else merges(record)
 
     found = History(lineage, merges=merged) if runs is None else History(lineage, older, older_refs, merged)
-    lineage.tell(found)
+    lineage.share_with(found)
     return found
 
 
 def read_for_all(ledger: Ledger, targets: Sequence[Target]) -> None:
     """Read the pushes for several targets, since what runs longest in any of them: it includes the others'."""
-    since = [_heard(target) for target in targets]
+    since = [_read_since(target) for target in targets]
     earliest = None if None in since else min(filter(None, since))
     ledger.pushes(targets[0].repo, since=earliest, limit=None)
 
@@ -67,23 +67,23 @@ class _Known:
 
 def _lineage_since(ledger: Ledger, target: Target) -> Lineage:
     runs, placed = target.running.push if target.running else None, _placed(target)
-    pushes = ledger.pushes(target.repo, since=_heard(target), limit=None)
+    pushes = ledger.pushes(target.repo, since=_read_since(target), limit=None)
     kept = _KNOWN.setdefault(ledger, BoundedCache(LINEAGES))
     key = (target.repo, runs is None, *(push.fact for push in placed), *(push.placed for push in placed))
     last = kept.get(key)
-    known = (_grown(last, pushes) if last is not None else None) or _begun(pushes, runs, placed)
+    known = (_grown(last, pushes) if last is not None else None) or _new(pushes, runs, placed)
     if known is not last:
         kept.put(key, known)
     return known.since
 
 
-def _heard(target: Target) -> datetime | None:
+def _read_since(target: Target) -> datetime | None:
     """Return the time from which the pushes of a target are read; None: from the first one."""
     runs = target.running.push if target.running else None
     return None if runs is None else runs.heard - CLOCKS_DIFFER
 
 
-def _begun(pushes: Sequence[Push], runs: Push | None, placed: Sequence[Push]) -> _Known:
+def _new(pushes: Sequence[Push], runs: Push | None, placed: Sequence[Push]) -> _Known:
     if runs is None:
         found = Lineage.of(pushes)
         return _Known(pushes, found, None, found)

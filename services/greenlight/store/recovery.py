@@ -38,12 +38,12 @@ _log = logging.getLogger("greenlight.store")
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """One page in the log. `seal`: the checksums over everything up to its end."""
+    """One page in the log. `checksums`: the checksums over everything up to its end."""
 
     start: int
     commit: bool
     salts: tuple[int, int]
-    seal: tuple[int, int]
+    checksums: tuple[int, int]
 
 
 def recover(path: Path) -> None:
@@ -66,7 +66,7 @@ def recover(path: Path) -> None:
         with _beside(path, "-shm").open("rb") as index:
             (valid,) = struct.unpack_from("=I", index.read(_VALID_FRAMES + 4), _VALID_FRAMES)
         with log.open("rb") as file:
-            _judge(log, file.fileno(), valid)
+            _check_rest(log, file.fileno(), valid)
         if path.stat().st_size + log.stat().st_size <= CHECKED:
             _check(path, connection)
 
@@ -116,17 +116,17 @@ def _mend(log: Path) -> None:
 def _recounted(header: bytes) -> bytes:
     """Return the head of a log with the one count of checkpoints that its checksums leave."""
     words = _words(header)
-    seal = int.from_bytes(header[24:28])
+    expected = int.from_bytes(header[24:28])
     (salt,) = struct.unpack_from(f"{words}I", header, 16)
-    one, two = _seal(words, header[:12] + bytes(4), (0, 0))
-    count = (seal - one - two - salt) & 0xFFFFFFFF
+    one, two = _checksums(words, header[:12] + bytes(4), (0, 0))
+    count = (expected - one - two - salt) & 0xFFFFFFFF
     return header[:12] + struct.pack(f"{words}I", count) + header[16:]
 
 
 def _sound(header: bytes) -> bool:
     """Return whether the head of a log is valid, by its checksum."""
     magic, *_, one, two = _HEADER.unpack(header)
-    return magic & ~1 == _MAGIC and _seal(_words(header), header[:24], (0, 0)) == (one, two)
+    return magic & ~1 == _MAGIC and _checksums(_words(header), header[:24], (0, 0)) == (one, two)
 
 
 def _words(header: bytes) -> str:
@@ -134,7 +134,7 @@ def _words(header: bytes) -> str:
     return ">" if header[3] & 1 else "<"
 
 
-def _judge(log: Path, file: int, valid: int) -> None:
+def _check_rest(log: Path, file: int, valid: int) -> None:
     """Report what lies behind the valid frames of the log. Raises Damaged if something acknowledged does."""
     header = os.pread(file, _HEADER.size, 0)
     _, _, page, _, *salts, _, _ = _HEADER.unpack(header)
@@ -148,7 +148,7 @@ def _judge(log: Path, file: int, valid: int) -> None:
     rest = [frame for frame in _frames(file, page, end) if frame.salts == tuple(salts)]
     if not rest:  # what is left of an earlier round, if anything
         return
-    if _went_on(_words(header), file, page, rest):
+    if _has_commit_behind(_words(header), file, page, rest):
         raise Damaged(
             f"{log} is damaged at byte {end}, and changes behind it had been acknowledged: the disk lost what it had "
             "confirmed. Nothing was touched. Restore the last backup; to go on without these changes, keep a copy of the "
@@ -170,7 +170,7 @@ def _frames(file: int, page: int, start: int) -> Iterator[_Frame]:
         start += _FRAME.size + page
 
 
-def _went_on(words: str, file: int, page: int, frames: list[_Frame]) -> bool:
+def _has_commit_behind(words: str, file: int, page: int, frames: list[_Frame]) -> bool:
     """Return whether a whole commit is followed by a frame written on top of it, which happens only after its sync.
 
     Checksums run on from frame to frame, so what changes that failed have left, one over the other, never looks like that.
@@ -179,16 +179,16 @@ def _went_on(words: str, file: int, page: int, frames: list[_Frame]) -> bool:
     for before, after in itertools.pairwise(frames):
         content = os.pread(file, _FRAME.size + page, after.start)
         whole = len(content) == after.start - before.start
-        fits = whole and _seal(words, content[:8] + content[_FRAME.size :], before.seal) == after.seal
+        fits = whole and _checksums(words, content[:8] + content[_FRAME.size :], before.checksums) == after.checksums
         if fits and committed:
             return True
         committed = fits and after.commit
     return False
 
 
-def _seal(words: str, content: bytes, seal: tuple[int, int]) -> tuple[int, int]:
-    """Return the checksums of the log over `content`, going on from `seal`."""
-    one, two = seal
+def _checksums(words: str, content: bytes, checksums: tuple[int, int]) -> tuple[int, int]:
+    """Return the checksums of the log over `content`, going on from `checksums`."""
+    one, two = checksums
     for first, second in struct.iter_unpack(f"{words}2I", content):
         one = (one + first + two) & 0xFFFFFFFF
         two = (two + second + one) & 0xFFFFFFFF

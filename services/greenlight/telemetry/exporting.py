@@ -170,11 +170,11 @@ class Exporting(Tracer):
 
     def _run(self) -> None:
         while not self._stopping.wait(self._delay):
-            self._tell_journals()
-        self._tell_journals()
+            self._export_journals()
+        self._export_journals()
         self._processor.shutdown()  # type: ignore[no-untyped-call]
 
-    def _tell_journals(self) -> None:
+    def _export_journals(self) -> None:
         with self._lock:
             touched, self._touched = self._touched, {}
         for repo, sha in touched:
@@ -188,8 +188,8 @@ class Exporting(Tracer):
     def _of_journal(self, repo: str, sha: str) -> Iterable[ReadableSpan]:
         """Yield the spans that have ended in the commit's journals.
 
-        They are the waterfall's, so that the two cannot differ. What had ended before this process began was for an
-        earlier one to tell.
+        They are the waterfall's, so that the two cannot differ. What had ended before this process began was
+        exported by an earlier one.
         """
         try:
             spans = self._waterfall(repo, sha) if self._waterfall else ()

@@ -76,19 +76,19 @@ def _scope(scope: Recording) -> list[Any]:
     places = {id(step): n for n, step in enumerate(steps)}
     return [
         *(scope.service, None if scope.service == "deployer" else scope.name, scope.key, scope.step, scope.cause),
-        *(scope.start // 1000, scope.end // 1000, _kept(scope.attributes, scope.error)),
+        *(scope.start // 1000, scope.end // 1000, _attributes(scope.attributes, scope.error)),
         [
             [
                 *(step.name, step.key, step.parent, places.get(id(step.outer))),
                 *(step.start // 1000, (step.end or scope.end) // 1000),
-                _kept(step.attributes, step.error) if step.attributes or step.error else None,
+                _attributes(step.attributes, step.error) if step.attributes or step.error else None,
             ]
             for step in steps
         ],
     ]
 
 
-def _kept(attributes: Mapping[str, Any], error: str | None) -> dict[str, Any]:
+def _attributes(attributes: Mapping[str, Any], error: str | None) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in attributes.items():
         if name not in _NOT_KEPT:

@@ -59,7 +59,7 @@ def _span(
         context=context,
         parent=None if parent is None else SpanContext(context.trace_id, int(parent, 16), False, _SAMPLED),
         resource=resource_of(service),
-        attributes=dict(_kept(attributes)),
+        attributes=dict(_attributes(attributes)),
         links=[Link(_context(link.trace, link.span)) for link in links],
         kind=SpanKind[kind],
         instrumentation_scope=_library(service),
@@ -73,7 +73,7 @@ def _context(trace_id: str, span_id: str) -> SpanContext:
     return SpanContext(int(trace_id, 16), int(span_id, 16), False, _SAMPLED)
 
 
-def _kept(attributes: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+def _attributes(attributes: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     """Yield the attributes whose value is a text, a number, a boolean or a list, cut to what a backend takes.
 
     What a command printed stays here.

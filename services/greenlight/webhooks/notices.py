@@ -45,7 +45,7 @@ class Notices:
         if old is None:
             return None
         self._try(lambda: self._renamed(old, repo))
-        return _said(old, repo)
+        return _rename_text(old, repo)
 
     def ahead(self, sender: str, at: datetime, now: datetime) -> None:
         """Count a time that is ahead of Greenlight's clock, and log its sender if the difference is remarkable."""
@@ -69,7 +69,7 @@ class Notices:
     def _renamed(self, old: str, repo: str) -> None:
         known = self._known(old)
         if known.now != repo:
-            self._log.error("%s", _said(old, repo))
+            self._log.error("%s", _rename_text(old, repo))
             self._names[old] = names.rename(self._deps.ledger, known, repo, self._deps.clock.now())
 
     def _bound(self, repo: str, id: str) -> None:
@@ -93,5 +93,5 @@ class Notices:
         return known
 
 
-def _said(old: str, repo: str) -> str:
+def _rename_text(old: str, repo: str) -> str:
     return f"{old} is called {repo} now: change `repo` in the pipeline file"

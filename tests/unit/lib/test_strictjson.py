@@ -27,7 +27,7 @@ def verdict(read: Any, raw: bytes) -> tuple[str, str]:
 
 
 def standard(raw: bytes) -> Any:
-    return strictjson._judged(raw, strictjson.MAX_DEPTH)
+    return strictjson._parsed(raw, strictjson.MAX_DEPTH)
 
 
 @given(VALUES, st.sampled_from([None, 1]), st.booleans(), st.data())

@@ -8,12 +8,12 @@ from datetime import timedelta
 import pytest
 
 from greenlight.policy.lineage import Lineage
-from greenlight.policy.requests import asked, begun, expired, newest_request, paused, resumed, without
+from greenlight.policy.requests import begun, expired, newest_request, paused, resumed, with_request, without
 from support.policy import minute, policy, push, request, sha, target
 
 SHOP = policy()
 FIRST, SECOND = request("deploy", sha(1), at=10), request("rollback", sha(2), at=20)
-BOTH = asked(asked(target(), FIRST), SECOND)
+BOTH = with_request(with_request(target(), FIRST), SECOND)
 
 
 def test_the_newest_request_is_served_and_an_earlier_one_stands_behind_it() -> None:
@@ -25,7 +25,7 @@ def test_the_newest_request_is_served_and_an_earlier_one_stands_behind_it() -> N
 
 def test_a_request_expires_after_the_time_in_which_its_target_was_not_paused() -> None:
     """Before, during and after a pause; one that had expired before stays so."""
-    row = asked(target(), FIRST)
+    row = with_request(target(), FIRST)
     assert newest_request(row, minute(10 + 239)) == FIRST
     assert newest_request(row, minute(10 + 240)) is None
     held = paused(row, "omar: sale", minute(100))
@@ -35,7 +35,7 @@ def test_a_request_expires_after_the_time_in_which_its_target_was_not_paused() -
     assert (on.paused, on.paused_at) == (None, None)
     late = paused(row, "omar: sale", minute(300))
     assert expired(FIRST, late, minute(301))
-    during = asked(paused(target(), "omar: sale", minute(5)), FIRST)
+    during = with_request(paused(target(), "omar: sale", minute(5)), FIRST)
     assert resumed(during, minute(30)).requests[0].until == FIRST.until + timedelta(minutes=20)
 
 

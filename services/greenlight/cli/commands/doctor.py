@@ -62,14 +62,14 @@ def doctor(
     for finding in look:
         findings.append(finding)
         if not as_json:
-            _tell(finding)
+            _print(finding)
     code = verdict(findings)
     if as_json:
         render.document({"healthy": code == 0, "findings": [asdict(finding) for finding in findings]})
     sys.exit(code)
 
 
-def _tell(finding: Finding) -> None:
+def _print(finding: Finding) -> None:
     room = " " * (7 - len(finding.state))
     first, *others = finding.said.split("\n")
     render.line(render.state(finding.state), f"{room}  {finding.what}: {first}")
@@ -124,12 +124,12 @@ class _Running:
         self._client = Client()
 
     def readiness(self) -> Mapping[str, Any] | None:
-        return self._told(self._client.readiness)
+        return self._asked(self._client.readiness)
 
     def get(self, path: str) -> Mapping[str, Any]:
-        return self._told(lambda: self._client.get(path))
+        return self._asked(lambda: self._client.get(path))
 
-    def _told(self, ask: Callable[[], T]) -> T:
+    def _asked(self, ask: Callable[[], T]) -> T:
         try:
             return ask()
         except Failure as failure:

@@ -40,22 +40,22 @@ class Kinds:
 
     def __init__(self, api: Api) -> None:
         self._api = api
-        self._found: dict[tuple[str, str], tuple[str, bool] | None] = {
+        self._known: dict[tuple[str, str], tuple[str, bool] | None] = {
             key: (plural, True) for key, plural in _KNOWN.items()
         }
 
     def collection(self, api_version: str, kind: str, namespace: str) -> str | None:
         """Return the path of the collection in which objects of that kind are. None: the cluster has no such kind."""
         root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
-        if (api_version, kind) not in self._found:
-            self._found[api_version, kind] = self._asked(root, kind)
-        found = self._found[api_version, kind]
+        if (api_version, kind) not in self._known:
+            self._known[api_version, kind] = self._discovered(root, kind)
+        found = self._known[api_version, kind]
         if found is None:
             return None
         plural, namespaced = found
         return f"{root}{f'/namespaces/{namespace}' if namespaced else ''}/{plural}"
 
-    def _asked(self, root: str, kind: str) -> tuple[str, bool] | None:
+    def _discovered(self, root: str, kind: str) -> tuple[str, bool] | None:
         with contextlib.suppress(NotFound):
             for resource in self._api.get(root)["resources"]:
                 if resource["kind"] == kind and "/" not in resource["name"]:

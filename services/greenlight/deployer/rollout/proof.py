@@ -92,7 +92,7 @@ class Rollout:
         self._following = False
         self._running: dict[str, float] = {}  # a container's life -> since when we have seen it run
         self._look_at = math.inf
-        self._told: dict[Workload, str] = {}
+        self._reported: dict[Workload, str] = {}
 
     @property
     def objects(self) -> Sequence[Workload]:
@@ -150,9 +150,9 @@ class Rollout:
         if not self._followed.complete:
             return []
         each_of = [each for each, _ in self._made_since()] if made else self._followed.known
-        words = {each: self._words(each) for each in each_of}
-        changed = [f"{each}: {said}" for each, said in words.items() if self._told.get(each) != said]
-        self._told.update(words)
+        lines = {each: self._line(each) for each in each_of}
+        changed = [f"{each}: {line}" for each, line in lines.items() if self._reported.get(each) != line]
+        self._reported.update(lines)
         return changed
 
     def close(self) -> None:
@@ -253,7 +253,7 @@ class Rollout:
         quiet = state.silent and self._clock.monotonic() - self._begun < SILENT
         return State(False, "has no status yet") if quiet else state
 
-    def _words(self, each: Workload) -> str:
+    def _line(self, each: Workload) -> str:
         state, item = self._state(each), self._followed.item(each)
         if state.done or state.failed or item is None:
             return state.message

@@ -15,7 +15,7 @@ from greenlight.deployer.clusters.api import Api, Object
 from greenlight.deployer.clusters.named import access_of
 from greenlight.deployer.clusters.refusals import NotFound
 from greenlight.deployer.drivers.registry import DRIVERS
-from greenlight.entrypoints.doctor.findings import OK, UNKNOWN, WRONG, Finding, looked
+from greenlight.entrypoints.doctor.findings import OK, UNKNOWN, WRONG, Finding, checked
 from greenlight.entrypoints.doctor.machine import present, table
 from greenlight.entrypoints.doctor.targets import InClusterAccount, skew, targets
 from greenlight.lib.clock import Clock
@@ -42,16 +42,16 @@ _PLURALS = {
 
 def cluster(api: Api, namespace: str, clock: Clock) -> Iterator[Finding]:
     """Yield the findings about an installation in `namespace`."""
-    yield from looked("clock", lambda: skew("clock", api, clock))
+    yield from checked("clock", lambda: skew("clock", api, clock))
     live: dict[str, Object] = {}
     for wanted in _ours():
         what = f"{wanted['kind']} {wanted['metadata']['name']}"
-        yield from looked(what, partial(_object, api, namespace, wanted, what, live))
+        yield from checked(what, partial(_object, api, namespace, wanted, what, live))
     broker = live.get("Broker default")
     if broker is not None:
-        yield from looked("channel", lambda: _channel(api, namespace, broker))
-        yield from looked("dead letters", lambda: _sinks(broker, live))
-    yield from looked("dead letters", lambda: _letters(api, namespace))
+        yield from checked("channel", lambda: _channel(api, namespace, broker))
+        yield from checked("dead letters", lambda: _sinks(broker, live))
+    yield from checked("dead letters", lambda: _letters(api, namespace))
     yield from _configuration(api, namespace, clock)
 
 
@@ -171,10 +171,10 @@ def _configuration(api: Api, namespace: str, clock: Clock) -> Iterator[Finding]:
     pipeline: list[Pipeline] = []
     with tempfile.TemporaryDirectory(prefix="greenlight-doctor-") as name:
         folder = Path(name)
-        yield from looked("pipeline", lambda: _pipeline(api, namespace, folder, pipeline))
+        yield from checked("pipeline", lambda: _pipeline(api, namespace, folder, pipeline))
         if pipeline:
-            yield from looked("secrets", lambda: _secrets(api, namespace, pipeline[0]))
-        yield from looked("settings", lambda: _settings(api, namespace))
+            yield from checked("secrets", lambda: _secrets(api, namespace, pipeline[0]))
+        yield from checked("settings", lambda: _settings(api, namespace))
         if pipeline:
             inside = InClusterAccount(api, f"system:serviceaccount:{namespace}:deployer")
             yield from targets(pipeline[0], folder, clock, inside)

@@ -31,10 +31,10 @@ def verdict(findings: Iterable[Finding]) -> int:
     return 1 if WRONG in states else 3 if UNKNOWN in states else 0
 
 
-def looked(what: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
-    """Yield the findings of `look`; where it fails, one with the reason."""
+def checked(what: str, check: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+    """Yield the findings of `check`; where it fails, one with the reason."""
     try:
-        yield from look()
+        yield from check()
     except Forbidden as problem:
         yield Finding(what, UNKNOWN, str(problem), "look with an account that may read this")
     except (Unavailable, Refused) as problem:

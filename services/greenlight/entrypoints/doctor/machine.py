@@ -1,6 +1,6 @@
 """Checks of `greenlight doctor` on one machine. They change nothing.
 
-A check that finds something wrong is distinguished from one that could not find out. What is looked at on one machine is here,
+A check that finds something wrong is distinguished from one that could not find out. The checks on one machine are here,
 what in a cluster in cluster.py, and what both have in common, the clusters that are deployed to, in targets.py.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from greenlight.deployer.drivers.registry import DRIVERS
-from greenlight.entrypoints.doctor.findings import OK, SKEW, UNKNOWN, WRONG, Finding, looked
+from greenlight.entrypoints.doctor.findings import OK, SKEW, UNKNOWN, WRONG, Finding, checked
 from greenlight.entrypoints.doctor.targets import targets
 from greenlight.lib.clock import Clock
 from greenlight.lib.errors import ConfigurationError, Unavailable
@@ -44,15 +44,15 @@ class Running(Protocol):
 def machine(config: Path, data: Path, secrets: Path, clock: Clock, running: Running) -> Iterator[Finding]:
     """Yield the findings about one machine: its files, and the Greenlight that runs there."""
     pipeline: list[Pipeline] = []
-    yield from looked("pipeline", lambda: _pipeline(config, pipeline))
-    yield from looked("people", lambda: _people(config, pipeline))
+    yield from checked("pipeline", lambda: _pipeline(config, pipeline))
+    yield from checked("people", lambda: _people(config, pipeline))
     if pipeline:
-        yield from looked("secrets", lambda: _secrets(pipeline[0], secrets))
-        yield from looked("feedback", lambda: _feedback(config, secrets))
-        yield from looked("operators", lambda: _operators(pipeline[0]))
-        yield from looked("deploys", lambda: _deploys(pipeline[0], data, clock))
-    yield from looked("login", lambda: login(os.environ, secrets, clock))
-    yield from looked("running", lambda: _running(running))
+        yield from checked("secrets", lambda: _secrets(pipeline[0], secrets))
+        yield from checked("feedback", lambda: _feedback(config, secrets))
+        yield from checked("operators", lambda: _operators(pipeline[0]))
+        yield from checked("deploys", lambda: _deploys(pipeline[0], data, clock))
+    yield from checked("login", lambda: login(os.environ, secrets, clock))
+    yield from checked("running", lambda: _running(running))
     yield from table(os.environ)
     if pipeline:
         directory = next(iter(pipeline[0].applications.values())).directory
@@ -84,7 +84,7 @@ def table(env: Mapping[str, str]) -> Iterator[Finding]:
     """Yield the findings about the settings of the ledger's table, where it is on DynamoDB."""
     kind, _, name = env.get("GREENLIGHT_LEDGER", "").partition(":")
     if kind == "dynamodb":
-        yield from looked("table", lambda: _table(name))
+        yield from checked("table", lambda: _table(name))
 
 
 def login(env: Mapping[str, str], folder: Path, clock: Clock) -> Iterator[Finding]:

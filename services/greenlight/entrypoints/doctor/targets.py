@@ -9,7 +9,7 @@ from pathlib import Path
 
 from greenlight.deployer.clusters.api import Api
 from greenlight.deployer.clusters.named import access_of
-from greenlight.entrypoints.doctor.findings import OK, SKEW, UNKNOWN, WRONG, Finding, looked
+from greenlight.entrypoints.doctor.findings import OK, SKEW, UNKNOWN, WRONG, Finding, checked
 from greenlight.lib.clock import Clock
 from greenlight.lib.errors import ConfigurationError
 from greenlight.model.policy import Pipeline, Rule
@@ -33,7 +33,7 @@ def targets(
     """Yield the findings about every cluster that some environment deploys to."""
     for name in pipeline.clusters:
         if needed(pipeline, name):
-            yield from looked(f"cluster {name}", partial(_target, name, pipeline, directory, clock, inside))
+            yield from checked(f"cluster {name}", partial(_target, name, pipeline, directory, clock, inside))
 
 
 def skew(what: str, api: Api, clock: Clock) -> Iterator[Finding]:

@@ -30,7 +30,7 @@ class GitHubAccess:
         self._configuration, self._secrets, self._clock, self._log = configuration, secrets, clock, log
         self._lock = threading.Lock()  # guards `_made`
         self._known: set[str] = set()
-        self._said: dict[str, str] = {}
+        self._last_problem: dict[str, str] = {}
         self._commits = [threading.Lock() for _ in range(64)]
         self._made: tuple[Configuration, Client, Credentials] | None = None
 
@@ -50,9 +50,9 @@ class GitHubAccess:
         return Commit(repo, sha, page, client, lambda: credentials.of(repo), before, now, self._log)
 
     def is_new_problem(self, repo: str, text: str) -> bool:
-        """Return whether this was not the last thing that was said of a repository: it is no second error in the log."""
+        """Return whether a problem differs from the last one of its repository, so that the log has no error twice in a row."""
         with self._lock:
-            before, self._said[repo] = self._said.get(repo), text
+            before, self._last_problem[repo] = self._last_problem.get(repo), text
         return before != text
 
     def is_scarce(self) -> bool:

@@ -141,7 +141,7 @@ class Client:
         headers, what = response.headers, f"{method} {path.partition('?')[0]}"
         self._left = _number(headers.get("x-ratelimit-remaining"))
         if response.status in (403, 429) and (again := self._limited(headers, content)) is not None:
-            self._pause.asked(again)
+            self._pause.pause_until(again)
             raise GitHubUnavailable(f"{what}: the rate limit is reached", again)
         if response.status >= 500:
             raise self._failed(f"{what}: {response.status}")

@@ -44,10 +44,10 @@ def _sent_by_apprise(message: Message, url: str) -> str | None:
     sender = apprise.Apprise(asset=apprise.AppriseAsset(app_id="Greenlight", secure_logging=True))
     if not sender.add(url):
         return "this is no URL that Apprise knows: its page lists them (github.com/caronc/apprise/wiki)"
-    said: list[str] = []
+    messages: list[str] = []
 
     def keep(entry: Any, _: object = None) -> None:
-        said.append(str(entry.message))
+        messages.append(str(entry.message))
 
     done = sender.notify(
         message.text,
@@ -56,7 +56,7 @@ def _sent_by_apprise(message: Message, url: str) -> str | None:
         timeout=TIMEOUT,
         log_callback=keep,
     )
-    return None if done else _hidden(said[-1] if said else "it was not taken", url)
+    return None if done else _hidden(messages[-1] if messages else "it was not taken", url)
 
 
 def by_webhook(message: Message, url: str, secrets: Sequence[Secret], http: urllib3.PoolManager) -> None:

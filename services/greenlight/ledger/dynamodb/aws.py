@@ -122,13 +122,14 @@ class Service:
         self,
         operation: str,
         request: Mapping[str, Any],
-        judge: Callable[[ClientError], Exception],
+        to_error: Callable[[ClientError], Exception],
         read: Callable[[dict[str, Any]], Any] = lambda answer: answer,
     ) -> Any:
         """Return what `read` makes of the answer.
 
-        Where `judge` makes RetryNeeded of an error, or no answer comes, send it again. So whatever is sent must mean the same
-        twice. Raises what `judge` made of an error; Unavailable when no try succeeded, Misconfigured where none could.
+        Where `to_error` makes RetryNeeded of an error, or no answer comes, send it again. So a request that is sent twice must
+        have the effect of one. Raises what `to_error` made of an error; Unavailable when no try succeeded, Misconfigured where
+        none could.
         """
         began = self._clock.monotonic()
         do = self._methods[operation]
@@ -137,7 +138,7 @@ class Service:
             try:
                 return read(do(**request))
             except ClientError as problem:
-                found = judge(problem)
+                found = to_error(problem)
                 if not isinstance(found, RetryNeeded):
                     raise found from None
                 reason = str(found)

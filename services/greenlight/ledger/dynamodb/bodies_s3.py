@@ -35,13 +35,13 @@ class Bucket:
 
     def put(self, name: str, body: bytes, at: int) -> None:
         """Write the object; S3 keeps it only if it is what was signed. Raises Unavailable."""
-        self._service.call("PutObject", {**self._object(name), "Body": body}, _judged)
+        self._service.call("PutObject", {**self._object(name), "Body": body}, _exception_of)
 
     def get(self, name: str) -> bytes | None:
         """Return the object's content, or None. Raises Unavailable."""
         try:
             found: bytes = self._service.call(
-                "GetObject", self._object(name), _judged, lambda answer: answer["Body"].read()
+                "GetObject", self._object(name), _exception_of, lambda answer: answer["Body"].read()
             )
         except _ObjectMissing:
             return None
@@ -58,7 +58,7 @@ class _ObjectMissing(Exception):
     """The object does not exist."""
 
 
-def _judged(problem: ClientError) -> Exception:
+def _exception_of(problem: ClientError) -> Exception:
     """Return the exception for an error of S3."""
     code, status = problem.response["Error"].get("Code", ""), problem.response["ResponseMetadata"]["HTTPStatusCode"]
     if code == "NoSuchKey":

@@ -241,9 +241,9 @@ class Dynamo:
         whole = {"TableName": self.table, **request} if named else request
         if self._meter is not None:
             whole = {**whole, "ReturnConsumedCapacity": "INDEXES"}
-        answer: dict[str, Any] = self._service.call(operation, whole, _judged)
+        answer: dict[str, Any] = self._service.call(operation, whole, _exception_of)
         if self._meter is not None:
-            _tell(self._meter, operation, answer.get("ConsumedCapacity", ()))
+            _report_capacity(self._meter, operation, answer.get("ConsumedCapacity", ()))
         return answer
 
 
@@ -251,7 +251,7 @@ def _key(key: Key) -> dict[str, Any]:
     return {"pk": {"S": key[0]}, "sk": {"S": key[1]}}
 
 
-def _judged(problem: ClientError) -> Exception:
+def _exception_of(problem: ClientError) -> Exception:
     """Return the exception for an error of DynamoDB."""
     answer, error = problem.response, problem.response["Error"]
     code, status = error.get("Code", ""), answer["ResponseMetadata"]["HTTPStatusCode"]
@@ -285,7 +285,7 @@ def _cancelled(reasons: Sequence[Mapping[str, Any]], message: str) -> Exception:
     return RuntimeError(f"a transaction was cancelled: {words or message}")
 
 
-def _tell(meter: Meter, operation: str, consumed: Any) -> None:
+def _report_capacity(meter: Meter, operation: str, consumed: Any) -> None:
     for one in [consumed] if isinstance(consumed, Mapping) else consumed:
         meter(operation, "table", one.get("Table", {}).get("CapacityUnits", 0.0))
         for name, index in one.get("GlobalSecondaryIndexes", {}).items():

@@ -159,7 +159,7 @@ def _time_to_live(dynamo: Dynamo) -> Finding:
         return str(answer.get("AttributeName")) if on else "off"
 
     to_do = f"aws dynamodb update-time-to-live --time-to-live-specification Enabled=true,AttributeName={wanted}"
-    return _asked("time to live", wanted, found, to_do)
+    return _compared_if_answered("time to live", wanted, found, to_do)
 
 
 def _recovery(dynamo: Dynamo) -> Finding:
@@ -175,10 +175,10 @@ def _recovery(dynamo: Dynamo) -> Finding:
         "aws dynamodb update-continuous-backups --point-in-time-recovery-specification"
         f" PointInTimeRecoveryEnabled=true,RecoveryPeriodInDays={days}"
     )
-    return _asked("point-in-time recovery", f"{days} days", found, to_do)
+    return _compared_if_answered("point-in-time recovery", f"{days} days", found, to_do)
 
 
-def _asked(setting: str, wanted: str, found: Callable[[], str], to_do: str) -> Finding:
+def _compared_if_answered(setting: str, wanted: str, found: Callable[[], str], to_do: str) -> Finding:
     """Compare a setting that is read by a request of its own, which may not be answered."""
     try:
         return _compared(setting, wanted, found(), to_do)

@@ -36,10 +36,10 @@ def chart_of(chart: str | Mapping[str, Any], directory: Path, kept: Path) -> Cha
         return Chart(_folder_digest(folder), folder)
     if isinstance(chart, str):
         hexes = chart.rpartition("@sha256:")[2]
-        return _kept(Chart(f"sha256:{hexes}", kept / f"oci-{hexes}.tgz", ["pull", "--", chart]))
+        return _without_download(Chart(f"sha256:{hexes}", kept / f"oci-{hexes}.tgz", ["pull", "--", chart]))
     hexes = chart["digest"].removeprefix("sha256:")
     pull = ["pull", "--repo", chart["repository"], "--version", chart["version"], "--", chart["name"]]
-    return _kept(Chart(chart["digest"], kept / f"{hexes}.tgz", pull, hexes))
+    return _without_download(Chart(chart["digest"], kept / f"{hexes}.tgz", pull, hexes))
 
 
 def keep(chart: Chart, folder: Path) -> None:
@@ -56,7 +56,7 @@ def keep(chart: Chart, folder: Path) -> None:
     os.replace(files[0], chart.path)
 
 
-def _kept(chart: Chart) -> Chart:
+def _without_download(chart: Chart) -> Chart:
     return Chart(chart.digest, chart.path, (), chart.sha256) if chart.path.is_file() else chart
 
 

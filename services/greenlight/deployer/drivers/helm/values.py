@@ -55,20 +55,20 @@ def _text(text: str) -> str | None:
     """Return what is wrong with a text that stands without quotes; None: nothing."""
     word = text.lower()
     if word in _WORDS:
-        meant = "true" if _WORDS[word] else "false"
+        boolean = "true" if _WORDS[word] else "false"
         truth = "" if _WORDS[word] else ", and a chart takes any text for true"
-        return f'is the text "{text}", not {meant}{truth}; write {meant}, or "{text}" in quotes if it is text'
+        return f'is the text "{text}", not {boolean}{truth}; write {boolean}, or "{text}" in quotes if it is text'
     if word == "null":
         return f'is the text "{text}", not null; write null, or "{text}" in quotes if it is text'
     if _NOT_FINITE.fullmatch(text):
         return f'is the text "{text}": JSON has no such number; write "{text}" in quotes if it is text'
-    number = _meant(text)
+    number = _number_read(text)
     if number is None:
         return None
     return f'is the text "{text}", not a number; write {number}, or "{text}" in quotes if it is text'
 
 
-def _meant(text: str) -> str | None:
+def _number_read(text: str) -> str | None:
     """Return the number that another reader takes a text for; None: it takes it for none."""
     bare = text.replace("_", "")
     prefixed = _PREFIXED.fullmatch(text)
