@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
+from operator import attrgetter
 from typing import TypeVar
 
 from greenlight.model import rows
@@ -43,7 +44,7 @@ class Lineage(tuple[Push, ...]):
 
     def share_with(self, other: Lineage) -> None:
         """Share what is computed for this lineage with another one of the same pushes."""
-        vars(other).update({name: getattr(self, name) for name in _KNOWN})
+        vars(other).update({name: getattr(self, name) for name in _COMPUTED})
 
     def grown(self, push: Push) -> Lineage:
         """Return this lineage with one more push; what is known of the others is kept, unless one builds on it."""
@@ -88,7 +89,7 @@ class Lineage(tuple[Push, ...]):
         while here is not None and here.fact not in self._places:
             if here.fact in path:  # links in a circle: it is cut before its earliest push
                 facts = list(path)
-                first = min((path[fact] for fact in facts[facts.index(here.fact) :]), key=_own)
+                first = min((path[fact] for fact in facts[facts.index(here.fact) :]), key=_own_place)
                 self._cut.add(first.fact)
                 return self._unplaced(push)
             path[here.fact] = here
@@ -167,36 +168,22 @@ class Lineage(tuple[Push, ...]):
 
     @cached_property
     def _at(self) -> Mapping[tuple[str, str], Sequence[Push]]:
-        found: dict[tuple[str, str], list[Push]] = {}
-        for push in self:
-            found.setdefault((push.ref, push.sha), []).append(push)
-        return found
+        return _grouped(self, attrgetter("ref", "sha"))
 
     @cached_property
     def _heads(self) -> Mapping[str, Sequence[Push]]:
-        found: dict[str, list[Push]] = {}
-        for push in self:
-            found.setdefault(push.sha, []).append(push)
-        return found
+        return _grouped(self, attrgetter("sha"))
 
     @cached_property
     def _resets(self) -> Mapping[str, Sequence[Push]]:
-        found: dict[str, list[Push]] = {}
-        for push in self:
-            if _is_reset(push):
-                found.setdefault(push.ref, []).append(push)
-        return found
+        return _grouped(filter(_is_reset, self), attrgetter("ref"))
 
     @cached_property
     def _children(self) -> Mapping[str, Sequence[Push]]:
-        found: dict[str, list[Push]] = {}
-        for push in self:
-            if _is_on_top(push):
-                found.setdefault(push.before or "", []).append(push)
-        return found
+        return _grouped(filter(_is_on_top, self), attrgetter("before"))
 
 
-_KNOWN = (
+_COMPUTED = (
     "_facts",
     "_built_on",
     "_places",
@@ -220,8 +207,15 @@ def _is_on_top(push: Push) -> bool:
     return bool(push.before) and not push.deleted and not push.forced
 
 
-def _with(found: Mapping[K, Sequence[Push]], key: K, push: Push) -> Mapping[K, Sequence[Push]]:
-    return {**found, key: [*found.get(key, ()), push]}
+def _grouped(pushes: Iterable[Push], key: Callable[[Push], K]) -> Mapping[K, Sequence[Push]]:
+    groups: dict[K, list[Push]] = {}
+    for push in pushes:
+        groups.setdefault(key(push), []).append(push)
+    return groups
+
+
+def _with(groups: Mapping[K, Sequence[Push]], key: K, push: Push) -> Mapping[K, Sequence[Push]]:
+    return {**groups, key: [*groups.get(key, ()), push]}
 
 
 def last_before(push: Push, heads: Iterable[Push]) -> Push | None:
@@ -229,12 +223,12 @@ def last_before(push: Push, heads: Iterable[Push]) -> Push | None:
 
     Where all of them seem to be later, by clocks that differ, the first.
     """
-    found = [other for other in heads if other.fact != push.fact]
-    earlier = [other for other in found if _own(other) < _own(push)]
-    return max(earlier, key=_own) if earlier else min(found, key=_own, default=None)
+    others = [other for other in heads if other.fact != push.fact]
+    earlier = [other for other in others if _own_place(other) < _own_place(push)]
+    return max(earlier, key=_own_place) if earlier else min(others, key=_own_place, default=None)
 
 
-def _own(push: Push) -> tuple[datetime, datetime, str]:
+def _own_place(push: Push) -> tuple[datetime, datetime, str]:
     return (*push.placed, push.fact)
 
 
@@ -302,5 +296,5 @@ def newest_tried(policy: Policy, target: Target, lineage: Iterable[Push]) -> Pus
         again = [push for push in known.of_commit(target.running.sha) if shipped(policy, push.ref)]
         if target.running.push is not None:
             again = moving([*again, target.running.push])
-    found = [*again, *([target.newest] if target.newest else [])]
-    return max(found, key=known.knowing(*found).place, default=None)
+    tried = [*again, *([target.newest] if target.newest else [])]
+    return max(tried, key=known.knowing(*tried).place, default=None)
