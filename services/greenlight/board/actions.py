@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from greenlight.board import domain, reading
-from greenlight.board.notes import action_data, allowed, logged, noted, pausing, publish
+from greenlight.board.notes import action_data, log_action, note_of, pausing, publish, raise_if_refused
 from greenlight.board.waterfall import BOARD as SOURCE
 from greenlight.events import Event, ids, types
 from greenlight.events.recorded import look_again
@@ -78,7 +78,7 @@ def request(asks: Asked, person: Person, deps: Deps) -> Request:
     made, fact = until_settled(attempt)
     if fact is not None:
         current().arrival(fact.event, fact.repo, fact.sha, None, None)
-        logged(person, f"{types.DEPLOYMENT_REQUESTED} ({made.kind})", fact.repo, fact.sha, made.at, deps)
+        log_action(person, f"{types.DEPLOYMENT_REQUESTED} ({made.kind})", fact.repo, fact.sha, made.at, deps)
     return made
 
 
@@ -94,7 +94,7 @@ def operated(application: str, environment: str, person: Person, deps: Deps) -> 
     Raises Forbidden; NotFound; Rejected while a deployment under the former name is under way.
     """
     policy = reading.policy_of(application, deps)
-    allowed(domain.may_operate(person, policy))
+    raise_if_refused(domain.may_operate(person, policy))
     reading.target_of(application, environment, deps)
     if not carried_on(policy, environment, deps.ledger, deps.clock.now()):
         raise Rejected(
@@ -191,7 +191,7 @@ def cancel_request(application: str, environment: str, reason: str | None, perso
             )
         )
         publish([again], deps)
-        logged(person, "request.canceled", target.repo, request.sha, now, deps)
+        log_action(person, "request.canceled", target.repo, request.sha, now, deps)
         return request
 
     return until_settled(attempt)
@@ -215,7 +215,7 @@ def cancel_deployment(application: str, environment: str, reason: str | None, pe
         deployment = deps.ledger.deployment(target.deployment)
         sha = deployment.sha if deployment is not None else ""
         data = {**action_data(target, person, reason), "deployment": target.deployment, "sha": sha}
-        note = noted(types.CANCEL_REQUESTED, ids.derive(types.CANCEL_REQUESTED, target.deployment), target, data, now)
+        note = note_of(types.CANCEL_REQUESTED, ids.derive(types.CANCEL_REQUESTED, target.deployment), target, data, now)
         deps.ledger.transact(
             Transaction(
                 targets=[replace(target, cancel=Cancellation(target.deployment, person.id, now, reason))],
@@ -225,7 +225,7 @@ def cancel_deployment(application: str, environment: str, reason: str | None, pe
             )
         )
         publish([note.event], deps)
-        logged(person, types.CANCEL_REQUESTED, target.repo, sha, now, deps)
+        log_action(person, types.CANCEL_REQUESTED, target.repo, sha, now, deps)
         return target.deployment
 
     return until_settled(attempt)
@@ -248,7 +248,7 @@ def set_paused(application: str, environment: str, paused: bool, reason: str | N
         else:
             row = resumed(target, now)
             id = ids.derive(types.TARGET_RESUMED, application, environment, target.version)
-            note = noted(types.TARGET_RESUMED, id, target, action_data(target, person, reason), now)
+            note = note_of(types.TARGET_RESUMED, id, target, action_data(target, person, reason), now)
             due = [Due(keys.resumption_due(application, environment), now + DUE_AFTER, note.event)]
             due += [expiry(row, request) for request in row.requests]
         deps.ledger.transact(Transaction(targets=[row], entries=[note.entry], emit=[note.event], due=due))
@@ -262,7 +262,7 @@ def discards(person: Person, policies: Sequence[Policy]) -> Callable[[Event], st
     """Return a function from a dead letter's event to the id of the person who discards it. It raises Forbidden."""
 
     def judge(event: Event) -> str:
-        allowed(domain.may_discard(person, policies, event.extensions))
+        raise_if_refused(domain.may_discard(person, policies, event.extensions))
         return person.id
 
     return judge
@@ -273,7 +273,7 @@ def erase_author(logins: Sequence[str], emails: Sequence[str], person: Person, d
 
     Returns how many commits. Raises Forbidden, Rejected. Journals stay as they are: they hold no names of authors.
     """
-    allowed(domain.may_erase(person, list(deps.pipeline().applications.values())))
+    raise_if_refused(domain.may_erase(person, list(deps.pipeline().applications.values())))
     named = [*(("github", login) for login in logins), *(("email", email) for email in emails)]
     if not any(value.strip() for _, value in named):
         raise Rejected("name whom to erase: `github` and `emails` are lists of logins and addresses")

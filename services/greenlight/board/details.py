@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from greenlight.board.waterfall import tree
+from greenlight.board.waterfall import digits, end_of, tree
 
 Span = dict[str, Any]
 
@@ -60,7 +60,7 @@ def mark_critical(spans: Sequence[Span]) -> None:
     if not deployed:
         return
     _set_critical(spans[0])
-    found: Span | None = max(deployed, key=lambda span: (_end(span), span["start"]))
+    found: Span | None = max(deployed, key=lambda span: (end_of(span), span["start"]))
     while found is not None:
         begin = found
         _mark(begin, children)
@@ -77,23 +77,23 @@ def _before(following: Span, siblings: Iterable[Span]) -> Span | None:
         span
         for span in siblings
         if span["start"] < end
-        and _end(span) <= end
+        and end_of(span) <= end
         and (
             (span["name"].startswith("wait for ") and _target(span) == target)
             or (span["name"].startswith(_DEPLOYED) and _target(span)[0] == target[0])
         )
     ]
-    return max(over, key=lambda span: (_end(span), -_digits(span["start"])), default=None)
+    return max(over, key=lambda span: (end_of(span), -digits(span["start"])), default=None)
 
 
 def _mark(span: Span, children: Mapping[str | None, list[Span]]) -> None:
     """Mark a span, and of those below it, from its end back, one after the other with as little time between as possible."""
     _set_critical(span)
-    end, left = _end(span), children.get(span["span_id"], [])
+    end, left = end_of(span), children.get(span["span_id"], [])
     while left := [span for span in left if span["start"] < end and "critical" not in span["attributes"]]:
-        over = [span for span in left if _end(span) <= end]
+        over = [span for span in left if end_of(span) <= end]
         if over:
-            found = max(over, key=lambda span: (_end(span), -_digits(span["start"])))
+            found = max(over, key=lambda span: (end_of(span), -digits(span["start"])))
         else:
             found = min(left, key=lambda span: span["start"])
         _mark(found, children)
@@ -102,14 +102,6 @@ def _mark(span: Span, children: Mapping[str | None, list[Span]]) -> None:
 
 def _set_critical(span: Span) -> None:
     span["attributes"] = {**span["attributes"], "critical": True}
-
-
-def _end(span: Span) -> str:
-    return span["end"] or "9999-12-31T23:59:59.999999Z"
-
-
-def _digits(time: str) -> int:
-    return int("".join(filter(str.isdigit, time)))
 
 
 def _target(span: Span) -> tuple[Any, Any]:

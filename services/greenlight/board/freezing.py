@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from greenlight.board import reading
 from greenlight.board.actions import operated
-from greenlight.board.notes import action_data, noted, publish
+from greenlight.board.notes import action_data, note_of, publish
 from greenlight.events import ids, rfc3339, types
 from greenlight.ledger.port import Transaction
 from greenlight.lib.errors import Rejected
@@ -61,7 +61,7 @@ def freeze(asks: AskedFreeze, person: Person, deps: Deps) -> TargetFreeze:
         if why is not None:
             raise Rejected(why)
         times = {"from": rfc3339(made.begins), "until": rfc3339(made.until), "except": list(made.excepted)}
-        note = noted(types.TARGET_FROZEN, made.id, target, {**action_data(target, person, made.reason), **times}, now)
+        note = note_of(types.TARGET_FROZEN, made.id, target, {**action_data(target, person, made.reason), **times}, now)
         deps.ledger.transact(
             Transaction(targets=[with_freeze(target, made, now)], entries=[note.entry], emit=[note.event])
         )
@@ -97,7 +97,7 @@ def unfreeze(
         target, now = reading.target_of(application, environment, deps), deps.clock.now()
         chosen = _chosen(target, id, now, deps)
         data = {**action_data(target, person, reason), "freeze": chosen.id, "frozen_by": chosen.person}
-        note = noted(types.TARGET_UNFROZEN, ids.derive(types.TARGET_UNFROZEN, chosen.id), target, data, now)
+        note = note_of(types.TARGET_UNFROZEN, ids.derive(types.TARGET_UNFROZEN, chosen.id), target, data, now)
         deps.ledger.transact(
             Transaction(
                 targets=[without_freeze(target, chosen, now)],

@@ -30,7 +30,7 @@ class Note:
 def pausing(target: Target, reason: str, person: Person, now: datetime) -> tuple[Target, Note]:
     """Return the target as it is once it is paused, with the note about it."""
     id = ids.derive(types.TARGET_PAUSED, target.application, target.environment, target.version)
-    note = noted(types.TARGET_PAUSED, id, target, action_data(target, person, reason), now)
+    note = note_of(types.TARGET_PAUSED, id, target, action_data(target, person, reason), now)
     return paused_by(target, f"{person.id}: {reason}", now), note
 
 
@@ -45,7 +45,7 @@ def action_data(target: Target, person: Person, reason: str | None) -> dict[str,
     }
 
 
-def noted(type: str, id: str, target: Target, data: dict[str, Any], now: datetime) -> Note:
+def note_of(type: str, id: str, target: Target, data: dict[str, Any], now: datetime) -> Note:
     """Build an event of that type about a target, and the entry in its journal."""
     application, environment = target.application, target.environment
     event = about_target(
@@ -70,12 +70,12 @@ def publish(events: Sequence[Event], deps: Deps) -> None:
             deps.publisher.publish([event])
 
 
-def logged(person: Person, what: str, repo: str, sha: str, at: datetime, deps: Deps) -> None:
+def log_action(person: Person, what: str, repo: str, sha: str, at: datetime, deps: Deps) -> None:
     """Log what a person did, to which commit."""
     deps.log.getChild("board").info("%s %s of %s@%s at %s", person.id, what, repo, sha[:7], rfc3339(at))
 
 
-def allowed(refusal: str | None) -> None:
+def raise_if_refused(refusal: str | None) -> None:
     """Raise Forbidden with the refusal, if there is one."""
     if refusal is not None:
         raise Forbidden(refusal)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from greenlight.board import domain, reading
-from greenlight.board.notes import allowed
+from greenlight.board.notes import log_action, raise_if_refused
 from greenlight.board.waterfall import BOARD as SOURCE
-from greenlight.events import ids, rfc3339, types
+from greenlight.events import ids, types
 from greenlight.lib.errors import Forbidden, NotFound, Rejected
 from greenlight.model import keys
 from greenlight.model.own_facts import own_fact
@@ -44,20 +44,21 @@ def approve(record: Record, application: str, gate: str, comment: str | None, pe
     if last is not None and granted and all(domain.stands(last, found, case) for case in open_to):
         return last.fact
     prior = max((fact for fact in (last, revoked) if fact is not None), key=lambda fact: fact.at, default=None)
-    return _say(types.APPROVAL_GRANTED, record, application, gate, comment, person, prior.fact if prior else "", deps)
+    before = prior.fact if prior is not None else ""
+    return _accept_vote(types.APPROVAL_GRANTED, record, application, gate, comment, person, before, deps)
 
 
 def revoke(record: Record, application: str, gate: str, reason: str | None, person: Person, deps: Deps) -> str:
     """Revoke a gate of a commit; return the fact's id."""
     policy, found = _gate(record, application, gate, deps)
-    allowed(domain.may_revoke(person, policy, found))
+    raise_if_refused(domain.may_revoke(person, policy, found))
     if not reason:
         raise Rejected("a revocation needs a reason, as `comment`")
     votes = newest_votes(policy, record, gate).values()
     newest = max((vote.at.timestamp() for vote in votes), default=0.0)
     last = newest_revocation(policy, record, gate)
     prior = f"{last.fact if last else ''}/{newest}"
-    return _say(types.APPROVAL_REVOKED, record, application, gate, reason, person, prior, deps)
+    return _accept_vote(types.APPROVAL_REVOKED, record, application, gate, reason, person, prior, deps)
 
 
 def override(
@@ -69,7 +70,7 @@ def override(
     if gate not in policy.environments[environment].require:
         raise Rejected(f"{application}/{environment} does not require {gate}: there is nothing to override")
     case = _situation(record, policy, environment, deps)
-    allowed(domain.may_override(person, case))
+    raise_if_refused(domain.may_override(person, case))
     if not reason:
         raise Rejected("an override needs a reason")
     last = record.overrides.get(keys.of(application, environment, gate))
@@ -85,7 +86,7 @@ def override(
         "person": person.id,
         "reason": reason,
     }
-    return _accept(type, id, record, about, {**about, "identities": list(person.identities)}, deps)
+    return _accept(type, id, record, person, about, {**about, "identities": list(person.identities)}, deps)
 
 
 def _gate(record: Record, application: str, gate: str, deps: Deps) -> tuple[Policy, Gate]:
@@ -97,7 +98,7 @@ def _gate(record: Record, application: str, gate: str, deps: Deps) -> tuple[Poli
     return policy, policy.gates[gate]
 
 
-def _say(
+def _accept_vote(
     type: str, record: Record, application: str, gate: str, comment: str | None, person: Person, prior: str, deps: Deps
 ) -> str:
     """Build an approval or a revocation.
@@ -107,12 +108,19 @@ def _say(
     id = ids.derive(type, record.repo, record.sha, application, gate, person.id, prior)
     about = {"application": application, "gate": gate, "person": person.id, "comment": comment}
     details = {**about, "groups": list(person.groups), "identities": list(person.identities)}
-    return _accept(type, id, record, about, details, deps)
+    return _accept(type, id, record, person, about, details, deps)
 
 
 def _accept(
-    type: str, id: str, record: Record, about: Mapping[str, Any], details: Mapping[str, Any], deps: Deps
+    type: str,
+    id: str,
+    record: Record,
+    person: Person,
+    about: Mapping[str, Any],
+    details: Mapping[str, Any],
+    deps: Deps,
 ) -> str:
+    """Store a vote as a fact, and publish its event; return its id. A repetition changes nothing."""
     now = deps.clock.now()
     fact, due = own_fact(type, id, SOURCE, record, about, now, details=details)
     event = fact.event
@@ -120,9 +128,7 @@ def _accept(
     if deps.ledger.accept(fact, None, due):
         with sending(event):
             deps.publisher.publish([event])
-        deps.log.getChild("board").info(
-            "%s %s of %s@%s at %s", about["person"], type, record.repo, record.sha[:7], rfc3339(now)
-        )
+        log_action(person, type, record.repo, record.sha, now, deps)
     return id
 
 

@@ -71,8 +71,17 @@ def _tree(children: Mapping[str | None, list[dict[str, Any]]], parent: str | Non
 
 def _place(span: dict[str, Any]) -> tuple[str, int, str]:
     """Return the sort key of a span: its start, and of those that start together the outer one first."""
-    end = span["end"] or "9999-12-31T23:59:59.999999Z"
-    return span["start"], -int("".join(filter(str.isdigit, end))), span["span_id"]
+    return span["start"], -digits(end_of(span)), span["span_id"]
+
+
+def end_of(span: Mapping[str, Any]) -> str:
+    """Return the end of a span, for comparisons: of one that still lasts, a time after all others."""
+    return span["end"] or "9999-12-31T23:59:59.999999Z"
+
+
+def digits(time: str) -> int:
+    """Return the digits of a time as a number, which can be negated for sorting."""
+    return int("".join(filter(str.isdigit, time)))
 
 
 def _facts(entries: Sequence[Entry], root: str) -> Iterable[dict[str, Any]]:
