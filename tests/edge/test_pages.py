@@ -238,6 +238,11 @@ def test_whoever_approves_is_told_what_goes_out_though_a_gate_said_no_to_it(tmp_
     shop.settle()
     said = words(look(client, COMMIT))
     assert re.search(r"Runs in staging and production as a part of a newer commit, although +scan failed", said)
+    deployment = f"/deployments/{shop.environment('two', 'production')['deployment']['id']}"
+    brought = (
+        r"Commits that it brings 2 · gates as they are now \w{7} two acme-developer \w{7} one scan failed acme-dev"
+    )
+    assert re.search(brought, words(look(client, deployment)))
     gate = {"application": "shop", "environment": "production", "gate": "scan", "reason": "false alarm"}
     asked = look(client, f"{COMMIT}/override?application=shop&environment=production", "omar")
     assert "Which gate" in words(asked)
@@ -252,6 +257,10 @@ def test_whoever_approves_is_told_what_goes_out_though_a_gate_said_no_to_it(tmp_
     shop.settle()
     for path in ("/", target):
         assert "scan overridden by omar" in words(look(client, path)), path
+    deployment = f"/deployments/{shop.environment('one', 'production')['deployment']['id']}"
+    assert re.search(
+        r"Commits that it takes back 1 · gates as they are now \w{7} two acme", words(look(client, deployment))
+    )
     shop.stop()
 
 

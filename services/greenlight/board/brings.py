@@ -7,13 +7,13 @@ know.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from greenlight.board.commits import Known, known
 from greenlight.board.stops import Stop
 from greenlight.ledger.port import Unreadable
 from greenlight.model.policy import GateState, Situation
-from greenlight.model.rows import Record
+from greenlight.model.rows import Deployment, Record
 from greenlight.policy.between import between
 from greenlight.policy.decide import required_gates
 from greenlight.policy.history import History
@@ -39,10 +39,12 @@ class Brought:
 
 @dataclass(frozen=True, slots=True)
 class Brings:
-    """The commits of one deployment, newest first, its own included."""
+    """The commits of one deployment, newest first, its own included unless it goes back."""
 
     commits: Sequence[Brought] = ()
     more: int = 0  # commits beyond those
+    back: bool = False  # it goes back to an older commit: these are taken away
+    complete: bool = True  # whether the stored pushes lead from one end to the other: else there may be more commits
 
     @property
     def count(self) -> int:
@@ -61,7 +63,29 @@ def brings(stop: Stop | None, deps: Deps) -> Brings:
         return Brings()
     case, push, runs = stop.case, stop.decision.push, stop.case.target.running
     others = between(push, runs.sha if runs else None, History.of(case.pushes)).shas
-    shas = list(dict.fromkeys((case.record.sha, *others)))
+    return _of(case, (case.record.sha, *others), deps)
+
+
+def brought(row: Deployment, case: Situation, deps: Deps) -> Brings:
+    """Return the commits between what ran before a deployment and its own, with their gates as they are now.
+
+    `case` is the situation of its commit.
+    """
+    if row.push is None or row.previous == row.sha:
+        return Brings()
+    history = History.of(case.pushes)
+    found = between(row.push, row.previous, history)
+    before = None if row.previous is None or found.complete else deps.ledger.record(row.repo, row.previous)
+    for push in () if before is None else before.pushes.values():
+        taken = between(push, row.sha, history)
+        if taken.complete:
+            return replace(_of(case, taken.shas, deps), back=True)
+    complete = found.complete or row.previous is None
+    return replace(_of(case, (row.sha, *found.shas), deps), complete=complete)
+
+
+def _of(case: Situation, shas: Sequence[str], deps: Deps) -> Brings:
+    shas = list(dict.fromkeys(shas))
     titles = known(case.record.repo, shas[:SHOWN], deps)
     found = [_brought(case, titles[sha], deps) for sha in shas[:SHOWN]]
     return Brings(found, len(shas) - len(found))

@@ -151,6 +151,7 @@ def _details(pages: Blueprint, board: Board, deps: Deps) -> None:
                 "commit": named[row.sha],
                 "previous": named.get(row.previous or ""),
                 "output": row.output,
+                "brought": target_page.brought_by(row, deps),
                 "usually": usual.deployment(target, deps) if row.ended is None else None,
                 "now": deps.clock.now(),
                 "actions": target_page.of_deployment(row, g.person, deps),

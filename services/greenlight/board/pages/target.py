@@ -8,11 +8,13 @@ from datetime import timedelta
 from typing import Any
 
 from greenlight.board import domain, reading, usual
+from greenlight.board.brings import Brings, brought
 from greenlight.board.commits import Known, known
 from greenlight.board.overview import Cell, overview
 from greenlight.board.pages.commit import Action
 from greenlight.board.pages.shown import MINUTE, SOON
 from greenlight.board.sentences import Sentence, in_words
+from greenlight.ledger.port import Unreadable
 from greenlight.lib.errors import NotFound
 from greenlight.model import keys
 from greenlight.model.policy import Policy
@@ -22,6 +24,7 @@ from greenlight.policy.freezes import frozen, lasting
 from greenlight.policy.requests import waiting_requests
 from greenlight.service.deps import Deps
 from greenlight.service.people import Person
+from greenlight.service.situations import situation
 
 BEHIND = 30
 """Commits that it lacks which are listed."""
@@ -116,6 +119,19 @@ def actions(cell: Cell, person: Person) -> Sequence[Action]:
         found.append(Action("Resume…", f"{base}/resume", True))
     found.append(Action("Freeze…", f"{base}/freeze"))
     return found
+
+
+def brought_by(row: Deployment, deps: Deps) -> Brings | None:
+    """Return the commits that a deployment brought to its target, or took from it; None: they cannot be read."""
+    try:
+        record = deps.ledger.record(row.repo, row.sha)
+        target = reading.target_of(row.application, row.environment, deps)
+        policy = reading.policy_of(row.application, deps)
+        if record is None:
+            return None
+        return brought(row, situation(policy, record, target, deps.ledger, deps.clock.now()), deps)
+    except Unreadable:
+        return None
 
 
 def of_deployment(row: Deployment, person: Person | None, deps: Deps) -> Sequence[Action]:
