@@ -358,4 +358,23 @@ def test_a_long_list_says_that_there_is_more(terminal: Terminal) -> None:
     for n in range(50):
         terminal.shop.push(f"c{n}", before="one")
     terminal.shop.settle()
-    assert "these are the newest 50 commits" in terminal("status").stderr
+    assert "these are the newest 50 commits; --limit N or --limit all shows more" in terminal("status").stderr
+    every = terminal("status", "--limit", "all")
+    assert (len({line.split("\t")[0] for line in every.stdout.splitlines()}), every.stderr) == (51, "")
+    shas = [it["sha"] for it in terminal.json("status", "--limit", "all")["commits"]]
+    assert [it["sha"] for it in terminal.json("status", "--limit", "7")["commits"]] == shas[:7]
+    for state in (
+        "waiting",
+        "succeeded",
+    ):  # of which the API looks for the first in pages, and the second is the oldest
+        chosen = [it["sha"] for it in terminal.json("status", "--state", state, "--limit", "all")["commits"]]
+        first = terminal.json("status", "--state", state, "--limit", "1")
+        assert [it["sha"] for it in first["commits"]] == chosen[:1]
+        rest = (
+            terminal.shop.api("GET", f"/commits?limit=200&cursor={first['next']}").json["commits"]
+            if first["next"]
+            else []
+        )
+        assert [it["sha"] for it in rest] == shas[shas.index(chosen[0]) + 1 :], "nothing is left out between the two"
+    assert terminal("status", "--state", "failed").stderr == "no such commit is known\n"
+    assert terminal("status", REPO, ONE, "--limit", "3").exit_code == 2

@@ -62,9 +62,11 @@ class Limit(click.ParamType[int | None]):
         return int(value)
 
 
-limit = click.option(
-    "--limit", type=Limit(), metavar="N|all", default="20", show_default=True, help="Show so many, or all."
-)
+def limit(default: int) -> Callable[[F], F]:
+    """Return `--limit`, how many rows of a list to show."""
+    return click.option(
+        "--limit", type=Limit(), metavar="N|all", default=str(default), show_default=True, help="Show so many, or all."
+    )
 
 
 class OfCommit(click.Command):

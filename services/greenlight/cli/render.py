@@ -64,6 +64,11 @@ def lines(text: str, *, err: bool = False) -> None:
         line(each, err=err)
 
 
+def newest(count: int, what: str) -> None:
+    """Print on standard error that a list is not complete, and how to see more of it."""
+    line(f"these are the newest {count} {what}; --limit N or --limit all shows more", err=True)
+
+
 def document(value: Any) -> None:
     """Print JSON, for programs."""
     _write(printable.document(value, indent=2))

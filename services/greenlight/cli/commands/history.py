@@ -15,7 +15,7 @@ from greenlight.telemetry.layout import duration
 
 @click.command()
 @args.target
-@args.limit
+@args.limit(20)
 @args.as_json
 def history(application: str, environment: str, limit: int | None, as_json: bool) -> None:
     """Show the newest deployments to a target: what, why, by whom, how it ended and how long it took.
@@ -29,7 +29,7 @@ def history(application: str, environment: str, limit: int | None, as_json: bool
     head = ("started", "deployment", "commit", "cause", "by", "outcome", "took", "reason")
     render.table(head, [_row(deployment) for deployment in found])
     if following:
-        render.line(f"these are the newest {len(found)} deployments; --limit N or --limit all shows more", err=True)
+        render.newest(len(found), "deployments")
     if not found:
         render.line(f"nothing has been deployed to {application}/{environment} yet", err=True)
 

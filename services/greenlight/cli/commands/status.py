@@ -7,16 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from greenlight.cli import arguments as args
 from greenlight.cli import render
 from greenlight.cli.client import Client
 
-MOST = 50
-"""Commits that are shown."""
+PAGE = 200
+"""Commits of a page of the API, of which a filter may leave out any."""
 
-PAGES = 40
-"""Pages of the API that are looked through for commits that a filter finds."""
+LOOKED_AT = 2000
+"""Commits that are looked through for those that a filter finds, unless all are asked for."""
 
 DECISIONS = ("ready", "waiting", "blocked", "superseded")
 OUTCOMES = ("running", "succeeded", "failed", "error", "canceled")
@@ -34,6 +35,7 @@ OUTCOMES = ("running", "succeeded", "failed", "error", "canceled")
     help="Show commits of authors whose name contains the text, or by login or address.",
 )
 @click.option("--watch", is_flag=True, help="Show again after every change, until Ctrl-C; in place on a terminal.")
+@args.limit(50)
 @args.as_json
 def status(
     repo: str | None,
@@ -43,6 +45,7 @@ def status(
     state: str | None,
     author: str | None,
     watch: bool,
+    limit: int | None,
     as_json: bool,
 ) -> None:
     """Show the state of commits: of all, those of REPO, or the one with SHA.
@@ -58,11 +61,12 @@ def status(
         "decision": state if state in DECISIONS else None,
         "outcome": state if state in OUTCOMES else None,
     }
-    if sha is not None and any(asked[name] for name in asked if name != "repo"):
-        raise click.UsageError("filters choose among commits: leave out SHA")
+    limited = click.get_current_context().get_parameter_source("limit") is ParameterSource.COMMANDLINE
+    if sha is not None and (limited or any(asked[name] for name in asked if name != "repo")):
+        raise click.UsageError("filters and --limit choose among commits: leave out SHA")
 
     def look() -> dict[str, Any]:
-        return client.get(f"/commits/{repo}/{sha}") if repo and sha else _newest(client, asked)
+        return client.get(f"/commits/{repo}/{sha}") if repo and sha else _newest(client, asked, limit)
 
     found = look()
 
@@ -73,7 +77,7 @@ def status(
         return found != before
 
     def draw() -> None:
-        _show(found, asked, as_json=as_json)
+        _show(found, asked, limit, as_json=as_json)
 
     if not as_json and not sha:
         _warn(client.get("/senders")["repositories"])
@@ -86,19 +90,38 @@ def status(
         return  # how a watch ends
 
 
-def _newest(client: Client, asked: Mapping[str, str | None]) -> dict[str, Any]:
-    """Return the newest commits that the filters find, page by page, in the form of one page."""
-    page = client.get("/commits", **asked)
-    commits = page["commits"]
-    for _ in range(PAGES):
-        if page["next"] is None or len(commits) >= MOST:
+def _newest(client: Client, asked: Mapping[str, str | None], limit: int | None) -> dict[str, Any]:
+    """Return the newest `limit` commits that the filters find, None: all, in the form of one page."""
+    if not any(asked[name] for name in ("decision", "outcome", "author")):
+        commits, following = client.rows("/commits", "commits", asked, limit=limit, page=PAGE)
+    else:
+        commits, following = _filtered(client, asked, limit)
+    return {"commits": commits, "next": following}
+
+
+def _filtered(
+    client: Client, asked: Mapping[str, str | None], limit: int | None
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Return commits from pages that may lack some, and the cursor of what follows the last one.
+
+    A page with more than are still wanted is asked for again, shorter: a cursor stands only at the end of a page.
+    """
+    found: list[dict[str, Any]] = []
+    cursor, size, looked_at = None, PAGE, 0
+    while limit is None or (len(found) < limit and looked_at < LOOKED_AT):
+        page = client.get("/commits", **asked, cursor=cursor, limit=str(size))
+        if limit is not None and len(found) + len(page["commits"]) > limit:
+            size //= 2
+            continue
+        looked_at += size
+        found += page["commits"]
+        cursor = page["next"]
+        if cursor is None:
             break
-        page = client.get("/commits", **asked, cursor=page["next"])
-        commits += page["commits"]
-    return {"commits": commits, "next": page["next"]}
+    return found, cursor
 
 
-def _show(found: dict[str, Any], asked: Mapping[str, str | None], *, as_json: bool) -> None:
+def _show(found: dict[str, Any], asked: Mapping[str, str | None], limit: int | None, *, as_json: bool) -> None:
     if as_json:
         render.document(found)
     elif "commits" not in found:
@@ -107,11 +130,12 @@ def _show(found: dict[str, Any], asked: Mapping[str, str | None], *, as_json: bo
         rows = [row for commit in found["commits"] for row in render.standings(_chosen(commit, asked))]
         render.table(("commit", "repository", "target", "stands"), rows)
         filtered = any(value for name, value in asked.items() if name != "repo")
-        if not rows:
+        if found["next"] and limit is not None and len(found["commits"]) < limit:
+            render.line(f"only the newest {LOOKED_AT} commits were looked at; --limit all looks at all", err=True)
+        elif found["next"]:
+            render.newest(len(found["commits"]), "commits")
+        elif not rows:
             render.line("no such commit is known" if filtered else "no commit is known yet", err=True)
-        if found["next"]:
-            more = "older ones were not looked at" if filtered else "name REPO and SHA for an older one"
-            render.line(f"these are the newest {len(found['commits'])} commits; {more}", err=True)
 
 
 def _chosen(commit: dict[str, Any], asked: Mapping[str, str | None]) -> dict[str, Any]:
