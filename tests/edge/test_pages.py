@@ -296,6 +296,49 @@ def test_the_form_of_a_rollback_names_the_gates_that_have_not_passed_by_now(tmp_
     shop.stop()
 
 
+OTHERS = """
+  - name: docs
+    repo: acme/shop
+    branches: [main]
+    operators: [legal, engineering]
+    gates: {}
+    environments:
+      - {name: live, require: [], deploy: {command: {run: [sh, deploy.sh], timeout: 30s}}}
+  - name: blog
+    repo: acme/shop
+    branches: [main]
+    operators: [legal, engineering]
+    gates:
+      legal: {approval: {groups: [legal], count: 1, not: author}}
+    environments:
+      - {name: live, require: [legal], deploy: {command: {run: [sh, deploy.sh], timeout: 30s}}}
+"""
+
+
+def test_what_needs_a_person_is_listed_by_urgency(tmp_path: Path) -> None:
+    """Failures before pauses, the last environment before others, then what has waited longest; not as the file has them."""
+    shop = Shop(tmp_path, pipeline=PIPELINE.replace("require: [build]\n", "require: [build, legal]\n") + OTHERS).start()
+    client = Client(shop.greenlight.apps["board"])
+    for target in ("blog/live", "shop/production"):
+        assert send(client, f"/targets/{target}/pause", "omar", reason="sale").status_code == 303
+    for word in ("one", "two"):
+        (shop.folder / "config" / f"fail-{sha_of(word)}").touch()
+    shop.push("one")
+    shop.build("one")
+    shop.approve("one")
+    for environment in ("staging", "live"):
+        assert shop.watch.end(environment, sha_of("one"))["outcome"] == "failed"
+    shop.push("two", before="one")
+    shop.build("two")
+    assert shop.watch.end("live", sha_of("two"))["outcome"] == "failed"
+    shop.settle()
+    page = look(client, "/", "lena").get_data(as_text=True)
+    urgent = re.findall(r'<p class="what"><a href="/targets/([^"]+)"', page)
+    assert urgent == ["docs/live", "shop/staging", "blog/live", "shop/production"]
+    assert re.findall(r"(\w+) → (\w+)", page[page.index('id="inbox"') :]) == [("blog", "live"), ("shop", "staging")]
+    shop.stop()
+
+
 def test_what_a_form_needs_is_asked_for_and_what_was_typed_stays(client: Client) -> None:
     """A pause without a reason is refused in the form; with one it is done, and the target's page says so."""
     path = "/targets/shop/production/pause"

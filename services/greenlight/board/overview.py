@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from greenlight.board import domain, reading, usual
 from greenlight.board.brings import may_be_red, red
@@ -33,6 +33,9 @@ TROUBLE = ("failed", "error", "revoked", "overdue", "paused")
 
 ROWS = 25
 """Commits on their way that are shown at once; of each target, its newest is looked at in any case."""
+
+UNKNOWN = datetime.min.replace(tzinfo=UTC)
+"""A time that is not known: the earliest, so that it is looked at first."""
 
 OVERDUE, PATIENT = 3, timedelta(minutes=2)
 """A deployment is overdue after so many times its usual time, and at least so much longer."""
@@ -78,8 +81,7 @@ class Cell:
     failed: tuple[Known, Attempt] | None  # its newest commit, if its deployment ended so
     printed: str  # the last line of its output
     under_way: tuple[Known, Attempt] | None
-    late: Sequence[str]  # gates of what runs that were revoked after it was deployed, with the reason
-    red: Sequence[str]  # gates of what runs that were overridden, or have failed since
+    gates: Mapping[str, GateState]  # of what runs, if any may say no
     usually: timedelta | None  # how long a deployment takes here, while one is under way
     took: timedelta  # how long the one under way has taken
     unreadable: str | None
@@ -101,6 +103,28 @@ class Cell:
         if self.late:
             return "revoked"
         return "paused" if self.target.paused is not None else "succeeded"
+
+    @property
+    def late(self) -> Sequence[str]:
+        """Return the gates of what runs that were revoked after it was deployed, with the reason."""
+        return revoked(self.gates)
+
+    @property
+    def red(self) -> Sequence[str]:
+        """Return the gates of what runs that were overridden, or have failed since."""
+        return red({name: gate for name, gate in self.gates.items() if gate.state != "revoked"})
+
+    @property
+    def since(self) -> datetime:
+        """Return since when it has needed a person; of one that cannot be read nobody knows, so it is the oldest."""
+        if self.unreadable is not None:
+            return UNKNOWN
+        if self.under_way is not None:
+            return self.under_way[1].started
+        if self.failed is not None:
+            return self.failed[1].ended or self.failed[1].started
+        taken_back = [gate.at for gate in self.gates.values() if gate.state == "revoked" and gate.at is not None]
+        return min(taken_back, default=self.target.paused_at or UNKNOWN)
 
     @property
     def behind(self) -> int:
@@ -142,17 +166,15 @@ class Overview:
 
     @property
     def troubles(self) -> Sequence[Cell]:
-        """Return the targets that need a person."""
-        return [cell for cell in self.every_cell if cell.state in TROUBLE]
+        """Return the targets that need a person, the most urgent first.
 
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """An approval that a person may give."""
-
-    row: Row
-    stop: Stop
-    missing: Missing
+        What went wrong comes before what a person paused on purpose. The last environment comes first, since it is
+        users who have that trouble. Of the rest, what has waited longest comes first: a new row moves no old one down.
+        """
+        found = [it for it in self.every_cell if it.state in TROUBLE]
+        return sorted(
+            found, key=lambda it: (it.state == "paused", followed_by(it.policy, it.target.environment), it.since)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,16 +209,10 @@ def overview(deps: Deps, *, applications: Collection[str] | None = None) -> Over
     return Overview(now, cells, on_their_way[:ROWS], len(wanted) > ROWS)
 
 
-def inbox(seen: Overview, person: Person) -> Sequence[Waiting]:
-    """Return the approvals that a person may give now: at the newest commit of each target, each gate once."""
-    found: dict[tuple[str, str, str], Waiting] = {}
-    for cell in seen.every_cell:
-        stop = cell.stop
-        if cell.next is None or stop is None:
-            continue
-        for missing in signable(stop, person):
-            found.setdefault((cell.policy.name, stop.case.record.sha, missing.gate), Waiting(cell.next, stop, missing))
-    return list(found.values())
+def followed_by(policy: Policy, environment: str) -> int:
+    """Return how many environments come after one, on the longest way: 0 for the last, which users have."""
+    after = [it.name for it in policy.environments.values() if environment in it.after]
+    return max((1 + followed_by(policy, name) for name in after), default=0)
 
 
 def signable(stop: Stop | None, person: Person | None) -> Sequence[Missing]:
@@ -307,7 +323,6 @@ def _cell(
     here = [(row, stop) for row in following if (stop := row.at(target.environment)) is not None]
     waits = [row for states in (READY, TURN, ("none",)) for row, stop in here if stop.state in states]
     failed = None if target.newest is None else _failed(read, named, deps)
-    gates = _gates_of_what_runs(read, now, deps)
     under_way = _attempt(read, target.last, named, deps) if target.deployment else None
     return Cell(
         policy,
@@ -318,8 +333,7 @@ def _cell(
         failed,
         last_line(failed[1], deps) if failed is not None and failed[1].outcome == "failed" else "",
         under_way,
-        revoked(gates),
-        red({name: gate for name, gate in gates.items() if gate.state != "revoked"}),
+        _gates_of_what_runs(read, now, deps),
         usual.deployment(target, deps) if under_way is not None else None,
         now - under_way[1].started if under_way is not None else timedelta(),
         read.unreadable,

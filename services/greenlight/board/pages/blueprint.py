@@ -14,8 +14,9 @@ from greenlight.board import domain, overview, reading, usual
 from greenlight.board.brings import Brings
 from greenlight.board.brings import brings as brought
 from greenlight.board.commits import known
+from greenlight.board.inbox import Waiting, inbox, others
 from greenlight.board.listing import STATES, Search, listing
-from greenlight.board.overview import Cell, Overview, Row, Waiting
+from greenlight.board.overview import Cell, Overview
 from greenlight.board.pages import activity, api, forms, freezes, home
 from greenlight.board.pages import commit as commit_page
 from greenlight.board.pages import target as target_page
@@ -24,7 +25,7 @@ from greenlight.board.pages.fresh import Fresh
 from greenlight.board.pages.shown import MINUTE, SOON, Pages
 from greenlight.board.pages.words import broken, coded, initials, length, moment, time_tag
 from greenlight.board.sources import Sources
-from greenlight.board.stops import Missing, Stop, people
+from greenlight.board.stops import Stop, people
 from greenlight.board.track import track
 from greenlight.board.usual import Usual
 from greenlight.service.deps import Deps
@@ -47,7 +48,7 @@ class Board:
 
     def inbox(self) -> Sequence[Waiting]:
         """Return the approvals that the person who asks may give now."""
-        return [] if g.person is None else overview.inbox(self.seen(), g.person)
+        return [] if g.person is None else inbox(self.seen(), g.person)
 
 
 def blueprint(deps: Deps, sources: Sources) -> Blueprint:
@@ -82,8 +83,8 @@ def _lists(pages: Blueprint, board: Board, deps: Deps) -> None:
     @pages.get("/approvals")
     def approvals() -> Response:
         def values() -> dict[str, Any]:
-            inbox = board.inbox()
-            return {"inbox": inbox, "others": _others(board.seen(), inbox)}
+            mine = board.inbox()
+            return {"inbox": mine, "others": others(board.seen(), mine)}
 
         return board.pages.show("approvals.html", values)
 
@@ -109,20 +110,6 @@ def _lists(pages: Blueprint, board: Board, deps: Deps) -> None:
             }
 
         return board.pages.show("commits.html", values)
-
-
-def _others(seen: Overview, inbox: Sequence[Waiting]) -> list[tuple[Row, Stop, Missing]]:
-    """Return the approvals that other people have to give, at the newest commit of each target."""
-    mine = {(waiting.row.commit.sha, waiting.row.policy.name, waiting.missing.gate) for waiting in inbox}
-    found: dict[tuple[str, str, str], tuple[Row, Stop, Missing]] = {}
-    for cell in seen.every_cell:
-        if cell.next is None or cell.stop is None or cell.stop.need is None:
-            continue
-        for missing in cell.stop.need.missing:
-            key = (cell.next.commit.sha, cell.policy.name, missing.gate)
-            if key not in mine:
-                found[key] = (cell.next, cell.stop, missing)
-    return list(found.values())
 
 
 def _details(pages: Blueprint, board: Board, deps: Deps) -> None:
@@ -187,13 +174,13 @@ def _filters(pages: Blueprint, deps: Deps) -> None:
         """Return the gates at which the person who asks may approve the commit, in an environment."""
         return [missing.gate for missing in overview.signable(stop, g.person)]
 
-    def why_not(row: Row, stop: Stop, missing: Missing) -> str | None:
+    def why_not(it: Waiting) -> str | None:
         """Return why the person who asks may not give an approval."""
         if g.person is None:
             return None
-        if g.person.id in stop.decision.gates[missing.gate].by:
+        if g.person.id in it.stop.decision.gates[it.missing.gate].by:
             return "you have signed it"
-        return domain.may_approve(g.person, row.policy.gates[missing.gate], stop.case)
+        return domain.may_approve(g.person, it.row.policy.gates[it.missing.gate], it.stop.case)
 
     def brings(stop: Stop) -> Brings:
         return brought(stop, deps)

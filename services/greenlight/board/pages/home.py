@@ -10,7 +10,8 @@ from flask import request
 from markupsafe import Markup
 
 from greenlight.board import reading
-from greenlight.board.overview import TROUBLE, Cell, Overview, Row, Waiting
+from greenlight.board.inbox import Waiting
+from greenlight.board.overview import TROUBLE, Cell, Overview, Row
 from greenlight.board.pages.shown import MINUTE, SOON
 from greenlight.ledger.found import lost_pushes
 from greenlight.policy.decide import OVER
