@@ -20,7 +20,7 @@ from greenlight.service.deps import Deps
 from greenlight.service.people import Person
 from greenlight.service.retry import until_settled
 
-GROUPS, NAME = 20, re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+GROUPS, NAME = 20, re.compile(keys.NAME)
 """Groups that a freeze may except, and how the name of one is written."""
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from greenlight.cli import folder
+from greenlight.model import keys
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,7 +35,7 @@ REPO = Shaped(
     "repo", r"(?!\.{1,2}/)[A-Za-z0-9_.-]{1,100}/(?!\.{1,2}$)[A-Za-z0-9_.-]{1,100}", "OWNER/NAME, such as acme/shop"
 )
 SHA = Shaped("sha", r"[0-9a-fA-F]{7,64}", "a sha, or at least its first 7 digits")
-NAME = Shaped("name", r"[a-z0-9][a-z0-9_-]{0,62}", "a name of the pipeline file: lower-case letters, digits, - and _")
+NAME = Shaped("name", keys.NAME, "a name of the pipeline file: lower-case letters, digits, - and _")
 TIME = Shaped(
     "time",
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})",

@@ -27,6 +27,9 @@ from __future__ import annotations
 
 from datetime import date
 
+NAME = r"[a-z0-9][a-z0-9_-]{0,62}"
+"""How operators write names: of applications, environments, gates, groups, people. None has a slash, so keys can join them."""
+
 _COMMIT, _TARGET = "commit", "target"
 
 

@@ -16,6 +16,7 @@ from greenlight.lib.clock import Clock
 from greenlight.lib.documents import Document, DocumentError, load
 from greenlight.lib.errors import ConfigurationError, UnreadableFile
 from greenlight.lib.watched import Messages, Watched, stamp_of
+from greenlight.model import keys
 from greenlight.model.rows import POLICY
 
 ADD = "Write the person there, such as `people: {lena: {github: lena-gh, groups: [legal]}}`, and try again"
@@ -23,7 +24,7 @@ ADD = "Write the person there, such as `people: {lena: {github: lena-gh, groups:
 NAME_THEM = "add `github` or `emails`"
 """What to do about a person of whom neither is known."""
 
-_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_ID = re.compile(keys.NAME)
 _TOKEN = re.compile(r"sha256:[0-9a-f]{64}")
 _WORDS = ("name", "github", "subject")
 _LISTS = ("emails", "groups", "tokens")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from datetime import date
 from pathlib import Path
 
 from greenlight.model import keys
 
 SOURCES = Path(keys.__file__).parents[1]
+TEXTS, PATTERN = (".py", ".json", ".yaml"), re.compile(r"\[a-z0-9\]\[a-z0-9_-\]\{[0-9,]+\}")
 BUILDERS = [
     function for name, function in inspect.getmembers(keys, inspect.isfunction) if name.endswith(("_due", "_stream"))
 ]
@@ -52,3 +54,12 @@ def test_no_key_is_built_anywhere_else() -> None:
             if file != Path(keys.__file__) and str(text).startswith(kinds):
                 found.append(f"{file.relative_to(SOURCES)}:{node.lineno}")
     assert found == []
+
+
+def test_how_a_name_is_written_stands_once() -> None:
+    """In code; the schemas, which are data, repeat it, and say the same."""
+    written = {path.relative_to(SOURCES): path.read_text() for path in SOURCES.rglob("*.*") if path.suffix in TEXTS}
+    patterns = {path: set(PATTERN.findall(text)) for path, text in written.items() if PATTERN.search(text)}
+    assert patterns.pop(Path("model/keys.py")) == {keys.NAME}
+    assert {path.suffix for path in patterns} == {".json", ".yaml"}
+    assert set().union(*patterns.values()) == {keys.NAME}

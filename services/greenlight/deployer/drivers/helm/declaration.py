@@ -13,13 +13,14 @@ from greenlight.deployer.driver import Driver
 from greenlight.deployer.drivers.declaration import Declaration
 from greenlight.lib.clock import Clock
 from greenlight.lib.scrub import Scrubber
+from greenlight.model import keys
 from greenlight.model.policy import Rule
 from greenlight.policy.driver import Place, Section, Steps, inside, mapping, texts
 from greenlight.policy.rbac import READ, WRITE
 from greenlight.policy.shape import Fault, Schema, closest
 
 _PLACEHOLDER = re.compile(r"\$\{([^}]*)\}?")
-_ALLOWED = re.compile(r"sha|short_sha|repo|environment|tag|artifacts\.[a-z0-9][a-z0-9_-]{0,62}")
+_ALLOWED = re.compile(rf"sha|short_sha|repo|environment|tag|artifacts\.{keys.NAME}")
 _KNOWN = "${sha}, ${short_sha}, ${repo}, ${environment}, ${tag} and ${artifacts.NAME}"
 _ARTIFACT = re.compile(r"\$\{artifacts\.([a-z0-9_-]+)\}")
 _OCI = re.compile(r"oci://[a-z0-9][a-z0-9.:/_-]{0,500}@sha256:[0-9a-f]{64}")
