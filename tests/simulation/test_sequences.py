@@ -294,6 +294,77 @@ def test_what_was_announced_before_a_freeze_window_opens_begins_when_it_ends(sto
     story.settle()
 
 
+def _stop(story: Story, how: str) -> None:
+    if how == "pause":
+        story.pause(True)
+    else:
+        asks = freezing.AskedFreeze("shop", "staging", "because", lasts=timedelta(seconds=25))
+        freezing.freeze(asks, LENA, story.board())
+
+
+def _go_on(story: Story, how: str) -> None:
+    story.clock.time += timedelta(seconds=20)
+    if how == "pause":
+        story.pause(False)
+
+
+@pytest.mark.parametrize("how", ["pause", "freeze"])
+@pytest.mark.parametrize("delivered", ["just after it began", "just after it ended"])
+def test_what_was_announced_before_a_pause_or_freeze_gives_way_to_what_became_ready_in_it(
+    story: Story, how: str, delivered: str
+) -> None:
+    """Nothing goes out meanwhile; afterwards the newest does, and nothing before it."""
+    story.green(1)
+    ready = story.until_emitted(types.PROMOTION_READY)
+    _stop(story, how)
+    if delivered == "just after it began":
+        story.bus.append(ready)
+    story.green(2)
+    story.rest(5)
+    assert story.staging() == []
+    _go_on(story, how)
+    if delivered == "just after it ended":
+        story.bus.insert(0, ready)
+    story.rest(200)
+    assert story.staging() == [2]
+    story.settle()
+
+
+@pytest.mark.parametrize("how", ["pause", "freeze"])
+@pytest.mark.parametrize("delivered", ["just after it began", "just after it ended"])
+def test_what_was_announced_before_a_pause_or_freeze_goes_out_after_it(story: Story, how: str, delivered: str) -> None:
+    """It is not stuck, whenever its event arrives; and it goes out once."""
+    story.green(1)
+    ready = story.until_emitted(types.PROMOTION_READY)
+    _stop(story, how)
+    if delivered == "just after it began":
+        story.bus.append(ready)
+    story.rest(5)
+    assert story.staging() == []
+    _go_on(story, how)
+    if delivered == "just after it ended":
+        story.bus.append(ready)
+    story.rest(200)
+    assert story.staging() == [1]
+    story.settle()
+
+
+def test_a_rollback_of_a_person_is_tried_again_during_a_pause(story: Story) -> None:
+    """As it begins during one: an operator who goes back and pauses would wait for nobody else."""
+    one = story.green(1)
+    story.rest(60)
+    story.green(2)
+    story.rest(60)
+    story.pause(True)
+    story.driver.outcomes = ["error"]
+    story.ask(one, "rollback")
+    story.rest(60)
+    assert story.staging() == [1, 2, 1, 1]
+    assert story.last().outcome == "succeeded"  # type: ignore[attr-defined]
+    story.pause(False)
+    story.settle()
+
+
 def test_an_error_waits_while_a_freeze_window_is_open(story: Story) -> None:
     """A window holds what would start by itself, also a next try."""
     _freeze(story)

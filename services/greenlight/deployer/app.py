@@ -14,13 +14,14 @@ from greenlight.events import Event, types
 from greenlight.events.recorded import look_again
 from greenlight.ledger.port import Transaction
 from greenlight.model import keys
-from greenlight.model.policy import Policy
+from greenlight.model.policy import Decision, Policy, Situation
 from greenlight.model.rows import DUE_AFTER, Deployment, Due, Promotion, Record, Target
 from greenlight.policy.conditions import called, may_begin
 from greenlight.policy.decide import decide
 from greenlight.policy.freezes import frozen
 from greenlight.policy.lineage import newer
-from greenlight.policy.requests import newest_request
+from greenlight.policy.requests import goes_through_a_pause, newest_request
+from greenlight.service.candidates import newer_is_ready
 from greenlight.service.handling import EventService, Handler
 from greenlight.service.pushes import pushes_since
 from greenlight.service.required import required_fields
@@ -124,11 +125,19 @@ def _begin(data: Mapping[str, str], event: Event, deps: Deps) -> tuple[Deploymen
     case = situation(policy, record, target, deps.ledger, now)
     decision = decide(case)
     ended = promotion.request is not None and (decision.request is None or decision.request.fact != promotion.request)
-    if ended or promotion.policy != policy.digest or not may_begin(case, decision):
+    if ended or promotion.policy != policy.digest or not may_begin(case, decision) or _is_behind(case, decision, deps):
         return None, _withdraw(target, promotion, event, deps)
     deployment, intent = domain.begin(case, promotion, decision, deps.owner)
     deps.ledger.transact(replace(intent, records=[*intent.records, *_rolled_back(policy, deployment, target, deps)]))
     return replace(deployment, version=1), []
+
+
+def _is_behind(case: Situation, decision: Decision, deps: Deps) -> bool:
+    """Return whether a newer commit goes out instead.
+
+    It became ready while the target was paused or frozen, so nothing took the place of this promotion then.
+    """
+    return decision.request is None and newer_is_ready(case, decision.push, deps.ledger)
 
 
 def _rolled_back(policy: Policy, deployment: Deployment, target: Target, deps: Deps) -> Sequence[Record]:
@@ -171,12 +180,21 @@ def _continue(id: str, deps: Deps) -> tuple[Deployment | None, Sequence[Event]]:
         reason = _why_superseded(deployment, target, deps)
         if reason is not None:
             return None, _end(deployment, target, Progress("superseded", reason), deps)
-        environment = environment_of(deployment, deps)
-        shut = environment is not None and deployment.cause == "automatic" and frozen(environment, target, None, now)
-        if target.paused is not None or shut:
+        if _may_not_start(deployment, target, deps):
             deps.ledger.transact(Transaction(due=[domain.next_try(deployment, now + DUE_AFTER, now)]))
             return None, []
     return _take_target(id, deps), []
+
+
+def _may_not_start(deployment: Deployment, target: Target, deps: Deps) -> bool:
+    """Return whether a pause or a freeze keeps the next try of a deployment waiting, as it would its beginning."""
+    served = target.held if target.held is not None and target.held.fact == deployment.request else None
+    if target.paused is not None and not goes_through_a_pause(served):
+        return True
+    environment = environment_of(deployment, deps)
+    if environment is None or deployment.cause != "automatic":
+        return False
+    return frozen(environment, target, None, deps.clock.now()) is not None
 
 
 def _take_target(id: str, deps: Deps) -> Deployment | None:

@@ -15,9 +15,9 @@ from greenlight.model.rows import Deployment, Push, Record
 from greenlight.policy.requests import newest_request
 from greenlight.promoter import domain
 from greenlight.promoter.deciding import Deciding
-from greenlight.promoter.selection import decided_since, newer_is_ready, newest_first
+from greenlight.promoter.selection import decided_since, newest_first
 from greenlight.service.adoption import carried_on
-from greenlight.service.candidates import candidates
+from greenlight.service.candidates import candidates, newer_is_ready
 from greenlight.service.deps import Deps
 from greenlight.service.handling import EventService, Handler
 from greenlight.service.pushes import pushes_since, read_for_all
@@ -277,7 +277,7 @@ def _outcome(
     last = deps.ledger.decision(policy.name, environment, record.repo, record.sha)
     outcome = domain.consider(case, last, promote=promote)
     automatic = outcome.target is not None and outcome.decision.request is None
-    if automatic and target.wanted is None and newer_is_ready(case, outcome.decision.push, deps):
+    if automatic and target.wanted is None and newer_is_ready(case, outcome.decision.push, deps.ledger):
         return replace(domain.consider(case, last, promote=False), behind=True)
     return outcome
 

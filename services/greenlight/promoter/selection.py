@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from greenlight.model.policy import Policy, Situation
+from greenlight.model.policy import Policy
 from greenlight.model.rows import DecisionRow, Push, Target
-from greenlight.policy.conditions import may_begin
-from greenlight.policy.decide import decide
-from greenlight.policy.lineage import Lineage, newer, newest_tried
+from greenlight.policy.lineage import Lineage, newest_tried
 from greenlight.policy.refs import shipped
-from greenlight.service.candidates import ALL, OPEN
+from greenlight.service.candidates import ALL, OPEN, PAGE, ready_since
 from greenlight.service.deps import Deps
 from greenlight.service.pushes import pushes_since
 from greenlight.service.situations import target_of
-
-PAGE = 5
-"""Candidates that are read at once, and four times as many where that is not enough."""
 
 
 def decided_since(push: Push, policy: Policy, environment: str, deps: Deps) -> Iterator[DecisionRow]:
@@ -82,31 +77,8 @@ def newest_first(policy: Policy, environment: str, target: Target, deps: Deps) -
     tried = newest_tried(policy, target, pushes)
     if tried is not None and pushes.knowing(tried).is_newest(tried, partial(shipped, policy)):
         return iter(())
-    rows = [*_ready_since(policy, environment, tried, deps), *_recounted(policy, environment, deps)]
+    rows = [*ready_since(policy, environment, tried, deps.ledger), *_recounted(policy, environment, deps)]
     known = pushes.knowing(*(row.push for row in rows if row.push is not None), *([tried] if tried else []))
     placed = [(known.place(row.push), row) for row in rows if row.push is not None]
     newest = sorted(placed, key=lambda pair: pair[0], reverse=True)
     return (row for place, row in newest if tried is None or place > known.place(tried))
-
-
-def _ready_since(policy: Policy, environment: str, push: Push | None, deps: Deps) -> Iterator[DecisionRow]:
-    """Yield the decisions `ready` of a target, newest push first, that are not older than the push."""
-    limit, since = PAGE, None if push is None else push.placed
-    while True:
-        rows = deps.ledger.decisions(policy.name, environment, ("ready",), since=since, limit=limit)
-        if len(rows) < limit or rows[-1].push is None:
-            return (row for row in rows if row.repo == policy.repo)  # it may have been made from another one before
-        limit *= 4
-
-
-def newer_is_ready(case: Situation, push: Push | None, deps: Deps) -> bool:
-    """Return whether a candidate that is newer than the push is ready, too, and not promoted yet."""
-    if push is not None and Lineage.of(case.pushes).knowing(push).is_newest(push, partial(shipped, case.policy)):
-        return False
-    for row in _ready_since(case.policy, case.environment.name, push, deps):
-        if push is None or row.push is None or row.push.sha == push.sha or not newer(row.push, push, case.pushes):
-            continue
-        record = deps.ledger.record(row.repo, row.sha)
-        if record is not None and may_begin(case.of(record), decide(case.of(record))):
-            return True
-    return False

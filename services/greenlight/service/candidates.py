@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 from greenlight.ledger.port import Ledger
-from greenlight.model.policy import Policy
-from greenlight.model.rows import Push, Target
+from greenlight.model.policy import Policy, Situation
+from greenlight.model.rows import DecisionRow, Push, Target
+from greenlight.policy.conditions import may_begin
+from greenlight.policy.decide import decide
 from greenlight.policy.lineage import Lineage, newer, newest_tried
 from greenlight.policy.refs import shipped
 
@@ -15,6 +18,9 @@ OPEN = ("ready", "waiting", "blocked")
 
 ALL = 1_000_000
 """More candidates than any target has."""
+
+PAGE = 5
+"""Candidates that are read at once, and four times as many where that is not enough."""
 
 
 def candidates(policy: Policy, environment: str, target: Target, pushes: Lineage, ledger: Ledger) -> Iterable[str]:
@@ -40,3 +46,26 @@ def _heads(policy: Policy, pushes: Sequence[Push]) -> list[Push]:
         if shipped(policy, push.ref) and (push.ref not in newest or newer(push, newest[push.ref], known)):
             newest[push.ref] = push
     return [push for push in newest.values() if not push.deleted]
+
+
+def ready_since(policy: Policy, environment: str, push: Push | None, ledger: Ledger) -> Iterator[DecisionRow]:
+    """Yield the decisions `ready` of a target, newest push first, that are not older than the push."""
+    limit, since = PAGE, None if push is None else push.placed
+    while True:
+        rows = ledger.decisions(policy.name, environment, ("ready",), since=since, limit=limit)
+        if len(rows) < limit or rows[-1].push is None:
+            return (row for row in rows if row.repo == policy.repo)  # it may have been made from another one before
+        limit *= 4
+
+
+def newer_is_ready(case: Situation, push: Push | None, ledger: Ledger) -> bool:
+    """Return whether a candidate that is newer than the push is ready, too, and not promoted yet."""
+    if push is not None and Lineage.of(case.pushes).knowing(push).is_newest(push, partial(shipped, case.policy)):
+        return False
+    for row in ready_since(case.policy, case.environment.name, push, ledger):
+        if push is None or row.push is None or row.push.sha == push.sha or not newer(row.push, push, case.pushes):
+            continue
+        record = ledger.record(row.repo, row.sha)
+        if record is not None and may_begin(case.of(record), decide(case.of(record))):
+            return True
+    return False

@@ -32,8 +32,15 @@ DEFECTS = [
     Defect(
         "the commit at hand before newer ones",
         "newer_is_ready",
-        "in _ready_since(case.policy, case.environment.name, push, deps):",
+        "in ready_since(case.policy, case.environment.name, push, ledger):",
         "in ():",
+    ),
+    Defect(
+        "what was announced before a pause goes before what became ready in it",
+        "_begin",
+        "or _is_behind(case, decision, deps)",
+        "",
+        "tests/simulation/test_sequences.py",
     ),
     Defect("older over newer", "newest_by_push", "or not newer(last, push, case.pushes)", "or True"),
     Defect(
