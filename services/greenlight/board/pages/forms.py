@@ -52,6 +52,7 @@ class Form:
     hidden: Mapping[str, str] = field(default_factory=dict)
     gates: Sequence[tuple[str, str]] = ()  # to pick from: name and state
     picks: Sequence[Pick] = ()
+    picked: str | None = None  # the sha that is picked at first
     danger: bool = False
     pause: bool = False  # whether the target may be paused with it
     zone: str = ""  # where it asks for the times of a freeze: the time zone that is offered
@@ -337,12 +338,14 @@ def _rollback(row: Target, policy: Policy, back: str, refused: str | None, perso
     leaves = row.last or (row.running.sha if row.running else "")
     shas = [sha for sha in row.history if sha != leaves][:PICKS]
     titles = known(policy.repo, shas, deps)
-    picks = []
+    picks: list[Pick] = []
+    picked = None
     for sha in shas:
         record = deps.ledger.record(policy.repo, sha)
         attempt = policy.attempt(record, row.environment) if record is not None else None
         if record is not None and attempt is not None:
             note = f"rolled back from by {attempt.rolled_back}" if attempt.rolled_back else ""
+            picked = picked or (None if note else sha)  # where a rollback without a commit leads
             succeeded = f"{attempt.succeeded_at:%Y-%m-%d %H:%M UTC}" if attempt.succeeded_at else ""
             picks.append(_pick(record, titles[sha], note or f"succeeded {succeeded}", row, policy, deps))
     effects = [
@@ -357,7 +360,15 @@ def _rollback(row: Target, policy: Policy, back: str, refused: str | None, perso
     nothing = None if picks else "nothing else has succeeded there"
     title = f"Roll back {policy.name} in {row.environment}?"
     return Form(
-        title, "Roll back", effects, back, refused or nothing, picks=picks, danger=True, pause=row.paused is None
+        title,
+        "Roll back",
+        effects,
+        back,
+        refused or nothing,
+        picks=picks,
+        picked=picked or next((it.commit.sha for it in picks), None),
+        danger=True,
+        pause=row.paused is None,
     )
 
 
