@@ -15,7 +15,7 @@ from greenlight.deployer import app as deployer
 from greenlight.deployer.driver import Progress
 from greenlight.entrypoints.compose import adopt
 from greenlight.events import Event, types
-from greenlight.ledger.port import Transaction
+from greenlight.ledger.port import Transaction, Unreadable
 from greenlight.lib.errors import Rejected, Unavailable
 from greenlight.model.rows import Lease, Push, Target
 from greenlight.policy.decide import decide
@@ -346,6 +346,34 @@ def test_what_was_announced_before_a_pause_or_freeze_goes_out_after_it(story: St
         story.bus.append(ready)
     story.rest(200)
     assert story.staging() == [1]
+    story.settle()
+
+
+def test_what_cannot_be_read_keeps_no_older_commit_from_going_out_after_a_pause(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The promoter and the deployer look for a newer one alike."""
+    story.green(1)
+    ready = story.until_emitted(types.PROMOTION_READY)
+    story.pause(True)
+    two = story.green(2)
+    story.rest(5)
+    story.pause(False)
+    read = story.inner.record
+
+    def spoilt(repo: str, sha: str) -> Any:
+        if sha == two:
+            raise Unreadable(f"the record of {sha[:7]} is spoilt")
+        return read(repo, sha)
+
+    monkeypatch.setattr(story.inner, "record", spoilt)
+    story.bus = [ready]
+    story.rest(60)
+    assert story.staging() == [1]
+    monkeypatch.undo()
+    story.build(two)
+    story.rest(60)
+    assert story.staging() == [1, 2]
     story.settle()
 
 

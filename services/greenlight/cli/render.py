@@ -66,7 +66,8 @@ def lines(text: str, *, err: bool = False) -> None:
 
 def newest(count: int, what: str) -> None:
     """Print on standard error that a list is not complete, and how to see more of it."""
-    line(f"these are the newest {count} {what}; --limit N or --limit all shows more", err=True)
+    shown = f"these are the newest {count} {what}" if count > 1 else f"this is the newest of the {what}"
+    line(f"{shown}; --limit N or --limit all shows more", err=True)
 
 
 def document(value: Any) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 
-from greenlight.ledger.port import Ledger
+from greenlight.ledger.port import Ledger, Unreadable
 from greenlight.model.policy import Policy, Situation
 from greenlight.model.rows import DecisionRow, Push, Target
 from greenlight.policy.conditions import may_begin
@@ -65,7 +66,8 @@ def newer_is_ready(case: Situation, push: Push | None, ledger: Ledger) -> bool:
     for row in ready_since(case.policy, case.environment.name, push, ledger):
         if push is None or row.push is None or row.push.sha == push.sha or not newer(row.push, push, case.pushes):
             continue
-        record = ledger.record(row.repo, row.sha)
-        if record is not None and may_begin(case.of(record), decide(case.of(record))):
-            return True
+        with suppress(Unreadable):  # an older candidate goes out instead of one that cannot be read
+            record = ledger.record(row.repo, row.sha)
+            if record is not None and may_begin(case.of(record), decide(case.of(record))):
+                return True
     return False
