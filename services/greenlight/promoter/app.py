@@ -8,10 +8,11 @@ from dataclasses import replace
 from datetime import datetime
 
 from greenlight.events import Event, types
+from greenlight.events.recorded import look_again
 from greenlight.ledger.port import Transaction, Unreadable
 from greenlight.model import keys
 from greenlight.model.policy import Policy
-from greenlight.model.rows import Deployment, Push, Record
+from greenlight.model.rows import DUE_AFTER, Deployment, Due, Push, Record
 from greenlight.policy.requests import newest_request
 from greenlight.promoter import domain
 from greenlight.promoter.deciding import Deciding
@@ -141,8 +142,7 @@ def _decide_newer(push: Push, policy: Policy, environment: str, deps: Deciding) 
         return []
     with step("check for promotion", application=policy.name, environment=environment, candidates="newer"):
         for row in newer_ones:
-            with suppress(Unreadable):
-                _decide_together(row.repo, row.sha, [(policy, environment)], [], deps, promote=False)
+            _decide_or_later(row.repo, row.sha, policy, environment, deps, promote=False)
     return _decide_next(policy, environment, deps)
 
 
@@ -160,8 +160,7 @@ def _decide_all(policy: Policy, environment: str, deps: Deciding) -> list[Event]
     pushes = pushes_since(deps.ledger, target)
     with step("check for promotion", application=policy.name, environment=environment, candidates="all"):
         for sha in candidates(policy, environment, target, pushes, deps.ledger):
-            with suppress(Unreadable):
-                _decide_together(policy.repo, sha, [(policy, environment)], [], deps, promote=False)
+            _decide_or_later(policy.repo, sha, policy, environment, deps, promote=False)
 
     def attempt() -> None:
         row = target_of(policy, environment, deps.ledger)
@@ -182,11 +181,23 @@ def _decide_next(policy: Policy, environment: str, deps: Deciding) -> list[Event
         if request is not None:
             events += _decide_together(policy.repo, request.sha, [(policy, environment)], [], deps)
         for row in () if events else newest_first(policy, environment, target, deps):
-            with suppress(Unreadable):  # an older candidate goes out instead of one that cannot be read
-                events += _decide_together(row.repo, row.sha, [(policy, environment)], [], deps)
+            events += _decide_or_later(row.repo, row.sha, policy, environment, deps)
             if events:
                 break
     return events
+
+
+def _decide_or_later(
+    repo: str, sha: str, policy: Policy, environment: str, deps: Deciding, *, promote: bool = True
+) -> list[Event]:
+    """Decide one commit for one target; one that cannot be read is due again, and keeps no other from being decided."""
+    try:
+        return _decide_together(repo, sha, [(policy, environment)], [], deps, promote=promote)
+    except Unreadable:
+        key, now = keys.decision_due(policy.name, environment, repo, sha), deps.clock.now()
+        later = Due(key, now + DUE_AFTER, look_again(repo, sha, key, now))
+        until_settled(lambda: deps.transact(Transaction(due=[later])))
+        return []
 
 
 def _expire_requests(policy: Policy, environment: str, deps: Deciding) -> None:
