@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from greenlight.events import rfc3339
-from support.flow import REPO, Ahead, Shop, build_payload, push_payload, sha_of
+from support.flow import NEW, REPO, Ahead, Shop, build_payload, push_payload, sha_of
 
 LIVE = """
 apiVersion: greenlight/v1
@@ -212,6 +212,21 @@ def test_a_push_of_the_day_after_tomorrow_stops_nothing(live: Shop) -> None:
         live.push(word, before=before)
         live.watch.end("live", sha_of(word))
     assert ran(live) == ["A", "B", "C", "D"]
+
+
+def test_a_tag_with_a_message_is_deleted_and_made_again(tmp_path: Path) -> None:
+    """What the tag itself was is no commit; the one that it pointed to waits until it is tagged again."""
+    tags = LIVE.replace('branches: [main, "hotfix/*"]', 'tags: ["v*"]').replace("require: []", "require: [scan]")
+    shop = Shop(tmp_path, pipeline=tags).start()
+    shop.push("A", before=NEW, ref="refs/tags/v1", after=sha_of("the tag"))
+    shop.push("A", before="the tag", ref="refs/tags/v1", after=NEW, deleted=True, commits=[], head_commit=None)
+    shop.scan("A")
+    shop.settle()
+    assert [it["sha"] for it in shop.api("GET", "/commits").json["commits"]] == [sha_of("A")]
+    assert (shop.environment("A", "live")["decision"], ran(shop)) == ("superseded", [])
+    shop.push("A", before=NEW, ref="refs/tags/v1", after=sha_of("the tag"))
+    shop.watch.end("live", sha_of("A"))
+    shop.stop()
 
 
 def test_a_request_can_be_withdrawn(live: Shop) -> None:

@@ -36,12 +36,13 @@ def on_fact(event: Event, deps: Deps) -> Sequence[Event]:
 
 
 def _folded(fact: Fact, recorded: Event, deps: Deps) -> Transaction:
-    own = domain.fold(deps.ledger.record(fact.repo, fact.sha), fact)
+    known = deps.ledger.record(fact.repo, fact.sha)
+    own = domain.fold(known, fact)
     record, others = reviews.shared(fact, own, deps.pipeline().of(fact.repo), deps.ledger)
     soon = deps.clock.now() + DUE_AFTER
     again = {other.sha: look_again(other.repo, other.sha, _key(other), fact.accepted) for other in others}
     return Transaction(
-        records=[record, *others],
+        records=[*([record] if known or domain.is_of_a_commit(fact) else []), *others],
         pushes=[fact.push] if fact.push else [],
         recorded=[fact.id],
         entries=[_entry(fact)],

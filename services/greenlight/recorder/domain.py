@@ -44,6 +44,14 @@ def fold(record: Record | None, fact: Fact) -> Record:
     )
 
 
+def is_of_a_commit(fact: Fact) -> bool:
+    """Return whether the fact shows that there is such a commit.
+
+    The deletion of a tag names what the tag was, which is no commit where the tag has a message.
+    """
+    return fact.push is None or not fact.push.deleted
+
+
 def with_review(record: Record, review: Fact, *, last: bool) -> Record:
     """Return the record with a review of another commit of the same pull request or tree.
 
