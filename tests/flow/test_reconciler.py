@@ -133,3 +133,29 @@ def test_events_that_an_earlier_version_left_behind_go_out_as_a_facts_are_now(tm
     later = ledger.due(now + timedelta(hours=1))
     assert sorted(((due.event.id, due.event.extensions.get("fact")) for due in later), key=str) == sorted(want, key=str)
     store.close()
+
+
+def test_what_is_due_for_one_event_is_not_ended_by_another_that_has_its_id(tmp_path: Path) -> None:
+    """Whoever reaches the Broker can post one with the id of the real event, and name what is due in it."""
+    shop, now = Shop(tmp_path).start(), datetime.now(UTC)
+    try:
+        shop.push("1")
+        shop.settle()
+        key, late = keys.deployment_due("p"), now + timedelta(hours=9)
+        real = Event.of(types.PROMOTION_READY, id="real", source="/tests", time=now, data={})
+        again = look_again(REPO, sha_of("1"), keys.withdrawal_due("p"), late)
+        ledger = shop.greenlight.ledger
+        ledger.transact(Transaction(due=[Due(key, late, real), Due(keys.withdrawal_due("p"), late, again)]))
+        about = {"repo": REPO, "sha": sha_of("1"), "due": key, "deployment": "p", "application": "shop"}
+        for service, type in (
+            ("promoter", types.COMMIT_RECORDED),
+            ("promoter", types.DEPLOYMENT_SUCCEEDED),
+            ("feedback", types.FEEDBACK_DUE),
+        ):
+            forged = Event.of(type, id="real", source="/tests", time=now, data=about)
+            assert shop.greenlight.services[service].handle(forged).status == 202, type
+        assert [it.key for it in ledger.due(late) if it.at == late] == [key, keys.withdrawal_due("p")]
+        shop.greenlight.services["promoter"].handle(again)
+        assert [it.key for it in ledger.due(late) if it.at == late] == [key], "its own event ends it"
+    finally:
+        shop.stop()

@@ -7,7 +7,7 @@ from typing import Any
 
 from greenlight.events import ids, types
 from greenlight.events.build import about_commit
-from greenlight.events.event import Event, rfc3339
+from greenlight.events.event import Event, rfc3339, time_of
 
 
 def commit_recorded(repo: str, sha: str, fact: str, accepted: datetime) -> Event:
@@ -20,9 +20,19 @@ def look_again(repo: str, sha: str, why: str, at: datetime, *, target: tuple[str
 
     With `target` (application, environment), every candidate of that target must be.
     """
-    id = ids.derive(types.COMMIT_RECORDED, "again", why, rfc3339(at))
+    id = _id_of_look(why, at)
     where = dict(zip(("application", "environment"), target, strict=True)) if target else {}
     return _event(repo, sha, at, id, "greenlight/ledger", {"due": why, **where})
+
+
+def is_look(event: Event, why: str) -> bool:
+    """Return whether an event is the one of `look_again` for this key: no other one may end what is due under it."""
+    at = time_of(event.time or "")
+    return at is not None and event.id == _id_of_look(why, at)
+
+
+def _id_of_look(why: str, at: datetime) -> str:
+    return ids.derive(types.COMMIT_RECORDED, "again", why, rfc3339(at))
 
 
 def _event(repo: str, sha: str, at: datetime, id: str, source: str, more: dict[str, Any]) -> Event:

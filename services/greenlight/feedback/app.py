@@ -18,6 +18,7 @@ from greenlight.feedback.notifying import notified
 from greenlight.feedback.reporting import reported
 from greenlight.ledger.notifications import test_over, test_under_way, tested
 from greenlight.ledger.port import Transaction
+from greenlight.model import keys
 from greenlight.model.rows import DUE_AFTER
 from greenlight.service.handling import EventService, Handler
 from greenlight.service.required import required_fields
@@ -30,9 +31,9 @@ def idle(event: Event, deps: Deps) -> bool:
 
 def on_commit_changed(event: Event, deps: Deps) -> Sequence[Event]:
     """Report of a commit, and of the one that its deployment replaced."""
-    data = required_fields(event, "repo", "sha", optional=("deployment", "due"))
+    data = required_fields(event, "repo", "sha", optional=("deployment",))
     repo, sha = data["repo"], data["sha"]
-    done = [(data["due"], event.id)] if event.type == types.FEEDBACK_DUE and "due" in data else []
+    done = [(keys.report_due(repo, sha), event.id)] if event.type == types.FEEDBACK_DUE else []
     again = None
     plan(deps.pipeline(), deps)
     if not idle(event, deps) and deps.pipeline().knows(repo):
@@ -48,12 +49,12 @@ def on_commit_changed(event: Event, deps: Deps) -> Sequence[Event]:
 
 def on_due(event: Event, deps: Deps) -> Sequence[Event]:
     """Report of a commit again, or look at a repository: redeliver, read, and report what no event has led to."""
-    data = required_fields(event, "repo", "due", optional=("sha",))
+    data = required_fields(event, "repo", optional=("sha",))
     if "sha" in data:
         return on_commit_changed(event, deps)
     repo = data["repo"]
     if not deps.pipeline().knows(repo):
-        deps.ledger.transact(Transaction(done=[(data["due"], event.id)]))
+        deps.ledger.transact(Transaction(done=[(keys.look_due(repo), event.id)]))
         return []
     deps.ledger.transact(Transaction(due=[look_due(repo, deps.clock.now() + EVERY)]))  # first: a crash ends no looks
     if deps.github.is_configured():

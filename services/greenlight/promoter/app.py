@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from greenlight.events import Event, types
-from greenlight.events.recorded import look_again
+from greenlight.events.recorded import is_look, look_again
 from greenlight.ledger.port import Transaction, Unreadable
 from greenlight.model import keys
 from greenlight.model.policy import Policy
@@ -44,7 +44,7 @@ def on_commit_recorded(event: Event, deps: Deps) -> Sequence[Event]:
     policies = deps.pipeline().of(repo)
     targets = [(policy, environment) for policy in policies for environment in policy.environments]
     done = [(keys.record_due(repo, sha), event.id)]
-    if "due" in data:
+    if "due" in data and is_look(event, data["due"]):
         done.append((data["due"], event.id))
     fact = deps.ledger.fact(data["fact"]) if "fact" in data else None
     push = fact.push if fact is not None else None
@@ -67,8 +67,7 @@ def on_deployment_ended(event: Event, deps: Deps) -> Sequence[Event]:
     deployment = deps.ledger.deployment(data["deployment"])
     done = [(keys.deployment_due(data["deployment"]), event.id)]
     if deployment is None or deployment.outcome == "running":
-        deps.ledger.transact(Transaction(done=done))
-        return []
+        return []  # nobody has written that end, so what is due for the deployment stays due
     deps, policy = Deciding.of(data["application"], deployment.repo, deps)
     if policy is None:
         deps.transact(Transaction(done=done))
