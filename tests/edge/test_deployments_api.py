@@ -49,7 +49,7 @@ def test_the_output_of_a_running_command_can_be_followed(shop: Shop) -> None:
     shop.push("one")
     shop.build("one")
     id = deployment_of(shop, "one")
-    shop.until(lambda: get(shop, f"/deployments/{id}/log")["text"] != "")
+    shop.until(lambda: get(shop, f"/deployments/{id}/log")["text"].count("\n") == 2)
     first = get(shop, f"/deployments/{id}/log")
     assert first["text"] == "step one of staging\ntoken [secret]\n"
     assert (first["outcome"], first["ended"], first["skipped"]) == ("running", None, 0)
