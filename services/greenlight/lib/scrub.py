@@ -90,10 +90,15 @@ class Scrubber:
         return Scrubber([*self._secrets, *secrets], self._live)
 
     def begun(self, text: str) -> int:
-        """Return how many characters at the end of `text`, without line breaks, may be the beginning of a secret."""
+        """Return how many characters at the end of `text`, without line breaks, may be the beginning of a secret.
+
+        Not those of a whole secret, which are hidden: some end as they begin.
+        """
         self._look()
         end = text[-2 * max(map(len, self._known), default=0) :].replace("\r", "").replace("\n", "")
-        return max((_begun(form, end) for form in self._known), default=0)
+        whole = max((len(form) for form in self._known if end.endswith(form)), default=0)
+        begun = max((_begun(form, end) for form in self._known), default=0)
+        return begun if begun > whole else 0
 
     def _look(self) -> None:
         """Read the present secrets, and keep the earlier ones."""
