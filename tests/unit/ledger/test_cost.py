@@ -329,8 +329,8 @@ def running(push: Push) -> Target:
 def test_what_is_pushed_is_added_to_the_lineage_at_hand(counting: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
     """The place of a new push is found without looking at the others again, before anything runs and after."""
     looks: list[Push] = []
-    own = lineage._own
-    monkeypatch.setattr(lineage, "_own", lambda push: (looks.append(push), own(push))[1])
+    own = lineage._own_place
+    monkeypatch.setattr(lineage, "_own_place", lambda push: (looks.append(push), own(push))[1])
     first = a_push("p00000", 0)
 
     def look(count: int) -> int:
