@@ -57,12 +57,9 @@ def test_an_event_that_cannot_be_read_is_a_dead_letter_and_the_others_are_delive
     one, two = Recorder(), Recorder()
     with running(tmp_path, *triggers, services={"s": one, "t": two}) as broker, caplog.at_level(logging.WARNING):
         assert broker.idle(PATIENCE)
-        assert (one.ids(), two.ids()) == (["a", "c"], ["a", "c"])
+        assert (sorted(one.ids()), sorted(two.ids())) == (["a", "c"], ["a", "c"])
         found = broker.operations.dead_letters()
-        assert [it["trigger"] for it in found] == ["test/one", "test/two"] or {it["trigger"] for it in found} == {
-            "test/one",
-            "test/two",
-        }
+        assert sorted(it["trigger"] for it in found) == ["test/one", "test/two"]
         assert all(it["event"]["type"] == "unreadable" and it["unreadable"] for it in found)
         registry = CollectorRegistry()
         registry.register(broker.metrics.collector(broker.operations))
@@ -119,7 +116,7 @@ def test_a_cursor_whose_trigger_cannot_be_read_does_not_keep_the_broker_from_sta
     with running(tmp_path, triggers[0], services={"s": one}) as broker:
         assert broker.idle(PATIENCE)
         one.wait(3)
-        assert one.ids() == ["a", "b", "c"]
+        assert sorted(one.ids()) == ["a", "b", "c"]
         assert [it["trigger"] for it in broker.operations.triggers()][:1] == ["test/one"]
 
 
@@ -134,7 +131,7 @@ def test_a_number_that_is_none_keeps_the_broker_from_nothing(tmp_path: Path, col
     with running(tmp_path, *triggers, services={"s": one}) as broker:
         broker.publish(event("d"))
         assert broker.idle(PATIENCE)
-        assert one.ids()[-1] == "d"
+        assert "d" in one.ids()
         if name != "ttl":
             assert set(one.ids()) == {"a", "b", "c", "d"}
         assert broker.operations.sizes()["log"] > 0
