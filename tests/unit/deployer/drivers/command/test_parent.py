@@ -119,8 +119,11 @@ def let_go(folder: Path) -> None:
 
 
 def holders(folder: Path) -> tuple[int, int]:
-    """The process ids of the parent and of the command that the lock names."""
-    named = json.loads((folder / "state" / "locks" / "shop--prod.lock").read_text())
+    """The process ids of the parent and of the command that the lock names, which it does a moment after the command began."""
+    lock, end = folder / "state" / "locks" / "shop--prod.lock", time.monotonic() + SOON
+    while (named := json.loads(lock.read_text()))["command"] is None:
+        assert time.monotonic() < end, "the lock does not name the command"
+        time.sleep(0.01)
     return named["pid"], named["command"]["pid"]
 
 
