@@ -61,13 +61,13 @@ def ready_since(policy: Policy, environment: str, push: Push | None, ledger: Led
 
 def newer_is_ready(case: Situation, push: Push | None, ledger: Ledger) -> bool:
     """Return whether a candidate that is newer than the push is ready, too, and not promoted yet."""
-    if push is not None and Lineage.of(case.pushes).knowing(push).is_newest(push, partial(shipped, case.policy)):
+    if push is None or Lineage.of(case.pushes).knowing(push).is_newest(push, partial(shipped, case.policy)):
         return False
     for row in ready_since(case.policy, case.environment.name, push, ledger):
-        if push is None or row.push is None or row.push.sha == push.sha or not newer(row.push, push, case.pushes):
+        if row.push is None or row.push.sha == push.sha or not newer(row.push, push, case.pushes):
             continue
         with suppress(Unreadable):  # an older candidate goes out instead of one that cannot be read
             record = ledger.record(row.repo, row.sha)
-            if record is not None and may_begin(case.of(record), decide(case.of(record))):
+            if record is not None and may_begin(other := case.of(record), decide(other)):
                 return True
     return False

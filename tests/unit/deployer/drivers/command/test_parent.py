@@ -123,7 +123,7 @@ def holders(folder: Path) -> tuple[int, int]:
     lock, end = folder / "state" / "locks" / "shop--prod.lock", time.monotonic() + SOON
     while (named := json.loads(lock.read_text()))["command"] is None:
         assert time.monotonic() < end, "the lock does not name the command"
-        time.sleep(0.01)
+        time.sleep(0.01)  # a file that is written over sends no news
     return named["pid"], named["command"]["pid"]
 
 
@@ -313,7 +313,7 @@ def test_what_a_command_leaves_running_may_go_on_printing(folder: Path, driver: 
     deadline = time.monotonic() + SOON
     while log.read_text() != "one\ntwo\n":  # its reader is another process
         assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.01)
+        time.sleep(0.01)  # a file that is written over sends no news
 
 
 def test_a_command_inherits_no_descriptor_but_its_targets_lock(folder: Path, driver: CommandDriver) -> None:
