@@ -73,10 +73,10 @@ class Story(World):
             self.deliver()
         raise AssertionError(f"no {type} comes")
 
-    def until_it_errs(self) -> None:
-        """Deliver until staging's deployment waits for its next try."""
+    def until_it_errs(self, environment: str = "staging") -> None:
+        """Deliver until the deployment waits for its next try."""
         self.bus.append(self.until_emitted(types.DEPLOYMENT_APPLIED))
-        while self.inner.target("shop", "staging").lease is not None:  # type: ignore[union-attr]
+        while self.inner.target("shop", environment).lease is not None:  # type: ignore[union-attr]
             self.rest(1)
 
     def staging(self) -> list[int]:
@@ -605,3 +605,56 @@ def test_row_28_an_event_of_ours_that_tells_nothing_can_never_succeed(story: Sto
         for type, handler in module.HANDLERS.items():
             with pytest.raises(Rejected, match="must have"):
                 handler(Event("poison", "third-party", type, data=data), story.deps())  # type: ignore[operator, arg-type]
+
+
+def test_a_gate_that_is_revoked_between_two_tries_prevents_the_next(story: Story) -> None:
+    """The commit is decided again, and goes out by itself once the gate is green."""
+    story.driver.outcomes = ["error"]
+    one = story.green(1)
+    story.until_it_errs()
+    story.build(one, "failed")
+    story.rest(600)
+    assert story.staging() == [1]
+    first = story.last()
+    assert (first.outcome, story.say(one)) == ("superseded", "blocked")  # type: ignore[attr-defined]
+    assert first.reason.startswith("not tried again: build: ")  # type: ignore[attr-defined]
+    story.build(one)
+    story.rest(120)
+    assert (story.staging(), story.last().outcome) == ([1, 1], "succeeded")  # type: ignore[attr-defined]
+    story.settle()
+
+
+def test_what_a_person_asked_for_is_not_tried_again_once_its_gate_failed(story: Story) -> None:
+    """Nor is a rollback, though the ages of its gates count as they were."""
+    one, _ = story.green(1), story.rest(120)
+    story.green(2)
+    story.rest(120)
+    story.driver.outcomes = ["error"]
+    story.ask(one, "rollback")
+    story.until_it_errs()
+    story.build(one, "failed")
+    story.rest(600)
+    assert (story.staging(), story.last().outcome) == ([1, 2, 1], "superseded")  # type: ignore[attr-defined]
+    story.settle()
+
+
+def test_what_staging_was_rolled_back_from_is_not_tried_again_in_production(story: Story) -> None:
+    """It has to succeed in staging again; then it goes out by itself."""
+    story.pipeline = LAX
+    adopt(LAX, story.inner, story.clock)
+    story.green(1)
+    story.rest(600)
+    story.driver.outcomes = ["succeeded", "error"]
+    two = story.green(2)
+    story.bus.append(story.until_emitted(types.DEPLOYMENT_APPLIED))
+    story.deliver()
+    story.until_it_errs("production")
+    story.ask(f"{1:040x}", "rollback")
+    story.rest(600)
+    row = story.last("production")
+    assert (row.sha, row.outcome) == (two, "superseded")  # type: ignore[attr-defined]
+    assert "rolled back from it in staging" in row.reason  # type: ignore[attr-defined]
+    story.ask(two)
+    story.rest(600)
+    assert story.last("production").outcome == "succeeded"  # type: ignore[attr-defined]
+    story.settle()

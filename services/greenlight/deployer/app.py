@@ -17,7 +17,7 @@ from greenlight.model import keys
 from greenlight.model.policy import Decision, Policy, Situation
 from greenlight.model.rows import DUE_AFTER, Deployment, Due, Promotion, Record, Target
 from greenlight.policy.conditions import called, may_begin
-from greenlight.policy.decide import decide
+from greenlight.policy.decide import decide, refusals_of_next_try
 from greenlight.policy.freezes import frozen
 from greenlight.policy.lineage import newer
 from greenlight.policy.requests import goes_through_a_pause, newest_request
@@ -177,12 +177,15 @@ def _continue(id: str, deps: Deps) -> tuple[Deployment | None, Sequence[Event]]:
     if target.lease is None:
         if deployment.again is not None and now < deployment.again:
             return None, []  # an event that came twice shortens no pause
-        reason = _why_superseded(deployment, target, deps)
+        record = deps.ledger.record(deployment.repo, deployment.sha)
+        assert record is not None, "a deployment begins by writing its commit's record"
+        reason = _why_superseded(deployment, target, record, deps)
         if reason is not None:
             return None, _end(deployment, target, Progress("superseded", reason), deps)
         if _may_not_start(deployment, target, deps):
             deps.ledger.transact(Transaction(due=[domain.next_try(deployment, now + DUE_AFTER, now)]))
             return None, []
+        return _take_target(id, deps, unchanged=[record]), []
     return _take_target(id, deps), []
 
 
@@ -197,8 +200,11 @@ def _may_not_start(deployment: Deployment, target: Target, deps: Deps) -> bool:
     return frozen(environment, target, None, deps.clock.now()) is not None
 
 
-def _take_target(id: str, deps: Deps) -> Deployment | None:
-    """Hold the target for a deployment that is under way; None while another holder's lease runs, or it has ended."""
+def _take_target(id: str, deps: Deps, *, unchanged: Sequence[Record] = ()) -> Deployment | None:
+    """Hold the target for a deployment that is under way; None while another holder's lease runs, or it has ended.
+
+    Only as long as the rows that it was decided by are `unchanged`; raises Conflict if they are not.
+    """
     deployment = deps.ledger.deployment(id)
     if deployment is None or deployment.outcome != RUNNING:
         return None
@@ -211,7 +217,7 @@ def _take_target(id: str, deps: Deps) -> Deployment | None:
     transaction = domain.hold(deployment, target, deps.owner, now)
     if transaction is None:
         return None
-    deps.ledger.transact(transaction)
+    deps.ledger.transact(replace(transaction, unchanged=unchanged))
     return replace(transaction.deployments[0], version=deployment.version + 1)
 
 
@@ -282,24 +288,32 @@ def _end(deployment: Deployment, target: Target, progress: Progress, deps: Deps)
     return [event]
 
 
-def _why_superseded(deployment: Deployment, target: Target, deps: Deps) -> str | None:
-    """Return why the next try of a deployment is not worth making; None: it is. A person's request always is."""
+def _why_superseded(deployment: Deployment, target: Target, record: Record, deps: Deps) -> str | None:
+    """Return why the next try of a deployment is not made; None: it is.
+
+    A newer commit takes the place of none that a person requested.
+    """
+    now = deps.clock.now()
     policy = deps.pipeline().applications.get(deployment.application)
     if policy is None or deployment.environment not in policy.environments:
         return "its application or environment is no longer in the pipeline file"
     if policy.digest != deployment.policy:
         return "the policy was edited, so the commit is decided again"
-    request = newest_request(target, deps.clock.now())
+    request = newest_request(target, now)
     if request is not None and request.fact != deployment.request:
         return f"{called(request)} goes first"
+    pushes = pushes_since(deps.ledger, target)
+    case = situation(policy, record, target, deps.ledger, now, pushes=pushes)
+    refused = refusals_of_next_try(case, rolls_back=deployment.cause == "rollback")
+    if refused:
+        return f"not tried again: {'; '.join(refused)}"
     if deployment.request is not None or deployment.push is None:
         return None
-    pushes = pushes_since(deps.ledger, target)
     for row in deps.ledger.decisions(deployment.application, deployment.environment, ("ready",), limit=MOST_CANDIDATES):
         if row.sha == deployment.sha or row.push is None or not newer(row.push, deployment.push, pushes):
             continue
-        record, now = deps.ledger.record(row.repo, row.sha), deps.clock.now()
-        if record and decide(situation(policy, record, target, deps.ledger, now, pushes=pushes)).state == "ready":
+        other = deps.ledger.record(row.repo, row.sha)
+        if other is not None and decide(case.of(other)).state == "ready":
             return f"a newer commit, {row.sha[:7]}, is ready"
     return None
 

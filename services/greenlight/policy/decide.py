@@ -169,17 +169,18 @@ def _own(case: Situation, push: Push | None, gates: Mapping[str, GateState]) -> 
     if push is None:
         refs = ", ".join((*case.policy.branches, *case.policy.tags))
         return Standing("waiting", (f"not seen on a shipped ref ({refs})",))
-    blocked = [
-        *_reasons(gates, ("failed", "revoked")),
-        *_ambiguous(case.record),
-        *(_ended(case, push) if served(case) is None else []),
-    ]
+    blocked = [*_refusals(case.record, gates), *(_ended(case, push) if served(case) is None else [])]
     waiting = [
         *earlier_environments(case),
         *_reasons(gates, ("pending", "expired")),
         *_lacking(case.environment.deploy, case.record, push),
     ]
     return Standing("blocked" if blocked else "waiting" if waiting else "ready", (*blocked, *waiting))
+
+
+def _refusals(record: Record, gates: Mapping[str, GateState]) -> list[str]:
+    """Return what no request overrules: gates that failed or were revoked, two digests of one artifact."""
+    return [*_reasons(gates, ("failed", "revoked")), *_ambiguous(record)]
 
 
 def _here(case: Situation, push: Push | None, own: Standing) -> Standing:
@@ -264,6 +265,15 @@ def earlier_environments(case: Situation) -> list[str]:
                 f"soaks in {name} until {over}, {span(case.environment.soak[name])} after it succeeded there"
             )
     return reasons
+
+
+def refusals_of_next_try(case: Situation, *, rolls_back: bool) -> list[str]:
+    """Return why a deployment that ended a try in error is not tried again: what would have kept it from beginning.
+
+    A gate that is pending or expired since then is no reason: nobody has refused the commit.
+    """
+    refused = _refusals(case.record, required_gates(case, at_last_success=rolls_back))
+    return refused if rolls_back else [*refused, *earlier_environments(case)]
 
 
 def awaited(case: Situation) -> Sequence[str]:

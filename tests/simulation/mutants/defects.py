@@ -12,6 +12,13 @@ DEFECTS = [
     Defect("begun under the fence before", "begin", "fence=target.fence + 1", "fence=target.fence"),
     Defect("intent not decided again", "_begin", "or not may_begin(case, decision)", ""),
     Defect("decided on rows that have changed", "_transaction", "[record, *read] if rows or targets else []", "[]"),
+    Defect(
+        "a next try is not decided again",
+        "_why_superseded",
+        "if refused:",
+        "if False:",
+        "tests/simulation/test_sequences.py",
+    ),
     Defect("an error ends at the first try", "_write_progress", "deployment.tries < environment.tries", "False"),
     Defect(
         "a late word ends a later try",

@@ -92,6 +92,7 @@ class Run:
     succeeded_at: datetime | None = None
     reason: str = ""
     canceled: bool = False  # a person asked for its end
+    erred: bool = False  # it waits for its next try
 
 
 @dataclass(eq=False)
@@ -256,6 +257,8 @@ class Model:
                 self._began(row, task)
             if row.outcome != "running":
                 self._ended(row, task)
+            elif row.version:
+                self._tried(row)
 
     def _lease(self, row: Any, task: Any) -> None:
         """Check that the holder of a target keeps it until its time is up, by the clock of whoever takes it over."""
@@ -464,6 +467,19 @@ class Model:
             target.hold, target.doubtful_hold = request, False
         else:
             target.doubtful_hold = True
+
+    def _tried(self, row: Any) -> None:
+        """Check that no next try begins once a gate has failed or was revoked."""
+        target, run = self.known_runs[row.id]
+        erred, run.erred = run.erred, row.again is not None
+        policy = self._rules(row.policy)
+        if not erred or run.erred or policy is None or row.environment not in policy.places:
+            return
+        for gate in policy.places[row.environment].require:
+            sure, why = self.gate(gate, target, run.commit, self._world.time, ages=False)
+            refused = sure is False and why.endswith(("revoked", "failed"))
+            who = f"{run.commit} in {target.name}"
+            self._world.check("next try", not refused, f"{who} is tried again though {gate} is not open: {why}")
 
     # Deployments end.
 
