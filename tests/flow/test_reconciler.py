@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from greenlight.events import Event, types
-from greenlight.events.recorded import look_again
+from greenlight.events import Event, ids, types
+from greenlight.events.recorded import commit_recorded, look_again
 from greenlight.ledger.port import Transaction
 from greenlight.ledger.sqlite.ledger import SCHEMA, SqliteLedger
 from greenlight.lib.clock import SystemClock
@@ -157,5 +158,44 @@ def test_what_is_due_for_one_event_is_not_ended_by_another_that_has_its_id(tmp_p
         assert [it.key for it in ledger.due(late) if it.at == late] == [key, keys.withdrawal_due("p")]
         shop.greenlight.services["promoter"].handle(again)
         assert [it.key for it in ledger.due(late) if it.at == late] == [key], "its own event ends it"
+    finally:
+        shop.stop()
+
+
+def test_an_event_with_the_id_of_another_ends_what_is_due_only_with_the_same_data(tmp_path: Path) -> None:
+    """One that names another target or commit, or leaves out the fact, would leave undone what the real one is for."""
+    shop, now = Shop(tmp_path).start(), datetime.now(UTC)
+    try:
+        shop.push("1")
+        shop.settle()
+        ledger, late, sha = shop.greenlight.ledger, now + timedelta(hours=9), sha_of("1")
+        promotion, withdrawn = ids.promotion("shop", "staging", sha, 7), keys.withdrawal_due("p")
+        about = {"repo": REPO, "sha": sha, "promotion": promotion, "n": 7, "environment": "staging"}
+        ready = Event.of(
+            types.PROMOTION_READY, id="ready", source="/tests", time=now, data={**about, "application": "shop"}
+        )
+        again = look_again(REPO, sha, withdrawn, late, target=("shop", "staging"))
+        recorded = commit_recorded(REPO, sha, "a-fact", late)
+        real = {keys.deployment_due(promotion): ready, withdrawn: again, keys.record_due(REPO, sha): recorded}
+        ledger.transact(Transaction(due=[Due(key, late, event) for key, event in real.items()]))
+        promoter, deployer = shop.greenlight.services["promoter"], shop.greenlight.services["deployer"]
+        for event, change in (
+            (ready, {"environment": "production"}),
+            (ready, {"application": "other"}),
+            (ready, {"n": "7"}),
+            (again, {"environment": "production"}),
+            (again, {"environment": None, "application": None}),
+            (again, {"sha": sha_of("2")}),
+            (recorded, {"fact": None}),
+            (recorded, {"fact": None, "due": keys.record_due(REPO, sha)}),
+        ):
+            data = {name: value for name, value in {**event.json(), **change}.items() if value is not None}
+            forged = replace(event, data=json.dumps(data).encode())
+            service = deployer if event is ready else promoter
+            assert service.handle(forged).status == 202, (event.type, change)
+            assert {it.key for it in ledger.due(late) if it.at == late} == set(real), (event.type, change)
+        for event in real.values():
+            (deployer if event is ready else promoter).handle(event)
+        assert [it.key for it in ledger.due(late) if it.at == late] == []
     finally:
         shop.stop()

@@ -10,7 +10,7 @@ from greenlight.deployer.driver import Output, Progress
 from greenlight.deployer.jobs import Deps as Deps
 from greenlight.deployer.jobs import environment_of, job_of, no_driver, start, watch
 from greenlight.deployer.messages import RUNNING, end_event
-from greenlight.events import Event, types
+from greenlight.events import Event, ids, types
 from greenlight.events.recorded import look_again
 from greenlight.ledger.port import Transaction
 from greenlight.model import keys
@@ -116,7 +116,8 @@ def _begin(data: Mapping[str, str], event: Event, deps: Deps) -> tuple[Deploymen
     policy = deps.pipeline().applications.get(data["application"])
     promotion = target.wanted if target else None
     if target is None or promotion is None or promotion.id != data["promotion"]:
-        if deps.ledger.deployment(data["promotion"]) is None:  # else another delivery has begun it, and it is due
+        known = deps.ledger.deployment(data["promotion"]) is not None  # another delivery has begun it, and it is due
+        if not known and _names_its_target(event, data):
             deps.ledger.transact(Transaction(unchanged=[target] if target else [], done=[(key, event.id)]))
         return None, []
     record = deps.ledger.record(target.repo, promotion.sha)
@@ -130,6 +131,13 @@ def _begin(data: Mapping[str, str], event: Event, deps: Deps) -> tuple[Deploymen
     deployment, intent = domain.begin(case, promotion, decision, deps.owner)
     deps.ledger.transact(replace(intent, records=[*intent.records, *_rolled_back(policy, deployment, target, deps)]))
     return replace(deployment, version=1), []
+
+
+def _names_its_target(event: Event, data: Mapping[str, str]) -> bool:
+    """Return whether a promotion.ready names the target that its promotion is for; a forged one ends nothing that is due."""
+    sha, n = event.json().get("sha"), event.json().get("n")
+    told = ids.promotion(data["application"], data["environment"], str(sha), n) if isinstance(n, int) else None
+    return told == data["promotion"]
 
 
 def _is_behind(case: Situation, decision: Decision, deps: Deps) -> bool:

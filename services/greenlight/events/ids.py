@@ -18,6 +18,11 @@ def derive(kind: str, *parts: str | int) -> str:
     return hashlib.sha256(encoded).hexdigest()[:32]
 
 
+def promotion(application: str, environment: str, sha: str, n: int) -> str:
+    """Return the id of a commit's n-th promotion in a target, which its deployment has as well."""
+    return derive("promotion", application, environment, sha, n)
+
+
 _OWN_TRACE = ("retry", "rollback")
 
 

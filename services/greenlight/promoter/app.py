@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from greenlight.events import Event, types
-from greenlight.events.recorded import is_look, look_again
+from greenlight.events.recorded import ends_what_is_due, look_again
 from greenlight.ledger.port import Transaction, Unreadable
 from greenlight.model import keys
 from greenlight.model.policy import Policy
@@ -43,9 +43,8 @@ def on_commit_recorded(event: Event, deps: Deps) -> Sequence[Event]:
     deps = Deciding.about(repo, deps)
     policies = deps.pipeline().of(repo)
     targets = [(policy, environment) for policy in policies for environment in policy.environments]
-    done = [(keys.record_due(repo, sha), event.id)]
-    if "due" in data and is_look(event, data["due"]):
-        done.append((data["due"], event.id))
+    due = dict.fromkeys([keys.record_due(repo, sha), *([data["due"]] if "due" in data else [])])
+    done = [(key, event.id) for key in due] if ends_what_is_due(event, data) else []
     fact = deps.ledger.fact(data["fact"]) if "fact" in data else None
     push = fact.push if fact is not None else None
     events: list[Event] = []
@@ -63,12 +62,12 @@ def on_deployment_ended(event: Event, deps: Deps) -> Sequence[Event]:
 
     Where it failed and nothing newer is ready, the policy may say to go back to what ran.
     """
-    data = required_fields(event, "deployment", "application")
+    data = required_fields(event, "deployment")
     deployment = deps.ledger.deployment(data["deployment"])
     done = [(keys.deployment_due(data["deployment"]), event.id)]
     if deployment is None or deployment.outcome == "running":
         return []  # nobody has written that end, so what is due for the deployment stays due
-    deps, policy = Deciding.of(data["application"], deployment.repo, deps)
+    deps, policy = Deciding.of(deployment.application, deployment.repo, deps)
     if policy is None:
         deps.transact(Transaction(done=done))
         return []

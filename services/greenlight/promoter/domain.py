@@ -149,7 +149,7 @@ def _promotion(case: Situation, decision: Decision) -> Promotion | None:
     attempt, request = case.attempt, decision.request
     n = 0 if attempt is None else attempt.n + 1
     return Promotion(
-        id=ids.derive("promotion", case.policy.name, case.environment.name, sha, n),
+        id=ids.promotion(case.policy.name, case.environment.name, sha, n),
         sha=sha,
         n=n,
         cause="automatic" if request is None else request.kind,
