@@ -146,6 +146,29 @@ def _across(documents: Sequence[Document], drivers: Drivers) -> Iterator[tuple[D
                 ]
                 yield from ((document, fault) for fault in own)
                 names.setdefault(str(app.get("name")), f"{document.name}:{document.line(path)}")
+    yield from _taken_names(sections, names)
+
+
+def _taken_names(
+    sections: Sequence[tuple[Document, Mapping[str, Any]]], names: Mapping[Any, str]
+) -> Iterator[tuple[Document, Fault]]:
+    """Yield an error for a former name that an application still has, or that two applications say they had.
+
+    What is known under a name belongs to one application.
+    """
+    heirs: dict[Any, str] = {}
+    for document, section in sections:
+        apps = section.get("applications")
+        for index, app in enumerate(apps if isinstance(apps, list) else ()):
+            former = mapping(app).get("formerly")
+            if not isinstance(former, str):
+                continue
+            path: tuple[Step, ...] = ("applications", index, "formerly")
+            if former in names:
+                yield document, Fault(path, f"there is still an application {former!r} in {names[former]}")
+            elif former in heirs:
+                yield document, Fault(path, f"the application in {heirs[former]} was called {former!r}, too")
+            heirs.setdefault(former, f"{document.name}:{document.line(path)}")
 
 
 def _shared_places(

@@ -358,6 +358,25 @@ def test_all_problems_of_all_files_are_told_together() -> None:
     assert "there is an application 'shop' in a.yaml:6" in found[6]
 
 
+def test_a_former_name_is_of_one_application_alone() -> None:
+    """Of none that still has it, itself included, and of no two: which one would have its history?"""
+    other = GOOD[GOOD.index("apiVersion") :].replace("name: shop", "name: store")
+    other = f"apiVersion: greenlight/v1\nkind: Pipeline\napplications:{other.split('applications:')[1]}"
+    renamed = other.replace("name: store", "name: store\n    formerly: shop")
+    assert [one for one in problems(a=GOOD, b=renamed) if "formerly" in one] == [
+        "b.yaml:5: formerly: there is still an application 'shop' in a.yaml:6"
+    ]
+    second = renamed.replace("name: store", "name: stores")
+    clusters = GOOD.split("applications:")[0]
+    assert [one for one in problems(a=clusters, b=renamed, c=second) if "formerly" in one] == [
+        "c.yaml:5: formerly: the application in b.yaml:5 was called 'shop', too"
+    ]
+    itself = renamed.replace("formerly: shop", "formerly: store")
+    assert [one for one in problems(a=clusters, b=itself) if "formerly" in one] == [
+        "b.yaml:5: formerly: there is still an application 'store' in b.yaml:4"
+    ]
+
+
 def test_applications_and_clusters_may_stand_in_several_files() -> None:
     """One folder, one pipeline."""
     head, apps = GOOD.split("applications:")
