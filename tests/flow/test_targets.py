@@ -730,3 +730,21 @@ def test_a_freeze_goes_with_its_application_to_a_new_name(tmp_path: Path) -> Non
     shop.settle()
     assert ran(shop) == ["A", "B"]
     shop.stop()
+
+
+def test_what_no_shipped_ref_had_as_its_head_is_not_asked_for(live: Shop) -> None:
+    """The request would wait for a push that nobody is about to make, and keep every other commit back."""
+    ship(live, "A")
+    live.push("B", before="A", ref="refs/heads/topic")
+    live.settle()
+    answer = live.api(
+        "POST", f"{ENVIRONMENT}/deployments", {"kind": "deploy", "sha": sha_of("B"), "reason": "x"}, who="lena"
+    )
+    assert (answer.status_code, "head of a ref that shop ships (main, hotfix/*)" in answer.json["detail"]) == (
+        422,
+        True,
+    )
+    live.push("B", before="A")
+    live.watch.end("live", sha_of("B"))
+    live.settle()
+    assert ran(live) == ["A", "B"]
