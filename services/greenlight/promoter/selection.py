@@ -9,7 +9,7 @@ from greenlight.model.policy import Policy
 from greenlight.model.rows import DecisionRow, Push, Target
 from greenlight.policy.lineage import Lineage, newest_tried
 from greenlight.policy.refs import shipped
-from greenlight.service.candidates import ALL, OPEN, PAGE, ready_since
+from greenlight.service.candidates import ALL, OPEN, ready_since
 from greenlight.service.deps import Deps
 from greenlight.service.pushes import pushes_since
 from greenlight.service.situations import target_of
@@ -47,7 +47,7 @@ def _newer(push: Push, policy: Policy, environment: str, known: Lineage, deps: D
         last = rows[-1].push if rows else None
         if len(rows) < limit or last is None or last.placed < push.placed:
             break
-        limit *= PAGE
+        limit *= 4
     placed = [(row, row.push) for row in rows if row.push is not None and row.sha != push.sha]
     known = known.knowing(*(other for _, other in placed))
     return {row.sha: row for row, other in placed if known.place(other) > known.place(push)}
