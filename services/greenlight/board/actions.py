@@ -18,7 +18,6 @@ from greenlight.model.own_facts import expiry, no_expiry, request_entry, request
 from greenlight.model.policy import Policy
 from greenlight.model.rows import DUE_AFTER, Cancellation, Due, Fact, Record, Request, Target
 from greenlight.policy.decide import OVER
-from greenlight.policy.paths import candidate
 from greenlight.policy.requests import MOST, SERVED_WITHIN, newest_request, resumed, with_request, without
 from greenlight.service.adoption import carried_on
 from greenlight.service.deps import Deps
@@ -124,12 +123,9 @@ def _wanted(asks: Asked, policy: Policy, target: Target, now: datetime, deps: De
     if asks.kind == "retry" and (attempt is None or attempt.outcome not in OVER):
         was = "it was never deployed there" if attempt is None else f"its last deployment there is {attempt.outcome}"
         raise Rejected(f"there is nothing to retry in {where}: {was}; use deploy")
-    if candidate(policy, record, (), asked=True) is None:
-        refs = ", ".join((*policy.branches, *policy.tags))
-        raise Rejected(
-            f"{record.sha[:7]} was not seen as the head of a ref that {policy.name} ships ({refs}): push it to one, or "
-            "have its provider deliver the push again"
-        )
+    never = domain.never_shipped(policy, record)
+    if never is not None:
+        raise Rejected(never)
     return record
 
 

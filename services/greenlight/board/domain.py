@@ -7,10 +7,11 @@ from dataclasses import replace
 
 from greenlight.model.policy import Gate, GateState, Policy, Situation
 from greenlight.model.rows import Approval as Vote
-from greenlight.model.rows import Request
+from greenlight.model.rows import Record, Request
 from greenlight.policy.authors import authors
 from greenlight.policy.decide import GREEN, decide, required_gates
 from greenlight.policy.gates.approval import Approval
+from greenlight.policy.paths import candidate
 from greenlight.policy.requests import SERVED_WITHIN, with_request
 from greenlight.service.people import NAME_THEM, Person
 
@@ -125,6 +126,17 @@ def kept_from_rollback(case: Situation) -> Sequence[str]:
     asks = Request("rollback", case.record.sha, "", case.now, case.now + SERVED_WITHIN, "")
     own = decide(replace(case, target=with_request(case.target, asks))).own
     return () if own.state == "ready" else own.reasons
+
+
+def never_shipped(policy: Policy, record: Record) -> str | None:
+    """Return why no request can deploy a commit: it was never the head of a shipped ref; None: it was."""
+    if candidate(policy, record, (), asked=True) is not None:
+        return None
+    refs = ", ".join((*policy.branches, *policy.tags))
+    return (
+        f"{record.sha[:7]} was not seen as the head of a ref that {policy.name} ships ({refs}): push it to one, or have "
+        "its provider deliver the push again"
+    )
 
 
 def _in_groups(person: Person, gate: Approval) -> str | None:

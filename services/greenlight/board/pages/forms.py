@@ -13,18 +13,22 @@ from greenlight.board.brings import Brings, brings, only_red, worded
 from greenlight.board.commits import Known, known
 from greenlight.board.stops import OPEN, Stop, stops
 from greenlight.lib.bodies import LONGEST_TEXT
+from greenlight.lib.durations import span
 from greenlight.lib.errors import Forbidden, NotFound, Rejected, Unauthenticated
 from greenlight.model.freezes import TargetFreeze
 from greenlight.model.policy import Policy
 from greenlight.model.rows import Record, Request, Target
 from greenlight.policy.decide import GREEN
 from greenlight.policy.freezes import frozen
+from greenlight.policy.requests import SERVED_WITHIN
 from greenlight.service.deps import Deps
 from greenlight.service.people import Person
 from greenlight.service.situations import situation
 
 PICKS = 10
 """Commits that a rollback can be picked from."""
+
+_LASTS = f"It waits for at most {span(SERVED_WITHIN)}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,7 +319,7 @@ def _waits_for(kind: str, row: Target, policy: Policy, person: Person, deps: Dep
     now = deps.clock.now()
     asks = Request(kind, "", person.id, now, now, "", "", tuple(person.groups))
     shut = frozen(policy.environments[row.environment], row, asks, now)
-    return [] if shut is None else [f"The target is {shut}. The request waits for that, for at most 4 hours."]
+    return [] if shut is None else [f"The target is {shut}. The request waits for that. {_LASTS}"]
 
 
 def _deploy(verb: str, row: Target, policy: Policy, back: str, refused: str | None, person: Person, deps: Deps) -> Form:
@@ -325,12 +329,13 @@ def _deploy(verb: str, row: Target, policy: Policy, back: str, refused: str | No
     runs = f"It replaces {_named(row.repo, row.running.sha, deps)}." if row.running else "Nothing runs there yet."
     effects = [runs]
     if left:
-        effects.append(f"It still waits for {', '.join(left)}: no request passes a gate. It waits for at most 4 hours.")
+        effects.append(f"It still waits for {', '.join(left)}: no request passes a gate. {_LASTS}")
     if row.paused is not None:
         effects.append(f"The target is paused by {row.paused}: it waits until that ends.")
     effects += _waits_for(verb, row, policy, person, deps)
     name = {"deploy": "Deploy", "retry": "Try again"}[verb]
     title = f"{name}: “{_called(record, deps)}” to {policy.name} in {row.environment}?"
+    refused = refused or domain.never_shipped(policy, record)
     return Form(title, name, effects, back, refused, brings(stop, deps), hidden={"sha": record.sha})
 
 
