@@ -220,6 +220,7 @@ def test_a_tag_with_a_message_is_deleted_and_made_again(tmp_path: Path) -> None:
     shop = Shop(tmp_path, pipeline=tags).start()
     shop.push("A", before=NEW, ref="refs/tags/v1", after=sha_of("the tag"))
     shop.push("A", before="the tag", ref="refs/tags/v1", after=NEW, deleted=True, commits=[], head_commit=None)
+    shop.settle()  # the deletion is recorded before the gate opens
     shop.scan("A")
     shop.settle()
     assert [it["sha"] for it in shop.api("GET", "/commits").json["commits"]] == [sha_of("A")]
@@ -748,3 +749,25 @@ def test_what_no_shipped_ref_had_as_its_head_is_not_asked_for(live: Shop) -> Non
     live.watch.end("live", sha_of("B"))
     live.settle()
     assert ran(live) == ["A", "B"]
+
+
+def test_a_rollback_leads_to_what_ran_before_the_repository_got_another_name(live: Shop) -> None:
+    """By itself after a failure, and for a person; the commit has a page and its journal under the new name."""
+    automatic = LIVE.replace("require: []", "require: []\n        rollback: automatic")
+    edit(live, automatic)
+    ship(live, "A", "B")
+    renamed = automatic.replace("repo: acme/shop", "repo: acme/store")
+    edit(live, renamed)
+    named = {"full_name": "acme/store", "html_url": "https://github.com/acme/store"}
+    fails(live, "C")
+    live.push("C", before="B", repository=push_payload("C", at=live.pushes + 1)["repository"] | named)
+    live.watch.end("live", sha_of("B"), n=1)
+    live.settle()
+    ask(live, "rollback", "A")
+    live.watch.end("live", sha_of("A"), n=1)
+    live.settle()
+    assert ran(live) == ["A", "B", "C", "B", "A"]
+    journal = live.api("GET", f"/commits/acme/store/{sha_of('A')}/journal").json["entries"]
+    assert (journal[0]["type"], journal[0]["payload"]["formerly"]) == ("repository.changed", "acme/shop")
+    for path in ("/targets/shop/live", f"/commits/acme/store/{sha_of('A')}"):
+        assert live.api("GET", path).status_code == 200, path

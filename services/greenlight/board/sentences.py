@@ -160,6 +160,10 @@ def _unfroze(payload: Payload) -> Words:
     return "succeeded", what, _quoted(payload.get("reason")), False
 
 
+def _carried(payload: Payload) -> Words:
+    return "none", f"Known before as a commit of {payload.get('formerly')}", "", False
+
+
 def _request(how: str) -> Callable[[Payload], Words]:
     def words(payload: Payload) -> Words:
         who = payload.get("requested_by") or payload.get("person") or "somebody"
@@ -192,6 +196,7 @@ _SENTENCES: Mapping[str, Callable[[Payload], Words]] = {
     types.TARGET_RESUMED: _target("succeeded", "resumed"),
     types.TARGET_FROZEN: _froze,
     types.TARGET_UNFROZEN: _unfroze,
+    "repository.changed": _carried,
     "request.expired": _request("expired"),
     "request.canceled": _request("was withdrawn"),
     "request.overtaken": _request("was overtaken"),

@@ -17,7 +17,7 @@ from greenlight.policy.requests import newest_request
 from greenlight.promoter import domain
 from greenlight.promoter.deciding import Deciding
 from greenlight.promoter.selection import decided_since, newest_first
-from greenlight.service.adoption import carried_on
+from greenlight.service.adoption import carried_on, carry_records
 from greenlight.service.candidates import candidates, newer_is_ready
 from greenlight.service.deps import Deps
 from greenlight.service.handling import EventService, Handler
@@ -72,8 +72,10 @@ def on_deployment_ended(event: Event, deps: Deps) -> Sequence[Event]:
         deps.transact(Transaction(done=done))
         return []
     if policy.repo != deployment.repo:  # its application is made from another repository since it began
-        known = deployment.environment in policy.environments
-        events = _decide_next(policy, deployment.environment, deps) if known else []
+        events = []
+        if deployment.environment in policy.environments:
+            carry_records(policy, deployment.environment, deps.ledger, deps.clock.now())
+            events += _decide_next(policy, deployment.environment, deps)
         deps.transact(Transaction(done=done))
         return events
     following = [
@@ -154,6 +156,7 @@ def _decide_all(policy: Policy, environment: str, deps: Deciding) -> list[Event]
         return []
     if not carried_on(policy, environment, deps.ledger, deps.clock.now()):
         return []
+    carry_records(policy, environment, deps.ledger, deps.clock.now())
     target = target_of(policy, environment, deps.ledger)
     pushes = pushes_since(deps.ledger, target)
     with step("check for promotion", application=policy.name, environment=environment, candidates="all"):

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from greenlight.events import Event, ids
 from greenlight.events.recorded import look_again
@@ -14,8 +15,14 @@ from greenlight.ledger.port import Ledger, Transaction, Unreadable
 from greenlight.lib.clock import Clock
 from greenlight.model import keys
 from greenlight.model.policy import Pipeline, PoliciesInForce, Policy
-from greenlight.model.rows import DUE_AFTER, Due, NewEntry, Target
+from greenlight.model.rows import DUE_AFTER, Deployment, Due, NewEntry, Record, Target
 from greenlight.service.retry import until_settled
+
+LOOKED_BACK = 20
+"""Deployments of a target whose commits are known on when its application is made from another repository."""
+
+CARRIED = "repository.changed"
+"""The type of the entry that a carried commit's journal begins with."""
 
 FORGOTTEN_AT_ONCE = 50
 """Targets in one transaction. DynamoDB's transactions hold 100 items."""
@@ -121,6 +128,42 @@ def carried_on(policy: Policy, environment: str, ledger: Ledger, now: datetime) 
         return True
 
     return until_settled(attempt)
+
+
+def carry_records(policy: Policy, environment: str, ledger: Ledger, now: datetime) -> None:
+    """Know the commits that ran here as commits of the repository that the application is made from now.
+
+    So they have a page there, and a rollback leads to them. What is known there already stays.
+    """
+    rows = [row for name in policy.names for row in ledger.deployments(name, environment, limit=LOOKED_BACK)]
+    for row in rows:
+        if row.repo != policy.repo and row.outcome == "succeeded":
+            until_settled(partial(_carry_record, row, policy.repo, ledger, now))
+
+
+def _carry_record(row: Deployment, repo: str, ledger: Ledger, now: datetime) -> None:
+    old, new = ledger.record(row.repo, row.sha), ledger.record(repo, row.sha)
+    if old is None or (new is not None and keys.of(row.application, row.environment) in new.attempts):
+        return
+    payload = {"repo": repo, "sha": row.sha, "formerly": row.repo}
+    id, stream = ids.derive("entry", CARRIED, *payload.values()), keys.commit_stream(repo, row.sha)
+    entry = NewEntry(stream, CARRIED, now, id, payload, repo, row.sha)
+    ledger.transact(Transaction(records=[_of_repository(repo, old, new)], unchanged=[old], entries=[entry]))
+
+
+def _of_repository(repo: str, old: Record, new: Record | None) -> Record:
+    """Return what is known of a commit of one repository as that of another, and what is known of it there."""
+    moved = replace(
+        old, repo=repo, version=0, pushes={ref: replace(push, repo=repo) for ref, push in old.pushes.items()}
+    )
+    if new is None:
+        return moved
+    both: dict[str, Any] = {name: {**getattr(moved, name), **getattr(new, name)} for name in _COMBINED}
+    return replace(new, **both, tree=new.tree or old.tree, people=tuple(sorted({*old.people, *new.people})))
+
+
+_COMBINED = ("pushes", "signals", "approvals", "revocations", "overrides", "artifacts", "attempts", "merged", "runs")
+"""The fields of a record that have something by name."""
 
 
 def _is_used(target: Target) -> bool:
