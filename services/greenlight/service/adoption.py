@@ -131,7 +131,7 @@ def carried_on(policy: Policy, environment: str, ledger: Ledger, now: datetime) 
 
 
 def carry_records(policy: Policy, environment: str, ledger: Ledger, now: datetime) -> None:
-    """Know the commits that ran here as commits of the repository that the application is made from now.
+    """Make the commits that ran here known as commits of the repository that the application is made from now.
 
     So they have a page there, and a rollback leads to them. What is known there already stays.
     """
