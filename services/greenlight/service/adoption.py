@@ -138,7 +138,8 @@ def carry_records(policy: Policy, environment: str, ledger: Ledger, now: datetim
     rows = [row for name in policy.names for row in ledger.deployments(name, environment, limit=LOOKED_BACK)]
     for row in rows:
         if row.repo != policy.repo and row.outcome == "succeeded":
-            until_settled(partial(_carry_record, row, policy.repo, ledger, now))
+            with suppress(Unreadable):  # what cannot be read keeps no other commit from being known
+                until_settled(partial(_carry_record, row, policy.repo, ledger, now))
 
 
 def _carry_record(row: Deployment, repo: str, ledger: Ledger, now: datetime) -> None:
