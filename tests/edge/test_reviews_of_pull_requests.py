@@ -12,13 +12,13 @@ import pytest
 
 from greenlight.events.ids import identity
 from greenlight.model.policy import GateState, Pipeline
-from greenlight.model.rows import Target
+from greenlight.model.rows import Running, Target
 from greenlight.policy.authors import authors
 from greenlight.recorder import app as recorder
 from greenlight.service.deps import Deps
 from greenlight.service.publisher import InLog
 from greenlight.service.pushes import pushes_since
-from support.flow import push_payload, sha_of
+from support.flow import NEW, push_payload, sha_of
 from support.policy import parse, situation
 from support.webhooks import Rig, repository
 
@@ -36,6 +36,9 @@ applications:
 """
 OLD, HEAD, MERGE, COPY = "old", "head", "merge", "copy"
 """Of a pull request: a commit that was reviewed and then followed by another, the last one, what merged it, its like."""
+
+QUEUE = "github-merge-queue[bot]"
+"""Who pushes and merges from GitHub's merge queue."""
 
 
 @pytest.fixture
@@ -70,14 +73,16 @@ def review(
     }
 
 
-def merged(*, head: str = HEAD, commit: str = MERGE, by: str = "kim") -> tuple[str, Any]:
+def merged(
+    *, head: str = HEAD, commit: str = MERGE, by: str = "kim", author: str = "dev", pull: int = 7
+) -> tuple[str, Any]:
     request = {
-        "number": 7,
+        "number": pull,
         "merged": True,
         "merge_commit_sha": sha_of(commit),
         "head": {"sha": sha_of(head), "repo": {"full_name": "acme/shop"}},
         "base": {"ref": "main"},
-        "user": {"login": "dev"},
+        "user": {"login": author},
         "merged_by": {"login": by},
         "updated_at": "2026-01-01T13:00:00Z",
     }
@@ -156,14 +161,14 @@ def test_an_objection_to_an_earlier_commit_stands_and_an_approval_of_it_is_no_vo
     assert "bob's review does not count: it was of an earlier commit of the pull request" in needs.reason
 
 
+WEB_FLOW = {"name": "GitHub", "email": "noreply@github.com", "username": "web-flow"}
+"""In whose name GitHub commits what people merge on its pages."""
+
+
 def on_github(commit: str, method: str, *, by: str = "kim", author: str = "dev", **more: Any) -> tuple[str, Any]:
     """The push that GitHub makes when somebody merges on its pages: the commit is its own account's, the pusher who merged."""
     payload = push_payload(commit)
-    made = {
-        "author": _who(by if method == "merge" else author),
-        "committer": {"name": "GitHub", "email": "noreply@github.com", "username": "web-flow"},
-        **more,
-    }
+    made = {"author": _who(by if method == "merge" else author), "committer": WEB_FLOW, **more}
     payload["head_commit"] |= made
     listed = [{**payload["head_commit"], "id": sha_of("head"), "author": _who(author), "committer": _who(author)}]
     payload["commits"] = [*(listed if method == "merge" else []), payload["head_commit"]]
@@ -178,12 +183,28 @@ def _who(login: str) -> dict[str, str]:
     return {"name": login, "email": f"{login}@acme.example", "username": login}
 
 
-def makers(rig: Rig, commit: str = MERGE) -> set[str]:
-    """The logins that `not: author` leaves out."""
+def makers(rig: Rig, commit: str = MERGE, *, runs: str | None = None) -> set[str]:
+    """The logins that `not: author` leaves out, where nothing or another commit runs."""
+    record = rig.ledger.record("acme/shop", sha_of(commit))
+    target = Target("shop", "live", "acme/shop", running=_running(rig, runs) if runs else None)
+    assert record is not None
+    people = authors(record, target, pushes_since(rig.ledger, target)).people
+    return {login for login in ("kim", "dev", "max", "eve") if identity("github", login) in people}
+
+
+def _running(rig: Rig, commit: str) -> Running:
     record = rig.ledger.record("acme/shop", sha_of(commit))
     assert record is not None
-    people = authors(record, None, pushes_since(rig.ledger, Target("shop", "live", "acme/shop"))).people
-    return {login for login in ("kim", "dev", "max", "eve") if identity("github", login) in people}
+    push = next(iter(record.pushes.values()))
+    return Running(push.sha, "d", push.pushed_at, push)
+
+
+def made_by(login: str, commit: str, before: str, *, ref: str = "main", tree: str | None = None) -> tuple[str, Any]:
+    """A push of a commit that its pusher made."""
+    event, payload = push(commit, ref=ref, tree=tree)
+    payload["commits"] = [payload["head_commit"] | {"author": _who(login), "committer": _who(login)}]
+    about = {"head_commit": payload["commits"][0], "pusher": _who(login), "sender": {"login": login}}
+    return event, payload | about | {"before": before if before == NEW else sha_of(before)}
 
 
 @pytest.mark.parametrize("method", ["merge", "squash"])
@@ -223,6 +244,53 @@ def test_who_merged_something_else_is_an_author_of_what_they_push(rig: Rig, pipe
     """The pull request has to be merged by who pushed."""
     play(rig, pipeline, [merged(by="eve"), on_github(MERGE, "squash", by="kim")])
     assert makers(rig) == {"kim", "dev"}
+
+
+@pytest.mark.parametrize("pushes", [[("first", MERGE)], [("first",), (MERGE,)]])
+def test_who_is_an_author_of_a_pull_request_is_one_of_what_follows_it(
+    rig: Rig, pipeline: Pipeline, pushes: Sequence[Sequence[str]]
+) -> None:
+    """Also where a merge queue pushes several at once: who opened each, and who pushed to its branch."""
+    sends = [made_by("zoe", "base", NEW), made_by("eve", "one", NEW, ref="feature")]
+    before = "base"
+    for commits in pushes:
+        event, payload = push(commits[-1])
+        listed = [
+            payload["head_commit"] | {"id": sha_of(commit), "author": _who("dev"), "committer": WEB_FLOW}
+            for commit in commits
+        ]
+        by = {"pusher": {"name": QUEUE}, "sender": {"login": QUEUE}, "before": sha_of(before)}
+        sends.append((event, payload | by | {"commits": listed, "head_commit": listed[-1]}))
+        before = commits[-1]
+    first = merged(head="one", commit="first", by=QUEUE, author="max")
+    play(rig, pipeline, [*sends, first, merged(head="two", by=QUEUE, pull=8)])
+    assert makers(rig, runs="base") == {"dev", "max", "eve"}
+    if len(pushes) > 1:
+        assert makers(rig, runs="first") == {"dev"}
+
+
+def test_a_branch_that_is_merged_again_and_again_has_the_authors_since_what_runs(rig: Rig, pipeline: Pipeline) -> None:
+    """Who pushed what an earlier pull request of it brought is none, once that runs."""
+    play(rig, pipeline, [made_by("zoe", "base", NEW), made_by("eve", "one", "base", ref="develop")])
+    for number, (head, commit, before) in enumerate([("one", "first", "base"), ("two", MERGE, "first")]):
+        event, payload = on_github(commit, "merge", by="zoe")
+        payload["commits"][0]["id"] = sha_of(head)
+        request = merged(head=head, commit=commit, by="zoe", pull=7 + number)
+        play(rig, pipeline, [(event, payload | {"before": sha_of(before)}), request])
+        play(rig, pipeline, [made_by("max", "two", "one", ref="develop")] if number == 0 else [])
+    assert makers(rig, runs="first") == {"dev", "max"}
+    assert makers(rig, runs="base") == {"dev", "max", "eve"}
+
+
+def test_who_made_the_same_content_on_a_branch_is_an_author_of_a_squash_that_somebody_else_pushes(
+    rig: Rig, pipeline: Pipeline
+) -> None:
+    """GitHub made no such commit and knows of no merge: the tree shows where it is from."""
+    branch = [made_by("eve", "one", NEW, ref="feature"), made_by("dev", HEAD, "one", ref="feature", tree="x")]
+    play(rig, pipeline, [made_by("zoe", "base", NEW), *branch, made_by("kim", MERGE, "base", tree="x")])
+    assert makers(rig, runs="base") == {"kim", "dev", "eve"}
+    play(rig, pipeline, [made_by("max", COPY, MERGE, tree="y")])
+    assert makers(rig, COPY, runs=MERGE) == {"max"}
 
 
 ALIKE = [review("ann", "approved", HEAD, id=1), push(HEAD, ref="feature", tree="x"), push(COPY, tree="x")]

@@ -12,6 +12,7 @@ from typing import Any
 
 from greenlight.events import Event
 from greenlight.model.freezes import TargetFreeze
+from greenlight.model.merges import Merge
 
 DUE_AFTER = timedelta(seconds=30)
 """After this time an event that has no result yet is emitted again: no good delivery takes longer."""
@@ -49,6 +50,7 @@ class Push:
     cut: bool = False  # it has more commits than it lists
     mergers: tuple[str, ...] = ()  # of `people`, who only pressed a button if a pull request was merged so
     place: Place | None = None  # where it came after pushes that claim to be later: when those were made and heard
+    tree: str | None = None  # id of the tree of `sha`, where the push says it
 
     @property
     def heard(self) -> datetime:
@@ -150,14 +152,6 @@ class Run:
 
     workflow: str  # its id and the event that started the run, as "20 (push)"
     number: int  # counted per workflow
-
-
-@dataclass(frozen=True, slots=True)
-class Merge:
-    """The merge of a pull request."""
-
-    head: str | None  # its last commit
-    by: str | None  # identity of who merged it
 
 
 @dataclass(frozen=True, slots=True)

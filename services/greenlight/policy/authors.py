@@ -84,7 +84,7 @@ def _walk(record: Record, runs: Running | None, history: History) -> _Walk:
         walk.complete, todo = True, []
         _add(walk, record.pushes.values(), history)
     seen: set[str] = set()
-    listed: set[str] = set()
+    found: dict[str, set[str]] = {}  # every commit in between, with the refs to which it was brought
     while todo:
         sha = todo.pop()
         if sha in seen:
@@ -94,31 +94,42 @@ def _walk(record: Record, runs: Running | None, history: History) -> _Walk:
             walk.complete = True
             continue
         own = record.pushes.values() if sha == record.sha else ()
+        found.setdefault(sha, set())
         for push in {push.fact: push for push in (*history.at(sha), *own)}.values():
             _add(walk, [push], history)
-            listed.update(() if push.cut else push.commits)
+            for commit in (sha, *(() if push.cut else push.commits)):
+                found.setdefault(commit, set()).add(push.ref)
             todo += _before(push, runs, history, walk, beyond=older)
-        _add_heads(walk, sha, history)
-    for sha in (seen | listed) - {runs.sha if runs is not None else ""}:
+    for sha in found.keys() - {runs.sha if runs is not None else ""}:
         for push in history.ever(sha):  # who pushed a commit to another ref, or long ago, is in no list
             walk.people.update(history.pushers(push))
+        _add_pull_requests(walk, sha, found[sha], runs, history)
     return walk
 
 
-def _add_heads(walk: _Walk, merge: str, history: History) -> None:
-    """Add who pushed to the branches of the pull requests that became a commit.
+def _add_pull_requests(walk: _Walk, merge: str, refs: Collection[str], runs: Running | None, history: History) -> None:
+    """Add who opened the pull requests that became a commit of these refs, and who pushed to their branches.
 
-    A squash lists none of their commits.
+    A squash lists none of their commits; one that was made elsewhere than at GitHub is known by its content. A branch is
+    followed back to what runs, which may have it from an earlier one.
     """
-    into = {push.ref for push in history.at(merge)}
-    todo, seen = list(history.heads(merge)), {merge}
+    walk.people.update(history.openers(merge))
+    todo, seen = [*history.heads(merge), *history.alike(merge)], {merge}
+    ends = _known_to_run(runs, history)
     while todo and len(seen) < FAR:
         sha = todo.pop()
-        if sha not in seen:
+        if sha not in seen and sha not in ends:
             seen.add(sha)
-            pushes = [push for push in history.at(sha) if push.ref not in into]
+            pushes = [push for push in history.at(sha) if push.ref not in refs]
             _add(walk, pushes, history)
             todo += [before for push in pushes if (before := link(push)) is not None]
+
+
+def _known_to_run(runs: Running | None, history: History) -> Collection[str]:
+    """Return what runs, and commits that are known to be part of it."""
+    if runs is None:
+        return ()
+    return {runs.sha, *(runs.push.commits if runs.push is not None else ()), *history.heads(runs.sha)}
 
 
 def _before(push: Push, runs: Running | None, history: History, walk: _Walk, *, beyond: bool) -> Sequence[str]:
@@ -162,6 +173,8 @@ def _add_everybody(walk: _Walk, own: Collection[Push], runs: Running | None, his
         if push.deleted or is_after or (runs is not None and push.sha == runs.sha):
             continue
         _add(walk, [push], history)
+        for sha in (push.sha, *push.commits):
+            _add_pull_requests(walk, sha, (push.ref,), runs, history)
         before = link(push)
         if before is not None and history.missing(push):
             walk.gaps[push.fact] = _no_push(push, before)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 
-from greenlight.model.rows import Merge, Push, Record
+from greenlight.model.merges import Merge
+from greenlight.model.rows import Push, Record
 from greenlight.policy.lineage import Lineage, last_before
 from greenlight.policy.refs import TAG
 
@@ -68,6 +69,10 @@ class History(Lineage):
     def heads(self, sha: str) -> Collection[str]:
         """Return the last commits of the pull requests that became a commit."""
         return [merge.head for merge in self._merged(sha) if merge.head is not None and merge.head != sha]
+
+    def openers(self, sha: str) -> Collection[str]:
+        """Return who opened the pull requests that became a commit."""
+        return [merge.author for merge in self._merged(sha) if merge.author is not None]
 
     def _only_merged(self, push: Push) -> Collection[str]:
         if not push.mergers or set(push.mergers).isdisjoint({merge.by for merge in self._merged(push.sha)}):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -61,6 +61,7 @@ class Lineage(tuple[Push, ...]):
         known["_heads"] = _with(self._heads, push.sha, push)
         known["_resets"] = _with(self._resets, push.ref, push) if _is_reset(push) else self._resets
         known["_children"] = _with(self._children, push.before or "", push) if _is_on_top(push) else self._children
+        known["_alike"] = _with(self._alike, push.tree, push) if push.tree is not None else self._alike
         known["newest"] = push if self.newest is None else max(self.newest, push, key=more.place)
         known["last"] = {**self.last, push.ref: max(self.last.get(push.ref, push), push, key=more.place)}
         return more
@@ -108,6 +109,11 @@ class Lineage(tuple[Push, ...]):
     def of_commit(self, sha: str) -> Sequence[Push]:
         """Return the pushes that put the commit at the head of a ref."""
         return self._heads.get(sha, ())
+
+    def alike(self, sha: str) -> Collection[str]:
+        """Return the other commits at the head of a ref that have the same content."""
+        trees = {push.tree for push in self.of_commit(sha) if push.tree is not None}
+        return {push.sha for tree in trees for push in self._alike.get(tree, ())} - {sha}
 
     def is_built_on(self, sha: str) -> bool:
         """Return whether a push of these was made where that commit was the head of its ref."""
@@ -179,6 +185,10 @@ class Lineage(tuple[Push, ...]):
         return _grouped(filter(_is_reset, self), attrgetter("ref"))
 
     @cached_property
+    def _alike(self) -> Mapping[str | None, Sequence[Push]]:
+        return _grouped((push for push in self if push.tree is not None), attrgetter("tree"))
+
+    @cached_property
     def _children(self) -> Mapping[str, Sequence[Push]]:
         return _grouped(filter(_is_on_top, self), attrgetter("before"))
 
@@ -193,6 +203,7 @@ _COMPUTED = (
     "_heads",
     "_resets",
     "_children",
+    "_alike",
     "newest",
     "last",
 )

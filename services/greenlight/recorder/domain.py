@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 from greenlight.events import types
 from greenlight.model import keys
-from greenlight.model.rows import Approval, Fact, Last, Merge, Order, Override, Push, Record, Revocation, Run, Signal
+from greenlight.model.merges import Merge
+from greenlight.model.rows import Approval, Fact, Last, Order, Override, Push, Record, Revocation, Run, Signal
 from greenlight.policy.signals import OUTDATED, REPORTED, age, by_time
 
 T = TypeVar("T")
@@ -173,8 +174,12 @@ def _merged(merged: Mapping[str, Merge], fact: Fact) -> Mapping[str, Merge]:
     """Return the merged pull requests, with the fact's. Each is merged once; a later report has the same content."""
     if "merged_by" not in fact.details:
         return merged
-    new = Merge(fact.details.get("head"), fact.details["merged_by"])
-    return _newest(merged, {str(fact.details["pull"]): new}, lambda merge: (merge.head or "", merge.by or ""))
+    new = Merge(fact.details.get("head"), fact.details["merged_by"], next(iter(fact.people), None))
+    return _newest(merged, {str(fact.details["pull"]): new}, _by_content)
+
+
+def _by_content(merge: Merge) -> tuple[str, ...]:
+    return (merge.head or "", merge.by or "", merge.author or "")
 
 
 def _gate(fact: Fact) -> str:

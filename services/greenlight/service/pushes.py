@@ -11,7 +11,8 @@ from weakref import WeakKeyDictionary
 
 from greenlight.ledger.bounded_cache import BoundedCache
 from greenlight.ledger.port import Ledger, Unreadable
-from greenlight.model.rows import Merge, Push, Target
+from greenlight.model.merges import Merge
+from greenlight.model.rows import Push, Record, Target
 from greenlight.policy import silence
 from greenlight.policy.history import History, merges
 from greenlight.policy.lineage import Lineage, Place
@@ -30,9 +31,15 @@ def pushes_since(ledger: Ledger, target: Target) -> History:
     """
     runs = target.running.push if target.running else None
     lineage = _lineage_since(ledger, target)
+    read: dict[str, Record | None] = {}
+
+    def record_of(sha: str) -> Record | None:
+        if sha not in read:
+            read[sha] = ledger.record(target.repo, sha)
+        return read[sha]
 
     def older(sha: str) -> Collection[Push]:
-        record = ledger.record(target.repo, sha)
+        record = record_of(sha)
         return () if record is None else record.pushes.values()
 
     def older_refs() -> Collection[str]:
@@ -40,7 +47,7 @@ def pushes_since(ledger: Ledger, target: Target) -> History:
         return {push.ref for push in ledger.pushes(target.repo, limit=None) if push.fact not in facts}
 
     def merged(sha: str) -> Collection[Merge]:
-        record = ledger.record(target.repo, sha)
+        record = record_of(sha)
         return () if record is None else merges(record)
 
     found = History(lineage, merges=merged) if runs is None else History(lineage, older, older_refs, merged)

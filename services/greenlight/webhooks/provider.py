@@ -122,6 +122,11 @@ def need(payload: Any, path: str, kind: type[T]) -> T:
     return value
 
 
+def integer(value: Any) -> int | None:
+    """Return a value that is an integer; None for any other."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
 def word_at(payload: Any, path: str) -> str:
     """Return a word that becomes a part of an event's type. Raises Rejected."""
     value = need(payload, path, str)

@@ -76,6 +76,12 @@ def others(payload: Mapping[str, Any], head: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(id for id in found if isinstance(id, str) and id != head))
 
 
+def tree(payload: Mapping[str, Any]) -> str | None:
+    """Return the id of the content of the commit at the head."""
+    found = get(payload, "head_commit.tree_id")
+    return found if isinstance(found, str) and SHA.fullmatch(found) else None
+
+
 def cut(payload: Mapping[str, Any]) -> bool:
     """Return whether the push has more commits than it lists.
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from greenlight.events import ids
 from greenlight.lib import signing
-from greenlight.lib.errors import Malformed, Rejected
+from greenlight.lib.errors import Malformed
 from greenlight.model.policy import Pipeline
 from greenlight.model.rows import Fact, Push
 from greenlight.policy import signals
@@ -24,15 +23,15 @@ from greenlight.webhooks.provider import (
     Provider,
     counted,
     get,
+    integer,
     keyed,
     micros,
     need,
-    repo_of,
     sha_at,
     time_at,
     word_at,
 )
-from greenlight.webhooks.providers import commits
+from greenlight.webhooks.providers import commits, repositories
 
 OWN = ("greenlight/", "Greenlight: ")
 """How the names of statuses and checks begin that Greenlight itself writes (feedback/): its own voice must not move it."""
@@ -41,7 +40,6 @@ _STAGES = {"queued": 0, "requested": 0, "waiting": 0, "pending": 0, "in_progress
 _INSIDERS = ("OWNER", "MEMBER", "COLLABORATOR")
 """Whose review may open a gate: on a public repository anybody can approve."""
 
-_HOST = re.compile(r"https?://([A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?)/")
 _VERDICTS = {"success": "passed", "failure": "failed"}
 _REVIEWS = {"approved": "passed", "changes_requested": "failed", "dismissed": "dismissed"}
 """The verdicts of reviews. Anything else, such as a comment, replaces none of them."""
@@ -79,16 +77,16 @@ class GitHub(Provider):
         if repo is None:
             return Ignored("it names no repository")
         found = read(payload, delivery) if read else Ignored(f"nothing follows from the event {name[:64]!r}")
-        id = _repository_id(payload)
+        id = repositories.id_of(payload)
         if isinstance(found, Ignored):
             return replace(found, repo=str(repo).lower(), repository=id)
         return replace(found, repository=id)
 
 
 def _push(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
-    repo, ref = _repo(payload), need(payload, "ref", str)
+    repo, ref = repositories.name(payload), need(payload, "ref", str)
     before, after = sha_at(payload, "before", none=True), sha_at(payload, "after", none=True)
-    signed = _pushed_at(payload)
+    signed = repositories.pushed_at(payload)
     pushed_at = counted(signed, delivery.now) or signed
     deleted = not after.strip("0")
     if deleted and not before.strip("0"):
@@ -97,6 +95,7 @@ def _push(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
     commit = get(payload, "head_commit.id") if ref.startswith("refs/tags/") else None
     sha = before if deleted else (sha_at(payload, "head_commit.id") if commit else after)
     id = ids.derive("com.github.push", repo, ref, before, after, int(signed.timestamp()))
+    tree = None if deleted else commits.tree(payload)
     push = Push(
         repo=repo,
         ref=ref,
@@ -113,13 +112,14 @@ def _push(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
         mergers=commits.mergers(payload),
         commits=commits.others(payload, sha),
         cut=commits.cut(payload),
+        tree=tree,
     )
     details = {"before": before, "after": after, "forced": push.forced, "deleted": deleted}
     return fact(
         delivery,
         "com.github.push",
         id=id,
-        source=_source(payload, repo),
+        source=repositories.source(payload, repo),
         repo=repo,
         sha=sha,
         moment=signed,
@@ -129,7 +129,7 @@ def _push(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
         details=details,
         push=push,
         titles=commits.titles(payload),
-        tree=None if deleted else get(payload, "head_commit.tree_id"),
+        tree=tree,
         people=tuple(one for one in push.people if one not in push.mergers),
     )
 
@@ -139,7 +139,7 @@ def _check_run(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
     name, app, suite = need(run, "name", str), get(run, "app.slug") or "", get(run, "check_suite.id")
     if name.startswith(OWN):
         return Ignored("Greenlight itself caused it")
-    signal = signals.github_check(name, str(app), _number(suite))
+    signal = signals.github_check(name, str(app), integer(suite))
     return _run(payload, run, "check_run", signal, get(run, "check_suite.head_branch"), delivery)
 
 
@@ -152,7 +152,7 @@ def _run(
     payload: dict[str, Any], run: dict[str, Any], kind: str, signal: str | None, branch: Any, delivery: Delivery
 ) -> Fact:
     """Return a check run or suite: ordered by when it was completed, by its id, and by how far it is."""
-    repo, sha, number = _repo(payload), sha_at(run, "head_sha"), need(run, "id", int)
+    repo, sha, number = repositories.name(payload), sha_at(run, "head_sha"), need(run, "id", int)
     status, conclusion = str(get(run, "status")), get(run, "conclusion")
     moment = time_at(run, "completed_at") or time_at(run, "started_at") or time_at(run, "updated_at")
     type, since = f"com.github.{kind}.{word_at(payload, 'action')}", get(run, "completed_at") or get(run, "started_at")
@@ -174,11 +174,11 @@ def _run(
 
 def _workflow_run(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
     run = need(payload, "workflow_run", dict)
-    repo, number, attempt = _repo(payload), need(run, "run_number", int), need(run, "run_attempt", int)
+    repo, number, attempt = repositories.name(payload), need(run, "run_number", int), need(run, "run_attempt", int)
     status, conclusion, branch = str(get(run, "status")), get(run, "conclusion"), get(run, "head_branch")
     type = f"com.github.workflow_run.{word_at(payload, 'action')}"
-    head, workflow = get(run, "head_repository.full_name"), _number(get(run, "workflow_id"))
-    suite, event = _number(get(run, "check_suite_id")), _event_of(run)
+    head, workflow = get(run, "head_repository.full_name"), integer(get(run, "workflow_id"))
+    suite, event = integer(get(run, "check_suite_id")), _event_of(run)
     known = workflow is not None and suite is not None
     name = get(payload, "workflow.name")  # the run's own may be one that `run-name` gave it
     return _fact(
@@ -202,7 +202,7 @@ def _workflow_run(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored
 
 
 def _status(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
-    repo, sha, context = _repo(payload), sha_at(payload, "sha"), need(payload, "context", str)
+    repo, sha, context = repositories.name(payload), sha_at(payload, "sha"), need(payload, "context", str)
     if context.startswith(OWN):
         return Ignored("Greenlight itself caused it")
     state, number = word_at(payload, "state"), need(payload, "id", int)
@@ -227,7 +227,7 @@ def _status(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
 
 
 def _pull_request(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
-    request, repo = need(payload, "pull_request", dict), _repo(payload)
+    request, repo = need(payload, "pull_request", dict), repositories.name(payload)
     merged = get(request, "merged") is True and get(request, "merge_commit_sha") is not None
     sha = sha_at(request, "merge_commit_sha" if merged else "head.sha")
     head, author = get(request, "head.repo.full_name"), get(request, "user.login")
@@ -254,12 +254,12 @@ def _pull_request(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored
 
 
 def _pull_request_review(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
-    review, repo = need(payload, "review", dict), _repo(payload)
+    review, repo = need(payload, "review", dict), repositories.name(payload)
     if get(review, "commit_id") is None:
         return Ignored("it names no commit")
     number, login, state = need(review, "id", int), need(review, "user.login", str), need(review, "state", str).lower()
     submitted, base = time_at(review, "submitted_at"), get(payload, "pull_request.base.ref")
-    verdict, pull = _REVIEWS.get(state), _number(get(payload, "pull_request.number"))
+    verdict, pull = _REVIEWS.get(state), integer(get(payload, "pull_request.number"))
     type = f"com.github.pull_request_review.{word_at(payload, 'action')}"
     return _fact(
         payload,
@@ -279,7 +279,7 @@ def _pull_request_review(payload: dict[str, Any], delivery: Delivery) -> Fact | 
 
 
 def _merge_group(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
-    group, repo = need(payload, "merge_group", dict), _repo(payload)
+    group, repo = need(payload, "merge_group", dict), repositories.name(payload)
     sha, ref = sha_at(group, "head_sha"), need(group, "head_ref", str)
     type = f"com.github.merge_group.{word_at(payload, 'action')}"
     id = ids.derive(type, repo, ref, sha, str(get(payload, "reason")))
@@ -290,7 +290,7 @@ def _merge_group(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
 
 def _repository(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
     """Read that a repository was renamed or transferred. GitHub sends this once; every later body has its id."""
-    repo = _repo(payload)
+    repo = repositories.name(payload)
     owner, _, name = repo.partition("/")
     by = "changes.owner.from"
     before = get(payload, f"{by}.user.login") or get(payload, f"{by}.organization.login") or owner
@@ -315,13 +315,13 @@ def _fact(
     **known: Any,
 ) -> Fact:
     """Build a fact about a commit; `moment` is the time that GitHub gave, None for none."""
-    repo = _repo(payload)
+    repo = repositories.name(payload)
     more = {name: known.get(name) for name in ("signal", "outcome", "evidence")}
     return fact(
         delivery,
         type,
         id=id,
-        source=_source(payload, repo),
+        source=repositories.source(payload, repo),
         repo=repo,
         sha=sha,
         moment=moment,
@@ -338,11 +338,6 @@ def _outcome(status: str, conclusion: Any) -> str:
     return _VERDICTS.get(word, word) if word in ("success", "failure") else word
 
 
-def _number(value: Any) -> int | None:
-    """Return a number of GitHub's; None for any other value."""
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
 def _event_of(run: Any) -> str:
     """Return what started a workflow's run; empty if that is not known."""
     event = get(run, "event")
@@ -353,35 +348,6 @@ def _path_of(run: Any) -> str:
     """Return the file of a run's workflow, without the ref that it was read from; empty if that is not known."""
     path = get(run, "path")
     return path.partition("@")[0] if isinstance(path, str) else ""
-
-
-def _repo(payload: dict[str, Any]) -> str:
-    return repo_of(need(payload, "repository.full_name", str))
-
-
-def _source(payload: dict[str, Any], repo: str) -> str:
-    """Return one URI per repository; GitHub names it in two ways, by its API and by its pages."""
-    page = _HOST.match(str(get(payload, "repository.html_url")))
-    return f"https://{page[1].lower() if page else 'github.com'}/{repo}"
-
-
-def _repository_id(payload: dict[str, Any]) -> str | None:
-    """Return the repository's id at its host; None where the body has none."""
-    number, page = _number(get(payload, "repository.id")), _HOST.match(str(get(payload, "repository.html_url")))
-    return None if number is None else f"{page[1].lower() if page else 'github.com'}/{number}"
-
-
-def _pushed_at(payload: dict[str, Any]) -> datetime:
-    stamp = get(payload, "repository.pushed_at")
-    if isinstance(stamp, int) and not isinstance(stamp, bool):
-        try:
-            return datetime.fromtimestamp(stamp, UTC)
-        except (OverflowError, ValueError, OSError):
-            raise Rejected("repository.pushed_at is not a plausible time") from None
-    moment = time_at(payload, "repository.pushed_at")
-    if moment is None:
-        raise Rejected("repository.pushed_at is missing: nothing else orders the pushes")
-    return moment
 
 
 EVENTS: Mapping[str, Callable[[dict[str, Any], Delivery], Fact | Ignored]] = {
