@@ -169,6 +169,9 @@ def pushed(ref: str = "refs/heads/main") -> Post:
     return lambda rig: rig.fact(rig.github("push", push_payload("one") | {"ref": ref}))
 
 
+FORK: Mapping[str, Any] = {"event": "pull_request", "head_repository": {"full_name": "evil/shop"}}
+"""What shows that the run of a workflow is a fork's."""
+
 CHECKS: Mapping[str, tuple[Sequence[Post], str, str, str]] = {
     "a suite that failed stands beside one that passed": (
         [check("failure", id=11, suite=1, when=119), check("success", id=12, suite=2, when=129)],
@@ -208,6 +211,18 @@ CHECKS: Mapping[str, tuple[Sequence[Post], str, str, str]] = {
             workflow("success", number=4, suite=2),
         ],
         *("tests", "failed", "check suite 1; run that again"),
+    ),
+    "a suite of a fork's run, whose branch has the name of a shipped one": (
+        [check("success", id=11, suite=1, when=119), workflow("success", suite=1, **FORK)],
+        *("tests", "pending", ""),
+    ),
+    "what a fork's run says is no failure either": (
+        [
+            check("failure", id=11, suite=1, when=119),
+            workflow("failure", suite=1, **FORK),
+            check("success", id=12, suite=2, when=129),
+        ],
+        *("any_app", "passed", ""),
     ),
     "a rerun inside a suite replaces": (
         [check("failure", id=11, suite=1, when=119), check("success", id=13, suite=1, when=150)],

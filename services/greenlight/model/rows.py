@@ -152,6 +152,7 @@ class Run:
 
     workflow: str  # its id and the event that started the run, as "20 (push)"
     number: int  # counted per workflow
+    foreign: bool = False  # it is a fork's
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,11 +163,11 @@ def _tied(older: Signal, newer: Signal) -> tuple[Mapping[str, Any], ...]:
 
 
 def _runs(runs: Mapping[str, Run], fact: Fact) -> Mapping[str, Run]:
-    """Return the workflow run of each check suite, with the fact's. A fork's fact does not count."""
+    """Return the workflow run of each check suite, with the fact's."""
     run = fact.details.get("suite_of")
-    if fact.foreign or not isinstance(run, Mapping):
+    if not isinstance(run, Mapping):
         return runs
-    return {**runs, str(run["suite"]): Run(run["workflow"], run["number"])}
+    return {**runs, str(run["suite"]): Run(run["workflow"], run["number"], fact.foreign)}
 
 
 def _merged(merged: Mapping[str, Merge], fact: Fact) -> Mapping[str, Merge]:

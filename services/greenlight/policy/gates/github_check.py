@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from greenlight.model.policy import Situation
 from greenlight.model.rows import Run, Signal
 from greenlight.policy.gates.kind import Schema
 from greenlight.policy.gates.signal import SignalGate
@@ -51,6 +52,11 @@ class GithubCheck(SignalGate):
         kind, _, name = parts(key)
         return kind == "github.check" and owned(name, self.app, self.check)
 
+    def own_signals(self, case: Situation) -> Mapping[str, Mapping[str, Signal]]:
+        """Leave out what a fork's run made: its suite has the fork's branch, which may be called as a shipped one is."""
+        runs = case.record.runs
+        return {key: by_ref for key, by_ref in super().own_signals(case).items() if not _is_foreign(key, runs)}
+
     def without_replaced(self, signals: Mapping[str, Signal], runs: Mapping[str, Run]) -> Mapping[str, Signal]:
         """Leave out a check suite that a later one of the same workflow replaces, where both are known to be of it, too."""
         latest: dict[tuple[str, ...], str] = {}
@@ -66,6 +72,11 @@ class GithubCheck(SignalGate):
             return f"app {name.partition('/')[0]}"
         run = runs.get(source)
         return f"check suite {source}" + (f" of workflow {run.workflow}" if run else "")
+
+
+def _is_foreign(key: str, runs: Mapping[str, Run]) -> bool:
+    run = runs.get(parts(key)[1])
+    return run is not None and run.foreign
 
 
 def _workflow(key: str, runs: Mapping[str, Run]) -> tuple[str, ...]:
