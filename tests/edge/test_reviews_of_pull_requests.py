@@ -217,6 +217,29 @@ def test_merging_alone_is_no_authorship(rig: Rig, pipeline: Pipeline, method: st
     assert makers(rig) == {"dev", "max"}
 
 
+def rebased(*commits: str, by: str, author: str = "dev", last: str = "") -> tuple[str, Any]:
+    """The push of commits that their pusher committed, and somebody else wrote, the last one of them `last`."""
+    payload = push_payload(commits[-1])
+    listed = [
+        payload["head_commit"] | {"id": sha_of(one), "author": _who(author), "committer": _who(by)} for one in commits
+    ]
+    listed[-1] |= {"author": _who(last or author)}
+    return "push", payload | {"commits": listed, "head_commit": listed[-1], "pusher": _who(by), "sender": {"login": by}}
+
+
+def test_merging_alone_is_no_authorship_where_github_rebases(rig: Rig, pipeline: Pipeline) -> None:
+    """It commits in the name of who pressed the button. Who pushed such commits and the merged one itself made them."""
+    play(rig, pipeline, [rebased("first", MERGE, by="kim"), merged(by="kim")])
+    assert makers(rig) == {"dev"}
+    play(rig, pipeline, [rebased("another", COPY, by="kim", last="kim"), merged(commit=COPY, by="kim", pull=8)])
+    assert "kim" in makers(rig, COPY)
+    for head in ("picked", "last"):
+        play(rig, pipeline, [rebased("picked", "last", by="eve"), merged(head=head, commit="last", by="eve", pull=9)])
+        assert "eve" in makers(rig, "last")
+    play(rig, pipeline, [rebased("alone", by="max"), merged(commit="alone", by="kim", pull=10)])
+    assert "max" in makers(rig, "alone")
+
+
 def test_without_a_merged_pull_request_whoever_pushed_is_an_author(rig: Rig, pipeline: Pipeline) -> None:
     """What a commit says of its committer anybody can write."""
     play(rig, pipeline, [on_github(MERGE, "squash")])

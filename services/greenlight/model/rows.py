@@ -49,6 +49,7 @@ class Push:
     commits: tuple[str, ...] = ()  # the commits that it lists besides `sha`
     cut: bool = False  # it has more commits than it lists
     mergers: tuple[str, ...] = ()  # of `people`, who only pressed a button if a pull request was merged so
+    rebasers: tuple[str, ...] = ()  # the same, if it was merged by rebasing
     place: Place | None = None  # where it came after pushes that claim to be later: when those were made and heard
     tree: str | None = None  # id of the tree of `sha`, where the push says it
 

@@ -75,9 +75,17 @@ class History(Lineage):
         return [merge.author for merge in self._merged(sha) if merge.author is not None]
 
     def _only_merged(self, push: Push) -> Collection[str]:
-        if not push.mergers or set(push.mergers).isdisjoint({merge.by for merge in self._merged(push.sha)}):
-            return ()
-        return push.mergers
+        """Return who only merged it.
+
+        GitHub rebased a pull request if it names a last commit of it that the push does not bring: that, at least, anybody
+        else who pushes what counts as its merge has to.
+        """
+        merges = self._merged(push.sha) if push.mergers or push.rebasers else ()
+        if any(merge.by in push.mergers for merge in merges):
+            return push.mergers
+        own = (None, push.sha, *push.commits)
+        rebased = not push.cut and any(merge.by in push.rebasers and merge.head not in own for merge in merges)
+        return push.rebasers if rebased else ()
 
     def _merged(self, sha: str) -> Collection[Merge]:
         if sha not in self._read:

@@ -66,6 +66,23 @@ def mergers(payload: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(one for one in _identities(named) if one not in _identities(makers))
 
 
+def rebasers(payload: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return identities of who only rebased a pull request on GitHub's pages, as far as a push shows.
+
+    GitHub commits all of it in the name of who pressed the button, and keeps its authors.
+    """
+    listed = [commit for commit in (*_commits(payload), payload.get("head_commit")) if isinstance(commit, dict)]
+    named = list(_pusher(payload))
+    logins = {str(value).lower() for kind, value in named if kind == "github" and value}
+    if any(str(get(commit, "committer.username")).lower() not in logins for commit in listed):
+        return ()
+    makers: list[tuple[str, Any]] = []
+    for commit in listed:
+        named.append(("email", get(commit, "committer.email")))
+        makers += _authors(commit)
+    return tuple(one for one in _identities(named) if one not in _identities(makers))
+
+
 def _is_merger(committer: Any) -> bool:
     return bool(get(committer, "username") == _MERGER or get(committer, "email") == _MERGERS_ADDRESS)
 
@@ -152,9 +169,15 @@ def _pusher(payload: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _makers(commit: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield (kind, value) of who authored, co-authored or committed a commit."""
-    for role in ("author", "committer"):
-        yield "email", get(commit, f"{role}.email")
-        yield "github", get(commit, f"{role}.username")
+    yield "email", get(commit, "committer.email")
+    yield "github", get(commit, "committer.username")
+    yield from _authors(commit)
+
+
+def _authors(commit: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield (kind, value) of who authored or co-authored a commit."""
+    yield "email", get(commit, "author.email")
+    yield "github", get(commit, "author.username")
     message = commit.get("message")
     if isinstance(message, str):
         yield from _co_authors(message)

@@ -110,6 +110,7 @@ def _push(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
         paths=commits.paths(payload),
         pushers=commits.pushers(payload),
         mergers=commits.mergers(payload),
+        rebasers=commits.rebasers(payload),
         commits=commits.others(payload, sha),
         cut=commits.cut(payload),
         tree=tree,
@@ -130,7 +131,7 @@ def _push(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
         push=push,
         titles=commits.titles(payload),
         tree=tree,
-        people=tuple(one for one in push.people if one not in push.mergers),
+        people=tuple(one for one in push.people if one not in (*push.mergers, *push.rebasers)),
     )
 
 
