@@ -13,7 +13,8 @@ import pytest
 
 from greenlight.events import rfc3339
 from greenlight.model.policy import GateState
-from greenlight.model.rows import Fact, Record
+from greenlight.model.rows import Fact, Override, Record
+from greenlight.policy.decide import gate_here
 from greenlight.recorder.domain import fold
 from support.flow import build_payload, push_payload, sha_of
 from support.policy import parse, situation
@@ -86,9 +87,9 @@ def check(conclusion: str | None, *, id: int, suite: int | None, when: int, bran
         "completed_at": at(when) if conclusion else None,
         "app": {"slug": more.pop("app", "github-actions")},
         "check_suite": {"id": suite, "head_branch": branch},
-        **more,
     }
-    payload = {"action": "completed", "check_run": run, "repository": repository()}
+    action = more.pop("action", "completed")
+    payload = {"action": action, "check_run": run | more, "repository": repository()}
     return lambda rig: rig.fact(rig.github("check_run", payload))
 
 
@@ -417,6 +418,35 @@ def test_the_newest_word_of_every_source_has_to_pass(rig: Rig, name: str) -> Non
     posts, gate, expected, reason = CHECKS[name]
     found = state(gate, [post(rig) for post in posts])
     assert (found.state, reason in found.reason) == (expected, True), found
+
+
+@pytest.mark.parametrize(
+    ("gate", "first", "again"),
+    [
+        (
+            "tests",
+            check("failure", id=11, suite=1, when=9),
+            check("failure", id=11, suite=1, when=9, action="rerequested"),
+        ),
+        (
+            "reviewed",
+            *(review("ann", "changes_requested", id=1, when=9, action=did) for did in ("submitted", "edited")),
+        ),
+    ],
+)
+def test_what_repeats_an_earlier_failure_ends_no_override(rig: Rig, gate: str, first: Post, again: Post) -> None:
+    """A person asked for another run, or corrected the text of a review. It says what an earlier webhook lost, though."""
+    failed = first(rig)
+    given = Override("lena", datetime.now(UTC), "o", "because")
+    repeated = again(rig)
+    for facts in ([failed, repeated], [repeated]):
+        record = Record("acme/shop", SHA, overrides={f"shop/live/{gate}": given})
+        for fact in facts:
+            record = fold(record, fact)
+        case = situation(SHOP, record, now=datetime.now(UTC), environment="live")
+        assert SHOP.gates[gate].state(case).state == "failed"
+        assert gate_here(case, SHOP.gates[gate]).state == "overridden"
+    assert repeated.id != failed.id
 
 
 def _said(rig: Rig, id: str, severity: str, *, message: str = "", **more: Any) -> Fact:

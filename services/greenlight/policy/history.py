@@ -77,8 +77,8 @@ class History(Lineage):
     def _only_merged(self, push: Push) -> Collection[str]:
         """Return who only merged it.
 
-        GitHub rebased a pull request if it names a last commit of it that the push does not bring: that, at least, anybody
-        else who pushes what counts as its merge has to.
+        A push that does not bring the last commit of the pull request was made by GitHub, which rebased it: GitHub sees a
+        merge in what people push themselves only if they push that commit.
         """
         merges = self._merged(push.sha) if push.mergers or push.rebasers else ()
         if any(merge.by in push.mergers for merge in merges):

@@ -98,7 +98,7 @@ def _signals(signals: Mapping[str, Mapping[str, Signal]], fact: Fact) -> Mapping
     data = fact.details.get("data")
     fields = data if isinstance(data, Mapping) else {}
     ahead = "ahead" in fact.details
-    failed = fact.accepted if fact.outcome == "failed" else None
+    failed = fact.accepted if fact.outcome == "failed" and not fact.details.get("repeats") else None
     signal = Signal(
         fact.outcome or "", fact.order, fact.at, fact.id, fact.evidence, fields, fact.accepted, ahead, failed=failed
     )

@@ -141,7 +141,8 @@ def _check_run(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
     if name.startswith(OWN):
         return Ignored("Greenlight itself caused it")
     signal = signals.github_check(name, str(app), integer(suite))
-    return _run(payload, run, "check_run", signal, get(run, "check_suite.head_branch"), delivery)
+    made = _run(payload, run, "check_run", signal, get(run, "check_suite.head_branch"), delivery)
+    return made if get(payload, "action") in ("created", "completed") else _repeating(made)
 
 
 def _check_suite(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
@@ -262,7 +263,7 @@ def _pull_request_review(payload: dict[str, Any], delivery: Delivery) -> Fact | 
     submitted, base = time_at(review, "submitted_at"), get(payload, "pull_request.base.ref")
     verdict, pull = _REVIEWS.get(state), integer(get(payload, "pull_request.number"))
     type = f"com.github.pull_request_review.{word_at(payload, 'action')}"
-    return _fact(
+    made = _fact(
         payload,
         type,
         ids.derive(type, repo, number, state, str(get(review, "submitted_at"))),
@@ -277,6 +278,15 @@ def _pull_request_review(payload: dict[str, Any], delivery: Delivery) -> Fact | 
         evidence=get(review, "html_url"),
         details={"pull": pull} if verdict and pull is not None else {},
     )
+    return _repeating(made) if get(payload, "action") == "edited" else made
+
+
+def _repeating(made: Fact) -> Fact:
+    """Return the fact as one that repeats an earlier result, and so is no failure that comes after an override.
+
+    A person asked for another run of a check, say, or edited the text of a review.
+    """
+    return replace(made, details={**made.details, "repeats": True})
 
 
 def _merge_group(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored:
