@@ -19,7 +19,7 @@ from greenlight.model.policy import Policy
 from greenlight.model.rows import DUE_AFTER, Cancellation, Due, Fact, Record, Request, Target
 from greenlight.policy.decide import OVER
 from greenlight.policy.requests import MOST, SERVED_WITHIN, newest_request, resumed, with_request, without
-from greenlight.service.adoption import carried_on
+from greenlight.service.adoption import carried_on, known_as
 from greenlight.service.deps import Deps
 from greenlight.service.people import Person
 from greenlight.service.pushes import pushes_since
@@ -96,10 +96,10 @@ def operated(application: str, environment: str, person: Person, deps: Deps) -> 
     policy = reading.policy_of(application, deps)
     raise_if_refused(domain.may_operate(person, policy))
     reading.target_of(application, environment, deps)
-    if not carried_on(policy, environment, deps.ledger, deps.clock.now()):
+    if not carried_on(policy, environment, deps.pipeline(), deps.ledger, deps.clock.now()):
+        name = known_as(policy, environment, deps.pipeline(), deps.ledger)
         raise Rejected(
-            f"a deployment to {policy.formerly}/{environment}, its former name, is still under way: try again when "
-            "it has ended"
+            f"a deployment to {name}/{environment}, its former name, is still under way: try again when it has ended"
         )
     return policy
 

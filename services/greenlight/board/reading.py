@@ -21,6 +21,7 @@ from greenlight.lib.paging import BAD_CURSOR
 from greenlight.model.policy import GateState, Policy
 from greenlight.model.rows import Deployment, Record, Request, Target
 from greenlight.policy.shape import closest
+from greenlight.service.adoption import is_in_force, known_as
 from greenlight.service.deps import Deps
 from greenlight.service.pushes import silent_since
 from greenlight.service.reading import reading_of_commit
@@ -75,12 +76,14 @@ def target_of(application: str, environment: str, deps: Deps) -> Target:
     target = target_in(policy, environment, deps.ledger)
     if target.renamed is None:
         return target
-    policy_of(application, deps)  # the file may have been read again since
-    if target.renamed not in deps.pipeline().applications:
-        raise Unavailable(
-            f"{application} is called {target.renamed} in a pipeline file that is being read here; try again"
-        )
-    return target
+    policy, pipeline = policy_of(application, deps), deps.pipeline()  # the file may have been read again since
+    name = known_as(policy, environment, pipeline, deps.ledger)
+    if name == application:
+        return target
+    if not is_in_force(policy.repo, pipeline, deps.ledger):
+        raise Unavailable(f"{application} is called {name} in a pipeline file that is being read here; try again")
+    known = policy.target(environment, deps.ledger.target(name, environment))
+    return replace(known, application=application)  # it is renamed back once what is under way has ended
 
 
 def red_of(request: Request, target: Target, deps: Deps) -> Mapping[str, GateState]:

@@ -163,10 +163,12 @@ class Policy:
 
     def attempt(self, record: Record, environment: str) -> Attempt | None:
         """Return the newest deployment of a commit to an environment, under the application's name or its former one."""
-        found = [record.attempts[key] for key in self.keys(environment) if key in record.attempts]
-        return max(
-            found, key=lambda attempt: (attempt.n, attempt.started), default=None
-        )  # by number: clocks may step back
+        return newest_attempt([record.attempts[key] for key in self.keys(environment) if key in record.attempts])
+
+
+def newest_attempt(attempts: Sequence[Attempt]) -> Attempt | None:
+    """Return the newest of a commit's deployments to an environment, by number: clocks may step back."""
+    return max(attempts, key=lambda attempt: (attempt.n, attempt.started), default=None)
 
 
 def _not_read(files: Mapping[str, str], directory: Path) -> Pipeline:

@@ -17,7 +17,7 @@ from greenlight.policy.requests import newest_request
 from greenlight.promoter import domain
 from greenlight.promoter.deciding import Deciding
 from greenlight.promoter.selection import decided_since, newest_first
-from greenlight.service.adoption import carried_on, carry_records
+from greenlight.service.adoption import carried_on, carry_records, heir_of
 from greenlight.service.candidates import candidates, newer_is_ready
 from greenlight.service.deps import Deps
 from greenlight.service.handling import EventService, Handler
@@ -68,6 +68,9 @@ def on_deployment_ended(event: Event, deps: Deps) -> Sequence[Event]:
     if deployment is None or deployment.outcome == "running":
         return []  # nobody has written that end, so what is due for the deployment stays due
     deps, policy = Deciding.of(deployment.application, deployment.repo, deps)
+    if policy is None:  # unless an edit took back that it got that name
+        gone = (deployment.application, deployment.environment, deployment.repo)
+        policy = heir_of(*gone, deps.pipeline(), deps.ledger)
     if policy is None:
         deps.transact(Transaction(done=done))
         return []
@@ -154,7 +157,7 @@ def _decide_all(policy: Policy, environment: str, deps: Deciding) -> list[Event]
     target = target_of(policy, environment, deps.ledger)
     if target.policy == policy.digest:
         return []
-    if not carried_on(policy, environment, deps.ledger, deps.clock.now()):
+    if not carried_on(policy, environment, deps.pipeline(), deps.ledger, deps.clock.now()):
         return []
     carry_records(policy, environment, deps.ledger, deps.clock.now())
     target = target_of(policy, environment, deps.ledger)

@@ -14,7 +14,8 @@ from greenlight.events.recorded import look_again
 from greenlight.ledger.port import Ledger, Transaction, Unreadable
 from greenlight.lib.clock import Clock
 from greenlight.model import keys
-from greenlight.model.policy import Pipeline, PoliciesInForce, Policy
+from greenlight.model.own_facts import expiry, no_expiry
+from greenlight.model.policy import Pipeline, PoliciesInForce, Policy, newest_attempt
 from greenlight.model.rows import DUE_AFTER, Deployment, Due, NewEntry, Record, Target
 from greenlight.service.retry import until_settled
 
@@ -100,31 +101,47 @@ def _decide_anew(policy: Policy, environment: str, ledger: Ledger, now: datetime
     return event
 
 
-def carried_on(policy: Policy, environment: str, ledger: Ledger, now: datetime) -> bool:
-    """Give a target what its application had under its former name: what runs, pause, freezes, requests, holds and history.
+def carried_on(policy: Policy, environment: str, pipeline: Pipeline, ledger: Ledger, now: datetime) -> bool:
+    """Give a target what its application had under another name: what runs, pause, freezes, requests, holds and history.
 
     Once only: what was carried on is marked so. False while a deployment is under way there: its end calls this again, and
     nothing may begin under the new name before.
     """
-    former = policy.formerly
-    if former is None:
-        return True
 
     def attempt() -> bool:
-        old, new = ledger.target(former, environment), ledger.target(policy.name, environment)
+        own, name = ledger.target(policy.name, environment), known_as(policy, environment, pipeline, ledger)
+        unmarked = [] if own is None or own.renamed is None else [replace(own, renamed=None)]
+        old = ledger.target(name, environment)
+        if name == policy.name or (own is not None and _is_used(own)):
+            if unmarked:  # another application has what it had, and it begins anew
+                ledger.transact(Transaction(targets=unmarked))
+            return True
+        in_force = ledger.policies_in_force(policy.repo)
+        if name != policy.formerly and not is_in_force(policy.repo, pipeline, ledger):
+            return False
+        unchanged = [in_force] if in_force is not None and name != policy.formerly else []
         if old is None:
             # A process that still has the file of before would write this row, too: it gets a Conflict, and reads again.
-            mark = Target(former, environment, policy.repo, renamed=policy.name)
-            ledger.transact(Transaction(targets=[mark]))
-            return True
-        if old.renamed is not None or (new is not None and _is_used(new)):
+            mark = Target(name, environment, policy.repo, renamed=policy.name)
+            ledger.transact(Transaction(targets=[mark, *unmarked], unchanged=unchanged))
             return True
         if old.deployment is not None:
             return False
-        version = 0 if new is None else new.version
+        for sha in old.history:
+            with suppress(Unreadable):
+                _keep_success(policy, old, sha, ledger)
+        version = 0 if own is None else own.version
         carried = replace(old, application=policy.name, version=version, wanted=None, policy=None)
-        left = Target(former, environment, old.repo, version=old.version, fence=old.fence, renamed=policy.name)
-        ledger.transact(Transaction(targets=[carried, left], entries=[_entry(carried, former, now)]))
+        left = Target(name, environment, old.repo, version=old.version, fence=old.fence, renamed=policy.name)
+        ledger.transact(
+            Transaction(
+                targets=[carried, left],
+                entries=[_entry(carried, name, now)],
+                due=[expiry(carried, request) for request in carried.requests],
+                done=[no_expiry(old, request) for request in old.requests],
+                unchanged=unchanged,
+            )
+        )
         return True
 
     return until_settled(attempt)
@@ -167,11 +184,57 @@ _COMBINED = ("pushes", "signals", "approvals", "revocations", "overrides", "arti
 """The fields of a record that have something by name."""
 
 
+def _keep_success(policy: Policy, old: Target, sha: str, ledger: Ledger) -> None:
+    """Keep under an application's name that a commit succeeded in a target which is carried on.
+
+    So it counts once nothing names the former name any more: for `after`, and as where a rollback leads.
+    """
+
+    def attempt() -> None:
+        record = ledger.record(old.repo, sha)
+        key, former = (keys.of(name, old.environment) for name in (policy.name, old.application))
+        known = [] if record is None else [record.attempts[each] for each in (key, former) if each in record.attempts]
+        newest = newest_attempt(known)
+        if record is not None and newest is not None and newest is not record.attempts.get(key):
+            ledger.transact(Transaction(records=[replace(record, attempts={**record.attempts, key: newest})]))
+
+    until_settled(attempt)
+
+
+def known_as(policy: Policy, environment: str, pipeline: Pipeline, ledger: Ledger) -> str:
+    """Return the name of the application under which the ledger has the state of an environment.
+
+    Its own, or an earlier one: the marks of what was carried on lead to it, from the former name, or from its own where an
+    edit took back that it was renamed. What another application of the pipeline file has stays that one's.
+    """
+    name, seen = policy.formerly or policy.name, set[str]()
+    while name not in seen:
+        seen.add(name)
+        if name != policy.name and name in pipeline.applications:
+            return policy.name
+        row = ledger.target(name, environment)
+        if row is None or row.renamed is None:
+            return name
+        name = row.renamed
+    return policy.name
+
+
+def heir_of(application: str, environment: str, repo: str, pipeline: Pipeline, ledger: Ledger) -> Policy | None:
+    """Return the application that goes on with what one had that is in the pipeline file no more; None: there is none."""
+    known = (policy for policy in pipeline.of(repo) if environment in policy.environments)
+    return next((one for one in known if known_as(one, environment, pipeline, ledger) == application), None)
+
+
+def is_in_force(repo: str, pipeline: Pipeline, ledger: Ledger) -> bool:
+    """Return whether the pipeline files that were read here are those that the repository's commits are decided under."""
+    in_force = ledger.policies_in_force(repo)
+    return in_force is not None and in_force.digest == pipeline.digest_of(repo)
+
+
 def _is_used(target: Target) -> bool:
-    """Return whether anything was done in a target under its own name."""
-    return target.renamed is None and bool(
-        target.fence or target.wanted or target.requests or target.paused or target.freezes
-    )
+    """Return whether anything was done in a target under its own name; of what was carried on only the fence is left."""
+    done = target.running or target.wanted or target.requests or target.paused or target.freezes
+    return bool(done or (target.fence and target.renamed is None))
 
 
 def _entry(target: Target, former: str, now: datetime) -> NewEntry:
