@@ -449,7 +449,7 @@ def test_what_repeats_an_earlier_failure_ends_no_override(rig: Rig, gate: str, f
     assert repeated.id != failed.id
 
 
-def _said(rig: Rig, id: str, severity: str, *, message: str = "", **more: Any) -> Fact:
+def _said(rig: Rig, id: str, severity: Any, *, message: str = "", **more: Any) -> Fact:
     data = {"repo": "acme/shop", "sha": SHA, "severity": severity}
     sent = {"specversion": "1.0", "id": id, "source": "/lab", "type": "com.example.scan", "data": data, **more}
     return rig.fact(
@@ -465,6 +465,23 @@ def test_of_events_of_one_moment_the_one_that_fails_stands(rig: Rig, ids: tuple[
     facts = [_said(rig, id, word, time=at(1)) for id, word in zip(ids, ("none", "high"), strict=True)]
     assert state("quality", facts).state == "failed"
     assert state("quality", [*facts, _said(rig, "3", "none", time=at(2))]).state == "passed"
+
+
+def test_a_field_that_a_gate_asks_for_is_found_among_any_number(rig: Rig) -> None:
+    """A whole report has hundreds, and the gate's may be the last."""
+    data = {"repo": "acme/shop", "sha": SHA, **{f"rule {n}": 0 for n in range(300)}, "severity": "none"}
+    fact = _said(rig, "1", "none", data=data)
+    assert state("quality", [fact]).state == "passed"
+    assert len(fact.details["data"]) <= 64
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(["none"], "a list"), ({"of": "none"}, "an object"), ("none" * 100, "400 characters long")]
+)
+def test_a_field_that_cannot_be_compared_is_not_called_missing(rig: Rig, value: Any, words: str) -> None:
+    """The gate fails, and its reason says what the sender has to change."""
+    fact = _said(rig, "1", value)
+    assert state("quality", [fact]).reason == f"event com.example.scan: severity is {words}"
 
 
 def test_an_id_that_a_sender_uses_again_hides_no_later_report(rig: Rig) -> None:

@@ -97,4 +97,7 @@ def _same(data: Mapping[str, Any], name: str, wanted: Any) -> bool:
 
 
 def _shown(data: Mapping[str, Any], name: str) -> str:
-    return repr(data[name])[:60] if name in data else "missing"
+    """Return a field in words; of one that cannot be compared, a list in its place says what it is."""
+    if name not in data:
+        return "missing"
+    return str(data[name][0]) if isinstance(data[name], (list, tuple)) else repr(data[name])[:60]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -19,6 +19,7 @@ from greenlight.lib.strictjson import BadJson, loads
 from greenlight.model.policy import Pipeline
 from greenlight.model.rows import Fact
 from greenlight.policy import signals
+from greenlight.policy.gates.event import Event as EventGate
 from greenlight.service.secrets import Files, Secret
 from greenlight.webhooks.facts import MAX_DATA, fact
 from greenlight.webhooks.provider import (
@@ -39,6 +40,9 @@ from greenlight.webhooks.provider import (
     time_at,
 )
 from greenlight.webhooks.providers.gates import sent_at, standard
+
+MOST_FIELDS, MOST_CHARACTERS = 64, 256
+"""Of an event's data, what a gate can compare: so many fields, and texts of that length."""
 
 _OURS = re.compile(r"fact|repo|commit|branch|gate|outcome|application|environment|partitionkey|traceparent|knative.*")
 """Attributes that Triggers match and the Broker counts by: a sender does not speak in them."""
@@ -67,7 +71,7 @@ class Events(Provider):
             raise Malformed(str(problem)) from None
         if sent.type.startswith(types.RESERVED_PREFIXES):
             raise Rejected(f"the type {sent.type[:64]!r} is accepted on its own route only")
-        return _fact(sent, _data(sent, delivery), delivery)
+        return _fact(sent, _data(sent, delivery), delivery, pipeline)
 
 
 def _data(sent: Event, delivery: Delivery) -> dict[str, Any]:
@@ -83,7 +87,7 @@ def _data(sent: Event, delivery: Delivery) -> dict[str, Any]:
     return data
 
 
-def _fact(sent: Event, data: dict[str, Any], delivery: Delivery) -> Fact:
+def _fact(sent: Event, data: dict[str, Any], delivery: Delivery, pipeline: Pipeline) -> Fact:
     sender, now = delivery.name, delivery.now
     repo, sha = repo_of(need(data, "repo", str)), sha_at(data, "sha")
     ref = get(data, "ref")
@@ -96,7 +100,7 @@ def _fact(sent: Event, data: dict[str, Any], delivery: Delivery) -> Fact:
     traced = parse(sent.extensions.get("traceparent")) is not None
     size = len(sent.data or b"")
     rest = {"body": in_body(delivery, size)} if size > MAX_DATA else {}
-    evidence = get(data, "evidence")
+    evidence, first = get(data, "evidence"), _asked_for(pipeline, repo)
     made = fact(
         delivery,
         sent.type,
@@ -112,7 +116,7 @@ def _fact(sent: Event, data: dict[str, Any], delivery: Delivery) -> Fact:
         order=(micros(counted(signed, now)),),
         evidence=evidence_of(evidence, delivery) if isinstance(evidence, (str, dict)) else None,
         artifacts=artifacts_at(data, "artifacts"),
-        details={"data": _compared(data), **({"traceparent": sent.extensions["traceparent"]} if traced else {})},
+        details={"data": _compared(data, first), **({"traceparent": sent.extensions["traceparent"]} if traced else {})},
     )
     return replace(made, event=_passed_on(sent, made.event, sender, cut=bool(rest)))
 
@@ -137,9 +141,27 @@ def _passed_on(sent: Event, made: Event, sender: str, *, cut: bool) -> Event:
     )
 
 
-def _compared(data: dict[str, Any]) -> dict[str, Any]:
-    """Return the plain fields of data, which a gate's `where` compares; the stored body has all of it."""
-    fields = {
-        name: value for name, value in data.items() if isinstance(value, (str, int, float, bool)) or value is None
-    }
-    return {name: value for name, value in list(fields.items())[:64] if len(str(value)) <= 256}
+def _asked_for(pipeline: Pipeline, repo: str) -> Collection[str]:
+    """Return the fields of data that gates of a repository compare."""
+    gates = (gate for policy in pipeline.of(repo) for gate in policy.gates.values())
+    return {name for gate in gates if isinstance(gate, EventGate) for name in gate.where or ()}
+
+
+def _compared(data: dict[str, Any], first: Collection[str]) -> dict[str, Any]:
+    """Return the fields of data that a gate's `where` compares, those `first` that gates ask for now.
+
+    A list or an object, or a long text, equals nothing that a gate may ask for, and is kept as a list of what it is. The
+    stored body has all of it.
+    """
+    names = sorted(data, key=lambda name: name not in first)[:MOST_FIELDS]
+    return {name: data[name] if _is_plain(data[name]) else [_described(data[name])] for name in names}
+
+
+def _is_plain(value: Any) -> bool:
+    return not isinstance(value, (list, dict)) and len(str(value)) <= MOST_CHARACTERS
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, (list, dict)):
+        return "a list" if isinstance(value, list) else "an object"
+    return f"{len(str(value))} characters long"
