@@ -395,7 +395,11 @@ CHECKS: Mapping[str, tuple[Sequence[Post], str, str, str]] = {
     ),
     "the highest run failed": (
         [scan("failed", message="m1", run=8, at=at(1)), scan("passed", message="m2", run=7, at=at(2))],
-        *("scan", "failed", "webhook scan failed in its highest run"),
+        *(
+            "scan",
+            "failed",
+            "webhook scan failed in its highest run (8); a later report of that run, or of a higher one,",
+        ),
     ),
     "a report without a run after one with": (
         [scan("passed", message="m1", run=7, at=at(1)), scan("failed", message="m2", at=at(2))],

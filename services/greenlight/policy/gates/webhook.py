@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from greenlight.model.policy import Situation
 from greenlight.model.rows import Run, Signal
 from greenlight.policy.gates.kind import Schema
 from greenlight.policy.gates.signal import SignalGate
@@ -44,6 +45,13 @@ class Webhook(SignalGate):
 
     def origin(self, key: str, runs: Mapping[str, Run]) -> str:
         return "its latest report" if parts(key)[1] else "its highest run"
+
+    def _source_and_advice(self, key: str, case: Situation, several: bool) -> tuple[str, str]:
+        name, advice = super()._source_and_advice(key, case, several)
+        highest = self.newest(case.record.signals[key], case)
+        if parts(key)[1] or not several or highest is None:
+            return name, advice
+        return f"{name} ({highest.order[0]})", "; a later report of that run, or of a higher one, lifts that"
 
 
 def _adds_nothing(key: str, signal: Signal, signals: Mapping[str, Signal]) -> bool:
