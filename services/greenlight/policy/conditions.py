@@ -26,6 +26,7 @@ from greenlight.model.rows import POLICY, Attempt, Push, Request
 from greenlight.policy.freezes import frozen
 from greenlight.policy.lineage import newer, superseded_by_force
 from greenlight.policy.paths import brought_after
+from greenlight.policy.refs import shipped
 from greenlight.policy.requests import goes_through_a_pause, waiting_requests
 from greenlight.policy.situation import served, tried
 
@@ -42,8 +43,12 @@ def newest_by_push(case: Situation, push: Push) -> str | None:
 
 
 def on_its_ref(case: Situation, push: Push) -> str | None:
-    """Reject an earlier candidate of a ref that was deleted or forced to another commit."""
-    if not superseded_by_force(case.pushes, push):
+    """Reject an earlier candidate of a ref that was deleted or forced to another commit.
+
+    Not if another ref has it, such as the one that GitHub creates where a branch is renamed.
+    """
+    others = (other for ref, other in case.record.pushes.items() if shipped(case.policy, ref))
+    if not all(superseded_by_force(case.pushes, each) for each in (push, *others)):
         return None
     return f"{push.ref} was deleted or forced to another commit afterwards; an operator may deploy this one"
 

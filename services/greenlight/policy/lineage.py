@@ -61,6 +61,7 @@ class Lineage(tuple[Push, ...]):
         known["_heads"] = _with(self._heads, push.sha, push)
         known["_resets"] = _with(self._resets, push.ref, push) if _is_reset(push) else self._resets
         known["_children"] = _with(self._children, push.before or "", push) if _is_on_top(push) else self._children
+        known["_bringing"] = {**self._bringing, **{sha: (*self.bringing(sha), push) for sha in push.commits}}
         known["_alike"] = _with(self._alike, push.tree, push) if push.tree is not None else self._alike
         known["newest"] = push if self.newest is None else max(self.newest, push, key=more.place)
         known["last"] = {**self.last, push.ref: max(self.last.get(push.ref, push), push, key=more.place)}
@@ -122,6 +123,10 @@ class Lineage(tuple[Push, ...]):
     def on_top(self, sha: str) -> Sequence[Push]:
         """Return the pushes that fast-forwarded a ref from that commit: it is an ancestor of theirs."""
         return self._children.get(sha, ())
+
+    def bringing(self, sha: str) -> Sequence[Push]:
+        """Return the pushes that list the commit below their head."""
+        return self._bringing.get(sha, ())
 
     def descendants(self, sha: str) -> Sequence[str]:
         """Return the commits that refs were fast-forwarded to from that commit, directly or by way of others."""
@@ -185,6 +190,14 @@ class Lineage(tuple[Push, ...]):
         return _grouped(filter(_is_reset, self), attrgetter("ref"))
 
     @cached_property
+    def _bringing(self) -> Mapping[str, Sequence[Push]]:
+        groups: dict[str, list[Push]] = {}
+        for push in self:
+            for sha in push.commits:
+                groups.setdefault(sha, []).append(push)
+        return groups
+
+    @cached_property
     def _alike(self) -> Mapping[str | None, Sequence[Push]]:
         return _grouped((push for push in self if push.tree is not None), attrgetter("tree"))
 
@@ -203,6 +216,7 @@ _COMPUTED = (
     "_heads",
     "_resets",
     "_children",
+    "_bringing",
     "_alike",
     "newest",
     "last",
@@ -278,13 +292,13 @@ def superseded_by_force(lineage: Iterable[Push], push: Push) -> bool:
 def pushed_after(push: Push, moment: datetime, lineage: Iterable[Push]) -> bool:
     """Return whether the ledger accepted the push after that moment, and its commit is no part of earlier pushes.
 
-    A commit is a part of what was pushed before if it was itself the head of a ref then, or is an ancestor, by the
-    before→after links, of such a head: so a push that comes late, or again, is not after.
+    A commit is a part of what was pushed before if it was itself the head of a ref then, or is an ancestor of such a head,
+    by the before→after links or as one that a push lists: so a push that comes late, or again, is not after.
     """
     if push.arrived <= moment:
         return False
     known, seen, waiting = Lineage.of(lineage), {push.sha}, [push.sha]
-    if any(other.arrived <= moment for other in known.of_commit(push.sha)):
+    if any(other.arrived <= moment for other in (*known.of_commit(push.sha), *known.bringing(push.sha))):
         return False
     while waiting:
         for child in known.on_top(waiting.pop()):

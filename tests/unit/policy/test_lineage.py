@@ -111,11 +111,11 @@ def test_pushes_of_one_second_follow_their_links_whatever_arrived_first() -> Non
 SHAS = st.sampled_from([ZEROS, sha(1), sha(2), sha(3)])
 PUSHES = st.lists(
     st.builds(
-        lambda number, commit, before, at, arrived, ref: push(
-            commit, at=at, ref=ref, before=before, arrived=minute(arrived), fact=f"p{number}"
+        lambda number, commit, before, at, arrived, ref, listed, tree: push(
+            commit, at=at, ref=ref, before=before, arrived=minute(arrived), fact=f"p{number}", commits=listed, tree=tree
         ),
         st.integers(0, 9), SHAS, SHAS | st.none(), st.integers(0, 1), st.integers(0, 2),
-        st.sampled_from([MAIN, "refs/heads/x"]),
+        st.sampled_from([MAIN, "refs/heads/x"]), st.sampled_from([(), (sha(1),)]), st.sampled_from([None, "t"]),
     ),
     max_size=7,
     unique_by=lambda push: push.fact,
@@ -195,4 +195,5 @@ def _everything(lineage: Lineage) -> Any:
         {ref: list(lineage.resets(ref)) for ref in refs},
         {ref: {push.fact for push in lineage if lineage.is_newest(push, ref.__eq__)} for ref in refs},
         {sha: (list(lineage.of_commit(sha)), list(lineage.on_top(sha))) for sha in shas},
+        {sha: (list(lineage.bringing(sha)), lineage.alike(sha)) for sha in shas},
     )
