@@ -165,6 +165,28 @@ WEB_FLOW = {"name": "GitHub", "email": "noreply@github.com", "username": "web-fl
 """In whose name GitHub commits what people merge on its pages."""
 
 
+def test_the_reason_says_whose_review_does_not_count(rig: Rig, pipeline: Pipeline) -> None:
+    """Of a pull request for a branch that is not shipped, and of those who are not of the repository, up to three."""
+    outsiders = [review(f"guest-{n}", "approved", MERGE, id=10 + n) for n in range(5)]
+    for _, payload in outsiders:
+        payload["review"]["author_association"] = "NONE"
+    play(rig, pipeline, [review("ann", "approved", MERGE, id=1, base="develop"), *outsiders, push(MERGE)])
+    needs, *notes = state(rig, pipeline).reason.split("; ")
+    assert needs == "needs 1 more GitHub review"
+    assert [note.partition("'s review does not count: ")[0] for note in notes] == [
+        *(
+            "guest-0",
+            "guest-1",
+            "guest-2",
+            "and 2 more like this",
+            "ann",
+            "`any-branch: true` on the gate would take it",
+        )
+    ]
+    assert "it was for refs/heads/develop, which shop does not ship" in notes[4]
+    assert "no owner, member or collaborator" in notes[0]
+
+
 def on_github(commit: str, method: str, *, by: str = "kim", author: str = "dev", **more: Any) -> tuple[str, Any]:
     """The push that GitHub makes when somebody merges on its pages: the commit is its own account's, the pusher who merged."""
     payload = push_payload(commit)

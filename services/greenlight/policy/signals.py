@@ -19,6 +19,9 @@ _RANK = {"passed": 0, "failed": 2}
 OUTDATED = "outdated"
 """The outcome of an approval of an earlier commit of a pull request than the one that was merged: it is no vote."""
 
+OUTSIDER = "outsider"
+"""The outcome of a review by nobody of the repository: on a public one everybody can write reviews."""
+
 REPORTED = "said"
 """The outcome of an event that is neither passed nor failed by itself: a gate's `where` judges it."""
 

@@ -273,7 +273,7 @@ def _pull_request_review(payload: dict[str, Any], delivery: Delivery) -> Fact | 
         subject=str(number),
         refs=(f"refs/heads/{base}",) if isinstance(base, str) else (),
         signal=signals.github_review(login) if verdict else None,
-        outcome=(verdict or state) if get(review, "author_association") in _INSIDERS else "outsider",
+        outcome=(verdict or state) if get(review, "author_association") in _INSIDERS else signals.OUTSIDER,
         order=(micros(counted(submitted, delivery.now)), number, 1 if state == "dismissed" else 0),
         evidence=get(review, "html_url"),
         details={"pull": pull} if verdict and pull is not None else {},
