@@ -14,6 +14,7 @@ import pytest
 from greenlight.events import rfc3339
 from greenlight.model.policy import GateState
 from greenlight.model.rows import Fact, Override, Record
+from greenlight.policy.artifacts import digests
 from greenlight.policy.decide import gate_here
 from greenlight.recorder.domain import fold
 from support.flow import build_payload, push_payload, sha_of
@@ -507,6 +508,46 @@ def test_an_event_of_the_future_hides_nothing_that_is_said_later(rig: Rig) -> No
     assert first.details["ahead"].startswith("2030-01-01T00:00:00")
     assert first.at <= first.accepted
     assert state("quality", [first, _said(rig, "2", "high", time=rfc3339(datetime.now(UTC)))]).state == "failed"
+
+
+FEATURE = "refs/heads/feature"
+
+
+@pytest.mark.parametrize(
+    ("made_for", "counting"),
+    [
+        ([FEATURE], []),
+        (["refs/heads/main"], ["1"]),
+        ([None], ["1"]),
+        ([FEATURE, "refs/heads/main"], ["2"]),
+        ([FEATURE, None], ["2"]),
+        (["refs/heads/main", None], ["1", "2"]),
+    ],
+)
+def test_an_artifact_counts_if_it_was_made_for_a_shipped_ref(
+    rig: Rig, made_for: Sequence[str | None], counting: Sequence[str]
+) -> None:
+    """What a pull request was built into is not deployed, and blocks nothing where the branch is built again."""
+    facts: list[Fact] = []
+    for number, ref in enumerate(made_for, 1):
+        data = {"repo": "acme/shop", "sha": SHA, "severity": "none", "artifacts": {"shop": f"sha256:{number:064}"}}
+        facts.append(_said(rig, str(number), "none", data=data | ({"ref": ref} if ref else {})))
+    wide = POLICY.replace("{event: com.example.scan,", "{event: com.example.scan, any-branch: true,")
+    anywhere = parse({"pipeline.yaml": wide}, Path("config")).applications["shop"]
+    for order in itertools.permutations(facts):
+        record = Record("acme/shop", SHA)
+        for fact in order:
+            record = fold(record, fact)
+        assert digests(SHOP, record).get("shop", ()) == tuple(f"sha256:{int(number):064}" for number in counting)
+        assert len(digests(anywhere, record)["shop"]) == len(facts)
+
+
+def test_an_artifact_of_an_older_ledger_counts_as_it_did(rig: Rig) -> None:
+    """Its rows do not say for which ref it was named."""
+    data = {"repo": "acme/shop", "sha": SHA, "ref": FEATURE, "artifacts": {"shop": f"sha256:{1:064}"}}
+    record = Record("acme/shop", SHA, artifacts={"shop": (f"sha256:{1:064}",)})
+    assert digests(SHOP, record) == record.artifacts
+    assert digests(SHOP, fold(record, _said(rig, "1", "none", data=data))) == record.artifacts
 
 
 AHEAD: Mapping[str, Post] = {

@@ -11,6 +11,7 @@ from greenlight.board.stops import revoked
 from greenlight.events import ids, rfc3339
 from greenlight.model.policy import Decision, GateState, Policy, Situation
 from greenlight.model.rows import Attempt, Deployment, Record, Request, Target
+from greenlight.policy.artifacts import digests
 from greenlight.policy.decide import awaited, decide
 from greenlight.policy.freezes import lasting
 from greenlight.policy.requests import newest_request, waiting_requests
@@ -28,10 +29,19 @@ def commit(record: Record, policies: Sequence[Policy], situations: Situations) -
         "sha": record.sha,
         "refs": sorted(record.pushes),
         "trace_id": ids.trace_id(record.repo, record.sha),
-        "artifacts": {name: digests[0] for name, digests in record.artifacts.items() if len(digests) == 1},
+        "artifacts": _artifacts(record, policies),
         "signals": {key: _signal(by_ref) for key, by_ref in sorted(record.signals.items())},
         "applications": {policy.name: application(record, policy, situations) for policy in policies},
     }
+
+
+def _artifacts(record: Record, policies: Sequence[Policy]) -> dict[str, str]:
+    """Return the artifacts of which the applications know one digest."""
+    known: dict[str, set[str]] = {}
+    for named in [digests(policy, record) for policy in policies] or [record.artifacts]:
+        for name, found in named.items():
+            known.setdefault(name, set()).update(found)
+    return {name: min(found) for name, found in known.items() if len(found) == 1}
 
 
 def application(record: Record, policy: Policy, situations: Situations) -> dict[str, Any]:

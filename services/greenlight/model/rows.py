@@ -239,6 +239,9 @@ class Record:
     revocations: Mapping[str, Revocation] = field(default_factory=dict)  # by "APP/GATE"
     overrides: Mapping[str, Override] = field(default_factory=dict)  # by "APP/ENV/GATE"
     artifacts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # two digests for one name block
+    named: Mapping[str, Mapping[str, tuple[str, ...]]] = field(
+        default_factory=dict
+    )  # by "NAME@DIGEST", by signal: refs
     people: tuple[str, ...] = ()  # sorted identities
     attempts: Mapping[str, Attempt] = field(default_factory=dict)  # by "APP/ENV"; not a fact's, the deployer's
     updated: datetime | None = None  # when the newest fact was accepted; orders the listing

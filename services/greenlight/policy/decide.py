@@ -12,8 +12,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from greenlight.lib.durations import span
-from greenlight.model.policy import Decision, Deploy, Gate, GateState, Policy, Situation, Standing
-from greenlight.model.rows import Attempt, Override, Push, Record
+from greenlight.model.policy import Decision, Gate, GateState, Policy, Situation, Standing
+from greenlight.model.rows import Attempt, Override, Push
+from greenlight.policy.artifacts import digests
 from greenlight.policy.authors import authors
 from greenlight.policy.conditions import (
     ENDED_BY_PEOPLE,
@@ -67,7 +68,7 @@ def decide(case: Situation) -> Decision:
         gates=gates,
         next_at=None if over else min(ends, default=None),
         push=push,
-        artifacts={name: digests[0] for name, digests in sorted(record.artifacts.items()) if len(digests) == 1},
+        artifacts={name: named[0] for name, named in digests(policy, record).items() if len(named) == 1},
         own=own,
         request=request,
         policy=policy.digest,
@@ -169,18 +170,19 @@ def _own(case: Situation, push: Push | None, gates: Mapping[str, GateState]) -> 
     if push is None:
         refs = ", ".join((*case.policy.branches, *case.policy.tags))
         return Standing("waiting", (f"not seen on a shipped ref ({refs})",))
-    blocked = [*_refusals(case.record, gates), *(_ended(case, push) if served(case) is None else [])]
+    named = digests(_policy_of_last_success(case) if _goes_back(case) else case.policy, case.record)
+    blocked = [*_refusals(named, gates), *(_ended(case, push) if served(case) is None else [])]
     waiting = [
         *earlier_environments(case),
         *_reasons(gates, ("pending", "expired")),
-        *_lacking(case.environment.deploy, case.record, push),
+        *_lacking(case, named, push),
     ]
     return Standing("blocked" if blocked else "waiting" if waiting else "ready", (*blocked, *waiting))
 
 
-def _refusals(record: Record, gates: Mapping[str, GateState]) -> list[str]:
+def _refusals(named: Mapping[str, Sequence[str]], gates: Mapping[str, GateState]) -> list[str]:
     """Return what no request overrules: gates that failed or were revoked, two digests of one artifact."""
-    return [*_reasons(gates, ("failed", "revoked")), *_ambiguous(record)]
+    return [*_reasons(gates, ("failed", "revoked")), *_ambiguous(named)]
 
 
 def _here(case: Situation, push: Push | None, own: Standing) -> Standing:
@@ -272,7 +274,8 @@ def refusals_of_next_try(case: Situation, *, rolls_back: bool) -> list[str]:
 
     A gate that is pending or expired since then is no reason: nobody has refused the commit.
     """
-    refused = _refusals(case.record, required_gates(case, at_last_success=rolls_back))
+    named = digests(_policy_of_last_success(case) if rolls_back else case.policy, case.record)
+    refused = _refusals(named, required_gates(case, at_last_success=rolls_back))
     return refused if rolls_back else [*refused, *earlier_environments(case)]
 
 
@@ -317,19 +320,23 @@ def _is(outcome: str) -> str:
     return {"failed": "failed", "running": "is under way"}.get(outcome, f"ended as {outcome}")
 
 
-def _ambiguous(record: Record) -> list[str]:
+def _ambiguous(named: Mapping[str, Sequence[str]]) -> list[str]:
     return [
-        f"artifact {name} has {len(digests)} digests ({', '.join(digests[:3])}): nobody can tell which was checked; "
+        f"artifact {name} has {len(found)} digests ({', '.join(found[:3])}): nobody can tell which was checked; "
         "push a new commit"
-        for name, digests in sorted(record.artifacts.items())
-        if len(digests) > 1
+        for name, found in named.items()
+        if len(found) > 1
     ]
 
 
-def _lacking(deploy: Deploy, record: Record, push: Push) -> list[str]:
+def _lacking(case: Situation, named: Mapping[str, Sequence[str]], push: Push) -> list[str]:
     """Return reasons to wait for what the deployment needs: digests that no fact has named yet, the name of a tag."""
-    lacking = (name for name in deploy.artifacts if not record.artifacts.get(name))
-    reasons = [f"no fact has named the digest of artifact {name} yet" for name in lacking]
+    deploy, elsewhere = case.environment.deploy, f", but for refs that {case.policy.name} does not ship"
+    lacking = [name for name in deploy.artifacts if not named.get(name)]
+    reasons = [
+        f"no fact has named the digest of artifact {name} yet{elsewhere if name in case.record.artifacts else ''}"
+        for name in lacking
+    ]
     if deploy.needs_tag and tag_of(ref_of(push)) is None:
         reasons.append(f"the values need a tag, and the commit was pushed to {push.ref}; push it to a tag first")
     return reasons

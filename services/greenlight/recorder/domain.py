@@ -38,6 +38,7 @@ def fold(record: Record | None, fact: Fact) -> Record:
         revocations=_newest(record.revocations, _revocations(fact, key, approval), _by_time),
         overrides=_newest(record.overrides, _overrides(fact), _by_time),
         artifacts=_artifacts(record.artifacts, fact),
+        named=_named(record, fact),
         people=tuple(sorted({*record.people, *fact.people})),
         updated=max(fact.accepted, record.updated or fact.accepted),
         merged=_merged(record.merged, fact),
@@ -230,3 +231,16 @@ def _artifacts(artifacts: Mapping[str, tuple[str, ...]], fact: Fact) -> Mapping[
         return artifacts
     named = {name: tuple(sorted({*artifacts.get(name, ()), digest})) for name, digest in fact.artifacts.items()}
     return {**artifacts, **named}
+
+
+def _named(record: Record, fact: Fact) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
+    """Return which signals named each digest for which refs; "" stands for none, and for what older rows do not say."""
+    if fact.foreign or not fact.artifacts:
+        return record.named
+    named, signal = dict(record.named), fact.signal or ""
+    for name, digest in fact.artifacts.items():
+        key = f"{name}@{digest}"
+        unsaid = {} if key in named or digest not in record.artifacts.get(name, ()) else {"": ("",)}
+        by_signal = named.get(key, unsaid)
+        named[key] = {**by_signal, signal: tuple(sorted({*by_signal.get(signal, ()), *(fact.refs or ("",))}))}
+    return named

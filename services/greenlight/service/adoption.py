@@ -180,7 +180,9 @@ def _of_repository(repo: str, old: Record, new: Record | None) -> Record:
     return replace(new, **both, tree=new.tree or old.tree, people=tuple(sorted({*old.people, *new.people})))
 
 
-_COMBINED = ("pushes", "signals", "approvals", "revocations", "overrides", "artifacts", "attempts", "merged", "runs")
+_COMBINED = (
+    *("pushes", "signals", "approvals", "revocations", "overrides", "artifacts", "named", "attempts", "merged", "runs"),
+)
 """The fields of a record that have something by name."""
 
 
