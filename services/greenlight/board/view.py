@@ -12,7 +12,7 @@ from greenlight.events import ids, rfc3339
 from greenlight.model.policy import Decision, GateState, Policy, Situation
 from greenlight.model.rows import Attempt, Deployment, Record, Request, Target
 from greenlight.policy.artifacts import digests
-from greenlight.policy.decide import awaited, decide
+from greenlight.policy.decide import awaited, decide, unwell
 from greenlight.policy.freezes import lasting
 from greenlight.policy.requests import newest_request, waiting_requests
 from greenlight.policy.signals import age
@@ -59,7 +59,7 @@ def application(record: Record, policy: Policy, situations: Situations) -> dict[
 
 def _needs_person(name: str, cases: Mapping[str, Situation], decisions: Mapping[str, Decision]) -> bool:
     """Return whether a deployment can no longer come unless a person acts, here or in an environment before."""
-    if decisions[name].needs_person:
+    if decisions[name].needs_person or unwell(cases[name], decisions[name].push):
         return True
     return any(_needs_person(earlier, cases, decisions) for earlier in awaited(cases[name]) if earlier in cases)
 
@@ -83,7 +83,7 @@ def environment(case: Situation, decision: Decision) -> dict[str, Any]:
     requested = served(case)
     return {
         "decision": decision.state,
-        "reasons": [*decision.reasons, *_too_late(decision)],
+        "reasons": [*decision.reasons, *_between_tries(case), *unwell(case, decision.push), *_too_late(decision)],
         "requires": list(case.environment.require),
         "gates": states(decision.gates),
         "freezes": freezes(case.target, case.now),
@@ -142,6 +142,14 @@ def freezes(row: Target, now: datetime) -> list[dict[str, Any]]:
 def unreadable(why: str) -> dict[str, Any]:
     """Return the view of an environment whose rows cannot be read, so that nothing is decided or deployed there."""
     return {"decision": "blocked", "reasons": [why], "needs_person": True, "requires": [], "deployment": None}
+
+
+def _between_tries(case: Situation) -> list[str]:
+    """Return that the deployment under way waits for its next try: nothing is being done at the moment."""
+    if not case.under_way or case.target.lease is not None:
+        return []
+    where = f"{case.policy.name} {case.environment.name}"
+    return [f"tried again by itself after an error; `greenlight cancel {where} --deployment --reason TEXT` ends it"]
 
 
 def _too_late(decision: Decision) -> list[str]:

@@ -13,6 +13,7 @@ and every condition here holds. Each says why it does not, and what a person may
 | not_held | waiting | the commit is deployed by an operator, or a later one is pushed |
 | not_frozen | waiting | the freeze ends; an operator whom it excepts may deploy the commit, or end a person's freeze |
 | not_manual | waiting | the commit is deployed by an operator |
+| not_replaced | waiting | the commit is deployed by an operator, or a later one is pushed |
 
 Soak time holds of the commit alone, as `after` does.
 """
@@ -107,6 +108,16 @@ def not_manual(case: Situation, push: Push) -> str | None:
     return f"ready, and waits for a person: {who} may deploy it with `greenlight deploy {where} --reason TEXT`"
 
 
+def not_replaced(case: Situation, push: Push) -> str | None:
+    """Reject a commit that ran here since its last push, and in whose place a person had an older one tried again."""
+    attempt = case.attempt
+    if attempt is None or attempt.outcome != "succeeded" or case.runs or case.environment.promote == "manual":
+        return None
+    if not _was_tried(attempt, push):
+        return None
+    return "was deployed here and another commit in its place since; an operator may deploy it, or push a newer commit"
+
+
 def may_begin(case: Situation, decision: Decision) -> bool:
     """Return whether a deployment of the commit may begin.
 
@@ -130,9 +141,9 @@ def _was_tried(attempt: Attempt | None, push: Push | None) -> bool:
 
 SUPERSEDED: tuple[Condition, ...] = (newest_by_push, on_its_ref)
 WAITING: tuple[Condition, ...] = (not_paused, not_frozen, no_request_first, not_held)
-WAITING_ONCE_READY: tuple[Condition, ...] = (not_manual,)
+WAITING_ONCE_READY: tuple[Condition, ...] = (not_manual, not_replaced)
 """Conditions that are reported of a commit only when it is ready for itself."""
-ENDED_BY_PEOPLE = frozenset((newest_by_push, on_its_ref, not_paused, not_held, not_manual))
+ENDED_BY_PEOPLE = frozenset((newest_by_push, on_its_ref, not_paused, not_held, not_manual, not_replaced))
 """Conditions that hold again only once a person acts. A freeze window ends by itself, and so does a request."""
 
 

@@ -227,12 +227,23 @@ def _ended(case: Situation, push: Push) -> list[str]:
     if attempt is None or pushed_again(case, push):
         return []
     if attempt.outcome in OVER:
-        how = "ended in error" if attempt.outcome == "error" else attempt.outcome
-        why = attempt.reason or "no reason was given"
-        return [f"deployment {attempt.id} {how}: {why}; retry it or push a newer commit"]
+        return [_over(attempt)]
     if attempt.rolled_back is None:
         return []
     return [f"rolled back by {attempt.rolled_back}; deploy it again or push a newer commit"]
+
+
+def _over(attempt: Attempt) -> str:
+    how = "ended in error" if attempt.outcome == "error" else attempt.outcome
+    return f"deployment {attempt.id} {how}: {attempt.reason or 'no reason was given'}; retry it or push a newer commit"
+
+
+def unwell(case: Situation, push: Push | None) -> list[str]:
+    """Return that the last deployment of what runs did not succeed, so that nobody knows what became of it."""
+    attempt = case.attempt
+    if not case.runs or case.under_way or served(case) is not None or attempt is None or attempt.outcome not in OVER:
+        return []
+    return [] if push is not None and pushed_again(case, push) else [_over(attempt)]
 
 
 def pushed_again(case: Situation, push: Push) -> bool:
