@@ -225,6 +225,26 @@ def test_an_automatic_deployment_that_errs_gives_way_to_a_newer_commit_that_is_r
     story.settle()
 
 
+@pytest.mark.parametrize("what", ["a rollback", "a newer commit"])
+def test_what_goes_first_waits_for_no_next_try(story: Story, what: str) -> None:
+    """The pauses between tries grow to minutes, and nothing is being done in them."""
+    one = story.green(1)
+    story.rest(120)
+    story.driver.outcomes = ["error"]
+    story.green(2)
+    story.until_it_errs()
+    if what == "a rollback":
+        story.ask(one, "rollback")
+    else:
+        story.green(3)
+    at = story.clock.time
+    while len(story.staging()) < 3:
+        story.deliver()
+    assert story.staging() == [1, 2, 1 if what == "a rollback" else 3]
+    assert story.clock.time - at < timedelta(seconds=1)
+    story.settle()
+
+
 def test_a_late_word_of_an_earlier_try_ends_nothing(story: Story) -> None:
     """Two watchers saw the same error; the later one speaks when the next try is under way."""
     story.driver.outcomes = ["error", "succeeded"]

@@ -183,13 +183,13 @@ def _continue(id: str, deps: Deps) -> tuple[Deployment | None, Sequence[Event]]:
     if deployment.outcome != RUNNING:
         return None, [end_event(deployment)]
     if target.lease is None:
-        if deployment.again is not None and now < deployment.again:
-            return None, []  # an event that came twice shortens no pause
         record = deps.ledger.record(deployment.repo, deployment.sha)
         assert record is not None, "a deployment begins by writing its commit's record"
         reason = _why_superseded(deployment, target, record, deps)
         if reason is not None:
             return None, _end(deployment, target, Progress("superseded", reason), deps)
+        if deployment.again is not None and now < deployment.again:
+            return None, []  # an event that came twice shortens no pause
         if _may_not_start(deployment, target, deps):
             deps.ledger.transact(Transaction(due=[domain.next_try(deployment, now + DUE_AFTER, now)]))
             return None, []

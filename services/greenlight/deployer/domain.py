@@ -12,7 +12,7 @@ from greenlight.deployer.messages import RUNNING, entry, event_of
 from greenlight.events import Event, types
 from greenlight.ledger.port import Transaction
 from greenlight.model import keys
-from greenlight.model.own_facts import no_expiry
+from greenlight.model.own_facts import no_expiry, request_entry
 from greenlight.model.policy import Decision, Policy, Situation
 from greenlight.model.rows import DUE_AFTER, Attempt, Deployment, Due, Lease, Promotion, Push, Record, Running, Target
 from greenlight.policy.lineage import newer
@@ -67,6 +67,8 @@ def begin(case: Situation, promotion: Promotion, decision: Decision, owner: str)
     )
     again = event_of(types.PROMOTION_READY, deployment, now)
     free = begun(policy, target, request, push, case.pushes)
+    ended = [other for other in target.requests if other not in free.requests]
+    overtaken = [other for other in ended if other.fact != deployment.request]
     transaction = Transaction(
         records=[replace(record, attempts={**record.attempts, key: attempt})],
         targets=[
@@ -82,9 +84,12 @@ def begin(case: Situation, promotion: Promotion, decision: Decision, owner: str)
             )
         ],
         deployments=[deployment],
-        entries=[entry("deployment.started", deployment, now)],
+        entries=[
+            entry("deployment.started", deployment, now),
+            *(request_entry("request.overtaken", target, other, now) for other in overtaken),
+        ],
         due=[Due(keys.deployment_due(deployment.id), now + DUE_AFTER, again)],
-        done=[no_expiry(target, ended) for ended in target.requests if ended not in free.requests],
+        done=[no_expiry(target, other) for other in ended],
     )
     return deployment, transaction
 

@@ -12,7 +12,7 @@ from greenlight.events.recorded import ends_what_is_due, look_again
 from greenlight.ledger.port import Transaction, Unreadable
 from greenlight.model import keys
 from greenlight.model.policy import Policy
-from greenlight.model.rows import DUE_AFTER, Deployment, Due, Push, Record
+from greenlight.model.rows import DUE_AFTER, POLICY, Deployment, Due, Push, Record
 from greenlight.policy.requests import newest_request
 from greenlight.promoter import domain
 from greenlight.promoter.deciding import Deciding
@@ -92,11 +92,20 @@ def on_deployment_ended(event: Event, deps: Deps) -> Sequence[Event]:
         events += _decide_all(policy, deployment.environment, deps)
         read_for_all(deps.ledger, [target_of(*target, deps.ledger) for target in (*here, *following)])
         events += _decide_commit(deployment.repo, deployment.sha, here, [], deps)
-        if deployment.cause == "rollback" and deployment.previous not in (None, deployment.sha):
-            events += _decide_commit(deployment.repo, deployment.previous or "", [*here, *following], [], deps)
+        for sha in _left_by(deployment, deps):
+            events += _decide_commit(deployment.repo, sha, [*here, *following], [], deps)
         events += _decide_next(policy, deployment.environment, deps)
         events += _request_rollback(policy, deployment, deps)
     return events + _decide_commit(deployment.repo, deployment.sha, following, done, deps)
+
+
+def _left_by(deployment: Deployment, deps: Deciding) -> Sequence[str]:
+    """Return the commits that a rollback has left: what ran, and what was tried last."""
+    if deployment.cause != "rollback":
+        return []
+    where = (deployment.application, deployment.environment)
+    last = [earlier.sha for earlier in deps.ledger.deployments(*where, limit=1, before=deployment)]
+    return sorted({sha for sha in (deployment.previous, *last) if sha} - {deployment.sha})
 
 
 def on_target_resumed(event: Event, deps: Deps) -> Sequence[Event]:
@@ -176,18 +185,24 @@ def _decide_all(policy: Policy, environment: str, deps: Deciding) -> list[Event]
 
 
 def _decide_next(policy: Policy, environment: str, deps: Deciding) -> list[Event]:
-    """Decide a free target's newest request, else its newest candidate that may go out by itself; return the events."""
+    """Decide a free target's newest request, else its newest candidate that may go out by itself; return the events.
+
+    The policy's own request, to go back to what ran, comes last: it is for where no newer candidate is ready.
+    """
     _expire_requests(policy, environment, deps)
     target = target_of(policy, environment, deps.ledger)
     request = newest_request(target, deps.clock.now())
+    by_policy = request is not None and request.person == POLICY
     events: list[Event] = []
     with step("check for promotion", application=policy.name, environment=environment, candidates="next"):
-        if request is not None:
+        if request is not None and not by_policy:
             events += _decide_together(policy.repo, request.sha, [(policy, environment)], [], deps)
         for row in () if events else newest_first(policy, environment, target, deps):
             events += _decide_or_later(row.repo, row.sha, policy, environment, deps)
             if events:
                 break
+        if request is not None and by_policy and not events:
+            events += _decide_together(policy.repo, request.sha, [(policy, environment)], [], deps)
     return events
 
 
@@ -294,6 +309,9 @@ def _outcome(
     automatic = outcome.target is not None and outcome.decision.request is None
     if automatic and target.wanted is None and newer_is_ready(case, outcome.decision.push, deps.ledger):
         return replace(domain.consider(case, last, promote=False), behind=True)
+    if domain.may_replace_what_waits(outcome):
+        waits = deps.ledger.deployment(target.deployment or "")
+        return outcome if waits is None else domain.with_look_at(outcome, waits, now)
     return outcome
 
 
@@ -308,14 +326,15 @@ def _transaction(
     targets = [outcome.target for outcome in outcomes if outcome.target]
     read = [outcome.read for outcome in outcomes if not outcome.target]
     due = [due for outcome in outcomes for due in outcome.due]
-    if not (rows or targets or due or done):
+    emit = [event for outcome in outcomes for event in outcome.events]
+    if not (rows or targets or due or done or emit):
         return None
     return Transaction(
         decisions=rows,
         targets=targets,
         unchanged=[record, *read] if rows or targets else [],
         entries=[entry for outcome in outcomes for entry in outcome.entries],
-        emit=[event for outcome in outcomes for event in outcome.events],
+        emit=emit,
         due=due,
         done=done,
     )

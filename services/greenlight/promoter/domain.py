@@ -71,6 +71,22 @@ def consider(case: Situation, last: DecisionRow | None, *, promote: bool = True)
     )
 
 
+def may_replace_what_waits(outcome: Outcome) -> bool:
+    """Return whether a commit may go out instead of a deployment that waits for its next try after an error."""
+    news = outcome.row is not None or outcome.decision.request is not None
+    target = outcome.read
+    return news and outcome.decision.state == "ready" and target.deployment is not None and target.lease is None
+
+
+def with_look_at(outcome: Outcome, waits: Deployment, now: datetime) -> Outcome:
+    """Return the outcome with the event by which the deployer looks at a deployment before its next try, and may end it.
+
+    It is a hint: if it gets lost, the next try comes in its time.
+    """
+    promotion = Promotion(waits.id, waits.sha, waits.n, waits.cause, waits.policy, waits.started)
+    return replace(outcome, events=(*outcome.events, promotion_ready(outcome.read, promotion, now)))
+
+
 def automatic_rollback(policy: Policy, deployment: Deployment, target: Target) -> str | None:
     """Return the sha to go back to by itself after a deployment: what ran before it failed, if the policy says so.
 
@@ -163,12 +179,14 @@ def _promotion(case: Situation, decision: Decision) -> Promotion | None:
 def _replaces(case: Situation, decision: Decision, wanted: Promotion) -> bool:
     """Return whether this commit takes the place of a promotion whose deployment has not begun.
 
-    One under another policy is wanted no more. The request that the target serves next goes before everything else.
+    One under another policy is wanted no more. The request that the target serves next goes before everything else; the
+    policy's own, to go back to what ran, not before a newer commit that is ready.
     """
     if wanted.policy != decision.policy:
         return True
     if decision.request is not None:
-        return wanted.request != decision.request.fact
+        goes_first = decision.request.person != POLICY or wanted.request is not None
+        return goes_first and wanted.request != decision.request.fact
     if wanted.sha == case.record.sha or wanted.request is not None or decision.push is None:
         return False
     return wanted.push is None or newer(decision.push, wanted.push, case.pushes)
