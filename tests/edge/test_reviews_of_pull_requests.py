@@ -291,6 +291,18 @@ def test_who_merged_something_else_is_an_author_of_what_they_push(rig: Rig, pipe
     assert makers(rig) == {"kim", "dev"}
 
 
+@pytest.mark.parametrize("ref", ["main", "gh-readonly-queue/main/pr-7-a"])
+def test_who_put_a_pull_request_into_the_merge_queue_is_no_author(rig: Rig, pipeline: Pipeline, ref: str) -> None:
+    """GitHub names them as the author of the merge commit, and the queue as who pushed it; of a squash the author stays."""
+    by_queue = {"pusher": {"name": QUEUE, "email": None}, "sender": {"login": QUEUE}, "ref": f"refs/heads/{ref}"}
+    for method, commit, pull in (("merge", MERGE, 7), ("squash", COPY, 8)):
+        event, payload = on_github(commit, method)
+        play(rig, pipeline, [(event, payload | by_queue), merged(commit=commit, pull=pull, author="max")])
+        assert makers(rig, commit) == {"dev", "max"}
+    play(rig, pipeline, [merged(commit="another", pull=9, by="eve"), on_github("another", "merge", by="kim")])
+    assert "kim" in makers(rig, "another")
+
+
 @pytest.mark.parametrize("pushes", [[("first", MERGE)], [("first",), (MERGE,)]])
 def test_who_is_an_author_of_a_pull_request_is_one_of_what_follows_it(
     rig: Rig, pipeline: Pipeline, pushes: Sequence[Sequence[str]]

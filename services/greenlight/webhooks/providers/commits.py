@@ -29,6 +29,9 @@ _BOT = re.compile(r"(?:[0-9]+\+)?[^@\s]*\[bot\]@users\.noreply\.[a-z0-9.-]+", re
 _MERGER, _MERGERS_ADDRESS = "web-flow", "noreply@github.com"
 """The account in whose name GitHub commits what people merge or edit on its pages: it is no author."""
 
+_QUEUE = "github-merge-queue[bot]"
+"""Who pushes what people have put into a merge queue."""
+
 
 def pushers(payload: Mapping[str, Any]) -> tuple[str, ...]:
     """Return who pushed, as sorted identities."""
@@ -55,8 +58,9 @@ def mergers(payload: Mapping[str, Any]) -> tuple[str, ...]:
         return ()
     named = list(_pusher(payload))
     logins = {str(value).lower() for kind, value in named if kind == "github" and value}
-    if str(get(head, "author.username")).lower() in logins:  # the author of a merge commit is who pressed the button
-        named.append(("email", get(head, "author.email")))
+    author = get(head, "author.username")
+    if str(author).lower() in logins or _QUEUE in logins:  # the author of a merge commit is who pressed the button
+        named += [("email", get(head, "author.email")), ("github", author)]
     makers: list[tuple[str, Any]] = []
     for commit in _commits(payload):
         if isinstance(commit, dict) and commit.get("id") != head.get("id"):
