@@ -22,7 +22,7 @@ def results(repo: str, sha: str, kinds: Sequence[str], client: Client, token: st
     """Yield the results of a commit that gates of these kinds wait for. Raises GitHubUnavailable, Refused."""
     path = f"/repos/{quote(repo)}"
     if "github-check" in kinds:
-        yield from _checks(repo, f"{path}/commits/{sha}", client, token, now)
+        yield from _checks(repo, sha, client, token, now)
     if "github-status" in kinds:
         for status in client.get(f"{path}/commits/{sha}/statuses", token, per_page=100).value:
             if _is_late(status.get("created_at"), now):
@@ -34,12 +34,16 @@ def results(repo: str, sha: str, kinds: Sequence[str], client: Client, token: st
                 yield "workflow_run", {**about, "action": "completed", "workflow_run": run}
 
 
-def _checks(repo: str, path: str, client: Client, token: str, now: datetime) -> Iterator[Webhook]:
+def _checks(repo: str, sha: str, client: Client, token: str, now: datetime) -> Iterator[Webhook]:
+    path = f"/repos/{quote(repo)}/commits/{sha}"
     runs = client.get(f"{path}/check-runs", token, per_page=100).value["check_runs"]
     runs = [run for run in runs if run.get("status") == "completed" and _is_late(run.get("completed_at"), now)]
     branches = _branches(path, client, token) if runs else {}
+    foreign = _suites_of_forks(repo, sha, client, token) if runs else set()
     for run in runs:
         suite = run.get("check_suite") or {}
+        if suite.get("id") in foreign:
+            continue
         whole = {**run, "check_suite": {**suite, "head_branch": branches.get(suite.get("id", 0))}}
         yield "check_run", {**_about(repo, run.get("html_url")), "action": "completed", "check_run": whole}
 
@@ -51,6 +55,18 @@ def _branches(path: str, client: Client, token: str) -> dict[int, str | None]:
     except Refused:
         return {}
     return {int(suite["id"]): suite.get("head_branch") for suite in suites}
+
+
+def _suites_of_forks(repo: str, sha: str, client: Client, token: str) -> set[Any]:
+    """Return the ids of check suites of runs for a fork, whose branch may have the name of a shipped one."""
+    try:
+        runs = client.get(f"/repos/{quote(repo)}/actions/runs", token, head_sha=sha, per_page=100).value[
+            "workflow_runs"
+        ]
+    except Refused:
+        return set()
+    names = {run.get("check_suite_id"): (run.get("head_repository") or {}).get("full_name") for run in runs}
+    return {suite for suite, name in names.items() if str(name).lower() != repo.lower()}
 
 
 def _about(repo: str, page: Any) -> dict[str, Any]:
