@@ -35,6 +35,7 @@ applications:
       ci: {github-workflow: {name: CI}}
       ci_pushed: {github-workflow: {name: CI, event: push}}
       ci_file: {github-workflow: {path: .github/workflows/ci.yml, event: push}}
+      ci_at: {github-workflow: {path: .github/workflows/deploy@prod.yml}}
       b: {circleci: {workflow: build-test}}
       b_of_one: {circleci: {project: 11111111-0000-4000-8000-00000000000A, workflow: build-test}}
       unit: {circleci: {job: unit}}
@@ -272,6 +273,13 @@ CHECKS: Mapping[str, tuple[Sequence[Post], str, str, str]] = {
     "also one that fails": (
         [workflow("success", number=3), workflow("failure", number=3, run_attempt=2, name="CI, new")],
         *("ci", "failed", "failed in .github/workflows/ci.yml (started by push); run that again"),
+    ),
+    "a workflow whose file has an @ in its name, and is read from a ref": (
+        [
+            workflow("success", path=".github/workflows/deploy@prod.yml"),
+            workflow("success", number=2, path=".github/workflows/deploy@prod.yml@refs/heads/main"),
+        ],
+        *("ci_at", "passed", ""),
     ),
     "another workflow of that file does not": (
         [workflow("success", number=3), workflow("failure", id=20, number=3, name="Nightly", path="nightly.yml")],

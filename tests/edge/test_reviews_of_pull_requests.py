@@ -268,6 +268,16 @@ def test_without_a_merged_pull_request_whoever_pushed_is_an_author(rig: Rig, pip
     assert makers(rig) == {"kim", "dev"}
 
 
+def test_who_only_opened_a_pull_request_from_what_others_pushed_is_no_author_of_it(
+    rig: Rig, pipeline: Pipeline
+) -> None:
+    """To bring a release back into another branch, say. Who opened one that was merged is an author of the merge."""
+    event, payload = merged(head=MERGE, author="kim")
+    payload["pull_request"] |= {"merged": False, "merge_commit_sha": sha_of("a test of the merge")}
+    play(rig, pipeline, [made_by("dev", MERGE, NEW), (event, payload)])
+    assert makers(rig) == {"dev"}
+
+
 def test_who_merges_a_pull_request_of_their_own_is_an_author(rig: Rig, pipeline: Pipeline) -> None:
     """Also of a later commit, and where a trailer of the squash names them."""
     event, payload = merged(by="kim")

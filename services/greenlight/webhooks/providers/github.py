@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -39,6 +40,9 @@ OWN = ("greenlight/", "Greenlight: ")
 _STAGES = {"queued": 0, "requested": 0, "waiting": 0, "pending": 0, "in_progress": 1, "completed": 2}
 _INSIDERS = ("OWNER", "MEMBER", "COLLABORATOR")
 """Whose review may open a gate: on a public repository anybody can approve."""
+
+_FILE = re.compile(r"(.*?\.ya?ml(?=@|$)|[^@]*)")
+"""The file of a workflow, whose name may have an @, before the ref that it was read from."""
 
 _VERDICTS = {"success": "passed", "failure": "failed"}
 _REVIEWS = {"approved": "passed", "changes_requested": "failed", "dismissed": "dismissed"}
@@ -250,7 +254,7 @@ def _pull_request(payload: dict[str, Any], delivery: Delivery) -> Fact | Ignored
         subject=str(number),
         details=details,
         evidence=get(request, "html_url"),
-        people=(ids.identity("github", author),) if isinstance(author, str) else (),
+        people=(ids.identity("github", author),) if merged and isinstance(author, str) else (),
         foreign=not merged and (not isinstance(head, str) or head.lower() != repo),
     )
 
@@ -358,7 +362,8 @@ def _event_of(run: Any) -> str:
 def _path_of(run: Any) -> str:
     """Return the file of a run's workflow, without the ref that it was read from; empty if that is not known."""
     path = get(run, "path")
-    return path.partition("@")[0] if isinstance(path, str) else ""
+    found = _FILE.match(path) if isinstance(path, str) else None
+    return found[1] if found is not None else ""
 
 
 EVENTS: Mapping[str, Callable[[dict[str, Any], Delivery], Fact | Ignored]] = {
