@@ -70,6 +70,21 @@ def told(shop: Shop, word: str) -> dict[str, Any]:
     return {name: seen[name] for name in ("decision", "reasons", "needs_person")}
 
 
+def begun(shop: Shop, word: str) -> Path:
+    """Push a commit whose deployment waits until a test lets it fail."""
+    os.mkfifo(fifo := shop.folder / "config" / "hold")
+    mark(shop, word, "fail")
+    shop.push(word, before="A")
+    shop.until(lambda: word in ran(shop))
+    return fifo
+
+
+def let_fail(fifo: Path) -> None:
+    with fifo.open("w") as gate:
+        fifo.unlink()
+        gate.write("go\n")
+
+
 def test_what_runs_and_could_not_be_deployed_again_needs_a_person(shop: Shop) -> None:
     """It is still what runs, as far as is known; nobody may take it for well."""
     fails = mark(shop, "A", "fail")
@@ -105,14 +120,9 @@ def test_what_an_older_commit_replaced_that_a_person_retried_says_how_it_comes_b
 
 def test_after_a_pause_a_newer_commit_goes_out_instead_of_the_way_back(shop: Shop) -> None:
     """The policy asked to go back while the environment was paused. The journal tells what became of that."""
-    os.mkfifo(fifo := shop.folder / "config" / "hold")
-    mark(shop, "B", "fail")
-    shop.push("B", before="A")
-    shop.until(lambda: ran(shop) == "AB")
+    fifo = begun(shop, "B")
     shop.act(f"{ENVIRONMENT}/pause", {"reason": "sale"})
-    with fifo.open("w") as gate:
-        fifo.unlink()
-        gate.write("go\n")
+    let_fail(fifo)
     shop.until(lambda: bool(shop.api("GET", ENVIRONMENT).json["requested"]))
     shop.push("C", before="B")
     shop.settle()
@@ -124,6 +134,26 @@ def test_after_a_pause_a_newer_commit_goes_out_instead_of_the_way_back(shop: Sho
     entries = shop.api("GET", f"{ENVIRONMENT}/journal").json["entries"]
     (gone,) = [it["payload"] for it in entries if it["type"] == "request.overtaken"]
     assert (gone["kind"], gone["sha"], gone["person"]) == ("rollback", sha_of("A"), "policy")
+
+
+def test_what_a_person_asked_for_outlasts_the_policys_way_back(shop: Shop) -> None:
+    """A person's rollback waits in a freeze, and the policy's goes through: afterwards the former still holds."""
+    fifo = begun(shop, "B")
+    shop.act(f"{ENVIRONMENT}/freeze", {"reason": "audit", "for": "1h"})
+    shop.push("C", before="B")
+    shop.decided("C", "live", "waiting")
+    ask(shop, "rollback", "A")
+    let_fail(fifo)
+    shop.watch.end("live", sha_of("A"), n=1)
+    shop.settle()
+    assert shop.api("GET", ENVIRONMENT).json["requested"]["person"] == "lena"
+    shop.act(f"{ENVIRONMENT}/unfreeze", {})
+    shop.watch.end("live", sha_of("A"), n=2)
+    shop.settle()
+    assert told(shop, "C")["reasons"] == [
+        f"held by lena's rollback to {sha_of('A')[:7]}; an operator may deploy it, or push a newer commit"
+    ]
+    assert ran(shop) == "ABAA"
 
 
 def test_what_waits_for_its_next_try_is_not_told_to_be_going_on(shop: Shop) -> None:

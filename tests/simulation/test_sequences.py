@@ -453,6 +453,32 @@ def test_a_next_try_after_an_edit_of_the_policy_is_decided_again(story: Story) -
     story.settle()
 
 
+@pytest.mark.parametrize("meanwhile", ["a pause and an edit", "a request that is canceled", "a request that expires"])
+def test_what_gave_way_before_its_next_try_goes_out_once_that_is_over(story: Story, meanwhile: str) -> None:
+    """Though it is the newest that was tried: nothing came of it, and nobody refused it."""
+    older = story.push(1)
+    story.driver.outcomes = ["error"]
+    story.green(2)
+    story.until_it_errs()
+    if "pause" in meanwhile:
+        story.pause(True)
+        story.pipeline = LAX
+        adopt(LAX, story.inner, story.clock)
+    else:
+        story.ask(older)  # which waits for its build
+    story.rest(120)
+    assert (story.staging(), story.last().outcome) == ([2], "superseded")  # type: ignore[attr-defined]
+    if "pause" in meanwhile:
+        story.pause(False)
+    elif "canceled" in meanwhile:
+        actions.cancel_request("shop", "staging", "because", LENA, story.board())
+    else:
+        story.clock.time += timedelta(hours=4)
+    story.rest(120)
+    assert (story.staging(), story.last().outcome) == ([2, 2], "succeeded")  # type: ignore[attr-defined]
+    story.settle()
+
+
 def test_an_edit_that_is_taken_back_is_an_edit(story: Story) -> None:
     """What waits for a gate of the policy in between is decided again under the one that was known before."""
     one = story.green(1)

@@ -76,10 +76,13 @@ def goes_through_a_pause(request: Request | None) -> bool:
 def begun(policy: Policy, target: Target, request: Request | None, push: Push | None, pushes: Sequence[Push]) -> Target:
     """Return the target once a deployment begins: requests that have ended by it are gone, and a new hold may begin.
 
-    `request` is what the deployment serves, `push` is what made its commit a candidate.
+    `request` is what the deployment serves, `push` is what made its commit a candidate. The policy's own request ends none
+    of a person.
     """
-    if request is not None:
+    if request is not None and request.person != POLICY:
         ended = [other for other in target.requests if other.at <= request.at]
+    elif request is not None:
+        ended = []  # what people asked for is still to come
     else:
         ended = [
             other for other in target.requests if push is not None and brought_after(policy, push, other.at, pushes)

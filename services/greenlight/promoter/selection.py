@@ -70,15 +70,22 @@ def _recounted(policy: Policy, environment: str, deps: Deps) -> list[DecisionRow
 
 
 def newest_first(policy: Policy, environment: str, target: Target, deps: Deps) -> Iterator[DecisionRow]:
-    """Yield the candidates that may go out by themselves and are newer than what was tried, newest first."""
+    """Yield the candidates that may go out by themselves, newest first: those that are newer than what was tried.
+
+    What was tried itself is among them unless it runs: its deployment may have given way to something that is over.
+    """
     if policy.environments[environment].promote == "manual":
         return iter(())  # however many wait for a person, none has to be read
     pushes = pushes_since(deps.ledger, target)
     tried = newest_tried(policy, target, pushes)
-    if tried is not None and pushes.knowing(tried).is_newest(tried, partial(shipped, policy)):
+    runs = tried is not None and target.running is not None and target.running.sha == tried.sha
+    if runs and tried is not None and pushes.knowing(tried).is_newest(tried, partial(shipped, policy)):
         return iter(())
     rows = [*ready_since(policy, environment, tried, deps.ledger), *_recounted(policy, environment, deps)]
     known = pushes.knowing(*(row.push for row in rows if row.push is not None), *([tried] if tried else []))
     placed = [(known.place(row.push), row) for row in rows if row.push is not None]
     newest = sorted(placed, key=lambda pair: pair[0], reverse=True)
-    return (row for place, row in newest if tried is None or place > known.place(tried))
+    if tried is None:
+        return (row for _, row in newest)
+    last = known.place(tried)
+    return (row for place, row in newest if place > last or (place == last and not runs))
