@@ -80,6 +80,8 @@ def rebasers(payload: Mapping[str, Any]) -> tuple[str, ...]:
     logins = {str(value).lower() for kind, value in named if kind == "github" and value}
     if any(str(get(commit, "committer.username")).lower() not in logins for commit in listed):
         return ()
+    if any(str(get(commit, "author.username")).lower() in logins for commit in listed):
+        return ()  # who wrote some of it, as in nearly every push, is an author anyway
     makers: list[tuple[str, Any]] = []
     for commit in listed:
         named.append(("email", get(commit, "committer.email")))
