@@ -173,8 +173,8 @@ def _add_everybody(walk: _Walk, own: Collection[Push], runs: Running | None, his
         if push.deleted or is_after or (runs is not None and push.sha == runs.sha):
             continue
         _add(walk, [push], history)
-        for sha in (push.sha, *push.commits):
-            _add_pull_requests(walk, sha, (push.ref,), runs, history)
+        if push.mergers or push.rebasers:  # of the many others no record is read
+            _add_pull_requests(walk, push.sha, (push.ref,), runs, history)
         before = link(push)
         if before is not None and history.missing(push):
             walk.gaps[push.fact] = _no_push(push, before)
