@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from greenlight.events.ids import identity
-from greenlight.model.rows import Push, Target
+from greenlight.model.merges import Merge
+from greenlight.model.rows import Push, Record, Target
 from greenlight.policy.authors import Authors, authors
 from greenlight.policy.history import History
 from support.policy import MAIN, push, pushed, recorded, sha, target
@@ -216,3 +220,56 @@ def test_circles_of_links_end() -> None:
     """A branch that was set back and forth."""
     back = on(1, before=2, by="kim", at=4)
     assert names(made(back, [A, B, back])) == ["ann", "bob", "kim"]
+
+
+PEOPLE = st.sampled_from(EVERYBODY)
+
+
+@st.composite
+def repositories(draw: st.DrawFn) -> tuple[list[Push], dict[str, list[Merge]]]:
+    """Pushes to a mainline and to branches that are merged into it, once or again and again, one or two at a time."""
+    pushes, merges = [on(0, by=draw(PEOPLE))], dict[str, list[Merge]]()
+    main, waiting, heads = 0, list[str](), dict[str, int]()
+    for number in range(1, draw(st.integers(3, 9))):
+        kind = draw(st.sampled_from(["branch", "push", "merge", "squash", "queue"]))
+        by, pushers = draw(PEOPLE), (identity("github", draw(PEOPLE)),)
+        if kind == "branch":
+            ref = draw(st.sampled_from(["refs/heads/x", "refs/heads/y"]))
+            pushes.append(on(number, to=ref, before=heads.get(ref), by=by, pushers=pushers))
+            heads[ref] = number
+            waiting = [*(other for other in waiting if other != ref), ref]
+            continue
+        commits = [sha(100 + number), sha(number)] if kind == "queue" else [sha(number)]
+        listed = commits[:-1]
+        for commit in commits if kind != "push" else ():
+            if waiting:
+                head = sha(heads[waiting.pop()])
+                merges[commit] = [Merge(head, None, identity("github", draw(PEOPLE)))]
+                listed += [head] if kind == "merge" else []
+        pushes.append(on(number, before=main, by=by, pushers=pushers, commits=tuple(listed)))
+        main = number
+    return pushes, merges
+
+
+@given(repositories())
+def test_an_author_of_a_commit_is_one_of_whatever_is_built_on_it(
+    repository: tuple[list[Push], dict[str, list[Merge]]],
+) -> None:
+    """Whatever ran before it."""
+    pushes, merges = repository
+    mainline = [one for one in pushes if one.ref == MAIN]
+    for runs, first, later in combinations(mainline, 3):
+        since = [one for one in pushes if one.heard >= runs.heard]
+        history = History(
+            since,
+            lambda commit: [one for one in pushes if one.sha == commit],
+            lambda: {one.ref for one in pushes},
+            lambda commit: merges.get(commit, []),
+        )
+        of = [names(authors(_record(one, merges), target(runs), history)) for one in (first, later)]
+        assert set(of[0]) <= set(of[1])
+
+
+def _record(of: Push, merges: dict[str, list[Merge]]) -> Record:
+    merged = dict(zip("7", merges.get(of.sha, []), strict=False))
+    return replace(recorded(pushed(of), commit=of.sha), merged=merged)
