@@ -136,6 +136,19 @@ def test_after_a_pause_a_newer_commit_goes_out_instead_of_the_way_back(shop: Sho
     assert (gone["kind"], gone["sha"], gone["person"]) == ("rollback", sha_of("A"), "policy")
 
 
+def test_the_policys_way_back_that_errs_gives_way_to_a_newer_commit_that_is_ready(shop: Shop) -> None:
+    """Nobody asked for it, and the newer commit may be the correction."""
+    mark(shop, "A", "error")
+    mark(shop, "B", "fail")
+    shop.push("B", before="A")
+    shop.until(lambda: told(shop, "A")["reasons"] != [])
+    shop.push("C", before="B")
+    assert shop.watch.end("live", sha_of("A"), n=1)["outcome"] == "superseded"
+    shop.watch.end("live", sha_of("C"))
+    shop.settle()
+    assert shop.api("GET", ENVIRONMENT).json["requests"] == []
+
+
 def test_what_a_person_asked_for_outlasts_the_policys_way_back(shop: Shop) -> None:
     """A person's rollback waits in a freeze, and the policy's goes through: afterwards the former still holds."""
     fifo = begun(shop, "B")

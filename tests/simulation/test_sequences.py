@@ -453,6 +453,26 @@ def test_a_next_try_after_an_edit_of_the_policy_is_decided_again(story: Story) -
     story.settle()
 
 
+def test_what_a_person_asked_for_is_served_anew_after_an_edit_between_its_tries(story: Story) -> None:
+    """A rollback too: it is not lost because somebody edits the pipeline file just then."""
+    one, _ = story.green(1), story.rest(120)
+    story.green(2)
+    story.rest(120)
+    story.driver.outcomes = ["error"]
+    story.ask(one, "rollback")
+    story.until_it_errs()
+    story.pipeline = LAX
+    adopt(LAX, story.inner, story.clock)
+    story.rest(120)
+    last, first = story.inner.deployments("shop", "staging")[:2]
+    assert (first.outcome, last.outcome, last.cause) == ("superseded", "succeeded", "rollback")
+    assert (story.staging(), last.request) == ([1, 2, 1, 1], first.request)
+    story.green(3)
+    story.rest(120)
+    assert story.staging() == [1, 2, 1, 1, 3]
+    story.settle()
+
+
 @pytest.mark.parametrize("meanwhile", ["a pause and an edit", "a request that is canceled", "a request that expires"])
 def test_what_gave_way_before_its_next_try_goes_out_once_that_is_over(story: Story, meanwhile: str) -> None:
     """Though it is the newest that was tried: nothing came of it, and nobody refused it."""

@@ -15,7 +15,7 @@ from greenlight.events.recorded import look_again
 from greenlight.ledger.port import Transaction
 from greenlight.model import keys
 from greenlight.model.policy import Decision, Policy, Situation
-from greenlight.model.rows import DUE_AFTER, Deployment, Due, Promotion, Record, Target
+from greenlight.model.rows import DUE_AFTER, POLICY, Deployment, Due, Promotion, Record, Target
 from greenlight.policy.conditions import called, may_begin
 from greenlight.policy.decide import decide, refusals_of_next_try
 from greenlight.policy.freezes import frozen
@@ -185,9 +185,12 @@ def _continue(id: str, deps: Deps) -> tuple[Deployment | None, Sequence[Event]]:
     if target.lease is None:
         record = deps.ledger.record(deployment.repo, deployment.sha)
         assert record is not None, "a deployment begins by writing its commit's record"
-        reason = _why_superseded(deployment, target, record, deps)
+        policy = deps.pipeline().applications.get(deployment.application)
+        edited = _why_decided_anew(policy, deployment)
+        reason = edited if policy is None or edited else _why_superseded(policy, deployment, target, record, deps)
         if reason is not None:
-            return None, _end(deployment, target, Progress("superseded", reason), deps)
+            progress = Progress("superseded", reason)
+            return None, _end(deployment, target, progress, deps, again=edited is not None)
         if deployment.again is not None and now < deployment.again:
             return None, []  # an event that came twice shortens no pause
         if _may_not_start(deployment, target, deps):
@@ -286,27 +289,33 @@ def _write_output(held: Deployment, output: Output, deps: Deps) -> None:
     until_settled(attempt)
 
 
-def _end(deployment: Deployment, target: Target, progress: Progress, deps: Deps) -> Sequence[Event]:
+def _end(
+    deployment: Deployment, target: Target, progress: Progress, deps: Deps, *, again: bool = False
+) -> Sequence[Event]:
     record = deps.ledger.record(deployment.repo, deployment.sha)
     assert record is not None, "a deployment begins by writing its commit's record"
     progress = domain.canceled(deployment, target, progress)
-    event, transaction = domain.end(deployment, target, record, progress, deps.clock.now())
+    event, transaction = domain.end(deployment, target, record, progress, deps.clock.now(), again=again)
     deps.ledger.transact(transaction)
     metrics.DEPLOYMENTS.labels(deployment.application, deployment.environment, progress.outcome).inc()
     return [event]
 
 
-def _why_superseded(deployment: Deployment, target: Target, record: Record, deps: Deps) -> str | None:
+def _why_decided_anew(policy: Policy | None, deployment: Deployment) -> str | None:
+    """Return why a deployment ends before its next try, and what it served is decided anew: the file was edited."""
+    if policy is None or deployment.environment not in policy.environments:
+        return "its application or environment is no longer in the pipeline file"
+    if policy.digest != deployment.policy:
+        return "the policy was edited, so the commit is decided again"
+    return None
+
+
+def _why_superseded(policy: Policy, deployment: Deployment, target: Target, record: Record, deps: Deps) -> str | None:
     """Return why the next try of a deployment is not made; None: it is.
 
     A newer commit takes the place of none that a person requested.
     """
     now = deps.clock.now()
-    policy = deps.pipeline().applications.get(deployment.application)
-    if policy is None or deployment.environment not in policy.environments:
-        return "its application or environment is no longer in the pipeline file"
-    if policy.digest != deployment.policy:
-        return "the policy was edited, so the commit is decided again"
     request = newest_request(target, now)
     if request is not None and request.fact != deployment.request:
         return f"{called(request)} goes first"
@@ -315,7 +324,8 @@ def _why_superseded(deployment: Deployment, target: Target, record: Record, deps
     refused = refusals_of_next_try(case, rolls_back=deployment.cause == "rollback")
     if refused:
         return f"not tried again: {'; '.join(refused)}"
-    if deployment.request is not None or deployment.push is None:
+    by_policy = target.serving is not None and target.serving.person == POLICY
+    if deployment.push is None or (deployment.request is not None and not by_policy):
         return None
     for row in deps.ledger.decisions(deployment.application, deployment.environment, ("ready",), limit=MOST_CANDIDATES):
         if row.sha == deployment.sha or row.push is None or not newer(row.push, deployment.push, pushes):

@@ -12,7 +12,7 @@ from greenlight.deployer.messages import RUNNING, entry, event_of
 from greenlight.events import Event, types
 from greenlight.ledger.port import Transaction
 from greenlight.model import keys
-from greenlight.model.own_facts import no_expiry, request_entry
+from greenlight.model.own_facts import expiry, no_expiry, request_entry
 from greenlight.model.policy import Decision, Policy, Situation
 from greenlight.model.rows import DUE_AFTER, Attempt, Deployment, Due, Lease, Promotion, Push, Record, Running, Target
 from greenlight.policy.lineage import newer
@@ -76,6 +76,7 @@ def begin(case: Situation, promotion: Promotion, decision: Decision, owner: str)
                 free,
                 wanted=None,
                 deployment=deployment.id,
+                serving=request,
                 last=deployment.sha,
                 newest=_newest(target.newest, push, case.pushes),
                 fence=deployment.fence,
@@ -200,8 +201,13 @@ def end(
     record: Record,
     progress: Progress,
     now: datetime,
+    *,
+    again: bool = False,
 ) -> tuple[Event, Transaction]:
-    """Return the one end that every deployment reaches: succeeded, failed, error, superseded or canceled."""
+    """Return the one end that every deployment reaches: succeeded, failed, error, superseded or canceled.
+
+    With `again`, the request that it served waits again.
+    """
     key, outcome, reason = keys.of(target.application, target.environment), progress.outcome, progress.reason
     ended = replace(deployment, outcome=outcome, ended=now, reason=reason, **_output_at_end(deployment, progress))
     attempt = replace(
@@ -212,14 +218,19 @@ def end(
         succeeded_at=now if outcome == "succeeded" else record.attempts[key].succeeded_at,
     )
     type = f"deployment.{outcome}"
-    event = event_of(type, ended, now)
+    event, after = event_of(type, ended, now), _after(target, ended, now)
+    waits = [target.serving] if again and target.serving is not None else []
+    requests = sorted((*waits, *after.requests), key=lambda request: request.at)
     return event, Transaction(
         records=[replace(record, attempts={**record.attempts, key: attempt})],
-        targets=[_after(target, ended, now)],
+        targets=[replace(after, requests=tuple(requests))],
         deployments=[ended],
         entries=[entry(type, ended, now)],
         emit=[event],
-        due=[Due(keys.deployment_due(deployment.id), now + DUE_AFTER, event)],
+        due=[
+            Due(keys.deployment_due(deployment.id), now + DUE_AFTER, event),
+            *(expiry(target, request) for request in waits),
+        ],
     )
 
 
@@ -240,7 +251,7 @@ def output_written(deployment: Deployment, output: Output) -> Transaction:
 
 def _after(target: Target, ended: Deployment, now: datetime) -> Target:
     """Return the target once the deployment is over. One that did not succeed leaves `running` as it was."""
-    free = replace(target, deployment=None, lease=None, cancel=None)
+    free = replace(target, deployment=None, serving=None, lease=None, cancel=None)
     if ended.outcome != "succeeded":
         return free
     return replace(

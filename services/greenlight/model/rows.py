@@ -309,6 +309,7 @@ class Target:
     paused_at: datetime | None = None
     freezes: tuple[TargetFreeze, ...] = ()  # of people; those that have ended are dropped with the next change of them
     requests: tuple[Request, ...] = ()  # what people asked for and what has not ended, oldest first
+    serving: Request | None = None  # what the deployment under way serves
     held: Request | None = None  # the rollback or deploy that holds back what was not pushed after it
     cancel: Cancellation | None = None
     policy: str | None = None  # digest of the policy under which every candidate was decided

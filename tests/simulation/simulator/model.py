@@ -23,6 +23,8 @@ SLACK = timedelta(minutes=10)
 """How far clocks may be apart in a story: within that, a model is not sure what has expired."""
 
 NEVER = 1 << 60
+_EDITED = ("its application or environment is no longer in the pipeline file", "the policy was edited")
+"""How the reasons begin for which a deployment ends before its next try, and its request waits again."""
 """A count that is not reached."""
 
 
@@ -438,6 +440,8 @@ class Model:
                 continue
             if request is run.request:
                 self._end(request, "served")
+            elif run.request is not None and run.request.report.person == "policy" != request.report.person:
+                continue
             elif run.request is not None and request.asked < run.request.asked:
                 self._end(request, "a later request began")
             elif run.request is None and self.surely_after(run.commit, request):
@@ -495,6 +499,8 @@ class Model:
         run.outcome, run.ended, run.reason = row.outcome, self.now, row.reason or ""
         self._world.states[f"ended {row.outcome}"] += 1
         self._world.note(f"END {row.id[:6]} {who} {row.outcome} {row.reason or ''}")
+        if row.outcome == "superseded" and run.request is not None and run.reason.startswith(_EDITED):
+            run.request.ended = None  # it is decided anew
         if row.outcome == "succeeded":
             run.succeeded_at = self._world.time
         commands = [it for it in self._world.site.commands if it.deployment == row.id]
