@@ -217,7 +217,7 @@ CHECKS: Mapping[str, tuple[Sequence[Post], str, str, str]] = {
     ),
     "a suite of a fork's run, whose branch has the name of a shipped one": (
         [check("success", id=11, suite=1, when=119), workflow("success", suite=1, **FORK)],
-        *("tests", "pending", ""),
+        *("tests", "pending", "check build of github-actions was heard for a fork only, whose runs never count"),
     ),
     "what a fork's run says is no failure either": (
         [

@@ -57,6 +57,11 @@ class GithubCheck(SignalGate):
         runs = case.record.runs
         return {key: by_ref for key, by_ref in super().own_signals(case).items() if not _is_foreign(key, runs)}
 
+    def _why_pending(self, case: Situation, by_key: Mapping[str, Mapping[str, Signal]]) -> str:
+        if not by_key and super().own_signals(case):
+            return f"{self.subject} was heard for a fork only, whose runs never count"
+        return super()._why_pending(case, by_key)
+
     def without_replaced(self, signals: Mapping[str, Signal], runs: Mapping[str, Run]) -> Mapping[str, Signal]:
         """Leave out a check suite that a later one of the same workflow replaces, where both are known to be of it, too."""
         latest: dict[tuple[str, ...], str] = {}
