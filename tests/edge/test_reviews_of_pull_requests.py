@@ -13,7 +13,7 @@ import pytest
 from greenlight.events.ids import identity
 from greenlight.model.policy import GateState, Pipeline
 from greenlight.model.rows import Running, Target
-from greenlight.policy.authors import authors
+from greenlight.policy.authors import Authors, authors
 from greenlight.recorder import app as recorder
 from greenlight.service.deps import Deps
 from greenlight.service.publisher import InLog
@@ -205,12 +205,17 @@ def _who(login: str) -> dict[str, str]:
     return {"name": login, "email": f"{login}@acme.example", "username": login}
 
 
-def makers(rig: Rig, commit: str = MERGE, *, runs: str | None = None) -> set[str]:
-    """The logins that `not: author` leaves out, where nothing or another commit runs."""
+def found_authors(rig: Rig, commit: str, *, runs: str | None) -> Authors:
+    """The authors of a commit, where nothing or another commit runs."""
     record = rig.ledger.record("acme/shop", sha_of(commit))
     target = Target("shop", "live", "acme/shop", running=_running(rig, runs) if runs else None)
     assert record is not None
-    people = authors(record, target, pushes_since(rig.ledger, target)).people
+    return authors(record, target, pushes_since(rig.ledger, target))
+
+
+def makers(rig: Rig, commit: str = MERGE, *, runs: str | None = None) -> set[str]:
+    """The logins that `not: author` leaves out."""
+    people = found_authors(rig, commit, runs=runs).people
     return {login for login in ("kim", "dev", "max", "eve") if identity("github", login) in people}
 
 
@@ -347,6 +352,30 @@ def test_a_branch_that_is_merged_again_and_again_has_the_authors_since_what_runs
         play(rig, pipeline, [made_by("max", "two", "one", ref="develop")] if number == 0 else [])
     assert makers(rig, runs="first") == {"dev", "max"}
     assert makers(rig, runs="base") == {"dev", "max", "eve"}
+
+
+def test_what_an_earlier_pull_request_of_a_branch_brought_may_be_well_before_what_runs(
+    rig: Rig, pipeline: Pipeline
+) -> None:
+    """What runs is a correction that was pushed after it."""
+    branch = [made_by("eve", "one", NEW, ref="develop"), made_by("max", "two", "one", ref="develop")]
+    first, second = merged(head="one", commit="first"), merged(head="two", pull=8)
+    main = [made_by("zoe", "base", NEW), made_by("kim", "first", "base"), made_by("kim", "fix", "first")]
+    play(rig, pipeline, [*branch[:1], *main, first, branch[1], made_by("dev", MERGE, "fix"), second])
+    assert makers(rig, runs="fix") == {"dev", "max"}
+    assert makers(rig, runs="base") == {"dev", "max", "kim", "eve"}
+
+
+def test_a_push_to_a_merged_branch_that_is_missing_leaves_authors_unknown(rig: Rig, pipeline: Pipeline) -> None:
+    """A squash lists none of its commits. The gap is named, and filled by the push."""
+    branch = [made_by("dev", "one", NEW, ref="feature"), made_by("dev", HEAD, "two", ref="feature")]
+    play(rig, pipeline, [made_by("zoe", "base", NEW), *branch, made_by("dev", MERGE, "base"), merged()])
+    gap = found_authors(rig, MERGE, runs="base").gap
+    assert gap is not None
+    assert gap.startswith(f"the push of feature to {sha_of('two')[:7]} is missing")
+    play(rig, pipeline, [made_by("eve", "two", "one", ref="feature")])
+    assert found_authors(rig, MERGE, runs="base").gap is None
+    assert makers(rig, runs="base") == {"dev", "eve"}
 
 
 def test_who_made_the_same_content_on_a_branch_is_an_author_of_a_squash_that_somebody_else_pushes(

@@ -9,8 +9,8 @@ from datetime import datetime
 from greenlight.model.rows import Push, Record, Running, Target
 from greenlight.policy.history import History, link
 
-FAR = 1000
-"""Pushes that are followed back from what runs, to see whether an older commit is part of it."""
+FAR, BACK = 1000, 100
+"""Pushes that are followed back from what runs, to see whether an older commit, or one of a merged branch, is part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,21 +115,34 @@ def _add_pull_requests(walk: _Walk, merge: str, refs: Collection[str], runs: Run
     """
     walk.people.update(history.openers(merge))
     todo, seen = [*history.heads(merge), *history.alike(merge)], {merge}
-    ends = _known_to_run(runs, history)
     while todo and len(seen) < FAR:
         sha = todo.pop()
-        if sha not in seen and sha not in ends:
-            seen.add(sha)
-            pushes = [push for push in history.at(sha) if push.ref not in refs]
-            _add(walk, pushes, history)
-            todo += [before for push in pushes if (before := link(push)) is not None]
+        pushes = [push for push in history.at(sha) if push.ref not in refs]
+        if not pushes or sha in seen or _is_part_of(runs, sha, pushes, history):
+            continue
+        seen.add(sha)
+        _add(walk, pushes, history)
+        for push in pushes:
+            before = link(push)
+            if before is not None and history.missing(push):
+                walk.gaps[push.fact] = _no_push(push, before)
+            todo += [] if before is None else [before]
 
 
-def _known_to_run(runs: Running | None, history: History) -> Collection[str]:
-    """Return what runs, and commits that are known to be part of it."""
-    if runs is None:
-        return ()
-    return {runs.sha, *(runs.push.commits if runs.push is not None else ()), *history.heads(runs.sha)}
+def _is_part_of(runs: Running | None, sha: str, pushes: Sequence[Push], history: History) -> bool:
+    """Return whether what runs is known to have a commit of a branch, merged by an earlier pull request."""
+    if runs is None or runs.push is None:
+        return False
+    if any(push.heard > runs.push.heard for push in pushes):
+        return False
+    here: Push | None = runs.push
+    for _ in range(BACK):
+        if here is None:
+            return False
+        if sha in (here.sha, *here.commits, *history.heads(here.sha)):
+            return True
+        here = history.before(here)
+    return False
 
 
 def _before(push: Push, runs: Running | None, history: History, walk: _Walk, *, beyond: bool) -> Sequence[str]:
