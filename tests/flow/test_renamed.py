@@ -63,11 +63,13 @@ def shop(tmp_path: Path) -> Any:
 
 @pytest.mark.parametrize("how", NAMES)
 def test_a_second_rename_or_one_that_is_taken_back_loses_nothing(shop: Shop, how: str) -> None:
-    """The pause holds, nothing is deployed again, a request ends when its time is over, and a rollback leads back."""
+    """The pause holds, nothing is deployed again, as the preview says, and a rollback leads back."""
     shop.push("B", before="A")
     shop.watch.end("staging", sha_of("B"))
     edit(shop, STORE)
     shop.settle()
+    tried = shop.api("POST", "/policy/preview", {"files": {"pipeline.yaml": NAMES[how]}}, who="lena").json
+    assert [(it["environment"], it["sha"]) for it in tried["targets"]] == [("staging", None), ("live", None)]
     edit(shop, NAMES[how])
     shop.settle()
     name = "mart" if "once more" in how else "shop"

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from greenlight.lib.errors import Rejected
-from greenlight.model.policy import Policy
+from greenlight.model.policy import Pipeline, Policy
 from greenlight.model.rows import Target
 from greenlight.policy.conditions import may_begin
 from greenlight.policy.decide import decide
 from greenlight.policy.load import PolicyError
+from greenlight.service.adoption import known_as
 from greenlight.service.candidates import candidates
 from greenlight.service.deps import Deps
 from greenlight.service.pushes import pushes_since
@@ -28,15 +29,16 @@ def of_edit(files: Mapping[str, str], deps: Deps) -> list[dict[str, Any]]:
     now = pipeline.applications
     directory = next((policy.directory for policy in now.values()), ".")
     try:
-        edited = pipeline.reread(files, Path(directory)).applications
+        edited = pipeline.reread(files, Path(directory))
     except PolicyError as problem:
         raise Rejected(str(problem)) from None
-    changed = [policy for name, policy in edited.items() if name not in now or now[name].digest != policy.digest]
-    return [_environment(policy, name, deps) for policy in changed for name in policy.environments]
+    known = edited.applications.items()
+    changed = [policy for name, policy in known if name not in now or now[name].digest != policy.digest]
+    return [_environment(policy, name, edited, deps) for policy in changed for name in policy.environments]
 
 
-def _environment(policy: Policy, environment: str, deps: Deps) -> dict[str, Any]:
-    target, now = _target(policy, environment, deps), deps.clock.now()
+def _environment(policy: Policy, environment: str, edited: Pipeline, deps: Deps) -> dict[str, Any]:
+    target, now = _target(policy, environment, edited, deps), deps.clock.now()
     pushes = pushes_since(deps.ledger, target)
     found: dict[str, Any] = {"application": policy.name, "environment": environment, "sha": None, "cause": None}
     for sha in candidates(policy, environment, target, pushes, deps.ledger):
@@ -50,8 +52,8 @@ def _environment(policy: Policy, environment: str, deps: Deps) -> dict[str, Any]
     return found
 
 
-def _target(policy: Policy, environment: str, deps: Deps) -> Target:
+def _target(policy: Policy, environment: str, edited: Pipeline, deps: Deps) -> Target:
     """Return the target as it would be once the edit is in force and the deployment under way there has ended."""
-    rows = (deps.ledger.target(name, environment) for name in policy.names)
-    row = policy.target(environment, next((row for row in rows if row is not None), None))
+    name = known_as(policy, environment, edited, deps.ledger)
+    row = policy.target(environment, deps.ledger.target(name, environment))
     return replace(row, application=policy.name, policy=policy.digest, deployment=None, wanted=None)
