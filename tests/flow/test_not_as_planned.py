@@ -116,6 +116,11 @@ def test_what_an_older_commit_replaced_that_a_person_retried_says_how_it_comes_b
     ask(shop, "deploy", "C")
     shop.watch.end("live", sha_of("C"), n=1)
     assert ran(shop) == "ABACBC"
+    ask(shop, "deploy", "B")
+    shop.watch.end("live", sha_of("B"), n=2)
+    shop.settle()
+    held = f"held by lena's deploy of {sha_of('B')[:7]}; an operator may deploy it, or push a newer commit"
+    assert told(shop, "C") == {"decision": "waiting", "reasons": [held], "needs_person": True}
 
 
 def test_after_a_pause_a_newer_commit_goes_out_instead_of_the_way_back(shop: Shop) -> None:

@@ -113,7 +113,7 @@ def not_replaced(case: Situation, push: Push) -> str | None:
     attempt = case.attempt
     if attempt is None or attempt.outcome != "succeeded" or case.runs or case.environment.promote == "manual":
         return None
-    if not _was_tried(attempt, push):
+    if not _was_tried(attempt, push) or not_held(case, push) is not None:
         return None
     return "was deployed here and another commit in its place since; an operator may deploy it, or push a newer commit"
 
