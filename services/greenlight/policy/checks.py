@@ -168,13 +168,24 @@ NOBODY = "nobody may deploy, retry, roll back, pause, freeze, cancel or override
 NOTHING = "nothing is ever deployed here: promotion is manual, and nobody may deploy"
 
 
+UNHEARD = (
+    "no review counts: pull requests are for branches, and the application ships tags alone; add `any-branch: true`"
+)
+
+
 def warnings(app: Mapping[str, Any], path: Path) -> Iterator[Fault]:
-    """Find what works in a faultless application but is unwise: no operators, several refs that feed its targets."""
+    """Find what works in a faultless application but is unwise: no operators, several refs that feed its targets.
+
+    Or a gate that waits for reviews which cannot count.
+    """
     if not app.get("operators"):
         yield Fault(path, NOBODY)
         for index, env in enumerate(app["environments"]):
             if env.get("promote") == "manual":
                 yield Fault((*path, "environments", index, "promote"), NOTHING)
+    for name, gate in app.get("gates", {}).items():
+        if "github-review" in gate and not gate.get("any-branch") and not app.get("branches"):
+            yield Fault((*path, "gates", name), UNHEARD)
     refs = [*(f"branch {name}" for name in app.get("branches", ())), *(f"tag {name}" for name in app.get("tags", ()))]
     if len(refs) > 1 or any("*" in ref or "?" in ref for ref in refs):
         yield Fault(

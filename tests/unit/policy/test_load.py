@@ -498,6 +498,18 @@ def test_a_policy_is_explained_in_words() -> None:
 BY_HAND = "require: [tests, scan, legal]\n        promote: manual"
 
 
+@pytest.mark.parametrize(("any_branch", "warned"), [("", True), (", any-branch: true", False)])
+def test_reviews_that_cannot_count_are_warned_of(any_branch: str, warned: bool) -> None:
+    """Pull requests are for branches, of which the application ships none."""
+    text = OPERATED.replace("branches: [main]", "tags: [v1]").replace(
+        "    gates:", f"    gates:\n      reviewed: {{github-review: {{}}{any_branch}}}", 1
+    )
+    assert warnings({"p.yaml": OPERATED}, DRIVERS) == []
+    found = [one.message for one in warnings({"p.yaml": text}, DRIVERS)]
+    assert [message.partition(": ")[0] for message in found] == (["gates.reviewed"] if warned else [])
+    assert all("add `any-branch: true`" in message for message in found)
+
+
 def test_manual_promotion_is_read_explained_and_covered_by_the_digest() -> None:
     """Left out it is automatic, and the digest is what it was before the field existed."""
     text = GOOD.replace("require: [tests, scan, legal]", BY_HAND)
