@@ -66,17 +66,50 @@ def test_a_branch_that_is_created_before_its_like_is_deleted_moves_no_commit(sho
     assert shipped(shop) == [sha_of("one"), sha_of("three")]
 
 
+def along(word: str, *listed: str) -> dict[str, Any]:
+    """The fields of a push that lists these commits below its head."""
+    head = push_payload(word)["head_commit"]
+    return {"commits": [*(head | {"id": sha_of(one)} for one in listed), head]}
+
+
+def tagged(shop: Shop, word: str) -> None:
+    """A tag is created on a commit, and built."""
+    shop.push(word, before=NEW, ref="refs/tags/v1", commits=[])
+    build(shop, word, tag="v1")
+    shop.settle()
+
+
 def test_a_tag_on_a_commit_that_was_pushed_along_undoes_no_rollback(shop: Shop) -> None:
-    """It is part of what was rolled back from: a push listed it below its head."""
-    head = push_payload("three")["head_commit"]
-    shop.push("three", before="one", commits=[head | {"id": sha_of("two")}, head])
-    shop.build("three")
-    shop.watch.end("staging", sha_of("three"))
+    """It is part of what had been pushed before: a push listed it below its head."""
+    shop.push("bad", before="one")
+    shop.build("bad")
+    shop.watch.end("staging", sha_of("bad"))
+    shop.push("three", before="bad", **along("three", "two"))
     shop.act("/targets/shop/staging/deployments", {"kind": "rollback", "reason": "slow"})
     shop.watch.end("staging", sha_of("one"), n=1)
-    shop.push("two", before=NEW, ref="refs/tags/v1", commits=[])
-    build(shop, "two", tag="v1")
-    shop.settle()
+    tagged(shop, "two")
     (reason,) = shop.environment("two", "staging")["reasons"]
     assert reason.startswith("held by lena's rollback to ")
-    assert shipped(shop) == [sha_of("one"), sha_of("three"), sha_of("one")]
+    assert shipped(shop) == [sha_of("one"), sha_of("bad"), sha_of("one")]
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_tag_on_a_commit_that_what_runs_was_built_on_brings_nothing_older(shop: Shop, later: bool) -> None:
+    """Somebody tags it for the record. A person may still deploy it."""
+    shop.push("three", before="one", **along("three", "two"))
+    shop.build("three")
+    shop.watch.end("staging", sha_of("three"))
+    if later:
+        shop.push("four", before="three")
+        shop.build("four")
+        shop.watch.end("staging", sha_of("four"))
+    tagged(shop, "two")
+    runs = "four" if later else "three"
+    found = shop.environment("two", "staging")
+    assert (found["decision"], found["reasons"]) == (
+        "superseded",
+        [f"the newer commit {sha_of(runs)[:7]} was tried here; an operator may deploy this one"],
+    )
+    assert shipped(shop)[-1] == sha_of(runs)
+    shop.act("/targets/shop/staging/deployments", {"kind": "deploy", "sha": sha_of("two"), "reason": "compare"})
+    shop.watch.end("staging", sha_of("two"))

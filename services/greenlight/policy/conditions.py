@@ -25,11 +25,15 @@ from collections.abc import Callable
 from greenlight.model.policy import Decision, Situation
 from greenlight.model.rows import POLICY, Attempt, Push, Request
 from greenlight.policy.freezes import frozen
+from greenlight.policy.history import History
 from greenlight.policy.lineage import newer, superseded_by_force
 from greenlight.policy.paths import brought_after
 from greenlight.policy.refs import shipped
 from greenlight.policy.requests import goes_through_a_pause, waiting_requests
 from greenlight.policy.situation import served, tried
+
+BACK = 100
+"""Pushes that are followed back from what was tried, to see whether an older commit is part of it."""
 
 Condition = Callable[[Situation, Push], str | None]
 """Why the commit that this push made a candidate does not go out by itself; None: the condition holds."""
@@ -38,9 +42,23 @@ Condition = Callable[[Situation, Push], str | None]
 def newest_by_push(case: Situation, push: Push) -> str | None:
     """Reject a candidate that is older than what the target runs, is being deployed, or was tried there."""
     last = tried(case)
-    if last is None or last.sha == case.record.sha or not newer(last, push, case.pushes):
+    if last is None or last.sha == case.record.sha:
+        return None
+    if not newer(last, push, case.pushes) and not _is_part_of(last, push, History.of(case.pushes)):
         return None
     return f"the newer commit {last.sha[:7]} was tried here; an operator may deploy this one"
+
+
+def _is_part_of(last: Push, push: Push, history: History) -> bool:
+    """Return whether a ref was created on a commit that `last`, or a push below it, brought along: a tag on an older one."""
+    here: Push | None = last if push.before is None else None
+    for _ in range(BACK):
+        if here is None or push.sha in here.commits:
+            break
+        here = history.before(here)
+    else:
+        return False
+    return here is not None
 
 
 def on_its_ref(case: Situation, push: Push) -> str | None:
