@@ -198,7 +198,10 @@ def _checksums(words: str, content: bytes, checksums: tuple[int, int]) -> tuple[
 def _check(path: Path, connection: sqlite3.Connection) -> None:
     (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
-        raise damaged(path, found)
+        raise Damaged(
+            f"{damaged(path, found)}. If a backup was restored just now, its log belongs to the file before it: restore "
+            f"again, and remove {path.name}-wal and {path.name}-shm with that file"
+        )
 
 
 def _beside(path: Path, ending: str) -> Path:

@@ -23,6 +23,7 @@ from greenlight.lib.files import fsync_directory, make_folder, private
 from greenlight.store.changes import Change, Submitted, Tx, acknowledge
 from greenlight.store.errors import unavailable
 from greenlight.store.lock import own
+from greenlight.store.opened import OpenedFiles
 from greenlight.store.readers import STATEMENTS, Readers, text_of
 from greenlight.store.recovery import copy_again, recover, write_again
 from greenlight.store.schema import Schema, migrate
@@ -86,6 +87,7 @@ class Store:
             fsync_directory(self._path.parent)
             migrate(opened[0], schemas)
             self._begin_log_anew(opened[0])
+            self._files = OpenedFiles(self._path)
         except BaseException as error:
             for connection in opened:
                 connection.close()
@@ -272,6 +274,7 @@ class Store:
                 connection.execute("BEGIN IMMEDIATE")
                 for change in batch:
                     self._apply_alone(connection, change, refused)
+            self._files.check()
             connection.execute("COMMIT")
         except BaseException as error:
             self._undo()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -255,6 +256,22 @@ def test_a_full_disk_refuses_writes_keeps_reads_and_recovers(store: Store, path:
     store.write(lambda tx: tx.execute("PRAGMA max_page_count = 1000000").fetchone())
     store.write(fill)
     assert numbers(store) == [1, 2]
+
+
+@pytest.mark.parametrize("name", ["store.db", "store.db-wal"])
+def test_a_file_that_a_hand_took_away_is_written_to_no_more(store: Store, path: Path, name: str) -> None:
+    """Nothing is acknowledged that the next start would not find; once the file is back, it goes on by itself."""
+    store.write(insert(1))
+    file, away = path.with_name(name), path.with_name("away")
+    file.rename(away)
+    with pytest.raises(Unavailable, match=rf"{name}: was removed, moved or replaced"):
+        store.write(insert(2))
+    shutil.copy(away, file)
+    with pytest.raises(Unavailable, match="restore the last backup"):
+        store.probe()
+    away.rename(file)
+    store.write(insert(3))
+    assert numbers(store) == [1, 3]
 
 
 FILE_LIMIT = """
