@@ -42,7 +42,7 @@ class ManifestWatcher:
             SystemClock(),
             _log,
             every=LOOK_EVERY,
-            settle=True,
+            settle=lambda: True,
         )
         self._files.on_change(self._take_up)
         self._stop = threading.Event()

@@ -8,9 +8,9 @@ from pathlib import Path
 import greenlight
 from greenlight.broker.manifest_reader import ManifestReader, is_for_broker
 from greenlight.broker.trigger_spec import Manifests
-from greenlight.lib.documents import DocumentError, load
+from greenlight.lib.documents import DocumentError, load, text_of
 from greenlight.lib.errors import ConfigurationError, UnreadableFile
-from greenlight.lib.files import files_below
+from greenlight.lib.files import files_below, is_yaml
 
 
 def default_folder(package: Path = Path(greenlight.__file__).parent) -> Path:
@@ -25,11 +25,7 @@ def default_folder(package: Path = Path(greenlight.__file__).parent) -> Path:
 
 def manifest_files(folder: Path) -> list[Path]:
     """Find the YAML files below `folder`, by name, without kustomize's overlays/; OSError if a folder cannot be read."""
-    return [
-        path
-        for path in files_below(folder)
-        if path.suffix in (".yaml", ".yml") and "overlays" not in path.relative_to(folder).parts
-    ]
+    return [path for path in files_below(folder) if is_yaml(path) and "overlays" not in path.relative_to(folder).parts]
 
 
 def load_folder(*folders: Path) -> Manifests:
@@ -42,11 +38,11 @@ def load_folder(*folders: Path) -> Manifests:
         for path in _manifests_in(folder):
             name = str(path.relative_to(folder))
             try:
-                texts[str(path) if name in texts else name] = path.read_text(encoding="utf-8")
+                texts[str(path) if name in texts else name] = text_of(path)
             except OSError as problem:
                 raise UnreadableFile(f"{path}: cannot be read: {problem}") from problem
-            except UnicodeDecodeError as problem:
-                raise ConfigurationError(f"{path}: cannot be read: {problem}") from problem
+            except DocumentError as problem:
+                raise ConfigurationError(str(problem)) from problem
     return load_texts(texts)
 
 

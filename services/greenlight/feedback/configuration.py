@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from greenlight.lib.clock import Clock
-from greenlight.lib.documents import Document, DocumentError, load
+from greenlight.lib.documents import Document, DocumentError, load, text_of
 from greenlight.lib.errors import ConfigurationError, UnreadableFile
 from greenlight.lib.watched import Messages, Watched, stamp_of
 from greenlight.policy.shape import closest, faults, filled
@@ -83,13 +83,13 @@ def read(path: Path) -> Configuration:
     Raises ConfigurationError with every problem, by line; UnreadableFile if it cannot be read.
     """
     try:
-        documents = load(path.read_text(encoding="utf-8"), str(path))
+        documents = load(text_of(path), str(path))
     except FileNotFoundError:
         return Configuration()
     except OSError as problem:
         raise UnreadableFile(f"{path}: cannot be read: {problem.strerror}") from problem
-    except (UnicodeDecodeError, DocumentError) as problem:
-        raise ConfigurationError(f"{path}: {problem}" if isinstance(problem, ValueError) else str(problem)) from problem
+    except DocumentError as problem:
+        raise ConfigurationError(str(problem)) from problem
     if len(documents) > 1:
         raise ConfigurationError(f"{path}: must be one YAML document")
     return _configuration(documents[0], path) if documents else Configuration()

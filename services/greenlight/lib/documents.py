@@ -7,10 +7,14 @@ megabytes), and so are duplicate keys and foreign tags.
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -61,10 +65,30 @@ class Document:
         return self.lines.get(steps, 1)
 
 
+def text_of(file: Path) -> str:
+    """Return the text of a file that people write.
+
+    Raises OSError if it cannot be read, also for a pipe or a device, which may never end; DocumentError if it is no text.
+    """
+    with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as opened:
+        mode = os.fstat(opened.fileno()).st_mode
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "is a folder, a pipe or a device, not a file", str(file))
+        raw = opened.read(MAX_BYTES + 1)
+    if len(raw) > MAX_BYTES:
+        raise _too_large(str(file))
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise DocumentError(str(file), line, f"is not UTF-8 ({error.reason}): save it as UTF-8") from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def load(text: str, name: str) -> list[Document]:
     """Return the documents of a YAML text, empty ones left out. DocumentError if it is not what this module reads."""
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
-        raise DocumentError(name, 1, f"is larger than {MAX_BYTES // 1024} KiB")
+        raise _too_large(name)
     try:
         return list(_Reader(text, name).documents())
     except yaml.YAMLError as error:
@@ -74,6 +98,10 @@ def load(text: str, name: str) -> list[Document]:
             min(mark.line, text.count("\n")) + 1 if mark else 1
         )  # an early end is reported of the line after the last
         raise DocumentError(name, line, f"is not YAML: {problem}") from None
+
+
+def _too_large(name: str) -> DocumentError:
+    return DocumentError(name, 1, f"is larger than {MAX_BYTES // 1024} KiB")
 
 
 class _Reader:

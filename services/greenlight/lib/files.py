@@ -21,6 +21,11 @@ def files_of(folder: Path) -> list[Path]:
         return []
 
 
+def is_yaml(file: Path) -> bool:
+    """Return whether a file is YAML by its name. Hidden ones are what editors, copying programs and systems put beside it."""
+    return file.suffix in (".yaml", ".yml") and not file.name.startswith(".")
+
+
 def files_below(folder: Path) -> list[Path]:
     """List the files below `folder`, in the order of their paths; links to folders are not followed.
 

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
@@ -58,12 +59,13 @@ class Watched(Generic[T]):
         log: logging.Logger,
         *,
         every: float,
-        settle: bool = False,
+        settle: Callable[[], bool] = lambda: False,
     ) -> None:
         """Read the files. Raises ConfigurationError.
 
         `stamp`: tells one state of the files from another; raises OSError if it cannot. `every`: the seconds between two
-        looks at the stamp, at least. `settle`: a change counts once two looks agree on it: an editor may still be writing.
+        looks at the stamp, at least. `settle`: says whether a change counts only once two looks agree on it, because its
+        author may still be writing.
         """
         self._messages, self._stamp, self._read = messages, stamp, read
         self._clock, self._log, self._every, self._settle = clock, log, every, settle
@@ -95,10 +97,10 @@ class Watched(Generic[T]):
         try:
             self._looked = self._clock.monotonic()
             now = self._now()
-            settled, self._seen = now == self._seen or not self._settle, now
+            agreed, self._seen = now == self._seen, now
             if now == self._applied:
                 self._reason = ""
-            elif settled:
+            elif agreed or not self._may_be_half():
                 self._take_up(now)
         finally:
             self._lock.release()
@@ -109,9 +111,15 @@ class Watched(Generic[T]):
         except OSError:
             return _UNKNOWN
 
+    def _may_be_half(self) -> bool:
+        try:
+            return self._settle()
+        except OSError:
+            return False  # reading finds the reason
+
     def _take_up(self, now: Hashable) -> None:
         try:
-            self._current = self._read()
+            found = self._read()
         except UnreadableFile as problem:
             self._log_once(self._messages.unreadable, problem)
             return
@@ -119,7 +127,9 @@ class Watched(Generic[T]):
             self._applied = now
             self._log.error("%s%s", self._messages.wrong, problem)
             return
-        self._applied = now
+        if self._now() != now:
+            return  # written while it was read: half of it may be old
+        self._applied, self._current = now, found
         try:
             for call in self._changed:
                 call(self._current)
@@ -141,6 +151,11 @@ class Watched(Generic[T]):
 def stamp_of(files: Iterable[Path]) -> Stamp:
     """Return the stamp of files as they are now; of what a link leads to, since the kubelet replaces the link."""
     return tuple(map(_mark, files))
+
+
+def written_since(files: Iterable[Path], at: datetime) -> bool:
+    """Return whether one of the files was written, or put there, at or after a time."""
+    return any(mark is not None and mark[1] >= at.timestamp() * 1e9 for mark in stamp_of(files))
 
 
 def _mark(file: Path) -> tuple[str, int, int, int] | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 
 from greenlight.lib.clock import Clock
+from greenlight.lib.documents import DocumentError, text_of
 from greenlight.lib.errors import ConfigurationError, UnreadableFile
-from greenlight.lib.files import files_of
-from greenlight.lib.watched import Messages, Watched, stamp_of
+from greenlight.lib.files import files_of, is_yaml
+from greenlight.lib.watched import Messages, Watched, stamp_of, written_since
 from greenlight.model.policy import Pipeline
 from greenlight.policy.driver import Drivers
 from greenlight.policy.load import PolicyError, Problem, missing, parse, unresolved, warnings
@@ -17,13 +19,19 @@ from greenlight.policy.load import PolicyError, Problem, missing, parse, unresol
 LOOK_EVERY = 1.0
 """Seconds between two looks at the files."""
 
+FRESH = timedelta(seconds=0.5)
+"""What was written within that time may be half of what is being written, and half of a policy may lack gates."""
+
 
 def pipeline_files(folder: Path) -> list[Path]:
-    """Find `pipeline.yaml`, or every YAML file of the folder `pipeline/`, by name; OSError if a folder cannot be read."""
+    """Find `pipeline.yaml`, or every YAML file of the folder `pipeline/`, by name, hidden ones left out.
+
+    Raises OSError if a folder cannot be read.
+    """
     single = folder / "pipeline.yaml"
     if single in files_of(folder):
         return [single]
-    return [file for file in files_of(folder / "pipeline") if file.suffix in (".yaml", ".yml")]
+    return [file for file in files_of(folder / "pipeline") if is_yaml(file)]
 
 
 def read_pipeline(folder: Path, drivers: Drivers) -> Pipeline:
@@ -36,8 +44,8 @@ def read_pipeline(folder: Path, drivers: Drivers) -> Pipeline:
         directory = _directory(folder)
     except OSError as error:
         raise UnreadableFile(f"{folder}: cannot be read: {error}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{folder}: cannot be read: {error}") from error
+    except DocumentError as error:
+        raise ConfigurationError(str(error)) from error
     if not texts:
         raise ConfigurationError(
             f"{folder}/pipeline.yaml: not there. Write one (docs/policy.md, config/pipeline.example.yaml), "
@@ -61,7 +69,7 @@ def pipeline_warnings(folder: Path, drivers: Drivers) -> list[Problem]:
 
 
 def _texts(folder: Path) -> Mapping[str, str]:
-    return {str(file): file.read_text(encoding="utf-8") for file in pipeline_files(folder)}
+    return {str(file): text_of(file) for file in pipeline_files(folder)}
 
 
 def _directory(folder: Path) -> Path:
@@ -70,7 +78,7 @@ def _directory(folder: Path) -> Path:
 
 
 class PipelineFiles:
-    """The pipeline in force. An edit takes effect within LOOK_EVERY; a wrong one changes nothing, and the log says why."""
+    """The pipeline in force. An edit takes effect within two looks; a wrong one changes nothing, and the log says why."""
 
     def __init__(self, folder: Path, drivers: Drivers, clock: Clock, log: logging.Logger) -> None:
         self._log = log
@@ -81,6 +89,7 @@ class PipelineFiles:
             clock,
             log,
             every=LOOK_EVERY,
+            settle=lambda: written_since(pipeline_files(folder), clock.now() - FRESH),
         )
 
     def __call__(self) -> Pipeline:
@@ -88,8 +97,9 @@ class PipelineFiles:
         return self._files()
 
     def look(self) -> None:
-        """Look at the files now."""
-        self._files.look()
+        """Look at the files now, and take up what they hold."""
+        for _ in range(2):
+            self._files.look()
 
     def on_change(self, call: Callable[[Pipeline], object]) -> None:
         """Call `call` with the pipeline in force, now and after each change.

@@ -13,7 +13,7 @@ from typing import Any
 
 from greenlight.events import ids
 from greenlight.lib.clock import Clock
-from greenlight.lib.documents import Document, DocumentError, load
+from greenlight.lib.documents import Document, DocumentError, load, text_of
 from greenlight.lib.errors import ConfigurationError, UnreadableFile
 from greenlight.lib.watched import Messages, Watched, stamp_of
 from greenlight.model import keys
@@ -75,7 +75,7 @@ class People:
         self._files = Watched(
             Messages.about("people"), lambda: stamp_of([path]), lambda: read(path), clock, log, every=0.0
         )
-        self._files.on_change(self._warn)
+        self._files.on_change(self._changed)
         self._warn(self._files())
 
     def by_token(self, token: str) -> Person | None:
@@ -103,6 +103,11 @@ class People:
         """Return everybody, by id."""
         return self._files()
 
+    def _changed(self, people: Mapping[str, Person]) -> None:
+        if not people:
+            self._log.warning("%s: is not there or names nobody, so nobody may approve or act", self._path)
+        self._warn(people)
+
     def _warn(self, people: Mapping[str, Person]) -> None:
         for id in without_identity(people.values()):
             self._log.warning(
@@ -127,13 +132,13 @@ def read(path: Path) -> Mapping[str, Person]:
 def _text(path: Path) -> str:
     """Return the text of the file. Raises FileNotFoundError, UnreadableFile, ConfigurationError."""
     try:
-        return path.read_text(encoding="utf-8")
+        return text_of(path)
     except FileNotFoundError:
         raise
     except OSError as problem:
         raise UnreadableFile(f"{path}: cannot be read: {problem.strerror}") from problem
-    except UnicodeDecodeError as problem:
-        raise ConfigurationError(f"{path}: cannot be read: {problem}") from problem
+    except DocumentError as problem:
+        raise ConfigurationError(str(problem)) from problem
 
 
 def _parse(text: str, path: Path) -> Mapping[str, Person]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def test_a_file_that_cannot_be_read_between_two_looks_is_read_again(
         def refuse(*_: object, **__: object) -> str:
             raise OSError(24, "Too many open files")
 
-        patched.setattr(Path, "read_text", refuse)
+        patched.setattr(os, "open", refuse)
         watch.look()
     assert taken == []
     watch.look()

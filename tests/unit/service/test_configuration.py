@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import pytest
 
 from greenlight.entrypoints.drivers import DRIVERS, Drivers
 from greenlight.lib.clock import SystemClock
+from greenlight.lib.errors import ConfigurationError, UnreadableFile
 from greenlight.lib.scrub import Scrubber
 from greenlight.model.policy import Pipeline
 from greenlight.service.configuration import LOOK_EVERY, PipelineFiles, missing_files, read_pipeline
+from greenlight.service.people import read as read_people
 from support.flow import PIPELINE
 from support.process import no_files_left
 
@@ -44,10 +47,10 @@ def test_what_follows_from_an_edit_is_done_at_last(tmp_path: Path, caplog: pytes
 
     files.on_change(tell)
     file.write_text(PIPELINE.replace("name: shop", "name: store"))
-    assert [list(files().applications) for _ in range(3)] == [["store"]] * 3
+    assert [list(files().applications) for _ in range(4)] == [["shop"], *[["store"]] * 3]
     assert told == [["shop"], ["store"], ["store"]]
     file.write_text("nonsense")
-    assert [list(files().applications) for _ in range(2)] == [["store"]] * 2
+    assert [list(files().applications) for _ in range(3)] == [["store"]] * 3
     assert len(told) == 3
     assert caplog.text.count("the content before stays in force:\n") == 1
 
@@ -65,7 +68,48 @@ def test_an_edit_that_could_not_be_read_is_in_force_once_it_can(
     with no_files_left():
         assert [list(files().applications) for _ in range(3)] == [["shop"]] * 3
     assert caplog.text.count("pipeline: cannot be read now") == 1
-    assert list(files().applications) == ["store"]
+    assert [list(files().applications) for _ in range(2)][-1] == ["store"]
+
+
+def test_half_of_a_file_is_not_in_force(tmp_path: Path) -> None:
+    """A beginning that is faultless may lack the gates that follow: what is written just now has to stay as it is."""
+    file = tmp_path / "pipeline.yaml"
+    file.write_text(PIPELINE)
+    files = PipelineFiles(tmp_path, DRIVERS, _Clock(), logging.getLogger("test"))
+    whole = PIPELINE.replace("[build, scan, legal]\n", "\n          - build\n          - scan\n          - legal\n", 1)
+    place = whole.index("          - legal\n")
+    seen = []
+    for content in (whole[:place], whole, whole):
+        file.write_text(content)
+        seen.append(files().applications["shop"].environments["production"].require)
+    assert [len(gates) for gates in seen] == [3, 3, 3]
+
+
+def test_what_editors_and_systems_put_beside_the_files_is_no_file_of_the_pipeline(tmp_path: Path) -> None:
+    """An Emacs lock is a link to nowhere, macOS writes binary files beside others, and the kubelet links through `..data`."""
+    folder = tmp_path / "pipeline"
+    (folder / "..2026_11_30").mkdir(parents=True)
+    (folder / "..2026_11_30" / "shop.yaml").write_text(PIPELINE)
+    (folder / "..data").symlink_to("..2026_11_30")
+    (folder / "shop.yaml").symlink_to("..data/shop.yaml")
+    (folder / ".#shop.yaml").symlink_to("lena@host.4711:1")
+    (folder / "._shop.yaml").write_bytes(b"\x00\x05\x16\x07\xff")
+    assert list(read_pipeline(tmp_path, DRIVERS).applications) == ["shop"]
+
+
+def test_what_is_no_text_is_named_and_what_never_ends_is_not_waited_for(tmp_path: Path) -> None:
+    """File and line of bytes in another encoding; a pipe without a writer stops no thread for ever."""
+    file = tmp_path / "pipeline.yaml"
+    file.write_bytes(PIPELINE.encode() + "# caf\xe9\n".encode("latin-1"))
+    line = PIPELINE.count("\n") + 1
+    with pytest.raises(ConfigurationError, match=rf"pipeline\.yaml:{line}: is not UTF-8 .*: save it as UTF-8"):
+        read_pipeline(tmp_path, DRIVERS)
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(UnreadableFile, match="a folder, a pipe or a device"):
+        read_pipeline(tmp_path, DRIVERS)
+    with pytest.raises(UnreadableFile, match="a folder, a pipe or a device"):
+        read_people(file)
 
 
 def test_a_chart_that_is_not_beside_the_pipeline_file_is_named_with_its_line(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from greenlight.cli import arguments as args
 from greenlight.cli import render
 from greenlight.cli.client import NO, USAGE, Client, Failure
 from greenlight.entrypoints.drivers import DRIVERS
+from greenlight.lib.documents import text_of
 from greenlight.lib.errors import ConfigurationError
 from greenlight.model.policy import Pipeline
 from greenlight.policy.explain import explain as explained
@@ -65,7 +66,7 @@ def check(config: Path, running: bool, as_json: bool) -> None:
 
 def _preview(config: Path) -> list[dict[str, Any]]:
     """Return what the running Greenlight would deploy if these files were in force."""
-    files = {file.name: file.read_text(encoding="utf-8") for file in pipeline_files(config)}
+    files = {file.name: text_of(file) for file in pipeline_files(config)}
     changes: list[dict[str, Any]] = Client().post("/policy/preview", {"files": files})["targets"]
     return changes
 
