@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -108,6 +109,15 @@ def test_a_gate_that_an_edit_adds_gets_its_secret(tmp_path: Path) -> None:
         time.sleep(0.2)
     assert (tmp_path / "secrets" / "gate-lint").read_text().startswith("whsec_")
     assert up.stop() == 0
+
+
+def test_a_closed_terminal_is_a_stop_in_order(tmp_path: Path) -> None:
+    """Exit 0 with everything closed, as by SIGTERM."""
+    Shop(tmp_path).stop()
+    up = Up(tmp_path)
+    up.process.send_signal(signal.SIGHUP)
+    assert up.process.wait(PATIENCE) == 0
+    assert not (tmp_path / "data" / "greenlight.db-wal").exists()
 
 
 def test_an_empty_secret_file_stops_the_start(tmp_path: Path) -> None:

@@ -13,7 +13,10 @@ from greenlight.lib.printable import OneRecord
 
 
 def stop_on_signals() -> threading.Event:
-    """Return an event that SIGTERM and SIGINT set. Call it in the main thread."""
+    """Return an event that SIGTERM, SIGINT and SIGHUP set: a terminal that is closed is a stop in order, too.
+
+    A SIGHUP that is ignored stays so, as `nohup` wants it. Call it in the main thread.
+    """
     stopping = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -21,6 +24,8 @@ def stop_on_signals() -> threading.Event:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, stop)
     return stopping
 
 
