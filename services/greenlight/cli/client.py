@@ -6,12 +6,15 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from typing import IO, Any
+from functools import partial
+from typing import IO, Any, NoReturn
 
 import click
 import urllib3
+from urllib3.util import parse_url
 
 from greenlight.cli import credentials, render
+from greenlight.lib.errors import NO_ROUTE, PROBLEM
 from greenlight.lib.printable import printable
 
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -26,6 +29,7 @@ WAITS = 4
 
 _URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
 _TOKEN = re.compile(r"[!-~]{1,4096}")
+_ADDRESS = ["Set GREENLIGHT_URL to the address of the board, which `greenlight up` prints."]
 _HINTS = {401: ["The command line sends the token in GREENLIGHT_TOKEN, or the one that `greenlight login` kept."]}
 
 
@@ -45,7 +49,11 @@ class Failure(click.ClickException):
 def board_url(env: Mapping[str, str]) -> str:
     """Return the address of the board. Raises Failure."""
     url = (env.get("GREENLIGHT_URL") or DEFAULT_URL).rstrip("/")
-    if not _URL.fullmatch(url):
+    try:
+        is_one = _URL.fullmatch(url) is not None and bool(parse_url(url).host)
+    except urllib3.exceptions.LocationParseError:  # such as a port that there is not
+        is_one = False
+    if not is_one:
         raise Failure(f"GREENLIGHT_URL is {url!r}; it must be http(s)://HOST:PORT, such as {DEFAULT_URL}", USAGE)
     return url
 
@@ -108,13 +116,13 @@ class Client:
         Raises Failure (exit 3) without one.
         """
         answer = self._ask("GET", "/readyz")
-        if answer.status == 200:
+        if answer.status == 200 and answer.data.strip() == b"ready":
             return None
         try:
             problem = json.loads(answer.data)
             return {"reason": str(problem["reason"]), "detail": str(problem["detail"])}
         except (ValueError, TypeError, KeyError):
-            raise Failure(f"{self.url} answered {answer.status}, but is no Greenlight", UNKNOWN) from None
+            raise self._another(answer) from None
 
     def _ask(self, method: str, path: str, **what: Any) -> urllib3.BaseHTTPResponse:
         try:
@@ -126,13 +134,36 @@ class Client:
     def _call(self, method: str, path: str, **what: Any) -> dict[str, Any]:
         answer = self._ask(method, f"/api/v1{path}", **what)
         try:
-            document = json.loads(answer.data or b"{}")
+            document = json.loads(answer.data or b"{}", object_hook=partial(_Document, self.url))
         except ValueError:
-            raise Failure(f"{self.url} answered {answer.status}, but is no Greenlight", UNKNOWN) from None
-        if answer.status < 300 and isinstance(document, dict):
+            raise self._another(answer) from None
+        if not isinstance(document, dict) or 300 <= answer.status < 400:
+            raise self._another(answer)
+        if answer.status < 300:
             return document
-        detail = document.get("detail", answer.status) if isinstance(document, dict) else answer.status
-        raise Failure([str(detail), *_HINTS.get(answer.status, ())], _code(answer.status))
+        if not answer.headers.get("Content-Type", "").startswith(PROBLEM):
+            raise self._another(answer)
+        detail = str(document["detail"])
+        if answer.status == 405 or document.get("reason") == NO_ROUTE:
+            raise Failure([f"the API is not at {self.url}: {detail}", *_ADDRESS], UNKNOWN)
+        raise Failure([detail, *_HINTS.get(answer.status, ())], _code(answer.status))
+
+    def _another(self, answer: urllib3.BaseHTTPResponse) -> Failure:
+        """Return the failure for the answer of another program."""
+        where = f", a redirection to {answer.headers['Location']}" if "Location" in answer.headers else ""
+        return Failure([f"{self.url} answered {answer.status}{where}, but is no Greenlight", *_ADDRESS], UNKNOWN)
+
+
+class _Document(dict[str, Any]):
+    """A part of an answer. What it lacks is a failure: another program answered, or another version."""
+
+    def __init__(self, url: str, members: dict[str, Any]) -> None:
+        super().__init__(members)
+        self._url = url
+
+    def __missing__(self, name: str) -> NoReturn:
+        what = f"{self._url} answered without {name!r}: it is another program, or a Greenlight of another version"
+        raise Failure([what, *_ADDRESS], UNKNOWN)
 
 
 def _code(status: int) -> int:
@@ -143,4 +174,8 @@ def _code(status: int) -> int:
 
 
 def _short(problem: Exception) -> str:
+    if isinstance(problem, urllib3.exceptions.SSLError):
+        return f"it speaks no HTTPS, or its certificate is not trusted ({problem})"
+    if isinstance(problem, urllib3.exceptions.ProtocolError):
+        return "what listens there broke off, or does not speak HTTP"
     return str(problem).rpartition(": ")[2]

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import IO, Any
 
 import click
 
@@ -85,7 +85,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
     if not rows:
         return
     cells = [["".join(_coloured(part) for part in _parts(cell)) for cell in row] for row in rows]
-    if not sys.stdout.isatty():
+    if not _is_terminal():
         for row in cells:
             _write("\t".join(row))
         return
@@ -107,7 +107,7 @@ def redrawn(draw: Callable[[], None], changed: Callable[[], bool]) -> None:
 
     `changed` waits a moment, and returns whether there is something new.
     """
-    if not sys.stdout.isatty():
+    if not _is_terminal():
         draw()
         while True:
             if changed():
@@ -142,8 +142,30 @@ def _collected() -> Iterator[list[str]]:
 def _write(text: str, *, err: bool = False) -> None:
     if _collecting:
         _collecting[-1].append(text)
-    else:
+        return
+    try:
         click.echo(text, err=err)  # noqa: TID251 - the one place
+    except BrokenPipeError:
+        raise  # whoever reads has enough: click ends without a word
+    except OSError as problem:
+        raise Unwritten(f"the output cannot be written: {problem.strerror}") from None
+
+
+class Unwritten(click.ClickException):
+    """The output could not be written, such as on a full disk."""
+
+    exit_code = 3
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the message on standard error, if that can be written; what is left of the output is dropped."""
+        with suppress(OSError):
+            click.echo(f"Error: {self.message}", err=True)  # noqa: TID251
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _is_terminal() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()  # it is None where the caller closed it
 
 
 def _in_colour() -> bool:

@@ -17,6 +17,10 @@ def phrase(status: int) -> str:
     return _PHRASES.get(status) or HTTPStatus(status).phrase
 
 
+NO_ROUTE = "no such address"
+"""`reason` of a 404 about the address itself, not about what it names."""
+
+
 def problem_json(status: int, detail: str, **members: Any) -> str:
     """Return an error as JSON (RFC 9457). `detail` says what happened, to what, and what to do next."""
     document = {"type": "about:blank", "title": phrase(status), "status": status, "detail": detail, **members}

@@ -16,7 +16,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from greenlight.events import moment
-from greenlight.lib.errors import Malformed, Problem, Rejected
+from greenlight.lib.errors import NO_ROUTE, Malformed, Problem, Rejected
 from greenlight.lib.printable import printable
 from greenlight.lib.problems import allowed, problem_response
 from greenlight.lib.signing import BadSignature
@@ -75,7 +75,7 @@ def create_app(deps: Deps) -> Flask:
         where = f"POST to {', '.join(route + provider.files.word for route, provider in ROUTES.items())}"
         if _provider(request.path):
             return problem_response(405, where, {"Allow": "POST"})
-        return problem_response(error.code or 404, where, allowed(error))
+        return problem_response(error.code or 404, where, allowed(error), reason=NO_ROUTE)
 
     return app
 

@@ -40,7 +40,7 @@ def logs(application: str, environment: str, follow: bool, deployment: str | Non
             _follow(client, id)
         except KeyboardInterrupt:
             sys.exit(WAITS)
-        state = waiting.of_deployment(client.get(f"/deployments/{id}"))
+        state = waiting.of_deployment(waiting.with_retries(partial(client.get, f"/deployments/{id}")))
         render.line(state.text, err=True)
         sys.exit(state.code)
     else:

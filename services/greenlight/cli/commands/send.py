@@ -18,6 +18,7 @@ from greenlight.cli import arguments as args
 from greenlight.cli import render
 from greenlight.cli.client import NO, UNKNOWN, USAGE, Client, Failure
 from greenlight.lib import signing
+from greenlight.lib.errors import PROBLEM
 
 _url = click.option(
     "--webhooks-url", default="http://127.0.0.1:8081", envvar="GREENLIGHT_WEBHOOKS_URL", show_default=True
@@ -154,19 +155,32 @@ def _post(url: str, path: str, body: bytes, headers: Mapping[str, str], as_json:
             retries=False,
             timeout=15.0,
         )
-    except urllib3.exceptions.HTTPError:
+    except (urllib3.exceptions.HTTPError, urllib3.exceptions.LocationValueError):
         raise Failure(
             f"no Greenlight answers at {url}; start one with `greenlight up`, or name its address with --webhooks-url",
             UNKNOWN,
         ) from None
-    try:
-        document = answer.json()
-    except ValueError:
-        document = {"detail": answer.data.decode("utf-8", "replace").strip()}
+    document = _of_greenlight(answer)
+    if document is None:
+        first = f"{url} answered {answer.status}, but is no Greenlight's port for webhooks"
+        raise Failure([first, "Name its address, which `greenlight up` prints, with --webhooks-url."], UNKNOWN)
     if as_json:
         render.document(document)
     elif answer.status == 202:
-        render.line(f"accepted as {document['id']}" if "id" in document else f"ignored: {document.get('ignored')}")
+        render.line(f"accepted as {document['id']}" if "id" in document else f"ignored: {document['ignored']}")
     if answer.status != 202:
-        raise Failure(f"{answer.status}: {document.get('detail', document)}", UNKNOWN if answer.status >= 500 else NO)
+        raise Failure(f"{answer.status}: {document['detail']}", UNKNOWN if answer.status >= 500 else NO)
     sys.exit(0)
+
+
+def _of_greenlight(answer: urllib3.BaseHTTPResponse) -> dict[str, Any] | None:
+    """Return an answer to a webhook, None if it is not one, but that of another port or program."""
+    try:
+        document = answer.json()
+    except ValueError:
+        return None
+    if not isinstance(document, dict) or answer.status in (404, 405):
+        return None
+    taken = answer.status == 202 and not document.keys().isdisjoint(("id", "ignored"))
+    refused = answer.headers.get("Content-Type", "").startswith(PROBLEM) and "detail" in document
+    return document if taken or refused else None

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from greenlight.cli import arguments as args
 from greenlight.cli import render
 from greenlight.cli.client import Client
+from greenlight.cli.waiting import with_retries
 
 PAGE = 200
 """Commits of a page of the API, of which a filter may leave out any."""
@@ -73,7 +74,7 @@ def status(
     def changed() -> bool:
         nonlocal found
         time.sleep(1)  # noqa: TID251 - a person watches; the API has no stream yet
-        before, found = found, look()
+        before, found = found, with_retries(look)
         return found != before
 
     def draw() -> None:
