@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from greenlight.cli.client import Client
 from greenlight.cli.main import main
 from greenlight.entrypoints.doctor import machine as looks
+from greenlight.lib.errors import PROBLEM
 from greenlight.lib.printable import OneRecord, document, printable
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31mx\rX\x7f\x1b[45m\u202egnp.exe\u2066\u2028\x85\x08\ud800\nFORGED line\tend"
@@ -137,6 +138,7 @@ def run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Run:
         def __init__(self, path: str) -> None:
             found = DOCUMENTS.get(path.removeprefix("/api/v1"))
             self.status = 404 if found is None else 200
+            self.headers = {"Content-Type": PROBLEM if found is None else "application/json"}
             self.data = json.dumps({"title": EVIL, "detail": EVIL} if found is None else found).encode()
 
     monkeypatch.setattr(Client, "_ask", lambda self, method, path, **what: Answer(path))

@@ -81,9 +81,9 @@ class Up:
         self.process.send_signal(signal.SIGKILL)
         self._gone()
 
-    def stop(self) -> int:
-        """Send SIGTERM; return the exit code."""
-        self.process.send_signal(signal.SIGTERM)
+    def stop(self, by: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal that stops it in order; return the exit code."""
+        self.process.send_signal(by)
         return self._gone()
 
     def _gone(self) -> int:
