@@ -30,8 +30,8 @@ DEFECTS = [
     Defect(
         "what follows from an end is not due",
         "end",
-        "due=[Due(keys.deployment_due(deployment.id), now + DUE_AFTER, event)]",
-        "due=[]",
+        "Due(keys.deployment_due(deployment.id), now + DUE_AFTER, event),",
+        "",
     ),
     Defect("what is due is never sent again", "on_ping", "while due:", "while False:"),
     Defect("a canceled deployment is a failed one", "canceled", "cancel is None or", "True or"),
@@ -49,7 +49,7 @@ DEFECTS = [
         "",
         "tests/simulation/test_sequences.py",
     ),
-    Defect("older over newer", "newest_by_push", "or not newer(last, push, case.pushes)", "or True"),
+    Defect("older over newer", "newest_by_push", "if not newer(last, push, case.pushes) and", "if True or"),
     Defect(
         "what was tried and failed does not count",
         "begin",
