@@ -126,6 +126,8 @@ def test_a_rename_is_taken_back_while_a_deployment_is_under_way(shop: Shop) -> N
     shop.until(lambda: shop.api("GET", f"/commits/{REPO}/{sha_of('A')}").status_code == 200)
     seen = shop.api("GET", "/targets/shop/live").json
     assert (seen["running"]["sha"], bool(seen["deployment"])) == (sha_of("A"), True)
+    listed = {it["environment"]: it["deployment"] for it in shop.api("GET", "/targets").json["targets"]}
+    assert listed["live"] == seen["deployment"]
     body = {"kind": "deploy", "reason": "a test", "sha": sha_of("A")}
     answer = shop.api("POST", "/targets/shop/live/deployments", body, who="lena")
     assert (answer.status_code, answer.json["detail"].partition(",")[0]) == (422, "a deployment to store/live")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -138,6 +138,9 @@ def every_target(deps: Deps) -> Sequence[tuple[Target, str | None]]:
     for policy in deps.pipeline().applications.values():
         for name in policy.environments:
             row = policy.target(name, stored.get((policy.name, name)))
+            if row.renamed is not None:
+                with suppress(Unavailable, Unreadable):  # it is shown as it was read, until the file is read again here
+                    row = target_of(policy.name, name, deps)
             found.append((row, _why_unreadable(row, deps) if doubtful else None))
     return found
 

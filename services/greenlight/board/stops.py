@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from greenlight.model.policy import Decision, GateState, Policy, Situation
-from greenlight.policy.conditions import not_held, not_paused
+from greenlight.policy.conditions import not_held, not_paused, not_replaced
 from greenlight.policy.decide import GREEN, OVER, decide, earlier_environments, pushed_again
 from greenlight.policy.freezes import frozen
 from greenlight.policy.gates.approval import Approval
@@ -122,6 +122,11 @@ def stops(cases: Iterable[Situation]) -> Sequence[Stop]:
     return list(found.values())
 
 
+def between_tries(case: Situation) -> bool:
+    """Return whether the commit's deployment under way waits for its next try: nothing is being done at the moment."""
+    return case.under_way and case.target.lease is None
+
+
 def first_waiting(places: Sequence[Stop]) -> Stop | None:
     """Return the first environment in which a commit waits for something; None: nothing more is to come."""
     return next((stop for stop in places if stop.need is not None), None)
@@ -175,7 +180,7 @@ def _need(case: Situation, decision: Decision, state: str) -> Need | None:
     if state == "none" or state not in OPEN:
         return None
     if state == "running":
-        return Need(state, f"deploying to {name}")
+        return Need(state, f"its next try in {name}, after an error" if between_tries(case) else f"deploying to {name}")
     if state in OVER and case.attempt is not None:
         return Need(state, _ended(name, state), _joined(case.attempt.reason or "", _may(case.policy, "retry it")))
     if state == "paused":
@@ -250,6 +255,9 @@ def _missing(case: Situation, decision: Decision) -> tuple[Missing, ...]:
 def _otherwise(case: Situation, decision: Decision) -> Need:
     if decision.state == "ready":
         return Need("pending", "goes out next", "; ".join(decision.reasons))
+    if decision.push is not None and decision.reasons == (not_replaced(case, decision.push),):
+        who = f"anyone of {' or '.join(case.policy.operators)}"
+        return Need("pending", who, "it was deployed here, and another commit in its place since; a person deploys it")
     if case.environment.promote == "manual" and case.policy.operators and served(case) is None:
         why = _joined(*_overridden(decision), "everything is green; a person deploys it")
         return Need("pending", f"anyone of {' or '.join(case.policy.operators)}", why)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from greenlight.board.brings import Brings
-from greenlight.board.stops import revoked
+from greenlight.board.stops import between_tries, revoked
 from greenlight.events import ids, rfc3339
 from greenlight.model.policy import Decision, GateState, Policy, Situation
 from greenlight.model.rows import Attempt, Deployment, Record, Request, Target
@@ -146,7 +146,7 @@ def unreadable(why: str) -> dict[str, Any]:
 
 def _between_tries(case: Situation) -> list[str]:
     """Return that the deployment under way waits for its next try: nothing is being done at the moment."""
-    if not case.under_way or case.target.lease is not None:
+    if not between_tries(case):
         return []
     where = f"{case.policy.name} {case.environment.name}"
     return [f"tried again by itself after an error; `greenlight cancel {where} --deployment --reason TEXT` ends it"]

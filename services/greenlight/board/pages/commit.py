@@ -16,7 +16,7 @@ from greenlight.board.links import pages_of
 from greenlight.board.overview import last_line, signable
 from greenlight.board.pages.shown import MINUTE, SOON
 from greenlight.board.sentences import in_words
-from greenlight.board.stops import OPEN, Missing, Need, Stop, first_waiting, revoked, stops
+from greenlight.board.stops import OPEN, Missing, Need, Stop, between_tries, first_waiting, revoked, stops
 from greenlight.board.timeline import Timeline, timeline
 from greenlight.events import ids
 from greenlight.ledger.journal import verify
@@ -154,7 +154,8 @@ def verdict(stops: Sequence[Stop], first: Stop | None, mine: Sequence[Missing], 
     need, name = first.need, first.environment
     what = need.what([missing.gate for missing in mine])
     if need.state == "running":
-        return said + Markup('<b class="running">It is being deployed to {}</b>.').format(name)
+        how = "It is tried again in {} after an error" if between_tries(first.case) else "It is being deployed to {}"
+        return said + Markup('<b class="running">{}</b>.').format(how.format(name))
     if need.state in OVER:
         return said + Markup('<b class="{}">{}</b>.').format(need.state, what[:1].upper() + what[1:])
     if need.state in ("paused", "frozen"):
