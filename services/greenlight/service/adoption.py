@@ -152,11 +152,21 @@ def carry_records(policy: Policy, environment: str, ledger: Ledger, now: datetim
 
     So they have a page there, and a rollback leads to them. What is known there already stays.
     """
+    target = ledger.target(policy.name, environment)
+    if target is None or all(_is_known_here(policy, environment, sha, ledger) for sha in target.history):
+        return  # as always but after such an edit: a fact that is followed at once may read no list of deployments
     rows = [row for name in policy.names for row in ledger.deployments(name, environment, limit=LOOKED_BACK)]
     for row in rows:
         if row.repo != policy.repo and row.outcome == "succeeded":
             with suppress(Unreadable):  # what cannot be read keeps no other commit from being known
                 until_settled(partial(_carry_record, row, policy.repo, ledger, now))
+
+
+def _is_known_here(policy: Policy, environment: str, sha: str, ledger: Ledger) -> bool:
+    with suppress(Unreadable):
+        record = ledger.record(policy.repo, sha)
+        return record is not None and policy.attempt(record, environment) is not None
+    return False
 
 
 def _carry_record(row: Deployment, repo: str, ledger: Ledger, now: datetime) -> None:
