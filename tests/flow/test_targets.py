@@ -173,6 +173,22 @@ def test_what_was_asked_for_goes_first_when_a_pause_ends_and_holds(live: Shop) -
     assert ran(live) == ["A", "H"]
 
 
+def test_a_deploy_holds_nothing_where_all_that_is_newer_was_pushed_after_it(live: Shop) -> None:
+    """What is shown as held would be looked for in vain."""
+    ship(live, "A")
+    live.act(f"{ENVIRONMENT}/pause", {"reason": "sale"})
+    live.push("B", before="A")
+    live.settle()
+    ask(live, "deploy", "B")
+    live.act(f"{ENVIRONMENT}/freeze", {"reason": "audit", "for": "1h", "except": ["legal"]})
+    live.push("C", before="B")
+    live.settle()
+    live.act(f"{ENVIRONMENT}/resume", {})
+    live.watch.end("live", sha_of("B"))
+    live.settle()
+    assert (ran(live), live.api("GET", ENVIRONMENT).json["held"]) == (["A", "B"], None)
+
+
 def test_a_rollback_goes_through_a_pause_and_may_make_one(live: Shop) -> None:
     """Nothing else does."""
     ship(live, "A", "B")

@@ -96,14 +96,15 @@ def _held(
 ) -> Request | None:
     """Return the request that holds candidates back after this deployment has begun.
 
-    A person's rollback does, and a deployment of a commit that has newer candidates; a retry and the policy's rollback
-    change nothing. A candidate that goes out by itself was pushed after whatever was held.
+    A person's rollback does, and a deployment of a commit that has newer candidates which were not pushed after the request;
+    a retry and the policy's rollback change nothing. A candidate that goes out by itself was pushed after whatever was held.
     """
     if request is None:
         return None
     if request.kind == "retry" or request.person == POLICY:
         return target.held
-    ahead = (other for other in pushes if shipped(policy, other.ref) and not other.deleted)
-    if request.kind == "rollback" or push is None or any(newer(other, push, pushes) for other in ahead):
+    if request.kind == "rollback" or push is None:
         return request
-    return None
+    ahead = (other for other in pushes if shipped(policy, other.ref) and not other.deleted)
+    kept = (other for other in ahead if newer(other, push, pushes))
+    return request if any(not brought_after(policy, other, request.at, pushes) for other in kept) else None
