@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import urllib3
 
 from greenlight.broker.trigger_spec import TriggerSpec
@@ -119,6 +120,24 @@ def test_a_closed_terminal_is_a_stop_in_order(tmp_path: Path) -> None:
     signal.signal(signal.SIGHUP, before)
     assert up.stop(signal.SIGHUP) == 0
     assert not (tmp_path / "data" / "greenlight.db-wal").exists()
+
+
+@pytest.mark.parametrize("redirection", [">/dev/full", ">&-", "| true"])
+def test_an_output_that_nobody_can_read_keeps_nothing_from_starting(tmp_path: Path, redirection: str) -> None:
+    """A full disk, a service manager without one, a pipe whose reader went: it serves, and stops in order."""
+    Shop(tmp_path).stop()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        board = "{}:{}".format(*free.getsockname())
+    listen = f"--listen {board} --webhooks-listen 127.0.0.1:0 --broker-listen 127.0.0.1:0"
+    command = f"{sys.executable} -m greenlight.cli.main up --config config --data data {listen}"
+    pid, log = tmp_path / "pid", tmp_path / "log"
+    script = f"{{ echo $BASHPID >{pid}; exec {command} 2>{log}; }} {redirection}; exit ${{PIPESTATUS[0]}}"
+    with subprocess.Popen(["bash", "-c", script], cwd=tmp_path) as process:
+        ready = urllib3.Retry(total=None, connect=300, backoff_factor=0.1, backoff_max=0.1)
+        assert urllib3.request("GET", f"http://{board}/readyz", retries=ready).status == 200
+        os.kill(int(pid.read_text()), signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0, log.read_text()
+    assert "Traceback" not in log.read_text()
 
 
 def test_an_empty_secret_file_stops_the_start(tmp_path: Path) -> None:

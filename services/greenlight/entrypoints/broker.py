@@ -17,7 +17,7 @@ from greenlight.broker.limits import BrokerLimits
 from greenlight.broker.manifest_watcher import ManifestWatcher
 from greenlight.lib.errors import ConfigurationError, Unavailable
 from greenlight.lib.files import keep_private, make_folder
-from greenlight.lib.foreground import is_loopback, log_to_stderr, stop_on_signals
+from greenlight.lib.foreground import announce, is_loopback, log_to_stderr, stop_on_signals
 from greenlight.lib.origins import OnlyPrograms, foreign
 from greenlight.lib.printable import printable
 from greenlight.service.http_connections import Limits as ServerLimits
@@ -111,8 +111,7 @@ def run(options: BrokerOptions) -> int:
     broker.start()
     watch.start()
     server.start()
-    sys.stdout.write(_ready("http://{}:{}".format(*server.address), manifests.brokers, len(manifests.triggers)))
-    sys.stdout.flush()
+    announce(_ready("http://{}:{}".format(*server.address), manifests.brokers, len(manifests.triggers)))
     in_order = serve_until(stopping, [server])
     watch.stop()
     server.stop(DRAIN)

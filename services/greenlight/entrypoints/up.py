@@ -22,7 +22,7 @@ from greenlight.entrypoints.pointed import pointed, senders
 from greenlight.entrypoints.settings import spans_of
 from greenlight.lib.errors import ConfigurationError, Unavailable
 from greenlight.lib.files import keep_private, make_folder
-from greenlight.lib.foreground import is_loopback, log_to_stderr, stop_on_signals
+from greenlight.lib.foreground import announce, is_loopback, log_to_stderr, stop_on_signals
 from greenlight.lib.origins import OnlyPrograms
 from greenlight.lib.printable import printable
 from greenlight.model.policy import Pipeline
@@ -204,15 +204,15 @@ def _url(host: str, port: int) -> str:
 
 
 def _announce(addresses: Addresses, folders: Folders, options: UpOptions, pipeline: Pipeline) -> None:
-    sys.stdout.write(
-        f"greenlight is up\n"
-        f"  board     {addresses.board}\n"
-        f"  webhooks  {addresses.webhooks}   the only port meant for the internet: put a reverse proxy or tunnel before it\n"
-        f"  broker    {addresses.broker}   for this machine only\n"
-        f"  secrets   {folders.secrets}\n"
-    )
+    lines = [
+        "greenlight is up",
+        f"  board     {addresses.board}",
+        f"  webhooks  {addresses.webhooks}   the only port meant for the internet: put a reverse proxy or tunnel before it",
+        f"  broker    {addresses.broker}   for this machine only",
+        f"  secrets   {folders.secrets}",
+    ]
     if not options.demo:
         for sender in pointed(addresses.webhooks, folders.secrets, pipeline):
             trial = f"\n  for a try without a tunnel: {sender.trial}" if sender.trial else ""
-            sys.stdout.write(f"{sender.how}{trial}\n")
-    sys.stdout.flush()
+            lines.append(f"{sender.how}{trial}")
+    announce("\n".join(lines) + "\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import os
 import signal
 import sys
 import threading
@@ -39,6 +40,18 @@ def log_to_stderr(level: int = logging.INFO) -> logging.Logger:
     log.propagate = False
     logging.basicConfig(level=logging.WARNING, handlers=[handler])  # what libraries warn of
     return log
+
+
+def announce(text: str) -> None:
+    """Print what a person reads at a start. A standard output that is closed or full keeps nothing from starting."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as problem:
+        logging.getLogger("greenlight").warning("standard output cannot be written: %s", problem.strerror)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left of it would fail the exit
 
 
 def is_loopback(host: str) -> bool:

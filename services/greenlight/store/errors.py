@@ -21,6 +21,8 @@ class Newer(Exception):
 
 _OF_THE_WORLD = {
     sqlite3.SQLITE_FULL: "no space is left for it; free some on its disk and it goes on by itself",
+    # The index of the log cannot grow. What SQLite writes itself is SQLITE_FULL then.
+    sqlite3.SQLITE_IOERR_SHMSIZE: "no space is left for it, or its disk gives errors; free some, or look at the system's log",
     sqlite3.SQLITE_IOERR: "its disk gives errors; look at the system's log",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check the folder, its permissions and the limit of open files",
     sqlite3.SQLITE_READONLY: "it is read-only; check the folder's permissions and how its disk is mounted",
@@ -37,7 +39,7 @@ def unavailable(path: object, error: BaseException) -> Unavailable | None:
         return None
     if code & 0xFF == sqlite3.SQLITE_CORRUPT:
         return damaged(path, error)
-    advice = _OF_THE_WORLD.get(code & 0xFF)
+    advice = _OF_THE_WORLD.get(code) or _OF_THE_WORLD.get(code & 0xFF)
     return None if advice is None else Unavailable(f"{path}: {error}: {advice}")
 
 

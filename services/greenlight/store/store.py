@@ -26,6 +26,7 @@ from greenlight.store.lock import own
 from greenlight.store.opened import OpenedFiles
 from greenlight.store.readers import STATEMENTS, Readers, text_of
 from greenlight.store.recovery import copy_again, recover, write_again
+from greenlight.store.refusals import Refusals
 from greenlight.store.schema import Schema, migrate
 
 T = TypeVar("T")
@@ -73,7 +74,7 @@ class Store:
         self._committing: int | None = None  # the thread that commits
         self._copying = threading.Lock()  # held during a checkpoint
         self._long = False  # the log was, at the last one
-        self._refusing = False  # the last commit could not be written, and the log says so
+        self._refusals = Refusals()
         make_folder(self._path.parent)
         self._lock = own(self._path)
         opened: list[sqlite3.Connection] = []
@@ -279,13 +280,11 @@ class Store:
         except BaseException as error:
             self._undo()
             problem = unavailable(self._path, error) or error
-            self._refuses(problem)
+            self._refusals.add(problem)
             for change in batch:
                 change.fail(refused.get(change, problem))
             return
-        if self._refusing:
-            self._refusing = False
-            _log.warning("%s can be written again", self._path)
+        self._refusals.written(self._path)
         acknowledge([change for change in batch if change not in refused])
         for change, problem in refused.items():  # now, when what they failed on can be read
             change.fail(problem)
@@ -341,12 +340,6 @@ class Store:
             _log.warning("opening %s again: it would not roll back", self._path, exc_info=True)
             self._connection = None
             connection.close()
-
-    def _refuses(self, problem: BaseException) -> None:
-        """Log once that writing is refused, not for each of the writers that come and go while it lasts."""
-        if isinstance(problem, Unavailable) and not self._refusing:
-            self._refusing = True
-            _log.error("writing is refused until this is mended: %s", problem)
 
     # Connections.
 

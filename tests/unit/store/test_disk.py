@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from greenlight.lib.errors import Unavailable
-from greenlight.store import Damaged, Schema, Store, Tx
+from greenlight.store import Damaged, Schema, Store, Tx, refusals
 from greenlight.store import store as store_module
 from support.disk import FULL, IOERR_FSYNC, IOERR_WRITE, OK, Disk, Step, power_cut, watched
 
@@ -183,9 +183,12 @@ def test_what_was_acknowledged_on_a_failing_disk_survives_the_power_cut_too(tmp_
 
 
 def test_a_sync_that_fails_refuses_the_change_and_tells_nobody_else(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither readers nor calls after the commit hear of it; it is said once; the next change is taken."""
+    """Neither readers nor calls after the commit hear of it; the next change is taken.
+
+    It is said once, also where a change goes in now and then, as on a full disk.
+    """
     failing = False
     with watched(Disk(lambda step: IOERR_FSYNC if failing and step.what == "sync" else OK)):
         store = Store(tmp_path / "store.db", [GROUPS])
@@ -199,6 +202,12 @@ def test_a_sync_that_fails_refuses_the_change_and_tells_nobody_else(
         failing = False
         store.write(group(2, 2))
         assert groups(store) == {1, 2}
+        failing = True
+        with pytest.raises(Unavailable, match="its disk gives errors"):
+            store.probe()
+        failing = False
+        monkeypatch.setattr(refusals, "CALM", 0.0)
+        store.probe()
         store.close()
     said = [record.getMessage() for record in caplog.records]
     assert [message.split(": ")[0].removeprefix(str(tmp_path)) for message in said] == [

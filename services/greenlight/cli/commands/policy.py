@@ -44,7 +44,7 @@ def check(config: Path, running: bool, as_json: bool) -> None:
 
     Example: greenlight policy check --config config --running
     """
-    found = _read(config, NO if pipeline_files(config) else USAGE)
+    found = _read(config, NO if _is_there(config) else USAGE)
     missing = missing_files(config, DRIVERS)
     if missing:
         raise Failure([str(problem) for problem in missing], NO)
@@ -62,6 +62,13 @@ def check(config: Path, running: bool, as_json: bool) -> None:
         render.line(f"{change['application']}/{change['environment']} {what}")
     if running and not changes:
         render.line("nothing changes for the running Greenlight")
+
+
+def _is_there(config: Path) -> bool:
+    try:
+        return bool(pipeline_files(config))
+    except OSError:
+        return False  # reading says why
 
 
 def _preview(config: Path) -> list[dict[str, Any]]:
