@@ -209,6 +209,27 @@ def test_logs_goes_on_after_a_restart_of_the_board(terminal: Terminal) -> None:
     assert (out, process.returncode) == ("end\n", 0), err
 
 
+def test_a_watch_goes_on_after_a_restart_of_the_board(terminal: Terminal) -> None:
+    """It shows what has changed meanwhile."""
+    boards = [serve(terminal.shop.greenlight.apps["board"], "127.0.0.1:0", name="board")]
+    boards[0].start()
+    address = "{}:{}".format(*boards[0].address)
+    command = [sys.executable, "-m", "greenlight.cli.main", "status", REPO, "--watch"]
+    env = {**os.environ, **terminal.env, "GREENLIGHT_URL": f"http://{address}"}
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(ONE[:7])
+        boards[0].stop(5)
+        terminal.shop.push("two", before="one")
+        boards.append(serve(terminal.shop.greenlight.apps["board"], address, name="board"))
+        boards[1].start()
+        assert any(line.startswith(TWO[:7]) for line in process.stdout)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    boards[1].stop(5)
+    assert process.returncode == 0
+
+
 def test_wait_ends_with_the_deployment_that_follows(terminal: Terminal) -> None:
     """0: it succeeded, 1: it can no longer come, 4: it still waits when the time is up."""
     shop = terminal.shop

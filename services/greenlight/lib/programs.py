@@ -35,12 +35,33 @@ def program(config: Mapping[str, Any], folder: Path, path: str | None) -> str:
         if found is None:
             raise FileNotFoundError(f"{name!r} is not on the PATH of this Greenlight")
         return found
+    file = _file(name, folder)
+    interpreter = os.fsdecode((_first_line(file)[2:].split() or [b""])[0])
+    if not (folder / interpreter).exists():  # the system would say that the script is not there
+        raise FileNotFoundError(f"{name!r} is run by {interpreter}, by its first line, and that is not there")
+    return str(file)
+
+
+def _file(name: str, folder: Path) -> Path:
+    """Return the file that can be run. Raises OSError with the reason."""
     file = folder / name
     if not file.is_file():
         raise FileNotFoundError(f"{name!r} is not there: {file} is no file")
     if not os.access(file, os.X_OK):
         raise PermissionError(f"{name!r} is not executable: chmod +x {file}")
-    return str(file)
+    if _first_line(file).endswith(b"\r\n"):
+        raise OSError(f"{name!r} cannot be run with the line ends of Windows (CR LF): save it with those of Unix (LF)")
+    return file
+
+
+def _first_line(file: Path) -> bytes:
+    """Return the line of a script that names its interpreter; nothing if there is none, or if it cannot be read."""
+    try:
+        with file.open("rb") as opened:
+            line = opened.readline(256)
+    except OSError:
+        return b""  # what can be run need not be readable
+    return line if line.startswith(b"#!") else b""
 
 
 def missing(config: Mapping[str, Any], directory: Path) -> Iterator[str]:
@@ -48,7 +69,7 @@ def missing(config: Mapping[str, Any], directory: Path) -> Iterator[str]:
     try:
         folder = working_folder(config, directory)
         if _is_below(config["run"][0]):
-            program(config, folder, None)
+            _file(config["run"][0], folder)
     except OSError as problem:
         yield str(problem)
 

@@ -1,4 +1,4 @@
-"""What the log says of writes that are refused, by a disk that is full for example."""
+"""Messages of the log about writes that are refused, by a full disk for example."""
 
 from __future__ import annotations
 

@@ -107,7 +107,9 @@ def test_what_an_end_means(
     "wrong",
     [
         {"run": ["no-such-program"]},
-        {"run": ["./not-executable"]},
+        {"run": ["./not-executable"], "said": "chmod +x "},
+        {"run": ["./of-windows"], "said": "the line ends of Windows"},
+        {"run": ["./without-interpreter"], "said": "/no/such/shell"},
         {"run": ["true"], "cwd": "missing"},
         {"run": ["true"], "cwd": "../.."},
         {"run": ["true"], "cwd": "link"},
@@ -117,10 +119,15 @@ def test_what_cannot_be_started_is_an_error(driver: CommandDriver, tmp_path: Pat
     """Neither the program, nor its folder, nor a link out of it: nothing ran, so the world has not said no."""
     (tmp_path / "not-executable").write_text("echo hi")
     (tmp_path / "link").symlink_to("/")
+    for name, first in (("of-windows", "#!/bin/sh\r"), ("without-interpreter", "#! /no/such/shell -e")):
+        (tmp_path / name).write_text(f"{first}\necho hi\n", newline="")
+        (tmp_path / name).chmod(0o755)
+    said = wrong.pop("said", "")
     it = order(tmp_path, *wrong.pop("run"), **wrong)
     progress = driver.apply(it)
     assert progress.outcome == "error"
     assert "cannot be started" in str(progress.reason)
+    assert said in str(progress.reason)
     assert ended(driver, sh(tmp_path, "exit 0", id="d2")).outcome == "succeeded", "the target must be free again"
 
 
