@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import urllib3
 
 from greenlight.lib.descriptors import connections_left
 from greenlight.service.http_connections import Limits
@@ -406,6 +407,12 @@ def test_row_37_chunks_are_not_of_http_1_0(server: Server) -> None:
     for method in (b"POST", b"GET"):
         head = method + b" / HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n"
         assert answer(server, head + b"3\r\nabc\r\n0\r\n\r\n")[0] == 400
+
+
+def test_who_speaks_https_to_it_is_not_kept_waiting(server: Server) -> None:
+    """The client fails at once, and says what is wrong."""
+    with pytest.raises(urllib3.exceptions.SSLError):
+        urllib3.request("GET", "https://{}:{}/".format(*server.address), retries=False, timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("header", [b"X: a\x00b\r\n", b"X\x00: a\r\n", b"no colon\r\n", b"X: a\rb\r\n", b": empty\r\n"])

@@ -406,6 +406,20 @@ def test_a_backup_that_reads_keeps_it_from_nothing(tmp_path: Path) -> None:
     assert up.stop() == 0
 
 
+def test_what_is_wrong_with_an_edit_is_in_the_log_though_nothing_arrives(tmp_path: Path) -> None:
+    """With its line, in every file that operators edit."""
+    Shop(tmp_path).stop()
+    up = Up(tmp_path)
+    names = ("pipeline.yaml", "people.yaml", "feedback.yaml")
+    for name in names:
+        (tmp_path / "config" / name).write_text("first: line\n\t- tab\n")
+    deadline = time.monotonic() + PATIENCE
+    while not all(f"{name}:2: is not YAML" in (tmp_path / "up.log").read_text() for name in names):
+        assert time.monotonic() < deadline, (tmp_path / "up.log").read_text()
+        time.sleep(0.2)
+    assert up.stop() == 0
+
+
 def test_secrets_that_are_away_are_in_the_log_though_nothing_arrives(tmp_path: Path) -> None:
     """What was last read stays in force, and an edit that names a sender makes no folder of its own."""
     Shop(tmp_path).stop()

@@ -128,7 +128,7 @@ class Greenlight:
         self._webhooks_at: tuple[str, int] = ("127.0.0.1", 8081)  # until they are served
         chain = cast(Ledger, Chain(self.ledger, self._follow, log.getChild("chain")))
         common = (clock, reporting(chain, tracer), self.pipeline, InLog(), log, self.tracer)  # what every service gets
-        configuration = ConfigurationFile(folders.config, clock, log)
+        configuration = self._feedback_file = ConfigurationFile(folders.config, clock, log)
         self._feedback = FeedbackDeps(
             *common,
             github=GitHubAccess(configuration, self.secrets, clock, log.getChild("feedback")),
@@ -217,6 +217,13 @@ class Greenlight:
         self.watch.start()
         self.ticker.start()
         self._arrivals.start()
+
+    def look(self) -> None:
+        """Read what operators edit, so that edits are in force, and errors in the log, also while nothing arrives."""
+        self.pipeline()
+        self.people.all()
+        self._feedback_file()
+        self.secrets.refresh()
 
     def stop(self, timeout: float) -> bool:
         """Finish the deliveries in flight within `timeout` seconds, then close the store. False if some were cut off.

@@ -112,7 +112,7 @@ def run(options: UpOptions, show_trace: Callable[[dict[str, Any]], None]) -> int
     if options.demo:
         code = demo.play(addresses.board, addresses.webhooks, folders, watcher, greenlight.clock, stopping, show_trace)
     if code == 0:
-        code = 0 if serve_until(stopping, servers, lambda: _look(greenlight)) else FAILED
+        code = 0 if serve_until(stopping, servers, greenlight.look) else FAILED
     return _stop(servers, greenlight, folders, options, code)
 
 
@@ -123,12 +123,6 @@ def _login(env: Mapping[str, str]) -> LoginConfig:
     if problems:
         raise ConfigurationError("\n".join(problems))
     return config
-
-
-def _look(greenlight: Greenlight) -> None:
-    """Read what operators edit, so that edits are in force, and errors in the log, also while nothing arrives."""
-    greenlight.pipeline()
-    greenlight.secrets.refresh()
 
 
 def _exclude_from_collection() -> None:

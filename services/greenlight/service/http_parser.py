@@ -16,6 +16,10 @@ FRAMING = 64 << 10
 that sends a byte a chunk costs a hundred times what its bytes are worth."""
 
 
+_TLS = b"\x16\x03"
+"""How a client begins that takes the port for one of HTTPS. It would wait for the end of a header that never comes."""
+
+
 class LengthRequired(Error):  # type: ignore[misc]
     code = 411
     reason = "Length Required"
@@ -63,6 +67,10 @@ class StrictParser(HTTPRequestParser):  # type: ignore[misc]
     """Refuse what two servers in a row may read differently: RFC 9112, sections 5.2, 6.1 and 6.3."""
 
     def received(self, data: bytes) -> int:
+        if data.startswith(_TLS) and not self.headers_finished and not self.header_plus:
+            self.error = BadRequest("this port speaks HTTP, not HTTPS: the address begins with http://")
+            self.completed = True
+            return len(data)
         consumed: int = super().received(data)
         if self.chunked and self.error is None:
             self._bound_chunks()
