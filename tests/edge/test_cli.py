@@ -162,6 +162,23 @@ def test_a_changed_journal_does_not_verify(terminal: Terminal) -> None:
     assert "breaks at entry" in result.stderr
 
 
+def test_a_journal_that_was_kept_verifies_without_a_server(terminal: Terminal, tmp_path: Path) -> None:
+    """Exit 0 with its head, 1 where something was changed, 2 for what is no journal."""
+    kept, printed = tmp_path / "kept.json", terminal("journal", REPO, ONE, "--json").stdout
+    env = {"GREENLIGHT_URL": "http://127.0.0.1:1"}
+    for text, code, said in (
+        (printed, 0, json.loads(printed)["entries"][-1]["hash"]),
+        (printed.replace("circleci", "cicleci"), 1, "the chain breaks at entry"),
+        *(
+            (text, 2, "is no journal")
+            for text in ("", "[]", "{}", '{"entries": []}', '{"entries": [{"seq": 1}]}', "\xff")
+        ),
+    ):
+        kept.write_text(text)
+        result = terminal("verify", str(kept), **env)
+        assert (result.exit_code, said in result.output) == (code, True), result.output
+
+
 def test_people_act_and_each_act_says_what_came_of_it(terminal: Terminal) -> None:
     """approve to rollback, through to the target."""
     shop = terminal.shop

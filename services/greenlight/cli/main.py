@@ -43,6 +43,7 @@ COMMANDS = {
     "people": ("people", "list people, make tokens, erase data of authors"),
     "notify": ("notify", "try the destinations of notifications"),
     "doctor": ("doctor", "check an installation, and suggest repairs"),
+    "verify": ("verify", "check the hash chain of a journal in a file"),
     "policy": ("policy", "check and explain the pipeline file"),
     "ledger": ("ledger", "create and check the table of a ledger on DynamoDB"),
 }
