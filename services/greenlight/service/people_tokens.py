@@ -54,7 +54,13 @@ def new_token(path: Path, id: str) -> str:
         raise ConfigurationError(
             f"{path}: cannot be written without changing something else: put names and texts there in quotes, and try again"
         )
-    _replace(path.resolve(), after)
+    try:
+        _replace(path.resolve(), after)
+    except OSError as problem:
+        raise ConfigurationError(
+            f"{path}: cannot be written, and no token was made: {problem.strerror}. Run this where the file is edited, "
+            f"or write the digest of a token of your own to {id}'s `tokens` there: sha256: and the SHA-256 in hex"
+        ) from problem
     return token
 
 
@@ -142,11 +148,15 @@ def _replace(path: Path, text: str) -> None:
     """Replace a file by `text` in one step, readable by the same users."""
     was, fresh = path.stat(), path.with_name(path.name + ".new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(text.encode())
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.chmod(stat.S_IMODE(was.st_mode))
-    with contextlib.suppress(PermissionError):  # only root may, and only root has to
-        os.chown(fresh, was.st_uid, was.st_gid)
-    os.replace(fresh, path)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.chmod(stat.S_IMODE(was.st_mode))
+        with contextlib.suppress(PermissionError):  # only root may, and only root has to
+            os.chown(fresh, was.st_uid, was.st_gid)
+        os.replace(fresh, path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,6 +72,27 @@ def test_who_is_not_there_gets_no_token(tmp_path: Path, text: str | None) -> Non
         path.write_text(text)
     with pytest.raises(ConfigurationError, match=r"there is no person 'lena'.*people: \{lena"):
         new_token(path, "lena")
+
+
+@pytest.mark.parametrize("call", ["open", "fsync", "replace"])
+def test_a_file_that_cannot_be_written_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """A full disk, a folder that is mounted for reading: no token is made, and nothing is left behind."""
+    path = tmp_path / "people.yaml"
+    path.write_text(before := "people:\n  lena: {groups: [legal]}\n")
+    works = getattr(os, call)
+
+    def fails(*arguments: Any) -> Any:
+        if call == "open" and not arguments[1] & os.O_WRONLY:
+            return works(*arguments)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, call, fails)
+        with pytest.raises(ConfigurationError, match=r"people\.yaml: cannot be written, .* No space left on device"):
+            new_token(path, "lena")
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("people.yaml", before)]
 
 
 def _written(path: Path, text: str, id: str = "lena") -> str:
