@@ -40,13 +40,15 @@ class Ticker:
             self._thread.join(timeout=5)
 
     def _run(self) -> None:
+        said = ""
         while not self._stopping.is_set():
             try:
                 self._tick()
-                wait = self._wait()
-            except Exception:
-                self._log.exception("a tick failed; the next one comes in %s s", self._every)
-                wait = self._every
+                wait, said = self._wait(), ""
+            except Exception as problem:
+                if str(problem) != said:
+                    self._log.exception("a tick failed; one comes every %s s, and this is logged once", self._every)
+                wait, said = self._every, str(problem)
             self._stopping.wait(wait)
 
     def _wait(self) -> float:
