@@ -19,10 +19,10 @@ from greenlight.model.policy import Policy
 from greenlight.model.rows import DUE_AFTER, Cancellation, Due, Fact, Record, Request, Target
 from greenlight.policy.decide import OVER
 from greenlight.policy.requests import MOST, SERVED_WITHIN, newest_request, resumed, with_request, without
-from greenlight.service.adoption import carried_on, known_as
 from greenlight.service.deps import Deps
 from greenlight.service.people import Person
 from greenlight.service.pushes import pushes_since
+from greenlight.service.renames import carried_on, known_as
 from greenlight.service.retry import until_settled
 from greenlight.service.situations import situation
 from greenlight.telemetry.tracing import current

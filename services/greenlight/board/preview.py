@@ -13,10 +13,10 @@ from greenlight.model.rows import Target
 from greenlight.policy.conditions import may_begin
 from greenlight.policy.decide import decide
 from greenlight.policy.load import PolicyError
-from greenlight.service.adoption import known_as
 from greenlight.service.candidates import candidates
 from greenlight.service.deps import Deps
 from greenlight.service.pushes import pushes_since
+from greenlight.service.renames import known_as
 from greenlight.service.situations import situation
 
 

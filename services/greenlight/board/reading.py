@@ -21,10 +21,11 @@ from greenlight.lib.paging import BAD_CURSOR
 from greenlight.model.policy import GateState, Policy
 from greenlight.model.rows import Deployment, Record, Request, Target
 from greenlight.policy.shape import closest
-from greenlight.service.adoption import is_in_force, known_as
+from greenlight.service.adoption import is_in_force
 from greenlight.service.deps import Deps
 from greenlight.service.pushes import silent_since
 from greenlight.service.reading import reading_of_commit
+from greenlight.service.renames import known_as
 from greenlight.service.situations import situation
 from greenlight.service.situations import target_of as target_in
 

@@ -17,11 +17,12 @@ from greenlight.policy.requests import newest_request
 from greenlight.promoter import domain
 from greenlight.promoter.deciding import Deciding
 from greenlight.promoter.selection import decided_since, newest_first
-from greenlight.service.adoption import carried_on, carry_records, heir_of
 from greenlight.service.candidates import candidates, newer_is_ready
 from greenlight.service.deps import Deps
 from greenlight.service.handling import EventService, Handler
+from greenlight.service.moves import carry_records
 from greenlight.service.pushes import pushes_since, read_for_all
+from greenlight.service.renames import carried_on, heir_of
 from greenlight.service.required import required_fields
 from greenlight.service.retry import until_settled
 from greenlight.service.situations import situation, target_of

@@ -125,7 +125,7 @@ DEFECTS = [
     Defect("back to what was rolled back from", "_was_left", "and attempt.rolled_back is not None", "and False"),
     Defect(
         "a renamed application loses its requests",
-        "carried_on",
+        "_moved",
         "wanted=None, policy=None",
         "wanted=None, policy=None, requests=()",
     ),
