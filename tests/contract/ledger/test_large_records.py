@@ -126,7 +126,10 @@ def test_whatever_a_part_holds_comes_back_equal(
     """Any text as key and as value, read by a process that did not write it."""
     whole, parts.WHOLE = parts.WHOLE, 0
     try:
-        filled = {name: {key: by for key, by in getattr(row, name).items() if by} for name in ("signals", "approvals")}
+        filled = {
+            name: {key: by for key, by in getattr(row, name).items() if by}
+            for name in ("signals", "approvals", "named")
+        }
         row = replace(row, repo=REPO, sha=sha(next(numbers)), **filled)
         reopen().transact(Transaction(records=[row]))
         assert reopen().record(REPO, row.sha) == replace(row, version=1)
