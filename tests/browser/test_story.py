@@ -150,6 +150,7 @@ def test_the_keyboard_alone_is_enough(team: Team, opens: Opens) -> None:
     page.keyboard.type("lena")
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="What runs where").wait_for()
+    page.wait_for_load_state()  # the script that hears the keys has run by then
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
     page.keyboard.press("/")
