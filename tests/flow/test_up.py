@@ -416,7 +416,7 @@ def test_what_is_wrong_with_an_edit_is_in_the_log_though_nothing_arrives(tmp_pat
     deadline = time.monotonic() + PATIENCE
     while not all(f"{name}:2: is not YAML" in (tmp_path / "up.log").read_text() for name in names):
         assert time.monotonic() < deadline, (tmp_path / "up.log").read_text()
-        time.sleep(0.2)
+        time.sleep(0.2)  # the log of another process: nothing tells when a line has come
     assert up.stop() == 0
 
 

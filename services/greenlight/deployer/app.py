@@ -135,9 +135,11 @@ def _begin(data: Mapping[str, str], event: Event, deps: Deps) -> tuple[Deploymen
 
 def _names_its_target(event: Event, data: Mapping[str, str]) -> bool:
     """Return whether a promotion.ready names the target that its promotion is for; a forged one ends nothing that is due."""
-    sha, n = event.json().get("sha"), event.json().get("n")
-    told = ids.promotion(data["application"], data["environment"], str(sha), n) if isinstance(n, int) else None
-    return told == data["promotion"]
+    document = event.json()
+    sha, n = document.get("sha"), document.get("n")
+    if not isinstance(n, int):
+        return False
+    return ids.promotion(data["application"], data["environment"], str(sha), n) == data["promotion"]
 
 
 def _is_behind(case: Situation, decision: Decision, deps: Deps) -> bool:

@@ -9,8 +9,8 @@ from datetime import datetime
 from greenlight.model.rows import Push, Record, Running, Target
 from greenlight.policy.history import History, link
 
-FAR, BACK = 1000, 100
-"""Pushes that are followed back from what runs, to see whether an older commit, or one of a merged branch, is part of it."""
+FAR = 1000
+"""Pushes that are followed back from what runs, to see whether an older commit is part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +135,7 @@ def _is_part_of(runs: Running | None, sha: str, pushes: Sequence[Push], history:
         return False
     if any(push.heard > runs.push.heard for push in pushes):
         return False
-    here: Push | None = runs.push
-    for _ in range(BACK):
-        if here is None:
-            return False
-        if sha in (here.sha, *here.commits, *history.heads(here.sha)):
-            return True
-        here = history.before(here)
-    return False
+    return any(sha in (below.sha, *below.commits, *history.heads(below.sha)) for below in history.back(runs.push))
 
 
 def _before(push: Push, runs: Running | None, history: History, walk: _Walk, *, beyond: bool) -> Sequence[str]:

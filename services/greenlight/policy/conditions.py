@@ -32,9 +32,6 @@ from greenlight.policy.refs import shipped
 from greenlight.policy.requests import goes_through_a_pause, waiting_requests
 from greenlight.policy.situation import served, tried
 
-BACK = 100
-"""Pushes that are followed back from what was tried, to see whether an older commit is part of it."""
-
 Condition = Callable[[Situation, Push], str | None]
 """Why the commit that this push made a candidate does not go out by itself; None: the condition holds."""
 
@@ -51,14 +48,7 @@ def newest_by_push(case: Situation, push: Push) -> str | None:
 
 def _is_part_of(last: Push, push: Push, history: History) -> bool:
     """Return whether a ref was created on a commit that `last`, or a push below it, brought along: a tag on an older one."""
-    here: Push | None = last if push.before is None else None
-    for _ in range(BACK):
-        if here is None or push.sha in here.commits:
-            break
-        here = history.before(here)
-    else:
-        return False
-    return here is not None
+    return push.before is None and any(push.sha in below.commits for below in history.back(last))
 
 
 def on_its_ref(case: Situation, push: Push) -> str | None:

@@ -52,7 +52,8 @@ def decide(case: Situation) -> Decision:
     push = push or candidate(policy, record, pushes, runs, asked=True)
     push = None if push is None else pushes.knowing(push).anchored(push)
     gates = required_gates(case, at_last_success=rolls_back)
-    own = _untouched(case) if push is not None and untouched else _own(case, push, gates)
+    named = digests(policy, record)
+    own = _untouched(case) if push is not None and untouched else _own(case, push, named, gates)
     here = _here(case, push, own)
     over = here.state == "superseded" or (here.state == "ready" and case.runs)
     aging = [] if _goes_back(case) else gates.values()  # a rollback counts ages as they were
@@ -68,7 +69,7 @@ def decide(case: Situation) -> Decision:
         gates=gates,
         next_at=None if over else min(ends, default=None),
         push=push,
-        artifacts={name: named[0] for name, named in digests(policy, record).items() if len(named) == 1},
+        artifacts={name: found[0] for name, found in named.items() if len(found) == 1},
         own=own,
         request=request,
         policy=policy.digest,
@@ -163,14 +164,15 @@ def _untouched(case: Situation) -> Standing:
     return Standing("waiting", (f"not touched: no push since what runs here changed anything in {paths}",))
 
 
-def _own(case: Situation, push: Push | None, gates: Mapping[str, GateState]) -> Standing:
-    """Return the standing that depends on the commit alone."""
+def _own(
+    case: Situation, push: Push | None, named: Mapping[str, Sequence[str]], gates: Mapping[str, GateState]
+) -> Standing:
+    """Return the standing that depends on the commit alone; `named` are the digests of its artifacts."""
     if case.under_way or (case.runs and served(case) is None):
         return Standing("ready")
     if push is None:
         refs = ", ".join((*case.policy.branches, *case.policy.tags))
         return Standing("waiting", (f"not seen on a shipped ref ({refs})",))
-    named = digests(_policy_of_last_success(case) if _goes_back(case) else case.policy, case.record)
     blocked = [*_refusals(named, gates), *(_ended(case, push) if served(case) is None else [])]
     waiting = [
         *earlier_environments(case),

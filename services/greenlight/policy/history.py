@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -10,6 +10,9 @@ from greenlight.model.merges import Merge
 from greenlight.model.rows import Push, Record
 from greenlight.policy.lineage import Lineage, last_before
 from greenlight.policy.refs import TAG
+
+BACK = 100
+"""Pushes that are followed back from one, to see whether a commit is part of it."""
 
 
 class History(Lineage):
@@ -61,6 +64,15 @@ class History(Lineage):
         """Return who pushed it, with the same exception; everybody, where the pusher is not known."""
         merged = self._only_merged(push)
         return [one for one in push.pushers or push.people if one not in merged]
+
+    def back(self, push: Push) -> Iterator[Push]:
+        """Yield a push and those that it is built on, newest first, at most BACK of them."""
+        here: Push | None = push
+        for _ in range(BACK):
+            if here is None:
+                return
+            yield here
+            here = self.before(here)
 
     def knows(self, record: Record) -> None:
         """Take from this record what would be read otherwise."""

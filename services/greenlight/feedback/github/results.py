@@ -28,7 +28,7 @@ def results(repo: str, sha: str, kinds: Sequence[str], client: Client, token: st
             if _is_late(status.get("created_at"), now):
                 yield "status", {**_about(repo, status.get("target_url")), **status, "sha": sha, "branches": []}
     if "github-workflow" in kinds:
-        for run in client.get(f"{path}/actions/runs", token, head_sha=sha, per_page=100).value["workflow_runs"]:
+        for run in _workflow_runs(repo, sha, client, token):
             if run.get("status") == "completed" and _is_late(run.get("updated_at"), now):
                 about = _about(repo, run.get("html_url"))
                 yield "workflow_run", {**about, "action": "completed", "workflow_run": run}
@@ -57,12 +57,17 @@ def _branches(path: str, client: Client, token: str) -> dict[int, str | None]:
     return {int(suite["id"]): suite.get("head_branch") for suite in suites}
 
 
+def _workflow_runs(repo: str, sha: str, client: Client, token: str) -> list[dict[str, Any]]:
+    runs: list[dict[str, Any]] = client.get(
+        f"/repos/{quote(repo)}/actions/runs", token, head_sha=sha, per_page=100
+    ).value["workflow_runs"]
+    return runs
+
+
 def _suites_of_forks(repo: str, sha: str, client: Client, token: str) -> set[Any]:
     """Return the ids of check suites of runs for a fork, whose branch may have the name of a shipped one."""
     try:
-        runs = client.get(f"/repos/{quote(repo)}/actions/runs", token, head_sha=sha, per_page=100).value[
-            "workflow_runs"
-        ]
+        runs = _workflow_runs(repo, sha, client, token)
     except Refused:
         return set()
     names = {run.get("check_suite_id"): (run.get("head_repository") or {}).get("full_name") for run in runs}
